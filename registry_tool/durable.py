@@ -1,0 +1,85 @@
+"""Files that must not be lost, and locks that die with their process.
+
+A write is a temporary file beside the target, fsynced and renamed over it: whoever reads sees the old bytes or the
+new ones, never half. A lock is ``flock``: the kernel drops it when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace ``path`` by ``content``, atomically. The folder is made where it is missing. Raises OSError.
+
+    A symbolic link stays one: the file it leads to is replaced (people link their docker configuration).
+    """
+    path = path.resolve() if path.is_symlink() else path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock at ``path`` for the block; ``waiting`` is called once where somebody else has it.
+
+    The file stays: removing it would let two processes hold two files of one name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not _try(handle):
+            if waiting is not None:
+                waiting()
+            # Polling instead of a blocking flock: a signal's exception must reach us between two looks.
+            while not _try(handle):
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def held(path: Path) -> bool:
+    """Whether a living process holds the lock at ``path``."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(handle)
+    finally:
+        os.close(handle)
+
+
+def _try(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,168 @@
+"""What an engine says of its things, as frozen values. Sizes are bytes, times RFC 3339 as the engine gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from registry_tool.descriptor import Descriptor
+from registry_tool.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """``linux/amd64``, ``linux/arm64/v8``: the words of the OCI image index."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The engine itself. ``id`` is stable for one engine, however it is reached."""
+
+    id: str
+    name: str
+    version: str
+    api_version: str
+    platform: Platform
+    storage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in the engine. ``id`` is the engine's ``Id`` (``sha256:…``); ``names`` are ``REPO:TAG``, ``digests`` ``REPO@sha256:…``."""
+
+    id: str
+    names: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    parent: str = ""
+    created: str = ""
+    size: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    platform: Platform | None = None
+    exposed: tuple[str, ...] = ()
+    """``80/tcp``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding:
+    """``host_ip:host_port -> container_port`` (``80/tcp``). An empty ``host_ip`` is every address."""
+
+    container_port: str
+    host_port: int
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container in the engine. ``state`` is docker's word: created, running, paused, restarting, exited, dead, removing."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    state: str
+    status: str = ""
+    created: str = ""
+    command: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortBinding, ...] = ()
+    environment: tuple[str, ...] = ()
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """Destination -> volume name, or host path of a bind mount."""
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Network name -> the container's address in it (empty while it is not running)."""
+    hostname: str = ""
+    exit_code: int | None = None
+    health: str | None = None
+    """healthy, unhealthy, starting; None where the image or container has no health check, or in a listing."""
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """What to create. Everything a registry, a demo or ``run`` needs; nothing is bind-mounted from the host."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    name: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortBinding, ...] = ()
+    """``host_port`` 0 lets the engine choose one."""
+    publish_all: bool = False
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Volume name -> destination."""
+    network: str | None = None
+    aliases: tuple[str, ...] = ()
+    hostname: str | None = None
+    user: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    workdir: str | None = None
+    restart: str = "no"
+    """no, always, unless-stopped, on-failure[:N]."""
+    remove: bool = False
+    """The engine removes it, and its anonymous volumes, when it ends."""
+    tty: bool = False
+    interactive: bool = False
+    read_only_volumes: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network in the engine."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    containers: tuple[str, ...] = ()
+    """Ids of what is attached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A named volume in the engine."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last word: ``Pushed``, ``Already exists``, …"""
+
+    reference: str
+    descriptor: Descriptor | None
+    """Digest, and size of the manifest in bytes (0 where the engine does not say, as on a pull)."""
+    status: str = ""
+    """docker's ``Status:`` line, for a pull."""
+    layers: Mapping[str, str] = field(default_factory=dict)
+    bytes_moved: int = 0
+    """Compressed bytes of the layers that moved, as far as the engine's progress told."""
+
+    @property
+    def digest(self) -> Digest | None:
+        return self.descriptor.digest if self.descriptor else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedImage:
+    """What removing an image name did: names taken away, layers deleted."""
+
+    untagged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()

@@ -1,0 +1,33 @@
+"""The labels by which this tool finds its own things again on an engine. One place for their names."""
+
+from __future__ import annotations
+
+PREFIX = "io.registry-tool"
+
+ROLE = f"{PREFIX}.role"
+"""What a thing is: one of the ROLE_ values. Whatever carries it is ours; whatever does not is never touched."""
+
+ROLE_REGISTRY = "registry"
+"""A registry container or its volume."""
+ROLE_BASE = "base"
+"""A base image that was built here from distribution packages."""
+ROLE_APP = "app"
+"""An image that ``build`` or ``demo`` made."""
+ROLE_RUN = "run"
+"""A container that ``run`` started."""
+ROLE_DEMO = "demo"
+"""A container or network of a demo."""
+ROLE_PROBE = "probe"
+"""A short-lived container that looks at something and goes."""
+
+REGISTRY = f"{PREFIX}.registry"
+"""A registry's name (``default``), on its container and volume."""
+
+DEMO = f"{PREFIX}.demo"
+"""The id of the demo run that made this: on its image, containers and networks."""
+
+OWNER = f"{PREFIX}.owner"
+"""Whose demo it is: a digest of machine, user and state folder. Only an owner can tell whether its runs still live."""
+
+PACKAGES = f"{PREFIX}.packages"
+"""On a base image: the packages and versions it was built from."""

@@ -1,0 +1,55 @@
+"""Where this tool keeps what it keeps: state (locks) and cache (base images, wheels), as the XDG base directory
+specification says. Where a home cannot be written to, a folder of this user under the temporary one serves instead.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "registry-tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """``word`` says what is unusual about these places, for a person; None where nothing is."""
+
+    state: Path
+    cache: Path
+    word: str | None = None
+
+
+def places() -> Places:
+    """Find (and make) the folders. Raises OSError where not even the temporary folder can be written to."""
+    state, state_fell = _first(("XDG_STATE_HOME", ".local/state"), "state")
+    cache, cache_fell = _first(("XDG_CACHE_HOME", ".cache"), "cache")
+    word = None
+    if state_fell or cache_fell:
+        word = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
+    return Places(state=state, cache=cache, word=word)
+
+
+def _first(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
+    variable, below_home = xdg
+    base = os.environ.get(variable, "")
+    # The specification has relative paths ignored.
+    folder = (Path(base) if os.path.isabs(base) else Path.home() / below_home) / NAME
+    if _writable(folder):
+        return folder, False
+    fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
+    fallback.parent.mkdir(mode=0o700, exist_ok=True)
+    owner = fallback.parent.lstat()
+    if owner.st_uid != os.getuid() or fallback.parent.is_symlink():
+        raise PermissionError(f"{fallback.parent} belongs to somebody else")
+    fallback.mkdir(exist_ok=True)
+    return fallback, True
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
