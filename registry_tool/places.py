@@ -35,7 +35,7 @@ def _first(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
     variable, below_home = xdg
     base = os.environ.get(variable, "")
     # The specification has relative paths ignored.
-    folder = (Path(base) if os.path.isabs(base) else Path.home() / below_home) / NAME
+    folder = (Path(base) if Path(base).is_absolute() else Path.home() / below_home) / NAME
     if _writable(folder):
         return folder, False
     fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
