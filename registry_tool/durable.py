@@ -46,19 +46,20 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock at ``path`` for the block; ``waiting`` is called once where somebody else has it.
 
+    Many may hold a ``shared`` one together, and nobody else meanwhile.
     The file stays: removing it would let two processes hold two files of one name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _try(handle):
+        if not _try(handle, shared=shared):
             if waiting is not None:
                 waiting()
             # Polling instead of a blocking flock: a signal's exception must reach us between two looks.
-            while not _try(handle):
+            while not _try(handle, shared=shared):
                 time.sleep(0.05)
         yield
     finally:
@@ -77,9 +78,9 @@ def held(path: Path) -> bool:
         os.close(handle)
 
 
-def _try(handle: int) -> bool:
+def _try(handle: int, *, shared: bool = False) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

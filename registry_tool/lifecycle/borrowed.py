@@ -1,0 +1,65 @@
+"""Names that a demo points at its own image for a while, and that point where they did before when it is over.
+
+What a name pointed at is kept under a name of ours that spells the old one, so that also after ``kill -9`` the next
+run finds everything it needs to give it back in the engine itself.
+"""
+
+from __future__ import annotations
+
+from registry_tool import labels
+from registry_tool.engine import Engine, Image
+from registry_tool.errors import NotFound
+from registry_tool.reference import DOCKER_HUB, Reference
+
+_KEEPER = "localhost/registry-tool/kept"
+
+
+def borrow(engine: Engine, run_id: str, name: str, image_id: str) -> None:
+    """Point ``name`` at ``image_id``; what it pointed at is kept, unless that is another demo's image."""
+    before = engine.image(name)
+    if before is not None and labels.DEMO not in before.labels:
+        engine.tag(before.id, _keeper(run_id, name))
+    engine.tag(image_id, name)
+
+
+def give_back(engine: Engine, run_id: str, name: str) -> None:
+    """Undo :func:`borrow`. A name that somebody pointed elsewhere meanwhile is theirs and stays."""
+    keeper = _keeper(run_id, name)
+    before = engine.image(keeper)
+    now = engine.image(name)
+    if now is not None and now.labels.get(labels.DEMO) == run_id:
+        if before is not None:
+            engine.tag(before.id, name)
+        else:
+            untag(engine, name)
+    if before is not None:
+        untag(engine, keeper)
+
+
+def drop(engine: Engine, run_id: str, name: str) -> None:
+    """Keep ``name`` where it points now, for good."""
+    untag(engine, _keeper(run_id, name))
+
+
+def untag(engine: Engine, name: str) -> None:
+    """Take ``name`` away; one that is gone already is fine. The build cache below the image stays."""
+    try:
+        engine.remove_image(name, prune=False)
+    except NotFound:
+        return
+
+
+def on_loan(image: Image) -> list[tuple[str, str]]:
+    """(run id, borrowed name) for every keeper that ``image`` has."""
+    return [_spelled(name) for name in image.names if name.startswith(f"{_KEEPER}/")]
+
+
+def _keeper(run_id: str, name: str) -> str:
+    reference = Reference.parse(name, default_host=DOCKER_HUB).or_latest()
+    return f"{_KEEPER}/{run_id}/{reference.host.replace(':', '__')}/{reference.path}:{reference.tag}"
+
+
+def _spelled(keeper: str) -> tuple[str, str]:
+    run_id, host, rest = keeper.removeprefix(f"{_KEEPER}/").split("/", 2)
+    # An underscore never stands in a host, so the two are a port's colon.
+    return run_id, Reference.parse(f"{host.replace('__', ':')}/{rest}", default_host=DOCKER_HUB).familiar

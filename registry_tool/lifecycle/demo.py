@@ -1,0 +1,345 @@
+"""The main job: up, build, tag, push, remove, pull, run, look.
+
+Each step proves something, and one that cannot ends the walk: the image is gone before it is pulled, what comes back
+has the digest that was pushed, and the page that is looked at names the container that was started from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_tool import durable, labels, provision, remote, units
+from registry_tool.digest import Digest
+from registry_tool.engine import Container, ContainerSpec, Engine, Image, Moved, PortBinding
+from registry_tool.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
+from registry_tool.lifecycle import borrowed, leftovers, page, running
+from registry_tool.lifecycle.registry import registry_up
+from registry_tool.lifecycle.story import FRIENDLY, DemoOptions, Step, Story, Watcher
+from registry_tool.local_registry import LocalRegistry
+from registry_tool.places import Places
+from registry_tool.progress import SILENT, Observer
+from registry_tool.provision import PYTHON, REDIS, Base, Provisioned, Provisioner
+from registry_tool.reference import Reference
+
+__all__ = ["DemoOptions", "Step", "Story", "Watcher", "demo"]
+
+FIRST_PORT = 4000
+PORTS_TRIED = 100
+APP_PORT = "80/tcp"
+
+
+def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Observer = SILENT, watcher: Watcher | None = None) -> Story:
+    """Do the whole walk and clean up after it. A failure is in the story's ``error``; only an interruption is raised.
+
+    Two demos of one name on one engine take turns; what dead ones left is removed first.
+    """
+    story = Story(watcher=watcher, redis=options.redis)
+    try:
+        wanted = Reference.parse(options.image, default_host="localhost").or_latest()
+        with _turn(engine, places.state, wanted, observer), running.begin(places.state) as run:
+            _sweep(engine, places.state, observer)
+            _Walk(engine, places, options, observer, story, run).walk()
+    except RegistryToolError as error:
+        story.error = error
+    return story
+
+
+@contextmanager
+def _turn(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
+    name = f"{wanted.path}:{wanted.tag}"
+    key = hashlib.sha256(f"{engine.about.id}\n{name}".encode()).hexdigest()[:16]
+    with durable.locked(
+        state / "demos" / f"{key}.lock", waiting=lambda: observer.note(f"another demo of {name} is running: waiting for it to end")
+    ):
+        yield
+
+
+def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
+    found = leftovers.sweep(engine, state, friendly=FRIENDLY)
+    if found:
+        observer.note(f"removed what {units.count(len(found.runs), 'earlier demo')} left behind")
+
+
+@dataclass
+class _Walk:
+    engine: Engine
+    places: Places
+    options: DemoOptions
+    observer: Observer
+    story: Story
+    run: running.Run
+
+    def walk(self) -> None:
+        arrived = False
+        self.target = ""
+        self.ladder = Provisioner(self.engine, self.places.cache, self.observer)
+        try:
+            registry = self._up()
+            image_id = self._build()
+            target = self._tag(image_id, registry)
+            pushed = self._push(target)
+            self._remove(target, pushed, image_id)
+            self._pull(target, pushed)
+            arrived = True
+            self._look(target)
+            if self.options.redis:
+                self._look_with_redis(target)
+            if self.options.keep:
+                self.run.keep()
+        finally:
+            self._tidy(arrived=arrived)
+
+    # Each method is one step, in the order of the walk.
+
+    def _up(self) -> LocalRegistry:
+        with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 --restart unless-stopped -v registry-tool-default:/var/lib/registry registry:2") as told:
+            brought = registry_up(
+                self.engine,
+                self.places,
+                name=self.options.registry,
+                port=self.options.registry_port,
+                provisioner=self.ladder,
+                observer=self.observer,
+            )
+            registry = brought.up.registry
+            told.command = (
+                f"docker run -d -p 127.0.0.1:{registry.port}:5000 --restart unless-stopped -v {registry.volume}:/var/lib/registry {registry.image}"
+            )
+            self.story.registry_address = registry.address
+            self.story.registry_image = registry.image
+            self.story.images.append(brought.provisioned or self._image_of(registry))
+            told.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
+            if brought.up.port_note:
+                told.detail += f" ({brought.up.port_note})"
+        return registry
+
+    def _build(self) -> str:
+        with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base(PYTHON) as base:
+            wheels = provision.wheels(
+                self.engine, base.name, self.options.context / "requirements.txt", self.places.cache, self.observer
+            )
+            image_id = self.engine.build(
+                self.options.context,
+                build_args={"BASE_IMAGE": base.name},
+                # Of its own for each run, so that no other image has this id.
+                labels={**self.run.labels, labels.ROLE: labels.ROLE_APP},
+                extra={"wheels": wheels} if wheels else {},
+                observer=self.observer,
+            )
+            with self._names():
+                borrowed.borrow(self.engine, self.run.id, FRIENDLY, image_id)
+            self.story.image_id = image_id
+            told.detail = f"{_short(image_id)} on {base.name} ({base.source})"
+        return image_id
+
+    def _tag(self, image_id: str, registry: LocalRegistry) -> str:
+        reference = Reference.parse(self.options.image, default_host=registry.address).or_latest()
+        if reference.host != registry.address or reference.digest is not None:
+            raise UsageError(
+                f"the demo pushes USER/REPOSITORY:TAG to its own registry at {registry.address}, not {self.options.image}",
+                hint=f"Try: --image {reference.path}:{reference.tag or 'latest'}",
+            )
+        self.target = target = str(reference)
+        self.story.reference = target
+        with self.story.step("tag", f"docker tag {FRIENDLY} {target}") as told:
+            with self._names():
+                borrowed.borrow(self.engine, self.run.id, target, image_id)
+            told.detail = target
+        return target
+
+    def _push(self, target: str) -> Digest:
+        with self.story.step("push", f"docker push {target}") as told:
+            moved = self.engine.push(target, observer=self.observer)
+            reference = Reference.parse(target, default_host="")
+            stored = remote.open(reference.host).digest(reference.path, reference.tag or "latest")
+            if moved.digest is None or stored != moved.digest:
+                raise ProofFailed(
+                    f"the engine pushed {moved.digest}, and the registry has {stored} under {target}",
+                    hint="Something else pushes to this name; run the demo again.",
+                )
+            self.story.digest = str(moved.digest)
+            told.detail = f"{moved.digest}; {_traffic(moved, 'Pushed', 'pushed')}"
+        return moved.digest
+
+    def _remove(self, target: str, digest: Digest, image_id: str) -> None:
+        by_digest = str(Reference.parse(target, default_host="").with_digest(digest))
+        with self.story.step("remove", f"docker rmi {FRIENDLY} {target}") as told, ExitStack() as held:
+            if self.options.purge:
+                held.enter_context(self._base_lock(shared=False))
+            with self._names():
+                borrowed.give_back(self.engine, self.run.id, FRIENDLY)
+            for name in (target, by_digest, image_id):
+                self._remove_image(name)
+            told.detail = "gone: its name, its digest and its id"
+            if self.options.purge:
+                purged = self._purge_bases()
+                told.detail += f"; {purged}" if purged else ""
+            for name in (target, by_digest, image_id):
+                if self.engine.image(name) is not None:
+                    raise ProofFailed(
+                        f"{name} is still in the engine after it was removed",
+                        hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
+                    )
+
+    def _pull(self, target: str, pushed: Digest) -> None:
+        with self.story.step("pull", f"docker pull {target}") as told:
+            moved = self.engine.pull(target, observer=self.observer)
+            image = self.engine.image(target)
+            if image is None or moved.digest != pushed:
+                raise ProofFailed(
+                    f"{pushed} was pushed, and {moved.digest} came back from {target}",
+                    hint="Something else pushes to this name; run the demo again.",
+                )
+            self.story.image_id = image.id
+            told.detail = f"the same digest; {_traffic(moved, 'Pull complete', 'pulled')}"
+            if self.options.purge:
+                told.detail += self._not_moved(image, moved)
+
+    def _look(self, target: str) -> None:
+        with self.story.step("run", "docker run -d") as told:
+            container, port = self._start(target)
+            told.command = f"docker run -d -p {port}:80 {target}"
+            told.detail = f"{container.name} on port {port}"
+        with self.story.step("look", f"curl http://localhost:{port}/") as told:
+            answer = page.look(self.engine, container, port)
+            self.story.page = answer
+            page.check(self.engine, container, answer, page.NO_REDIS)
+            told.detail = f"{answer.status}, from {container.hostname}: {page.NO_REDIS}"
+        if self.options.redis and not self.options.keep:
+            self.engine.remove(container.id, force=True)
+        elif self.options.keep and not self.options.redis:
+            self.story.kept.append(container.name)
+
+    def _look_with_redis(self, target: str) -> None:
+        network = f"registry-tool-demo-{self.run.id}"
+        with self.story.step("run with redis", f"docker run -d --network {network} {target}") as told:
+            base = self.ladder.ensure(REDIS)
+            self.story.images.append(base)
+            self.engine.create_network(network, labels=self.run.labels)
+            redis = self.engine.run(
+                ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
+            )
+            container, port = self._start(target, network=network)
+            told.command = f"docker run -d --network {network} -p {port}:80 {target}"
+            told.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
+        with self.story.step("count", f"curl http://localhost:{port}/  (three times)") as told:
+            self._count(container, port)
+            told.detail = f"visits {', '.join(map(str, self.story.visits))}"
+        if self.options.keep:
+            self.story.kept.extend((container.name, redis.name))
+
+    def _count(self, container: Container, port: int) -> None:
+        # Redis may take a moment longer to listen than the page; what is not counted yet says so, and counts nothing.
+        for expected in (1, 2, 3):
+            answer = page.look(self.engine, container, port)
+            for _ in range(20):
+                if expected > 1 or page.NO_REDIS not in answer.body:
+                    break
+                answer = page.look(self.engine, container, port)
+            self.story.page_with_redis = answer
+            page.check(self.engine, container, answer, expected)
+            self.story.visits.append(expected)
+
+    def _tidy(self, *, arrived: bool) -> None:
+        """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
+        if not (self.options.keep and arrived and self.story.kept):
+            leftovers.clear(self.engine, self.run)
+        with self._names():
+            borrowed.give_back(self.engine, self.run.id, FRIENDLY)
+            if self.target and arrived:
+                borrowed.drop(self.engine, self.run.id, self.target)
+            elif self.target:
+                borrowed.give_back(self.engine, self.run.id, self.target)
+        if not arrived:
+            leftovers.clear_images(self.engine, self.run)
+        leftovers.remove(self.engine, self.places.state, leftovers.find(self.engine, self.places.state))
+
+    # What the steps are made of.
+
+    def _start(self, target: str, network: str | None = None) -> tuple[Container, int]:
+        suffix = "-counting" if network else ""
+        asked = self.options.port
+        ports = [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED)
+        for port in ports:
+            spec = ContainerSpec(
+                image=target,
+                name=f"registry-tool-demo-{self.run.id}{suffix}",
+                labels=self.run.labels,
+                ports=(PortBinding(container_port=APP_PORT, host_port=port, host_ip="127.0.0.1"),),
+                network=network,
+            )
+            try:
+                return self.engine.run(spec), port
+            except PortTaken:
+                if asked is not None:
+                    raise
+        raise PortTaken(
+            f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT"
+        )
+
+    @contextmanager
+    def _base(self, base: Base) -> Iterator[Provisioned]:
+        """The base image, for as long as the block needs it: a purge on the same engine waits."""
+        with self._base_lock(shared=True):
+            had = self.ladder.ensure(base)
+            self.story.images.append(had)
+            yield had
+
+    @contextmanager
+    def _base_lock(self, *, shared: bool) -> Iterator[None]:
+        key = hashlib.sha256(self.engine.about.id.encode()).hexdigest()[:16]
+        with durable.locked(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
+            yield
+
+    @contextmanager
+    def _names(self) -> Iterator[None]:
+        """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
+        with durable.locked(self.places.state / "demos" / "names.lock"):
+            yield
+
+    def _image_of(self, registry: LocalRegistry) -> Provisioned:
+        container = self.engine.container(registry.container_id)
+        return Provisioned(role="registry", name=registry.image, id=container.image_id if container else "", source="engine", ours=False)
+
+    def _remove_image(self, name: str) -> None:
+        try:
+            self.engine.remove_image(name, force=True, prune=self.options.purge)
+        except NotFound:
+            return
+
+    def _purge_bases(self) -> str:
+        base = next(image for image in self.story.images if image.role == PYTHON.role)
+        if not base.ours:
+            return f"{base.name} stays: it was in the engine before this tool"
+        self.ladder.set_aside(base)
+        self._remove_image(base.name)
+        return f"{base.name} removed too, a copy is in the cache"
+
+    def _not_moved(self, image: Image, moved: Moved) -> str:
+        there = sum(1 for word in moved.layers.values() if word == "Already exists")
+        if not there:
+            return ""
+        holders = [
+            other.names[0] if other.names else _short(other.id)
+            for other in map(self._inspected, self.engine.images())
+            if other is not None and other.id != image.id and set(other.layers) & set(image.layers)
+        ]
+        return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
+
+    def _inspected(self, listed: Image) -> Image | None:
+        return self.engine.image(listed.id)
+
+
+def _traffic(moved: Moved, word: str, verb: str) -> str:
+    through = sum(1 for last in moved.layers.values() if last == word)
+    there = len(moved.layers) - through
+    text = f"{units.count(through, 'layer')} {verb} ({units.size(moved.bytes_moved)})"
+    return f"{text}, {there} already there" if there else text
+
+
+def _short(image_id: str) -> str:
+    return image_id.removeprefix("sha256:")[:12]

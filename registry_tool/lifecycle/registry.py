@@ -1,0 +1,49 @@
+"""The local registry with the image it needs: where running one and finding base images meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_tool import local_registry
+from registry_tool.engine import Engine
+from registry_tool.local_registry import Auth, Up
+from registry_tool.places import Places
+from registry_tool.progress import SILENT, Observer
+from registry_tool.provision import REGISTRY, Provisioned, Provisioner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryUp:
+    """A registry that answers, and where its image came from (None where its container was there already)."""
+
+    up: Up
+    provisioned: Provisioned | None
+
+
+def registry_up(
+    engine: Engine,
+    places: Places,
+    *,
+    name: str = "default",
+    port: int | None = None,
+    auth: Auth | None = None,
+    restart: str = "unless-stopped",
+    timeout: float = 30.0,
+    provisioner: Provisioner | None = None,
+    observer: Observer = SILENT,
+) -> RegistryUp:
+    """Bring up the local registry ``name``; its base image is looked for only where a container has to be made.
+
+    ``timeout`` is in seconds. Raises what :func:`local_registry.up` and :meth:`Provisioner.ensure` raise.
+    """
+    had: list[Provisioned] = []
+
+    def image() -> str:
+        ladder = provisioner or Provisioner(engine, places.cache, observer)
+        had.append(ladder.ensure(REGISTRY))
+        return had[-1].name
+
+    up = local_registry.up(
+        engine, image=image, name=name, port=port, auth=auth, restart=restart, timeout=timeout, state=places.state, observer=observer
+    )
+    return RegistryUp(up=up, provisioned=had[-1] if had else None)

@@ -1,0 +1,88 @@
+"""Who is still running: every demo holds a lock for as long as it lives, so that nobody cleans up behind a living one.
+
+``STATE/runs/ID.lock`` is held by the run (the kernel drops it when the process ends, however it ends); ``ID.kept``
+says that a run ended well and was asked to leave its containers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_tool import durable, labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One living run."""
+
+    id: str
+    state: Path
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What marks everything this run makes."""
+        return {labels.ROLE: labels.ROLE_DEMO, labels.DEMO: self.id, labels.OWNER: owner(self.state)}
+
+    def keep(self) -> None:
+        """Say that what this run leaves is meant to stay."""
+        durable.write(_kept(self.state, self.id), b"")
+
+
+@contextmanager
+def begin(state: Path) -> Iterator[Run]:
+    """A new run, alive for the block. Nothing of it may exist before, so that a dead one is told from an unborn one."""
+    run = Run(id=uuid.uuid4().hex[:12], state=state)
+    path = _lock(state, run.id)
+    with durable.locked(path):
+        try:
+            yield run
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def alive(state: Path, run_id: str) -> bool:
+    """Whether the process of that run still lives."""
+    return durable.held(_lock(state, run_id))
+
+
+def kept(state: Path, run_id: str) -> bool:
+    """Whether that run's containers were meant to stay."""
+    return _kept(state, run_id).exists()
+
+
+def forget(state: Path, run_id: str) -> None:
+    """Nothing of that run is left."""
+    _kept(state, run_id).unlink(missing_ok=True)
+    _lock(state, run_id).unlink(missing_ok=True)
+
+
+def owner(state: Path) -> str:
+    """Whose runs these are. Only processes that see the same lock files can tell a dead run from a living one."""
+    machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
+    return hashlib.sha256(f"{machine}\n{os.getuid()}\n{state.resolve()}".encode()).hexdigest()[:16]
+
+
+def _text(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _lock(state: Path, run_id: str) -> Path:
+    return state / "runs" / f"{_checked(run_id)}.lock"
+
+
+def _kept(state: Path, run_id: str) -> Path:
+    return state / "runs" / f"{_checked(run_id)}.kept"
+
+
+def _checked(run_id: str) -> str:
+    # It comes from a label, which anybody may have written.
+    if not run_id.isalnum():
+        raise ValueError(f"not a run's id: {run_id!r}")
+    return run_id

@@ -1,0 +1,179 @@
+"""An engine of the tests' own: its own containerd, data, socket and network namespace. Whatever kills, fills, restarts
+or unplugs an engine does so to one of these.
+
+``lo`` alone means that nothing outside exists; with ``swallow=True`` a default route leads into a link at whose other end
+nobody listens, so that every packet to the outside is swallowed. The host's own routes and firewall are never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+READY_WITHIN = 30.0
+
+
+def why_not() -> str | None:
+    """Why no engine of one's own can be had here; None where it can."""
+    if os.geteuid() != 0:
+        return "an engine of the tests' own needs root"
+    for program in ("ip", "nsenter", "dockerd", "containerd"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    return None
+
+
+@dataclass(kw_only=True)
+class PrivateEngine:
+    """``folder`` holds everything it writes. Started and stopped as often as one likes."""
+
+    folder: Path
+    namespace: str
+    options: tuple[str, ...] = ()
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def socket(self) -> str:
+        return f"unix://{self.folder}/docker.sock"
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """``command`` as it is run in this engine's network. Never ``ip netns exec``: that loses the cgroups."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def start(self) -> None:
+        (self.folder / "docker.pid").unlink(missing_ok=True)
+        containerd = self.folder / "containerd"
+        containerd.mkdir(parents=True, exist_ok=True)
+        config = containerd / "config.toml"
+        # Its defaults put things into /opt and /run, where another one's may be.
+        config.write_text(
+            "version = 2\n"
+            f'root = "{containerd}/root"\nstate = "{containerd}/state"\n'
+            'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
+            f'[grpc]\naddress = "{containerd}/containerd.sock"\n'
+        )
+        self._spawn("containerd.log", ["containerd", "--config", str(config)])
+        self._until(lambda: (containerd / "containerd.sock").exists(), "containerd")
+        self._spawn(
+            "dockerd.log",
+            [
+                "dockerd",
+                f"--containerd={containerd}/containerd.sock",
+                f"--data-root={self.folder}/data",
+                f"--exec-root={self.folder}/exec",
+                f"--pidfile={self.folder}/docker.pid",
+                f"--host={self.socket}",
+                *self.options,
+            ],
+        )
+        self._until(self._answers, "dockerd")
+
+    def kill(self) -> None:
+        """``kill -9`` of the engine and its containerd; what they started lives on."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+    def stop(self) -> None:
+        """End the engine as an init system would, then its containerd."""
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.processes.clear()
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment in which docker and regctl use this engine."""
+        return {**os.environ, "DOCKER_HOST": self.socket, **(extra or {})}
+
+    def run(self, command: Sequence[str], *, timeout: float = 120, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run ``command`` in this engine's network, against this engine."""
+        return subprocess.run(
+            self.inside(command), env=self.environment(env), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
+
+    def _spawn(self, log: str, command: Sequence[str]) -> None:
+        with (self.folder / log).open("ab") as stream:
+            self.processes.append(
+                subprocess.Popen(
+                    self.inside(command), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, env=_plain()
+                )
+            )
+
+    def _answers(self) -> bool:
+        found = subprocess.run(
+            ["docker", "--host", self.socket, "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_plain()
+        )
+        return found.returncode == 0
+
+    def _until(self, ready: object, what: str) -> None:
+        assert callable(ready)
+        deadline = time.monotonic() + READY_WITHIN
+        while not ready():
+            ended = [process for process in self.processes if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                log = "\n".join((self.folder / f"{what}.log").read_text(errors="replace").splitlines()[-15:])
+                raise RuntimeError(f"{what} of the tests' own did not come up:\n{log}")
+            time.sleep(0.05)
+
+
+@contextmanager
+def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, ...] = ()) -> Iterator[PrivateEngine]:
+    """A running engine in a network namespace of its own; nothing of it is left afterwards."""
+    namespace = f"rt-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["ip", "netns", "add", namespace], check=True)
+    engine = PrivateEngine(folder=folder, namespace=namespace, options=options)
+    try:
+        _plug(namespace, swallow=swallow)
+        engine.start()
+        yield engine
+    finally:
+        _end_containers(engine)
+        engine.stop()
+        _unmount(folder)
+        subprocess.run(["ip", "netns", "delete", namespace], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plug(namespace: str, *, swallow: bool) -> None:
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", "-n", namespace, *words], check=True)
+
+    ip("link", "set", "lo", "up")
+    if swallow:
+        ip("link", "add", "nowhere", "type", "veth", "peer", "name", "nobody")
+        ip("address", "add", "198.51.100.2/24", "dev", "nowhere")
+        ip("link", "set", "nowhere", "up")
+        ip("link", "set", "nobody", "up")
+        ip("neigh", "add", "198.51.100.1", "lladdr", "02:00:00:00:00:01", "dev", "nowhere")
+        ip("route", "add", "default", "via", "198.51.100.1")
+
+
+def _end_containers(engine: PrivateEngine) -> None:
+    if not engine._answers():
+        return
+    listed = subprocess.run(["docker", "--host", engine.socket, "ps", "-aq"], capture_output=True, text=True, env=_plain())
+    if listed.stdout.split():
+        subprocess.run(["docker", "--host", engine.socket, "rm", "-fv", *listed.stdout.split()], capture_output=True, env=_plain())
+
+
+def _unmount(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+def _plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
