@@ -1,0 +1,74 @@
+# The same commands for a person and for CI. GNU make 3.81 and BSD tools are enough; paths are relative, as the folder's own
+# may have spaces in it. `.venv/bin/python -m` everywhere: a script's first line cannot be trusted with such a path.
+.NOTPARALLEL:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+ARGS =
+SHELL = /bin/sh
+python = .venv/bin/python
+pytest = $(python) -m pytest
+
+.PHONY: help demo setup setup-dev engine test test-fast soak bench lint format lock clean
+
+help:
+	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
+	@echo '                 (ARGS="--redis" and the like are handed on; see .venv/bin/regctl demo --help)'
+	@echo 'make test        all tests but the soak; sets up what they need where it may, skips what it cannot have'
+	@echo 'make test-fast   the tests that need nothing but Python'
+	@echo 'make soak        the tests that run for minutes'
+	@echo 'make bench       how long things take, beside the same typed as docker commands'
+	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
+	@echo 'make format      lets ruff rewrite what it can'
+	@echo 'make engine      sees to it that a container engine answers'
+	@echo 'make setup       .venv with regctl in it, nothing else'
+	@echo 'make lock        new versions into requirements/*.lock (ARGS=--upgrade for the newest)'
+	@echo 'make clean       removes .venv and what tools left here; nothing in the engine, no caches at home'
+	@echo 'PYTHON=/path/to/python3 uses that Python (3.10 or newer) instead of the first that is found.'
+
+setup:
+	@sh setup/venv.sh run
+
+setup-dev:
+	@sh setup/venv.sh dev
+
+engine: setup
+	@sh setup/engine.sh
+
+demo: setup engine
+	@sh setup/parts.sh demo
+	@$(python) -m registry_tool demo $(ARGS)
+
+test: setup-dev
+	@sh setup/parts.sh test
+	@sh setup/engine.sh --if-possible
+	@$(pytest) -m 'not soak' $(ARGS)
+
+test-fast: setup-dev
+	@$(pytest) -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)
+
+soak: setup-dev
+	@sh setup/parts.sh test
+	@sh setup/engine.sh
+	@$(pytest) -m soak --timeout 3600 $(ARGS)
+
+bench: setup-dev engine
+	@$(python) -m bench $(ARGS)
+
+lint: setup-dev
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+	@$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
+	@sh setup/shell-lint.sh
+
+format: setup-dev
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+
+lock: setup-dev
+	@sh setup/lock.sh $(ARGS)
+
+clean:
+	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs the programs that are used beside the engine, as root on Debian or Ubuntu, and only those that are missing.
+#
+#   parts.sh demo    what base images are built from where Docker Hub cannot be reached
+#   parts.sh test    what the tests drive, too
+#
+# Anywhere else it says what is missing and ends with 0: the tool says what it needs when it needs it, and tests skip.
+set -eu
+unset CDPATH
+cd "$(dirname "$0")/.."
+. setup/system.sh
+
+python=${SETUP_PYTHON:-.venv/bin/python}
+
+main() {
+    missing=
+    case $1 in
+        demo)
+            # Asked for only where base images may have to be built here.
+            if ! has mmdebstrap && may_install && ! hub_answers; then need mmdebstrap mmdebstrap; fi ;;
+        test)
+            need mmdebstrap mmdebstrap
+            need podman podman runc netavark aardvark-dns
+            need skopeo skopeo
+            need redis-server redis-server
+            docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
+            need ip iproute2
+            need iptables iptables
+            need nsenter util-linux
+            need dash dash
+            need shellcheck shellcheck
+            need make make ;;
+        *) stop 2 'usage: parts.sh demo|test' ;;
+    esac
+    [ -n "$missing" ] || return 0
+    if may_install; then
+        # shellcheck disable=SC2086 # a list of package names
+        install "$(reason "$1")" $missing || say 'apt-get could not install them (see above); going on without'
+    else
+        say "missing here:$missing (tests that need them are skipped; as root on Debian or Ubuntu they are installed)"
+    fi
+}
+
+# need PROGRAM PACKAGE...
+need() {
+    program=$1
+    shift
+    in_sbin "$program" || missing="$missing $*"
+}
+
+# ip, iptables and nsenter may lie where only root's PATH leads.
+in_sbin() { has "$1" || [ -x "$root/usr/sbin/$1" ] || [ -x "$root/sbin/$1" ]; }
+
+reason() {
+    case $1 in
+        demo) echo 'Docker Hub does not answer, base images are built here' ;;
+        test) echo 'the tests need more programs' ;;
+    esac
+}
+
+hub_answers() { "$python" setup/hub.py; }
+
+main "$@"

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Checks the shell scripts: their grammar always, with shellcheck where it is installed.
+set -eu
+unset CDPATH
+cd "$(dirname "$0")/.."
+. setup/system.sh
+
+for script in setup/*.sh .ci/run; do
+    sh -n "$script"
+done
+if has shellcheck; then
+    shellcheck -x -s sh setup/*.sh .ci/run
+else
+    say 'shellcheck is not installed: only the grammar of the shell scripts was checked'
+fi
