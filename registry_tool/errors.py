@@ -13,6 +13,7 @@ and documentation may name. The class decides the exit code.
       Unreachable                       3   an engine or a registry cannot be reached
         EngineNotFound                  3
         EngineNotPermitted              3
+        EngineTimeout                   3
         RegistryUnreachable             3
           NotARegistry                  3
       NotFound                          1   an image, a container, a file, a repository is not there
@@ -94,6 +95,12 @@ class EngineNotPermitted(Unreachable):
     """An engine is there, but this user may not use its socket."""
 
     code = "engine-not-permitted"
+
+
+class EngineTimeout(Unreachable):
+    """An engine is there, but an answer took longer than it may."""
+
+    code = "engine-timeout"
 
 
 class RegistryUnreachable(Unreachable):

@@ -1,0 +1,33 @@
+"""A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
+
+from registry_tool.engine.connect import connect
+from registry_tool.engine.endpoint import Endpoint
+from registry_tool.engine.engine import Engine
+from registry_tool.engine.values import (
+    About,
+    Container,
+    ContainerSpec,
+    Image,
+    Moved,
+    Network,
+    Platform,
+    PortBinding,
+    RemovedImage,
+    Volume,
+)
+
+__all__ = [
+    "About",
+    "Container",
+    "ContainerSpec",
+    "Endpoint",
+    "Engine",
+    "Image",
+    "Moved",
+    "Network",
+    "Platform",
+    "PortBinding",
+    "RemovedImage",
+    "Volume",
+    "connect",
+]

@@ -1,0 +1,46 @@
+"""A container's own streams, raw, as ``run -it`` needs them."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+
+class Attached:
+    """An open connection to a container's input and output; a context manager.
+
+    With a terminal (``tty``) what is read is what the terminal shows; without one it is framed: see
+    :func:`registry_tool.engine.streams.frames`.
+    """
+
+    def __init__(self, raw: Any, *, tty: bool) -> None:
+        self.tty = tty
+        # Kept: closing the SDK's object closes the connection below it.
+        self._raw = raw
+        self._socket: socket.socket = getattr(raw, "_sock", raw)
+        self._socket.settimeout(None)
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._socket.fileno()
+
+    def read(self, size: int = 65536) -> bytes:
+        """Up to ``size`` bytes, as soon as there are some; empty at the end. Raises OSError."""
+        return self._socket.recv(size)
+
+    def write(self, content: bytes) -> None:
+        """All of ``content`` to the container's input. Raises OSError."""
+        self._socket.sendall(content)
+
+    def end_input(self) -> None:
+        """Close the container's standard input, and go on reading."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def __enter__(self) -> Attached:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()

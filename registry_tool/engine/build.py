@@ -1,0 +1,163 @@
+"""Builds: a context goes in as a tar stream, an image id comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry_tool import credentials
+from registry_tool.engine import buildx
+from registry_tool.engine import context as contexts
+from registry_tool.engine.dockerfile import base_images, needs_buildkit
+from registry_tool.engine.images import Images
+from registry_tool.engine.streams import BuildLog
+from registry_tool.errors import BuildFailed, Conflict, EngineError, InvalidReference, NotFound
+from registry_tool.progress import SILENT, Observer
+from registry_tool.reference import DOCKER_HUB, Reference
+
+EXCERPT_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a builder is told besides the context; ``dockerfile`` is its path inside the context."""
+
+    dockerfile: str
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    no_cache: bool = False
+    pull: bool = False
+    platform: str | None = None
+
+
+class Builds(Images):
+    """The engine's builder. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    def build(
+        self,
+        context: Path,
+        *,
+        tags: Sequence[str] = (),
+        dockerfile: str | None = None,
+        build_args: Mapping[str, str] = {},
+        labels: Mapping[str, str] = {},
+        target: str | None = None,
+        no_cache: bool = False,
+        pull: bool = False,
+        platform: str | None = None,
+        extra: Mapping[str, Path] = {},
+        observer: Observer = SILENT,
+    ) -> str:
+        """Build ``context`` and give the image ``tags``; returns its id.
+
+        ``dockerfile`` is relative to ``context``. ``extra`` adds files or folders from elsewhere (path inside the
+        context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
+        """
+        if not context.is_dir():
+            raise BuildFailed(f"there is no build context {context}", hint="It is a folder with a Dockerfile in it.")
+        options = BuildOptions(
+            dockerfile=dockerfile or "Dockerfile",
+            tags=tuple(tags),
+            build_args=build_args,
+            labels=labels,
+            target=target,
+            no_cache=no_cache,
+            pull=pull,
+            platform=platform,
+        )
+        text = _read(context, options.dockerfile, extra)
+        files = self._files(context, options.dockerfile, extra)
+        log = BuildLog(observer)
+        reason = needs_buildkit(text)
+        if reason is None:
+            self._classic(options, contexts.tar_stream(files), _registry_config(text, options.build_args), log)
+        else:
+            buildx.build(self._line.endpoint, options, contexts.tar_stream(files), log, reason=reason)
+        return self._finished(log, options)
+
+    def _files(self, context: Path, dockerfile: str, extra: Mapping[str, Path]) -> dict[str, Path]:
+        from registry_tool.engine.line import not_ignored
+
+        try:
+            patterns = contexts.ignore_patterns(context, dockerfile)
+            return contexts.entries(context, not_ignored(context, patterns), extra)
+        except OSError as error:
+            raise BuildFailed(f"the build context {context} cannot be read: {error}") from error
+
+    def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
+        def start(api: Any) -> Iterator[Mapping[str, Any]]:
+            api.registry_config = registry_config
+            found: Iterator[Mapping[str, Any]] = api.build(
+                fileobj=tar,
+                custom_context=True,
+                decode=True,
+                rm=True,
+                forcerm=True,
+                dockerfile=options.dockerfile,
+                buildargs=dict(options.build_args),
+                labels=dict(options.labels),
+                target=options.target,
+                nocache=options.no_cache,
+                pull=options.pull,
+                platform=options.platform,
+            )
+            return found
+
+        try:
+            for event in self._line.stream("the build", start):
+                log.take(event)
+        except (EngineError, NotFound, Conflict) as error:
+            log.error = error.message
+        log.close()
+
+    def _finished(self, log: BuildLog, options: BuildOptions) -> str:
+        excerpt = tuple(log.lines[-EXCERPT_LINES:])
+        if log.error:
+            raise BuildFailed(f"the build failed: {log.error}", hint=_hint(log.error), excerpt=excerpt)
+        built = self.image(log.image_id) if log.image_id else None
+        if built is None:
+            raise BuildFailed("the build ended without an image", excerpt=excerpt)
+        for tag in options.tags:
+            self.tag(built.id, tag)
+        return built.id
+
+
+def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
+    path = extra.get(dockerfile, context / dockerfile)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BuildFailed(f"there is no {dockerfile} in {context}", hint="-f names another one.") from None
+    except (OSError, ValueError) as error:
+        raise BuildFailed(f"{path} cannot be read: {error}") from error
+    if not text.strip():
+        raise BuildFailed(f"{path} is empty")
+    return text
+
+
+def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Credentials for the registries that the base images come from, as far as there are some."""
+    found: dict[str, dict[str, str]] = {}
+    for name in base_images(text, dict(build_args)):
+        try:
+            host = Reference.parse(name, default_host=DOCKER_HUB).host
+        except InvalidReference:
+            # The builder will say what is wrong with it, and where.
+            continue
+        credential = credentials.find(host, on_trouble=lambda trouble: None)
+        if credential is not None:
+            found["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
+    return found
+
+
+def _hint(error: str) -> str | None:
+    lower = error.lower()
+    if "pull access denied" in lower or "manifest unknown" in lower or ("not found" in lower and "manifest for" in lower):
+        return "Is the base image's name right? One of the local registry is spelled localhost:PORT/NAME."
+    if "no such host" in lower or "dial tcp" in lower:
+        return "The base image is not in the engine, and its registry cannot be reached."
+    return None

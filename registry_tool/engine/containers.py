@@ -1,0 +1,302 @@
+"""Containers: made from a frozen description, looked at, talked to, ended."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from registry_tool.engine import times
+from registry_tool.engine.attached import Attached
+from registry_tool.engine.images import label_filter
+from registry_tool.engine.refusals import create_refused, start_refused
+from registry_tool.engine.streams import frames
+from registry_tool.engine.values import Container, ContainerSpec, PortBinding
+from registry_tool.errors import Conflict, EngineError, NotFound, RegistryToolError
+
+if TYPE_CHECKING:
+    from registry_tool.engine.line import Line
+
+_MAX_LINKS = 5
+_REMOVAL_TIMEOUT = 15
+"""Seconds to wait for a removal that somebody else began."""
+
+
+class Containers:
+    """The engine's containers. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    _line: Line
+
+    def container(self, name_or_id: str) -> Container | None:
+        """The container of that name or id, in full; None where there is none."""
+        try:
+            with self._line.call(f"looking at the container {name_or_id}") as api:
+                return _of_inspection(api.inspect_container(name_or_id))
+        except NotFound:
+            return None
+
+    def containers(self, *, all: bool = False, labels: Mapping[str, str] = {}) -> tuple[Container, ...]:
+        """The running containers, or ``all``, newest first. One request: a listing knows no environment, host name, exit code."""
+        with self._line.call("listing the containers") as api:
+            found = api.containers(all=all, filters=label_filter(labels))
+        return tuple(_of_listing(entry) for entry in found)
+
+    def create(self, spec: ContainerSpec) -> Container:
+        """Make a container, without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
+        try:
+            with self._line.call(f"creating a container of {spec.image}") as api:
+                created: Any = api.create_container_from_config(configuration(spec), spec.name)
+        except RegistryToolError as error:
+            raise create_refused(error, image=spec.image, name=spec.name) from error
+        return self._required(created["Id"])
+
+    def start(self, id: str) -> None:
+        """Start it. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
+        try:
+            with self._line.call(f"starting the container {id}") as api:
+                api.start(id)
+        except RegistryToolError as error:
+            raise start_refused(error) from error
+
+    def run(self, spec: ContainerSpec) -> Container:
+        """Create and start; what was created is removed again where the start fails. Raises what those raise."""
+        created = self.create(spec)
+        try:
+            self.start(created.id)
+            return self._required(created.id)
+        except NotFound:
+            # With ``remove``, a container that ended at once is gone before one can look.
+            return created
+        except BaseException:
+            self._forget(created.id)
+            raise
+
+    def stop(self, id: str, *, timeout: int = 10) -> None:
+        """Ask it to end, and kill it after ``timeout`` seconds. Raises NotFound."""
+        with self._line.call(f"stopping the container {id}") as api:
+            api.stop(id, timeout=timeout)
+
+    def kill(self, id: str, *, signal: str = "KILL") -> None:
+        """Send a signal. Raises NotFound; Conflict where it is not running."""
+        with self._line.call(f"killing the container {id}") as api:
+            api.kill(id, signal)
+
+    def remove(self, id: str, *, force: bool = False) -> None:
+        """Remove it with its anonymous volumes. Raises NotFound; Conflict where it runs and ``force`` was not given."""
+        try:
+            with self._line.call(f"removing the container {id}") as api:
+                api.remove_container(id, v=True, force=force)
+        except Conflict as error:
+            if "already in progress" not in error.message:
+                raise
+            self._await_removal(id)
+
+    def wait(self, id: str, *, timeout: float | None = None) -> int:
+        """Wait until it ended; its exit code. Raises NotFound; EngineTimeout after ``timeout`` seconds."""
+        with self._line.call(f"waiting for the container {id}") as api:
+            # The SDK's type says int; requests takes any number.
+            answer: Any = api.wait(id, timeout=timeout)  # type: ignore[arg-type]
+        return int(answer["StatusCode"])
+
+    def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """``("stdout" | "stderr", chunk)`` as it was written; the last ``tail`` lines, or all. Raises NotFound."""
+        with self._line.call(f"reading the log of {id}") as api:
+            tty = bool(api.inspect_container(id)["Config"]["Tty"])
+        chunks = self._line.stream(f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail))
+        if tty:
+            return (("stdout", chunk) for chunk in chunks)
+        return frames(chunks)
+
+    def attach(self, id: str, *, stdin: bool) -> Attached:
+        """The container's own streams, raw. Attach before the start to miss nothing. Raises NotFound."""
+        with self._line.call(f"attaching to the container {id}") as api:
+            params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
+            return Attached(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
+
+    def resize(self, id: str, *, rows: int, columns: int) -> None:
+        """Tell its terminal how large it is."""
+        with self._line.call(f"resizing the terminal of {id}") as api:
+            api.resize(id, height=rows, width=columns)
+
+    def execute(self, id: str, command: Sequence[str]) -> tuple[int, bytes]:
+        """Run ``command`` inside; exit code and output of both streams. Raises NotFound; Conflict where it is not running."""
+        with self._line.call(f"running {command[0]} in the container {id}") as api:
+            made: Any = api.exec_create(id, list(command))
+            output: Any = api.exec_start(made["Id"])
+            code = api.exec_inspect(made["Id"])["ExitCode"]
+        if code is None:
+            raise EngineError(f"{command[0]} in the container {id} did not end")
+        return int(code), bytes(output)
+
+    def put_files(self, id: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write ``files`` (name -> content and mode) below ``folder``, which is there; also before the start, also on volumes."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for name, (content, mode) in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), mode
+                tar.addfile(member, io.BytesIO(content))
+        with self._line.call(f"writing into the container {id}") as api:
+            api.put_archive(id, folder, buffer.getvalue())
+
+    def get_file(self, id: str, path: str) -> bytes | None:
+        """The content of a file inside, links followed; None where there is no such file. Raises NotFound (no such container)."""
+        for _ in range(_MAX_LINKS):
+            try:
+                with self._line.call(f"reading {path} in the container {id}") as api:
+                    chunks, _stat = api.get_archive(id, path)
+                    content = b"".join(chunks)
+            except NotFound as error:
+                if "no such container" in error.message.lower():
+                    raise
+                return None
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                member = tar.next()
+                if member is not None and member.issym():
+                    path = posixpath.join(posixpath.dirname(path), member.linkname)
+                    continue
+                stream = tar.extractfile(member) if member is not None else None
+                return stream.read() if stream is not None else None
+        return None
+
+    def _required(self, id: str) -> Container:
+        found = self.container(id)
+        if found is None:
+            raise NotFound(f"the container {id[:12]} is gone")
+        return found
+
+    def _forget(self, id: str) -> None:
+        try:
+            self.remove(id, force=True)
+        except NotFound:
+            return
+
+    def _await_removal(self, id: str) -> None:
+        try:
+            with self._line.call(f"removing the container {id}") as api:
+                api.wait(id, timeout=_REMOVAL_TIMEOUT, condition="removed")
+        except NotFound:
+            return
+
+
+def configuration(spec: ContainerSpec) -> dict[str, Any]:
+    """``spec`` as the body of ContainerCreate (Engine API)."""
+    config: dict[str, Any] = {
+        "Image": spec.image,
+        "Cmd": list(spec.command) or None,
+        "Entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
+        "Env": [f"{key}={value}" for key, value in spec.environment.items()],
+        "Labels": dict(spec.labels),
+        "ExposedPorts": {binding.container_port: {} for binding in spec.ports},
+        "Hostname": spec.hostname,
+        "User": spec.user,
+        "WorkingDir": spec.workdir,
+        "StopSignal": spec.stop_signal,
+        "Tty": spec.tty,
+        "OpenStdin": spec.interactive,
+        "StdinOnce": spec.interactive,
+        "AttachStdin": spec.interactive,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": _host_configuration(spec),
+    }
+    if spec.network:
+        config["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"Aliases": list(spec.aliases)}}}
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for binding in spec.ports:
+        address = {"HostIp": binding.host_ip, "HostPort": str(binding.host_port or "")}
+        bindings.setdefault(binding.container_port, []).append(address)
+    policy, _, retries = spec.restart.partition(":")
+    suffix = ":ro" if spec.read_only_volumes else ""
+    host: dict[str, Any] = {
+        "PortBindings": bindings,
+        "PublishAllPorts": spec.publish_all,
+        "Binds": [f"{volume}:{destination}{suffix}" for volume, destination in spec.volumes.items()],
+        "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
+        "AutoRemove": spec.remove,
+        "Tmpfs": dict(spec.tmpfs),
+        "NetworkMode": spec.network,
+    }
+    return {key: value for key, value in host.items() if value is not None}
+
+
+def _of_inspection(entry: Mapping[str, Any]) -> Container:
+    config, state = entry.get("Config") or {}, entry.get("State") or {}
+    settings = entry.get("NetworkSettings") or {}
+    status = state.get("Status") or ""
+    return Container(
+        id=entry["Id"],
+        name=(entry.get("Name") or "").lstrip("/"),
+        image=config.get("Image") or "",
+        image_id=entry.get("Image") or "",
+        state=status,
+        created=entry.get("Created") or "",
+        command=tuple(config.get("Cmd") or ()),
+        labels=config.get("Labels") or {},
+        # What does not run publishes nothing: then it is what it was asked to publish.
+        ports=_bound(settings.get("Ports") or {}) or _bound((entry.get("HostConfig") or {}).get("PortBindings") or {}),
+        environment=tuple(config.get("Env") or ()),
+        mounts=_mounts(entry),
+        networks=_networks(settings),
+        hostname=config.get("Hostname") or "",
+        exit_code=state.get("ExitCode") if status in ("exited", "dead") else None,
+        health=_health(state),
+    )
+
+
+def _of_listing(entry: Mapping[str, Any]) -> Container:
+    return Container(
+        id=entry["Id"],
+        # A linked container has further names, "/other/alias": its own has one slash.
+        name=next((name.lstrip("/") for name in entry.get("Names") or () if name.count("/") <= 1), ""),
+        image=entry.get("Image") or "",
+        image_id=entry.get("ImageID") or "",
+        state=entry.get("State") or "",
+        status=entry.get("Status") or "",
+        created=times.of_seconds(entry.get("Created")),
+        command=(entry["Command"],) if entry.get("Command") else (),
+        labels=entry.get("Labels") or {},
+        ports=tuple(
+            PortBinding(
+                container_port=f"{port['PrivatePort']}/{port.get('Type') or 'tcp'}",
+                host_port=port["PublicPort"],
+                host_ip=port.get("IP") or "",
+            )
+            for port in entry.get("Ports") or ()
+            if port.get("PublicPort")
+        ),
+        mounts=_mounts(entry),
+        networks=_networks(entry.get("NetworkSettings") or {}),
+    )
+
+
+def _bound(ports: Mapping[str, Any]) -> tuple[PortBinding, ...]:
+    return tuple(
+        PortBinding(container_port=container_port, host_port=int(address["HostPort"]), host_ip=address.get("HostIp") or "")
+        for container_port, addresses in ports.items()
+        for address in addresses or ()
+        if str(address.get("HostPort") or "").isdigit()
+    )
+
+
+def _mounts(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        mount["Destination"]: mount.get("Name") or mount.get("Source") or ""
+        for mount in entry.get("Mounts") or ()
+        if isinstance(mount, dict) and mount.get("Destination")
+    }
+
+
+def _networks(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {name: (found or {}).get("IPAddress") or "" for name, found in (settings.get("Networks") or {}).items()}
+
+
+def _health(state: Mapping[str, Any]) -> str | None:
+    status = (state.get("Health") or state.get("Healthcheck") or {}).get("Status")
+    return status if status in ("healthy", "unhealthy", "starting") else None

@@ -1,0 +1,160 @@
+"""Where the engine is: found as docker's own client finds it.
+
+In this order: a context that was asked for, ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``currentContext`` of docker's
+``config.json``, the default socket. Only files are read here; nothing is connected to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry_tool import docker_config
+from registry_tool.errors import UsageError
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+DEFAULT_CONTEXT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What a TLS connection to an engine needs; paths of PEM files."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An engine's address. ``source`` says how it was found: ``DOCKER_HOST``, ``context NAME`` or ``the default socket``."""
+
+    url: str
+    source: str
+    tls: Tls | None = None
+
+    @property
+    def socket_path(self) -> Path | None:
+        """The unix socket; None for other transports."""
+        scheme, _, rest = self.url.partition("://")
+        return Path("/" + rest.lstrip("/")) if scheme == "unix" else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what the engine publishes on its loopback is on ours: a unix socket or a loopback address."""
+        if self.socket_path is not None:
+            return True
+        host = urlsplit(self.url).hostname or ""
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def find(*, context: str | None = None) -> Endpoint:
+    """The engine to use. Raises UsageError where the context does not exist or an address is none."""
+    if context is None and not os.environ.get("DOCKER_HOST"):
+        context = os.environ.get("DOCKER_CONTEXT") or docker_config.current_context()
+    if context and context != DEFAULT_CONTEXT:
+        return _of_context(context)
+    return _of_environment() or _default()
+
+
+def contexts() -> tuple[str, ...]:
+    """The names of all contexts, ``default`` first."""
+    names = []
+    for file in sorted((docker_config.folder() / "contexts" / "meta").glob("*/meta.json")):
+        name = _metadata(file).get("Name")
+        if isinstance(name, str) and name:
+            names.append(name)
+    return (DEFAULT_CONTEXT, *sorted(names))
+
+
+def _of_environment() -> Endpoint | None:
+    url = os.environ.get("DOCKER_HOST")
+    if not url:
+        return None
+    tls = None
+    if os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_TLS"):
+        folder = Path(os.environ.get("DOCKER_CERT_PATH") or docker_config.folder())
+        tls = _tls_files(folder, verify=bool(os.environ.get("DOCKER_TLS_VERIFY")))
+    return Endpoint(url=_checked(url, "DOCKER_HOST"), source="DOCKER_HOST", tls=tls)
+
+
+def _of_context(name: str) -> Endpoint:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    file = docker_config.folder() / "contexts" / "meta" / digest / "meta.json"
+    source = f"context {name}"
+    if not file.is_file():
+        raise UsageError(f"there is no docker context {name!r}", hint=f"Those that exist: {', '.join(contexts())}.")
+    found = (_metadata(file).get("Endpoints") or {}).get("docker") or {}
+    url = found.get("Host")
+    if not isinstance(url, str) or not url:
+        raise UsageError(f"docker's context {name!r} names no engine", hint=f"Look at {file}.")
+    files = docker_config.folder() / "contexts" / "tls" / digest / "docker"
+    tls = _tls_files(files, verify=not found.get("SkipTLSVerify")) if files.is_dir() or found.get("SkipTLSVerify") else None
+    return Endpoint(url=_checked(url, source), source=source, tls=tls)
+
+
+def _default() -> Endpoint:
+    candidates = [Path(DEFAULT_SOCKET), *_own_sockets()]
+    chosen = next((path for path in candidates if path.exists()), candidates[0])
+    return Endpoint(url=f"unix://{chosen}", source="the default socket")
+
+
+def _own_sockets() -> list[Path]:
+    """Where an engine of this user alone listens: rootless docker, Docker Desktop."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    rootless = [Path(runtime) / "docker.sock"] if runtime else []
+    desktop = Path.home() / ".docker" / "run" / "docker.sock"
+    return [desktop, *rootless] if sys.platform == "darwin" else [*rootless, desktop]
+
+
+def _tls_files(folder: Path, *, verify: bool) -> Tls:
+    def there(name: str) -> Path | None:
+        path = folder / name
+        return path if path.is_file() else None
+
+    return Tls(ca=there("ca.pem"), certificate=there("cert.pem"), key=there("key.pem"), verify=verify)
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"docker's context file cannot be read: {file}: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _checked(url: str, source: str) -> str:
+    """``url`` in the one spelling we use; a bare HOST:PORT is tcp, as docker has it."""
+    text = url if "://" in url else f"tcp://{url}"
+    scheme, _, rest = text.partition("://")
+    scheme = {"http": "tcp", "https": "tcp"}.get(scheme, scheme)
+    if scheme not in ("unix", "tcp", "ssh") or not rest.strip("/"):
+        raise _no_address(url, source)
+    if scheme == "tcp":
+        try:
+            port = urlsplit(text).port
+        except ValueError:
+            raise _no_address(url, source) from None
+        if port is None:
+            raise _no_address(url, source)
+    return f"{scheme}://{rest}"
+
+
+def _no_address(url: str, source: str) -> UsageError:
+    return UsageError(
+        f"{source} is {url!r}: not an address of an engine that this tool can use",
+        hint=f"An address looks like unix://{DEFAULT_SOCKET} or tcp://127.0.0.1:2375.",
+    )

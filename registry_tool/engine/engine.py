@@ -1,0 +1,55 @@
+"""One container engine, with everything this tool asks of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from registry_tool.engine.build import Builds
+from registry_tool.engine.containers import Containers
+from registry_tool.engine.endpoint import Endpoint
+from registry_tool.engine.networks import Networks
+from registry_tool.engine.transfer import Transfer
+from registry_tool.engine.values import About, Platform
+
+if TYPE_CHECKING:
+    from registry_tool.engine.line import Line
+
+
+class Engine(Builds, Transfer, Containers, Networks):
+    """A connected engine; a context manager. Got from :func:`registry_tool.engine.connect`, never made elsewhere.
+
+    Every method raises Unreachable where the engine stops answering, and EngineError for a refusal of no better name.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it was found, and how."""
+        return self._line.endpoint
+
+    @cached_property
+    def about(self) -> About:
+        """The engine itself; asked once."""
+        with self._line.call("asking what it is") as api:
+            version, info = api.version(), api.info()
+        return About(
+            id=info.get("ID") or "",
+            name=info.get("Name") or "",
+            version=version.get("Version") or "",
+            api_version=api.api_version,
+            platform=Platform(os=version.get("Os") or "", architecture=version.get("Arch") or ""),
+            storage=info.get("Driver") or "",
+        )
+
+    def close(self) -> None:
+        """Close the connections; the engine's things stay as they are."""
+        self._line.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()

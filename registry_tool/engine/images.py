@@ -1,0 +1,128 @@
+"""Images as the engine holds them: looking, naming, removing, and whole images as tar streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from registry_tool.engine import times
+from registry_tool.engine.streams import error_of
+from registry_tool.engine.values import Image, Platform, RemovedImage
+from registry_tool.errors import EngineError, NotFound
+
+if TYPE_CHECKING:
+    from registry_tool.engine.line import Line
+
+_NO_NAME = "<none>"
+
+
+class Images:
+    """The engine's images. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    _line: Line
+
+    def image(self, name: str) -> Image | None:
+        """The image that ``name`` (a name, a digest or an id) means to the engine; None where it has none."""
+        try:
+            with self._line.call(f"looking for the image {name}") as api:
+                return _of_inspection(api.inspect_image(name))
+        except NotFound:
+            return None
+
+    def images(self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = ()) -> tuple[Image, ...]:
+        """The images, newest first as the engine gives them; ``all`` with intermediate ones.
+
+        ``labels`` must all be there; an empty value takes any. A listing knows no layers and no platform.
+        """
+        with self._line.call("listing the images") as api:
+            found = api.images(all=all, filters=label_filter(labels))
+        return tuple(_of_listing(entry) for entry in found)
+
+    def tag(self, image: str, name: str) -> None:
+        """Give ``image`` one more name. Raises NotFound."""
+        repository, tag = split(name)
+        with self._line.call(f"tagging {image}") as api:
+            api.tag(image, repository, tag)
+
+    def remove_image(self, name: str, *, force: bool = False, prune: bool = True) -> RemovedImage:
+        """Take a name away, and the image with its last one. Raises NotFound; Conflict where a container uses it."""
+        with self._line.call(f"removing {name}") as api:
+            events: Any = api.remove_image(name, force=force, noprune=not prune)
+        return RemovedImage(
+            untagged=tuple(event["Untagged"] for event in events or () if event.get("Untagged")),
+            deleted=tuple(event["Deleted"] for event in events or () if event.get("Deleted")),
+        )
+
+    def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
+        """Make an image of a root file system's ``tar``; returns its id. ``changes`` are Dockerfile instructions."""
+        repository, tag = split(name)
+        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": list(changes)}
+        with tar.open("rb") as source:
+            events = list(self._line.stream(f"importing {name}", lambda api: api.post_tar("/images/create", source, params=params)))
+        _raise_reported(events)
+        imported = self.image(name)
+        if imported is None:
+            raise EngineError(f"the engine imported {name} and does not have it")
+        return imported.id
+
+    def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
+        """Write the images ``names`` as one tar to ``target``. Raises NotFound."""
+        target.writelines(self._line.stream(f"saving {', '.join(names)}", lambda api: api.save(names)))
+
+    def load_image(self, source: BinaryIO) -> tuple[str, ...]:
+        """Take in a tar that ``save_image`` or docker wrote; returns the names, or ids of what has none."""
+        events = list(self._line.stream("loading an image", lambda api: api.post_tar("/images/load", source, params={"quiet": "1"})))
+        _raise_reported(events)
+        text = "".join(str(event.get("stream", "")) for event in events)
+        return tuple(re.findall(r"^Loaded image(?: ID)?: (\S+)", text, re.MULTILINE))
+
+
+def split(name: str) -> tuple[str, str]:
+    """``REPOSITORY`` and ``TAG`` of a name, ``latest`` where it has none."""
+    repository, colon, tag = name.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (name, "latest")
+
+
+def label_filter(labels: Mapping[str, str] | Iterable[str]) -> dict[str, Any]:
+    """``labels`` as the engine's filter."""
+    if isinstance(labels, Mapping):
+        labels = [f"{key}={value}" if value else key for key, value in labels.items()]
+    wanted = list(labels)
+    return {"label": wanted} if wanted else {}
+
+
+def _raise_reported(events: Iterable[Mapping[str, Any]]) -> None:
+    for event in events:
+        if error := error_of(event):
+            raise EngineError(error)
+
+
+def _of_inspection(entry: Mapping[str, Any]) -> Image:
+    config = entry.get("Config") or {}
+    return Image(
+        id=entry["Id"],
+        names=tuple(entry.get("RepoTags") or ()),
+        digests=tuple(entry.get("RepoDigests") or ()),
+        parent=entry.get("Parent") or "",
+        created=entry.get("Created") or "",
+        size=entry.get("Size") or 0,
+        labels=config.get("Labels") or {},
+        layers=tuple((entry.get("RootFS") or {}).get("Layers") or ()),
+        platform=Platform(os=entry.get("Os") or "", architecture=entry.get("Architecture") or "", variant=entry.get("Variant") or ""),
+        exposed=tuple(sorted(config.get("ExposedPorts") or ())),
+    )
+
+
+def _of_listing(entry: Mapping[str, Any]) -> Image:
+    # A listing spells what is not there "<none>:<none>"; an inspection leaves it out.
+    return Image(
+        id=entry["Id"],
+        names=tuple(name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME)),
+        digests=tuple(digest for digest in entry.get("RepoDigests") or () if not digest.startswith(_NO_NAME)),
+        parent=entry.get("ParentId") or "",
+        created=times.of_seconds(entry.get("Created")),
+        size=entry.get("Size") or 0,
+        labels=entry.get("Labels") or {},
+    )

@@ -1,0 +1,91 @@
+"""Networks and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from registry_tool.engine.images import label_filter
+from registry_tool.engine.values import Network, Volume
+from registry_tool.errors import Conflict, EngineError, NotFound
+
+if TYPE_CHECKING:
+    from registry_tool.engine.line import Line
+
+
+class Networks:
+    """The engine's networks and volumes. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    _line: Line
+
+    def network(self, name: str) -> Network | None:
+        """The network of that name or id, with what is attached; None where there is none."""
+        try:
+            with self._line.call(f"looking at the network {name}") as api:
+                return _network(api.inspect_network(name))
+        except NotFound:
+            return None
+
+    def networks(self, *, labels: Mapping[str, str] = {}) -> tuple[Network, ...]:
+        """The networks with these labels. A listing does not know what is attached."""
+        with self._line.call("listing the networks") as api:
+            found: Any = api.networks(filters=label_filter(labels))
+        return tuple(_network(entry) for entry in found)
+
+    def create_network(self, name: str, *, labels: Mapping[str, str], internal: bool = False) -> Network:
+        """Make a network; ``internal`` has no way out. Raises Conflict where the name is taken."""
+        with self._line.call(f"creating the network {name}") as api:
+            created: Any = api.create_network(name, labels=dict(labels), internal=internal, check_duplicate=True)
+        return Network(id=created["Id"], name=name, labels=dict(labels))
+
+    def connect_network(self, network: str, container: str, *, aliases: Sequence[str] = ()) -> None:
+        """Attach a container, under further names. Raises NotFound."""
+        with self._line.call(f"connecting {container} to the network {network}") as api:
+            api.connect_container_to_network(container, network, aliases=list(aliases))
+
+    def remove_network(self, name: str) -> None:
+        """Raises NotFound; Conflict while something is attached."""
+        try:
+            with self._line.call(f"removing the network {name}") as api:
+                api.remove_network(name)
+        except EngineError as error:
+            if "active endpoints" in error.message:
+                raise Conflict(error.message, hint="Remove what is attached to it first.") from error
+            raise
+
+    def volume(self, name: str) -> Volume | None:
+        """The volume of that name; None where there is none."""
+        try:
+            with self._line.call(f"looking at the volume {name}") as api:
+                return _volume(api.inspect_volume(name))
+        except NotFound:
+            return None
+
+    def volumes(self, *, labels: Mapping[str, str] = {}) -> tuple[Volume, ...]:
+        """The volumes with these labels."""
+        with self._line.call("listing the volumes") as api:
+            found: Any = api.volumes(filters=label_filter(labels))
+        return tuple(_volume(entry) for entry in found.get("Volumes") or ())
+
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> Volume:
+        """Make a volume. One of that name that is there already is returned as it is, its own labels included."""
+        with self._line.call(f"creating the volume {name}") as api:
+            return _volume(api.create_volume(name, labels=dict(labels)))
+
+    def remove_volume(self, name: str) -> None:
+        """Raises NotFound; Conflict while a container has it."""
+        with self._line.call(f"removing the volume {name}") as api:
+            api.remove_volume(name)
+
+
+def _network(entry: Mapping[str, Any]) -> Network:
+    return Network(
+        id=entry.get("Id") or "",
+        name=entry.get("Name") or "",
+        labels=entry.get("Labels") or {},
+        containers=tuple(entry.get("Containers") or ()),
+    )
+
+
+def _volume(entry: Mapping[str, Any]) -> Volume:
+    return Volume(name=entry["Name"], labels=entry.get("Labels") or {})

@@ -1,0 +1,103 @@
+"""What engines say when they refuse, and what it means. Pure: their words in, an error with a way out.
+
+The words are those of docker 20.10 to 29 and podman 4; they have no codes of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from registry_tool.errors import (
+    AuthenticationFailed,
+    Conflict,
+    EngineError,
+    NotFound,
+    PortTaken,
+    PullFailed,
+    PushFailed,
+    RegistryToolError,
+    RegistryUnreachable,
+)
+from registry_tool.reference import DOCKER_HUB, Reference
+
+_NO_REGISTRY = ("connection refused", "no such host", "no route to host", "network is unreachable", "i/o timeout", "connection reset by peer", "server misbehaving", "client.timeout exceeded")
+_DENIED = ("no basic auth credentials", "authentication required", "unauthorized", "access to the resource is denied", "denied:", "incorrect username or password")
+_PLAIN_HTTP = ("server gave http response to https client", "http: server gave http response")
+_ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
+_ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
+_FULL = ("no space left on device", "disk quota exceeded")
+_PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
+_PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
+
+
+def push_refused(name: str, words: str) -> RegistryToolError:
+    """Why a push of ``name`` failed."""
+    if _says(words, _ABSENT_HERE):
+        return NotFound(f"the engine has no image {name}", hint="regctl images lists those that are there.")
+    return _at_registry(name, words, "push") or PushFailed(f"the push of {name} failed: {words}")
+
+
+def pull_refused(name: str, words: str) -> RegistryToolError:
+    """Why a pull of ``name`` failed."""
+    # Docker Hub does not tell what is private from what is not there.
+    if _says(words, _ABSENT_THERE) and not _says(words, _NO_REGISTRY):
+        return NotFound(f"no image {name} in its registry: {words}", hint=f"Is the name right, and pushed? regctl list-tags {_repository(name)}")
+    return _at_registry(name, words, "pull") or PullFailed(f"the pull of {name} failed: {words}")
+
+
+def start_refused(error: RegistryToolError) -> RegistryToolError:
+    """What a refused start means; ``error`` itself where nothing more is known."""
+    if _says(error.message, _PORT_TAKEN):
+        match = re.search(r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):(\d+)", error.message)
+        port = f"port {match[2]}" if match else "a port"
+        return PortTaken(f"{port} is taken: {error.message}", hint="Choose another one, or stop what holds it.")
+    if _says(error.message, _PORT_FORBIDDEN):
+        return EngineError(error.message, hint="This engine may not bind ports below 1024: choose a higher one.")
+    if isinstance(error, NotFound) and "no such container" not in error.message.lower():
+        # A command that is not in the image is a 404, too, on some engines.
+        return EngineError(error.message)
+    return error
+
+
+def create_refused(error: RegistryToolError, *, image: str, name: str | None) -> RegistryToolError:
+    """What a refused creation means; ``error`` itself where nothing more is known."""
+    words = error.message.lower()
+    if "already in use" in words and name:
+        holder = re.search(r"by (?:container )?\"?([0-9a-f]{12})[0-9a-f]*", error.message)
+        by = f" by container {holder[1]}" if holder else ""
+        return Conflict(f"the container name {name} is taken{by}", hint="Choose another --name, or remove that container.")
+    if isinstance(error, NotFound) and _says(error.message, _ABSENT_HERE):
+        return NotFound(f"the engine has no image {image}", hint="regctl images lists those that are there.")
+    return error
+
+
+def _at_registry(name: str, words: str, verb: str) -> RegistryToolError | None:
+    reference = Reference.parse(name, default_host=DOCKER_HUB)
+    host = reference.host
+    if _says(words, _PLAIN_HTTP):
+        kind = PushFailed if verb == "push" else PullFailed
+        return kind(
+            f"the {verb} of {name} failed: {host} speaks plain HTTP, and the engine wants HTTPS there",
+            hint=f'The engine takes HTTP only on localhost, or with "insecure-registries": ["{host}"] in its daemon.json.',
+        )
+    if _says(words, _DENIED):
+        return AuthenticationFailed(f"{host} refused the {verb} of {name}: {words}", hint=f"regctl login {host}")
+    if _says(words, _FULL):
+        kind = PushFailed if verb == "push" else PullFailed
+        where = "the registry's" if verb == "push" else "the engine's"
+        return kind(f"the {verb} of {name} failed: {where} disk is full ({words})", hint="Make room there, then try again.")
+    if _says(words, _NO_REGISTRY):
+        local = host.partition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+        hint = "Start it: regctl up." if local else "Is the name right, and the network up?"
+        return RegistryUnreachable(f"the registry {host} cannot be reached from the engine: {words}", hint=hint)
+    return None
+
+
+def _repository(name: str) -> str:
+    return Reference.parse(name, default_host=DOCKER_HUB).repository
+
+
+def _says(words: str, marks: Iterable[str]) -> bool:
+    lower = words.lower()
+    return any(mark in lower for mark in marks)

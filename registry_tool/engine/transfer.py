@@ -1,0 +1,121 @@
+"""Push and pull, by the engine: what it reported, or an error with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from registry_tool import credentials
+from registry_tool.descriptor import Descriptor
+from registry_tool.engine.images import Images, split
+from registry_tool.engine.refusals import pull_refused, push_refused
+from registry_tool.engine.streams import DOCKER_MANIFEST, Conversation
+from registry_tool.engine.values import Moved
+from registry_tool.errors import (
+    AuthenticationFailed,
+    Conflict,
+    CredentialsError,
+    EngineError,
+    EngineTimeout,
+    NotFound,
+    PullFailed,
+    PushFailed,
+    RegistryToolError,
+)
+from registry_tool.progress import SILENT, Observer
+from registry_tool.reference import DOCKER_HUB, Reference
+
+Auth = Mapping[str, str]
+Events = Iterator[Mapping[str, Any]]
+
+
+class Transfer(Images):
+    """The engine's push and pull. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    def push(self, name: str, *, observer: Observer = SILENT) -> Moved:
+        """Push ``name``.
+
+        Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed.
+        """
+        repository, tag = split(name)
+
+        def start(auth: Auth) -> Events:
+            return self._line.stream(
+                f"the push of {name}", lambda api: api.push(repository, tag, auth_config=dict(auth), stream=True, decode=True)
+            )
+
+        talk = _converse(name, start, push_refused, observer)
+        if talk.descriptor is None:
+            raise PushFailed(f"the engine ended the push of {name} without a digest", hint="Push again; the engine's log may say more.")
+        return _moved(name, talk, talk.descriptor)
+
+    def pull(self, name: str, *, platform: str | None = None, observer: Observer = SILENT) -> Moved:
+        """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
+
+        Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
+        """
+        reference = Reference.parse(name, default_host=DOCKER_HUB)
+        repository, tag = (name.partition("@")[0], str(reference.digest)) if reference.digest else split(name)
+
+        def start(auth: Auth) -> Events:
+            return self._line.stream(
+                f"the pull of {name}",
+                lambda api: api.pull(repository, tag, auth_config=dict(auth), platform=platform, stream=True, decode=True),
+            )
+
+        talk = _converse(name, start, pull_refused, observer)
+        return _moved(name, talk, talk.descriptor or self._descriptor_of(name))
+
+    def can_pull(self, name: str, *, timeout: float) -> bool:
+        """Whether the engine, as it sees the world, can find ``name`` in its registry within ``timeout`` seconds."""
+        auth = credentials.find(_host(name), on_trouble=lambda trouble: None)
+        try:
+            with self._line.call(f"asking for {name}") as api:
+                api.distribution(name, _auth_config(auth), timeout=timeout)
+        except (EngineError, NotFound, EngineTimeout):
+            return False
+        return True
+
+    def _descriptor_of(self, name: str) -> Descriptor:
+        """podman's interface ends a pull without ``Digest:``; the image it brought knows it."""
+        image = self.image(name)
+        repository = Reference.parse(name, default_host=DOCKER_HUB).repository
+        for known in image.digests if image else ():
+            reference = Reference.parse(known, default_host=DOCKER_HUB)
+            if reference.repository == repository and reference.digest is not None:
+                return Descriptor(media_type=DOCKER_MANIFEST, digest=reference.digest, size=0)
+        raise PullFailed(f"the engine ended the pull of {name} without a digest", hint="Pull again; the engine's log may say more.")
+
+
+def _converse(
+    name: str, start: Callable[[Auth], Events], refused: Callable[[str, str], RegistryToolError], observer: Observer
+) -> Conversation:
+    """Read the whole stream, then raise what it, or the engine instead of it, reported."""
+    troubles: list[CredentialsError] = []
+    auth = _auth_config(credentials.find(_host(name), on_trouble=troubles.append))
+    talk = Conversation(observer)
+    try:
+        for event in start(auth):
+            talk.take(event)
+        reported = talk.error
+    except (EngineError, NotFound, Conflict) as error:
+        reported = error.message
+    if reported is None:
+        return talk
+    refusal = refused(name, reported)
+    if troubles and isinstance(refusal, AuthenticationFailed):
+        # A credential store that failed matters only where credentials were wanted.
+        raise troubles[0] from refusal
+    raise refusal
+
+
+def _moved(name: str, talk: Conversation, descriptor: Descriptor) -> Moved:
+    return Moved(reference=name, descriptor=descriptor, status=talk.status, layers=talk.rows.layers, bytes_moved=talk.rows.bytes_moved)
+
+
+def _host(name: str) -> str:
+    return Reference.parse(name, default_host=DOCKER_HUB).host
+
+
+def _auth_config(credential: credentials.Credential | None) -> dict[str, str]:
+    return credential.as_auth_config() if credential else {}
