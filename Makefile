@@ -53,7 +53,7 @@ soak: setup-dev
 	@$(pytest) -m soak --timeout 3600 $(ARGS)
 
 bench: setup-dev engine
-	@$(python) -m bench $(ARGS)
+	@$(python) bench/run.py $(ARGS)
 
 lint: setup-dev
 	@$(python) -m ruff check .

@@ -38,7 +38,7 @@ sums() {
 }
 
 pip() {
-    .venv/bin/python -m pip "$@" --quiet --disable-pip-version-check --no-input ||
+    .venv/bin/python -m pip "$@" --quiet --quiet --disable-pip-version-check --no-input ||
         stop 1 "pip could not install $lock (see above): is there a network? pip's own settings (pip config) name another index or a proxy"
 }
 
