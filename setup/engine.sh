@@ -26,7 +26,7 @@ give_up() {
 
 # Sets `answer` (answers, silent, elsewhere, forbidden, broken) and `said` (one line for a person), as the tool itself sees it.
 ask() {
-    said=$("$python" setup/ask.py 2>&1) || true
+    said=$("$python" -m setup.ask 2>&1) || true
     answer=${said%% *}
     said=${said#* }
 }
