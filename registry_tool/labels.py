@@ -26,8 +26,14 @@ REGISTRY = f"{PREFIX}.registry"
 DEMO = f"{PREFIX}.demo"
 """The id of the demo run that made this: on its image, containers and networks."""
 
+USER = f"{PREFIX}.user"
+"""On a registry's container: who may use it, where it wants a password."""
+
 OWNER = f"{PREFIX}.owner"
 """Whose demo it is: a digest of machine, user and state folder. Only an owner can tell whether its runs still live."""
 
 PACKAGES = f"{PREFIX}.packages"
 """On a base image: the packages and versions it was built from."""
+
+BASE = f"{PREFIX}.base"
+"""On a base image that was built here: its part (``registry``, ``python``, ``redis``)."""

@@ -1,0 +1,90 @@
+"""What a registry's volume keeps of the registry itself, beside its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_tool import labels
+from registry_tool.engine import Engine
+from registry_tool.engine.values import Container, ContainerSpec
+from registry_tool.errors import Conflict, RegistryError
+from registry_tool.local_registry.spec import (
+    COMPOSE_PROJECT,
+    COMPOSE_SIGNS_WITH,
+    FOLDER,
+    HTPASSWD,
+    SETTINGS,
+    STORAGE,
+    Settings,
+    thing_labels,
+    thing_name,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The settings, and the ``htpasswd`` file where there is a password."""
+
+    settings: Settings
+    htpasswd: bytes | None = None
+
+
+def read(engine: Engine, container: Container) -> Kept:
+    """What the volume in ``container`` keeps, whether that runs or not; without any, what the container itself says.
+
+    Raises RegistryError where the settings are damaged: going on without them might let in whoever comes.
+    """
+    content = engine.get_file(container.id, SETTINGS)
+    if content is None:
+        secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
+        return Kept(settings=Settings(port=None, secret=secret) if secret else Settings.fresh())
+    try:
+        settings = Settings.parse(content)
+    except ValueError as error:
+        raise RegistryError(
+            f"the registry's settings in its volume are damaged: {error}",
+            hint=f"Repair {SETTINGS} in the volume {container.mounts.get(STORAGE, '')}, or remove the file to begin with new settings.",
+        ) from error
+    return Kept(settings=settings, htpasswd=engine.get_file(container.id, HTPASSWD))
+
+
+def read_volume(engine: Engine, name: str, image: str) -> Kept | None:
+    """What the volume of the registry ``name`` keeps, read in a throw-away container that never starts; None without a volume.
+
+    Raises Conflict where a volume of that name is not ours.
+    """
+    volume = engine.volume(thing_name(name))
+    if volume is None:
+        return None
+    if volume.labels.get(labels.REGISTRY) != name or volume.labels.get(labels.ROLE) != labels.ROLE_REGISTRY:
+        raise Conflict(
+            f"the volume {volume.name} is somebody else's: it does not carry this tool's labels, and was not touched",
+            hint="Take another name for the registry: regctl up --name NAME",
+        )
+    spec = ContainerSpec(
+        image=image,
+        # Of a volume without settings: what compose signed with, or a secret of its own.
+        environment={"REGISTRY_HTTP_SECRET": COMPOSE_SIGNS_WITH} if COMPOSE_PROJECT in volume.labels else {},
+        labels={labels.ROLE: labels.ROLE_PROBE},
+        volumes={volume.name: STORAGE},
+        read_only_volumes=True,
+    )
+    container = engine.create(spec)
+    try:
+        return read(engine, container)
+    finally:
+        engine.remove(container.id, force=True)
+
+
+def write(engine: Engine, container_id: str, kept: Kept) -> None:
+    """Put it into the volume, through a container that was created and need not run."""
+    files = {f"{FOLDER}/settings.json": (kept.settings.to_json(), 0o600)}
+    if kept.htpasswd is not None:
+        files[f"{FOLDER}/htpasswd"] = (kept.htpasswd, 0o600)
+    engine.put_files(container_id, STORAGE, files)
+
+
+def make_volume(engine: Engine, name: str) -> None:
+    """Make the volume, with its labels, where it is not there."""
+    if engine.volume(thing_name(name)) is None:
+        engine.create_volume(thing_name(name), labels=thing_labels(name))
