@@ -1,0 +1,109 @@
+"""A look at a page, as a browser would take it, with a deadline. The standard library alone: it starts fast."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from registry_tool import __version__, loopback
+
+MAX_BYTES = 1 << 20
+"""As much of a page as is read."""
+
+USER_AGENT = f"registry-tool/{__version__}"
+
+
+class NoAnswer(OSError):
+    """Nothing, or no whole answer, came from an address in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a web server answered, whatever the status. ``headers`` has lower-case names."""
+
+    url: str
+    status: int
+    body: str
+    headers: Mapping[str, str]
+
+
+def probe(url: str, *, timeout: float) -> Page:
+    """GET ``url`` directly, never through a proxy: for pages on this machine or on the engine's. Follows no redirect.
+
+    ``timeout`` is in seconds, for all of it. Raises NoAnswer.
+    """
+    parts = urlsplit(url)
+    deadline = time.monotonic() + timeout
+    first, *others = loopback.addresses(parts.hostname or "")
+    try:
+        try:
+            return _look(url, parts, first, deadline)
+        except ConnectionRefusedError:
+            if not others:
+                raise
+            return _look(url, parts, others[0], deadline)
+    except ConnectionRefusedError as error:
+        raise NoAnswer(f"nothing answers at {url}: connection refused") from error
+    except TimeoutError as error:
+        raise NoAnswer(f"no answer from {url} within {timeout:g} s") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(f"no whole answer from {url}: {str(error) or type(error).__name__}") from error
+
+
+def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
+    connection = _connection(parts, address, _left(deadline))
+    try:
+        connection.request("GET", _target(parts), headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Connection": "close"})
+        response = connection.getresponse()
+        body = _body(connection, response, deadline)
+    finally:
+        connection.close()
+    charset = response.headers.get_content_charset() or "utf-8"
+    try:
+        text = body.decode(charset, errors="replace")
+    except LookupError:
+        text = body.decode(errors="replace")
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Page(url=url, status=response.status, body=text, headers=headers)
+
+
+def _body(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float) -> bytes:
+    body = b""
+    sock = connection.sock
+    while len(body) < MAX_BYTES:
+        # Of a page that trickles in, each piece is in time; only the whole is late.
+        left = _left(deadline)
+        if sock is not None:
+            sock.settimeout(left)
+        piece = response.read1(MAX_BYTES - len(body))
+        if not piece:
+            if response.length:
+                raise http.client.IncompleteRead(body, response.length)
+            break
+        body += piece
+    return body
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connection(parts: SplitResult, address: str, timeout: float) -> http.client.HTTPConnection:
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        if loopback.is_loopback(parts.netloc):
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(address, parts.port or 443, timeout=timeout, context=context)
+    return http.client.HTTPConnection(address, parts.port or 80, timeout=timeout)
+
+
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
