@@ -1,0 +1,71 @@
+"""The files that go into an image which is built here, and the tools its busybox stands in for."""
+
+from __future__ import annotations
+
+REGISTRY_CONFIG = b"""\
+version: 0.1
+log:
+  fields:
+    service: registry
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: /var/lib/registry
+http:
+  addr: :5000
+  headers:
+    X-Content-Type-Options: [nosniff]
+health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+"""
+"""In effect what ``registry:2`` comes with. What a registry of ours needs beyond it comes by environment."""
+
+ENTRYPOINT_REGISTRY = b"""\
+#!/bin/sh
+# A configuration file alone means: serve. A verb or an option alone means: the registry's.
+case "$1" in
+    *.yaml | *.yml) set -- registry serve "$@" ;;
+    serve | garbage-collect | help | -*) set -- registry "$@" ;;
+esac
+exec "$@"
+"""
+
+ENTRYPOINT_REDIS = b"""\
+#!/bin/sh
+# Options or a configuration file alone mean: the server's.
+case "$1" in
+    *.conf | -*) set -- redis-server "$@" ;;
+esac
+# Inside a container "protected" means that nobody else can connect; what is published decides who can.
+if [ "$1" = redis-server ]; then
+    set -- "$@" --protected-mode no
+fi
+exec "$@"
+"""
+
+NSSWITCH = b"""\
+passwd: files
+group: files
+shadow: files
+hosts: files dns
+networks: files
+protocols: files
+services: files
+"""
+"""Without it the C library asks DNS before it looks into ``/etc/hosts``: ``localhost`` would be anybody's."""
+
+_SMALL_TOOLS = """
+[ ash awk base64 basename bunzip2 bzcat cat chgrp chmod chown chroot cksum clear cmp cp cpio cut date dd df diff dirname
+dmesg dnsdomainname du echo egrep env expand expr false fgrep find fold free getopt grep groups gunzip gzip head hostname
+id install ip kill killall ln logname ls md5sum mkdir mkfifo mknod mktemp more mount mv nc nslookup od paste patch pidof
+ping printenv printf ps pwd readlink realpath rev rm rmdir sed seq sh sha1sum sha256sum sha512sum sleep sort split stat
+strings stty sync tac tail tar tee telnet test time timeout top touch tr traceroute true truncate tty umount uname unexpand
+uniq unxz unzip uptime usleep uudecode uuencode vi watch wc wget which whoami xargs xxd xzcat yes zcat adduser addgroup
+"""
+
+APPLETS = tuple(_SMALL_TOOLS.split())
+"""Linked to busybox where no package brings the real one."""

@@ -1,0 +1,141 @@
+"""The base images: what they are called on Docker Hub, what ours are called, and what ours are made of.
+
+Ours are stand-ins, equal in use and not in content: the same program, the same paths, the same start, from the packages
+of the Debian or Ubuntu this runs on. A shell and the small tools are busybox's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from registry_tool.provision.files import ENTRYPOINT_REDIS, ENTRYPOINT_REGISTRY, NSSWITCH, REGISTRY_CONFIG
+
+_EVERYWHERE = ("base-files", "base-passwd", "libc-bin", "netbase", "ca-certificates", "busybox-static", "usrmerge-")
+"""``usrmerge-``: not that one, which wants all of perl to do what an image that was merged from the start does not need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A file that is put into an image."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What an image is made of. Paths are relative to its root, links are path -> where it leads."""
+
+    packages: tuple[str, ...]
+    named: tuple[str, ...]
+    """The packages whose versions the image's label tells."""
+    changes: tuple[str, ...]
+    """Lines of a Dockerfile, as ``docker import --change`` takes them."""
+    files: Mapping[str, Text] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, int] = field(default_factory=dict)
+    """Path -> the user and group that own it."""
+    users: Mapping[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    """Ends of paths that are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """An image that others stand on. ``own`` is the name of what is built here: never an official one."""
+
+    role: str
+    """``registry``, ``python``, ``redis``."""
+    official: str
+    recipe: Recipe = field(repr=False)
+
+    @property
+    def own(self) -> str:
+        return f"localhost/registry-tool/{self.role}:packages"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Under which an engine may have it, in the order in which they are looked for."""
+        return self.official, self.own
+
+
+def _recipe(
+    *packages: str,
+    changes: tuple[str, ...],
+    files: Mapping[str, Text] | None = None,
+    links: Mapping[str, str] | None = None,
+    folders: Mapping[str, int] | None = None,
+    users: Mapping[str, int] | None = None,
+    without: tuple[str, ...] = (),
+) -> Recipe:
+    path = 'ENV PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"'
+    return Recipe(
+        packages=(*_EVERYWHERE, *packages),
+        named=packages,
+        changes=(path, *changes),
+        files={"etc/nsswitch.conf": Text(content=NSSWITCH), **(files or {})},
+        links=links or {},
+        folders=folders or {},
+        users=users or {},
+        without=without,
+    )
+
+
+def _start(entrypoint: tuple[str, ...], command: tuple[str, ...]) -> tuple[str, ...]:
+    lines = [f"ENTRYPOINT {json.dumps(entrypoint)}"] if entrypoint else []
+    return (*lines, f"CMD {json.dumps(command)}")
+
+
+REGISTRY = Base(
+    role="registry",
+    official="registry:2",
+    recipe=_recipe(
+        "docker-registry",
+        changes=(
+            *_start(("/entrypoint.sh",), ("/etc/docker/registry/config.yml",)),
+            "EXPOSE 5000",
+            "VOLUME /var/lib/registry",
+        ),
+        files={
+            "entrypoint.sh": Text(content=ENTRYPOINT_REGISTRY, mode=0o755),
+            "etc/docker/registry/config.yml": Text(content=REGISTRY_CONFIG),
+        },
+        links={"usr/bin/registry": "docker-registry"},
+        folders={"var/lib/registry": 0},
+    ),
+)
+
+PYTHON = Base(
+    role="python",
+    official="python:3.13-slim",
+    recipe=_recipe(
+        "python3",
+        "python3-pip",
+        "python-is-python3",
+        "tzdata",
+        "passwd",
+        "login",
+        changes=(*_start((), ("python3",)), "ENV LANG=C.UTF-8"),
+        # An image is nobody's system: pip may install into it, as it may in the official one.
+        without=("/EXTERNALLY-MANAGED",),
+    ),
+)
+
+REDIS = Base(
+    role="redis",
+    official="redis:7-alpine",
+    recipe=_recipe(
+        "redis-server",
+        changes=(
+            *_start(("/entrypoint.sh",), ("redis-server", "--save", "")),
+            "EXPOSE 6379",
+            "WORKDIR /data",
+            "USER redis",
+        ),
+        files={"entrypoint.sh": Text(content=ENTRYPOINT_REDIS, mode=0o755)},
+        folders={"data": 999},
+        users={"redis": 999},
+    ),
+)
