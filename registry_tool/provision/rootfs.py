@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -52,11 +51,21 @@ def write(packages: Path, target: Path, recipe: Recipe) -> None:
     """
     with tarfile.open(packages, "r:") as source, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as image:
         writer = _Writer(image)
-        for name in _MERGED:
-            writer.folder(f"usr/{name}")
-            writer.link(name, f"usr/{name}")
-        noted = _copy(source, writer, recipe)
-        _add(writer, recipe, noted)
+        _begin(writer, recipe)
+        _end(writer, recipe, _copy(source, writer, recipe))
+
+
+def _begin(writer: _Writer, recipe: Recipe) -> None:
+    """What comes first is what counts: a package's file of the same name is left out."""
+    for name in _MERGED:
+        writer.folder(f"usr/{name}")
+        writer.link(name, f"usr/{name}")
+    for name, mode in _FOLDERS.items():
+        writer.folder(name, mode)
+    for name, owner in recipe.folders.items():
+        writer.folder(name, owner=owner)
+    for name, text in recipe.files.items():
+        writer.file(name, text.content, text.mode)
 
 
 def _copy(source: tarfile.TarFile, writer: _Writer, recipe: Recipe) -> dict[str, bytes]:
@@ -64,7 +73,7 @@ def _copy(source: tarfile.TarFile, writer: _Writer, recipe: Recipe) -> dict[str,
     noted: dict[str, bytes] = {}
     for member in source:
         name = _place(member.name)
-        if name is None or member.type not in _KINDS or name in recipe.files or _left_out(name, recipe):
+        if name is None or member.type not in _KINDS or _left_out(name, recipe):
             continue
         member.name = name
         if member.islnk():
@@ -80,13 +89,8 @@ def _copy(source: tarfile.TarFile, writer: _Writer, recipe: Recipe) -> dict[str,
     return noted
 
 
-def _add(writer: _Writer, recipe: Recipe, noted: dict[str, bytes]) -> None:
-    for name, mode in _FOLDERS.items():
-        writer.folder(name, mode)
-    for name, owner in recipe.folders.items():
-        writer.folder(name, owner=owner)
-    for name, text in recipe.files.items():
-        writer.file(name, text.content, text.mode)
+def _end(writer: _Writer, recipe: Recipe, noted: dict[str, bytes]) -> None:
+    """What packages' scripts would have made, and what only stands in for what no package brought."""
     certificates = b"".join(noted[name] for name in sorted(noted) if _is_certificate(name))
     writer.file("etc/ssl/certs/ca-certificates.crt", certificates)
     writer.link("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt")
@@ -97,7 +101,7 @@ def _add(writer: _Writer, recipe: Recipe, noted: dict[str, bytes]) -> None:
     for name, target in recipe.links.items():
         writer.link(name, target)
     for applet in APPLETS:
-        writer.link(f"usr/bin/{applet}", "busybox", unless=(f"usr/sbin/{applet}",))
+        writer.link(f"usr/bin/{applet}", "busybox", unless=f"usr/sbin/{applet}")
 
 
 def _account(file: str, user: str, number: int) -> bytes:
@@ -126,47 +130,41 @@ def _left_out(name: str, recipe: Recipe) -> bool:
 
 
 class _Writer:
-    """Writes a tar, and knows what is in it."""
+    """Writes a tar in which each name is there once (engines refuse others) and after the folder it is in."""
 
     def __init__(self, image: tarfile.TarFile) -> None:
         self._image = image
         self._names: set[str] = set()
         self._now = int(time.time())
 
-    def put(self, member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
-        if member.isdir() and member.name in self._names:
+    def put(self, member: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
+        """Add ``member``, unless something of its name is there."""
+        if member.name in self._names:
             return
+        parent = member.name.rpartition("/")[0]
+        if parent and parent not in self._names:
+            self.folder(parent)
         self._names.add(member.name)
         self._image.addfile(member, content)
 
     def folder(self, name: str, mode: int = 0o755, *, owner: int = 0) -> None:
-        for parent in reversed(list(_parents(name))):
-            if parent not in self._names:
-                self.put(self._entry(parent, tarfile.DIRTYPE, 0o755), None)
         entry = self._entry(name, tarfile.DIRTYPE, mode)
         entry.uid = entry.gid = owner
-        self._names.discard(name)
-        self.put(entry, None)
+        self.put(entry)
 
     def file(self, name: str, content: bytes, mode: int = 0o644) -> None:
         entry = self._entry(name, tarfile.REGTYPE, mode)
         entry.size = len(content)
         self.put(entry, io.BytesIO(content))
 
-    def link(self, name: str, target: str, *, unless: tuple[str, ...] = ()) -> None:
-        """A symbolic link, where nothing of that name, or of those in ``unless``, is there."""
-        if self._names.isdisjoint((name, *unless)):
+    def link(self, name: str, target: str, *, unless: str | None = None) -> None:
+        """A symbolic link; none where ``unless`` is there."""
+        if unless not in self._names:
             entry = self._entry(name, tarfile.SYMTYPE, 0o777)
             entry.linkname = target
-            self.put(entry, None)
+            self.put(entry)
 
     def _entry(self, name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
         entry = tarfile.TarInfo(name)
         entry.type, entry.mode, entry.mtime = kind, mode, self._now
         return entry
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "/" in name:
-        name = name.rsplit("/", 1)[0]
-        yield name
