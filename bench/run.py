@@ -44,10 +44,10 @@ class Result:
         return statistics.median(self.ours) / statistics.median(self.theirs) if self.theirs else None
 
 
-def timed(command: list[str], **options: object) -> float:
+def timed(command: list[str]) -> float:
     """Seconds of one run that must succeed."""
     started = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, **options)  # type: ignore[call-overload]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=_env())
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
     return time.perf_counter() - started
@@ -75,9 +75,7 @@ docker rm -fv {friendly} >/dev/null
 
 def demo(runs: int) -> Result:
     """``regctl demo`` against the same steps typed as docker commands in a shell script, a new repository each time."""
-    first = json.loads(
-        subprocess.run([*REGCTL, "demo", "--json", "--image", f"bench/{_new()}:part2"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    )
+    first = json.loads(_said([*REGCTL, "demo", "--json", "--image", f"bench/{_new()}:part2"]))
     base = next(image["name"] for image in first["images"] if image["role"] == "python")
     address = first["registry"]["address"]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -88,7 +86,7 @@ def demo(runs: int) -> Result:
             shutil.copytree(wheels[-1], context / "wheels", dirs_exist_ok=True)
         keeper = f"bench-keeper-{_new()}"
         # Holds the build cache of both, which docker rmi would otherwise take along.
-        subprocess.run(["docker", "build", "-q", "-t", keeper, "--build-arg", f"BASE_IMAGE={base}", str(context)], check=True, stdout=subprocess.DEVNULL, env=_env())
+        _said(["docker", "build", "-q", "-t", keeper, "--build-arg", f"BASE_IMAGE={base}", str(context)])
 
         def ours() -> float:
             return timed([*REGCTL, "demo", "--image", f"bench/{_new()}:part2"])
@@ -99,17 +97,17 @@ def demo(runs: int) -> Result:
                 friendly=f"bench-{name}", label=name, base=base, context=context, target=f"{address}/bench/{name}:part2", port=4900
             )
             try:
-                return timed(["sh", "-c", script], env=_env())
+                return timed(["sh", "-c", script])
             finally:
-                subprocess.run(["docker", "rmi", f"{address}/bench/{name}:part2"], capture_output=True, env=_env())
+                _said(["docker", "rmi", f"{address}/bench/{name}:part2"])
 
         try:
             mine, hand = in_turn(runs, ours, theirs)
         finally:
-            subprocess.run(["docker", "rmi", keeper], capture_output=True, env=_env())
-            listed = subprocess.run(["docker", "images", "-q", "--filter", f"reference={address}/bench/*"], capture_output=True, text=True, env=_env())
-            if listed.stdout.split():
-                subprocess.run(["docker", "rmi", "-f", *set(listed.stdout.split())], capture_output=True, env=_env())
+            _said(["docker", "rmi", keeper])
+            images = _said(["docker", "images", "-q", "--filter", f"reference={address}/bench/*"]).split()
+            if images:
+                _said(["docker", "rmi", "-f", *set(images)])
     return Result(name="regctl demo / the same steps typed", ours=mine, theirs=hand, limit="ratio <= 1.15")
 
 
@@ -136,7 +134,8 @@ def main() -> None:
     target.parent.mkdir(exist_ok=True)
     document = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "python": platform.python_version(),
         "results": [{**asdict(result), "median": result.median, "ratio": result.ratio} for result in results],
     }
     target.write_text(json.dumps(document, indent=2) + "\n")
@@ -149,6 +148,10 @@ def _new() -> str:
 
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-tool"
+
+
+def _said(command: list[str]) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=_env()).stdout
 
 
 def _env() -> dict[str, str]:

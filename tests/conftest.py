@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from registry_tool import local_registry, shipped
 from registry_tool.engine import Engine, connect
-from registry_tool.errors import Unreachable
-
-REQUIRED = frozenset(part.strip() for part in os.environ.get("REGISTRY_TOOL_REQUIRE", "").split(",") if part.strip())
-
-
-def missing(what: str, why: str) -> None:
-    """Skip for a person; fail where ``REGISTRY_TOOL_REQUIRE`` says that ``what`` may not be skipped."""
-    if what in REQUIRED:
-        pytest.fail(f"{what} is required here (REGISTRY_TOOL_REQUIRE) and missing: {why}")
-    pytest.skip(f"no {what}: {why}")
+from registry_tool.errors import NotFound, Unreachable
+from registry_tool.lifecycle.registry import registry_up
+from registry_tool.local_registry import LocalRegistry
+from registry_tool.places import Places
+from registry_tool.progress import SILENT
+from registry_tool.provision import PYTHON, REDIS, REGISTRY, Provisioner, wheels
+from tests.private_engine import why_not
+from tests.real import free_port, missing
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,7 @@ def real_endpoint() -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def own_folders(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, real_endpoint: str | None
-) -> Path:
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, real_endpoint: str | None) -> Path:
     """HOME, XDG folders and docker's configuration of the test's own; never those of whoever runs the tests."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
@@ -61,6 +60,94 @@ def engine(real_endpoint: str | None, own_folders: Path) -> Iterator[Engine]:
         connected = connect()
     except Unreachable as error:
         missing("engine", error.message)
-        raise
     with connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def session_engine(real_endpoint: str | None) -> Iterator[Engine]:
+    """The real engine, for what a whole session shares."""
+    try:
+        connected = connect()
+    except Unreachable as error:
+        missing("engine", error.message)
+    with connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def session_places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """State and cache for the whole session: base images are brought once."""
+    base = tmp_path_factory.mktemp("places")
+    for name in ("state", "cache"):
+        (base / name).mkdir()
+    return Places(state=base / "state", cache=base / "cache")
+
+
+@pytest.fixture(scope="session")
+def registry_image(session_engine: Engine, session_places: Places) -> str:
+    """The registry's base image, from wherever it can be had here; TEST_REGISTRY_IMAGE names another one to test with."""
+    return os.environ.get("TEST_REGISTRY_IMAGE") or Provisioner(session_engine, session_places.cache, SILENT).ensure(REGISTRY).name
+
+
+@pytest.fixture
+def places(tmp_path: Path, session_places: Places) -> Places:
+    """State of the test's own; base images and wheels are the session's."""
+    (tmp_path / "state").mkdir()
+    return Places(state=tmp_path / "state", cache=session_places.cache)
+
+
+@pytest.fixture(scope="session")
+def local(session_engine: Engine, session_places: Places) -> Iterator[LocalRegistry]:
+    """A real registry container of the session's own, on a port that nobody has."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    try:
+        yield registry_up(session_engine, session_places, name=name, port=free_port()).up.registry
+    finally:
+        local_registry.down(session_engine, name, volumes=True)
+
+
+@pytest.fixture
+def tiny_image(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Makes a tiny image, unlike any other, under a name; gives its id. All that came of it is removed in the end."""
+    made: list[str] = []
+
+    def make(name: str, labels: Mapping[str, str] | None = None) -> str:
+        path = tmp_path / f"{uuid.uuid4().hex}.tar"
+        with tarfile.open(path, "w") as archive:
+            content = uuid.uuid4().hex.encode()
+            entry = tarfile.TarInfo("unlike-any-other")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        changes = [f"LABEL {key}={value}" for key, value in (labels or {}).items()]
+        made.append(engine.import_image(path, name=name, changes=changes))
+        return made[-1]
+
+    yield make
+    for image_id in made:
+        image = engine.image(image_id)
+        for name in (*image.names, *image.digests, image_id) if image else ():
+            try:
+                engine.remove_image(name, force=True)
+            except NotFound:
+                continue
+
+
+@pytest.fixture(scope="session")
+def kept_cache(session_engine: Engine, session_places: Places) -> Path:
+    """The cache as one demo with a network leaves it: base images and wheels, all that an engine without one needs."""
+    ladder = Provisioner(session_engine, session_places.cache, SILENT)
+    for base in (REGISTRY, PYTHON, REDIS):
+        ladder.set_aside(ladder.ensure(base))
+    python = ladder.ensure(PYTHON)
+    found = wheels(session_engine, python.name, shipped.sample_app() / "requirements.txt", session_places.cache, SILENT)
+    assert found is not None, "the wheels of the sample app cannot be had"
+    return session_places.cache
+
+
+@pytest.fixture
+def own_engine_possible() -> None:
+    """Skips (or fails, see ``missing``) where no engine of the tests' own can be had."""
+    reason = why_not()
+    if reason is not None:
+        missing("netns", reason)

@@ -13,12 +13,13 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 READY_WITHIN = 30.0
+Done = subprocess.CompletedProcess[str]
 
 
 def why_not() -> str | None:
@@ -61,7 +62,7 @@ class PrivateEngine:
             f'[grpc]\naddress = "{containerd}/containerd.sock"\n'
         )
         self._spawn("containerd.log", ["containerd", "--config", str(config)])
-        self._until(lambda: (containerd / "containerd.sock").exists(), "containerd")
+        self._until((containerd / "containerd.sock").exists, "containerd")
         self._spawn(
             "dockerd.log",
             [
@@ -98,10 +99,16 @@ class PrivateEngine:
         """The environment in which docker and regctl use this engine."""
         return {**os.environ, "DOCKER_HOST": self.socket, **(extra or {})}
 
-    def run(self, command: Sequence[str], *, timeout: float = 120, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, command: Sequence[str], *, timeout: float = 120, env: Mapping[str, str] | None = None) -> Done:
         """Run ``command`` in this engine's network, against this engine."""
         return subprocess.run(
-            self.inside(command), env=self.environment(env), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+            self.inside(command),
+            check=False,
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
         )
 
     def _spawn(self, log: str, command: Sequence[str]) -> None:
@@ -114,12 +121,15 @@ class PrivateEngine:
 
     def _answers(self) -> bool:
         found = subprocess.run(
-            ["docker", "--host", self.socket, "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_plain()
+            ["docker", "--host", self.socket, "version"],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_plain(),
         )
         return found.returncode == 0
 
-    def _until(self, ready: object, what: str) -> None:
-        assert callable(ready)
+    def _until(self, ready: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + READY_WITHIN
         while not ready():
             ended = [process for process in self.processes if process.poll() is not None]
@@ -164,9 +174,11 @@ def _plug(namespace: str, *, swallow: bool) -> None:
 def _end_containers(engine: PrivateEngine) -> None:
     if not engine._answers():
         return
-    listed = subprocess.run(["docker", "--host", engine.socket, "ps", "-aq"], capture_output=True, text=True, env=_plain())
+    listed = subprocess.run(["docker", "--host", engine.socket, "ps", "-aq"], check=False, capture_output=True, text=True, env=_plain())
     if listed.stdout.split():
-        subprocess.run(["docker", "--host", engine.socket, "rm", "-fv", *listed.stdout.split()], capture_output=True, env=_plain())
+        subprocess.run(
+            ["docker", "--host", engine.socket, "rm", "-fv", *listed.stdout.split()], check=False, capture_output=True, env=_plain()
+        )
 
 
 def _unmount(folder: Path) -> None:

@@ -96,7 +96,7 @@ class _Walk:
     # Each method is one step, in the order of the walk.
 
     def _up(self) -> LocalRegistry:
-        with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 --restart unless-stopped -v registry-tool-default:/var/lib/registry registry:2") as told:
+        with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as told:
             brought = registry_up(
                 self.engine,
                 self.places,
@@ -106,9 +106,7 @@ class _Walk:
                 observer=self.observer,
             )
             registry = brought.up.registry
-            told.command = (
-                f"docker run -d -p 127.0.0.1:{registry.port}:5000 --restart unless-stopped -v {registry.volume}:/var/lib/registry {registry.image}"
-            )
+            told.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
             self.story.registry_address = registry.address
             self.story.registry_image = registry.image
             self.story.images.append(brought.provisioned or self._image_of(registry))
@@ -119,9 +117,7 @@ class _Walk:
 
     def _build(self) -> str:
         with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base(PYTHON) as base:
-            wheels = provision.wheels(
-                self.engine, base.name, self.options.context / "requirements.txt", self.places.cache, self.observer
-            )
+            wheels = provision.wheels(self.engine, base.name, self.options.context / "requirements.txt", self.places.cache, self.observer)
             image_id = self.engine.build(
                 self.options.context,
                 build_args={"BASE_IMAGE": base.name},
@@ -277,9 +273,7 @@ class _Walk:
             except PortTaken:
                 if asked is not None:
                     raise
-        raise PortTaken(
-            f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT"
-        )
+        raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
 
     @contextmanager
     def _base(self, base: Base) -> Iterator[Provisioned]:

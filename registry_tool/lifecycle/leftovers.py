@@ -33,7 +33,8 @@ def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
     networks = engine.networks(labels=mine)
     images = engine.images(labels=mine)
     loans = [loan for image in engine.images() for loan in borrowed.on_loan(image)]
-    seen = {thing.labels.get(labels.DEMO, "") for thing in (*containers, *networks, *images)} | {run_id for run_id, _ in loans}
+    marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
+    seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
     dead = frozenset(run_id for run_id in seen if _is_over(state, run_id, kept=kept))
     return Leftovers(
         runs=dead,

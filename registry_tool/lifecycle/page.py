@@ -68,5 +68,3 @@ def last_lines(engine: Engine, container_id: str) -> tuple[str, ...]:
 
 def _visits(visits: str | int) -> str:
     return f"<i>{visits}</i>" if isinstance(visits, str) else str(visits)
-
-
