@@ -46,12 +46,12 @@ def find_origin(host: str, *, plain_http: bool | None, timeout: float) -> str:
     for port in (parts.port,) if parts.port else (443, 80):
         for address in addresses(parts.hostname or ""):
             try:
-                plain = not speaks_tls(address, port, timeout=timeout)
+                tls = speaks_tls(address, port, timeout=timeout)
             except OSError as error:
                 refusals.append(error)
-                continue
-            scheme = "http" if (plain if plain_http is None else plain_http) else "https"
-            return f"{scheme}://{netloc(address, port)}"
+            else:
+                plain = not tls if plain_http is None else plain_http
+                return f"{'http' if plain else 'https'}://{netloc(address, port)}"
     raise refusals[0]
 
 

@@ -1,0 +1,168 @@
+"""A web server that stands in for a registry, or for whatever else may listen, for the failures that no real one shows.
+
+It is told what to answer and keeps what it was asked. Like the Go server in a real registry it refuses a TLS handshake
+at once where it speaks plain HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request. Header names are lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One answer. ``missing`` bytes are promised and never come; ``pause`` is seconds before it, ``trickle`` after each byte."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": JSON})
+    missing: int = 0
+    pause: float = 0.0
+    trickle: float = 0.0
+
+
+def reply(document: object, status: int = 200, **headers: str) -> Reply:
+    """A JSON answer; ``www_authenticate`` is the header WWW-Authenticate."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status=status, body=json.dumps(document).encode(), headers={"Content-Type": JSON, **named})
+
+
+class StandIn:
+    """A running server. ``asked`` is all it was asked, in order."""
+
+    def __init__(self, answer: Callable[[Asked], Reply], address: str, certificate: Path | None) -> None:
+        self.asked: list[Asked] = []
+        self.answer = answer
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                if self.rfile.peek(1)[:1] == b"\x16":  # type: ignore[attr-defined]
+                    self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n")
+                    self.close_connection = True
+                    return
+                super().handle_one_request()
+
+            def do_GET(self) -> None:
+                stand_in.handle(self)
+
+            do_HEAD = do_POST = do_GET  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:
+                return None
+
+        self.server = ThreadingHTTPServer((address, 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port: int = self.server.server_address[1]
+        self.host = f"{address}:{self.port}"
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        asked = Asked(method=handler.command, path=handler.path, headers=headers, body=body)
+        self.asked.append(asked)
+        answer = self.answer(asked)
+        time.sleep(answer.pause)
+        handler.send_response(answer.status)
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(answer.body) + answer.missing))
+        handler.end_headers()
+        if handler.command == "HEAD":
+            return
+        for at in range(len(answer.body)) if answer.trickle else ():
+            handler.wfile.write(answer.body[at : at + 1])
+            time.sleep(answer.trickle)
+        if not answer.trickle:
+            handler.wfile.write(answer.body)
+        if answer.missing:
+            handler.close_connection = True
+
+
+@contextmanager
+def standing_in(answer: Callable[[Asked], Reply], *, address: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[StandIn]:
+    """A stand-in for the block, on a port of its own."""
+    stand_in = StandIn(answer, address, certificate)
+    thread = threading.Thread(target=stand_in.server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield stand_in
+    finally:
+        stand_in.server.shutdown()
+        stand_in.server.server_close()
+        thread.join()
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Something that is no web server: ``serve`` gets each connection, which is closed after it. Gives ``127.0.0.1:PORT``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    serve(connection)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        # Only a shutdown wakes an accept that waits; BSD says ENOTCONN to it and wakes it by the close.
+        try:
+            listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        listener.close()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for localhost that nobody trusts, with its key, in one file. Raises FileNotFoundError without openssl."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    both = folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return both
