@@ -59,12 +59,13 @@ services: files
 """Without it the C library asks DNS before it looks into ``/etc/hosts``: ``localhost`` would be anybody's."""
 
 _SMALL_TOOLS = """
-[ ash awk base64 basename bunzip2 bzcat cat chgrp chmod chown chroot cksum clear cmp cp cpio cut date dd df diff dirname
-dmesg dnsdomainname du echo egrep env expand expr false fgrep find fold free getopt grep groups gunzip gzip head hostname
-id install ip kill killall ln logname ls md5sum mkdir mkfifo mknod mktemp more mount mv nc nslookup od paste patch pidof
-ping printenv printf ps pwd readlink realpath rev rm rmdir sed seq sh sha1sum sha256sum sha512sum sleep sort split stat
-strings stty sync tac tail tar tee telnet test time timeout top touch tr traceroute true truncate tty umount uname unexpand
-uniq unxz unzip uptime usleep uudecode uuencode vi watch wc wget which whoami xargs xxd xzcat yes zcat adduser addgroup
+[ [[ arch ash awk base64 basename bunzip2 bzcat bzip2 cat chgrp chmod chown chroot clear cmp cp cpio cut date dd df diff dirname
+dmesg dnsdomainname du echo egrep env expand expr false fgrep find fold free getopt grep groups gunzip gzip head hexdump hostid
+hostname id ip kill killall less link ln logname ls md5sum mkdir mkfifo mknod mktemp more mount mv nc netstat nl nproc nslookup
+od paste patch pidof ping printf ps pwd readlink realpath renice rev rm rmdir sed seq setpriv setsid sh sha1sum sha256sum
+sha512sum shred shuf sleep sort stat strings stty sync tac tail tar tee telnet test time timeout top touch tr traceroute true
+truncate tty umount uname unexpand uniq unlink unxz unzip uptime usleep uudecode uuencode vi watch wc wget which whoami xargs
+xxd xz xzcat yes zcat
 """
 
 APPLETS = tuple(_SMALL_TOOLS.split())

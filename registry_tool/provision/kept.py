@@ -84,6 +84,7 @@ class Shelf:
             temporary = folder / target.name
             with temporary.open("wb") as stream:
                 hashed = _Hashed(stream)
+                # Level 1: 76 MB become 28 MB for half a second more.
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=cast(BinaryIO, hashed), mtime=0) as packed:
                     engine.save_image([name], cast(BinaryIO, packed))
                 stream.flush()

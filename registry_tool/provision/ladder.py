@@ -90,7 +90,9 @@ class Provisioner:
         image = self._engine.image(name)
         if image is None:
             return None
-        ours = image.labels.get(labels.ROLE) == labels.ROLE_BASE or self._brought.has(self._engine.about.id, image.id)
+        # What somebody built on a base of ours inherits its labels; it does not have its name.
+        built = name == base.own and image.labels.get(labels.ROLE) == labels.ROLE_BASE
+        ours = built or self._brought.has(self._engine.about.id, image.id)
         return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=ours)
 
     def _from_shelf(self, base: Base) -> Provisioned | None:
