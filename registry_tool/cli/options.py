@@ -1,0 +1,96 @@
+"""Options that several commands share, and words that docker's users type."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from registry_tool.errors import RegistryToolError, UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_PUBLISH = re.compile(r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<host>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[a-z]+))?")
+
+
+def as_json(command: Command) -> Command:
+    """``--json``: known to the session before anything else is parsed, so that a wrong option is answered in JSON, too."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            context.obj.output.json = True
+
+    option = click.option("--json", is_flag=True, is_eager=True, expose_value=False, callback=remember, help="Print one JSON document.")
+    return option(command)
+
+
+def quiet(what: str) -> Callable[[Command], Command]:
+    """``-q``, and what it leaves."""
+    return click.option("-q", "--quiet", is_flag=True, help=f"Print {what} only.")
+
+
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail over what is not there.")
+
+
+def seconds(text: str) -> float:
+    """A time-out: more than nothing, a day at most. Raises UsageError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 86400:
+        raise UsageError(f"{text!r} is not a time-out", hint="It is in seconds: more than 0, 86400 at most.")
+    return value
+
+
+def registry_host(text: str) -> str:
+    """A registry's ``HOST[:PORT]``, as people type it. Raises UsageError."""
+    from registry_tool.reference import Reference, has_host
+
+    address = re.sub(r"^https?://|/(?:v[12]/?)?$", "", text)
+    if "/" in address or not has_host(f"{address}/x"):
+        raise UsageError(f"{text!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com.")
+    return Reference.parse(f"{address}/x", default_host="localhost").host
+
+
+def port_number(text: str, *, least: int = 1) -> int:
+    """A port's number. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and least <= int(text[:6]) <= 65535):
+        raise UsageError(f"{text!r} is not a port", hint=f"A port is a number from {least} to 65535.")
+    return int(text)
+
+
+def published(text: str) -> tuple[str, int, str]:
+    """What ``-p`` says, as docker spells it: (address or "", our port or 0 for any, ``80/tcp``). Raises UsageError."""
+    if "-" in text:
+        raise UsageError(f"{text!r} is a range of ports; one port at a time here", hint="Repeat -p: -p 4000:80 -p 4001:81")
+    match = _PUBLISH.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} does not say which port to publish", hint="It looks like -p 4000:80, -p 127.0.0.1:4000:80 or -p 80.")
+    protocol = match["protocol"] or "tcp"
+    if protocol not in {"tcp", "udp", "sctp"}:
+        raise UsageError(f"{protocol!r} is no protocol to publish", hint="It is tcp, udp or sctp: -p 4000:80/udp")
+    host = port_number(match["host"], least=0) if match["host"] else 0
+    return (match["ip"] or "").strip("[]"), host, f"{port_number(match['container'])}/{protocol}"
+
+
+def pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """``KEY=VALUE`` entries; ``KEY`` alone takes its value from our environment, as docker does. Raises UsageError."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not key or any(letter.isspace() for letter in key):
+            raise UsageError(f"{entry!r} is no KEY=VALUE", hint=f"It looks like {option} NAME=World.")
+        if equals:
+            found[key] = value
+        elif key in environment:
+            found[key] = environment[key]
+    return found
+
+
+def outcome(document: dict[str, object], failures: Sequence[RegistryToolError]) -> dict[str, object]:
+    """A result that is a result even where some of it failed: ``ok``, and the first failure as ``error``."""
+    return {"ok": not failures, **document, **({"error": failures[0].as_json()} if failures else {})}

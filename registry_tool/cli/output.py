@@ -1,0 +1,142 @@
+"""The one way out: answers to standard output, notes and failures to standard error.
+
+On a terminal tables have colour; in a pipe, in a CI log and with ``TERM=dumb`` they are plain columns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from registry_tool.cli import invoked, render
+from registry_tool.errors import RegistryToolError
+
+Document = Mapping[str, object]
+_STYLES = {"bold": "1", "dim": "2", "green": "32", "red": "1;31"}
+
+
+class ReaderGone(Exception):
+    """Whoever read our standard output closed it (``| head``). Nobody is left to be told."""
+
+
+def is_terminal(stream: IO[Any]) -> bool:
+    """Whether ``stream`` is a terminal that a person looks at, and that can more than print lines."""
+    return stream.isatty() and os.environ.get("TERM", "") != "dumb" and not os.environ.get("CI")
+
+
+class Output:
+    """What a command says. ``json``: the answer is one JSON document, a failure too. ``quiet``: the value alone."""
+
+    def __init__(self) -> None:
+        self.json = False
+
+    def line(self, text: str = "") -> None:
+        """One line of the answer."""
+        self._write(render.printable(text) + "\n")
+
+    def spans(self, *spans: tuple[str, str]) -> None:
+        """One line of (text, style): ``bold``, ``dim``, ``green``, ``red`` or none, seen on a terminal. With JSON it is a note."""
+        stream = sys.stderr if self.json else sys.stdout
+        paint = _paint if _has_colour(stream) else _plain
+        text = "".join(paint(render.printable(text), _STYLES[style]) if style else render.printable(text) for text, style in spans).rstrip()
+        if self.json:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._write(text + "\n")
+
+    def lines(self, texts: Sequence[str]) -> None:
+        """The answer's lines."""
+        for text in texts:
+            self.line(text)
+
+    def document(self, document: Document) -> None:
+        """The answer as one JSON document."""
+        self._write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table: rich on a terminal, plain columns elsewhere. It never goes into a JSON answer."""
+        if not is_terminal(sys.stdout):
+            self.lines(render.columns(heads, rows))
+            return
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold cyan")
+        for head in heads:
+            table.add_column(head, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(render.one_line(cell)) for cell in row))
+        console = Console(file=sys.stdout, highlight=False)
+        with console.capture() as captured:
+            console.print(table)
+        self._write(captured.get())
+
+    def raw(self, content: bytes) -> None:
+        """A container's own output, as it is."""
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise _cannot_write(error) from error
+
+    def raw_error(self, content: bytes) -> None:
+        """A container's own error output, as it is."""
+        sys.stderr.buffer.write(content)
+        sys.stderr.buffer.flush()
+
+    def note(self, text: str) -> None:
+        """A line for a person, on standard error."""
+        print(render.printable(text), file=sys.stderr, flush=True)
+
+    def failure(self, error: RegistryToolError) -> None:
+        """What happened and what to do, in two lines; with ``--json`` the document of ``docs/json.md`` on standard output."""
+        if self.json:
+            self.document({"error": error.as_json()})
+            return
+        self.complaint(error)
+
+    def complaint(self, error: RegistryToolError) -> None:
+        """The two lines of a failure on standard error, with the excerpt of what it is about between them."""
+        paint = _paint if _has_colour(sys.stderr) else _plain
+        lines = [f"{paint(f'{invoked.name()}:', '1;31')} {render.one_line(error.message)}"]
+        lines += [f"  | {render.printable(line)}" for line in error.excerpt]
+        if error.hint:
+            lines.append(f"{paint('hint:', '36')} {invoked.respelled(render.one_line(error.hint))}")
+        print("\n".join(lines), file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Have everything written now: a full disk or a gone reader is a failure of ours, not of the interpreter's exit."""
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            raise _cannot_write(error) from error
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            if is_terminal(sys.stdout):
+                sys.stdout.flush()
+        except OSError as error:
+            raise _cannot_write(error) from error
+
+
+def _has_colour(stream: IO[Any]) -> bool:
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def _cannot_write(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return ReaderGone()
+    return RegistryToolError(f"the answer cannot be written to standard output: {error.strerror or error}", hint="Is the disk full?")
+
+
+def _paint(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _plain(text: str, code: str) -> str:
+    return text

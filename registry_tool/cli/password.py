@@ -1,0 +1,48 @@
+"""A password comes from a terminal, a file or standard input; never from an argument, which everybody on the machine can read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from registry_tool.errors import RegistryToolError, UsageError
+
+
+def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:
+    """The password. ``twice``: it is a new one, so a slip of the finger would lock its owner out.
+
+    Raises UsageError where there is nobody to ask, RegistryToolError where the file cannot be read.
+    """
+    if file is not None and stdin:
+        raise UsageError("--password-file and --password-stdin exclude each other")
+    if file is not None:
+        try:
+            return _given(file.read_text(), str(file))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise RegistryToolError(f"the password file {file} cannot be read: {reason}") from error
+    if stdin:
+        return _given(sys.stdin.read(), "standard input")
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in, with --password-stdin.")
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+    return answer
+
+
+def user(given: str | None, question: str) -> str:
+    """The user's name: ``given``, or asked for."""
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for the user name on", hint="Name it, with -u USER.")
+    answer: str = click.prompt(question, err=True)
+    return answer
+
+
+def _given(text: str, source: str) -> str:
+    password = text.rstrip("\r\n")
+    if not password:
+        raise UsageError(f"there is no password in {source}")
+    return password

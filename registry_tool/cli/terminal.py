@@ -1,0 +1,104 @@
+"""A container's streams and ours, joined: for ``run`` in the foreground, and raw for ``run -it``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from registry_tool.cli.output import Output
+from registry_tool.errors import Conflict, NotFound, Unreachable
+
+if TYPE_CHECKING:
+    from registry_tool.engine import Container, ContainerSpec, Engine
+    from registry_tool.engine.attached import Attached
+
+
+def converse(engine: Engine, container: Container, stream: Attached, spec: ContainerSpec, output: Output) -> None:
+    """Carry what the container says to our output, and with ``interactive`` our input to it, until it says no more.
+
+    With ``interactive`` and ``tty`` our terminal is raw for that time, follows its window's size, and is given back whatever happens.
+    """
+    if spec.interactive and spec.tty:
+        with _raw(sys.stdin.fileno()), _window(engine, container):
+            _carry(stream, interactive=True, output=output)
+    else:
+        _carry(stream, interactive=spec.interactive, output=output)
+
+
+def _carry(stream: Attached, *, interactive: bool, output: Output) -> None:
+    from registry_tool.engine.streams import frames
+
+    if interactive:
+        # It may sit in a read for ever; the process does not wait for it.
+        threading.Thread(target=_feed, args=(stream, sys.stdin.fileno()), daemon=True).start()
+    chunks = _chunks(stream)
+    if stream.tty:
+        for chunk in chunks:
+            output.raw(chunk)
+        return
+    try:
+        for which, chunk in frames(chunks):
+            (output.raw if which == "stdout" else output.raw_error)(chunk)
+    except ValueError as error:
+        raise _cut() from error
+
+
+def _chunks(stream: Attached) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = stream.read()
+        except OSError as error:
+            raise _cut() from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _cut() -> Unreachable:
+    return Unreachable("the engine stopped answering during the run", hint="Is it still running?")
+
+
+def _feed(stream: Attached, source: int) -> None:
+    try:
+        while content := os.read(source, 65536):
+            stream.write(content)
+        stream.end_input()
+    except OSError:
+        return  # the container ended, and its stream with it: the reading side tells
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    before = termios.tcgetattr(descriptor)
+    tty.setraw(descriptor)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _window(engine: Engine, container: Container) -> Iterator[None]:
+    """The container's terminal is as large as ours, also when ours changes."""
+
+    def fit(number: int = 0, frame: FrameType | None = None) -> None:
+        size = os.get_terminal_size(sys.stdin.fileno())
+        try:
+            engine.resize(container.id, rows=size.lines, columns=size.columns)
+        except (NotFound, Conflict):
+            return  # it ended meanwhile
+
+    before = signal.signal(signal.SIGWINCH, fit)
+    try:
+        fit()
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

@@ -1,0 +1,46 @@
+"""``--version``: of this tool, and of the engine and the registry where they answer quickly."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import registry_tool
+from registry_tool.cli import invoked
+from registry_tool.errors import RegistryToolError
+
+if TYPE_CHECKING:
+    from registry_tool.cli.session import Session
+
+PATIENCE = 3.0
+"""Seconds for both answers together. An engine that hangs must not hang us."""
+
+
+def show(session: Session) -> None:
+    """Print three lines; never fails over an engine or a registry that is not there."""
+    told: dict[str, str] = {}
+    asking = threading.Thread(target=_ask, args=(session, told), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    session.output.line(f"{invoked.name()} {registry_tool.__version__}")
+    session.output.line(f"engine: {told.get('engine', f'no answer within {PATIENCE:g} s')}")
+    session.output.line(f"registry: {told.get('registry', 'none answers')}")
+
+
+def _ask(session: Session, told: dict[str, str]) -> None:
+    from registry_tool import local_registry
+
+    try:
+        engine = session.engine
+        about = engine.about
+        told["engine"] = f"{about.version} ({about.platform}, {engine.endpoint.url})"
+        found = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
+        if found is None:
+            told["registry"] = "none runs"
+            return
+        _, output = engine.execute(found.container_id, ["registry", "--version"])
+        version = re.search(rb"\d+\.\d+\.\d+\S*", output)
+        told["registry"] = f"{version[0].decode() if version else 'of unknown version'} ({found.image}, {found.address})"
+    except RegistryToolError as error:
+        told.setdefault("engine", f"none ({error.message})")
