@@ -67,6 +67,7 @@ def have(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
         raise names.absent(text)
     target = names.on_registry(text, registry_host)
     observer.note(f"Unable to find image '{text}' locally")
+    observer.note(f"{target.tag or target.digest}: Pulling from {target.path}")
     try:
         moved = engine.pull(str(target), observer=observer)
     except NotFound as error:

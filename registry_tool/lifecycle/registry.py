@@ -27,14 +27,14 @@ def registry_up(
     name: str = "default",
     port: int | None = None,
     auth: Auth | None = None,
-    restart: str = "unless-stopped",
+    restart: str | None = None,
     timeout: float = 30.0,
     provisioner: Provisioner | None = None,
     observer: Observer = SILENT,
 ) -> RegistryUp:
     """Bring up the local registry ``name``; its base image is looked for only where a container has to be made.
 
-    ``timeout`` is in seconds. Raises what :func:`local_registry.up` and :meth:`Provisioner.ensure` raise.
+    What is None stays as it is or was (:func:`local_registry.up`). ``timeout`` is in seconds. Raises what :func:`local_registry.up` and :meth:`Provisioner.ensure` raise.
     """
     had: list[Provisioned] = []
 
