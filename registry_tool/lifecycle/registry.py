@@ -34,7 +34,8 @@ def registry_up(
 ) -> RegistryUp:
     """Bring up the local registry ``name``; its base image is looked for only where a container has to be made.
 
-    What is None stays as it is or was (:func:`local_registry.up`). ``timeout`` is in seconds. Raises what :func:`local_registry.up` and :meth:`Provisioner.ensure` raise.
+    What is None stays as it is or was. ``timeout`` is in seconds. Raises what :func:`local_registry.up` and
+    :meth:`Provisioner.ensure` raise.
     """
     had: list[Provisioned] = []
 
