@@ -146,7 +146,7 @@ def main() -> None:
     try:
         listener = socket.create_server(("0.0.0.0", port))  # IPv4, which is what engines forward published ports to
     except OSError as error:
-        sys.exit(f"cannot listen on port {port}: {error.strerror}. PORT names another.")
+        sys.exit(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}. PORT names another.")
     server = create_server(app, sockets=[listener])
     give_up_root()
     print(f" * Running on http://0.0.0.0:{listener.getsockname()[1]}/ (Press CTRL+C to quit)", flush=True)
