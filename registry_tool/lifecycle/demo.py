@@ -72,11 +72,14 @@ class _Walk:
     observer: Observer
     story: Story
     run: running.Run
+    target: str = ""
+    arrived: bool = False
+    """Whether the image has come back: from then on it stays under its registry name."""
+
+    def __post_init__(self) -> None:
+        self.ladder = Provisioner(self.engine, self.places.cache, self.observer)
 
     def walk(self) -> None:
-        arrived = False
-        self.target = ""
-        self.ladder = Provisioner(self.engine, self.places.cache, self.observer)
         try:
             registry = self._up()
             image_id = self._build()
@@ -84,14 +87,13 @@ class _Walk:
             pushed = self._push(target)
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
-            arrived = True
             self._look(target)
             if self.options.redis:
                 self._look_with_redis(target)
             if self.options.keep:
                 self.run.keep()
         finally:
-            self._tidy(arrived=arrived)
+            self._tidy()
 
     # Each method is one step, in the order of the walk.
 
@@ -191,6 +193,7 @@ class _Walk:
                     hint="Something else pushes to this name; run the demo again.",
                 )
             self.story.image_id = image.id
+            self.arrived = True
             told.detail = f"the same digest; {_traffic(moved, 'Pull complete', 'pulled')}"
             if self.options.purge:
                 told.detail += self._not_moved(image, moved)
@@ -240,17 +243,17 @@ class _Walk:
             page.check(self.engine, container, answer, expected)
             self.story.visits.append(expected)
 
-    def _tidy(self, *, arrived: bool) -> None:
+    def _tidy(self) -> None:
         """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
-        if not (self.options.keep and arrived and self.story.kept):
+        if not (self.options.keep and self.arrived and self.story.kept):
             leftovers.clear(self.engine, self.run)
         with self._names():
             borrowed.give_back(self.engine, self.run.id, FRIENDLY)
-            if self.target and arrived:
+            if self.target and self.arrived:
                 borrowed.drop(self.engine, self.run.id, self.target)
             elif self.target:
                 borrowed.give_back(self.engine, self.run.id, self.target)
-        if not arrived:
+        if not self.arrived:
             leftovers.clear_images(self.engine, self.run)
         leftovers.remove(self.engine, self.places.state, leftovers.find(self.engine, self.places.state))
 
