@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from registry_tool.progress import SILENT, Observer
 from registry_tool.reference import DOCKER_HUB, Reference
 
 EXCERPT_LINES = 20
+OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,15 @@ class Builds(Images):
     ) -> str:
         """Build ``context`` and give the image ``tags``; returns its id.
 
-        ``dockerfile`` is relative to ``context``. ``extra`` adds files or folders from elsewhere (path inside the
+        ``dockerfile`` is relative to ``context``, and may be outside it. ``extra`` adds files or folders from elsewhere (path inside the
         context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
         """
         if not context.is_dir():
             raise BuildFailed(f"there is no build context {context}", hint="It is a folder with a Dockerfile in it.")
+        inside, extra = _placed(context, dockerfile or "Dockerfile", extra)
+        text = _read(context, inside, extra)
         options = BuildOptions(
-            dockerfile=dockerfile or "Dockerfile",
+            dockerfile=inside,
             tags=tuple(tags),
             build_args=build_args,
             labels=labels,
@@ -69,24 +73,13 @@ class Builds(Images):
             pull=pull,
             platform=platform,
         )
-        text = _read(context, options.dockerfile, extra)
-        files = self._files(context, options.dockerfile, extra)
+        tar = contexts.tar_stream(contexts.files(context, inside, extra))
         log = BuildLog(observer)
-        reason = needs_buildkit(text)
-        if reason is None:
-            self._classic(options, contexts.tar_stream(files), _registry_config(text, options.build_args), log)
-        else:
-            buildx.build(self._line.endpoint, options, contexts.tar_stream(files), log, reason=reason)
-        return self._finished(log, options)
-
-    def _files(self, context: Path, dockerfile: str, extra: Mapping[str, Path]) -> dict[str, Path]:
-        from registry_tool.engine.line import not_ignored
-
-        try:
-            patterns = contexts.ignore_patterns(context, dockerfile)
-            return contexts.entries(context, not_ignored(context, patterns), extra)
-        except OSError as error:
-            raise BuildFailed(f"the build context {context} cannot be read: {error}") from error
+        if reason := needs_buildkit(text):
+            buildx.build(self._line.endpoint, options, tar, log, reason=reason)
+            return self._finished(log, options, (log.image_id, *options.tags))
+        self._classic(options, tar, _registry_config(text, options.build_args), log)
+        return self._finished(log, options, (log.image_id,))
 
     def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
         def start(api: Any) -> Iterator[Mapping[str, Any]]:
@@ -114,11 +107,12 @@ class Builds(Images):
             log.error = error.message
         log.close()
 
-    def _finished(self, log: BuildLog, options: BuildOptions) -> str:
+    def _finished(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None]) -> str:
+        """The id of the first of ``names`` that the engine has, tagged; or what the build's log says went wrong."""
         excerpt = tuple(log.lines[-EXCERPT_LINES:])
         if log.error:
             raise BuildFailed(f"the build failed: {log.error}", hint=_hint(log.error), excerpt=excerpt)
-        built = self.image(log.image_id) if log.image_id else None
+        built = next((image for name in names if name and (image := self.image(name))), None)
         if built is None:
             raise BuildFailed("the build ended without an image", excerpt=excerpt)
         for tag in options.tags:
@@ -126,12 +120,23 @@ class Builds(Images):
         return built.id
 
 
+def _placed(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> tuple[str, Mapping[str, Path]]:
+    """The Dockerfile's path inside the context; one from elsewhere travels as an extra file, as docker's client does it."""
+    if dockerfile in extra:
+        return dockerfile, extra
+    path = Path(os.path.normpath(context / dockerfile))
+    folder = Path(os.path.normpath(context))
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix(), extra
+    return OUTSIDE_DOCKERFILE, {**extra, OUTSIDE_DOCKERFILE: path}
+
+
 def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
     path = extra.get(dockerfile, context / dockerfile)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BuildFailed(f"there is no {dockerfile} in {context}", hint="-f names another one.") from None
+        raise BuildFailed(f"there is no Dockerfile {path}", hint="-f names another one.") from None
     except (OSError, ValueError) as error:
         raise BuildFailed(f"{path} cannot be read: {error}") from error
     if not text.strip():
@@ -155,9 +160,6 @@ def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict
 
 
 def _hint(error: str) -> str | None:
-    lower = error.lower()
-    if "pull access denied" in lower or "manifest unknown" in lower or ("not found" in lower and "manifest for" in lower):
-        return "Is the base image's name right? One of the local registry is spelled localhost:PORT/NAME."
-    if "no such host" in lower or "dial tcp" in lower:
-        return "The base image is not in the engine, and its registry cannot be reached."
+    if any(mark in error for mark in ("pull access denied", "manifest unknown", "no such host", "dial tcp")):
+        return "The base image is not in the engine. Is its name right, and can its registry be reached?"
     return None

@@ -9,11 +9,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.streams import BuildLog
-from registry_tool.errors import BuildFailed
+from registry_tool.errors import BuildFailed, RegistryToolError
 
 if TYPE_CHECKING:
     from registry_tool.engine.build import BuildOptions
@@ -84,28 +84,24 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
 
 
 def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], log: BuildLog) -> int:
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert process.stdin is not None and process.stdout is not None
-    failures: list[Exception] = []
-    feeder = threading.Thread(target=_feed, args=(process.stdin, tar, failures), daemon=True)
-    feeder.start()
-    try:
-        for line in process.stdout:
-            log.take({"stream": line.decode("utf-8", "replace")})
-        code = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    feeder.join()
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        failures: list[RegistryToolError] = []
+        feeder = threading.Thread(target=_feed, args=(stdin, tar, failures), daemon=True)
+        feeder.start()
+        try:
+            for line in stdout:
+                log.take({"stream": line.decode("utf-8", "replace")})
+        except BaseException:
+            process.kill()
+            raise
+        feeder.join()
     if failures:
         raise failures[0]
-    return code
+    return process.returncode
 
 
-def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[Exception]) -> None:
+def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[RegistryToolError]) -> None:
     try:
         with stdin:
             for chunk in tar:
@@ -113,7 +109,7 @@ def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[Exception]) -> 
     except BrokenPipeError:
         # The build ended before it read everything: its exit code says why.
         return
-    except Exception as error:
+    except RegistryToolError as error:
         failures.append(error)
 
 

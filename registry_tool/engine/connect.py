@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from registry_tool.engine import endpoint as endpoints
 from registry_tool.engine.endpoint import Endpoint
+from registry_tool.engine.engine import Engine
 from registry_tool.errors import EngineNotFound, EngineNotPermitted, Unreachable
-
-if TYPE_CHECKING:
-    from registry_tool.engine.engine import Engine
 
 
 def connect(*, context: str | None = None) -> Engine:
@@ -24,14 +23,14 @@ def connect(*, context: str | None = None) -> Engine:
     endpoint = endpoints.find(context=context)
     if endpoint.url.startswith("ssh://"):
         _require_ssh(endpoint)
-    # Imported here: the SDK costs 0.1 s, which `--help` does not have.
-    from registry_tool.engine.engine import Engine
-    from registry_tool.engine.line import Line
+    # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
+    from registry_tool.engine.line import Line  # noqa: PLC0415
 
     try:
-        return Engine(Line(endpoint))
+        line = Line(endpoint)
     except Exception as error:
         raise _diagnosis(endpoint, error) from error
+    return Engine(line)
 
 
 def _require_ssh(endpoint: Endpoint) -> None:
@@ -40,40 +39,49 @@ def _require_ssh(endpoint: Endpoint) -> None:
     host = endpoint.url.partition("://")[2].rstrip("/")
     raise EngineNotFound(
         f"the engine is reached over ssh ({endpoint.url}, {endpoint.source}), which needs the Python package paramiko",
-        hint=f"Install paramiko, or: ssh -nNT -L /tmp/engine.sock:{endpoints.DEFAULT_SOCKET} {host}, and DOCKER_HOST=unix:///tmp/engine.sock.",
+        hint=f"Install it, or: ssh -fNL /tmp/engine.sock:{endpoints.DEFAULT_SOCKET} {host}, then DOCKER_HOST=unix:///tmp/engine.sock.",
     )
 
 
 def _diagnosis(endpoint: Endpoint, error: Exception) -> Unreachable:
+    """Why nothing answered; the SDK, requests and urllib3 wrap the operating system's reason in each other."""
     where = f"{endpoint.url} ({endpoint.source})"
-    code = _errno(error)
+    layers = _layers(error)
+    code = next((layer.errno for layer in layers if isinstance(layer, OSError) and layer.errno is not None), None)
     path = endpoint.socket_path
-    if code in (errno.EACCES, errno.EPERM) and path is not None:
-        return EngineNotPermitted(f"an engine is there, but this user may not use its socket: {where}", hint=_permission_hint(path))
-    if code == errno.ENOENT:
-        return EngineNotFound(f"no container engine found: there is no {where}", hint=install_hint())
-    if code == errno.ECONNREFUSED and path is not None:
-        return EngineNotFound(f"the container engine is installed but not running: nobody listens at {where}", hint=start_hint())
-    if code == errno.ECONNREFUSED:
-        return EngineNotFound(f"no container engine answers at {where}: connection refused", hint=start_hint())
-    reason = _innermost(error)
+    if path is not None and code in (errno.EACCES, errno.EPERM):
+        return EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path))
+    if path is not None and code in (errno.ENOENT, errno.ENOTDIR):
+        return EngineNotFound(f"no container engine found: there is no {where}", hint=_hint())
+    if path is not None and code == errno.ECONNREFUSED:
+        return EngineNotFound(f"a container engine is installed but not running: nobody listens at {where}", hint=start_hint())
+    if any(isinstance(layer, ValueError) for layer in layers):
+        return EngineNotFound(f"what answers at {where} is no container engine", hint=start_hint())
+    reason = " ".join(str(layers[-1]).split()) or type(layers[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
+
+
+def _hint() -> str:
+    installed = any(shutil.which(program) for program in ("dockerd", "docker", "podman"))
+    return start_hint() if installed else install_hint()
 
 
 def install_hint(platform: str = sys.platform) -> str:
     """What to do where there is no engine at all."""
     if platform == "darwin":
-        return "Install and start Docker Desktop (or colima, OrbStack); then try again."
-    return "Install one (Debian, Ubuntu: sudo apt-get install docker.io) and start it (sudo systemctl start docker); DOCKER_HOST names another."
+        return "Install Docker Desktop, colima or OrbStack, and start it."
+    return "Install one (Debian, Ubuntu: sudo apt-get install docker.io) and start it, or name another one in DOCKER_HOST."
 
 
 def start_hint(platform: str = sys.platform) -> str:
     """What to do where an engine is installed and does not answer."""
     if platform == "darwin":
-        return "Start Docker Desktop (open -a Docker), or your own engine; then try again."
+        return "Start it (open -a Docker), or name another one in DOCKER_HOST."
+    if "microsoft" in os.uname().release.lower():
+        return "Start Docker Desktop on Windows, or: sudo service docker start."
     if Path("/run/systemd/system").is_dir():
         return "Start it: sudo systemctl start docker."
-    return "Start it: sudo dockerd (there is no systemd here)."
+    return "Start it: sudo service docker start."
 
 
 def _permission_hint(path: Path) -> str:
@@ -81,20 +89,9 @@ def _permission_hint(path: Path) -> str:
         group = path.group()
     except (OSError, KeyError):
         group = "docker"
-    return f"Join the group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
-
-
-def _errno(error: BaseException) -> int | None:
-    """The operating system's reason, which the SDK, requests and urllib3 wrap in each other."""
-    for layer in _layers(error):
-        if isinstance(layer, OSError) and layer.errno is not None:
-            return layer.errno
-    return None
-
-
-def _innermost(error: BaseException) -> str:
-    *_, last = _layers(error)
-    return " ".join(str(last).split()) or type(last).__name__
+    if group == "root":
+        return "Use sudo."
+    return f"Join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
 
 
 def _layers(error: BaseException) -> list[BaseException]:

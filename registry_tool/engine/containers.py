@@ -47,7 +47,7 @@ class Containers:
         """Make a container, without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
         try:
             with self._line.call(f"creating a container of {spec.image}") as api:
-                created: Any = api.create_container_from_config(configuration(spec), spec.name)
+                created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
         except RegistryToolError as error:
             raise create_refused(error, image=spec.image, name=spec.name) from error
         return self._required(created["Id"])
@@ -65,13 +65,11 @@ class Containers:
         created = self.create(spec)
         try:
             self.start(created.id)
-            return self._required(created.id)
-        except NotFound:
-            # With ``remove``, a container that ended at once is gone before one can look.
-            return created
         except BaseException:
             self._forget(created.id)
             raise
+        # With ``remove``, a container that ended at once is gone before one can look.
+        return self.container(created.id) or created
 
     def stop(self, id: str, *, timeout: int = 10) -> None:
         """Ask it to end, and kill it after ``timeout`` seconds. Raises NotFound."""

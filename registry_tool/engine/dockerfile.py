@@ -22,7 +22,7 @@ def needs_buildkit(text: str) -> str | None:
     if syntax := _directives(text).get("syntax"):
         return f"# syntax={syntax}"
     for instruction, rest in instructions(text):
-        flags = [word for word in _leading_flags(rest)]
+        flags = list(_leading_flags(rest))
         for flag in flags:
             if flag.partition("=")[0] in _BUILDKIT_FLAGS.get(instruction, ()):
                 return f"{instruction} {flag.partition('=')[0]}"

@@ -64,7 +64,7 @@ class Endpoint:
 def find(*, context: str | None = None) -> Endpoint:
     """The engine to use. Raises UsageError where the context does not exist or an address is none."""
     if context is None and not os.environ.get("DOCKER_HOST"):
-        context = os.environ.get("DOCKER_CONTEXT") or docker_config.current_context()
+        context = docker_config.current_context()
     if context and context != DEFAULT_CONTEXT:
         return _of_context(context)
     return _of_environment() or _default()
@@ -108,7 +108,8 @@ def _of_context(name: str) -> Endpoint:
 
 def _default() -> Endpoint:
     candidates = [Path(DEFAULT_SOCKET), *_own_sockets()]
-    chosen = next((path for path in candidates if path.exists()), candidates[0])
+    # Not Path.exists(): a folder of another user on the way is a PermissionError to that.
+    chosen = next((path for path in candidates if os.access(path, os.F_OK)), candidates[0])
     return Endpoint(url=f"unix://{chosen}", source="the default socket")
 
 

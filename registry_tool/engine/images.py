@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ class Images:
         """The image that ``name`` (a name, a digest or an id) means to the engine; None where it has none."""
         try:
             with self._line.call(f"looking for the image {name}") as api:
-                return _of_inspection(api.inspect_image(name))
+                return _of_inspection(api.inspect_image(name))  # type: ignore[no-untyped-call]
         except NotFound:
             return None
 
@@ -49,31 +50,35 @@ class Images:
     def remove_image(self, name: str, *, force: bool = False, prune: bool = True) -> RemovedImage:
         """Take a name away, and the image with its last one. Raises NotFound; Conflict where a container uses it."""
         with self._line.call(f"removing {name}") as api:
-            events: Any = api.remove_image(name, force=force, noprune=not prune)
+            events: Any = api.remove_image(name, force=force, noprune=not prune) or ()
         return RemovedImage(
-            untagged=tuple(event["Untagged"] for event in events or () if event.get("Untagged")),
-            deleted=tuple(event["Deleted"] for event in events or () if event.get("Deleted")),
+            untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
+            deleted=tuple(event["Deleted"] for event in events if event.get("Deleted")),
         )
 
     def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
-        """Make an image of a root file system's ``tar``; returns its id. ``changes`` are Dockerfile instructions."""
+        """Make an image of a root file system's ``tar``; returns its id. ``changes`` are Dockerfile instructions.
+
+        Raises NotFound (no such file), EngineError.
+        """
+        if not tar.is_file():
+            raise NotFound(f"there is no file {tar}")
         repository, tag = split(name)
-        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": list(changes)}
-        with tar.open("rb") as source:
-            events = list(self._line.stream(f"importing {name}", lambda api: api.post_tar("/images/create", source, params=params)))
-        _raise_reported(events)
+        with self._line.call(f"the import of {name}") as api:
+            answer: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
+        _raise_reported(json.loads(line) for line in answer.splitlines() if line.strip())
         imported = self.image(name)
         if imported is None:
             raise EngineError(f"the engine imported {name} and does not have it")
         return imported.id
 
     def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
-        """Write the images ``names`` as one tar to ``target``. Raises NotFound."""
-        target.writelines(self._line.stream(f"saving {', '.join(names)}", lambda api: api.save(names)))
+        """Write the images ``names`` as one tar to ``target``. Raises NotFound; OSError where ``target`` cannot be written to."""
+        target.writelines(self._line.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names)))
 
     def load_image(self, source: BinaryIO) -> tuple[str, ...]:
-        """Take in a tar that ``save_image`` or docker wrote; returns the names, or ids of what has none."""
-        events = list(self._line.stream("loading an image", lambda api: api.post_tar("/images/load", source, params={"quiet": "1"})))
+        """Take in a tar that ``save_image`` or docker wrote; returns the names, or ids of what has none. Raises EngineError."""
+        events: list[Any] = list(self._line.stream("the loading of images", lambda api: api.load(source)))
         _raise_reported(events)
         text = "".join(str(event.get("stream", "")) for event in events)
         return tuple(re.findall(r"^Loaded image(?: ID)?: (\S+)", text, re.MULTILINE))

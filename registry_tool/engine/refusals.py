@@ -12,6 +12,7 @@ from registry_tool.errors import (
     AuthenticationFailed,
     Conflict,
     EngineError,
+    NotARegistry,
     NotFound,
     PortTaken,
     PullFailed,
@@ -21,9 +22,28 @@ from registry_tool.errors import (
 )
 from registry_tool.reference import DOCKER_HUB, Reference
 
-_NO_REGISTRY = ("connection refused", "no such host", "no route to host", "network is unreachable", "i/o timeout", "connection reset by peer", "server misbehaving", "client.timeout exceeded")
-_DENIED = ("no basic auth credentials", "authentication required", "unauthorized", "access to the resource is denied", "denied:", "incorrect username or password")
-_PLAIN_HTTP = ("server gave http response to https client", "http: server gave http response")
+_NO_REGISTRY = (
+    "connection refused",
+    "no such host",
+    "no route to host",
+    "network is unreachable",
+    "i/o timeout",
+    "connection reset by peer",
+    "server misbehaving",
+    "client.timeout exceeded",
+    ": eof",
+)
+_DENIED = (
+    "no basic auth credentials",
+    "authentication required",
+    "unauthorized",
+    "access to the resource is denied",
+    "denied:",
+    "incorrect username or password",
+)
+_PLAIN_HTTP = ("server gave http response to https client",)
+_UNTRUSTED = ("x509:", "tls: failed to verify")
+_HTML = ("invalid character '<'",)
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
@@ -35,15 +55,42 @@ def push_refused(name: str, words: str) -> RegistryToolError:
     """Why a push of ``name`` failed."""
     if _says(words, _ABSENT_HERE):
         return NotFound(f"the engine has no image {name}", hint="regctl images lists those that are there.")
-    return _at_registry(name, words, "push") or PushFailed(f"the push of {name} failed: {words}")
+    return _at_registry(name, words, "push", PushFailed)
 
 
 def pull_refused(name: str, words: str) -> RegistryToolError:
     """Why a pull of ``name`` failed."""
-    # Docker Hub does not tell what is private from what is not there.
-    if _says(words, _ABSENT_THERE) and not _says(words, _NO_REGISTRY):
-        return NotFound(f"no image {name} in its registry: {words}", hint=f"Is the name right, and pushed? regctl list-tags {_repository(name)}")
-    return _at_registry(name, words, "pull") or PullFailed(f"the pull of {name} failed: {words}")
+    # Docker Hub does not tell what is private from what is not there: "pull access denied …, repository does not exist or …".
+    if _says(words, _ABSENT_THERE) and not _says(words, (*_NO_REGISTRY, *_HTML)):
+        hint = f"Is the name right, and was it pushed? regctl list-tags {_reference(name).repository}"
+        return NotFound(f"there is no image {name} in its registry: {words}", hint=hint)
+    return _at_registry(name, words, "pull", PullFailed)
+
+
+def _at_registry(name: str, words: str, verb: str, kind: type[PushFailed] | type[PullFailed]) -> RegistryToolError:
+    host = _reference(name).host
+    failed = f"the {verb} of {name} failed"
+    if _says(words, _PLAIN_HTTP):
+        return kind(
+            f"{failed}: {host} speaks plain HTTP, and the engine wants HTTPS there",
+            hint=f'The engine takes HTTP on localhost only, and where "insecure-registries" in its daemon.json lists "{host}".',
+        )
+    if _says(words, _UNTRUSTED):
+        return kind(
+            f"{failed}: the engine does not trust {host}: {words}", hint="Its certificate authority belongs into /etc/docker/certs.d."
+        )
+    if _says(words, _HTML):
+        return NotARegistry(f"what answers at {host} is no registry: {words}", hint="Is the port right? Something else listens there.")
+    if _says(words, _DENIED):
+        return AuthenticationFailed(f"{host} refused the {verb} of {name}: {words}", hint=f"regctl login {host}")
+    if _says(words, _FULL):
+        whose = "the registry's" if kind is PushFailed else "the engine's"
+        return kind(f"{failed}: {whose} disk is full: {words}", hint="Make room there, then try again.")
+    if _says(words, _NO_REGISTRY):
+        local = host.partition(":")[0] in ("localhost", "127.0.0.1")
+        hint = "Start it: regctl up." if local else "Is the name right, and does the network work?"
+        return RegistryUnreachable(f"the engine cannot reach the registry {host}: {words}", hint=hint)
+    return kind(f"{failed}: {words}")
 
 
 def start_refused(error: RegistryToolError) -> RegistryToolError:
@@ -72,30 +119,8 @@ def create_refused(error: RegistryToolError, *, image: str, name: str | None) ->
     return error
 
 
-def _at_registry(name: str, words: str, verb: str) -> RegistryToolError | None:
-    reference = Reference.parse(name, default_host=DOCKER_HUB)
-    host = reference.host
-    if _says(words, _PLAIN_HTTP):
-        kind = PushFailed if verb == "push" else PullFailed
-        return kind(
-            f"the {verb} of {name} failed: {host} speaks plain HTTP, and the engine wants HTTPS there",
-            hint=f'The engine takes HTTP only on localhost, or with "insecure-registries": ["{host}"] in its daemon.json.',
-        )
-    if _says(words, _DENIED):
-        return AuthenticationFailed(f"{host} refused the {verb} of {name}: {words}", hint=f"regctl login {host}")
-    if _says(words, _FULL):
-        kind = PushFailed if verb == "push" else PullFailed
-        where = "the registry's" if verb == "push" else "the engine's"
-        return kind(f"the {verb} of {name} failed: {where} disk is full ({words})", hint="Make room there, then try again.")
-    if _says(words, _NO_REGISTRY):
-        local = host.partition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
-        hint = "Start it: regctl up." if local else "Is the name right, and the network up?"
-        return RegistryUnreachable(f"the registry {host} cannot be reached from the engine: {words}", hint=hint)
-    return None
-
-
-def _repository(name: str) -> str:
-    return Reference.parse(name, default_host=DOCKER_HUB).repository
+def _reference(name: str) -> Reference:
+    return Reference.parse(name, default_host=DOCKER_HUB)
 
 
 def _says(words: str, marks: Iterable[str]) -> bool:

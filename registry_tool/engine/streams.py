@@ -13,16 +13,19 @@ from typing import Any
 
 from registry_tool.descriptor import Descriptor
 from registry_tool.digest import Digest
+from registry_tool.errors import Unreachable
 from registry_tool.progress import Observer
 
 Event = Mapping[str, Any]
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_ENDS = ("Pushed", "Layer already exists", "Already exists", "Pull complete", "Download complete")
+_ENDS = ("Pushed", "Layer already exists", "Already exists", "Pull complete")
 _MOVING = ("Pushing", "Downloading")
-_MOVED = ("Pushed", "Pull complete", "Download complete")
+_MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is podman's, which says no more
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _FRAME = struct.Struct(">BxxxL")
+_STDERR = 2
 
 
 class Rows:
@@ -53,11 +56,10 @@ class Rows:
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of the layers that went over the wire, as far as they were told."""
+        """Bytes of the layers that moved, as far as they were told: compressed on a pull, uncompressed on a push."""
         return sum(size for key, size in self._totals.items() if self.layers.get(key) in _MOVED)
 
     def _end(self, key: str, status: str) -> None:
-        # "Download complete" is followed by "Extracting" and "Pull complete": the row opens and ends once more.
         if key not in self._rows:
             self._observer.start(key, status)
         self._rows[key] = status
@@ -85,7 +87,7 @@ class Conversation:
             self._digest(status.removeprefix("Digest: ").strip(), 0)
         elif status.startswith("Status: "):
             self.status = status.removeprefix("Status: ").strip()
-        elif event.get("id") and not status.startswith("Pulling from"):
+        elif _is_row(event, status):
             self.rows.take(event)
 
     def _aux(self, aux: Any) -> None:
@@ -102,37 +104,34 @@ class Conversation:
 
 
 class BuildLog:
-    """One build: feed it every event; ``image_id`` is the last one it named, ``lines`` its output without colours."""
+    """One build: feed it every event, then close it. ``lines`` is its output without colours."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._rows = Rows(observer)
         self._part = ""
+        self._said: str | None = None
         self.lines: list[str] = []
         self.image_id: str | None = None
         self.error: str | None = None
 
     def take(self, event: Event) -> None:
         self.error = error_of(event) or self.error
-        aux = event.get("aux")
+        aux, text, status = event.get("aux"), event.get("stream"), event.get("status")
         if isinstance(aux, dict) and isinstance(aux.get("ID"), str):
             self.image_id = aux["ID"]
-        text = event.get("stream")
         if isinstance(text, str):
-            self._text(text)
-        elif event.get("id") and isinstance(event.get("status"), str) and not str(event["status"]).startswith("Pulling from"):
+            *whole, self._part = (self._part + text).split("\n")
+            for line in whole:
+                self._line(line)
+        elif isinstance(status, str) and _is_row(event, status):
             self._rows.take(event)
 
     def close(self) -> None:
-        """The last line may lack its end."""
-        if self._part:
-            self._line(self._part)
-            self._part = ""
-
-    def _text(self, text: str) -> None:
-        *whole, self._part = (self._part + text).split("\n")
-        for line in whole:
-            self._line(line)
+        """The last line may lack its end, and an old engine tells the image in words alone."""
+        self._line(self._part)
+        self._part = ""
+        self.image_id = self.image_id or self._said
 
     def _line(self, line: str) -> None:
         plain = _ANSI.sub("", line).rstrip()
@@ -140,8 +139,8 @@ class BuildLog:
             return
         self.lines.append(plain)
         self._observer.note(plain)
-        if self.image_id is None and (match := re.fullmatch(r"Successfully built ([0-9a-f]{12,64})", plain)):
-            self.image_id = match[1]
+        if match := _BUILT.fullmatch(plain):
+            self._said = match[1]
 
 
 def error_of(event: Event) -> str | None:
@@ -157,20 +156,27 @@ def error_of(event: Event) -> str | None:
 def frames(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     """Take apart the multiplexed stream of a container without a terminal (Engine API, ContainerAttach, "Stream format").
 
-    Raises ValueError where a frame is cut.
+    Yields ``("stdout" | "stderr", content)``. Raises Unreachable where the stream ends inside a frame.
     """
-    buffer = b""
+    buffer = bytearray()
     for chunk in chunks:
         buffer += chunk
-        while len(buffer) >= _FRAME.size:
-            kind, length = _FRAME.unpack_from(buffer)
-            end = _FRAME.size + length
+        at = 0
+        while len(buffer) >= at + _FRAME.size:
+            kind, length = _FRAME.unpack_from(buffer, at)
+            end = at + _FRAME.size + length
             if len(buffer) < end:
                 break
-            yield ("stderr" if kind == 2 else "stdout"), buffer[_FRAME.size : end]
-            buffer = buffer[end:]
+            yield ("stderr" if kind == _STDERR else "stdout"), bytes(buffer[at + _FRAME.size : end])
+            at = end
+        del buffer[:at]
     if buffer:
-        raise ValueError("the stream ends inside a frame")
+        raise Unreachable("the engine stopped answering in the middle of a container's output", hint="Is it still running?")
+
+
+def _is_row(event: Event, status: str) -> bool:
+    # "Pulling from library/redis" has the tag where others have a layer's id.
+    return bool(event.get("id")) and not status.startswith("Pulling from")
 
 
 def _is_end(status: str) -> bool:
