@@ -64,19 +64,20 @@ class Provisioner:
         """Keep a copy of an image that is about to leave the engine; it comes back with the same id. Raises NotFound, OSError."""
         platform = self._engine.about.platform
         with durable.locked(self._shelf.lock(provisioned.role)):
-            copy = self._shelf.find(provisioned.role, platform)
-            if copy is not None and copy.id == provisioned.id and self._shelf.is_sound(provisioned.role, platform, copy):
-                return self._shelf.image(provisioned.role, platform)
             image = self._engine.image(provisioned.name)
-            built = image is not None and image.labels.get(labels.ROLE) == labels.ROLE_BASE
+            if image is None:
+                raise NotFound(f"the engine has no image {provisioned.name} to keep a copy of")
+            copy = self._shelf.find(provisioned.role, platform)
+            if copy is not None and copy.id == image.id and self._shelf.is_sound(provisioned.role, platform, copy):
+                return self._shelf.image(provisioned.role, platform)
             return self._shelf.keep(
                 self._engine,
                 provisioned.role,
                 platform,
                 name=provisioned.name,
-                id=provisioned.id,
-                source=FROM_PACKAGES if built else FROM_HUB,
-                packages=image.labels.get(labels.PACKAGES, "") if image else "",
+                id=image.id,
+                source=FROM_PACKAGES if image.labels.get(labels.ROLE) == labels.ROLE_BASE else FROM_HUB,
+                packages=image.labels.get(labels.PACKAGES, ""),
             )
 
     def _in_engine(self, base: Base) -> Provisioned | None:

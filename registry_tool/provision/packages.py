@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,6 +27,7 @@ from registry_tool.provision.recipes import Base
 
 TOOL = "mmdebstrap"
 _EXCERPT = 12
+_REASON = 200
 # Debian's names where they are not the image index's.
 _ARCHITECTURES = {"386": "i386", "arm/v5": "armel", "arm/v6": "armel", "arm": "armhf", "ppc64le": "ppc64el", "mips64le": "mips64el"}
 _SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
@@ -70,22 +71,30 @@ def build(base: Base, platform: Platform, folder: Path, observer: Observer) -> B
     Raises ProvisionFailed (its message is the end of a sentence: why this rung does not hold), OSError.
     """
     distribution, tool = _wanted(platform)
+    observer.start(base.role, f"Unpacking {distribution.name} packages for {base.own}")
+    try:
+        built = _build(tool, base, distribution, _architecture(platform), folder, observer)
+    except (OSError, tarfile.TarError) as error:
+        # A full disk, most of the time.
+        raise ProvisionFailed(f"building it from packages fails ({error})", hint=f"Look at the space in {folder.parent}.") from error
+    observer.finish(base.role, f"Built {base.own} from {distribution.name} {distribution.suite}")
+    return built
+
+
+def _build(tool: str, base: Base, distribution: Distribution, architecture: str, folder: Path, observer: Observer) -> Built:
     unpacked, target = folder / "packages.tar", folder / "rootfs.tar"
     lines = _Lines(base.role, observer)
-    command = _command(tool, base, distribution, _architecture(platform), folder, unpacked)
-    observer.start(base.role, f"Unpacking {distribution.name} packages for {base.own}")
+    # Of another architecture's packages, the near mirror need not have any.
+    sources = _sources(Path("/etc/apt")) if architecture == _own_architecture() else ()
+    command = [tool, *_options(base, distribution, architecture, folder), distribution.suite, str(unpacked), *sources]
     if _run(command, folder, lines.take) != 0:
         raise ProvisionFailed(
             f"building it from packages fails ({lines.reason})",
             hint=f"Look whether `apt-get update` works here; it is the same way to {distribution.name}'s packages.",
             excerpt=tuple(lines.last),
         )
-    try:
-        rootfs.write(unpacked, target, base.recipe)
-    except tarfile.TarError as error:
-        raise ProvisionFailed(f"building it from packages fails ({TOOL} wrote no sound tar: {error})") from error
+    rootfs.write(unpacked, target, base.recipe)
     unpacked.unlink()
-    observer.finish(base.role, f"Built {base.own} from {distribution.name} {distribution.suite}")
     return Built(tar=target, versions={name: lines.versions.get(name, "") for name in base.recipe.named}, distribution=distribution)
 
 
@@ -109,11 +118,10 @@ def _architecture(platform: Platform) -> str:
     return _ARCHITECTURES.get(full) or _ARCHITECTURES.get(platform.architecture, platform.architecture)
 
 
-def _command(tool: str, base: Base, distribution: Distribution, architecture: str, folder: Path, target: Path) -> list[str]:
+def _options(base: Base, distribution: Distribution, architecture: str, folder: Path) -> list[str]:
     settings = folder / "apt.conf"
     settings.write_text("".join(f"{line}\n" for line in _apt_settings()), encoding="utf-8")
     return [
-        tool,
         "--verbose",
         "--variant=extract",
         "--mode=chrootless",
@@ -126,9 +134,6 @@ def _command(tool: str, base: Base, distribution: Distribution, architecture: st
         f"--aptopt={settings}",
         # The packages' files are gone when it ends, and with them their versions.
         '--extract-hook=ls -1 "$1"/var/cache/apt/archives',
-        distribution.suite,
-        str(target),
-        *(_sources(Path("/etc/apt")) if architecture == _own_architecture() else ()),
     ]
 
 
@@ -205,6 +210,7 @@ class _Lines:
         self._observer = observer
         self._total: int | None = None
         self._done = 0
+        self._error = ""
         self.last: deque[str] = deque(maxlen=_EXCERPT)
         self.versions: dict[str, str] = {}
 
@@ -217,19 +223,15 @@ class _Lines:
         elif got := re.match(r"Get:\d+ .*\[([\d.,]+) (\w+)\]$", line):
             self._done += _bytes(got[1], got[2])
             self._observer.advance(self._key, self._done, self._total)
-        elif line:
+        elif line and not line.startswith("I: "):
             self.last.append(line)
+            self._error = self._error or (line if line.startswith("E: ") else "")
 
     @property
     def reason(self) -> str:
-        """The first word of apt or the tool about an error, short."""
-        errors = [line for line in self.last if line.startswith(("E: ", "Err:"))]
-        return _short(errors) or _short(self.last) or f"{TOOL} said nothing"
-
-
-def _short(lines: Iterable[str]) -> str:
-    line = next(iter(lines), "")
-    return line.removeprefix("E: ")[:160]
+        """The first word of apt or the tool about an error, on one line and not a long one."""
+        line = self._error or next(iter(self.last), f"{TOOL} said nothing")
+        return " ".join(line.removeprefix("E: ").split())[:_REASON]
 
 
 def _bytes(number: str, unit: str) -> int:

@@ -183,7 +183,10 @@ def _fetch(command: Sequence[str], part: Path, observer: Observer) -> str | None
     if not arrived:
         return f"nothing arrived for {PATIENCE:.0f} s"
     if process.returncode != 0:
-        errors = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("ERROR: ")]
+        text = log.read_text(errors="replace")
+        if "Retrying (" in text:
+            return "no index answers"
+        errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
         return errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {process.returncode}"
     observer.finish("wheels", f"Fetched {len(list(wheels.iterdir()))} wheels")
     return None
