@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,11 +145,19 @@ def listening(serve: Callable[[socket.socket], object]) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         # Only a shutdown wakes an accept that waits; BSD says ENOTCONN to it and wakes it by the close.
-        try:
+        with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         listener.close()
+
+
+def saying(words: bytes) -> Callable[[socket.socket], None]:
+    """For :func:`listening`: reads what comes first, says ``words`` and hangs up."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(words)
+
+    return serve
 
 
 def self_signed(folder: Path) -> Path:

@@ -26,7 +26,7 @@ input="$(cat)"
 case "$1" in
 store) printf '%s' "$input" > "$kept" ;;
 get)
-    if [ -f "$kept" ] && grep -qF "\\"$input\\"" "$kept"; then cat "$kept"; else echo 'credentials not found in native keychain'; exit 1; fi ;;
+    if grep -qsF "\\"$input\\"" "$kept"; then cat "$kept"; else echo 'credentials not found in native keychain'; exit 1; fi ;;
 erase) rm -f "$kept" ;;
 esac
 """

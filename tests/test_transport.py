@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import base64
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from registry_tool import __version__, transport
+from registry_tool.credentials import Credential
+from registry_tool.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.transport import Transport
+from tests.standin import JSON, Asked, Reply, StandIn, listening, reply, saying, self_signed, standing_in
+
+MARY = Credential("mary", "pässword")
+BASIC = "Basic " + base64.b64encode("mary:pässword".encode()).decode()
+SHORT = (1.0, 0.3)
+
+
+def ok(asked: Asked) -> Reply:
+    return Reply()
+
+
+def elsewhere(there: StandIn, path: str, status: int = 307) -> Reply:
+    return Reply(status=status, headers={"Location": f"http://{there.host}{path}"})
+
+
+# --- nothing, or no registry ---
+
+
+def test_nothing_listens() -> None:
+    with Transport("localhost:1") as line, pytest.raises(RegistryUnreachable, match="no registry answers at localhost:1") as caught:
+        line.get("/v2/")
+    assert caught.value.hint == "Start the local registry: regctl up"
+
+
+def test_no_such_host() -> None:
+    with Transport("nothing.invalid") as line, pytest.raises(RegistryUnreachable, match=r"no registry answers at nothing\.invalid"):
+        line.get("/v2/")
+
+
+def test_silence() -> None:
+    with (
+        standing_in(lambda asked: Reply(pause=1)) as server,
+        Transport(server.host, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
+    ):
+        line.get("/v2/")
+
+
+def test_silence_in_the_middle() -> None:
+    def stall(connection: socket.socket) -> None:
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")(connection)
+        time.sleep(1)
+
+    with (
+        listening(stall) as host,
+        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
+    ):
+        line.get("/v2/")
+
+
+def test_an_answer_cut_short() -> None:
+    with (
+        standing_in(lambda asked: Reply(missing=7)) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryUnreachable, match="broke off its answer to GET /v2/"),
+    ):
+        line.get("/v2/")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [(b"", RegistryUnreachable), (b"SSH-2.0-x\r\n", NotARegistry), (b"\0" * 70_000, RegistryUnreachable)]
+)
+def test_what_speaks_no_http(words: bytes, kind: type[Exception]) -> None:
+    with listening(saying(words)) as host, Transport(host) as line, pytest.raises(kind):
+        line.get("/v2/")
+
+
+def test_a_web_page_on_v2_is_no_registry() -> None:
+    page = Reply(body=b"<html>", headers={"Content-Type": "text/html"})
+    with (
+        standing_in(lambda asked: page) as server,
+        Transport(server.host) as line,
+        pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry: GET /v2/ gives a web page"),
+    ):
+        line.get("/v2/")
+
+
+def test_a_registry_that_starts_after_all_is_found_whatever_it_speaks() -> None:
+    with listening(saying(b"")) as host:
+        line = Transport(host)
+        with pytest.raises(RegistryUnreachable):
+            line.get("/v2/")
+    assert line._origin is None
+    line.close()
+
+
+# --- TLS and plain HTTP ---
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    return self_signed(tmp_path)
+
+
+def test_tls_on_loopback_is_taken_as_it_is(certificate: Path) -> None:
+    with standing_in(ok, certificate=certificate) as server, Transport(server.host) as line:
+        assert line.get("/v2/").status == 200
+
+
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is on loopback pass for a registry elsewhere, on a machine that trusts nobody in particular."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(transport, "is_loopback", lambda host: False)
+
+
+def test_elsewhere_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with standing_in(ok, certificate=certificate) as server:
+        with (
+            Transport(server.host) as line,
+            pytest.raises(RegistryUnreachable, match="cannot be trusted: self-signed certificate") as caught,
+        ):
+            line.get("/v2/")
+        assert caught.value.hint
+        assert "SSL_CERT_FILE" in caught.value.hint
+        assert server.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Transport(server.host) as line:
+            assert line.get("/v2/").status == 200
+
+
+def test_a_file_of_authorities_that_is_not_there_is_said(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with (
+        standing_in(ok, certificate=certificate) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"),
+    ):
+        line.get("/v2/")
+
+
+def test_elsewhere_plain_http_is_only_spoken_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with standing_in(ok) as server:
+        with Transport(server.host, credential=MARY) as line, pytest.raises(RegistryUnreachable, match="does not speak TLS") as caught:
+            line.get("/v2/")
+        assert caught.value.hint == "If it speaks plain HTTP, say --plain-http."
+        assert server.asked == []
+        with Transport(server.host, plain_http=True) as line:
+            assert line.get("/v2/").status == 200
+
+
+# --- proxies and other people's files ---
+
+
+def test_loopback_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(ok) as proxy, standing_in(ok) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy.host}")
+        for host in (server.host, f"localhost:{server.port}"):
+            with Transport(host) as line:
+                line.get("/v2/")
+        assert (len(proxy.asked), len(server.asked)) == (0, 2)
+
+
+def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(ok) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with Transport("registry.invalid", plain_http=True) as line:
+            line.get("/v2/")
+            assert [asked.path for asked in proxy.asked] == ["http://registry.invalid/v2/"]
+            monkeypatch.setenv("no_proxy", "registry.invalid")
+            with pytest.raises(RegistryUnreachable, match=r"no registry answers at registry\.invalid"):
+                line.get("/v2/")
+
+
+def test_a_proxy_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://user:s3cret@127.0.0.1:1")
+    with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="the proxy before registry") as caught:
+        line.get("/v2/")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_netrc_is_not_read(own_folders: Path) -> None:
+    (own_folders / ".netrc").write_text("machine 127.0.0.1 login netrc password netrc\n")
+    with standing_in(ok) as server, Transport(server.host) as line:
+        line.get("/v2/")
+        assert "authorization" not in server.asked[0].headers
+
+
+# --- requests and answers ---
+
+
+def test_who_asks_what_of_whom() -> None:
+    with standing_in(ok) as server, Transport(f"localhost:{server.port}") as line:
+        answer = line.get("/v2/x", headers={"Accept": "a/b"}, params={"n": "5", "last": "ü&"})
+        line.head("/v2/y")
+    first, second = server.asked
+    assert (first.method, first.path) == ("GET", "/v2/x?n=5&last=%C3%BC%26")
+    assert (second.method, second.path) == ("HEAD", "/v2/y")
+    assert first.headers["host"] == f"localhost:{server.port}"
+    assert first.headers["accept"] == "a/b"
+    assert first.headers["user-agent"] == f"registry-tool/{__version__}"
+    assert answer.url == f"http://127.0.0.1:{server.port}/v2/x?n=5&last=%C3%BC%26"
+    assert answer.headers.get("CONTENT-type") == JSON
+
+
+def test_a_refusal_is_raised_and_its_kind_tells() -> None:
+    body = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]}
+    with (
+        standing_in(lambda asked: reply(body, 404)) as server,
+        Transport(server.host) as line,
+        pytest.raises(NotFound, match="GET /v2/a/tags/list: 404 NAME_UNKNOWN repository name not known"),
+    ):
+        line.get("/v2/a/tags/list")
+
+
+# --- pages ---
+
+
+def chain(links: dict[str, str]) -> Callable[[Asked], Reply]:
+    def answer(asked: Asked) -> Reply:
+        link = links.get(asked.path)
+        return reply({"path": asked.path}, Link=f'<{link}>; rel="next"' if link else "")
+
+    return answer
+
+
+def paths(server: StandIn, path: str = "/v2/_catalog") -> list[str]:
+    with Transport(server.host) as line:
+        return [answer.json()["path"] for answer in line.pages(path, params={"n": "1"})]
+
+
+def test_pages_are_followed_to_their_end() -> None:
+    links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "?n=1&last=b"}
+    with standing_in(chain(links)) as server:
+        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=b"]
+
+
+def test_a_loop_of_links_ends() -> None:
+    links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "/v2/_catalog?n=1"}
+    with standing_in(chain(links)) as server:
+        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a"]
+
+
+def test_links_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_PAGES", 5)
+    with standing_in(lambda asked: reply({"path": ""}, Link=f'<{asked.path}1>; rel="next"')) as server:
+        with pytest.raises(RegistryError, match="no end of pages"):
+            paths(server)
+        assert len(server.asked) == 5
+
+
+def test_a_link_to_another_host_asks_our_own() -> None:
+    with standing_in(ok) as other:
+        with standing_in(chain({"/v2/_catalog?n=1": f"http://{other.host}/v2/_catalog?last=a"})) as server:
+            assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?last=a"]
+        assert other.asked == []
+
+
+# --- redirects ---
+
+
+def test_a_redirect_to_itself_keeps_the_password() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "authorization" not in asked.headers:
+            return reply({}, 401, www_authenticate='Basic realm="x"')
+        if asked.path == "/v2/old":
+            return Reply(status=301, headers={"Location": f"http://localhost:{server.port}/v2/new"})
+        return Reply()
+
+    with standing_in(answer) as server, Transport(f"localhost:{server.port}", credential=MARY) as line:
+        line.get("/v2/old")
+    assert [(asked.path, asked.headers.get("authorization")) for asked in server.asked] == [
+        ("/v2/old", None),
+        ("/v2/old", BASIC),
+        ("/v2/new", BASIC),
+    ]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_takes_no_password_along(status: int) -> None:
+    def answer(asked: Asked) -> Reply:
+        known = "authorization" in asked.headers
+        return elsewhere(other, "/blob", status) if known else reply({}, 401, www_authenticate='Basic realm="x"')
+
+    with standing_in(ok) as other, standing_in(answer) as server:
+        with Transport(server.host, credential=MARY) as line:
+            assert line.get("/v2/a/blobs/x").url == f"http://{other.host}/blob"
+        assert [(asked.path, "authorization" in asked.headers, asked.headers["host"]) for asked in other.asked] == [
+            ("/blob", False, other.host)
+        ]
+
+
+def test_redirects_end() -> None:
+    with (
+        standing_in(lambda asked: Reply(status=302, headers={"Location": asked.path + "x"})) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryError, match="redirects GET /v2/ without end"),
+    ):
+        line.get("/v2/")
+
+
+@pytest.mark.parametrize("location", ["http://elsewhere.invalid/x", "ftp://elsewhere.invalid/x", "file:///etc/passwd"])
+def test_a_redirect_away_from_tls_is_not_followed(certificate: Path, location: str) -> None:
+    with (
+        standing_in(lambda asked: Reply(status=302, headers={"Location": location}), certificate=certificate) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryError, match="not followed"),
+    ):
+        line.get("/v2/")
+
+
+# --- who we are ---
+
+
+def guarded(asked: Asked) -> Reply:
+    known = asked.headers.get("authorization") == BASIC
+    return Reply() if known else reply({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, 401, www_authenticate='Basic realm="x"')
+
+
+def test_nobody_is_let_in() -> None:
+    with standing_in(guarded) as server, Transport(server.host) as line, pytest.raises(AuthenticationFailed) as caught:
+        line.get("/v2/")
+    assert caught.value.hint == f"Log in: regctl login {server.host}"
+
+
+def test_a_wrong_password() -> None:
+    with standing_in(guarded) as server, Transport(server.host, credential=Credential("mary", "wr0ng")) as line:
+        with pytest.raises(
+            AuthenticationFailed, match="does not accept the user name or the password: GET /v2/: 401 UNAUTHORIZED who"
+        ) as caught:
+            line.get("/v2/")
+        assert "wr0ng" not in str(caught.value)
+        assert len(server.asked) == 2
+
+
+def test_the_right_one_is_shown_only_when_asked_for_and_then_kept() -> None:
+    with standing_in(guarded) as server, Transport(server.host, credential=MARY) as line:
+        line.get("/v2/")
+        line.get("/v2/")
+    assert [asked.headers.get("authorization") for asked in server.asked] == [None, BASIC, BASIC]
+
+
+def test_a_store_is_looked_into_only_when_the_registry_asks() -> None:
+    looks: list[str] = []
+
+    def look() -> Credential:
+        looks.append("")
+        return MARY
+
+    with standing_in(ok) as server, Transport(server.host, credential=look) as line:
+        line.get("/v2/")
+        assert looks == []
+        server.answer = guarded
+        line.get("/v2/a/tags/list")
+        line.get("/v2/b/tags/list")
+        assert len(looks) == 1
+
+
+def test_a_broken_store_is_the_error_where_a_password_is_wanted() -> None:
+    def look() -> Credential:
+        raise CredentialsError("the helper is missing")
+
+    with standing_in(guarded) as server, Transport(server.host, credential=look) as line, pytest.raises(CredentialsError):
+        line.get("/v2/")
+
+
+def test_a_login_of_an_unknown_kind() -> None:
+    with (
+        standing_in(lambda asked: reply({}, 401, www_authenticate="Negotiate")) as server,
+        Transport(server.host, credential=MARY) as line,
+        pytest.raises(AuthenticationFailed),
+    ):
+        line.get("/v2/")
+
+
+class Tokens:
+    """A registry whose tokens are made at ``realm``, and, on the same server, the place that makes them."""
+
+    def __init__(self, realm: str | None = None) -> None:
+        self.realm = realm
+        self.host = ""
+        self.made = 0
+        self.valid: set[str] = set()
+
+    def __call__(self, asked: Asked) -> Reply:
+        where = urlsplit(asked.path)
+        if where.path == "/token":
+            return self.make(asked, parse_qs(where.query or asked.body.decode()))
+        scope = f"repository:{'/'.join(where.path.split('/')[2:-2])}:pull"
+        if asked.headers.get("authorization", "") in {f"Bearer {token}-{scope}" for token in self.valid}:
+            return Reply()
+        realm = self.realm or f"http://{self.host}/token"
+        return reply({}, 401, www_authenticate=f'Bearer realm="{realm}",service="the registry",scope="{scope}"')
+
+    def make(self, asked: Asked, query: dict[str, list[str]]) -> Reply:
+        if asked.headers.get("authorization") not in (None, BASIC):
+            return reply({"errors": [{"code": "UNAUTHORIZED", "message": "no"}]}, 401)
+        assert query["service"] == ["the registry"]
+        self.made += 1
+        self.valid.add(f"t{self.made}")
+        return reply({"access_token" if asked.method == "POST" else "token": f"t{self.made}-{query['scope'][0]}"})
+
+
+def test_tokens_are_fetched_once_for_each_repository() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=MARY) as line:
+        tokens.host = server.host
+        for path in ("/v2/a/b/tags/list", "/v2/a/b/manifests/x", "/v2/c/tags/list", "/v2/a/b/manifests/y"):
+            line.get(path)
+        assert tokens.made == 2
+        asked = [asked for asked in server.asked if asked.path.startswith("/token")]
+        assert [one.headers.get("authorization") for one in asked] == [BASIC, BASIC]
+        assert parse_qs(urlsplit(asked[0].path).query) == {"service": ["the registry"], "scope": ["repository:a/b:pull"]}
+
+
+def test_an_old_token_is_replaced() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        line.get("/v2/a/tags/list")
+        tokens.valid.clear()
+        line.get("/v2/a/tags/list")
+        assert tokens.made == 2
+        assert all("Basic" not in asked.headers.get("authorization", "") for asked in server.asked)
+
+
+def test_an_identity_token_is_changed_for_one() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("<token>", "refresh")) as line:
+        tokens.host = server.host
+        line.get("/v2/a/tags/list")
+        (asked,) = [asked for asked in server.asked if asked.path.startswith("/token")]
+    assert asked.method == "POST"
+    form = parse_qs(asked.body.decode())
+    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], ["refresh"])
+    assert "authorization" not in asked.headers
+
+
+def test_a_wrong_password_is_found_out_where_tokens_are_made() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("mary", "wr0ng")) as line:
+        tokens.host = server.host
+        with pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"):
+            line.get("/v2/a/tags/list")
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://elsewhere.invalid/token",
+        "http://127.0.0.1.invalid/token",
+        "ftp://localhost/token",
+        "/token",
+        "",
+        "http://localhost@elsewhere.invalid/",
+    ],
+)
+def test_a_password_goes_to_no_realm_that_is_not_tls(realm: str) -> None:
+    tokens = Tokens(realm or " ")
+    with (
+        standing_in(tokens) as server,
+        Transport(server.host, credential=MARY) as line,
+        pytest.raises(AuthenticationFailed, match="not TLS: refused"),
+    ):
+        line.get("/v2/a/tags/list")
+
+
+def test_a_registry_elsewhere_cannot_have_tokens_made_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(Tokens()) as realm, standing_in(Tokens(f"http://{realm.host}/token")) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with Transport("registry.invalid", plain_http=True, credential=MARY) as line, pytest.raises(AuthenticationFailed):
+            line.get("/v2/a/tags/list")
+        assert realm.asked == []
+
+
+@pytest.mark.parametrize("document", [{}, [], {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}, None])
+def test_what_is_no_token_is_said(document: object) -> None:
+    tokens = Tokens()
+    tokens.make = lambda asked, query: reply(document)  # type: ignore[method-assign]
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        with pytest.raises(RegistryError, match=r"makes the tokens .* and gives none"):
+            line.get("/v2/a/tags/list")
