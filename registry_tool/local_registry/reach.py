@@ -14,9 +14,10 @@ from registry_tool.probe import NoAnswer, Page, probe
 
 _ONE_TRY = 2.0
 """Seconds for one request on loopback."""
-_LOG_LINES = 10
-_INSIDE = ("wget", "-q", "-S", "-O-", "-T", "5", f"http://{LOOPBACK}:5000/v2/")
-"""Asked in the registry's own container; busybox's wget and GNU's know all of these options."""
+_LOG_LINES = 20
+"""As many as a Go program needs to say why it gave up, and where."""
+_INSIDE = ("wget", "-q", "-S", "-O-", f"http://{LOOPBACK}:5000/v2/")
+"""Asked in the registry's own container, of busybox's wget. No ``-T``: with it, Debian 12's static busybox crashes."""
 
 
 class Seen(Enum):

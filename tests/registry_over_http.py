@@ -1,0 +1,72 @@
+"""The little that the tests ask of a registry themselves, with the standard library: nothing of what is tested helps here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+from collections.abc import Mapping
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def ask(
+    port: int, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None, user: tuple[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """(status, headers with lower-case names, body) of one request to the registry on ``port``."""
+    sent = dict(headers or {})
+    if user is not None:
+        sent["Authorization"] = "Basic " + base64.b64encode(":".join(user).encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, body=body, headers=sent)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def push_blob(port: int, repository: str, content: bytes, *, user: tuple[str, str] | None = None) -> int:
+    """Upload ``content``; the status of the last request."""
+    status, headers, _ = ask(port, "POST", f"/v2/{repository}/blobs/uploads/", user=user)
+    if status != 202:
+        return status
+    location = headers["location"].partition(f":{port}")[2] or headers["location"]
+    mark = "&" if "?" in location else "?"
+    octets = {"Content-Type": "application/octet-stream"}
+    return ask(port, "PUT", f"{location}{mark}digest={_digest(content)}", body=content, headers=octets, user=user)[0]
+
+
+def push_tag(port: int, repository: str, tag: str, *, user: tuple[str, str] | None = None) -> str:
+    """Push the smallest image there is; its digest."""
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    assert push_blob(port, repository, config, user=user) == 201
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": len(config),
+                "digest": _digest(config),
+            },
+            "layers": [],
+        }
+    ).encode()
+    status, _, body = ask(port, "PUT", f"/v2/{repository}/manifests/{tag}", body=manifest, headers={"Content-Type": MANIFEST}, user=user)
+    assert status == 201, body
+    return _digest(manifest)
+
+
+def tags(port: int, repository: str, *, user: tuple[str, str] | None = None) -> list[str] | None:
+    """The repository's tags; None where there is no such repository."""
+    status, _, body = ask(port, "GET", f"/v2/{repository}/tags/list", user=user)
+    if status == 404:
+        return None
+    assert status == 200, body
+    return list(json.loads(body)["tags"] or [])
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

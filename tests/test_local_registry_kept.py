@@ -1,0 +1,83 @@
+"""What a volume keeps of its registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry_tool import labels
+from registry_tool.engine import Engine
+from registry_tool.errors import Conflict, RegistryError
+from registry_tool.local_registry import kept, spec
+from registry_tool.local_registry.kept import Kept
+from registry_tool.local_registry.spec import Settings
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def volume(engine: Engine, unique: str) -> Iterator[str]:
+    """The name of the registry's volume; removed in the end, with what probes may have left."""
+    yield spec.thing_name(unique)
+    for container in engine.containers(all=True):
+        if spec.thing_name(unique) in container.mounts.values():
+            engine.remove(container.id, force=True)
+    if engine.volume(spec.thing_name(unique)) is not None:
+        engine.remove_volume(spec.thing_name(unique))
+
+
+def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str) -> None:
+    assert kept.read_volume(engine, unique, registry_image) is None
+
+
+def test_what_was_written_is_read_and_no_container_is_left(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+    kept.make_volume(engine, unique)
+    kept.make_volume(engine, unique)
+    written = Kept(settings=Settings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
+    description = spec.container_spec(unique, image=registry_image, port=5007, settings=written.settings)
+    created = engine.create(description)
+    kept.write(engine, created.id, written)
+    engine.remove(created.id, force=True)
+
+    assert kept.read_volume(engine, unique, registry_image) == written
+
+    assert not [container for container in engine.containers(all=True) if volume in container.mounts.values()]
+
+
+def test_a_volume_that_compose_made_is_signed_for_as_compose_does(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+    engine.create_volume(volume, labels=spec.thing_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
+
+    found = kept.read_volume(engine, unique, registry_image)
+
+    assert found == Kept(settings=Settings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
+
+
+def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+    kept.make_volume(engine, unique)
+
+    found = kept.read_volume(engine, unique, registry_image)
+
+    assert found is not None
+    assert found.settings.secret != spec.COMPOSE_SIGNS_WITH
+
+
+@pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])
+def test_a_volume_of_somebody_else_is_not_read(
+    engine: Engine, registry_image: str, unique: str, volume: str, wrong: dict[str, str]
+) -> None:
+    engine.create_volume(volume, labels={name: value.replace("UNIQUE", unique) for name, value in wrong.items()})
+
+    with pytest.raises(Conflict, match="somebody else"):
+        kept.read_volume(engine, unique, registry_image)
+
+
+def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+    kept.make_volume(engine, unique)
+    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=Settings.fresh()))
+    engine.put_files(created.id, spec.STORAGE, {"registry-tool/settings.json": (b'{"secret": 1}', 0o600)})
+
+    with pytest.raises(RegistryError, match="damaged: no secret") as failure:
+        kept.read(engine, created)
+
+    assert volume in (failure.value.hint or "")
