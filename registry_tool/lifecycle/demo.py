@@ -24,6 +24,7 @@ from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.provision import PYTHON, REDIS, Base, Provisioned, Provisioner
 from registry_tool.reference import Reference
+from registry_tool.shield import uninterrupted
 
 __all__ = ["DemoOptions", "Step", "Story", "Watcher", "demo"]
 
@@ -218,10 +219,12 @@ class _Walk:
         with self.story.step("run with redis", f"docker run -d --network {network} {target}") as told:
             base = self.ladder.ensure(REDIS)
             self.story.images.append(base)
-            self.engine.create_network(network, labels=self.run.labels)
-            redis = self.engine.run(
-                ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
-            )
+            with uninterrupted():
+                self.engine.create_network(network, labels=self.run.labels)
+            with uninterrupted():
+                redis = self.engine.run(
+                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
+                )
             container, port = self._start(target, network=network)
             told.command = f"docker run -d --network {network} -p {port}:80 {target}"
             told.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
@@ -245,6 +248,10 @@ class _Walk:
 
     def _tidy(self) -> None:
         """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
+        with uninterrupted():
+            self._tidied()
+
+    def _tidied(self) -> None:
         if not (self.options.keep and self.arrived and self.story.kept):
             leftovers.clear(self.engine, self.run)
         with self._names():
@@ -272,7 +279,8 @@ class _Walk:
                 network=network,
             )
             try:
-                return self.engine.run(spec), port
+                with uninterrupted():
+                    return self.engine.run(spec), port
             except PortTaken:
                 if asked is not None:
                     raise
