@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
+import http.client
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from registry_tool.engine import endpoint as endpoints
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 from registry_tool.errors import EngineNotFound, EngineNotPermitted, Unreachable
+
+_KNOCK_TIMEOUT = 10
+"""Seconds that an engine has to accept a connection."""
 
 
 def connect(*, context: str | None = None) -> Engine:
@@ -23,6 +27,8 @@ def connect(*, context: str | None = None) -> Engine:
     endpoint = endpoints.find(context=context)
     if endpoint.url.startswith("ssh://"):
         _require_ssh(endpoint)
+    if (path := endpoint.socket_path) is not None:
+        _knock(endpoint, path)
     # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
     from registry_tool.engine.line import Line  # noqa: PLC0415
 
@@ -31,6 +37,23 @@ def connect(*, context: str | None = None) -> Engine:
     except Exception as error:
         raise _diagnosis(endpoint, error) from error
     return Engine(line)
+
+
+def _knock(endpoint: Endpoint, path: Path) -> None:
+    """See whether somebody listens: the operating system's own word is clearer than what is left of it above the SDK."""
+    where = f"{endpoint.url} ({endpoint.source})"
+    try:
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_KNOCK_TIMEOUT)
+            knocking.connect(str(path))
+    except PermissionError as error:
+        raise EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path)) from error
+    except ConnectionRefusedError as error:
+        raise EngineNotFound(f"a container engine is installed but not running: nobody listens at {where}", hint=start_hint()) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise EngineNotFound(f"no container engine found: there is no {where}", hint=_absent_hint()) from error
+    except OSError as error:
+        raise EngineNotFound(f"no container engine answers at {where}: {error.strerror or error}", hint=start_hint()) from error
 
 
 def _require_ssh(endpoint: Endpoint) -> None:
@@ -44,24 +67,16 @@ def _require_ssh(endpoint: Endpoint) -> None:
 
 
 def _diagnosis(endpoint: Endpoint, error: Exception) -> Unreachable:
-    """Why nothing answered; the SDK, requests and urllib3 wrap the operating system's reason in each other."""
+    """Why nothing answered; the SDK, requests and urllib3 wrap the reason in each other."""
     where = f"{endpoint.url} ({endpoint.source})"
     layers = _layers(error)
-    code = next((layer.errno for layer in layers if isinstance(layer, OSError) and layer.errno is not None), None)
-    path = endpoint.socket_path
-    if path is not None and code in (errno.EACCES, errno.EPERM):
-        return EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path))
-    if path is not None and code in (errno.ENOENT, errno.ENOTDIR):
-        return EngineNotFound(f"no container engine found: there is no {where}", hint=_hint())
-    if path is not None and code == errno.ECONNREFUSED:
-        return EngineNotFound(f"a container engine is installed but not running: nobody listens at {where}", hint=start_hint())
-    if any(isinstance(layer, ValueError) for layer in layers):
-        return EngineNotFound(f"what answers at {where} is no container engine", hint=start_hint())
+    if any(isinstance(layer, ValueError | KeyError | http.client.HTTPException) for layer in layers) or _status(layers):
+        return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=start_hint())
     reason = " ".join(str(layers[-1]).split()) or type(layers[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
 
 
-def _hint() -> str:
+def _absent_hint() -> str:
     installed = any(shutil.which(program) for program in ("dockerd", "docker", "podman"))
     return start_hint() if installed else install_hint()
 
@@ -92,6 +107,11 @@ def _permission_hint(path: Path) -> str:
     if group == "root":
         return "Use sudo."
     return f"Join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
+
+
+def _status(layers: list[BaseException]) -> bool:
+    """Whether an HTTP status came back: it is an error of ours to an engine, but some answer there was."""
+    return any(getattr(layer, "response", None) is not None for layer in layers)
 
 
 def _layers(error: BaseException) -> list[BaseException]:

@@ -40,6 +40,14 @@ class Client(docker.APIClient):
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
 
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except BaseException:
+            # It asks for the version, and leaves its connections open where that fails.
+            self.close()
+            raise
+
     # The SDK's constructor stores the file's content here, then takes credentials from what is stored. Not empty: an
     # empty one would make it look for the file once more.
     _general_configs = property(lambda self: {"HttpHeaders": {}}, lambda self, value: None)
