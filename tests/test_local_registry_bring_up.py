@@ -239,6 +239,23 @@ def test_where_only_the_engine_sees_that_a_port_is_taken_the_next_one_is_tried(
     assert up.port_note.startswith(f"port {listening} is held by something else, says the engine")
 
 
+def test_where_the_new_port_cannot_be_had_the_running_registry_comes_back(
+    bring: Bring, engine: Engine, listening: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bring(port=free_port(), auth=Auth(user="john", password="first word"))
+    secret = _secret(engine, first.registry.container_id)
+    monkeypatch.setattr(ports, "is_taken", lambda port: False)
+
+    with pytest.raises(PortTaken, match=f"port {listening} is held by something else, says the engine"):
+        bring(port=listening, auth=Auth(user="jane", password="second word"))
+
+    again = bring(image=_no_image)
+    assert not again.created
+    assert (again.registry.port, again.registry.user) == (first.registry.port, "john")
+    assert _secret(engine, again.registry.container_id) == secret
+    assert ask(again.registry.port, "GET", "/v2/", user=("john", "first word"))[0] == 200
+
+
 def test_a_password_is_wanted_kept_as_a_hash_and_changed(bring: Bring, engine: Engine, unique: str) -> None:
     port = free_port()
     up = bring(port=port, auth=Auth(user="john", password="first word"))
