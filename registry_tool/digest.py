@@ -22,13 +22,13 @@ class Digest:
         """Read ``sha256:…`` or ``sha512:…``; raises ValueError on anything else."""
         match = _GRAMMAR.fullmatch(text)
         if match is None:
-            raise ValueError(f"not a digest: {text!r}")
+            raise ValueError(f"not a digest: {text[:140]!r}")
         algorithm, encoded = match["algorithm"], match["encoded"]
         length = _HEX_LENGTH.get(algorithm)
         if length is None:
-            raise ValueError(f"not a digest algorithm this tool knows: {algorithm!r}")
+            raise ValueError(f"not a digest algorithm this tool knows: {algorithm[:140]!r}")
         if len(encoded) != length or not re.fullmatch(r"[0-9a-f]+", encoded):
-            raise ValueError(f"not {length} lower-case hexadecimal digits: {encoded!r}")
+            raise ValueError(f"not {length} lower-case hexadecimal digits: {encoded[:140]!r}")
         return cls(algorithm, encoded)
 
     @classmethod

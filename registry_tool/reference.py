@@ -17,6 +17,8 @@ DEFAULT_TAG = "latest"
 MAX_PATH_LENGTH = 255
 MAX_TAG_LENGTH = 128
 
+_EXAMPLE = "A name looks like john/get-started:part2."
+
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -40,7 +42,7 @@ class Reference:
         digest was given: see :meth:`or_latest`. Raises InvalidReference, whose message names the part that is wrong.
         """
         if not text:
-            raise InvalidReference("the name is empty", hint="A name looks like john/get-started:part2.")
+            raise InvalidReference("the name is empty", hint=_EXAMPLE)
         rest, at, digest_text = text.partition("@")
         digest = _digest(digest_text, text) if at else None
         host, rest = _split_host(rest, text, default_host)
@@ -95,10 +97,10 @@ def _split_host(rest: str, text: str, default_host: str) -> tuple[str, str]:
     host, _, path = rest.partition("/")
     match = _HOST.fullmatch(host)
     if match is None:
-        raise _invalid(text, f"{host!r} is not a host")
+        raise _invalid(text, f"{_shown(host)} is not a host")
     port = match["port"]
     if port is not None and not 0 < int(port[:6]) < 65536:
-        raise _invalid(text, f"{port} is not a port (1 to 65535)")
+        raise _invalid(text, f"{_shown(port)} is not a port (1 to 65535)")
     if host == "index.docker.io":
         host = DOCKER_HUB
     return host, path
@@ -126,7 +128,7 @@ def _check_path(path: str, text: str) -> None:
         if not component:
             raise _invalid(text, "a part between two slashes is empty")
         if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
-            raise _invalid(text, f"{component!r} has upper-case letters: repository names are lower case", lower=True)
+            raise _invalid(text, f"{component!r} has upper-case letters: repository names are lower case", hint=f"Try {_lower(text)!r}.")
         raise _invalid(
             text, f"{component!r} is not a repository name: lower-case letters and digits, with '.', '_', '__' or '-' between them"
         )
@@ -139,10 +141,15 @@ def _digest(digest_text: str, text: str) -> Digest:
         raise _invalid(text, str(error)) from None
 
 
-def _invalid(text: str, why: str, *, lower: bool = False) -> InvalidReference:
-    hint = "A name looks like john/get-started:part2."
-    if lower:
-        hint = f"Try {text.lower()!r}."
+def _lower(text: str) -> str:
+    """``text`` with all but its tag in lower case: a tag may have upper-case letters."""
+    name, at, digest = text.partition("@")
+    path, colon, tag = name.rpartition(":")
+    lower = f"{path.lower()}:{tag}" if colon and "/" not in tag else name.lower()
+    return f"{lower}{at}{digest}"
+
+
+def _invalid(text: str, why: str, *, hint: str = _EXAMPLE) -> InvalidReference:
     return InvalidReference(f"invalid name {_shown(text)}: {why}", hint=hint)
 
 

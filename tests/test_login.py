@@ -152,10 +152,11 @@ def test_what_is_a_registry(text: str, host: str) -> None:
 
 @pytest.mark.engine
 def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+    auth = Auth(user="mary", password="s3cret")
+    registry = local_registry.up(
+        engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=places.state
+    ).registry
     try:
-        registry = local_registry.up(
-            engine, image=lambda: registry_image, name=unique, port=free_port(), auth=Auth("mary", "s3cret"), state=places.state
-        ).registry
         with remote.open(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
             line.ping()
         with pytest.raises(AuthenticationFailed, match="does not accept"):
