@@ -41,7 +41,9 @@ def ps(session: Session, everything: bool, quiet: bool) -> None:
         out.lines([container.short_id for container in found])
     else:
         heads = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES", *(("OURS",) if everything else ()))
-        out.table(heads, [(*_row(container), *((_role(container) or "",) if everything else ())) for container in found])
+        out.table(
+            heads, [(*_row(container, short=out.on_terminal), *((_role(container) or "",) if everything else ())) for container in found]
+        )
 
 
 @click.command("stop")
@@ -154,12 +156,12 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
     return 1 if failures else 0
 
 
-def _row(container: Container) -> tuple[str, ...]:
-    command = render.shortened(render.one_line(" ".join(container.command)), 40)
+def _row(container: Container, *, short: bool) -> tuple[str, ...]:
+    command = render.one_line(" ".join(container.command))
     return (
         container.short_id,
         _image(container),
-        f'"{command}"',
+        f'"{render.shortened(command, 20) if short else command}"',
         render.age(container.created),
         container.status or container.state,
         ", ".join(map(_port, container.ports)),

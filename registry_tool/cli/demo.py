@@ -77,8 +77,8 @@ def _end(story: Story, places: Places) -> list[str]:
     stays.append((f"caches in {places.cache}", f"rm -r {shlex.quote(str(places.cache))}"))
     if story.kept:
         stays.insert(0, (f"the running page: {', '.join(story.kept)}", f"{me} rm -f {' '.join(story.kept)}"))
-    width = max(len(what) for what, _ in stays)
-    lines += [f"  {what:<{width}}   {command}" for what, command in stays]
+    for what, command in stays:
+        lines += [f"  {what}", f"    {command}"]
     return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
 
 

@@ -21,7 +21,7 @@ def name() -> str:
 def spelling() -> str:
     """What to type here to call this program: its name where PATH has it, otherwise the way to it."""
     path = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path(NAMES[0])
-    if path.name == "__main__.py":
+    if path.parts[-2:] == ("registry_tool", "__main__.py"):
         return f"{shlex.quote(_nearest(Path(sys.executable)))} -m registry_tool"
     if path.name not in NAMES:
         return NAMES[0]
@@ -43,6 +43,8 @@ def _nearest(path: Path) -> str:
     """The path from here where it lies below, the whole one otherwise. Links stay: an environment's Python is one."""
     whole = path.absolute()
     try:
-        return str(whole.relative_to(Path.cwd()))
+        near = str(whole.relative_to(Path.cwd()))
     except ValueError:
         return str(whole)
+    # A name without a slash would be looked for on PATH.
+    return near if "/" in near else f"./{near}"

@@ -63,8 +63,11 @@ def _guarded(session: Session, arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         output.note("interrupted")
         return 128 + error.number if isinstance(error, Ended) else INTERRUPTED
-    except ReaderGone:
-        raise
+    except (ReaderGone, BrokenPipeError) as error:
+        # click writes its help past our output.
+        raise ReaderGone from error
+    except OSError as error:
+        return _failed(session, _system(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
         return _failed(session, _bug(error, session.debug))
     finally:
@@ -87,8 +90,11 @@ def _failed(session: Session, error: RegistryToolError) -> int:
         import traceback
 
         traceback.print_exc()
-    session.output.failure(error)
-    session.output.flush()
+    try:
+        session.output.failure(error)
+        session.output.flush()
+    except RegistryToolError as unwritten:
+        session.output.complaint(unwritten)
     return error.exit_code
 
 
@@ -96,6 +102,14 @@ def _usage(error: click.UsageError) -> UsageError:
     """click's words in our form."""
     hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
     return UsageError(error.format_message().replace("\n", " "), hint=hint)
+
+
+def _system(error: OSError) -> RegistryToolError:
+    """What the system refused and nobody below had a better word for: a folder, a full disk."""
+    where = f": {error.filename}" if error.filename else ""
+    return RegistryToolError(
+        f"{error.strerror or error}{where}", hint="Nothing more was done; --debug before the command shows where it was."
+    )
 
 
 def _bug(error: Exception, debug: bool) -> RegistryToolError:

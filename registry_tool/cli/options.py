@@ -56,10 +56,10 @@ def registry_host(text: str) -> str:
     return Reference.parse(f"{address}/x", default_host="localhost").host
 
 
-def port_number(text: str, *, least: int = 1) -> int:
+def port_number(text: str) -> int:
     """A port's number. Raises UsageError."""
-    if not (text.isascii() and text.isdigit() and least <= int(text[:6]) <= 65535):
-        raise UsageError(f"{text!r} is not a port", hint=f"A port is a number from {least} to 65535.")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535):
+        raise UsageError(f"{text!r} is not a port", hint="A port is a number from 1 to 65535.")
     return int(text)
 
 
@@ -73,7 +73,7 @@ def published(text: str) -> tuple[str, int, str]:
     protocol = match["protocol"] or "tcp"
     if protocol not in {"tcp", "udp", "sctp"}:
         raise UsageError(f"{protocol!r} is no protocol to publish", hint="It is tcp, udp or sctp: -p 4000:80/udp")
-    host = port_number(match["host"], least=0) if match["host"] else 0
+    host = port_number(match["host"]) if match["host"] not in (None, "", "0") else 0
     return (match["ip"] or "").strip("[]"), host, f"{port_number(match['container'])}/{protocol}"
 
 

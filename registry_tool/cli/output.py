@@ -1,6 +1,6 @@
 """The one way out: answers to standard output, notes and failures to standard error.
 
-On a terminal tables have colour; in a pipe, in a CI log and with ``TERM=dumb`` they are plain columns.
+Colour is for terminals: in a pipe, in a CI log, with ``TERM=dumb`` and with ``NO_COLOR`` the same text is plain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from registry_tool.cli import invoked, render
 from registry_tool.errors import RegistryToolError
 
 Document = Mapping[str, object]
-_STYLES = {"bold": "1", "dim": "2", "green": "32", "red": "1;31"}
+_STYLES = {"bold": "1", "dim": "2", "head": "1;36", "green": "32", "red": "1;31"}
 
 
 class ReaderGone(Exception):
@@ -33,12 +33,17 @@ class Output:
     def __init__(self) -> None:
         self.json = False
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the answer goes to a terminal, where one shortens what a script would want whole."""
+        return is_terminal(sys.stdout)
+
     def line(self, text: str = "") -> None:
         """One line of the answer."""
         self._write(render.printable(text) + "\n")
 
     def spans(self, *spans: tuple[str, str]) -> None:
-        """One line of (text, style): ``bold``, ``dim``, ``green``, ``red`` or none, seen on a terminal. With JSON it is a note."""
+        """One line of (text, style): ``bold``, ``dim``, ``head``, ``green``, ``red`` or none, for terminals. With JSON it is a note."""
         stream = sys.stderr if self.json else sys.stdout
         paint = _paint if _has_colour(stream) else _plain
         text = "".join(paint(render.printable(text), _STYLES[style]) if style else render.printable(text) for text, style in spans).rstrip()
@@ -57,23 +62,10 @@ class Output:
         self._write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table: rich on a terminal, plain columns elsewhere. It never goes into a JSON answer."""
-        if not is_terminal(sys.stdout):
-            self.lines(render.columns(heads, rows))
-            return
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold cyan")
-        for head in heads:
-            table.add_column(head, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(render.one_line(cell)) for cell in row))
-        console = Console(file=sys.stdout, highlight=False)
-        with console.capture() as captured:
-            console.print(table)
-        self._write(captured.get())
+        """A table: columns as wide as their content, as docker prints them; on a terminal the heads have a colour."""
+        head, *lines = render.columns(heads, rows)
+        self.spans((head, "head"))
+        self.lines(lines)
 
     def raw(self, content: bytes) -> None:
         """A container's own output, as it is."""
@@ -118,7 +110,7 @@ class Output:
     def _write(self, text: str) -> None:
         try:
             sys.stdout.write(text)
-            if is_terminal(sys.stdout):
+            if self.on_terminal:
                 sys.stdout.flush()
         except OSError as error:
             raise _cannot_write(error) from error

@@ -39,12 +39,13 @@ class Stage:
         self._clear()
         self._step = ""
         mark = ("ok    ", "green") if step.ok else ("FAILED", "red")
-        head = ((f"{step.name:<14} ", "bold"), mark, (f" {render.seconds(step.seconds):>7}  ", ""), (f"$ {step.command}", "dim"))
-        if is_terminal(sys.stderr if self._output.json else sys.stdout):
-            self._output.spans(*head)
-            self._output.spans((f"{'':<31}{step.detail if step.ok else ''}", ""))
+        head = ((f"{step.name:<14} ", "bold"), mark, (f" {render.seconds(step.seconds):>7}  ", ""))
+        if is_terminal(sys.stderr) if self._output.json else self._output.on_terminal:
+            # The command has a line of its own, which may be long, and can be copied.
+            self._output.spans(*head, (step.detail if step.ok else "", ""))
+            self._output.spans((f"  $ {step.command}", "dim"))
         else:
-            self._output.spans(*head, (f"  # {step.detail}" if step.detail else "", ""))
+            self._output.spans(*head, (f"$ {step.command}", ""), (f"  # {step.detail}" if step.detail else "", ""))
 
     # What the work below tells: rows and notes.
 
