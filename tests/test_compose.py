@@ -15,10 +15,10 @@ import yaml
 
 from registry_tool import local_registry, shipped
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.local_registry import Up, spec
+from registry_tool.local_registry import Auth, Up, spec
 from registry_tool.local_registry.spec import Settings
 from tests.real import free_port, missing
-from tests.registry_over_http import push_tag, tags
+from tests.registry_over_http import ask, push_tag, tags
 
 
 def _document() -> dict[str, Any]:
@@ -226,6 +226,24 @@ def test_up_then_down_then_compose_loses_no_tag(compose: Compose, bring: Callabl
 
     assert up.registry.started_by == "compose"
     assert tags(port, "john/app") == ["from-up"]
+
+
+@pytest.mark.engine
+@pytest.mark.compose
+def test_a_password_is_asked_for_again_where_compose_ran_without_it(
+    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
+) -> None:
+    auth = Auth(user="john", password="word")
+    bring(port=port, auth=auth)
+    local_registry.down(engine, unique)
+    compose("up", "-d")
+    assert ask(port, "GET", "/v2/")[0] == 200  # as the file's comment says
+
+    up = bring(auth=auth)
+
+    assert up.registry.user == "john"
+    assert ask(port, "GET", "/v2/")[0] == 401
+    assert ask(port, "GET", "/v2/", user=("john", "word"))[0] == 200
 
 
 @pytest.mark.engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from registry_tool import labels, local_registry
+from registry_tool import durable, labels, local_registry
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.errors import Conflict, NotFound, PortTaken, RegistryError, RegistryUnreachable, UsageError
 from registry_tool.local_registry import Auth, Up, ports, spec
+from registry_tool.progress import Silent
 from tests.real import free_port
 from tests.registry_over_http import ask, push_blob, push_tag, tags
 
@@ -57,6 +59,18 @@ def listening() -> Iterator[int]:
     """A port that this very process holds."""
     with _held(0) as port:
         yield port
+
+
+class Notes(Silent):
+    """Keeps what was noted."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.heard = threading.Event()
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+        self.heard.set()
 
 
 def _no_image() -> str:
@@ -282,6 +296,32 @@ def test_a_password_is_wanted_kept_as_a_hash_and_changed(bring: Bring, engine: E
     assert bring().registry.user == "john"
     assert ask(port, "GET", "/v2/")[0] == 401
     assert ask(port, "GET", "/v2/", user=("john", "second word"))[0] == 200
+
+
+def test_a_port_that_a_stopped_registry_of_ours_wants_again_is_passed_over(
+    bring: Bring, engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = bring(name=f"{unique}-other", port=free_port())
+    engine.stop(other.registry.container_id)
+    monkeypatch.setattr(ports, "FIRST_PORT", other.registry.port)
+
+    assert bring().registry.port > other.registry.port
+
+
+def test_it_waits_for_another_command_and_says_so(bring: Bring, engine: Engine, unique: str, tmp_path: Path) -> None:
+    first = bring(port=free_port())
+    (lock,) = tmp_path.glob(f"registry-*-{unique}.lock")
+    said = Notes()
+    done: list[Up] = []
+    waiting = threading.Thread(target=lambda: done.append(bring(observer=said)))
+    with durable.locked(lock):
+        waiting.start()
+        assert said.heard.wait(20)
+        assert not done
+    waiting.join(20)
+
+    assert said.lines == [f"waiting for another command that is busy with the registry {unique!r}"]
+    assert [up.registry for up in done] == [first.registry]
 
 
 def test_a_registry_without_a_password_gets_one(bring: Bring) -> None:
