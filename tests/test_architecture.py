@@ -1,0 +1,131 @@
+"""Who may call whom, and who may know which library: the picture of docs/architecture.md, held down."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "registry_tool"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROOMS_OF = {
+    "bcrypt": {"local_registry"},
+    "click": {"cli"},
+    "docker": {"engine"},
+    "requests": {"transport"},
+    "rich": {"cli"},
+    "tomli": set[str](),
+    "urllib3": {"engine", "transport"},  # the SDK lets its errors through; transport closes its connections
+}
+"""Library -> the rooms that may import it. What is not here may be imported nowhere."""
+
+NOT_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def room(module: Path) -> str:
+    """``engine`` for registry_tool/engine/images.py, ``transport`` for registry_tool/transport.py."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> Iterator[tuple[str, int]]:
+    """Top names of what a module imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], node.lineno
+
+
+def names(module: Path) -> Iterator[tuple[str, int]]:
+    """Dotted names that a module uses (``sys.exit``, ``print``), with the line."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}", node.lineno
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-logo", "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=100
+    )
+
+
+def test_imports_only_go_down() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "word"),
+    [
+        ("digest.py", "from registry_tool.reference import Reference", "registry_tool.digest -> registry_tool.reference"),
+        ("local_registry/wrong.py", "import registry_tool.provision", "registry_tool.local_registry.wrong -> registry_tool.provision"),
+        ("lifecycle/wrong.py", "import docker", "registry_tool.lifecycle.wrong -> docker"),
+        ("engine/wrong.py", "import requests", "registry_tool.engine.wrong -> requests"),
+        ("lifecycle/wrong.py", "import rich.table", "registry_tool.lifecycle.wrong -> rich"),
+        ("cli/wrong.py", "import flask", "registry_tool.cli.wrong -> flask"),
+        ("shed.py", "", "registry_tool.shed"),
+    ],
+)
+def test_the_contract_notices(tmp_path: Path, module: str, line: str, word: str) -> None:
+    """A contract that cannot be broken says nothing: break each clause once, in a copy."""
+    for source in MODULES:
+        copy = tmp_path / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    with (tmp_path / "registry_tool" / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert word in done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_knows_only_the_libraries_of_its_room(module: Path) -> None:
+    for name, line in imports(module):
+        if name in sys.stdlib_module_names or name == "registry_tool":
+            continue
+        assert room(module) in ROOMS_OF.get(name, set()), f"{module}:{line} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if room(path) not in {"cli", "__main__"}], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_nothing_below_cli_prints_reads_arguments_or_exits(module: Path) -> None:
+    forbidden = {"print", "input", "sys.argv", "sys.exit", "os._exit", "exit", "quit", "sys.stdout", "sys.stderr", "sys.stdin"}
+    used = [f"{module}:{line} {name}" for name, line in names(module) if name in forbidden]
+    assert used == []
+
+
+def test_a_name_says_what_the_thing_is() -> None:
+    assert [path for path in PACKAGE.rglob("*") if path.stem in NOT_NAMES] == []
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {text.partition(">")[0].strip().lower() for text in project["dependencies"]}
+    assert declared | {"urllib3"} == set(ROOMS_OF)  # urllib3 comes with requests, of which it is a part
+
+
+def test_every_dependency_has_its_line_in_the_docs() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [*document["project"]["dependencies"], *(item for item in document["dependency-groups"]["dev"] if isinstance(item, str))]
+    wanted += document["dependency-groups"]["build"]
+    told = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8").lower()
+    missing = [text for text in wanted if f"| `{text.partition('>')[0].strip().lower()}`" not in told]
+    assert missing == []
