@@ -1,0 +1,32 @@
+"""What is said of the base images, before any is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base
+from registry_tool.provision.files import APPLETS
+
+BASES = (REGISTRY, PYTHON, REDIS)
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_what_is_built_here_never_has_an_official_name(base: Base) -> None:
+    # An engine reads a name with a host before the first slash as that host's: this one is nobody's registry.
+    assert base.own.startswith("localhost/registry-tool/")
+    assert base.names == (base.official, base.own)
+
+
+def test_bases_differ_in_role_and_names() -> None:
+    assert len({base.role for base in BASES}) == len({base.own for base in BASES}) == len({base.official for base in BASES}) == 3
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_the_label_tells_the_versions_of_packages_that_are_asked_for(base: Base) -> None:
+    assert set(base.recipe.named) <= set(base.recipe.packages)
+    assert not any(name.endswith("-") for name in base.recipe.named)
+
+
+def test_applets_are_named_once() -> None:
+    assert len(APPLETS) == len(set(APPLETS))
+    assert {"sh", "find", "stat", "wget"} <= set(APPLETS)
