@@ -1,5 +1,5 @@
 # The same commands for a person and for CI. GNU make 3.81 and BSD tools are enough; paths are relative, as the folder's own
-# may have spaces in it. `.venv/bin/python -m` everywhere: a script's first line cannot be trusted with such a path.
+# may have spaces in it. Tools are called as `.venv/bin/python -m`: a script's first line may be cut short in a long path.
 .NOTPARALLEL:
 .SUFFIXES:
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ engine: setup
 
 demo: setup engine
 	@sh setup/parts.sh demo
-	@$(python) -m registry_tool demo $(ARGS)
+	@.venv/bin/regctl demo $(ARGS)
 
 test: setup-dev
 	@sh setup/parts.sh test
