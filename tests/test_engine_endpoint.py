@@ -55,7 +55,7 @@ def test_unknown_context_lists_those_that_exist(monkeypatch: pytest.MonkeyPatch)
 )
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", url)
-    with pytest.raises(UsageError, match="DOCKER_HOST is .*not an address") as caught:
+    with pytest.raises(UsageError, match=r"DOCKER_HOST is .*not an address") as caught:
         endpoint.find()
     assert caught.value.hint is not None
     assert "unix:///var/run/docker.sock" in caught.value.hint

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 _DIRECTIVE = re.compile(r"#\s*(?P<key>[a-zA-Z]+)\s*=\s*(?P<value>\S.*)")
-_HEREDOC = re.compile(r"<<-?\s*[\"']?[A-Za-z_]\w*")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]\w*")
 _BUILDKIT_FLAGS = {
     "RUN": ("--mount", "--network", "--security"),
     "COPY": ("--link", "--chmod", "--parents", "--exclude"),
@@ -22,11 +22,10 @@ def needs_buildkit(text: str) -> str | None:
     if syntax := _directives(text).get("syntax"):
         return f"# syntax={syntax}"
     for instruction, rest in instructions(text):
-        flags = list(_leading_flags(rest))
-        for flag in flags:
+        for flag in _leading_flags(rest):
             if flag.partition("=")[0] in _BUILDKIT_FLAGS.get(instruction, ()):
                 return f"{instruction} {flag.partition('=')[0]}"
-        if instruction in ("RUN", "COPY", "ADD") and _HEREDOC.match(rest.split(" ", len(flags))[-1].lstrip()):
+        if instruction in ("RUN", "COPY", "ADD") and _HEREDOC.search(rest):
             return f"{instruction} <<"
     return None
 

@@ -1,0 +1,25 @@
+"""Times of engines whose clocks may be anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_tool.engine.times import of_seconds
+
+
+@pytest.mark.parametrize("odd", [None, "yesterday", 10**18, -(10**18), float("inf"), float("nan"), [], {}])
+def test_no_time_is_no_failure(odd: object) -> None:
+    assert of_seconds(odd) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (-62135596800, "0001-01-01T00:00:00Z"),
+        (1795500279, "2026-11-24T06:04:39Z"),
+        (4102444800, "2100-01-01T00:00:00Z"),
+    ],
+)
+def test_seconds_become_text(seconds: int, text: str) -> None:
+    assert of_seconds(seconds) == text
