@@ -21,7 +21,7 @@ from markupsafe import Markup
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from waitress import create_server
+from waitress.server import create_server
 
 PATIENCE = 1.5  # seconds that a page waits for a connection to Redis …
 ANSWER = 1.0  # … and then for Redis: 2.5 in all, so that no page takes 3
