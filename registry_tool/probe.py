@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -57,9 +58,13 @@ def probe(url: str, *, timeout: float) -> Page:
 def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
     connection = _connection(parts, address, _left(deadline))
     try:
+        connection.connect()
+        # Kept, as the connection lets go of it once an answer begins that is to be its last.
+        line: socket.socket = connection.sock
         connection.request("GET", _target(parts), headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Connection": "close"})
-        response = connection.getresponse()
-        body = _body(connection, response, deadline)
+        line.settimeout(_left(deadline))
+        with connection.getresponse() as response:
+            body = _body(line, response, deadline)
     finally:
         connection.close()
     charset = response.headers.get_content_charset() or "utf-8"
@@ -71,14 +76,11 @@ def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
     return Page(url=url, status=response.status, body=text, headers=headers)
 
 
-def _body(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float) -> bytes:
+def _body(line: socket.socket, response: http.client.HTTPResponse, deadline: float) -> bytes:
     body = b""
-    sock = connection.sock
     while len(body) < MAX_BYTES:
         # Of a page that trickles in, each piece is in time; only the whole is late.
-        left = _left(deadline)
-        if sock is not None:
-            sock.settimeout(left)
+        line.settimeout(_left(deadline))
         piece = response.read1(MAX_BYTES - len(body))
         if not piece:
             if response.length:

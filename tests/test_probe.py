@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -31,6 +32,20 @@ def test_a_page_that_trickles_in_is_late_as_a_whole() -> None:
         with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
             probe(f"http://{server.host}/", timeout=0.3)
         assert time.monotonic() - begun < 3
+
+
+def test_a_pause_in_the_middle_counts_from_the_beginning() -> None:
+    def pausing(connection: socket.socket) -> None:
+        connection.recv(65536)
+        time.sleep(0.8)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        time.sleep(3)
+
+    with listening(pausing) as host:
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer, match="within 1 s"):
+            probe(f"http://{host}/", timeout=1)
+        assert time.monotonic() - begun < 1.6
 
 
 @pytest.mark.parametrize("missing", [1, 1000])
