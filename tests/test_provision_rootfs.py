@@ -37,8 +37,8 @@ def _image(folder: Path, members: list[Entry], recipe: Recipe | None = None) -> 
             assert member.name not in found, f"{member.name} is there twice, which engines refuse"
             parent = member.name.rpartition("/")[0]
             assert not parent or parent in found, f"{member.name} comes before its folder"
-            content = tar.extractfile(member) if member.isfile() else None
-            found[member.name] = (member, content.read() if content else b"")
+            stream = tar.extractfile(member) if member.isfile() else None
+            found[member.name] = (member, stream.read() if stream else b"")
     return found
 
 

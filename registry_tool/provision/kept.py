@@ -50,27 +50,30 @@ class Shelf:
         return self.folder / f"{_stem(role, platform)}.tar.gz"
 
     def find(self, role: str, platform: Platform) -> Copy | None:
-        """What is said to be there; :meth:`is_sound` looks whether it is."""
+        """The copy that is there and sound; None where there is none. Raises ValueError for a damaged one."""
         try:
             said: Any = json.loads(self._description(role, platform).read_bytes())
-            return Copy(**said)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
-            # Written by another version, or damaged. It can be had again.
-            self.discard(role, platform)
-            return None
-
-    def is_sound(self, role: str, platform: Platform, copy: Copy) -> bool:
-        """Whether the kept file is what was kept."""
-        path = self.image(role, platform)
         try:
+            copy = Copy(**said)
+            path = self.image(role, platform)
             if path.stat().st_size != copy.size:
-                return False
+                raise ValueError(f"{path} has another size")
             with path.open("rb") as stream:
-                return _sha256(stream) == copy.sha256
-        except FileNotFoundError:
+                if _sha256(stream) != copy.sha256:
+                    raise ValueError(f"{path} has another content")
+        except (TypeError, FileNotFoundError) as error:
+            raise ValueError(str(error)) from error
+        return copy
+
+    def has(self, role: str, platform: Platform, image_id: str) -> bool:
+        """Whether a sound copy of that very image is there."""
+        try:
+            copy = self.find(role, platform)
+        except ValueError:
             return False
+        return copy is not None and copy.id == image_id
 
     def load(self, engine: Engine, role: str, platform: Platform) -> None:
         """Hand the copy to the engine. Raises EngineError."""

@@ -67,8 +67,7 @@ class Provisioner:
             image = self._engine.image(provisioned.name)
             if image is None:
                 raise NotFound(f"the engine has no image {provisioned.name} to keep a copy of")
-            copy = self._shelf.find(provisioned.role, platform)
-            if copy is not None and copy.id == image.id and self._shelf.is_sound(provisioned.role, platform, copy):
+            if self._shelf.has(provisioned.role, platform, image.id):
                 return self._shelf.image(provisioned.role, platform)
             return self._shelf.keep(
                 self._engine,
@@ -97,27 +96,23 @@ class Provisioner:
         return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=ours)
 
     def _from_shelf(self, base: Base) -> Provisioned | None:
-        platform = self._engine.about.platform
-        copy = self._shelf.find(base.role, platform)
-        if copy is None:
-            return None
-        trouble = self._load(base, copy)
-        if trouble is None:
-            return self._arrived(base, copy.name, copy.source)
-        self._observer.note(f"the kept copy of the {base.role} image {trouble}; it was thrown away")
-        self._shelf.discard(base.role, platform)
-        return None
-
-    def _load(self, base: Base, copy: Copy) -> str | None:
-        """Load the kept copy; None, or what is wrong with it."""
-        platform = self._engine.about.platform
-        if copy.name not in base.names or not self._shelf.is_sound(base.role, platform, copy):
-            return "is damaged"
         try:
-            self._shelf.load(self._engine, base.role, platform)
-        except EngineError as error:
-            return f"cannot be loaded ({error.message})"
-        return None if self._engine.image(copy.name) else f"does not hold {copy.name}"
+            copy = self._shelf.find(base.role, self._engine.about.platform)
+            if copy is None:
+                return None
+            self._load(base, copy)
+        except (ValueError, EngineError) as error:
+            self._observer.note(f"the kept copy of the {base.role} image cannot be used and was thrown away: {error}")
+            self._shelf.discard(base.role, self._engine.about.platform)
+            return None
+        return self._arrived(base, copy.name, copy.source)
+
+    def _load(self, base: Base, copy: Copy) -> None:
+        if copy.name not in base.names:
+            raise ValueError(f"it is a copy of {copy.name}")
+        self._shelf.load(self._engine, base.role, self._engine.about.platform)
+        if self._engine.image(copy.name) is None:
+            raise ValueError(f"there is no {copy.name} in it")
 
     def _from_elsewhere(self, base: Base) -> Provisioned:
         tried = ["not in the engine"]
