@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from registry_tool.lifecycle.demo import DemoOptions, Step, Story, demo
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.reference import Reference
-from tests.real import free_port
+from tests.real import free_port, missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -187,6 +188,14 @@ class TestGoodWeather:
         assert "cannot connect to Redis, counter disabled" in story.page.body
         assert {entry.role for entry in story.images} == {"registry", "python"}
         nothing_is_left(engine, places)
+
+    def test_the_digest_is_the_one_that_another_tool_reads(self, run: Run) -> None:
+        skopeo = shutil.which("skopeo")
+        if skopeo is None:
+            missing("skopeo", "it is not installed")
+        story = run()
+        inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
+        assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
 
     def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, places: Places) -> None:
         story = run(redis=True)
