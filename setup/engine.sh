@@ -203,11 +203,11 @@ by_hand() {
     fi
     wait_for_engine && exit 0
     say "the engine does not answer after all; the end of $log:"
-    tail -n 10 "$log" >&2 || true
+    { grep -v level=info "$log" || true; } | tail -n 8 >&2
     if ! ls "$root"/sys/fs/cgroup/*/ >/dev/null 2>&1; then
         give_up 'there are no control groups under /sys/fs/cgroup' 'if this is a container, it has to be started with --privileged'
     fi
-    give_up "dockerd could not be started" "read $log; as root: dockerd --debug"
+    give_up 'dockerd could not be started' "read $log; if this is a container, an engine in it needs --privileged"
 }
 
 main
