@@ -37,11 +37,11 @@ class Attached:
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        # The connection is open for as long as one of these three holds it.
+        # All three hold the connection. The answer first: it flushes what is below it.
         answer = getattr(self._raw, "_response", None)
-        self._raw.close()
         if answer is not None:
             answer.close()
+        self._raw.close()
         self._socket.close()
 
     def __enter__(self) -> Attached:
