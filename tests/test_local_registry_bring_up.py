@@ -346,7 +346,7 @@ def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, en
     assert engine.get_file(created.id, spec.SETTINGS) == settings.to_json()
 
 
-def test_a_container_that_wants_a_password_which_was_never_written_is_recreated(
+def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
     bring: Bring, engine: Engine, registry_image: str, unique: str
 ) -> None:
     port = free_port()
@@ -354,9 +354,14 @@ def test_a_container_that_wants_a_password_which_was_never_written_is_recreated(
     settings = spec.Settings(port=port, secret="s", user="john")
     engine.create(spec.container_spec(unique, image=registry_image, port=port, settings=settings))
 
-    up = bring(auth=Auth(user="john", password="word"))
+    assert bring().registry.user == "john"
+    assert ask(port, "GET", "/v2/")[0] == 401
+    moved = bring(port=free_port()).registry
+    assert ask(moved.port, "GET", "/v2/")[0] == 401
 
-    assert ask(up.registry.port, "GET", "/v2/", user=("john", "word"))[0] == 200
+    bring(auth=Auth(user="john", password="word"))
+
+    assert ask(moved.port, "GET", "/v2/", user=("john", "word"))[0] == 200
 
 
 def test_damaged_settings_let_nobody_in_by_chance(bring: Bring, engine: Engine, unique: str) -> None:

@@ -134,11 +134,9 @@ def _go_on(asked: _Asked, found: LocalRegistry) -> tuple[bool, str | None]:
         return False, None
     kept = _read(asked.engine, container)
     wanted = asked.over(kept)
-    # An `up` that was killed may have left a container that wants a password and a volume that has none; compose may
-    # have left one without, beside a volume that has one.
-    half_made = found.user is not None and kept.htpasswd is None
-    let_in = asked.auth is not None and found.user != asked.auth.user
-    as_asked = port_fits and wanted == kept and not half_made and not let_in
+    # Compose may run it without the password that its volume remembers.
+    others_let_in = asked.auth is not None and found.user != asked.auth.user
+    as_asked = port_fits and wanted == kept and not others_let_in
     if as_asked and found.running:
         return False, None
     if as_asked and found.state in ("created", "exited"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry_tool import labels
 from registry_tool.engine import Engine
@@ -37,7 +37,9 @@ def read(engine: Engine, container: Container) -> Kept:
     content = engine.get_file(container.id, SETTINGS)
     if content is None:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
-        return Kept(settings=Settings(port=None, secret=secret) if secret else Settings.fresh())
+        settings = Settings(port=None, secret=secret) if secret else Settings.fresh()
+        # One that an `up` created and no more: it wants a password which was never written, so it lets nobody in, and stays so.
+        return Kept(settings=replace(settings, user=container.labels.get(labels.USER)))
     try:
         settings = Settings.parse(content)
     except ValueError as error:
