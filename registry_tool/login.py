@@ -24,6 +24,8 @@ class Login:
     stored_in: str
     encrypted: bool
     """Whether a helper keeps it. In the configuration anybody who can read the file can read the password."""
+    checked: bool
+    """Whether the registry looked at the password. One that lets everybody in does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +48,11 @@ def login(host: str, credential: Credential, *, plain_http: bool | None = None) 
     if ":" in credential.username:
         # RFC 7617: the first colon ends the user name.
         raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
-    with Registry(Transport(host, plain_http=plain_http, credential=credential)) as registry:
-        registry.ping()
+    with Transport(host, plain_http=plain_http, credential=credential) as line:
+        Registry(line).ping()
+        checked = line.was_asked
     stored = credentials.store(host, credential)
-    return Login(host=host, username=credential.username, stored_in=stored.where, encrypted=stored.encrypted)
+    return Login(host=host, username=credential.username, stored_in=stored.where, encrypted=stored.encrypted, checked=checked)
 
 
 def logout(host: str) -> Logout:

@@ -78,6 +78,11 @@ class Transport:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the registry wanted to know who we are, and was told."""
+        return bool(self._authorizations)
+
     def close(self) -> None:
         """Give the connections back."""
         self._session.close()
@@ -109,7 +114,8 @@ class Transport:
     def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
         repository = _repository(path)
         answer = self._follow(method, path, headers, self._authorizations.get(repository))
-        if answer.status == 401:
+        if answer.status == 401 and self._is_own(answer.url):
+            # Where a redirect led elsewhere, it is not the registry that asks who we are.
             self._authorizations[repository] = authorization = self._authorize(answer)
             answer = self._follow(method, path, headers, authorization)
         error = refusal(self.host, answer)
@@ -122,7 +128,7 @@ class Transport:
         url = origin + path
         for _ in range(MAX_REDIRECTS + 1):
             sent = dict(headers)
-            if url.startswith(f"{origin}/"):
+            if self._is_own(url):
                 sent["Host"] = self._name
                 if authorization is not None:
                     sent["Authorization"] = authorization
@@ -132,6 +138,9 @@ class Transport:
                 return answer
             url = self._redirected(url, location, origin)
         raise RegistryError(f"{self.host} redirects {method} {path} without end", hint="Look at the registry's proxy, if it has one.")
+
+    def _is_own(self, url: str) -> bool:
+        return url.startswith(f"{self._origin}/")
 
     def _redirected(self, url: str, location: str, origin: str) -> str:
         there = urlsplit(urljoin(url, location))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,11 @@ def test_what_is_no_registry_is_refused(text: str) -> None:
 # --- what is kept ---
 
 
-@pytest.mark.parametrize("registry", [guarded, open_to_all])
-def test_what_the_registry_takes_is_kept_in_the_file(registry: object) -> None:
-    with standing_in(guarded if registry is guarded else open_to_all) as server:
-        assert login(server.host, MARY) == Login(host=server.host, username="mary", stored_in=str(docker_config.file()), encrypted=False)
+@pytest.mark.parametrize(("registry", "checked"), [(guarded, True), (open_to_all, False)])
+def test_what_the_registry_takes_is_kept_in_the_file(registry: Callable[[Asked], Reply], checked: bool) -> None:
+    with standing_in(registry) as server:
+        file = str(docker_config.file())
+        assert login(server.host, MARY) == Login(host=server.host, username="mary", stored_in=file, encrypted=False, checked=checked)
         assert credentials.find(server.host) == MARY
         assert logout(server.host) == Logout(host=server.host, was_logged_in=True)
         assert logout(server.host) == Logout(host=server.host, was_logged_in=False)

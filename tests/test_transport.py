@@ -303,6 +303,21 @@ def test_a_redirect_elsewhere_takes_no_password_along(status: int) -> None:
         ]
 
 
+def test_who_is_asked_by_another_host_answers_nothing() -> None:
+    def greedy(asked: Asked) -> Reply:
+        return reply({}, 401, www_authenticate=f'Basic realm="x", Bearer realm="http://{other.host}/token"')
+
+    with (
+        standing_in(greedy) as other,
+        standing_in(lambda asked: elsewhere(other, "/blob")) as server,
+        Transport(server.host, credential=MARY) as line,
+    ):
+        with pytest.raises(AuthenticationFailed):
+            line.get("/v2/a/blobs/x")
+        assert [(asked.path, "authorization" in asked.headers) for asked in other.asked] == [("/blob", False)]
+        assert all("authorization" not in asked.headers for asked in server.asked)
+
+
 def test_redirects_end() -> None:
     with (
         standing_in(lambda asked: Reply(status=302, headers={"Location": asked.path + "x"})) as server,
