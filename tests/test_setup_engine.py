@@ -63,7 +63,7 @@ def test_a_tool_that_cannot_ask_is_told_as_it_is(machine: Machine) -> None:
 def test_a_stopped_engine_is_started_detached(machine: Machine) -> None:
     # Written by a process of its own: in a session of its own, in no folder of ours, with none of our streams.
     machine.dockerd(
-        f"""{sys.executable} -c 'import os; print(os.getsid(0) == os.getppid(), os.getcwd(), sorted(os.listdir("/dev/fd")))'
+        f""""{sys.executable}" -c 'import os; print(os.getsid(0) == os.getppid(), os.getcwd(), sorted(os.listdir("/dev/fd")))'
         readlink /proc/$$/fd/0; echo complaint >&2; echo "answers here" >"$SETUP_ROOT/answer"; exec sleep 3"""
     )
     done = machine.engine()
