@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import shlex
 import subprocess
 import sys
 import threading
@@ -170,7 +171,7 @@ def test_another_thread_may_call_it_too(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_reader_that_goes_away_is_not_told() -> None:
-    shell = f"{' '.join(REGCTL)} --help | true; {' '.join(REGCTL)} completion bash | head -c1"
+    shell = f"{shlex.join(REGCTL)} --help | true; {shlex.join(REGCTL)} completion bash | head -c1"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
 
@@ -179,7 +180,7 @@ def test_a_reader_that_goes_away_is_not_told() -> None:
 @pytest.mark.parametrize("arguments", ["completion bash", "--help", "push --json"])
 def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{' '.join(REGCTL)} {arguments} > /dev/full"], capture_output=True, text=True, check=False, timeout=60
+        ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == (2 if "push" in arguments else 1)
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
@@ -282,7 +283,7 @@ def test_both_programs_complete_under_their_own_name(capsys: pytest.CaptureFixtu
 
 
 def test_bash_takes_the_script() -> None:
-    script = f"source <({' '.join(REGCTL)} completion bash) && complete -p regctl"
+    script = f"source <({shlex.join(REGCTL)} completion bash) && complete -p regctl"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "regctl" in done.stdout
