@@ -172,7 +172,8 @@ class TestKept:
         if damage == "cut":
             kept.write_bytes(content[:-20])
         elif damage == "changed":
-            content[len(content) // 2] ^= 1
+            # In gzip's time stamp, where no engine would notice.
+            content[5] ^= 1
             kept.write_bytes(content)
         elif damage == "gone":
             kept.unlink()

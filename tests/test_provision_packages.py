@@ -155,6 +155,33 @@ class TestLines:
         assert packages._Lines("redis", SILENT).reason == "mmdebstrap said nothing"
 
 
+class TestRun:
+    """What is started ends with us, children and all."""
+
+    def test_an_interruption_ends_everything_that_was_started(self, tmp_path: Path) -> None:
+        child: list[int] = []
+
+        def interrupted(line: str) -> None:
+            child.append(int(line))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            packages._run(["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path, interrupted)
+        assert not _lives(child[0])
+
+    def test_lines_and_status_are_handed_on(self, tmp_path: Path) -> None:
+        lines: list[str] = []
+        assert packages._run(["sh", "-c", "echo one; echo two >&2; exit 3"], tmp_path, lines.append) == 3
+        assert lines == ["one\n", "two\n"]
+
+    def test_one_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
+        def interrupted(line: str) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            packages._run(["sh", "-c", "trap '' TERM; echo started; while :; do sleep 1; done"], tmp_path, interrupted)
+
+
 class TestReal:
     """Real packages: a few small ones."""
 
@@ -190,6 +217,15 @@ class TestReal:
         assert (anybodys / "rootfs.tar").stat().st_uid == NOBODY
         with tarfile.open(anybodys / "rootfs.tar") as tar:
             assert {(member.uid, member.gid) for member in tar} == {(0, 0)}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    # One that nobody has buried yet (in a container without an init) is dead all the same.
+    return state != "Z"
 
 
 @pytest.fixture
