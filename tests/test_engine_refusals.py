@@ -40,7 +40,8 @@ NAME = "localhost:5000/john/get-started:part2"
         ("write /var/lib/registry/x: no space left on device", PushFailed, "room"),
         ("An image does not exist locally with the tag: localhost:5000/john/get-started", NotFound, "regctl images"),
         ("tag does not exist locally", NotFound, "regctl images"),
-        ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, ""),
+        ("something new", PushFailed, ""),
+        ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, "disk full"),
     ],
 )
 def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) -> None:

@@ -121,6 +121,18 @@ def test_a_push() -> None:
     ]
 
 
+def test_a_push_by_podman() -> None:
+    talk = heard({"status": "The push refers to repository [localhost:5000/a:1]"}, {"status": f"1: digest: {DIGEST} size: 429"})
+    assert talk.descriptor is not None
+    assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 429)
+
+
+def test_a_pull_by_podman() -> None:
+    talk = heard(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
+    assert (talk.error, talk.descriptor, talk.status) == (None, None, "")
+    assert talk.rows.layers == {"old": "Already exists", "new": "Download complete"}
+
+
 def test_a_layer_that_is_there_is_shown_and_moves_nothing() -> None:
     told = Told()
     talk = heard(progress("old", "Already exists"), observer=told)

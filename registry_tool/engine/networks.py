@@ -49,7 +49,8 @@ class Networks:
             with self._line.call(f"removing the network {name}") as api:
                 api.remove_network(name)
         except EngineError as error:
-            if "active endpoints" in error.message:
+            # docker's words, and podman's
+            if "active endpoints" in error.message or "being used" in error.message:
                 raise Conflict(error.message, hint="Remove what is attached to it first.") from error
             raise
 

@@ -47,6 +47,7 @@ _HTML = ("invalid character '<'",)
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
+_BROKEN = ("unexpected http status: 5", "unknown: unknown error")
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
@@ -90,7 +91,9 @@ def _at_registry(name: str, words: str, verb: str, kind: type[PushFailed] | type
         local = host.partition(":")[0] in ("localhost", "127.0.0.1")
         hint = "Start it: regctl up." if local else "Is the name right, and does the network work?"
         return RegistryUnreachable(f"the engine cannot reach the registry {host}: {words}", hint=hint)
-    return kind(f"{failed}: {words}")
+    # A registry keeps the reason to itself; a full disk looks like this.
+    broken = _says(words, _BROKEN)
+    return kind(f"{failed}: {words}", hint="The registry failed: is its disk full? Its log says why: regctl logs." if broken else None)
 
 
 def start_refused(error: RegistryToolError) -> RegistryToolError:

@@ -24,6 +24,7 @@ _MOVING = ("Pushing", "Downloading")
 _MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is podman's, which says no more
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
+_PUSHED = re.compile(r"\S+: digest: (\S+) size: (\d+)")
 _FRAME = struct.Struct(">BxxxL")
 _STDERR = 2
 
@@ -85,6 +86,9 @@ class Conversation:
             return
         if status.startswith("Digest: "):
             self._digest(status.removeprefix("Digest: ").strip(), 0)
+        elif match := _PUSHED.fullmatch(status):
+            # docker says the same as "aux"; podman 4 says it in words alone.
+            self._digest(match[1], int(match[2]))
         elif status.startswith("Status: "):
             self.status = status.removeprefix("Status: ").strip()
         elif _is_row(event, status):

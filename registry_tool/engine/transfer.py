@@ -55,7 +55,7 @@ class Transfer(Images):
         Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
         """
         reference = Reference.parse(name, default_host=DOCKER_HUB)
-        repository, tag = (name.partition("@")[0], str(reference.digest)) if reference.digest else split(name)
+        repository, tag = (split(name.partition("@")[0])[0], str(reference.digest)) if reference.digest else split(name)
 
         def start(auth: Auth) -> Events:
             return self._line.stream(
