@@ -66,12 +66,23 @@ def spawn(*arguments: str, stdin: str | None = None, environment: Mapping[str, s
 class Terminal:
     """A command on a terminal of its own, 120 columns wide."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, program: Sequence[str] = REGCTL) -> None:
+        command = [*program, *arguments]
         kept = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR", "TERM")}
         self.text = ""
         self.pid, self._handle = pty.fork()
         if self.pid == 0:  # the child, on the terminal
-            os.execvpe(REGCTL[0], [*REGCTL, *arguments], {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **(environment or {})})  # noqa: S606
+            os.execvpe(command[0], command, {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **(environment or {})})  # noqa: S606
+
+    @classmethod
+    def of(cls, command: Sequence[str]) -> Terminal:
+        """Another program on a terminal."""
+        return cls(command[1:], program=command[:1])
+
+    def child(self, mark: str) -> int:
+        """The process below ours whose command line has ``mark``."""
+        found = subprocess.run(["pgrep", "-P", str(self.pid), "-f", mark], capture_output=True, text=True, check=True)
+        return int(found.stdout.split()[0])
 
     def __enter__(self) -> Terminal:
         return self

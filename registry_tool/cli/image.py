@@ -167,7 +167,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     host = session.registry_host()
     wanted: Iterable[str] = names
     if everything:
-        wanted = _all_ours(session, host, bases=bases)
+        wanted = [name for image in session.engine.images() for name in ours_of(image, host, bases=bases)]
         if wanted and not session.agree([f"These images go ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
             return 1
     done: list[str] = []
@@ -199,16 +199,15 @@ def role(image: Image, host: str | None) -> str | None:
     return own or ("registry" if any(_is_under(name, host) for name in (*image.names, *image.digests)) else None)
 
 
-def _all_ours(session: Session, host: str | None, *, bases: bool) -> list[str]:
-    """Names, and ids of what has none. Of an image that is not ours only the name in the local registry goes."""
-    wanted: list[str] = []
-    for image in session.engine.images():
-        if image.labels.get(labels.ROLE) == labels.ROLE_APP:
-            wanted += [name for name in image.names if not name.startswith(OURS)] or [image.id]
-        else:
-            under = [name for name in image.names if _is_under(name, host) or (bases and name.startswith(OURS))]
-            wanted += under or [name for name in image.digests if _is_under(name, host) and not image.names]
-    return wanted
+def ours_of(image: Image, host: str | None, *, bases: bool) -> list[str]:
+    """What ``rmi --all`` takes of an image: names, or the id where it has none.
+
+    Of an image that is not ours only its name in the local registry goes; names of our own keeping stay.
+    """
+    if image.labels.get(labels.ROLE) == labels.ROLE_APP:
+        return [name for name in image.names if not name.startswith(OURS)] if image.names else [image.id]
+    names = [name for name in image.names if _is_under(name, host) or (bases and name.startswith(OURS))]
+    return names or [digest for digest in image.digests if _is_under(digest, host) and not image.names]
 
 
 def _is_under(name: str, host: str | None) -> bool:
