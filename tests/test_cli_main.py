@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import shlex
+import signal
 import subprocess
 import sys
 import threading
