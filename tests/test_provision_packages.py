@@ -182,6 +182,7 @@ class TestRun:
             packages._run(["sh", "-c", "trap '' TERM; echo started; while :; do sleep 1; done"], tmp_path, interrupted)
 
 
+@pytest.mark.slow
 class TestReal:
     """Real packages: a few small ones."""
 
