@@ -55,8 +55,8 @@ class CutLine:
 
     def _spawn(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
         thread = threading.Thread(target=self._pass_on, args=(source, target, heard), daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _pass_on(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
         try:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ def failure(monkeypatch: pytest.MonkeyPatch, url: str) -> Unreachable:
     assert "\n" not in caught.value.message
     assert caught.value.hint
     return caught.value
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """An address at which one request gets ``answer``."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(5)
 
 
 def test_no_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -102,19 +120,17 @@ def test_an_engine_that_says_nothing(monkeypatch: pytest.MonkeyPatch, open_folde
     ids=["html", "other json", "404", "mail", "hangs up"],
 )
 def test_something_that_is_no_engine(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        error = failure(monkeypatch, f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        thread.join(5)
+    with answering(answer) as url:
+        error = failure(monkeypatch, url)
     assert "engine" in error.message
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_is_not_asked_for_an_engine_on_this_machine(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    with answering(b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\nConnection: close\r\n\r\n{"ApiVersion": "1.41"}') as url:
+        monkeypatch.setenv("DOCKER_HOST", url)
+        connect().close()
 
 
 def test_ssh_is_refused_with_the_way_around(monkeypatch: pytest.MonkeyPatch) -> None:

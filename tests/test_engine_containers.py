@@ -40,6 +40,22 @@ def shell(engine: Engine, registry_image: str) -> Iterator[Run]:
             continue
 
 
+@pytest.fixture
+def volume(engine: Engine, unique: str) -> Iterator[str]:
+    """Asked for before ``shell``, it is removed after it."""
+    engine.create_volume(unique, labels={})
+    yield unique
+    engine.remove_volume(unique)
+
+
+@pytest.fixture
+def network(engine: Engine, unique: str) -> Iterator[str]:
+    """Asked for before ``shell``, it is removed after it."""
+    engine.create_network(unique, labels={})
+    yield unique
+    engine.remove_network(unique)
+
+
 # What may go wrong
 
 
@@ -158,41 +174,34 @@ def test_a_file_that_is_not_there(engine: Engine, shell: Run) -> None:
 
 
 @engine_needed
-def test_everything_of_a_description_arrives(engine: Engine, shell: Run, unique: str) -> None:
-    engine.create_network(unique, labels={})
-    engine.create_volume(unique, labels={})
-    try:
-        made = shell(
-            "echo $GREETING; pwd; id -u; sleep 60",
-            name=unique,
-            environment={"GREETING": "hello = you"},
-            labels={"run": unique},
-            ports=(PortBinding(container_port="80/tcp", host_port=0, host_ip="127.0.0.1"),),
-            volumes={unique: "/data"},
-            network=unique,
-            aliases=("web",),
-            hostname="here",
-            user="1",
-            workdir="/tmp",
-            restart="on-failure:3",
-            tmpfs={"/small": "size=1m"},
-        )
-        assert (made.name, made.labels["run"], made.hostname, made.running) == (unique, unique, "here", True)
-        assert made.mounts["/data"] == unique
-        assert made.networks[unique]
-        assert "GREETING=hello = you" in made.environment
-        assert [(port.container_port, port.host_ip) for port in made.ports] == [("80/tcp", "127.0.0.1")]
-        assert made.ports[0].host_port > 0
-        listed = engine.containers(labels={"run": unique})
-        assert len(listed) == 1
-        assert (listed[0].id, listed[0].name, listed[0].ports, listed[0].state) == (made.id, unique, made.ports, "running")
-        assert (listed[0].image_id, listed[0].mounts) == (made.image_id, made.mounts)
-        assert listed[0].status.startswith("Up")
-        assert first_lines(engine, made.id, 3) == [b"hello = you", b"/tmp", b"1"]
-        engine.remove(made.id, force=True)
-    finally:
-        engine.remove_network(unique)
-        engine.remove_volume(unique)
+def test_everything_of_a_description_arrives(engine: Engine, volume: str, network: str, shell: Run, unique: str) -> None:
+    made = shell(
+        "echo $GREETING; pwd; id -u; sleep 60",
+        name=unique,
+        environment={"GREETING": "hello = you"},
+        labels={"run": unique},
+        ports=(PortBinding(container_port="80/tcp", host_port=0, host_ip="127.0.0.1"),),
+        volumes={volume: "/data"},
+        network=network,
+        aliases=("web",),
+        hostname="here",
+        user="1",
+        workdir="/tmp",
+        restart="on-failure:3",
+        tmpfs={"/small": "size=1m"},
+    )
+    assert (made.name, made.labels["run"], made.hostname, made.running) == (unique, unique, "here", True)
+    assert made.mounts["/data"] == volume
+    assert made.networks[network]
+    assert "GREETING=hello = you" in made.environment
+    assert [(port.container_port, port.host_ip) for port in made.ports] == [("80/tcp", "127.0.0.1")]
+    assert made.ports[0].host_port > 0
+    assert first_lines(engine, made.id, 3) == [b"hello = you", b"/tmp", b"1"]
+
+    (listed,) = engine.containers(labels={"run": unique})
+    assert (listed.id, listed.name, listed.ports, listed.state) == (made.id, unique, made.ports, "running")
+    assert (listed.image_id, listed.mounts, listed.networks) == (made.image_id, made.mounts, made.networks)
+    assert listed.status.startswith("Up")
 
 
 def first_lines(engine: Engine, container_id: str, count: int) -> list[bytes]:
@@ -253,22 +262,16 @@ def test_executing_inside(engine: Engine, shell: Run) -> None:
 
 
 @engine_needed
-def test_files_go_in_before_the_start_and_onto_volumes(engine: Engine, shell: Run, unique: str) -> None:
-    engine.create_volume(unique, labels={})
-    try:
-        made = shell("cat /data/deep/a; stat -c %a /data/deep/a", start=False, volumes={unique: "/data"})
-        engine.put_files(made.id, "/data", {"deep/a": (b"secret\n", 0o600), "b": (b"", 0o644)})
-        assert engine.get_file(made.id, "/data/deep/a") == b"secret\n"
-        assert engine.get_file(made.id, "/data/b") == b""
-        engine.start(made.id)
-        assert engine.wait(made.id, timeout=30) == 0
-        log = b"".join(chunk for _, chunk in engine.logs(made.id))
-        assert log == b"secret\n600\n"
-        with pytest.raises(NotFound):
-            engine.put_files(made.id, "/nowhere", {"a": (b"", 0o600)})
-        engine.remove(made.id)
-    finally:
-        engine.remove_volume(unique)
+def test_files_go_in_before_the_start_and_onto_volumes(engine: Engine, volume: str, shell: Run) -> None:
+    made = shell("cat /data/deep/a; stat -c %a /data/deep/a", start=False, volumes={volume: "/data"})
+    engine.put_files(made.id, "/data", {"deep/a": (b"secret\n", 0o600), "b": (b"", 0o644)})
+    assert engine.get_file(made.id, "/data/deep/a") == b"secret\n"
+    assert engine.get_file(made.id, "/data/b") == b""
+    engine.start(made.id)
+    assert engine.wait(made.id, timeout=30) == 0
+    assert b"".join(chunk for _, chunk in engine.logs(made.id)) == b"secret\n600\n"
+    with pytest.raises(NotFound):
+        engine.put_files(made.id, "/nowhere", {"a": (b"", 0o600)})
 
 
 @engine_needed

@@ -6,6 +6,7 @@ import gc
 import io
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def far(cut: CutLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         yield connected
 
 
-def context(folder: Path) -> Path:
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY big /\nLABEL a=b\n")
+def context(folder: Path, unique: str) -> Path:
+    (folder / "Dockerfile").write_text(f"FROM scratch\nLABEL run={unique}\nCOPY big /\nLABEL a=b\n")
     (folder / "big").write_bytes(b"here is the word" + bytes(1_000_000))
     return folder
 
@@ -66,11 +67,23 @@ def test_the_engine_dies_during_a_question(cut: CutLine, far: Engine, cut_at: by
     assert cut.url in caught.value.hint
 
 
-@pytest.mark.parametrize("cut_at", [b"here is the word", b"Step 2/3", b"Step 3/3", b"Successfully built"])
-def test_the_engine_dies_during_a_build(cut: CutLine, far: Engine, tmp_path: Path, cut_at: bytes) -> None:
+@pytest.mark.parametrize("cut_at", [b"here is the word", b"Step 3/4", b"Step 4/4", b"Successfully built"])
+def test_the_engine_dies_during_a_build(cut: CutLine, far: Engine, engine: Engine, tmp_path: Path, unique: str, cut_at: bytes) -> None:
     cut.cut_at = cut_at
-    with pytest.raises(Unreachable, match="stopped answering during the build"):
-        far.build(context(tmp_path), no_cache=True)
+    try:
+        with pytest.raises(Unreachable, match="stopped answering during the build"):
+            far.build(context(tmp_path, unique), no_cache=True)
+    finally:
+        _remove_half_built(engine, unique)
+
+
+def _remove_half_built(engine: Engine, unique: str) -> None:
+    """The engine needs a moment to see that nobody listens any more; what it made until then stays without a name."""
+    time.sleep(0.5)
+    while left := engine.images(all=True, labels={"run": unique}):
+        for image in left:
+            if not any(other.parent == image.id for other in left):
+                engine.remove_image(image.id, force=True)
 
 
 @pytest.mark.parametrize("cut_at", [b"The push refers to", b"Preparing", b'"aux"'])

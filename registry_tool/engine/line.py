@@ -40,13 +40,24 @@ class Client(docker.APIClient):
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, is_local: bool, **options: Any) -> None:
+        self._is_local = is_local
         try:
             super().__init__(**options)
         except BaseException:
             # It asks for the version, and leaves its connections open where that fails.
             self.close()
             raise
+
+    @property
+    def trust_env(self) -> bool:
+        """Whether requests looks at the environment's proxies: never for an engine on this machine, not even to connect."""
+        return not self._is_local
+
+    @trust_env.setter
+    def trust_env(self, value: bool) -> None:
+        # requests' constructor wants to set its default.
+        return None
 
     # The SDK's constructor stores the file's content here, then takes credentials from what is stored. Not empty: an
     # empty one would make it look for the file once more.
@@ -98,6 +109,7 @@ class Line:
         """Connect, and agree on a version. Raises the SDK's and the operating system's own exceptions: see ``connect``."""
         self.endpoint = endpoint
         self.client = Client(
+            is_local=endpoint.is_local,
             base_url=endpoint.url,
             version="auto",
             timeout=CONNECT_TIMEOUT,
@@ -105,8 +117,6 @@ class Line:
             use_ssh_client=endpoint.url.startswith("ssh://"),
         )
         self.client.timeout = CALL_TIMEOUT
-        # An engine on this machine is never asked through a proxy of the environment.
-        self.client.trust_env = not endpoint.is_local
 
     def close(self) -> None:
         self.client.close()

@@ -153,7 +153,7 @@ class Moved:
     """docker's ``Status:`` line, for a pull."""
     layers: Mapping[str, str] = field(default_factory=dict)
     bytes_moved: int = 0
-    """Compressed bytes of the layers that moved, as far as the engine's progress told."""
+    """Bytes of the layers that moved, as the engine counted them: compressed on a pull, uncompressed on a push."""
 
     @property
     def digest(self) -> Digest | None:
