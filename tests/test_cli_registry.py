@@ -9,6 +9,7 @@ import pytest
 
 from registry_tool import local_registry
 from registry_tool.engine import Engine
+from registry_tool.errors import NotFound
 from tests.real import free_port
 from tests.typed import Typed, spawn
 
@@ -26,7 +27,7 @@ def name(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
     yield unique
     try:
         local_registry.down(engine, unique, volumes=True)
-    except local_registry.registry.NotFound:
+    except NotFound:
         return
 
 

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 @click.option(
     "--registry-port", metavar="PORT", type=options.port_number, help="The registry's port; as it is, or the next free one from 5000 on."
 )
+@click.option("--name", metavar="NAME", default="default", show_default=True, help="Which local registry.")
 @click.option("--redis", is_flag=True, help="Go on with a real Redis beside it, and see the counter go 1, 2, 3.")
 @click.option("--keep", is_flag=True, help="Leave the page's container running.")
 @click.option("--purge", is_flag=True, help="Base layers that this tool brought go, too, so that the pull moves everything.")
 @options.as_json
 @click.pass_obj
-def demo(session: Session, image: str, port: int | None, registry_port: int | None, redis: bool, keep: bool, purge: bool) -> int:
+def demo(session: Session, image: str, port: int | None, registry_port: int | None, name: str, redis: bool, keep: bool, purge: bool) -> int:
     """Start a registry, build the sample app, tag it, push it, remove it here, pull it back, run it, and look at its page.
 
     Every step is proven: the image is gone before it comes back, it comes back with the digest that was pushed, and the
@@ -49,7 +50,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     from registry_tool.lifecycle.demo import DemoOptions
     from registry_tool.lifecycle.demo import demo as walk
 
-    asked = DemoOptions(image=image, port=port, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
+    asked = DemoOptions(image=image, port=port, registry=name, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
     out = session.output
     with Stage(out, progress=session.progress) as stage:
         story = walk(session.engine, session.places, asked, observer=stage, watcher=stage)
@@ -58,17 +59,20 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     elif story.error is not None:
         out.complaint(story.error)
     else:
-        out.lines(_end(story, session.places))
+        out.lines(_end(story, session.places, name))
     return story.error.exit_code if story.error else 0
 
 
-def _end(story: Story, places: Places) -> list[str]:
+def _end(story: Story, places: Places, name: str) -> list[str]:
     """What was seen, what stays, how it goes, and what to try next."""
     me = invoked.spelling()
     reference = story.reference or ""
     lines = ["", *_seen(story), "", "What stays, and what removes it:"]
     stays = [
-        (f"the registry at {story.registry_address}, with what was pushed", f"{me} down --volumes"),
+        (
+            f"the registry at {story.registry_address}, with what was pushed",
+            f"{me} down{'' if name == 'default' else f' --name {name}'} --volumes",
+        ),
         (f"the image {reference}", f"{me} rmi {reference}"),
     ]
     bases = [base.name for base in story.images if base.ours]
