@@ -89,6 +89,10 @@ def test_a_container_that_publishes_the_port_is_named(host_ip: str) -> None:
     assert ports.holder(5123, (_container(5123, host_ip=host_ip),), here=False) == "the container 'web'"
 
 
+def test_a_paused_container_holds_its_port() -> None:
+    assert ports.holder(5123, (_container(5123, state="paused"),), here=False) == "the container 'web'"
+
+
 def test_a_registry_of_ours_is_named_as_one() -> None:
     own = {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "team"}
 

@@ -71,14 +71,16 @@ def test_one_that_runs_goes_before_one_that_does_not(engine: Engine, registry_im
     assert [one.name for one in local_registry.find_all(engine)].count(unique) == 1
 
 
-def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
-    made.append(engine.run(_spec(registry_image, unique, free_port(), more=COMPOSE)).id)
-    made.append(engine.run(_spec(registry_image, unique, free_port())).id)
+@pytest.mark.parametrize("ours", [0, 1], ids=["made first", "made second"])
+def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_image: str, unique: str, made: list[str], ours: int) -> None:
+    for number in range(2):
+        more = None if number == ours else COMPOSE
+        made.append(engine.run(_spec(registry_image, unique, free_port(), more=more)).id)
 
     found = local_registry.find(engine, unique)
 
     assert found is not None
-    assert found.container_id == made[1]
+    assert found.container_id == made[ours]
 
 
 def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:

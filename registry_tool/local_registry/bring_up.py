@@ -143,7 +143,7 @@ def _go_on(asked: _Asked, found: LocalRegistry) -> tuple[bool, str | None]:
         try:
             _start(asked.engine, container, found, kept)
         except PortTaken:
-            held_by = _holder(asked, found.port, ours=(found.container_id,)) or "something else"
+            held_by = _holder(asked, found.port) or "something else"
             if asked.port is not None:
                 raise ports.taken(found.port, held_by) from None
             return _replace(asked, found, kept, wanted)
@@ -177,7 +177,7 @@ def _replace(asked: _Asked, found: LocalRegistry, kept: Kept, wanted: Kept) -> t
             hint="It can be used as it is (without --port, --auth, --restart), or changed where it was started from.",
         )
     if asked.port is not None and asked.port != found.port:
-        held_by = _holder(asked, asked.port, ours=(found.container_id,))
+        held_by = _holder(asked, asked.port)
         if held_by is not None:
             raise ports.taken(asked.port, held_by)
     port = asked.port or found.port or wanted.settings.port
@@ -240,8 +240,8 @@ def _port(asked: _Asked, remembered: int | None, lost: set[int]) -> tuple[int, s
     return port, reason
 
 
-def _holder(asked: _Asked, port: int, *, ours: tuple[str, ...] = ()) -> str | None:
-    return ports.holder(port, asked.engine.containers(), here=asked.engine.endpoint.is_local, ours=ours)
+def _holder(asked: _Asked, port: int) -> str | None:
+    return ports.holder(port, asked.engine.containers(), here=asked.engine.endpoint.is_local)
 
 
 def _started(asked: _Asked, image: str, port: int, wanted: Kept) -> bool:

@@ -28,13 +28,13 @@ _LOOKING = 2.0
 """Seconds that finding out a holder's name may take: the name is a courtesy."""
 
 
-def holder(port: int, containers: Iterable[Container], *, here: bool, ours: Collection[str] = ()) -> str | None:
-    """In words, who holds ``port``; None where it is free. Containers whose id is in ``ours`` are not asked.
+def holder(port: int, containers: Iterable[Container], *, here: bool) -> str | None:
+    """In words, who holds ``port``; None where it is free.
 
     ``here`` says whether the engine publishes ports on this machine: if not, trying one here says nothing.
     """
     for container in containers:
-        if container.id not in ours and container.running and _publishes(container, port):
+        if _publishes(container, port):
             return _words(container)
     if here and is_taken(port):
         return _airplay(port) or _process(port) or "something else on this machine"
@@ -81,6 +81,8 @@ def taken(port: int, held_by: str) -> PortTaken:
 
 
 def _publishes(container: Container, port: int) -> bool:
+    if container.state not in ("running", "paused"):
+        return False
     return any(binding.host_port == port and binding.host_ip in _REACH_LOOPBACK for binding in container.ports)
 
 
