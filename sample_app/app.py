@@ -63,6 +63,7 @@ class Counter:
             with self._changed:
                 if self._redis is redis:
                     self._redis = None
+                self._pause()
             return None
 
     def _connected(self) -> Redis | None:
@@ -81,29 +82,30 @@ class Counter:
         redis = None
         try:
             redis = connect(self._host, self._port)
-        except (OSError, RedisError, UnicodeError) as error:  # UnicodeError: what is no host name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: what is no host name at all
             app.logger.warning("no Redis at %s:%s: %s", self._host, self._port, error)
         with self._changed:
             self._attempts -= 1
             if redis is not None:
                 self._redis = redis
             else:
-                self._wait_until = time.monotonic()
-                self._pause_until = self._wait_until + PAUSE
+                self._pause()
             self._changed.notify_all()
+
+    def _pause(self) -> None:
+        self._wait_until = time.monotonic()
+        self._pause_until = self._wait_until + PAUSE
 
 
 def connect(host: str, port: int) -> Redis:
-    """A client of the Redis that answers there, by its address: it never looks the name up again.
+    """A client of what listens there, by its address: it never looks the name up again.
 
     It repeats nothing (redis-py would, ten times): an INCR that got lost on its way back would count twice.
     """
     with socket.create_connection((host, port), timeout=ANSWER) as trial:
         address = trial.getpeername()[0]
     # Protocol 2 is every Redis's, and has no hand-shake.
-    redis = Redis(address, port, protocol=2, socket_connect_timeout=ANSWER, socket_timeout=ANSWER, retry=Retry(NoBackoff(), 0))
-    redis.ping()
-    return redis
+    return Redis(address, port, protocol=2, socket_connect_timeout=ANSWER, socket_timeout=ANSWER, retry=Retry(NoBackoff(), 0))
 
 
 def port_from(variable: str, default: int) -> int:
