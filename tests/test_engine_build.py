@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,23 @@ def test_a_failing_run_shows_the_end_of_its_output(build: Build, registry_image:
     assert "c10" in caught.value.excerpt
     assert "a1" not in caught.value.excerpt
     assert len(caught.value.excerpt) == EXCERPT_LINES
+
+
+def test_the_engine_stops_a_build_that_is_interrupted(engine: Engine, folder: Path, registry_image: str, unique: str) -> None:
+    class Interrupts(Notes):
+        def note(self, text: str) -> None:
+            if text == unique:
+                raise KeyboardInterrupt
+
+    (folder / "Dockerfile").write_text(f"FROM {registry_image}\nLABEL run={unique}\nRUN echo {unique}; sleep 60\n")
+    with pytest.raises(KeyboardInterrupt):
+        engine.build(folder, observer=Interrupts())
+    deadline = time.monotonic() + 30
+    while engine.containers(labels={"run": unique}):
+        assert time.monotonic() < deadline, "the build goes on"
+        time.sleep(0.1)
+    for image in engine.images(all=True, labels={"run": unique}):
+        engine.remove_image(image.id, force=True)
 
 
 def test_a_file_that_is_not_in_the_context(build: Build) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,10 @@ class Builds(Images):
             return found
 
         try:
-            for event in self._line.stream("the build", start):
-                log.take(event)
+            # Closed, so that the engine stops where Ctrl-C stopped us.
+            with closing(self._line.stream("the build", start)) as events:
+                for event in events:
+                    log.take(event)
         except (EngineError, NotFound, Conflict) as error:
             log.error = error.message
         log.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -140,8 +140,11 @@ class Line:
                 raise EngineTimeout(f"the engine did not answer in time during {doing}", hint="Is it busy? Try again.") from error
             raise self._cut(doing) from error
 
-    def stream(self, doing: str, start: Callable[[Client], Iterator[T]]) -> Iterator[T]:
-        """What ``start`` yields, with the line's failures in our words; what the reader raises stays the reader's."""
+    def stream(self, doing: str, start: Callable[[Client], Iterator[T]]) -> Generator[T, None, None]:
+        """What ``start`` yields, with the line's failures in our words; what the reader raises stays the reader's.
+
+        Closing it early hangs up, and the engine gives the work up.
+        """
         with self.call(doing) as client:
             items = iter(start(client))
         while True:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import Any
 
 from registry_tool import credentials
@@ -26,7 +27,7 @@ from registry_tool.progress import SILENT, Observer
 from registry_tool.reference import DOCKER_HUB, Reference
 
 Auth = Mapping[str, str]
-Events = Iterator[Mapping[str, Any]]
+Events = Generator[Mapping[str, Any], None, None]
 
 
 class Transfer(Images):
@@ -95,8 +96,10 @@ def _converse(
     auth = _auth_config(credentials.find(_host(name), on_trouble=troubles.append))
     talk = Conversation(observer)
     try:
-        for event in start(auth):
-            talk.take(event)
+        # Closed, so that the engine stops where Ctrl-C stopped us.
+        with closing(start(auth)) as events:
+            for event in events:
+                talk.take(event)
         reported = talk.error
     except (EngineError, NotFound, Conflict) as error:
         reported = error.message
