@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def _fetch(command: Sequence[str], part: Path, observer: Observer) -> str | None
 def _while_it_moves(process: subprocess.Popen[bytes], part: Path, observer: Observer) -> bool:
     last, since = -1, time.monotonic()
     while process.poll() is None:
-        size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+        size = _size(part)
         if size != last:
             last, since = size, time.monotonic()
             observer.advance("wheels", size)
@@ -203,3 +204,13 @@ def _while_it_moves(process: subprocess.Popen[bytes], part: Path, observer: Obse
             return False
         time.sleep(0.1)
     return True
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files below ``folder``. pip takes folders away while we look; what is gone has none."""
+    size = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(path, name).stat().st_size
+    return size
