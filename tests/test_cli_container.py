@@ -132,8 +132,7 @@ def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine,
     typed("run", "-d", "--name", unique, shell, "sleep", "60")
     with Terminal(["rm", "--all"]) as terminal:
         terminal.wait_for("Go ahead?")
-        terminal.type("n\n")
-        assert terminal.end() == 1
+        assert terminal.insist("n\n") == 1
         assert "Nothing was removed." in terminal.text
     assert engine.container(unique) is not None
 

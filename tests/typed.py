@@ -88,6 +88,7 @@ class Terminal:
         return self
 
     def __exit__(self, *details: object) -> None:
+        # Whoever still runs on it gets SIGHUP.
         os.close(self._handle)
 
     def type(self, text: str) -> None:
@@ -100,10 +101,22 @@ class Terminal:
             assert time.monotonic() < deadline, f"no {text!r} within {seconds:g} s in {self.text!r}"
             assert self._read(1.0), f"the command ended without {text!r}: {self.text!r}"
 
-    def end(self) -> int:
+    def end(self, *, seconds: float = 60) -> int:
         """Read to the end; the exit code."""
-        while self._read(60.0):
-            pass
+        deadline = time.monotonic() + seconds
+        while self._read(1.0):
+            assert time.monotonic() < deadline, f"the command did not end within {seconds:g} s: {self.text!r}"
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def insist(self, text: str, *, seconds: float = 60) -> int:
+        """Type ``text`` until the command ends: a key that comes while readline sets itself up may be lost."""
+        deadline = time.monotonic() + seconds
+        self.type(text)
+        while self._read(1.0):
+            assert time.monotonic() < deadline, f"the command did not end within {seconds:g} s: {self.text!r}"
+            if not select.select([self._handle], [], [], 1.0)[0]:
+                self.type(text)
         _, status = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(status)
 
