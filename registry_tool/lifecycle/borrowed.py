@@ -14,12 +14,14 @@ from registry_tool.reference import DOCKER_HUB, Reference
 _KEEPER = "localhost/registry-tool/kept"
 
 
-def borrow(engine: Engine, run_id: str, name: str, image_id: str) -> None:
-    """Point ``name`` at ``image_id``; what it pointed at is kept, unless that is another demo's image."""
+def borrow(engine: Engine, run_id: str, name: str, image_id: str) -> Image | None:
+    """Point ``name`` at ``image_id``; what it pointed at is kept, unless that is another demo's image, which is returned."""
     before = engine.image(name)
-    if before is not None and labels.DEMO not in before.labels:
+    kept = before is not None and labels.DEMO not in before.labels
+    if before is not None and kept:
         engine.tag(before.id, _keeper(run_id, name))
     engine.tag(image_id, name)
+    return None if kept else before
 
 
 def give_back(engine: Engine, run_id: str, name: str) -> None:

@@ -146,8 +146,10 @@ class _Walk:
         self.story.reference = target
         with self.story.step("tag", f"docker tag {FRIENDLY} {target}") as told:
             with self._names():
-                borrowed.borrow(self.engine, self.run.id, target, image_id)
+                earlier = borrowed.borrow(self.engine, self.run.id, target, image_id)
             told.detail = target
+            if earlier is not None:
+                leftovers.remove_nameless(self.engine, earlier.id)
         return target
 
     def _push(self, target: str) -> Digest:
@@ -262,7 +264,6 @@ class _Walk:
                 borrowed.give_back(self.engine, self.run.id, self.target)
         if not self.arrived:
             leftovers.clear_images(self.engine, self.run)
-        leftovers.remove(self.engine, self.places.state, leftovers.find(self.engine, self.places.state))
 
     # What the steps are made of.
 

@@ -31,8 +31,10 @@ def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
     mine = {labels.OWNER: running.owner(state)}
     containers = engine.containers(all=True, labels=mine)
     networks = engine.networks(labels=mine)
-    images = engine.images(labels=mine)
-    loans = [loan for image in engine.images() for loan in borrowed.on_loan(image)]
+    # One listing for both: listing is what an engine with many images is slow at.
+    every = engine.images()
+    images = [image for image in every if image.labels.get(labels.OWNER) == running.owner(state)]
+    loans = [loan for image in every for loan in borrowed.on_loan(image)]
     marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
     seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
     dead = frozenset(run_id for run_id in seen if _is_over(state, run_id, kept=kept))
@@ -83,6 +85,13 @@ def clear_images(engine: Engine, run: running.Run) -> None:
     for image in engine.images(labels={labels.DEMO: run.id, labels.OWNER: running.owner(run.state)}):
         for name in (*image.names, image.id):
             _remove_image(engine, name)
+
+
+def remove_nameless(engine: Engine, image_id: str) -> None:
+    """Remove an earlier demo's image that has lost its name to a later one."""
+    image = engine.image(image_id)
+    if image is not None and not image.names:
+        _remove_image(engine, image_id)
 
 
 def _is_over(state: Path, run_id: str, *, kept: bool) -> bool:

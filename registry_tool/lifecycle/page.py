@@ -13,6 +13,8 @@ FIRST_ANSWER = 30.0
 """Seconds until a container that was just started must answer."""
 ONE_ANSWER = 10.0
 """Seconds that one request may take. The page itself promises three, also without Redis."""
+LONGEST_PAUSE = 0.03
+"""Seconds between two looks: a page that is ready is waiting for us."""
 LAST_LINES = 10
 
 NO_REDIS = "cannot connect to Redis, counter disabled"
@@ -34,7 +36,7 @@ def look(engine: Engine, container: Container, port: int) -> Page:
             if time.monotonic() > deadline:
                 raise failed(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.25)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def check(engine: Engine, container: Container, page: Page, visits: str | int) -> None:
