@@ -186,6 +186,22 @@ def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
 
 
+def test_streams_that_are_closed_lead_nowhere() -> None:
+    me = " ".join(map(shlex.quote, REGCTL))
+    for command, code in (("down --volumes --name x <&-", 2), ("--help >&-", 0), ("nope 2>&-", 2)):
+        environment = {**os.environ, "DOCKER_HOST": NOWHERE} if "down" not in command else None
+        done = subprocess.run(["bash", "-c", f"{me} {command}"], capture_output=True, text=True, check=False, timeout=60, env=environment)
+        assert "Traceback" not in done.stderr
+        assert "bug" not in done.stderr
+        assert done.returncode in (code, 3 if "down" in command else code)
+
+
+def test_letters_that_a_stream_does_not_have_are_replaced() -> None:
+    answer = spawn("digest", environment={"PYTHONIOENCODING": "ascii"})
+    assert answer.code == 2
+    assert "NAME@sha256:?" in answer.err
+
+
 # What it costs, and what it says.
 
 

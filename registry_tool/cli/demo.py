@@ -78,6 +78,8 @@ def _end(story: Story, places: Places, name: str) -> list[str]:
     bases = [base.name for base in story.images if base.ours]
     if bases:
         stays.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
+    if story.build_cache:
+        stays.append((f"the build cache {story.build_cache}", f"{me} rmi {story.build_cache}"))
     stays.append((f"caches in {places.cache}", f"rm -r {shlex.quote(str(places.cache))}"))
     if story.kept:
         stays.insert(0, (f"the running page: {', '.join(story.kept)}", f"{me} rm -f {' '.join(story.kept)}"))

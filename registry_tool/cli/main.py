@@ -6,12 +6,14 @@ imported here, a command's module when it is called.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -36,6 +38,7 @@ class Ended(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Never raises, but for the ``SystemExit`` of a shell's completion."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _streams()
     output = Output()
     session = Session(output)
     try:
@@ -44,6 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReaderGone:
         _silence()
         return 1
+
+
+def _streams() -> None:
+    """A stream that whoever called us closed leads nowhere; a letter that a stream has no code for is replaced."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as we live
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _guarded(session: Session, arguments: list[str]) -> int:
