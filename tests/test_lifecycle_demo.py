@@ -212,6 +212,9 @@ class TestGoodWeather:
         assert first.image_id != second.image_id
         assert first.image_id is not None
         assert engine.image(first.image_id) is None
+        for story in (first, second):
+            mine = engine.images(all=True, labels={labels.DEMO: story.run})
+            assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
 
     def test_what_the_friendly_name_pointed_at_it_points_at_again(self, run: Run, engine: Engine, places: Places, tiny_image: Make) -> None:
         if engine.image("friendlyhello") is not None:

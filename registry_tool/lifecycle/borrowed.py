@@ -44,9 +44,9 @@ def drop(engine: Engine, run_id: str, name: str) -> None:
 
 
 def untag(engine: Engine, name: str) -> None:
-    """Take ``name`` away; one that is gone already is fine. The build cache below the image stays."""
+    """Take ``name`` away; one that is gone already is fine."""
     try:
-        engine.remove_image(name, prune=False)
+        engine.remove_image(name)
     except NotFound:
         return
 

@@ -16,7 +16,7 @@ from registry_tool import durable, labels, provision, remote, units
 from registry_tool.digest import Digest
 from registry_tool.engine import Container, ContainerSpec, Engine, Image, Moved, PortBinding
 from registry_tool.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
-from registry_tool.lifecycle import borrowed, leftovers, page, running
+from registry_tool.lifecycle import borrowed, cache, leftovers, page, running
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.lifecycle.story import FRIENDLY, DemoOptions, Step, Story, Watcher
 from registry_tool.local_registry import LocalRegistry
@@ -42,6 +42,7 @@ def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Obse
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
         with _turn(engine, places.state, wanted, observer), running.begin(places.state) as run:
+            story.run = run.id
             _sweep(engine, places.state, observer)
             _Walk(engine, places, options, observer, story, run).walk()
     except RegistryToolError as error:
@@ -131,6 +132,7 @@ class _Walk:
             )
             with self._names():
                 borrowed.borrow(self.engine, self.run.id, FRIENDLY, image_id)
+                self.story.build_cache = cache.NAME if cache.hold(self.engine, self.run, image_id) else None
             self.story.image_id = image_id
             told.detail = f"{_short(image_id)} on {base.name} ({base.source})"
         return image_id
@@ -313,11 +315,13 @@ class _Walk:
 
     def _remove_image(self, name: str) -> None:
         try:
-            self.engine.remove_image(name, force=True, prune=self.options.purge)
+            self.engine.remove_image(name, force=True)
         except NotFound:
             return
 
     def _purge_bases(self) -> str:
+        cache.release(self.engine)
+        self.story.build_cache = None
         base = next(image for image in self.story.images if image.role == PYTHON.role)
         if not base.ours:
             return f"{base.name} stays: it was in the engine before this tool"

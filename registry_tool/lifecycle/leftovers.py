@@ -115,7 +115,7 @@ def _remove_things(engine: Engine, containers: tuple[Container, ...], networks: 
 
 def _remove_image(engine: Engine, name: str) -> None:
     try:
-        engine.remove_image(name, prune=False)
+        engine.remove_image(name)
     except (NotFound, Conflict):
         # Gone already, or somebody started a container from it: then it is in use, and theirs.
         return

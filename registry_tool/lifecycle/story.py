@@ -67,6 +67,8 @@ class Story:
     """What a demo has come to so far. ``error`` is None where it went well."""
 
     watcher: Watcher | None = None
+    run: str = ""
+    """The run's id, as its things are labelled."""
     steps: list[Step] = field(default_factory=list)
     reference: str | None = None
     digest: str | None = None
@@ -77,6 +79,8 @@ class Story:
     page: Page | None = None
     visits: list[int] = field(default_factory=list)
     page_with_redis: Page | None = None
+    build_cache: str | None = None
+    """The name that holds the build cache in the engine; None where there is none to hold."""
     kept: list[str] = field(default_factory=list)
     """Names of the containers that ``--keep`` left running."""
     redis: bool = False
