@@ -21,6 +21,7 @@ from registry_tool.progress import SILENT
 from registry_tool.provision import PYTHON, REDIS, REGISTRY, Provisioner, wheels
 from tests.private_engine import why_not
 from tests.real import free_port, missing
+from tests.untouched import snapshot, troubles
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,19 @@ def real_endpoint() -> str | None:
             return engine.endpoint.url
     except Unreachable:
         return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def untouched(real_endpoint: str | None) -> Iterator[None]:
+    """Fails the session that took or left something on the engine of whoever runs it."""
+    if real_endpoint is None:
+        yield
+        return
+    with connect() as engine:
+        before = snapshot(engine)
+        yield
+        found = troubles(before, engine)
+        assert not found, "the tests did not leave the engine as it was:\n" + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)
