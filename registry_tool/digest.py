@@ -32,9 +32,9 @@ class Digest:
         return cls(algorithm, encoded)
 
     @classmethod
-    def of(cls, content: bytes) -> Digest:
-        """The sha256 digest of ``content``."""
-        return cls("sha256", hashlib.sha256(content).hexdigest())
+    def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:
+        """The digest of ``content``."""
+        return cls(algorithm, hashlib.new(algorithm, content).hexdigest())
 
     @property
     def short(self) -> str:

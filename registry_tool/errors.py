@@ -175,6 +175,18 @@ class CredentialsError(RegistryToolError):
     code = "credentials"
 
 
+class InvalidManifest(RegistryToolError):
+    """A manifest or an image config is not what the specification wants; the message says where."""
+
+    code = "invalid-manifest"
+
+
+class Mismatch(RegistryToolError):
+    """Content has another digest or size than its descriptor says."""
+
+    code = "mismatch"
+
+
 class ProvisionFailed(RegistryToolError):
     """A base image cannot be had on any rung of the ladder."""
 

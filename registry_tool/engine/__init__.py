@@ -1,5 +1,6 @@
 """A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
 
+from registry_tool.descriptor import Platform
 from registry_tool.engine.connect import connect
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
@@ -10,7 +11,6 @@ from registry_tool.engine.values import (
     Image,
     Moved,
     Network,
-    Platform,
     PortBinding,
     RemovedImage,
     Volume,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from registry_tool.descriptor import Platform
 from registry_tool.engine.build import Builds
 from registry_tool.engine.containers import Containers
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
-from registry_tool.engine.values import About, Platform
+from registry_tool.engine.values import About
 
 if TYPE_CHECKING:
     from registry_tool.engine.line import Line

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from registry_tool.descriptor import Platform
 from registry_tool.engine import times
 from registry_tool.engine.streams import error_of
-from registry_tool.engine.values import Image, Platform, RemovedImage
+from registry_tool.engine.values import Image, RemovedImage
 from registry_tool.errors import EngineError, NotFound
 
 if TYPE_CHECKING:

@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_tool.descriptor import Descriptor
+from registry_tool.descriptor import Descriptor, Platform
 from registry_tool.digest import Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
-    """``linux/amd64``, ``linux/arm64/v8``: the words of the OCI image index."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
