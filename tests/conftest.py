@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool import local_registry, shipped
+from registry_tool import local_registry, server, shipped
 from registry_tool.engine import Engine, connect
 from registry_tool.errors import NotFound, Unreachable
 from registry_tool.lifecycle.registry import registry_up
@@ -119,6 +119,14 @@ def local(session_engine: Engine, session_places: Places) -> Iterator[LocalRegis
         yield registry_up(session_engine, session_places, name=name, port=free_port()).up.registry
     finally:
         local_registry.down(session_engine, name, volumes=True)
+
+
+@pytest.fixture
+def registry() -> Iterator[server.Running]:
+    """An empty registry in this process, for the test alone; ``tests/content.py`` fills it. Needs no engine."""
+    with server.running() as running:
+        yield running
+    assert running.errors == [], "the registry of the tests has a bug"
 
 
 @pytest.fixture
