@@ -16,7 +16,7 @@ help:
 	@echo '                 (ARGS="--redis" and the like are handed on; see .venv/bin/regctl demo --help)'
 	@echo 'make test        all tests but the soak; sets up what they need where it may, skips what it cannot have'
 	@echo 'make test-fast   the tests that need nothing but Python'
-	@echo 'make soak        the tests that run for minutes'
+	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
 	@echo 'make bench       how long things take, beside the same typed as docker commands'
 	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
 	@echo 'make format      lets ruff rewrite what it can'
@@ -51,6 +51,7 @@ soak: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh
 	@$(pytest) -m soak --timeout 3600 $(ARGS)
+	@$(pytest) tests/property --hypothesis-profile soak --timeout 3600 $(ARGS)
 
 bench: setup-dev engine
 	@$(python) bench/run.py $(ARGS)

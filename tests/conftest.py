@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from registry_tool import local_registry, server, shipped
 from registry_tool.engine import Engine, connect
@@ -22,6 +23,11 @@ from registry_tool.provision import PYTHON, REDIS, REGISTRY, Provisioner, wheels
 from tests.private_engine import why_not
 from tests.real import free_port, missing
 from tests.untouched import snapshot, troubles
+
+# How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
+settings.register_profile("usual", max_examples=200, deadline=None)
+settings.register_profile("soak", max_examples=10_000, deadline=None)
+settings.load_profile("usual")
 
 
 @pytest.fixture(scope="session")
