@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry_tool import shipped
-from tests.private_engine import PrivateEngine
+from registry_tool.provision import PYTHON
+from tests.private_engine import PrivateEngine, private_engine
 from tests.typed import Terminal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,10 +83,10 @@ class Reader:
             code = terminal.end()
         assert code == 0, f"{line}\n{terminal.text}"
 
-    def asks(self, line: str) -> str:
-        """What ``line`` prints."""
+    def asks(self, line: str, *, code: int = 0) -> str:
+        """What ``line`` prints, when it has ended with ``code``."""
         done = subprocess.run(self._shell(line), env=self._environment(), capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def page(self) -> str:
@@ -143,6 +145,21 @@ def checkout(folder: Path, cache: Path) -> Path:
     shutil.copytree(wheels, copy / "sample_app" / "wheels")
     shutil.copytree(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
+
+
+@contextmanager
+def reading(
+    folder: Path, cache: Path, *, answers: Mapping[str, Sequence[tuple[str, str]]] | None = None, waits_for: Mapping[str, str] | None = None
+) -> Iterator[Reader]:
+    """Somebody with a checkout, on an engine that has nothing but a Python under its official name, as Docker Hub would give it."""
+    copy = checkout(folder, cache)
+    with private_engine(folder / "engine") as engine:
+        reader = Reader(engine=engine, folder=copy, answers=answers or {}, waits_for=waits_for or {})
+        [python] = (cache / "bases").glob("python-*.tar.gz")
+        reader.asks(f"docker load -q -i {shlex.quote(str(python))}")
+        name = reader.asks("docker images --format '{{.Repository}}:{{.Tag}}'").split()[0]
+        reader.asks(f"docker tag {name} {PYTHON.official}")
+        yield reader
 
 
 def pairs(document: Path) -> Iterator[tuple[str, str]]:
