@@ -22,7 +22,7 @@ versions = st.builds(
 @given(st.lists(versions | tags, max_size=8))
 def test_any_tags_have_one_order(found: list[str]) -> None:
     once = sorted(found, key=order)
-    assert sorted(found[::-1], key=order) == once
+    assert len({order(tag) for tag in found}) == len(set(found))
     named = [Version.parse(tag) is not None for tag in once]
     assert named == sorted(named, reverse=True)
 
