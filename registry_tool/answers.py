@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from registry_tool.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, RegistryToolError
+from registry_tool.errors import AuthenticationFailed, NotARegistry, NotFound, Refusal, RegistryError, RegistryToolError, TooManyRequests
 
 _CHALLENGE = re.compile(r'(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[\w-]+)')
-_LINK = re.compile(r'<(?P<target>[^>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s,;"]+))*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next)', re.IGNORECASE)
+_LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s,;"]+))*)')
+_PARAMETER = re.compile(r';\s*(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s,;"]+))')
+
+MAX_WORDS = 300
+"""As much of a registry's own words as is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,14 @@ class Answer:
         The link's host is not looked at: registries behind a proxy often name a wrong one, and no other is asked.
         """
         for match in _LINK.finditer(self.headers.get("link", "")):
-            if _NEXT.search(match["parameters"]):
+            if not _is_next(match["parameters"]):
+                continue
+            try:
                 there = urlsplit(urljoin(self.path, str(match["target"])))
+            except ValueError:
+                continue
+            # ``x:.elsewhere.example/`` has a path that would make another host of ours, if it were put behind it.
+            if there.path.startswith("/"):
                 return f"{there.path}?{there.query}" if there.query else there.path
         return None
 
@@ -71,9 +80,28 @@ class Answer:
                 parameters[match["key"].lower()] = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         return found
 
+    @property
+    def rate_limit_remaining(self) -> int | None:
+        """How many requests of this kind are left to us (``RateLimit-Remaining``), None where the registry does not say."""
+        match = re.match(r"\s*(\d{1,18})\s*(?:[;,]|$)", self.headers.get("ratelimit-remaining", ""), re.ASCII)
+        return int(match[1]) if match else None
+
+
+def _is_next(parameters: str) -> bool:
+    found = {match["name"].lower(): match["quoted"] or match["plain"] or "" for match in _PARAMETER.finditer(parameters)}
+    return "next" in found.get("rel", "").lower().split()
+
 
 def refusal(host: str, answer: Answer) -> RegistryToolError | None:
-    """The failure that ``answer`` is; None where it is what a registry answers when all is well."""
+    """The failure that ``answer`` is, with its words in ``refusal``; None where it is what a registry answers when all is well."""
+    error = _failure(host, answer)
+    if error is not None:
+        code, words = next(iter(_own_errors(answer.body)), ("", ""))
+        error.refusal = Refusal(method=answer.method, path=answer.path, status=answer.status, code=code, words=words)
+    return error
+
+
+def _failure(host: str, answer: Answer) -> RegistryToolError | None:
     asked = f"{answer.method} {answer.path}"
     login = f"Log in with a user that may do this: regctl login {host}"
     if answer.status == 401:
@@ -92,8 +120,14 @@ def refusal(host: str, answer: Answer) -> RegistryToolError | None:
     if answer.status == 405:
         return RegistryError(message, hint="The registry does not allow this: it may be read-only, or have deletion turned off.")
     if answer.status == 429:
-        return RegistryError(message, hint="The registry wants fewer requests: wait a little.")
+        return TooManyRequests(message, hint=_later(answer))
     return RegistryError(message, hint="Look at the registry's log.")
+
+
+def _later(answer: Answer) -> str:
+    wanted = answer.headers.get("retry-after", "").strip()
+    wait = f"wait {wanted} seconds" if re.fullmatch(r"[0-9]{1,9}", wanted) else "wait a little"
+    return f"The registry wants fewer requests: {wait}."
 
 
 def _is_web_page(answer: Answer) -> bool:
@@ -111,11 +145,18 @@ def _other_server(answer: Answer, host: str) -> str:
 
 
 def _own_words(body: bytes) -> str:
+    return "; ".join(f"{code} {message}".strip() for code, message in _own_errors(body))[:MAX_WORDS]
+
+
+def _own_errors(body: bytes) -> list[tuple[str, str]]:
+    """(code, message) of each error that the registry names; of any body."""
     try:
-        errors = json.loads(body)["errors"]
-        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}" for error in errors)
+        return [(_fit(error.get("code", "")), _fit(error.get("message", ""))) for error in json.loads(body)["errors"][:10]]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ""
-    # A server's text goes to a terminal: one line, no control characters, not a page of it.
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+        return []
+
+
+def _fit(text: object) -> str:
+    """A server's text goes to a terminal: one line, no control characters, not a page of it."""
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)[: 2 * MAX_WORDS]).split())
+    return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 3] + "..."

@@ -16,6 +16,7 @@ and documentation may name. The class decides the exit code.
         EngineTimeout                   3
         RegistryUnreachable             3
           NotARegistry                  3
+          BrokenOff                     3
       NotFound                          1   an image, a container, a file, a repository is not there
       Conflict                          1   a name or port belongs to somebody else
         PortTaken                       1
@@ -25,6 +26,7 @@ and documentation may name. The class decides the exit code.
         PullFailed                      1
       RegistryError                     1   the registry answered with an error
         AuthenticationFailed            1
+        TooManyRequests                 1
       CredentialsError                  1   a credential store or helper does not do its part
       ProvisionFailed                   1   a base image cannot be had
       ProofFailed                       1   a demo's step did not prove what it should
@@ -32,7 +34,17 @@ and documentation may name. The class decides the exit code.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
+
+
+class Refusal(NamedTuple):
+    """What a registry said no with: ``code`` (``MANIFEST_UNKNOWN``) and ``words`` are its own, fit for a terminal, or empty."""
+
+    method: str
+    path: str
+    status: int
+    code: str
+    words: str
 
 
 class RegistryToolError(Exception):
@@ -44,6 +56,8 @@ class RegistryToolError(Exception):
 
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
+    refusal: Refusal | None = None
+    """The registry's answer, where one is what failed."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -115,6 +129,10 @@ class NotARegistry(RegistryUnreachable):
     code = "not-a-registry"
 
 
+class BrokenOff(RegistryUnreachable):
+    """A registry, or what is before it, hung up on us in the middle."""
+
+
 class NotFound(RegistryToolError):
     """An image, a container, a file, a repository is not there."""
 
@@ -167,6 +185,12 @@ class AuthenticationFailed(RegistryError):
     """The registry does not accept the user or the password, or wants one."""
 
     code = "authentication-failed"
+
+
+class TooManyRequests(RegistryError):
+    """The registry wants fewer requests from us, for longer than is waited."""
+
+    code = "too-many-requests"
 
 
 class CredentialsError(RegistryToolError):

@@ -6,7 +6,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from registry_tool.answers import Answer, refusal
-from registry_tool.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError
+from registry_tool.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
 
 HOST = "localhost:5000"
 
@@ -28,7 +28,7 @@ def errors(code: str, message: str) -> bytes:
         (403, AuthenticationFailed, "regctl login localhost:5000"),
         (404, NotFound, "spelled"),
         (405, RegistryError, "read-only"),
-        (429, RegistryError, "wait"),
+        (429, TooManyRequests, "wait"),
         (500, RegistryError, "log"),
         (599, RegistryError, "log"),
     ],

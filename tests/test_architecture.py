@@ -26,7 +26,7 @@ ROOMS_OF = {
     "requests": {"transport"},
     "rich": {"cli"},
     "tomli": set[str](),
-    "urllib3": {"engine", "transport"},  # the SDK lets its errors through; transport closes its connections
+    "urllib3": {"engine", "transport"},  # the SDK lets its errors through; transport stands on its connections
 }
 """Library -> the rooms that may import it. What is not here may be imported nowhere."""
 

@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from registry_tool import __version__, transport
+from registry_tool import __version__
 from registry_tool.credentials import Credential
 from registry_tool.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
-from registry_tool.transport import Transport
+from registry_tool.transport import Transport, wire
+from registry_tool.transport import transport as transport_module
 from tests.standin import JSON, Asked, Reply, StandIn, listening, reply, saying, self_signed, standing_in
 
 MARY = Credential("mary", "pässword")
@@ -120,7 +121,8 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is on loopback pass for a registry elsewhere, on a machine that trusts nobody in particular."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(transport, "is_loopback", lambda host: False)
+    for module in (transport_module, wire):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
 
 
 def test_elsewhere_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +182,12 @@ def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) 
         with Transport("registry.invalid", plain_http=True) as line:
             line.get("/v2/")
             assert [asked.path for asked in proxy.asked] == ["http://registry.invalid/v2/"]
-            monkeypatch.setenv("no_proxy", "registry.invalid")
-            with pytest.raises(RegistryUnreachable, match=r"no registry answers at registry\.invalid"):
-                line.get("/v2/")
+        monkeypatch.setenv("no_proxy", "registry.invalid")
+        with (
+            Transport("registry.invalid", plain_http=True) as line,
+            pytest.raises(RegistryUnreachable, match=r"no registry answers at registry\.invalid"),
+        ):
+            line.get("/v2/")
 
 
 def test_a_proxy_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +260,7 @@ def test_a_loop_of_links_ends() -> None:
 
 
 def test_links_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_PAGES", 5)
+    monkeypatch.setattr(transport_module, "MAX_PAGES", 5)
     with standing_in(lambda asked: reply({"path": ""}, Link=f'<{asked.path}1>; rel="next"')) as server:
         with pytest.raises(RegistryError, match="no end of pages"):
             paths(server)
