@@ -1,9 +1,11 @@
-"""What is real here: whether something may be missing, and ports that nobody has."""
+"""What is real here: whether something may be missing, ports that nobody has, and registries that answer."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
+import time
 from typing import NoReturn
 
 import pytest
@@ -24,3 +26,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_registry(port: int, *, seconds: float = 20.0) -> None:
+    """Come back when a registry answers on ``port`` of loopback, whoever it lets in; fail when none does in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/v2/")
+            if connection.getresponse().status in (200, 401):
+                return
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    pytest.fail(f"no registry answers on port {port} within {seconds:g} s")

@@ -1,0 +1,107 @@
+"""The specification's end-1, and what distribution says to what it does not know."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.asking import NOBODY, Client
+from tests.registry_over_http import ask
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_says_that_it_is_a_registry(client: Client, method: str) -> None:
+    got = client.ask(method, "")
+
+    assert (got.status, got.body) == (200, b"{}" if method == "GET" else b"")
+    assert got.headers["docker-distribution-api-version"] == "registry/2.0"
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert (got.headers["content-type"], got.headers["content-length"]) == ("application/json; charset=utf-8", "2")
+
+
+def test_errors_say_so_too(client: Client) -> None:
+    got = client.ask("GET", "no/such/manifests/latest")
+
+    assert got.headers["docker-distribution-api-version"] == "registry/2.0"
+    assert got.headers["content-type"] == "application/json; charset=utf-8"
+    assert got.document == {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": {"Tag": "latest"}}]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing",
+        "Upper/tags/list",
+        "-x/tags/list",
+        "a_/tags/list",
+        "a..b/tags/list",
+        "a___b/tags/list",
+        f"no/referrers/{NOBODY}",
+        "no/blobs/no-digest",
+        "no/manifests/.hidden",
+        f"no/manifests/{'t' * 129}",
+        "no/manifests/",
+    ],
+)
+def test_what_it_has_no_path_for_is_not_found_in_plain_words(client: Client, path: str) -> None:
+    got = client.ask("GET", path)
+
+    assert (got.status, got.body) == (404, b"404 page not found\n")
+    assert got.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("name", ["a__b", "a---b", "a.b/c-d/e_f", "tags/list", "a/manifests"])
+def test_odd_names_are_names(client: Client, name: str) -> None:
+    got = client.ask("GET", f"{name}/tags/list")
+
+    assert got.refusal == (404, ["NAME_UNKNOWN"])
+    assert got.document["errors"][0]["detail"] == {"name": name}
+
+
+def test_a_name_that_is_too_long_is_an_error_of_the_server(client: Client) -> None:
+    got = client.ask("GET", f"{'a' * 256}/tags/list")
+
+    assert got.refusal == (500, ["UNKNOWN"])
+    assert got.document["errors"][0]["detail"] == {"Name": "a" * 256, "Reason": {}}
+
+
+@pytest.mark.parametrize("digest", ["sha256:00", "sha256:" + "g" * 64])
+def test_a_digest_that_is_none_is_invalid_for_a_blob(client: Client, digest: str) -> None:
+    assert client.ask("GET", f"no/blobs/{digest}").refusal == (400, ["DIGEST_INVALID"])
+
+
+@pytest.mark.parametrize("digest", ["sha256:00", "md5:" + "0" * 32, "sha256:" + "A" * 64])
+def test_a_digest_that_is_none_is_an_error_of_the_server_for_a_manifest(client: Client, digest: str) -> None:
+    assert client.ask("GET", f"no/manifests/{digest}").refusal == (500, ["UNKNOWN"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("HEAD", "no/tags/list", "GET"),
+        ("POST", "no/tags/list", "GET"),
+        ("HEAD", "_catalog", "GET"),
+        ("PATCH", "no/manifests/latest", "DELETE, GET, HEAD, PUT"),
+        ("POST", f"no/blobs/{NOBODY}", "DELETE, GET, HEAD"),
+    ],
+)
+def test_other_methods_are_not_allowed(client: Client, method: str, path: str, allowed: str) -> None:
+    got = client.ask(method, path)
+
+    assert (got.status, got.headers["allow"]) == (405, allowed)
+    assert got.body == (b"" if method == "HEAD" else b"Method not allowed\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [
+        ("/v2", "/v2/"),
+        ("/v2//_catalog?n=1", "/v2/_catalog?n=1"),
+        ("/v2/x/../_catalog", "/v2/_catalog"),
+        ("/v2/_catalog/", "/v2/_catalog"),
+        ("/v2/no/tags/list/", "/v2/no/tags/list"),
+    ],
+)
+def test_slashes_too_many_or_too_few_are_redirected(client: Client, asked: str, there: str) -> None:
+    status, headers, _ = ask(client.port, "GET", asked)
+
+    assert (status, headers["location"]) == (301, there)

@@ -1,0 +1,158 @@
+"""Blobs: what is there, what part of it, and for whom."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.contract.asking import NOBODY, Client, digest_of
+
+CONTENT = b"0123456789" * 100
+
+
+@pytest.fixture
+def blob(client: Client, unique: str) -> str:
+    """Where :data:`CONTENT` is, after ``/v2/``."""
+    return f"{unique}/a/blobs/{client.blob(f'{unique}/a', CONTENT)}"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_blob_comes_with_all_its_headers(client: Client, blob: str, method: str) -> None:
+    got = client.ask(method, blob)
+
+    digest = digest_of(CONTENT)
+    assert (got.status, got.body) == (200, CONTENT if method == "GET" else b"")
+    expected = {
+        "accept-ranges": "bytes",
+        "cache-control": "max-age=31536000",
+        "content-length": "1000",
+        "content-type": "application/octet-stream",
+        "docker-content-digest": digest,
+        "docker-distribution-api-version": "registry/2.0",
+        "etag": f'"{digest}"',
+        "x-content-type-options": "nosniff",
+    }
+    assert got.headers == expected | {"date": got.headers["date"]}
+
+
+def test_a_blob_that_is_not_there_is_unknown(client: Client, unique: str) -> None:
+    got = client.ask("GET", f"{unique}/blobs/{NOBODY}")
+
+    assert got.document == {"errors": [{"code": "BLOB_UNKNOWN", "message": "blob unknown to registry", "detail": NOBODY}]}
+    assert got.status == client.ask("HEAD", f"{unique}/blobs/{NOBODY}").status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-9", 0, 9),
+        ("bytes=990-", 990, 999),
+        ("bytes=-5", 995, 999),
+        ("bytes=999-999", 999, 999),
+        ("bytes=0-5000", 0, 999),
+        ("bytes=-5000", 0, 999),
+    ],
+)
+def test_a_part_of_a_blob(client: Client, blob: str, method: str, asked: str, first: int, last: int) -> None:
+    got = client.ask(method, blob, Range=asked)
+
+    assert (got.status, got.headers["content-range"]) == (206, f"bytes {first}-{last}/1000")
+    assert got.headers["content-length"] == str(last - first + 1)
+    assert got.body == (CONTENT[first : last + 1] if method == "GET" else b"")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "total"),
+    [
+        ("bytes=1000-1000", b"invalid range: failed to overlap\n", "bytes */1000"),
+        ("bytes=5-2", b"invalid range\n", None),
+        ("lines=1-2", b"invalid range\n", None),
+        ("bytes=x", b"invalid range\n", None),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused_with_the_length_of_the_whole(
+    client: Client, blob: str, asked: str, said: bytes, total: str | None
+) -> None:
+    got = client.ask_for_what_breaks_off("GET", blob, Range=asked)
+
+    assert (got.status, got.body, got.broken) == (416, said, True)
+    assert (got.headers["content-length"], got.headers.get("content-range")) == ("1000", total)
+
+
+def test_a_part_only_of_what_one_has_the_beginning_of(client: Client, blob: str) -> None:
+    assert client.ask("GET", blob, Range="bytes=0-4", If_Range=f'"{digest_of(CONTENT)}"').status == 206
+    assert client.ask("GET", blob, Range="bytes=0-4", If_Range='"another"').body == CONTENT
+
+
+@pytest.mark.parametrize("known", ['"{digest}"', "*", '"another", "{digest}"'])
+def test_what_one_has_is_not_sent_again(client: Client, blob: str, known: str) -> None:
+    got = client.ask("GET", blob, If_None_Match=known.format(digest=digest_of(CONTENT)))
+
+    assert (got.status, got.body, got.headers["etag"]) == (304, b"", f'"{digest_of(CONTENT)}"')
+
+
+def test_a_blob_of_another_repository_is_not_there_unless_mounted(client: Client, unique: str, blob: str) -> None:
+    digest = digest_of(CONTENT)
+    other = f"{unique}/b"
+    assert client.ask("HEAD", f"{other}/blobs/{digest}").status == 404
+
+    mounted = client.ask("POST", f"{other}/blobs/uploads/?mount={digest}&from={unique}/a")
+
+    assert (mounted.status, client.follow(mounted)) == (201, f"{other}/blobs/{digest}")
+    assert (mounted.headers["docker-content-digest"], mounted.headers["content-length"]) == (digest, "0")
+    assert client.ask("GET", f"{other}/blobs/{digest}").body == CONTENT
+
+
+@pytest.mark.parametrize(
+    "query",
+    [f"mount={NOBODY}&from={{unique}}/a", "mount={digest}", "mount=rubbish&from={unique}/a", "mount={digest}&from=UPPER"],
+)
+def test_what_cannot_be_mounted_can_be_uploaded(client: Client, unique: str, blob: str, query: str) -> None:
+    got = client.ask("POST", f"{unique}/b/blobs/uploads/?{query.format(unique=unique, digest=digest_of(CONTENT))}")
+
+    assert got.status == 202
+    assert client.follow(got).startswith(f"{unique}/b/blobs/uploads/")
+
+
+def test_a_blob_is_deleted_in_its_repository_alone(client: Client, unique: str, blob: str) -> None:
+    digest = digest_of(CONTENT)
+    client.ask("POST", f"{unique}/b/blobs/uploads/?mount={digest}&from={unique}/a")
+
+    got = client.ask("DELETE", blob)
+
+    assert (got.status, got.body, got.headers["content-length"]) == (202, b"", "0")
+    assert client.ask("GET", blob).refusal == (404, ["BLOB_UNKNOWN"])
+    assert client.ask("DELETE", blob).document == {"errors": [{"code": "BLOB_UNKNOWN", "message": "blob unknown to registry"}]}
+    assert client.ask("GET", f"{unique}/b/blobs/{digest}").body == CONTENT
+
+
+def test_a_blob_by_its_sha512_is_the_same_as_by_its_sha256(client: Client, unique: str) -> None:
+    content = unique.encode()
+    other = f"sha512:{hashlib.sha512(content).hexdigest()}"
+
+    got = client.ask("PUT", f"{client.begin(unique)}&digest={other}", content)
+
+    assert (got.status, got.headers["docker-content-digest"]) == (201, digest_of(content))
+    for digest in (other, digest_of(content)):
+        found = client.ask("GET", f"{unique}/blobs/{digest}")
+        assert (found.body, found.headers["docker-content-digest"]) == (content, digest_of(content))
+    assert client.ask("DELETE", f"{unique}/blobs/{other}").status == 202
+    assert client.ask("HEAD", f"{unique}/blobs/{digest_of(content)}").status == 200
+
+
+@pytest.mark.parametrize("left", [500, None])
+def test_a_blob_that_was_damaged_is_believed_in_until_its_last_byte_is_asked_for(client: Client, unique: str, left: int | None) -> None:
+    content = unique.encode() * 100
+    digest = client.blob(unique, content)
+    path, size = f"{unique}/blobs/{digest}", str(len(content))
+    assert client.ask("HEAD", path).headers["content-length"] == size
+
+    client.shorten(digest, left)
+
+    assert client.ask("HEAD", path).headers["content-length"] == size
+    whole = client.ask_for_what_breaks_off("GET", path)
+    assert (whole.status, whole.headers["content-length"], whole.body, whole.broken) == (200, size, content[: left or 0], True)
+    last = client.ask_for_what_breaks_off("GET", path, Range=f"bytes={len(content) - 1}-{len(content) - 1}")
+    assert (last.status, last.headers["content-length"], last.body, last.broken) == (206, "1", b"", True)
