@@ -85,14 +85,11 @@ class _Verified(io.RawIOBase):
         self._descriptor = descriptor
         self._left = descriptor.size - offset
         self._hashed = hashed
-        self._at_end = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self._at_end:
-            return 0
         room = memoryview(buffer).cast("B")
         chunk = self._stream.read(min(len(room), self._left)) if self._left else b""
         if self._left and room and not chunk:
@@ -119,7 +116,6 @@ class _Verified(io.RawIOBase):
         found = self._hashed.hexdigest() if self._hashed is not None else None
         if found not in (None, self._descriptor.digest.hex):
             raise self._mismatch(f"its digest is {self._descriptor.digest.algorithm}:{found}")
-        self._at_end = True
 
     def _mismatch(self, why: str) -> Mismatch:
         return Mismatch(f"{self._descriptor.digest} is not what is read: {why}", hint=_HINT)

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from registry_tool.errors import UsageError
 
 _NUMBER = "[0-9]{1,18}"
-_BEFORE = (
-    r"(?:(?:alpha|beta|rc|pre|preview|dev|snapshot|nightly|canary|next|milestone|ea)(?:[.-]?[0-9]+(?:[.-][0-9]+)*)?|[abcm][0-9]+)"
-    r"(?![A-Za-z0-9])"
-)
+_BEFORE = r"(?:(?:alpha|beta|rc|pre|preview|dev|snapshot|nightly|canary|next|milestone|ea)(?:[.-]?[0-9]+(?:[.-][0-9]+)*)?|[abcm][0-9]+)"
 _VERSION = re.compile(
     rf"v?(?P<numbers>{_NUMBER}(?:\.{_NUMBER}){{0,3}})(?:[-._]?(?P<before>{_BEFORE}))?(?:[-_](?P<variant>.*))?", re.IGNORECASE | re.ASCII
 )
