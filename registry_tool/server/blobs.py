@@ -26,13 +26,21 @@ class Blobs:
         target = self._storage.linked(repository, "layer", digest)
         if target is None:
             return None
-        size = self._sizes.get(target)
-        if size is None:
-            size = self._storage.size(target)
-            if size is None:
-                return None
-            self._sizes[target] = size
-        return target, size
+        size = self.size(target)
+        return None if size is None else (target, size)
+
+    def size(self, target: Digest) -> int | None:
+        """Bytes of the content, as far as we believe."""
+        known = self._sizes.get(target)
+        if known is None:
+            known = self._storage.size(target)
+            if known is not None:
+                self._sizes[target] = known
+        return known
+
+    def forget(self, target: Digest) -> None:
+        """Believe nothing of it any more."""
+        self._sizes.pop(target, None)
 
     def get(self, request: Request, repository: str, reference: str) -> Answer:
         """GET and HEAD."""
@@ -68,7 +76,7 @@ class Blobs:
         if found is None:
             raise refusal("BLOB_UNKNOWN")
         self._storage.unlink(repository, "layer", wanted)
-        self._sizes.pop(found[0], None)
+        self.forget(found[0])
         return Answer(status=202)
 
 

@@ -79,8 +79,11 @@ class Manifests:
         digest = _parsed(reference)
         if digest is None:
             raise refusal("DIGEST_INVALID")
-        if self._linked(repository, digest) is None:
+        target = self._stat(repository, digest)
+        if target is None:
+            # Its content is gone, and nobody read it while it was there: its tags cannot be deleted.
             raise refusal("MANIFEST_UNKNOWN")
+        self._blobs.forget(target)
         # A blob that is no manifest can be deleted here as well.
         self._storage.unlink(repository, "manifest", digest)
         self._storage.unlink(repository, "layer", digest)
@@ -92,8 +95,12 @@ class Manifests:
     def _linked(self, repository: str, digest: Digest) -> Digest | None:
         return self._storage.linked(repository, "manifest", digest) or self._storage.linked(repository, "layer", digest)
 
-    def _read(self, repository: str, digest: Digest) -> tuple[bytes, str]:
+    def _stat(self, repository: str, digest: Digest) -> Digest | None:
         target = self._linked(repository, digest)
+        return target if target is not None and self._blobs.size(target) is not None else None
+
+    def _read(self, repository: str, digest: Digest) -> tuple[bytes, str]:
+        target = self._stat(repository, digest)
         content = self._storage.open(target) if target else None
         if content is None:
             raise refusal("MANIFEST_UNKNOWN", {"Name": repository, "Revision": str(digest)})
@@ -134,7 +141,7 @@ class Manifests:
         digest = _parsed(said)
         if digest is None:
             return False
-        return (self._linked(repository, digest) if index else self._blobs.stat(repository, digest)) is not None
+        return (self._stat(repository, digest) if index else self._blobs.stat(repository, digest)) is not None
 
 
 def _elsewhere(descriptor: Document, media_type: str) -> bool:

@@ -100,7 +100,7 @@ def _start(engine: Engine, image: str, setting: Setting, ending: ExitStack) -> C
         ContainerSpec(
             image=image,
             name=f"contract-{setting.name}-{uuid.uuid4().hex[:10]}",
-            environment=environment("not a secret", auth=False) | setting.variables,
+            environment={**environment("not a secret", auth=False), **setting.variables},
             ports=(PortBinding(container_port="5000/tcp", host_port=0, host_ip="127.0.0.1"),),
         )
     )

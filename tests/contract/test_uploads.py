@@ -238,7 +238,7 @@ def test_chunks_in_the_wrong_form_are_refused(client: Client, unique: str) -> No
 
 def test_locations_are_made_of_how_the_registry_was_reached(client: Client, unique: str) -> None:
     def location(**headers: str) -> str:
-        return client.ask("POST", f"{unique}/blobs/uploads/", **headers).headers["location"].partition("/v2/")[0]
+        return client.ask("POST", f"{unique}/blobs/uploads/", b"", **headers).headers["location"].partition("/v2/")[0]
 
     assert location(Host="registry.example:5000") == "http://registry.example:5000"
     assert location(X_Forwarded_Proto="https", X_Forwarded_Host="example.com") == "https://example.com"
