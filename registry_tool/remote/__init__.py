@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from registry_tool import credentials
+from registry_tool.remote.blobs import Presence
 from registry_tool.remote.registry import Registry
+from registry_tool.remote.repository import Repository
+from registry_tool.remote.uploads import Upload
 from registry_tool.transport import Transport
 
-__all__ = ["Registry", "open"]
+__all__ = ["Presence", "Registry", "Repository", "Upload", "open"]
 
 
 def open(host: str, *, plain_http: bool | None = None) -> Registry:

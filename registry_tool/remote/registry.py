@@ -1,31 +1,31 @@
-"""A registry's read interface (OCI distribution specification 1.1, "Pull" and "Content discovery")."""
+"""A registry: its repositories, and the few questions that are about all of it (OCI distribution specification 1.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 
 from registry_tool.digest import Digest
-from registry_tool.errors import NotARegistry, NotFound, RegistryError
+from registry_tool.errors import NotARegistry, NotFound
+from registry_tool.manifest import ACCEPT
+from registry_tool.remote.capabilities import Capabilities, manifest_path
+from registry_tool.remote.repository import Repository, names_in
 from registry_tool.transport import Transport
 
-_MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-_ACCEPT_MANIFESTS = {"Accept": ", ".join(_MANIFESTS)}
+_PAGE = 1000
+"""Names wanted at once; registry:3 gives no more, and some others less."""
 
 
 class Registry:
-    """One registry. ``repository`` is a path in it, ``john/get-started``.
+    """One registry. Its repositories share its connections; what it can do is found out once. Threads may share it.
 
-    Whatever asks raises what :meth:`registry_tool.transport.Transport.get` raises.
+    Whatever asks raises what :class:`registry_tool.transport.Transport` does.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.host = transport.host
         self._transport = transport
+        self.capabilities = Capabilities(transport)
 
     def __enter__(self) -> Registry:
         return self
@@ -41,30 +41,35 @@ class Registry:
             # The one path that every registry has.
             raise NotARegistry(f"what answers at {self.host} is no registry: {error.message}", hint=error.hint) from error
 
-    def tags(self, repository: str) -> tuple[str, ...]:
-        """The repository's tags as the registry orders them. NotFound where the registry knows no such repository.
+    def repository(self, path: str) -> Repository:
+        """The repository ``path``, ``john/get-started``. Asks nothing yet."""
+        return Repository(self._transport, path, self.capabilities)
 
-        A repository whose last tag was deleted is there, and has none.
+    def catalog(self) -> Iterator[str]:
+        """The repositories, as they come: page by page, each once. Empty ones are among them.
+
+        Many registries do not show this to everybody, or at all: AuthenticationFailed, NotFound.
         """
-        tags: dict[str, None] = {}
-        for answer in self._transport.pages(f"/v2/{repository}/tags/list"):
-            document = answer.json()
-            # distribution writes null for none.
-            page = (document.get("tags") or []) if isinstance(document, dict) else None
-            if not isinstance(page, list) or not all(isinstance(tag, str) for tag in page):
-                raise RegistryError(f"{self.host} answers {answer.path} with something that is no list of tags", hint="Look at its log.")
-            tags.update(dict.fromkeys(page))
-        return tuple(tags)
+        seen: set[str] = set()
+        for answer in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
+            for name in names_in(self.host, answer, "repositories"):
+                if name not in seen:
+                    seen.add(name)
+                    yield name
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """As :meth:`registry_tool.remote.repository.Repository.tags`."""
+        return self.repository(repository).tags()
 
     def digest(self, repository: str, tag: str) -> Digest | None:
         """The digest that ``tag`` (or a digest) has now, None where it is not there."""
-        path = f"/v2/{repository}/manifests/{tag}"
+        path, headers = manifest_path(repository, tag), {"Accept": ACCEPT}
         try:
-            answer = self._transport.head(path, headers=_ACCEPT_MANIFESTS)
+            answer = self._transport.head(path, headers=headers)
         except NotFound:
             return None
         try:
             return Digest.parse(answer.headers.get("docker-content-digest", ""))
         except ValueError:
             # The specification lets a registry leave the header away: the digest is that of the manifest's bytes.
-            return Digest.of(self._transport.get(path, headers=_ACCEPT_MANIFESTS).body)
+            return Digest.of(self._transport.get(path, headers=headers).body)

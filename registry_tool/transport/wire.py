@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests.utils
@@ -31,7 +31,7 @@ TIMEOUTS = (3.05, 30.0)
 CONNECTIONS = 16
 """As many are kept for each origin; more threads than that open more, which are not kept."""
 
-Content = bytes | IO[bytes] | Iterable[bytes]
+Content = bytes | Iterable[bytes]
 
 _FAILURES = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _LOG = "Look at the registry's log."
