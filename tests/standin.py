@@ -33,7 +33,11 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer. ``missing`` bytes are promised and never come; ``pause`` is seconds before it, ``trickle`` after each byte."""
+    """One answer. ``missing`` bytes are promised and never come; ``pause`` is seconds before it, ``trickle`` after each byte.
+
+    After ``cut`` bytes of the body the line is cut, after ``stall`` bytes nothing more comes. ``hang_up``: no answer at all.
+    A Content-Length among the headers is sent as it is, however long the body.
+    """
 
     status: int = 200
     body: bytes = b"{}"
@@ -41,6 +45,9 @@ class Reply:
     missing: int = 0
     pause: float = 0.0
     trickle: float = 0.0
+    cut: int | None = None
+    stall: int | None = None
+    hang_up: bool = False
 
 
 def reply(document: object, status: int = 200, **headers: str) -> Reply:
@@ -55,6 +62,7 @@ class StandIn:
     def __init__(self, answer: Callable[[Asked], Reply], address: str, certificate: Path | None) -> None:
         self.asked: list[Asked] = []
         self.answer = answer
+        self.ended = threading.Event()
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,7 +78,7 @@ class StandIn:
             def do_GET(self) -> None:
                 stand_in.handle(self)
 
-            do_HEAD = do_POST = do_GET  # noqa: N815
+            do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 return None
@@ -86,26 +94,50 @@ class StandIn:
         self.host = f"{address}:{self.port}"
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in handler.headers.items()}
-        asked = Asked(method=handler.command, path=handler.path, headers=headers, body=body)
+        headers = {name.lower(): ", ".join(handler.headers.get_all(name, ())) for name in handler.headers}
+        asked = Asked(method=handler.command, path=handler.path, headers=headers, body=_body(handler))
         self.asked.append(asked)
         answer = self.answer(asked)
         time.sleep(answer.pause)
+        if answer.hang_up:
+            handler.close_connection = True
+            return
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(answer.body) + answer.missing))
+        if answer.status not in (204, 304) and "content-length" not in {name.lower() for name in answer.headers}:
+            handler.send_header("Content-Length", str(len(answer.body) + answer.missing))
         handler.end_headers()
-        if handler.command == "HEAD":
-            return
-        for at in range(len(answer.body)) if answer.trickle else ():
-            handler.wfile.write(answer.body[at : at + 1])
-            time.sleep(answer.trickle)
+        if handler.command != "HEAD":
+            self._send_body(handler, answer)
+
+    def _send_body(self, handler: BaseHTTPRequestHandler, answer: Reply) -> None:
+        short = [length for length in (answer.cut, answer.stall) if length is not None]
+        body = answer.body[: min(short)] if short else answer.body
+        for at in range(len(body)) if answer.trickle else ():
+            handler.wfile.write(body[at : at + 1])
+            if self.ended.wait(answer.trickle):
+                break
         if not answer.trickle:
-            handler.wfile.write(answer.body)
-        if answer.missing:
+            handler.wfile.write(body)
+        if answer.stall is not None:
+            self.ended.wait()
+        promised = {name.lower(): value for name, value in answer.headers.items()}.get("content-length")
+        if answer.missing or short or (promised is not None and int(promised) != len(body)):
             handler.close_connection = True
+
+
+def _body(handler: BaseHTTPRequestHandler) -> bytes:
+    """All of a request's body, in chunks or not."""
+    if "chunked" not in handler.headers.get("Transfer-Encoding", "").lower():
+        return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    body = b""
+    while size := int(handler.rfile.readline().partition(b";")[0], 16):
+        body += handler.rfile.read(size)
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():
+        pass
+    return body
 
 
 @contextmanager
@@ -117,6 +149,7 @@ def standing_in(answer: Callable[[Asked], Reply], *, address: str = "127.0.0.1",
     try:
         yield stand_in
     finally:
+        stand_in.ended.set()
         stand_in.server.shutdown()
         stand_in.server.server_close()
         thread.join()
