@@ -73,6 +73,8 @@ class Transport:
         self.host = host
         self.plain_http = plain_http
         self.timeouts = timeouts
+        self.rate_limit_remaining: int | None = None
+        """Requests that the registry will still answer, as it said last; None where it does not count them."""
         self._name = _HUB.get(host, host)
         self._origin: str | None = None
         self._identity = Identity(host, credential, self._ask_for_token, plain_http=bool(plain_http))
@@ -176,6 +178,9 @@ class Transport:
             # Where a redirect led elsewhere, it is not the registry that asks who we are.
             stream.discard()
             stream = self._follow(request, self._identity.meet(what_for, stream.answer, shown=shown))
+        left = stream.answer.rate_limit_remaining
+        if left is not None:
+            self.rate_limit_remaining = left
         if not request.streamed or stream.answer.status >= 300:
             stream.read_whole(request.limit)
         return stream
