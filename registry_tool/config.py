@@ -68,7 +68,7 @@ def parse_config(raw: bytes) -> Config:
     exposed = run.inner("ExposedPorts")
     return Config(
         raw=raw,
-        created=_time(document),
+        created=moment(document.members.get("created")),
         os=document.text("os") or "",
         architecture=document.text("architecture") or "",
         variant=document.text("variant") or "",
@@ -85,7 +85,7 @@ def parse_config(raw: bytes) -> Config:
 
 def _step(document: Document) -> Step:
     return Step(
-        created=_time(document),
+        created=moment(document.members.get("created")),
         created_by=document.text("created_by") or "",
         comment=document.text("comment") or "",
         empty_layer=document.truth("empty_layer"),
@@ -104,19 +104,18 @@ def _diff_ids(rootfs: Document | None) -> tuple[Digest, ...]:
     return tuple(found)
 
 
-def _time(document: Document) -> datetime | None:
-    """``created``, where it is a moment that can be true: whole, with a zone, and not from before computers had these dates.
+def moment(value: object) -> datetime | None:
+    """What ``created`` says, in UTC, where it can be true: whole, with a zone, and not from before computers had these dates.
 
     Builders that want the same bytes every time write year 1; Go writes that, too, where it knows nothing.
     """
-    value = document.members.get("created")
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
     offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
     try:
         local = datetime.fromisoformat(match["moment"].upper()).replace(tzinfo=timezone(-offset if match["sign"] == "-" else offset))
-        moment = local.astimezone(timezone.utc).replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6]))
+        found = local.astimezone(timezone.utc).replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6]))
     except (ValueError, OverflowError):
         return None
-    return moment if moment >= _EPOCH else None
+    return found if found >= _EPOCH else None

@@ -91,6 +91,11 @@ def has_host(text: str) -> bool:
     return first == "localhost" or any(mark in first for mark in ".:[")
 
 
+def is_tag(text: str) -> bool:
+    """Whether ``text`` may be a tag. What a registry lists as one need not be."""
+    return len(text) <= MAX_TAG_LENGTH and _TAG.fullmatch(text) is not None
+
+
 def _split_host(rest: str, text: str, default_host: str) -> tuple[str, str]:
     if not has_host(rest):
         return default_host, rest
