@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry_tool import shipped
-from registry_tool.provision import PYTHON
 from tests.private_engine import PrivateEngine, private_engine
 from tests.typed import Terminal
 
@@ -137,12 +136,10 @@ class Reader:
 
 
 def checkout(folder: Path, cache: Path) -> Path:
-    """What a reader has before them: the sample app, with the wheels of ``cache`` in place of an index, and the compose file."""
+    """What a reader has before them, the sample app and the compose file, and at home what one demo with a network kept."""
     copy = folder / "registry-tool"
     shutil.copytree(shipped.sample_app(), copy / "sample_app", ignore=shutil.ignore_patterns("wheels", "__pycache__"))
     shutil.copy(shipped.compose_file(), copy)
-    wheels = max((cache / "wheels").glob("*/"), key=lambda path: path.stat().st_mtime)
-    shutil.copytree(wheels, copy / "sample_app" / "wheels")
     shutil.copytree(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
 
@@ -151,14 +148,10 @@ def checkout(folder: Path, cache: Path) -> Path:
 def reading(
     folder: Path, cache: Path, *, answers: Mapping[str, Sequence[tuple[str, str]]] | None = None, waits_for: Mapping[str, str] | None = None
 ) -> Iterator[Reader]:
-    """Somebody with a checkout, on an engine that has nothing but a Python under its official name, as Docker Hub would give it."""
+    """Somebody with a checkout, on an engine that has nothing."""
     copy = checkout(folder, cache)
     with private_engine(folder / "engine") as engine:
         reader = Reader(engine=engine, folder=copy, answers=answers or {}, waits_for=waits_for or {})
-        [python] = (cache / "bases").glob("python-*.tar.gz")
-        reader.asks(f"docker load -q -i {shlex.quote(str(python))}")
-        name = reader.asks("docker images --format '{{.Repository}}:{{.Tag}}'").split()[0]
-        reader.asks(f"docker tag {name} {PYTHON.official}")
         yield reader
 
 

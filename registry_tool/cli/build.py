@@ -46,6 +46,8 @@ def build(
       regctl build -t friendlyhello .
       regctl build -t john/get-started:part2 -f Dockerfile.dev .
     """
+    from registry_tool.lifecycle import building
+    from registry_tool.provision import Provisioner
     from registry_tool.reference import DOCKER_HUB, Reference
 
     for tag in tags:
@@ -53,12 +55,23 @@ def build(
             raise UsageError(
                 f"{tag} names a digest, and that cannot be given", hint="A name looks like friendlyhello or john/get-started:part2."
             )
+    inside = _inside(path, dockerfile) if dockerfile else None
     with session.watch(quiet=quiet) as observer:
+        prepared = building.prepare(
+            session.engine,
+            Provisioner(session.engine, session.places.cache, observer),
+            session.places.cache,
+            path,
+            dockerfile=dockerfile,
+            build_args=options.pairs(build_args, "--build-arg", os.environ),
+            observer=observer,
+        )
         image_id = session.engine.build(
             path,
             tags=tags,
-            dockerfile=_inside(path, dockerfile) if dockerfile else None,
-            build_args=options.pairs(build_args, "--build-arg", os.environ),
+            dockerfile=inside,
+            build_args=prepared.build_args,
+            extra=prepared.extra,
             labels={**options.pairs(own_labels, "--label", {}), labels.ROLE: labels.ROLE_APP},
             target=target,
             no_cache=no_cache,

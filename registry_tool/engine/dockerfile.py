@@ -32,14 +32,11 @@ def needs_buildkit(text: str) -> str | None:
 
 def base_images(text: str, build_args: dict[str, str]) -> tuple[str, ...]:
     """The names after FROM, variables put in from ``ARG`` and ``build_args``; earlier stages and ``scratch`` left out."""
-    variables: dict[str, str] = {}
+    variables = {name: build_args.get(name, default) for name, default in arguments(text).items()}
     stages = {"scratch"}
     found: list[str] = []
     for instruction, rest in instructions(text):
-        if instruction == "ARG" and not found:
-            name, _, default = rest.strip().partition("=")
-            variables[name] = build_args.get(name, default.strip("\"'"))
-        elif instruction == "FROM":
+        if instruction == "FROM":
             words = [word for word in rest.split() if not word.startswith("--")]
             if not words:
                 continue
@@ -49,6 +46,18 @@ def base_images(text: str, build_args: dict[str, str]) -> tuple[str, ...]:
             if len(words) == 3 and words[1].lower() == "as":
                 stages.add(words[2].lower())
     return tuple(found)
+
+
+def arguments(text: str) -> dict[str, str]:
+    """Each ``ARG`` before the first FROM with its default (empty where it has none): what a base image's name may depend on."""
+    found: dict[str, str] = {}
+    for instruction, rest in instructions(text):
+        if instruction == "FROM":
+            break
+        if instruction == "ARG":
+            name, _, default = rest.strip().partition("=")
+            found[name] = default.strip("\"'")
+    return found
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:

@@ -12,17 +12,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_tool import durable, labels, provision, remote, units
+from registry_tool import durable, labels, remote, units
 from registry_tool.digest import Digest
 from registry_tool.engine import Container, ContainerSpec, Engine, Image, Moved, PortBinding
 from registry_tool.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
-from registry_tool.lifecycle import borrowed, cache, leftovers, page, running
+from registry_tool.lifecycle import borrowed, building, cache, leftovers, page, running
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.lifecycle.story import FRIENDLY, DemoOptions, Step, Story, Watcher
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
-from registry_tool.provision import PYTHON, REDIS, Base, Provisioned, Provisioner
+from registry_tool.provision import PYTHON, REDIS, Provisioned, Provisioner
 from registry_tool.reference import Reference
 from registry_tool.shield import uninterrupted
 
@@ -120,21 +120,23 @@ class _Walk:
         return registry
 
     def _build(self) -> str:
-        with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base(PYTHON) as base:
-            wheels = provision.wheels(self.engine, base.name, self.options.context / "requirements.txt", self.places.cache, self.observer)
+        # A purge on the same engine waits until the base image has been built upon.
+        with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
+            prepared = building.prepare(self.engine, self.ladder, self.places.cache, self.options.context, observer=self.observer)
+            self.story.images.extend(prepared.bases)
             image_id = self.engine.build(
                 self.options.context,
-                build_args={"BASE_IMAGE": base.name},
+                build_args=prepared.build_args,
                 # Of its own for each run, so that no other image has this id.
                 labels={**self.run.labels, labels.ROLE: labels.ROLE_APP},
-                extra={"wheels": wheels} if wheels else {},
+                extra=prepared.extra,
                 observer=self.observer,
             )
             with self._names():
                 borrowed.borrow(self.engine, self.run.id, FRIENDLY, image_id)
                 self.story.build_cache = cache.NAME if cache.hold(self.engine, self.run, image_id) else None
             self.story.image_id = image_id
-            told.detail = f"{_short(image_id)} on {base.name} ({base.source})"
+            told.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
         return image_id
 
     def _tag(self, image_id: str, registry: LocalRegistry) -> str:
@@ -288,14 +290,6 @@ class _Walk:
                 if asked is not None:
                     raise
         raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
-
-    @contextmanager
-    def _base(self, base: Base) -> Iterator[Provisioned]:
-        """The base image, for as long as the block needs it: a purge on the same engine waits."""
-        with self._base_lock(shared=True):
-            had = self.ladder.ensure(base)
-            self.story.images.append(had)
-            yield had
 
     @contextmanager
     def _base_lock(self, *, shared: bool) -> Iterator[None]:
