@@ -110,7 +110,9 @@ class _Conversation(BaseHTTPRequestHandler):
             if not self.raw_requestline:
                 self.close_connection = True
                 return
-            if self.parse_request() and self._is_whole():
+            if len(self.raw_requestline) > _MAX_LINE:
+                self.send_error(414)
+            elif self.parse_request() and self._is_whole():
                 self.body = _Body(self.rfile, self.headers, self._go_on)
                 self._answer()
             self.wfile.flush()

@@ -1,0 +1,218 @@
+"""The HTTP server under the registry of this process: connections, bodies, and applications that fail."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from registry_tool import server
+from registry_tool.server.listener import MAX_LEFT, Server, serving
+from registry_tool.server.messages import BrokenBody
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class Echo:
+    """Answers with what it got, if it looks at it at all (``/read…``)."""
+
+    def __init__(self) -> None:
+        self.environs: list[WSGIEnvironment] = []
+        self.broken: list[str] = []
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.environs.append(environ)
+        body = b"unread"
+        if environ["PATH_INFO"].startswith("/read"):
+            try:
+                body = environ["wsgi.input"].read()
+            except BrokenBody as error:
+                self.broken.append(str(error))
+                body = b"broken"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def listening(echo: Echo) -> Iterator[Server]:
+    with serving(echo) as running:
+        yield running
+    assert running.errors == []
+
+
+@pytest.fixture
+def say(listening: Server) -> Callable[[bytes], bytes]:
+    """Says something on a new connection, and hears all until the other side hangs up."""
+
+    def said(words: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", listening.port), timeout=10) as connection:
+            connection.sendall(words)
+            connection.shutdown(socket.SHUT_WR)
+            heard = b""
+            while piece := connection.recv(65536):
+                heard += piece
+            return heard
+
+    return said
+
+
+def test_a_connection_is_kept(listening: Server) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+        ends = []
+        for body in (b"one", b"two"):
+            connection.request("POST", "/read", body=body)
+            ends.append(connection.sock.getsockname())
+            assert connection.getresponse().read() == body
+        assert ends[0] == ends[1]
+
+
+def test_several_requests_may_come_at_once(say: Callable[[bytes], bytes]) -> None:
+    heard = say(
+        b"POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nonePOST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\ntwo"
+    )
+
+    assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"two"]
+
+
+def test_what_nobody_read_does_not_become_the_next_request(listening: Server) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+        for _ in range(2):
+            connection.request("POST", "/ignored", body=b"GET /read HTTP/1.1\r\n\r\n")
+            assert connection.getresponse().read() == b"unread"
+
+
+def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listening: Server) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+        connection.request("POST", "/ignored", body=b"x" * (4 * MAX_LEFT))
+        assert connection.getresponse().read() == b"unread"
+        connection.sock.settimeout(10)
+        assert connection.sock.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"0\r\n\r\n", b""),
+        (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
+        (b"3;name=value\r\nabc\r\n0\r\nTrailer: value\r\n\r\n", b"abc"),
+    ],
+)
+def test_chunks(say: Callable[[bytes], bytes], body: bytes, expected: bytes) -> None:
+    head = b"POST /read HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    heard = say(head + body + head + b"1\r\n!\r\n0\r\n\r\n")
+
+    assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [expected, b"!"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "why"),
+    [
+        (b"Transfer-Encoding: chunked", b"3\r\nab", "unexpected EOF"),
+        (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n", "unexpected EOF"),
+        (b"Transfer-Encoding: chunked", b"3\r\nabcd\r\n0\r\n\r\n", "malformed chunked encoding"),
+        (b"Transfer-Encoding: chunked", b"-3\r\nabc\r\n0\r\n\r\n", "invalid byte in chunk length"),
+        (b"Transfer-Encoding: chunked", b"0x3\r\nabc\r\n0\r\n\r\n", "invalid byte in chunk length"),
+        (b"Content-Length: 10", b"abc", "unexpected EOF"),
+    ],
+)
+def test_a_body_that_is_not_whole_is_broken(say: Callable[[bytes], bytes], echo: Echo, headers: bytes, body: bytes, why: str) -> None:
+    heard = say(b"POST /read HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n\r\n" + body)
+
+    assert echo.broken == [why]
+    assert heard.endswith(b"broken")
+    assert b"Connection: close" in heard
+
+
+def test_a_body_is_asked_for_only_if_somebody_reads_it(say: Callable[[bytes], bytes]) -> None:
+    waiting = b"HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+
+    assert say(b"POST /read " + waiting + b"abc").startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    assert say(b"POST /ignored " + waiting).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: h\r\n\r\n"],
+)
+def test_what_is_no_request_is_refused(say: Callable[[bytes], bytes], echo: Echo, words: bytes) -> None:
+    heard = say(words)
+
+    assert heard.startswith(b"HTTP/1.1 4")
+    assert echo.environs == []
+
+
+def test_an_older_client_is_told_that_the_connection_ends(say: Callable[[bytes], bytes]) -> None:
+    assert b"Connection: close" in say(b"GET / HTTP/1.0\r\n\r\n")
+    assert b"Connection: keep-alive" in say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+
+
+def test_headers_that_come_several_times_are_one_list(say: Callable[[bytes], bytes], echo: Echo) -> None:
+    say(b"GET /a%20b?c=%2F HTTP/1.1\r\nHost: h\r\nAccept: one\r\nAccept: two\r\n\r\n")
+
+    environ = echo.environs[0]
+    assert (environ["HTTP_ACCEPT"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("one,two", "/a b", "c=%2F")
+
+
+def test_an_application_that_fails_costs_one_request() -> None:
+    def failing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/fails":
+            raise KeyError("a bug")
+        start_response("204 No Content", [])
+        return ()
+
+    with serving(failing) as running, closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
+        statuses = []
+        for path in ("/fails", "/works"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+
+    assert statuses == [500, 204]
+    assert [repr(error) for error in running.errors] == ["KeyError('a bug')"]
+
+
+def test_it_answers_as_soon_as_it_is_there_and_no_more_when_it_is_gone() -> None:
+    before = threading.active_count()
+    with server.running() as running:
+        kept = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        kept.sendall(b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+    with kept:
+        assert kept.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", running.port), timeout=10)
+    assert threading.active_count() == before
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with server.running() as running, pytest.raises(OSError, match="in use"), server.running(port=running.port):
+        pass
+
+
+def test_another_application_over_the_same_storage_is_the_same_registry() -> None:
+    storage = server.MemoryStorage()
+    application: WSGIApplication = server.Application(storage, secret=b"kept")
+    with serving(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
+        connection.request("POST", "/v2/a/blobs/uploads/")
+        location = str(connection.getresponse().getheader("Location")).partition(f":{first.port}")[2]
+
+    again = server.running(server.Application(storage, secret=b"kept"))
+    with again as second, closing(http.client.HTTPConnection("127.0.0.1", second.port, timeout=10)) as connection:
+        connection.request("PATCH", location, body=b"goes on")
+        assert connection.getresponse().status == 202
+    assert second.errors == []
