@@ -1,8 +1,9 @@
 """User names and passwords for registries, where docker keeps them.
 
 In this order: the helper that ``credHelpers`` names for the host, the helper that ``credsStore`` names for all, and
-``auths`` in ``config.json`` itself (docker's command line reference, "Credential stores"). A helper is a program
-``docker-credential-NAME`` that is asked on its standard input (docker-credential-helpers, "Development").
+``auths`` in ``config.json`` itself (docker's command line reference, "Credential stores"); then the same in the file
+of podman and its like, which is only read. A helper is a program ``docker-credential-NAME`` that is asked on its
+standard input (docker-credential-helpers, "Development").
 
 A secret is in no repr, no message, no argument of a program and no log.
 """
@@ -17,9 +18,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from registry_tool import docker_config
+from registry_tool import auth_file, docker_config
 from registry_tool.errors import CredentialsError
 
 HELPER_TIMEOUT = 10.0
@@ -109,16 +111,29 @@ def erase(host: str) -> bool:
 
 
 def _find(host: str) -> Credential | None:
-    config = docker_config.load()
+    return _find_in(docker_config.load(), docker_config.file(), host) or _find_in_auth_file(host)
+
+
+def _find_in(config: Mapping[str, Any], file: Path, host: str) -> Credential | None:
     helper = _helper(config, host)
     kept = _ask_for(helper, host) if helper else None
     if kept:
         return kept
     for key, entry in _entries(config, host).items():
-        kept = _of_entry(key, entry)
+        kept = _of_entry(file, key, entry)
         if kept:
             return kept
     return None
+
+
+def _find_in_auth_file(host: str) -> Credential | None:
+    path = auth_file.file()
+    if path is None:
+        return None
+    config = auth_file.load()
+    # podman may keep one for a part of a registry (quay.io/john): that is not to be shown for all of it.
+    whole = {key: entry for key, entry in _section(config, "auths").items() if _address(key).partition("/")[2] in ("", "v1/", "v2/")}
+    return _find_in({**config, "auths": whole}, path, host)
 
 
 def _key(host: str) -> str:
@@ -135,31 +150,33 @@ def _entries(config: Mapping[str, Any], host: str) -> dict[str, dict[str, Any]]:
     found = {
         key: entry if isinstance(entry, dict) else {}
         for key, entry in _section(config, "auths").items()
-        if re.sub(r"^https?://", "", key).partition("/")[0] in _hosts(host)
+        if _address(key).partition("/")[0] in _hosts(host)
     }
     return dict(sorted(found.items(), key=lambda item: item[0] != _key(host)))
 
 
-def _of_entry(key: str, entry: Mapping[str, Any]) -> Credential | None:
+def _address(key: str) -> str:
+    return re.sub(r"^https?://", "", key)
+
+
+def _of_entry(file: Path, key: str, entry: Mapping[str, Any]) -> Credential | None:
     token = entry.get("identitytoken")
     if token:
         return Credential(TOKEN_USER, str(token))
     if entry.get("auth"):
-        return _decoded(key, entry["auth"])
+        return _decoded(file, key, entry["auth"])
     username, password = entry.get("username"), entry.get("password")
     return Credential(str(username), str(password)) if username and password else None
 
 
-def _decoded(key: str, auth: object) -> Credential:
+def _decoded(file: Path, key: str, auth: object) -> Credential:
     try:
         text = base64.b64decode(str(auth), validate=True).decode()
     except ValueError:
         text = ""
     username, colon, password = text.partition(":")
     if not colon:
-        raise CredentialsError(
-            f"{docker_config.file()} holds no user and password for {key!r} where it should", hint="Log in again: regctl login"
-        )
+        raise CredentialsError(f"{file} holds no user and password for {key!r} where it should", hint="Log in again: regctl login")
     return Credential(username, password.strip("\0"))
 
 

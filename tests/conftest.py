@@ -58,7 +58,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """HOME, XDG folders and docker's configuration of the test's own; never those of whoever runs the tests."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("DOCKER_", "REGISTRY_TOOL_", "XDG_")) or name.lower().endswith("_proxy"):
+        if name.startswith(("DOCKER_", "REGISTRY_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))

@@ -34,23 +34,33 @@ class Presence(Enum):
 def look_at_end(transport: Transport, path: str, size: int) -> Presence:
     """Ask for the last byte of what should have ``size``: a HEAD is answered from memory for content that is gone."""
     if size == 0:
-        return _look_at_all(transport, path, size, _NO_HEADERS)
+        return _look(transport, path, size, _NO_HEADERS)
     try:
-        return _look_at_all(transport, path, size, {"Range": f"bytes={size - 1}-{size - 1}"})
+        return _look(transport, path, size, {"Range": f"bytes={size - 1}-{size - 1}"})
     except BrokenOff:
-        # It promised the byte, from memory, and had none.
-        return Presence.SHORT
-    except RegistryError as error:
-        if error.refusal is not None and error.refusal.status == 416:
-            return Presence.SHORT
-        raise
+        # It promised the byte from memory, and had none. Of content that is cut short it has the first one.
+        return _promised(transport, path, size)
 
 
-def _look_at_all(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence:
+def _promised(transport: Transport, path: str, size: int) -> Presence:
+    if size == 1:
+        return Presence.MISSING
+    try:
+        first = _look(transport, path, size, {"Range": "bytes=0-0"})
+    except BrokenOff:
+        return Presence.MISSING
+    return Presence.MISSING if first is Presence.MISSING else Presence.SHORT
+
+
+def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence:
     try:
         stream = transport.stream(path, headers=headers)
     except NotFound:
         return Presence.MISSING
+    except RegistryError as error:
+        if error.refusal is not None and error.refusal.status == 416:
+            return Presence.SHORT
+        raise
     with stream:
         answer = stream.answer
         if answer.status != 206:

@@ -42,6 +42,11 @@ class Repository:
         """``HOST/PATH``."""
         return f"{self.host}/{self.path}"
 
+    @property
+    def rate_limit_remaining(self) -> int | None:
+        """How many requests the registry will still answer, as it said last; None where it does not count them."""
+        return self._transport.rate_limit_remaining
+
     # --- tags and manifests ---
 
     def tags(self) -> tuple[str, ...]:
@@ -131,7 +136,10 @@ class Repository:
 
     @contextmanager
     def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> Iterator[Readable]:
-        """Content from ``offset`` on, checked as it is read, and taken up again where it breaks off. NotFound, Mismatch."""
+        """Content from ``offset`` on, checked as it is read, and taken up again where it breaks off. NotFound, Mismatch.
+
+        BrokenOff where it breaks off at one point again and again: :meth:`last_byte` tells whether there is more of it.
+        """
         path, headers = self._content(descriptor)
         source = Resumed(self._transport, path, size=descriptor.size, offset=offset, headers=headers)
         with verified(source, descriptor, offset=offset) as content:
