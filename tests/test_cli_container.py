@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -256,7 +257,7 @@ def test_ctrl_c_goes_to_the_program_in_the_terminal(shell: str, local: LocalRegi
 
 
 def test_the_terminal_comes_back_also_after_a_signal(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
-    script = f"{' '.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
+    script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
     with Terminal.of(["bash", "-c", script]) as terminal:
         terminal.wait_for("ready")
         found = engine.container(unique)
