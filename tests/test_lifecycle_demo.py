@@ -242,6 +242,15 @@ class TestGoodWeather:
         leftovers.remove(engine, places.state, leftovers.find(engine, places.state, kept=True))
         assert engine.container(name) is None
 
+    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, places: Places) -> None:
+        story = run(keep=True, redis=True)
+        assert story.error is None
+        mine = engine.containers(all=True, labels={labels.DEMO: story.run})
+        assert {item.name for item in mine} == set(story.kept)
+        assert len(story.kept) == 2
+        assert story.page is not None and story.page_with_redis is not None
+        assert story.page.url == story.page_with_redis.url
+
     def test_without_a_port_of_its_own_the_next_free_one_is_taken(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
         holder = engine.run(
             ContainerSpec(

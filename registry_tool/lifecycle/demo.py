@@ -14,15 +14,15 @@ from pathlib import Path
 
 from registry_tool import durable, labels, remote, units
 from registry_tool.digest import Digest
-from registry_tool.engine import Container, ContainerSpec, Engine, Image, Moved, PortBinding
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
-from registry_tool.lifecycle import borrowed, building, cache, leftovers, page, running
+from registry_tool.lifecycle import borrowed, building, cache, leftovers, page, purge, running
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.lifecycle.story import FRIENDLY, DemoOptions, Step, Story, Watcher
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
-from registry_tool.provision import PYTHON, REDIS, Provisioned, Provisioner
+from registry_tool.provision import REDIS, Provisioned, Provisioner
 from registry_tool.reference import Reference
 from registry_tool.shield import uninterrupted
 
@@ -167,7 +167,7 @@ class _Walk:
                     hint="Something else pushes to this name; run the demo again.",
                 )
             self.story.digest = str(moved.digest)
-            told.detail = f"{moved.digest}; {_traffic(moved, 'Pushed', 'pushed')}"
+            told.detail = f"{moved.digest}; {purge.traffic(moved, 'Pushed', 'pushed')}"
         return moved.digest
 
     def _remove(self, target: str, digest: Digest, image_id: str) -> None:
@@ -181,8 +181,7 @@ class _Walk:
                 self._remove_image(name)
             told.detail = "gone: its name, its digest and its id"
             if self.options.purge:
-                purged = self._purge_bases()
-                told.detail += f"; {purged}" if purged else ""
+                told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
             for name in (target, by_digest, image_id):
                 if self.engine.image(name) is not None:
                     raise ProofFailed(
@@ -201,9 +200,9 @@ class _Walk:
                 )
             self.story.image_id = image.id
             self.arrived = True
-            told.detail = f"the same digest; {_traffic(moved, 'Pull complete', 'pulled')}"
+            told.detail = f"the same digest; {purge.traffic(moved, 'Pull complete', 'pulled')}"
             if self.options.purge:
-                told.detail += self._not_moved(image, moved)
+                told.detail += purge.not_moved(self.engine, image, moved)
 
     def _look(self, target: str) -> None:
         with self.story.step("run", "docker run -d") as told:
@@ -215,9 +214,10 @@ class _Walk:
             self.story.page = answer
             page.check(self.engine, container, answer, page.NO_REDIS)
             told.detail = f"{answer.status}, from {container.hostname}: {page.NO_REDIS}"
-        if self.options.redis and not self.options.keep:
+        if self.options.redis:
+            # The page beside Redis takes its place, and its port.
             self.engine.remove(container.id, force=True)
-        elif self.options.keep and not self.options.redis:
+        elif self.options.keep:
             self.story.kept.append(container.name)
 
     def _look_with_redis(self, target: str) -> None:
@@ -312,37 +312,6 @@ class _Walk:
             self.engine.remove_image(name, force=True)
         except NotFound:
             return
-
-    def _purge_bases(self) -> str:
-        cache.release(self.engine)
-        self.story.build_cache = None
-        base = next(image for image in self.story.images if image.role == PYTHON.role)
-        if not base.ours:
-            return f"{base.name} stays: it was in the engine before this tool"
-        self.ladder.set_aside(base)
-        self._remove_image(base.name)
-        return f"{base.name} removed too, a copy is in the cache"
-
-    def _not_moved(self, image: Image, moved: Moved) -> str:
-        there = sum(1 for word in moved.layers.values() if word == "Already exists")
-        if not there:
-            return ""
-        holders = [
-            other.names[0] if other.names else _short(other.id)
-            for other in map(self._inspected, self.engine.images())
-            if other is not None and other.id != image.id and set(other.layers) & set(image.layers)
-        ]
-        return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
-
-    def _inspected(self, listed: Image) -> Image | None:
-        return self.engine.image(listed.id)
-
-
-def _traffic(moved: Moved, word: str, verb: str) -> str:
-    through = sum(1 for last in moved.layers.values() if last == word)
-    there = len(moved.layers) - through
-    text = f"{units.count(through, 'layer')} {verb} ({units.size(moved.bytes_moved)})"
-    return f"{text}, {there} already there" if there else text
 
 
 def _short(image_id: str) -> str:
