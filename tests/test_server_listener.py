@@ -7,26 +7,22 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 
 from registry_tool import server
 from registry_tool.server.listener import MAX_LEFT, Server, serving
-from registry_tool.server.messages import BrokenBody
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from registry_tool.server.messages import BrokenBody, Environ, StartResponse
 
 
 class Echo:
     """Answers with what it got, if it looks at it at all (``/read…``)."""
 
     def __init__(self) -> None:
-        self.environs: list[WSGIEnvironment] = []
+        self.environs: list[Environ] = []
         self.broken: list[str] = []
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         self.environs.append(environ)
         body = b"unread"
         if environ["PATH_INFO"].startswith("/read"):
@@ -167,7 +163,7 @@ def test_headers_that_come_several_times_are_one_list(say: Callable[[bytes], byt
 
 
 def test_an_application_that_fails_costs_one_request() -> None:
-    def failing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def failing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/fails":
             raise KeyError("a bug")
         start_response("204 No Content", [])
@@ -206,7 +202,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 
 def test_another_application_over_the_same_storage_is_the_same_registry() -> None:
     storage = server.MemoryStorage()
-    application: WSGIApplication = server.Application(storage, secret=b"kept")
+    application = server.Application(storage, secret=b"kept")
     with serving(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
         connection.request("POST", "/v2/a/blobs/uploads/")
         location = str(connection.getresponse().getheader("Location")).partition(f":{first.port}")[2]

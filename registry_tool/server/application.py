@@ -12,17 +12,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from registry_tool.server.blobs import Blobs
 from registry_tool.server.manifests import Manifests
-from registry_tool.server.messages import JSON, PLAIN, Answer, Fault, Refusal, Request, as_json, refusal
+from registry_tool.server.messages import JSON, PLAIN, Answer, Environ, Fault, Refusal, Request, StartResponse, as_json, refusal
 from registry_tool.server.storage import Storage
 from registry_tool.server.uploads import Uploads
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 MAX_PAGE = 1000
 PAGE = 100
@@ -86,7 +82,7 @@ class Application:
             _Route(path=re.compile(path, re.ASCII), handlers=_allowed(handlers, read_only=read_only)) for path, handlers in table.items()
         ]
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
         try:
             answer = self._answer(request)

@@ -14,7 +14,7 @@ _RANGE = re.compile(r"([0-9]*)-([0-9]*)", re.ASCII)
 
 
 class Blobs:
-    """``sizes`` is what the server believes: like distribution's descriptor cache it is not told of content that vanishes."""
+    """``sizes`` is what the server believes: like distribution's descriptor cache it is never told of content that vanishes."""
 
     def __init__(self, storage: Storage, *, delete: bool) -> None:
         self._storage = storage
@@ -37,10 +37,6 @@ class Blobs:
             if known is not None:
                 self._sizes[target] = known
         return known
-
-    def forget(self, target: Digest) -> None:
-        """Believe nothing of it any more."""
-        self._sizes.pop(target, None)
 
     def get(self, request: Request, repository: str, reference: str) -> Answer:
         """GET and HEAD."""
@@ -72,11 +68,9 @@ class Blobs:
         wanted = _parsed(reference)
         if not self._delete:
             raise refusal("UNSUPPORTED")
-        found = self.stat(repository, wanted)
-        if found is None:
+        if self.stat(repository, wanted) is None:
             raise refusal("BLOB_UNKNOWN")
         self._storage.unlink(repository, "layer", wanted)
-        self.forget(found[0])
         return Answer(status=202)
 
 

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import io
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from registry_tool.server.messages import PIECE, PLAIN, BrokenBody
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+from registry_tool.server.messages import PIECE, PLAIN, BrokenBody, Environ, WSGIApplication
 
 MAX_LEFT = 1 << 18
 """Bytes of a body that nobody read: so much is read to keep the connection, more ends it (as Go's server does)."""
@@ -196,9 +192,9 @@ class _Conversation(BaseHTTPRequestHandler):
             while self.connection.recv(PIECE):
                 pass
 
-    def _environ(self) -> WSGIEnvironment:
+    def _environ(self) -> Environ:
         path, _, query = self.path.partition("?")
-        environ: WSGIEnvironment = {
+        environ: Environ = {
             "REQUEST_METHOD": self.command,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
@@ -211,7 +207,7 @@ class _Conversation(BaseHTTPRequestHandler):
             "wsgi.url_scheme": "http",
             "wsgi.input": self.body,
             "wsgi.input_terminated": True,
-            "wsgi.errors": sys.stderr,
+            "wsgi.errors": io.StringIO(),  # read by nobody: what goes wrong is raised
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,

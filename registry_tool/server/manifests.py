@@ -79,14 +79,11 @@ class Manifests:
         digest = _parsed(reference)
         if digest is None:
             raise refusal("DIGEST_INVALID")
-        target = self._stat(repository, digest)
-        if target is None:
+        if self._stat(repository, digest) is None:
             # Its content is gone, and nobody read it while it was there: its tags cannot be deleted.
             raise refusal("MANIFEST_UNKNOWN")
-        self._blobs.forget(target)
-        # A blob that is no manifest can be deleted here as well.
+        # Asked to delete a blob that is no manifest, distribution says that it did, and did nothing.
         self._storage.unlink(repository, "manifest", digest)
-        self._storage.unlink(repository, "layer", digest)
         for name, target in (self._storage.tags(repository) or {}).items():
             if target == digest:
                 self._storage.untag(repository, name)

@@ -156,3 +156,16 @@ def test_a_blob_that_was_damaged_is_believed_in_until_its_last_byte_is_asked_for
     assert (whole.status, whole.headers["content-length"], whole.body, whole.broken) == (200, size, content[: left or 0], True)
     last = client.ask_for_what_breaks_off("GET", path, Range=f"bytes={len(content) - 1}-{len(content) - 1}")
     assert (last.status, last.headers["content-length"], last.body, last.broken) == (206, "1", b"", True)
+
+
+def test_a_blob_that_is_gone_is_believed_in_even_where_another_repository_deleted_it(client: Client, unique: str) -> None:
+    content = unique.encode()
+    digest = client.blob(f"{unique}/a", content)
+    client.blob(f"{unique}/b", content)
+    client.ask("HEAD", f"{unique}/a/blobs/{digest}")
+    client.ask("DELETE", f"{unique}/a/blobs/{digest}")
+
+    client.shorten(digest, None)
+
+    assert client.ask("HEAD", f"{unique}/b/blobs/{digest}").status == 200
+    assert client.ask("POST", f"{unique}/c/blobs/uploads/?mount={digest}&from={unique}/b").status == 201

@@ -82,6 +82,15 @@ def test_deleting_what_is_not_there(client: Client, unique: str, digest: str, re
     assert client.ask("DELETE", f"{unique}/manifests/{digest}").refusal == refusal
 
 
+def test_deleting_a_blob_as_a_manifest_is_said_to_be_done_and_is_not(client: Client, unique: str) -> None:
+    made = make_image(client.port, unique, "tag")
+    config = f"{unique}/blobs/{client.blob(unique, made.config)}"
+
+    assert client.ask("DELETE", config.replace("/blobs/", "/manifests/")).status == 202
+
+    assert client.ask("GET", config).body == made.config
+
+
 def test_a_deleted_manifest_can_be_pushed_again(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "tag")
     client.ask("DELETE", f"{unique}/manifests/{made.digest}")
@@ -149,6 +158,10 @@ def test_a_page_begins_after_the_last_one(client: Client, unique: str, several: 
 
 def test_a_page_may_begin_after_what_is_not_there(client: Client, unique: str, several: list[str]) -> None:
     assert client.ask("GET", f"_catalog?n=2&last={unique}/aa").document == {"repositories": several[3:5]}
+
+
+def test_of_a_size_that_is_said_twice_the_first_counts(client: Client, unique: str, several: list[str]) -> None:
+    assert client.ask("GET", f"_catalog?n=2&n=3&last={unique}").document == {"repositories": several[1:3]}
 
 
 def test_nothing_comes_after_the_end(client: Client) -> None:
