@@ -1,0 +1,209 @@
+"""Whatever a repository holds and whatever is deleted from it, what was not in the plan is there afterwards; killed anywhere, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry_tool import deletion, server
+from registry_tool import manifest as manifests
+from registry_tool.deletion import Deletable, Plan, Selection
+from registry_tool.descriptor import Descriptor
+from registry_tool.digest import Digest
+from registry_tool.errors import NotFound
+from registry_tool.manifest import OCI_CONFIG, Manifest
+from registry_tool.remote import Repository
+from registry_tool.transport import Transport
+from tests.pretend_repository import Killed, PretendRepository
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+NAME = "localhost:5000/a"
+
+Recipe = list[tuple[str, list[int], int, list[str]]]
+"""(kind, what it is made of, subject, tags) of each manifest, where what it is made of and its subject come before it."""
+
+recipes = st.lists(
+    st.tuples(
+        st.sampled_from(["image", "image", "index", "artifact", "tombstone"]),
+        st.lists(st.integers(0, 6), min_size=1, max_size=3),
+        st.integers(0, 6),
+        st.lists(st.sampled_from(["a", "b", "c", "v1", "v2", "v3"]), max_size=2, unique=True),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+def blob(content: bytes, media_type: str) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
+
+
+def fill(repository: Deletable, recipe: Recipe, *, list_by_tag: bool) -> list[Manifest]:
+    made: list[Manifest] = []
+    listed: dict[Digest, list[Descriptor]] = {}
+
+    def pushed(content: bytes, media_type: str) -> Descriptor:
+        descriptor = blob(content, media_type)
+        repository.push(descriptor, BytesIO(content))
+        return descriptor
+
+    for number, (kind, parts, subject, tags) in enumerate(recipe):
+        layers = [pushed(b"layer" * (part + 1), LAYER) for part in dict.fromkeys(parts)]
+        before = [each for each in made if not each.is_tombstone]
+        earlier = [before[part % len(before)] for part in parts] if before else []
+        about = before[subject % len(before)].descriptor if before and kind == "artifact" else None
+        if kind == "index" and earlier:
+            found = manifests.index([each.descriptor for each in dict.fromkeys(earlier)], annotations={"n": str(number)})
+        elif kind == "tombstone":
+            pushed(b"{}", manifests.EMPTY.media_type)
+            found = manifests.tombstone("x", unique=str(number))
+        else:
+            config = pushed(b'{"n":%d}' % number, OCI_CONFIG)
+            found = manifests.image(config, layers, subject=about, artifact_type="application/x" if about else None)
+        repository.push_manifest(found, None)
+        for tag in tags if kind != "tombstone" else [f"dead{number}"]:
+            repository.push_manifest(found, tag)
+        made.append(found)
+        if about is not None and list_by_tag:
+            listed.setdefault(about.digest, []).append(found.referrer)
+            repository.push_manifest(manifests.index(listed[about.digest]), f"sha256-{about.digest.hex}")
+    return made
+
+
+def selections(made: list[Manifest]) -> st.SearchStrategy[Selection]:
+    return st.one_of(
+        st.sampled_from(["a", "b", "c", "v1", "v2", "v3"]).map(lambda tag: Selection(repository=NAME, tag=tag)),
+        st.sampled_from(made).map(lambda manifest: Selection(repository=NAME, digest=manifest.digest)),
+        st.sampled_from(["*", "v*", "[ab]", "s*"]).map(lambda pattern: Selection(repository=NAME, pattern=pattern)),
+    )
+
+
+def content(repository: Deletable, digest: Digest, *, without: frozenset[Digest]) -> Iterator[Digest]:
+    """All that is there of a manifest, down to its layers."""
+    if digest in without:
+        return
+    try:
+        manifest = repository.manifest(digest)
+    except NotFound:
+        return
+    yield digest
+    for descriptor in (*([manifest.config] if manifest.config else []), *manifest.layers):
+        if repository.exists(descriptor):
+            yield descriptor.digest
+    for child in manifest.children:
+        yield from content(repository, child.digest, without=without)
+
+
+def tags_of(repository: Deletable) -> tuple[str, ...]:
+    try:
+        return repository.tags()
+    except NotFound:
+        return ()
+
+
+Snapshot = dict[str, tuple[Digest, set[Digest]]]
+
+
+def snapshot(repository: Deletable, plan: Plan) -> Snapshot:
+    """What each tag that is not in the plan stands for. A digest that was named goes out of whatever contains it."""
+    named = frozenset(filter(None, [plan.selection.digest]))
+    found: Snapshot = {}
+    for tag in tags_of(repository):
+        # A list of referrers is written anew where one of them goes.
+        if tag not in plan.tags and not tag.startswith(("dead", "sha256-")):
+            digest = repository.resolve(tag).digest
+            found[tag] = (digest, set(content(repository, digest, without=named)))
+    return found
+
+
+def check(repository: Deletable, before: Snapshot, plan: Plan) -> None:
+    assert snapshot(repository, plan) == before
+
+
+def check_done(repository: Deletable, plan: Plan) -> None:
+    left = tags_of(repository)
+    assert not plan.tags & set(left)
+    assert not [tag for tag in left if repository.manifest(tag).is_tombstone]
+    assert not [digest for digest in plan.going if repository.exists(Descriptor(media_type=manifests.OCI_IMAGE, digest=digest, size=0))]
+
+
+@given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), data=st.data())
+def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject) -> None:
+    repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
+    made = fill(repository, recipe, list_by_tag=not lists_referrers)
+    plan = deletion.plan(repository, data.draw(selections(made)))
+    before = snapshot(repository, plan)
+    subjects = {digest: {each.digest for each in repository.referrers(found.descriptor)} for digest, found in repository.manifests.items()}
+    list(deletion.apply(plan, repository, allow_empty=True))
+    check(repository, before, plan)
+    check_done(repository, plan)
+    for digest, referrers in subjects.items():
+        if referrers and digest not in repository.manifests and digest != plan.selection.digest:
+            assert referrers <= plan.going, "only a subject that is named goes without its referrers"
+
+
+@given(recipe=recipes, untags=st.booleans(), data=st.data())
+def test_what_a_collection_frees_was_said(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
+    repository = PretendRepository(lists_referrers=True, untags=untags)
+    made = fill(repository, recipe, list_by_tag=False)
+    plan = deletion.plan(repository, data.draw(selections(made)))
+    unseen = repository.manifests.keys() - {manifest.digest for manifest in plan.manifests}
+    before = _marked(repository)
+    list(deletion.apply(plan, repository, allow_empty=True))
+    freed = sum(size for digest, size in before.items() if digest not in _marked(repository))
+    assert freed == plan.bytes_freed or (unseen and freed < plan.bytes_freed)
+
+
+def _marked(repository: PretendRepository) -> dict[Digest, int]:
+    """What a collection keeps: every manifest, tagged or not, and its blobs."""
+    found = {}
+    for manifest in repository.manifests.values():
+        for descriptor in (manifest.descriptor, *([manifest.config] if manifest.config else []), *manifest.layers):
+            found[descriptor.digest] = descriptor.size
+    return found
+
+
+@given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), lives=st.integers(0, 8), data=st.data())
+def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
+    recipe: Recipe, lists_referrers: bool, untags: bool, lives: int, data: st.DataObject
+) -> None:
+    repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
+    made = fill(repository, recipe, list_by_tag=not lists_referrers)
+    selection = data.draw(selections(made))
+    plan = deletion.plan(repository, selection)
+    before = snapshot(repository, plan)
+    repository.lives = lives
+    try:
+        list(deletion.apply(plan, repository, allow_empty=True))
+    except Killed:
+        check(repository, before, plan)
+    repository.lives = None
+    again = deletion.plan(repository, selection)
+    list(deletion.apply(again, repository, allow_empty=True))
+    check(repository, before, plan)
+    left = tags_of(repository)
+    assert not plan.tags & set(left)
+    assert not [tag for tag in left if repository.manifest(tag).is_tombstone]
+
+
+@given(recipe=recipes, data=st.data())
+@settings(max_examples=25)
+def test_the_same_over_http(recipe: Recipe, data: st.DataObject) -> None:
+    with server.running() as running, Transport(running.host) as transport:
+        repository = Repository(transport, "a")
+        made = fill(repository, recipe, list_by_tag=False)
+        selection = data.draw(selections(made))
+        if selection.digest is None and not tags_of(repository):
+            with pytest.raises(NotFound):
+                deletion.plan(repository, selection)
+            return
+        plan = deletion.plan(repository, selection)
+        before = snapshot(repository, plan)
+        list(deletion.apply(plan, repository, allow_empty=True))
+        check(repository, before, plan)
+        check_done(repository, plan)
+        assert running.errors == []
