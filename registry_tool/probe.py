@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from registry_tool import __version__, loopback
@@ -59,12 +62,10 @@ def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
     connection = _connection(parts, address, _left(deadline))
     try:
         connection.connect()
-        # Kept, as the connection lets go of it once an answer begins that is to be its last.
-        line: socket.socket = connection.sock
+        connection.response_class = partial(_Answer, deadline=deadline)  # type: ignore[assignment]
         connection.request("GET", _target(parts), headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Connection": "close"})
-        line.settimeout(_left(deadline))
         with connection.getresponse() as response:
-            body = _body(line, response, deadline)
+            body = _body(response)
     finally:
         connection.close()
     charset = response.headers.get_content_charset() or "utf-8"
@@ -76,11 +77,37 @@ def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
     return Page(url=url, status=response.status, body=text, headers=headers)
 
 
-def _body(line: socket.socket, response: http.client.HTTPResponse, deadline: float) -> bytes:
+class _InTime(io.RawIOBase):
+    """What comes over a line. Of what trickles in, each piece is in time and only the whole is late: each read knows the deadline."""
+
+    def __init__(self, line: socket.socket, deadline: float) -> None:
+        self._line, self._deadline = line, deadline
+        self._bytes = line.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        self._line.settimeout(_left(self._deadline))
+        return self._bytes.readinto(buffer)
+
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is read, its status line and headers too, until ``deadline`` and no longer."""
+
+    def __init__(self, line: socket.socket, method: str | None = None, *, deadline: float) -> None:
+        super().__init__(line, method=method)
+        self.fp.close()
+        self.fp = io.BufferedReader(_InTime(line, deadline))
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
     body = b""
     while len(body) < MAX_BYTES:
-        # Of a page that trickles in, each piece is in time; only the whole is late.
-        line.settimeout(_left(deadline))
         piece = response.read1(MAX_BYTES - len(body))
         if not piece:
             if response.length:

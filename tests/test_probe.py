@@ -34,6 +34,22 @@ def test_a_page_that_trickles_in_is_late_as_a_whole() -> None:
         assert time.monotonic() - begun < 3
 
 
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status line", "headers"])
+def test_nor_does_a_beginning_that_trickles_in_take_longer(beginning: bytes) -> None:
+    def trickling(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(beginning)
+        for _ in range(60):
+            connection.sendall(b"H")
+            time.sleep(0.05)
+
+    with listening(trickling) as host:
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
+            probe(f"http://{host}/", timeout=0.3)
+        assert time.monotonic() - begun < 1.5
+
+
 def test_a_pause_in_the_middle_counts_from_the_beginning() -> None:
     def pausing(connection: socket.socket) -> None:
         connection.recv(65536)
