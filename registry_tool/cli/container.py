@@ -142,7 +142,7 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
     done: list[str] = []
 
     def once(name: str) -> None:
-        container = session.engine.container(name) if name.strip("/") else None
+        container = session.engine.container(name)
         if container is None:
             raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
         act(container.id)

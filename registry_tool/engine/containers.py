@@ -15,7 +15,7 @@ from registry_tool.engine.images import label_filter
 from registry_tool.engine.refusals import create_refused, start_refused
 from registry_tool.engine.streams import frames
 from registry_tool.engine.values import Container, ContainerSpec, PortBinding
-from registry_tool.errors import Conflict, EngineError, NotFound, RegistryToolError
+from registry_tool.errors import Conflict, EngineError, NotFound, RegistryToolError, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.engine.line import Line
@@ -32,6 +32,8 @@ class Containers:
 
     def container(self, name_or_id: str) -> Container | None:
         """The container of that name or id, in full; None where there is none."""
+        if not name_or_id.strip("/"):
+            return None  # asked for nothing, the engine lists everything
         try:
             with self._line.call(f"looking at the container {name_or_id}") as api:
                 return _of_inspection(api.inspect_container(name_or_id))
@@ -78,9 +80,14 @@ class Containers:
             api.stop(id, timeout=timeout)
 
     def kill(self, id: str, *, signal: str = "KILL") -> None:
-        """Send a signal. Raises NotFound; Conflict where it is not running."""
-        with self._line.call(f"killing the container {id}") as api:
-            api.kill(id, signal)
+        """Send a signal. Raises NotFound; Conflict where it is not running; UsageError where the engine knows no such signal."""
+        try:
+            with self._line.call(f"killing the container {id}") as api:
+                api.kill(id, signal)
+        except EngineError as error:
+            if "invalid signal" not in error.message.lower():
+                raise
+            raise UsageError(f"{signal} is not a signal to the engine", hint="For example: TERM, HUP, 9.") from error
 
     def remove(self, id: str, *, force: bool = False) -> None:
         """Remove it with its anonymous volumes. Raises NotFound; Conflict where it runs and ``force`` was not given."""

@@ -19,7 +19,7 @@ import docker.tls
 from docker.utils.json_stream import json_stream
 
 from registry_tool.engine.endpoint import Endpoint, Tls
-from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, Unreachable
+from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, Unreachable, UsageError
 
 T = TypeVar("T")
 
@@ -131,6 +131,11 @@ class Line:
             yield self.client
         except docker.errors.APIError as error:
             raise _refusal(error, doing) from error
+        except UnicodeEncodeError as error:
+            # Bytes of the command line that are no text here stand as surrogates in it.
+            raise UsageError(
+                f"{doing}: a name in this is no text", hint="It has other bytes than UTF-8, or the locale knows none: LANG=C.UTF-8."
+            ) from error
         except (docker.errors.DockerException, json.JSONDecodeError) as error:
             raise EngineError(f"the engine's answer to {doing} makes no sense: {_one_line(error)}") from error
         except docker.errors.StreamParseError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,8 +201,21 @@ def remove(engine: Engine, found: LocalRegistry) -> None:
 
 
 def _create(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | None]:
+    """A container and, where there is none, its volume; where the container cannot be had, no new volume stays either."""
+    made = keeping.make_volume(asked.engine, asked.name)
+    try:
+        return _on_a_port(asked, image, wanted)
+    except _LookAgain:
+        raise  # somebody else's container uses it now
+    except BaseException:
+        if made:
+            with suppress(NotFound, Conflict):  # gone already, or somebody else was faster and uses it
+                asked.engine.remove_volume(spec.thing_name(asked.name))
+        raise
+
+
+def _on_a_port(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | None]:
     """A container on the port that was asked for, the remembered one, or the next free one."""
-    keeping.make_volume(asked.engine, asked.name)
     remembered = wanted.settings.port
     lost: set[int] = set()
     note = None

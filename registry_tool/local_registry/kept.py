@@ -86,7 +86,9 @@ def write(engine: Engine, container_id: str, kept: Kept) -> None:
     engine.put_files(container_id, STORAGE, files)
 
 
-def make_volume(engine: Engine, name: str) -> None:
-    """Make the volume, with its labels, where it is not there."""
-    if engine.volume(thing_name(name)) is None:
-        engine.create_volume(thing_name(name), labels=thing_labels(name))
+def make_volume(engine: Engine, name: str) -> bool:
+    """Make the volume, with its labels, where it is not there. Whether it was made."""
+    if engine.volume(thing_name(name)) is not None:
+        return False
+    engine.create_volume(thing_name(name), labels=thing_labels(name))
+    return True

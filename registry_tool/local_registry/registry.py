@@ -92,6 +92,8 @@ def logs(engine: Engine, name: str = DEFAULT_NAME, *, follow: bool = False, tail
 
 
 def _found(engine: Engine, name: str | None = None) -> tuple[LocalRegistry, ...]:
+    if name == "":
+        return ()  # no registry has this name, and to the engine's filter it would mean any
     wanted = {labels.ROLE: labels.ROLE_REGISTRY} | ({labels.REGISTRY: name} if name is not None else {})
     registries = []
     for listed in engine.containers(all=True, labels=wanted):
