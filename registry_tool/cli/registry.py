@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_tool.cli import options, password
+from registry_tool.cli import invoked, options, password
 from registry_tool.cli.session import Session
 from registry_tool.errors import NotFound, UsageError
 
@@ -124,7 +124,8 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     if gone.volume_removed:
         out.line(f"{name}: removed the volume {gone.volume_removed}, with everything in it")
     elif gone.volume_kept:
-        out.line(f"{name}: the content stays in the volume {gone.volume_kept} (regctl up brings it back, regctl down --volumes removes it)")
+        me = invoked.spelling()
+        out.line(f"{name}: the content stays in the volume {gone.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
     return 0
 
 
@@ -143,7 +144,10 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
       regctl status --env > .env
     """
     from registry_tool import local_registry
+    from registry_tool.local_registry.spec import check_name
 
+    if name is not None:
+        check_name(name)
     out = session.output
     if env:
         out.lines(_env(session, name or local_registry.DEFAULT_NAME))
@@ -164,7 +168,8 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
         if any(registry.started_by == "registry-tool" for registry in found):
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
     else:
-        out.line(f"no local registry{f' named {name}' if name else ''}; start it with: regctl up{f' --name {name}' if name else ''}")
+        named, option = (f" named {name}", f" --name {name}") if name else ("", "")
+        out.line(f"no local registry{named}; start it with: {invoked.spelling()} up{option}")
     return 0 if well else 1
 
 

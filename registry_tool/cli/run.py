@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from registry_tool.errors import Conflict, NotFound, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec
+
+_CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+"""What docker takes; asked here, so that no image is pulled for a container that cannot be."""
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
@@ -82,6 +86,11 @@ def run(
 def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: tuple[str, ...], name: str | None) -> ContainerSpec:
     from registry_tool.engine import ContainerSpec, PortBinding
 
+    if name and not _CONTAINER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} cannot be a container's name",
+            hint="It is two or more of letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
+        )
     bindings = [options.published(text) for text in publish]
     return ContainerSpec(
         image=image,

@@ -84,8 +84,9 @@ class _Walk:
     def walk(self) -> None:
         try:
             registry = self._up()
+            reference = self._reference(registry)
             image_id = self._build()
-            target = self._tag(image_id, registry)
+            target = self._tag(image_id, reference)
             pushed = self._push(target)
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
@@ -139,13 +140,17 @@ class _Walk:
             told.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
         return image_id
 
-    def _tag(self, image_id: str, registry: LocalRegistry) -> str:
+    def _reference(self, registry: LocalRegistry) -> Reference:
+        """The full name, once it is known where the registry is. Raises UsageError for one that cannot be pushed there."""
         reference = Reference.parse(self.options.image, default_host=registry.address).or_latest()
         if reference.host != registry.address or reference.digest is not None:
             raise UsageError(
                 f"the demo pushes USER/REPOSITORY:TAG to its own registry at {registry.address}, not {self.options.image}",
                 hint=f"Try: --image {reference.path}:{reference.tag or 'latest'}",
             )
+        return reference
+
+    def _tag(self, image_id: str, reference: Reference) -> str:
         self.target = target = str(reference)
         self.story.reference = target
         with self.story.step("tag", f"docker tag {FRIENDLY} {target}") as told:

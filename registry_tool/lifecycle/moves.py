@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from registry_tool import remote
 from registry_tool.engine import Engine, Moved
-from registry_tool.errors import NotFound, UsageError
+from registry_tool.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
 from registry_tool.lifecycle import names
 from registry_tool.progress import SILENT, Observer
 from registry_tool.reference import Reference, has_host
@@ -40,7 +41,23 @@ def push(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
             f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}",
             hint=f"Build it first: regctl build -t {text} . (or see what there is: regctl images)",
         )
-    return Pushed(reference=target, moved=engine.push(str(target), observer=observer), note=note)
+    try:
+        moved = engine.push(str(target), observer=observer)
+    except PushFailed as failed:
+        raise _stranger(target.host) or failed from None
+    return Pushed(reference=target, moved=moved, note=note)
+
+
+def _stranger(host: str) -> NotARegistry | None:
+    """The error for a web page that says yes to everything: to an engine it is a registry, until the end of a push."""
+    try:
+        with remote.open(host) as registry:
+            registry.ping()
+    except NotARegistry as error:
+        return error
+    except RegistryToolError:
+        return None  # whatever else is wrong there, the engine's words say more
+    return None
 
 
 def pull(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT, platform: str | None = None) -> Moved:
