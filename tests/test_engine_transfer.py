@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
 import socket
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +22,6 @@ from registry_tool.errors import (
     CredentialsError,
     NotARegistry,
     NotFound,
-    PushFailed,
     RegistryUnreachable,
 )
 from registry_tool.local_registry import LocalRegistry
@@ -125,53 +121,6 @@ def test_no_registry(engine: Engine, tiny_image: MakeImage, unique: str) -> None
         assert caught.value.exit_code == 3
         assert caught.value.hint == "Start it: regctl up."
     assert not engine.can_pull(name, timeout=10)
-
-
-@pytest.mark.slow  # the engine tries five times
-def test_a_registry_that_goes_during_a_push(engine: Engine, registry_image: str, unique: str, big_image: MakeImage) -> None:
-    with registry(engine, registry_image, name=unique) as address:
-        name = f"{address}/{unique}/x:1"
-        big_image(name)
-
-        class Ends(Told):
-            def start(self, key: str, label: str, total: int | None = None) -> None:
-                super().start(key, label, total)
-                if label == "Pushing":
-                    engine.kill(unique)
-
-        with pytest.raises(RegistryUnreachable):
-            engine.push(name, observer=Ends())
-
-
-@pytest.fixture
-def big_image(engine: Engine, tmp_path: Path) -> Iterator[MakeImage]:
-    """An image of 8 MB that cannot be compressed."""
-    made: list[str] = []
-
-    def make(name: str) -> str:
-        path = tmp_path / "big.tar"
-        with tarfile.open(path, "w") as archive:
-            entry = tarfile.TarInfo("big")
-            entry.size = 8 << 20
-            archive.addfile(entry, io.BytesIO(os.urandom(entry.size)))
-        made.append(engine.import_image(path, name=name))
-        return made[-1]
-
-    yield make
-    for image_id in made:
-        engine.remove_image(image_id, force=True)
-
-
-@pytest.mark.slow  # the engine tries five times
-def test_a_registry_whose_disk_is_full(engine: Engine, registry_image: str, big_image: MakeImage, unique: str) -> None:
-    with registry(engine, registry_image, tmpfs={"/var/lib/registry": "size=1m"}) as address:
-        name = f"{address}/{unique}/x:1"
-        big_image(name)
-        with pytest.raises(PushFailed) as caught:
-            engine.push(name)
-    assert caught.value.exit_code == 1
-    assert caught.value.hint is not None
-    assert "disk full" in caught.value.hint
 
 
 def test_something_that_is_no_registry(engine: Engine, tiny_image: MakeImage, unique: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from registry_tool import labels, remote, shipped
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.errors import NotFound
-from registry_tool.lifecycle import borrowed, leftovers, running
+from registry_tool.lifecycle import borrowed, leftovers, page, running
 from registry_tool.lifecycle.demo import DemoOptions, Step, Story, demo
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
@@ -109,7 +109,42 @@ BAD_PAGES = {
 }
 
 
+LATE_PAGES = {
+    "not listening": ("import time; print('my last words', flush=True); time.sleep(60)", "my last words"),
+    "hanging up": (SERVER.format(act="print('my last words', flush=True); self.connection.close()"), "my last words"),
+    "silent": (SERVER.format(act="print('my last words', flush=True); time.sleep(60)"), "my last words"),
+    "trickling": (SERVER.format(act="[(self.wfile.write(b'H'), time.sleep(0.3)) for _ in range(200)]"), ""),
+}
+
+
 class TestBadWeather:
+    @pytest.mark.parametrize("kind", LATE_PAGES)
+    def test_a_page_that_never_comes(
+        self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        monkeypatch.setattr(page, "FIRST_ANSWER", 1.5)
+        monkeypatch.setattr(page, "ONE_ANSWER", 1.0)
+        program, last_words = LATE_PAGES[kind]
+        story = run(context=app(program))
+        assert story.error is not None
+        assert story.error.code == "proof-failed"
+        assert "within 2 s" in story.error.message
+        assert "no page at http://localhost:" in story.error.message
+        assert not last_words or last_words in story.error.excerpt
+        assert [step.ok for step in story.steps].count(False) == 1
+        nothing_is_left(engine, places)
+
+    def test_a_page_that_is_slow_and_right_is_waited_for(
+        self, run: Run, engine: Engine, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = tmp_path / "app"
+        shutil.copytree(shipped.sample_app(), context)
+        program = (context / "app.py").read_text()
+        (context / "app.py").write_text(f"import time; time.sleep(2)\n{program.replace('from __future__ import annotations', '')}")
+        story = run(context=context)
+        assert story.error is None, story.error.message
+        nothing_is_left(engine, places)
+
     @pytest.mark.parametrize("kind", BAD_PAGES)
     def test_a_page_that_is_not_the_apps(
         self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
