@@ -43,6 +43,7 @@ class Shelf:
 
     def __init__(self, path: Path, observer: Observer = SILENT) -> None:
         self._path = path
+        self._lock_file = path.with_name(f"{path.name}.lock")
         self._observer = observer
         self._lock = threading.Lock()
         self._waiting: dict[Digest, bytes] = {}
@@ -99,13 +100,16 @@ class Shelf:
             self._inode = os.fstat(handle).st_ino
             os.close(handle)
             self._line = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-            version = self._line.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
+            version = self._version(self._line)
+            if version == 0 and not again:
+                # Two who switch to WAL at once do not wait for each other as two who write do.
+                with durable.locked(self._lock_file):
+                    version = self._set_up(self._line)
+            elif version == 0:
+                version = self._set_up(self._line)
+            if version != VERSION:
                 return self._do_without(f"it is of another version ({version})")
-            self._line.execute("PRAGMA journal_mode = WAL")
             self._line.execute("PRAGMA synchronous = NORMAL")
-            if version == 0:
-                self._line.executescript(_SETUP)
         except sqlite3.OperationalError as error:
             self._do_without(str(error))
         except sqlite3.DatabaseError as error:
@@ -116,11 +120,22 @@ class Shelf:
         except OSError as error:
             self._do_without(error.strerror or str(error))
 
+    def _set_up(self, line: sqlite3.Connection) -> int:
+        version = self._version(line)
+        if version == 0:
+            line.execute("PRAGMA journal_mode = WAL")
+            line.executescript(_SETUP)
+        return version or VERSION
+
+    @staticmethod
+    def _version(line: sqlite3.Connection) -> int:
+        return int(line.execute("PRAGMA user_version").fetchone()[0])
+
     def _begin_anew(self, why: str) -> None:
         """Put an empty one in the place of a damaged file, unless another process has done so already."""
         self._drop_line()
         try:
-            with durable.locked(self._path.with_name(f"{self._path.name}.lock")):
+            with durable.locked(self._lock_file):
                 if self._path.stat().st_ino == self._inode:
                     for suffix in ("", "-wal", "-shm"):
                         self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
