@@ -1,0 +1,125 @@
+"""Configs and layers: whether a registry has one, all of it, and in the bytes that its digest says.
+
+That it has one is asked with the last byte, by range: registry:2 answers HEAD from its memory for what is gone or cut
+short. Where sizes differ there is a doubt who is wrong, and there the bytes are read and decide.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from registry_tool import config as configs
+from registry_tool.check.inside import Inside, Packing
+from registry_tool.descriptor import Descriptor, Platform
+from registry_tool.digest import Digest
+from registry_tool.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, TooManyRequests
+from registry_tool.remote import Presence, Repository
+from registry_tool.target import Readable, verified
+
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a repository has of a blob: ``size`` bytes. ``trouble`` is ``missing``, ``truncated-blob``, ``unreadable`` or none.
+
+    ``in_doubt``: that is another size than was said of it.
+    """
+
+    size: int = 0
+    trouble: str | None = None
+    detail: str = ""
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What counts of an image's config."""
+
+    platform: Platform | None
+    diff_ids: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the bytes showed. ``trouble`` is ``corrupt-blob``, ``unreadable`` or none; the rest is known where there is none.
+
+    ``config`` is an image's config or what is wrong with it; None where nobody wanted one.
+    """
+
+    trouble: str | None = None
+    detail: str = ""
+    packing: Packing = "plain"
+    inside: Digest | None = None
+    config: Facts | str | None = None
+
+
+def look(repository: Repository, descriptor: Descriptor) -> Standing:
+    """What is there, in one small request where all is well. Raises what concerns more than this blob."""
+    try:
+        presence = repository.last_byte(descriptor)
+        if presence is Presence.WHOLE:
+            return Standing(size=descriptor.size)
+        if presence is Presence.MISSING:
+            return Standing(trouble="missing")
+        return _look_closer(repository, descriptor, presence)
+    except TooManyRequests:
+        raise
+    except (RegistryError, BrokenOff, NotFound) as error:
+        return Standing(trouble="unreadable", detail=error.message)
+
+
+def _look_closer(repository: Repository, descriptor: Descriptor, presence: Presence) -> Standing:
+    if presence is Presence.SHORT:
+        # From memory the registry promises what it has lost: only what is cut short still has a first byte.
+        first = repository.last_byte(replace(descriptor, size=1)) if descriptor.size > 1 else presence
+        if first in (Presence.MISSING, Presence.SHORT):
+            return Standing(trouble="missing")
+    size = repository.said_size(descriptor)
+    if size is None:
+        return Standing(trouble="missing")
+    if size == descriptor.size:
+        return Standing(
+            size=size, trouble="truncated-blob", detail=f"the registry says it has all {size} bytes, and does not have the last"
+        )
+    return Standing(size=size, in_doubt=True)
+
+
+def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unpack: bool, came: Callable[[int], None]) -> Reading:
+    """Read every byte, and hold none but a config's. ``came`` hears how many came. Raises what concerns more than this blob."""
+    inside = Inside()
+    kept = bytearray()
+    try:
+        with _opened(repository, descriptor) as content:
+            while piece := content.read(_PIECE):
+                came(len(piece))
+                if unpack:
+                    inside.update(piece)
+                if as_config:
+                    kept += piece
+    except TooManyRequests:
+        raise
+    except Mismatch:
+        return Reading(trouble="corrupt-blob")
+    except (RegistryError, BrokenOff, NotFound) as error:
+        return Reading(trouble="unreadable", detail=error.message)
+    packing, digest = inside.finish()
+    return Reading(packing=packing, inside=digest, config=_facts(bytes(kept)) if as_config else None)
+
+
+def _opened(repository: Repository, descriptor: Descriptor) -> AbstractContextManager[Readable]:
+    if descriptor.size:
+        return repository.fetch(descriptor)
+    # All of it was read when it was looked at.
+    return verified(io.BytesIO(), descriptor)
+
+
+def _facts(raw: bytes) -> Facts | str:
+    try:
+        config = configs.parse_config(raw)
+    except InvalidManifest as error:
+        return error.message
+    return Facts(platform=config.platform, diff_ids=config.diff_ids)

@@ -1,0 +1,123 @@
+"""What one check of a registry shares between its repositories and threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from registry_tool import config as configs
+from registry_tool import parallel
+from registry_tool.check import contents
+from registry_tool.check.contents import Reading
+from registry_tool.descriptor import Descriptor
+from registry_tool.digest import Digest
+from registry_tool.progress import Observer
+from registry_tool.remote import Registry, Repository
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_ROW = "check"
+
+
+class Over(Exception):
+    """The check has ended early; whoever is still at it stops."""
+
+
+class Run:
+    """Requests, of which few are under way at a time, and what is known of blobs: their bytes are read once for all repositories.
+
+    ``blobs`` are those that were looked at, ``bytes_read`` of everything.
+    """
+
+    def __init__(self, registry: Registry, *, deep: bool, observer: Observer) -> None:
+        self.registry = registry
+        self.deep = deep
+        self.blobs: set[Digest] = set()
+        self.bytes_read = 0
+        self._observer = observer
+        self._gate = threading.BoundedSemaphore(parallel.THREADS)
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._readings: parallel.Once[Digest, Reading] = parallel.Once()
+        self._finding_out = threading.Lock()
+        self._total = 0
+        self._begun = 0
+
+    def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """What ``work`` makes of each, in no order; it is to :meth:`ask`."""
+        wanted = list(items)
+        for _, result in parallel.each(work, wanted, threads=min(parallel.THREADS, len(wanted))):
+            yield result
+
+    def ask(self, question: Callable[[], Result]) -> Result:
+        """Do what asks the registry, when it may be asked. Raises Over, and what ``question`` raises."""
+        with self._gate:
+            if self._over.is_set():
+                raise Over
+            return question()
+
+    def end(self) -> None:
+        """Nothing is asked from now on."""
+        self._over.set()
+
+    def read(self, repository: Repository, descriptor: Descriptor, *, as_config: bool) -> Reading:
+        """What the blob's bytes show, wherever it was read first."""
+
+        def now() -> Reading:
+            return self.ask(
+                lambda: contents.read(
+                    repository,
+                    descriptor,
+                    as_config=as_config and descriptor.size <= configs.MAX_SIZE,
+                    unpack=self.deep,
+                    came=self.came,
+                )
+            )
+
+        return self._readings.get(descriptor.digest, now)
+
+    def referrers(self, repository: Repository, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        """The registry's own list. Where it keeps none, the lists lie under tags, and are seen with them."""
+        with self._finding_out:
+            if self._keeps_lists() is None:
+                listed = repository.referrers(descriptor)
+                return listed if self._keeps_lists() else ()
+        return repository.referrers(descriptor) if self._keeps_lists() else ()
+
+    def _keeps_lists(self) -> bool | None:
+        return self.registry.capabilities.referrers
+
+    # --- what there is to tell ---
+
+    def begin(self, repository: str) -> None:
+        """Tell that ``repository`` is looked at."""
+        with self._lock:
+            self._begun += 1
+            if not self._over.is_set():
+                self._observer.start(_ROW, f"{self._begun}: {repository}", self._total or None)
+
+    def expect(self, count: int) -> None:
+        """``count`` bytes more are going to be read."""
+        with self._lock:
+            self._total += count
+
+    def came(self, count: int) -> None:
+        """``count`` bytes were read. Raises Over."""
+        with self._lock:
+            if self._over.is_set():
+                raise Over
+            self.bytes_read += count
+            if self._total:
+                self._observer.advance(_ROW, self.bytes_read, max(self._total, self.bytes_read))
+
+    def looked_at(self, blob: Digest) -> None:
+        """Count ``blob``."""
+        with self._lock:
+            self.blobs.add(blob)
+
+    def finish(self, label: str) -> None:
+        """Tell how it ended."""
+        with self._lock:
+            self._observer.finish(_ROW, label)
