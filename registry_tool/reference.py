@@ -43,6 +43,8 @@ class Reference:
         """
         if not text:
             raise InvalidReference("the name is empty", hint=_EXAMPLE)
+        if text.startswith(("http://", "https://")):
+            raise InvalidReference(f"{_shown(text)} is an address for a browser, not a name", hint="Leave out the http:// or https://.")
         rest, at, digest_text = text.partition("@")
         digest = _digest(digest_text, text) if at else None
         host, rest = _split_host(rest, text, default_host)

@@ -53,6 +53,8 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("repo", "ls"), HABITS["repo"]),
         (("digest", "x"), "regctl pull -q"),
         (("image", "lss"), "regctl image ls"),
+        (("docker", "ps"), HABITS["docker"]),
+        (("version",), "regctl --version"),
         (("xyzzy",), "regctl --help"),
     ],
 )

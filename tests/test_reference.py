@@ -78,7 +78,8 @@ def parse(text: str) -> Reference:
         ("bücher.example/app", "is not a host"),
         ("[::1/app", "'[::1' is not a host"),
         ("[::1]x/app", "is not a host"),
-        ("https://localhost:5000/app", "'https:' is not a host"),
+        ("https://localhost:5000/app", "an address for a browser"),
+        ("ftp://localhost:5000/app", "'ftp:' is not a host"),
         ("user@localhost:5000/app", "not a digest"),
         # length
         (f"{LOCAL}/{'a' * 256}", "the repository has 256 characters, 255 are allowed"),

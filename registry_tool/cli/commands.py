@@ -60,8 +60,14 @@ HABITS = {
     "digest": "regctl pull -q NAME (it prints NAME@sha256:…)",
     "start": "regctl up",
     "exec": "regctl run -it IMAGE COMMAND",
+    "docker": "the same without the word docker",
+    "version": "regctl --version",
+    "help": "regctl --help",
 }
 """What crane, skopeo and the other regctl call what we have."""
+
+
+_CALLED = f"{__name__}.called"
 
 
 class Noun(click.Group):
@@ -82,7 +88,18 @@ class Noun(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             raise UsageError(f"there is no command {name!r}", hint=_did_you_mean(ctx, name, list(self.names)))
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            ctx.meta[_CALLED] = click.Context(found[1], parent=ctx, info_name=found[0])
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            # An option without its value is told by a parser that does not say whose option it is.
+            error.ctx = error.ctx or ctx.meta.get(_CALLED)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(typed, COMMANDS[name].summary) for typed, name in self.names.items()]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from registry_tool.errors import RegistryToolError, UsageError
+from registry_tool.errors import InvalidReference, RegistryToolError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _PUBLISH = re.compile(r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<host>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[a-z]+))?")
@@ -51,9 +51,12 @@ def registry_host(text: str) -> str:
     from registry_tool.reference import Reference, has_host
 
     address = re.sub(r"^https?://|/(?:v[12]/?)?$", "", text)
-    if "/" in address or not has_host(f"{address}/x"):
-        raise UsageError(f"{text!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com.")
-    return Reference.parse(f"{address}/x", default_host="localhost").host
+    try:
+        if "/" not in address and has_host(f"{address}/x"):
+            return Reference.parse(f"{address}/x", default_host="localhost").host
+    except InvalidReference:
+        pass  # its words are about a name, and an address was typed
+    raise UsageError(f"{text!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com.")
 
 
 def port_number(text: str) -> int:

@@ -139,7 +139,7 @@ def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BuildFailed(f"there is no Dockerfile {path}", hint="-f names another one.") from None
+        raise BuildFailed(f"there is no Dockerfile {path.absolute()}", hint="-f names another one.") from None
     except (OSError, ValueError) as error:
         raise BuildFailed(f"{path} cannot be read: {error}") from error
     if not text.strip():
