@@ -1,0 +1,73 @@
+"""A registry in this process that is watched: what is asked of it is written down, and single answers can be others."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from registry_tool import server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Reply = tuple[str, list[tuple[str, str]], bytes]
+"""Status line, headers, body."""
+
+
+@dataclass
+class Watched:
+    """``instead(method, path)`` may give another answer. ``headers`` are added to every answer of the registry's own."""
+
+    registry: server.Application
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    instead: Callable[[str, str], Reply | None] = lambda method, path: None
+    headers: Callable[[str, str], list[tuple[str, str]]] = lambda method, path: []
+    host: str = ""
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        with self._lock:
+            self.asked.append((method, path))
+            other = self.instead(method, path)
+            extra = self.headers(method, path)
+        if other is not None:
+            status, headers, body = other
+            start_response(status, [*headers, ("Content-Length", str(len(body)))])
+            return [] if method == "HEAD" else [body]
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
+            write: Callable[[bytes], object] = start_response(status, [*headers, *extra])
+            return write
+
+        return self.registry(environ, start)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each method was used."""
+        return Counter(method for method, _ in self.asked)
+
+    def times(self, method: str, end: str) -> int:
+        """How often something that ends like this was asked for."""
+        return sum(1 for asked, path in self.asked if asked == method and path.endswith(end))
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.asked.clear()
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    """An empty registry for the block."""
+    watching = Watched(server.Application(server.MemoryStorage()))
+    with server.serving(watching) as serving:
+        watching.host, watching.port = serving.host, serving.port
+        yield watching
+    assert serving.errors == [], "the registry of the tests has a bug"
