@@ -156,7 +156,9 @@ def _said(command: list[str]) -> str:
 
 def _env() -> dict[str, str]:
     # The builder that the SDK drives is the classic one; both contestants use the same.
-    return {**os.environ, "DOCKER_BUILDKIT": "0"}
+    # An installed program's modules are compiled; so they are here after the first run.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "DOCKER_BUILDKIT": "0"}
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ REGISTRY = f"{PREFIX}.registry"
 """A registry's name (``default``), on its container and volume."""
 
 DEMO = f"{PREFIX}.demo"
-"""The id of the demo run that made this: on its image, containers and networks."""
+"""The id of the demo run that made this: on its image, containers and networks. It begins with whose run it is.
+
+The only label on a demo's image: to the classic builder each label is a step of its own, and a step takes its time.
+"""
 
 USER = f"{PREFIX}.user"
 """On a registry's container: who may use it, where it wants a password."""
-
-OWNER = f"{PREFIX}.owner"
-"""Whose demo it is: a digest of machine, user and state folder. Only an owner can tell whether its runs still live."""
 
 PACKAGES = f"{PREFIX}.packages"
 """On a base image: the packages and versions it was built from."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool import labels, remote, shipped
-from registry_tool.engine import ContainerSpec, Engine, PortBinding
+from registry_tool.engine import ContainerSpec, Engine, Image, PortBinding
 from registry_tool.errors import NotFound
 from registry_tool.lifecycle import borrowed, leftovers, page, running
 from registry_tool.lifecycle.demo import DemoOptions, Step, Story, demo
@@ -57,7 +57,7 @@ def run(engine: Engine, places: Places, local: LocalRegistry, image: str) -> Ite
 
     yield start
     leftovers.remove(engine, places.state, leftovers.find(engine, places.state, kept=True))
-    for left in engine.images(labels={labels.OWNER: running.owner(places.state)}):
+    for left in images_of(engine, places):
         for name in (*left.names, left.id):
             try:
                 engine.remove_image(name, force=True)
@@ -78,13 +78,18 @@ def app(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
+def images_of(engine: Engine, places: Places) -> list[Image]:
+    """Images of this test's demos, those of the builder's own keeping, too."""
+    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if running.is_mine(places.state, item.labels)]
+
+
 def nothing_is_left(engine: Engine, places: Places) -> None:
-    mine = {labels.OWNER: running.owner(places.state)}
-    assert engine.containers(all=True, labels=mine) == ()
-    assert engine.networks(labels=mine) == ()
+    demos = {labels.DEMO: ""}
+    assert [item for item in engine.containers(all=True, labels=demos) if running.is_mine(places.state, item.labels)] == []
+    assert [item for item in engine.networks(labels=demos) if running.is_mine(places.state, item.labels)] == []
     assert not [name for item in engine.images() for name in item.names if "registry-tool/kept" in name]
     friendly = engine.image("friendlyhello")
-    assert friendly is None or labels.OWNER not in friendly.labels
+    assert friendly is None or not running.is_mine(places.state, friendly.labels)
 
 
 SERVER = """
@@ -203,7 +208,7 @@ class TestBadWeather:
         present = engine.image(f"{local.address}/{image}")
         assert (present is not None) == pulled
         if not pulled:
-            assert engine.images(labels={labels.OWNER: running.owner(places.state)}) == ()
+            assert images_of(engine, places) == []
 
 
 class TestGoodWeather:
@@ -320,7 +325,7 @@ class TestLeftovers:
             containers = {
                 "dead": engine.create(ContainerSpec(image=local.image, labels=marks)),
                 "living": engine.create(ContainerSpec(image=local.image, labels=living.labels)),
-                "stranger": engine.create(ContainerSpec(image=local.image, labels={**marks, labels.OWNER: "somebody-else"})),
+                "stranger": engine.create(ContainerSpec(image=local.image, labels={**marks, labels.DEMO: "0" * 16})),
             }
             network = engine.create_network(unique, labels=marks)
             try:

@@ -192,7 +192,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
 
 def role(image: Image, host: str | None) -> str | None:
     """What makes an image ours: its role, or ``registry`` for a name in the local registry; None where nothing does."""
-    own = image.labels.get(labels.ROLE)
+    own = labels.ROLE_DEMO if labels.DEMO in image.labels else image.labels.get(labels.ROLE)
     # Whatever is built on a base image inherits its labels.
     if own == labels.ROLE_BASE:
         own = own if any(name.startswith(OURS) for name in image.names) else None
@@ -204,7 +204,7 @@ def ours_of(image: Image, host: str | None, *, bases: bool) -> list[str]:
 
     Of an image that is not ours only its name in the local registry goes; names of our own keeping stay.
     """
-    if image.labels.get(labels.ROLE) == labels.ROLE_APP:
+    if labels.DEMO in image.labels or image.labels.get(labels.ROLE) == labels.ROLE_APP:
         return [name for name in image.names if not name.startswith(OURS)] if image.names else [image.id]
     names = [name for name in image.names if _is_under(name, host) or (bases and name.startswith(OURS))]
     return names or [digest for digest in image.digests if _is_under(digest, host) and not image.names]

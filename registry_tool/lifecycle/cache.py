@@ -6,6 +6,7 @@ image as it was before this run's labels gets a name: the next build is quick, a
 
 from __future__ import annotations
 
+from registry_tool import labels
 from registry_tool.engine import Engine, Image
 from registry_tool.errors import Conflict, NotFound
 from registry_tool.lifecycle.running import Run
@@ -32,8 +33,7 @@ def release(engine: Engine) -> None:
 
 
 def _before_labels(engine: Engine, image: Image | None, run: Run) -> Image | None:
-    # The builder adds each label in a step of its own, so several images may carry some of them.
-    while image is not None and set(run.labels.items()) & set(image.labels.items()):
+    while image is not None and image.labels.get(labels.DEMO) == run.id:
         image = engine.image(image.parent) if image.parent else None
     return image
 

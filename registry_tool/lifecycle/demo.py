@@ -129,7 +129,7 @@ class _Walk:
                 self.options.context,
                 build_args=prepared.build_args,
                 # Of its own for each run, so that no other image has this id.
-                labels={**self.run.labels, labels.ROLE: labels.ROLE_APP},
+                labels={labels.DEMO: self.run.id},
                 extra=prepared.extra,
                 observer=self.observer,
             )

@@ -28,12 +28,12 @@ class Leftovers:
 
 def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
     """What is left of this owner's dead runs; with ``kept`` also what ``--keep`` left running."""
-    mine = {labels.OWNER: running.owner(state)}
-    containers = engine.containers(all=True, labels=mine)
-    networks = engine.networks(labels=mine)
+    demos = {labels.DEMO: ""}
+    containers = [item for item in engine.containers(all=True, labels=demos) if running.is_mine(state, item.labels)]
+    networks = [item for item in engine.networks(labels=demos) if running.is_mine(state, item.labels)]
     # One listing for both: listing is what an engine with many images is slow at.
     every = engine.images()
-    images = [image for image in every if image.labels.get(labels.OWNER) == running.owner(state)]
+    images = [image for image in every if running.is_mine(state, image.labels)]
     loans = [loan for image in every for loan in borrowed.on_loan(image)]
     marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
     seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
@@ -55,7 +55,7 @@ def sweep(engine: Engine, state: Path, *, friendly: str) -> Leftovers:
     """
     found = find(engine, state)
     made = engine.image(friendly)
-    if made is not None and made.labels.get(labels.OWNER) == running.owner(state):
+    if made is not None and running.is_mine(state, made.labels):
         run_id = made.labels.get(labels.DEMO, "")
         if _is_over(state, run_id, kept=True):
             borrowed.give_back(engine, run_id, friendly)
@@ -76,13 +76,13 @@ def remove(engine: Engine, state: Path, found: Leftovers) -> None:
 
 def clear(engine: Engine, run: running.Run) -> None:
     """Remove the containers and networks of one run, its own."""
-    mine = {labels.DEMO: run.id, labels.OWNER: running.owner(run.state)}
+    mine = {labels.DEMO: run.id}
     _remove_things(engine, engine.containers(all=True, labels=mine), engine.networks(labels=mine))
 
 
 def clear_images(engine: Engine, run: running.Run) -> None:
     """Remove what an unfinished run built."""
-    for image in engine.images(labels={labels.DEMO: run.id, labels.OWNER: running.owner(run.state)}):
+    for image in engine.images(labels={labels.DEMO: run.id}):
         for name in (*image.names, image.id):
             _remove_image(engine, name)
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ class Run:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What marks everything this run makes."""
-        return {labels.ROLE: labels.ROLE_DEMO, labels.DEMO: self.id, labels.OWNER: owner(self.state)}
+        """What marks the containers and networks of this run; its image has the second alone."""
+        return {labels.ROLE: labels.ROLE_DEMO, labels.DEMO: self.id}
 
     def keep(self) -> None:
         """Say that what this run leaves is meant to stay."""
@@ -38,7 +38,7 @@ class Run:
 @contextmanager
 def begin(state: Path) -> Iterator[Run]:
     """A new run, alive for the block. Nothing of it may exist before, so that a dead one is told from an unborn one."""
-    run = Run(id=uuid.uuid4().hex[:12], state=state)
+    run = Run(id=owner(state) + uuid.uuid4().hex[:8], state=state)
     path = _lock(state, run.id)
     with durable.locked(path):
         try:
@@ -63,10 +63,18 @@ def forget(state: Path, run_id: str) -> None:
     _lock(state, run_id).unlink(missing_ok=True)
 
 
+def is_mine(state: Path, marks: Mapping[str, str]) -> bool:
+    """Whether a thing with these labels comes from one of this owner's runs."""
+    return marks.get(labels.DEMO, "").startswith(owner(state))
+
+
 def owner(state: Path) -> str:
-    """Whose runs these are. Only processes that see the same lock files can tell a dead run from a living one."""
+    """Whose runs these are, and how their ids begin: eight digits of machine, user and state folder.
+
+    Only processes that see the same lock files can tell a dead run from a living one.
+    """
     machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
-    return hashlib.sha256(f"{machine}\n{os.getuid()}\n{state.resolve()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{machine}\n{os.getuid()}\n{state.resolve()}".encode()).hexdigest()[:8]
 
 
 def _text(path: Path) -> str:
