@@ -187,7 +187,7 @@ def _host(context: click.Context, parameter: click.Parameter, value: str | None)
     help="The registry that a name without a host means; the local one where this is not given.",
 )
 @click.option("-c", "--context", metavar="NAME", help="The engine: one of docker's contexts.")
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.option("--debug", is_flag=True, help="Show every request to a registry, and the traceback of a failure.")
 @click.option("--no-progress", is_flag=True, help="No progress bars and no progress lines.")
 @click.option("--version", is_flag=True, help="Print the versions of this tool, the engine and the registry.")
 @click.pass_context
@@ -200,6 +200,10 @@ def root(ctx: click.Context, registry: str | None, context: str | None, debug: b
     """
     session: Session = ctx.obj
     session.registry, session.context, session.debug, session.progress = registry, context, debug, not no_progress
+    if debug:
+        from registry_tool.cli.requests_shown import shown
+
+        ctx.with_resource(shown(session.output))
     if version:
         from registry_tool.cli.version import show
 
