@@ -24,7 +24,7 @@ def decide(selection: Selection, holdings: Holdings) -> Plan:
     named = frozenset({holdings.named.digest} if holdings.named is not None and selection.tag is None and not dead else ())
     chosen = dict.fromkeys([*(holdings.tags[tag].digest for tag in sorted(tags)), *named])
     going = _going(holdings, tags, chosen, named)
-    removals = [_removal(holdings, digest, tags, going) for digest in _in_order(holdings, [*chosen, *going])]
+    removals = [_removal(holdings, digest, tags, going) for digest in _in_order(holdings, [*chosen, *sorted(going)])]
     plan = Plan(
         selection=selection,
         removals=tuple(removals),

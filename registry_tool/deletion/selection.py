@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from registry_tool.digest import Digest
@@ -37,7 +37,7 @@ class Selection:
                 hint=f"Say {text}:latest for one tag, or '{text}:*' for all of them.",
             )
         selection = cls(repository=reference.repository, tag=reference.tag, digest=reference.digest, pattern=pattern)
-        return Reference.parse(reference.repository, default_host=default_host), selection
+        return replace(reference, tag=None, digest=None), selection
 
     def matching(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Those of ``tags`` that are named, in the order of the alphabet."""
