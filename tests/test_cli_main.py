@@ -51,7 +51,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("psuh", "x"), "regctl push"),
         (("ls", "x"), HABITS["ls"]),
         (("repo", "ls"), HABITS["repo"]),
-        (("digest", "x"), "regctl pull -q"),
+        (("digest", "x"), "regctl inspect -q"),
         (("image", "lss"), "regctl image ls"),
         (("docker", "ps"), HABITS["docker"]),
         (("version",), "regctl --version"),
@@ -201,7 +201,7 @@ def test_streams_that_are_closed_lead_nowhere() -> None:
 def test_letters_that_a_stream_does_not_have_are_replaced() -> None:
     answer = spawn("digest", environment={"PYTHONIOENCODING": "ascii"})
     assert answer.code == 2
-    assert "NAME@sha256:?" in answer.err
+    assert "(it prints sha256:?)" in answer.err
 
 
 # What it costs, and what it says.

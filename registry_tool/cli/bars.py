@@ -29,13 +29,16 @@ class Watch(Observer, Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-def watch(*, progress: bool = True, quiet: bool = False) -> Watch:
-    """The observer that fits: bars, lines, with ``progress`` off notes alone, and with ``quiet`` nothing but errors."""
+def watch(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> Watch:
+    """The observer that fits: bars, lines, with ``progress`` off notes alone, and with ``quiet`` nothing but errors.
+
+    ``counting``: what is counted are things, not bytes, and only on the way to the answer that says it all.
+    """
     if quiet:
         return Lines(rows=False, notes=False)
     if progress and is_terminal(sys.stderr):
-        return Bars()
-    return Lines(rows=progress)
+        return Bars(transient=counting, counting=counting)
+    return Lines(rows=progress and not counting)
 
 
 class Lines:
@@ -68,8 +71,9 @@ class Lines:
 class Bars:
     """A bar for each row that has a total, a word for each that has not; finished rows stay, notes scroll by above."""
 
-    def __init__(self, *, transient: bool = False) -> None:
+    def __init__(self, *, transient: bool = False, counting: bool = False) -> None:
         self._transient = transient
+        self._counting = counting
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -116,12 +120,12 @@ class Bars:
 
     def _started(self) -> Progress:
         if self._live is None:
-            self._live = _progress(transient=self._transient)
+            self._live = _progress(transient=self._transient, counting=self._counting)
             self._live.start()
         return self._live
 
 
-def _progress(*, transient: bool) -> Progress:
+def _progress(*, transient: bool, counting: bool) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
     from rich.text import Text
@@ -143,13 +147,14 @@ def _progress(*, transient: bool) -> Progress:
             return Text("") if task.fields["over"] or not task.total else self._bar.render(task)
 
     class Amount(ProgressColumn):
-        """``12MB/50MB``."""
+        """``12MB/50MB``, or ``12/50``."""
 
         def render(self, task: Task) -> Text:
             if task.fields["over"] or not task.completed:
                 return Text("")
-            done = units.size(int(task.completed))
-            return Text(f"{done}/{units.size(int(task.total))}" if task.total else done, style="cyan")
+            show = str if counting else units.size
+            done = show(int(task.completed))
+            return Text(f"{done}/{show(int(task.total))}" if task.total else done, style="cyan")
 
     console = Console(stderr=True, highlight=False)
     return Progress(Spinner(), TextColumn("{task.description}", markup=False), Bar(), Amount(), console=console, transient=transient)

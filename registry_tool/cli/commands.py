@@ -43,7 +43,9 @@ COMMANDS = {
     "rmi": Entry("image", IMAGE, "Remove images."),
     "login": Entry("login", IMAGE, "Check a password against a registry, and store it."),
     "logout": Entry("login", IMAGE, "Forget the password of a registry."),
-    "list-tags": Entry("tags", HOLDS, "List the tags of a repository."),
+    "list-tags": Entry("tags", HOLDS, "List the tags of a repository, with what each stands for."),
+    "catalog": Entry("catalog", HOLDS, "List the repositories of a registry."),
+    "inspect": Entry("inspect", HOLDS, "Show what an image in a registry is made of."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
 }
 
@@ -56,8 +58,10 @@ NOUNS = {
 HABITS = {
     "ls": "regctl list-tags NAME",
     "tags": "regctl list-tags NAME",
-    "repo": "regctl list-tags NAME",
-    "digest": "regctl pull -q NAME (it prints NAME@sha256:…)",
+    "repo": "regctl catalog",
+    "digest": "regctl inspect -q NAME (it prints sha256:…)",
+    "manifest": "regctl inspect --raw NAME",
+    "config": "regctl inspect --config NAME",
     "start": "regctl up",
     "exec": "regctl run -it IMAGE COMMAND",
     "docker": "the same without the word docker",

@@ -59,7 +59,7 @@ class Output:
 
     def document(self, document: Document) -> None:
         """The answer as one JSON document."""
-        self._write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        self._write(render.escaped(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: columns as wide as their content, as docker prints them; on a terminal the heads have a colour."""

@@ -51,6 +51,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def escaped(document: str) -> str:
+    """The same JSON document, what steers a terminal in JSON's own escapes."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+
+
 def one_line(text: str) -> str:
     """The same on one line, for a cell of a table."""
     return printable(" ".join(text.split()))

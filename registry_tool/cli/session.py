@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from registry_tool.cli.bars import Watch, watch
 from registry_tool.cli.output import Output
 from registry_tool.errors import Conflict, NotFound, Refused, RegistryToolError
+from registry_tool.progress import Observer
 
 if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.places import Places
+    from registry_tool.survey import Cache
 
 
 class Session:
@@ -65,9 +68,24 @@ class Session:
             )
         return found[0].address
 
-    def watch(self, *, quiet: bool = False) -> Watch:
-        """The observer for one piece of work, to be used as a ``with`` block."""
-        return watch(progress=self.progress, quiet=quiet)
+    def watch(self, *, quiet: bool = False, counting: bool = False) -> Watch:
+        """The observer for one piece of work, to be used as a ``with`` block. ``counting``: it tells of things, not of bytes."""
+        return watch(progress=self.progress, quiet=quiet, counting=counting)
+
+    @contextmanager
+    def content_cache(self, observer: Observer) -> Iterator[Cache]:
+        """Manifests and configs of earlier runs, for a ``with`` block; nothing where there is no place for them."""
+        from registry_tool.shelf import Shelf
+        from registry_tool.survey import NoCache
+
+        try:
+            path = self.places.cache / "contents.sqlite"
+        except OSError as error:
+            observer.note(f"nothing is kept for the next time: {error.strerror or error}")
+            yield NoCache()
+            return
+        with Shelf(path, observer) as shelf:
+            yield shelf
 
     def agree(self, plan: Sequence[str], *, yes: bool) -> bool:
         """Show what goes, and ask. Raises Refused where there is no terminal to ask on and no ``--yes``."""
