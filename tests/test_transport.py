@@ -75,6 +75,19 @@ def test_an_answer_cut_short() -> None:
         line.get("/v2/")
 
 
+def test_a_refusal_cut_short_is_a_refusal_all_the_same() -> None:
+    # distribution promises the whole blob's length for the few words of its 416.
+    with (
+        standing_in(lambda asked: Reply(status=416, body=b"invalid range", missing=7)) as server,
+        Transport(server.host) as transport,
+        pytest.raises(RegistryError) as caught,
+    ):
+        transport.stream("/v2/a/blobs/x", headers={"Range": "bytes=7-7"})
+    assert caught.value.refusal is not None
+    assert caught.value.refusal.status == 416
+    assert len(server.asked) == 1, "to ask again would get the same"
+
+
 @pytest.mark.parametrize(
     ("words", "kind"), [(b"", RegistryUnreachable), (b"SSH-2.0-x\r\n", NotARegistry), (b"\0" * 70_000, RegistryUnreachable)]
 )

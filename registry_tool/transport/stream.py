@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from registry_tool.answers import Answer
-from registry_tool.errors import RegistryError, RegistryToolError
+from registry_tool.errors import BrokenOff, RegistryError, RegistryToolError
 
 SLOWEST = 1024
 """Bytes a second, on the average of two read time-outs. What comes more slowly than that does not come."""
@@ -116,27 +116,33 @@ class Stream:
             raise self._explain(error) from error
 
     def read_whole(self, limit: int) -> None:
-        """Put the body into ``answer``; one of more than ``limit`` bytes is a RegistryError. Raises as :meth:`read` does."""
-        with self:
-            body = self._body(limit)
-        if body:
-            self.answer = replace(self.answer, body=body)
+        """Put the body into ``answer``; one of more than ``limit`` bytes is a RegistryError. Raises as :meth:`read` does.
 
-    def _body(self, limit: int) -> bytes:
+        A refusal is one however little of its words came: distribution's 416 promises a whole blob, and sends a line.
+        """
+        pieces: list[bytes] = []
+        with self:
+            try:
+                self._collect(pieces, limit)
+            except BrokenOff:
+                if self.answer.status < 400:
+                    raise
+        if pieces:
+            self.answer = replace(self.answer, body=b"".join(pieces))
+
+    def _collect(self, pieces: list[bytes], limit: int) -> None:
         deadline = time.monotonic() + self._patience
-        pieces = [self.read(min(_PIECE, limit + 1))]
-        came = len(pieces[0])
-        while pieces[-1] and came <= limit:
+        came = 0
+        while came <= limit and (piece := self.read(min(_PIECE, limit + 1 - came))):
+            pieces.append(piece)
+            came += len(piece)
             if time.monotonic() > deadline:
                 raise self._explain(TooSlow(f"not all of it within {self._patience:g} s"))
-            pieces.append(self.read(min(_PIECE, limit + 1 - came)))
-            came += len(pieces[-1])
         if came > limit:
             raise RegistryError(
                 f"the answer to {self.answer.method} {self.answer.path} is larger than {limit} bytes: not read",
                 hint=f"Look at it: curl {self.answer.url}",
             )
-        return b"".join(pieces)
 
     def discard(self) -> None:
         """Be done with an answer whose body says nothing: a small one is read, so that its connection can go on."""
