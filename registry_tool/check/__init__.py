@@ -25,6 +25,8 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     repository that names it; a blob's bytes once at most, with ``deep`` all of them, without it configs of images and
     what is in doubt. ``deep`` compares bytes with digests, and what layers unpack to with what configs say.
 
+    ``observer`` hears of one row: bytes if ``deep``, otherwise tags and blobs.
+
     What goes wrong with one thing is a finding. What concerns the whole registry is the report's ``error``, beside
     what was found until then, and so is a repository that was named and is not there. Raises nothing of the sort.
     """
@@ -54,5 +56,10 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
         run.end()
     done.sort(key=lambda checked: checked.name)
     notes = tuple(note for checked in done for note in checked.notes)
-    run.finish(f"Checked {units.count(sum(each.images for each in done), 'image')} in {units.count(len(done), 'place')}")
+    run.finish(f"Checked {units.count(sum(each.images for each in done), 'image')} in {places(len(done))}")
     return Report(repositories=tuple(done), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
+
+
+def places(count: int) -> str:
+    """``1 repository``, ``2 repositories``."""
+    return "1 repository" if count == 1 else f"{count} repositories"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from registry_tool import config as configs
 from registry_tool.check.inside import Inside, Packing
@@ -65,19 +65,14 @@ def look(repository: Repository, descriptor: Descriptor) -> Standing:
             return Standing(size=descriptor.size)
         if presence is Presence.MISSING:
             return Standing(trouble="missing")
-        return _look_closer(repository, descriptor, presence)
+        return _look_closer(repository, descriptor)
     except TooManyRequests:
         raise
     except (RegistryError, BrokenOff, NotFound) as error:
         return Standing(trouble="unreadable", detail=error.message)
 
 
-def _look_closer(repository: Repository, descriptor: Descriptor, presence: Presence) -> Standing:
-    if presence is Presence.SHORT:
-        # From memory the registry promises what it has lost: only what is cut short still has a first byte.
-        first = repository.last_byte(replace(descriptor, size=1)) if descriptor.size > 1 else presence
-        if first in (Presence.MISSING, Presence.SHORT):
-            return Standing(trouble="missing")
+def _look_closer(repository: Repository, descriptor: Descriptor) -> Standing:
     size = repository.said_size(descriptor)
     if size is None:
         return Standing(trouble="missing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -65,7 +65,7 @@ class Check:
 
     # --- tags and manifests ---
 
-    def _resolve(self, tags: Iterable[str]) -> list[str]:
+    def _resolve(self, tags: Collection[str]) -> list[str]:
         """Find out what tags stand for; those that the registry lists, and does not know."""
 
         def resolve(tag: str) -> tuple[str, Descriptor | RegistryToolError]:
@@ -78,7 +78,9 @@ class Check:
 
         self._roots: dict[Digest, Descriptor] = {}
         lost = []
+        self._run.expect(things=len(tags))
         for tag, found in self._run.each(resolve, tags):
+            self._run.looked_at()
             if isinstance(found, Descriptor):
                 self._roots[found.digest] = found
                 self._tags.setdefault(found.digest, []).append(tag)
@@ -189,8 +191,8 @@ class Check:
                     named.setdefault(edge.descriptor.digest, []).append((holder, edge))
         configs = self._configs()
         descriptors = {digest: holders[0][1].descriptor for digest, holders in named.items()}
-        if self._run.deep:
-            self._run.expect(sum(each.size for each in descriptors.values() if each.digest not in self._run.blobs))
+        unread = (each.size for each in descriptors.values() if each.digest not in self._run.blobs)
+        self._run.expect(things=len(descriptors), size=sum(unread))
 
         def examine(descriptor: Descriptor) -> tuple[Digest, Standing, Reading | None]:
             standing = self._run.ask(partial(look, self._repository, descriptor))

@@ -43,7 +43,7 @@ class Run:
         self._readings: parallel.Once[Digest, Reading] = parallel.Once()
         self._finding_out = threading.Lock()
         self._total = 0
-        self._begun = 0
+        self._done = 0
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """What ``work`` makes of each, in no order; it is to :meth:`ask`."""
@@ -94,30 +94,38 @@ class Run:
     def begin(self, repository: str) -> None:
         """Tell that ``repository`` is looked at."""
         with self._lock:
-            self._begun += 1
             if not self._over.is_set():
-                self._observer.start(_ROW, f"{self._begun}: {repository}", self._total or None)
+                self._observer.start(_ROW, f"Checking {repository}", self._total or None)
+                self._observer.advance(_ROW, self._done, self._total or None)
 
-    def expect(self, count: int) -> None:
-        """``count`` bytes more are going to be read."""
+    def expect(self, *, things: int = 0, size: int = 0) -> None:
+        """So much more is going to be looked at, and read if this check is deep."""
         with self._lock:
-            self._total += count
+            self._total += size if self.deep else things
+
+    def looked_at(self, blob: Digest | None = None) -> None:
+        """A tag, or ``blob``, was looked at."""
+        with self._lock:
+            if blob is not None:
+                self.blobs.add(blob)
+            self._advance(0 if self.deep else 1)
 
     def came(self, count: int) -> None:
         """``count`` bytes were read. Raises Over."""
         with self._lock:
-            if self._over.is_set():
-                raise Over
             self.bytes_read += count
-            if self._total:
-                self._observer.advance(_ROW, self.bytes_read, max(self._total, self.bytes_read))
-
-    def looked_at(self, blob: Digest) -> None:
-        """Count ``blob``."""
-        with self._lock:
-            self.blobs.add(blob)
+            self._advance(count if self.deep else 0)
 
     def finish(self, label: str) -> None:
         """Tell how it ended."""
         with self._lock:
             self._observer.finish(_ROW, label)
+
+    def _advance(self, count: int) -> None:
+        if self._over.is_set():
+            raise Over
+        self._done += count
+        # What a manifest or a config has is not foreseen.
+        self._total = max(self._total, self._done)
+        if count:
+            self._observer.advance(_ROW, self._done, self._total)

@@ -1,0 +1,76 @@
+"""Fifty images, damaged in six ways behind the registry's back: exactly that is found, whatever the registry still remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry_tool import remote
+from registry_tool.check import Report, check
+from tests.content import sha256
+from tests.damage import Damageable, fifty_images, in_a_container, in_this_process
+from tests.faults import FaultyLine, faulty_line
+
+
+@pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])
+def damageable(request: pytest.FixtureRequest, unique: str) -> Iterator[Damageable]:
+    if request.param == "in this process":
+        with in_this_process() as registry:
+            yield registry
+        return
+    with in_a_container(request.getfixturevalue("engine"), request.getfixturevalue("registry_image"), unique) as registry:
+        yield registry
+
+
+def counted(line: FaultyLine, *, deep: bool) -> Report:
+    """A check that asked nothing twice."""
+    line.mend()
+    with remote.open(line.host) as registry:
+        report = check(registry, deep=deep)
+    assert report.error is None
+    assert line.twice() == []
+    return report
+
+
+def told(report: Report) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """(kind, repository, digest, tags) of every finding."""
+    return sorted(
+        (finding.kind, finding.reference.partition("/")[2].partition("@")[0], str(finding.digest), finding.tags)
+        for finding in report.findings
+    )
+
+
+@pytest.mark.timeout(300)
+def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> None:
+    made = fifty_images(damageable.port)
+    [size] = [len(blob) for blob in made.lying.layers]
+    lie = ("wrong-size", "lying", sha256(made.lying.layers[0]), ("1",))
+    with faulty_line(damageable.port) as line:
+        # Pushing has warmed the registry's memory, and so does this.
+        for deep in (False, True):
+            whole = counted(line, deep=deep)
+            assert told(whole) == [lie]
+            assert f"has {size} bytes, {size + 7} are said" in whole.findings[0].detail
+            assert whole.images == 50
+
+        config, child = made.lost_config.config, made.index.children[1]
+        found = sorted(
+            [
+                lie,
+                ("missing-layer", "lost/layer", damageable.remove(made.lost_layer.layers[0]), ("1", "2", "3")),
+                ("missing-config", "lost/config", damageable.remove(config), ("1",)),
+                ("truncated-blob", "cut/short", damageable.truncate(made.cut_layer.layers[0]), ("1",)),
+                ("missing-child", "many/platforms", damageable.remove(child.raw), ("1",)),
+            ]
+        )
+        flipped = damageable.flip(made.flipped_layer.layers[0])
+        corrupt = [("corrupt-blob", place, flipped, ("1",)) for place in ("also/flipped", "flipped")]
+        for memory in ("warm", "cold"):
+            if memory == "cold":
+                damageable.restart()
+            shallow, deep_one = counted(line, deep=False), counted(line, deep=True)
+            assert told(shallow) == found, memory
+            assert told(deep_one) == sorted([*found, *corrupt]), memory
+            assert (shallow.images, shallow.blobs) == (deep_one.images, deep_one.blobs) == (50, whole.blobs - 2)
+            assert shallow.bytes_read < deep_one.bytes_read
