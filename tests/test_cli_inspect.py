@@ -7,6 +7,7 @@ import pytest
 
 from registry_tool.digest import Digest
 from tests.content import Made, layer, make_artifact, make_image, make_index, put_manifest
+from tests.test_docs_json import SECTIONS, as_told
 from tests.typed import Terminal, Typed, spawn
 from tests.watched import Watched, watched
 
@@ -49,6 +50,7 @@ def test_all_of_it_as_a_document(typed: Typed, registry: Watched, made: Made) ->
     assert referrer["digest"] == sbom.digest
     assert [below["digest"] for below in referrer["referrers"]] == [signature.digest]
     assert document["errors"] == []
+    assert as_told(document, SECTIONS["inspect"][1]) == []
 
 
 def test_all_of_it_for_a_person(typed: Typed, registry: Watched, made: Made) -> None:
@@ -122,6 +124,7 @@ def test_an_index_and_its_images(typed: Typed, registry: Watched) -> None:
     assert (document["config"], document["image"], document["layers"]) == (None, None, [])
     assert [child["platform"] for child in document["children"]] == ["linux/amd64", "linux/arm64/v8"]
     assert document["size"] == amd.size + arm.size
+    assert as_told(document, SECTIONS["inspect"][1]) == []
     chosen = typed("inspect", "--json", "--platform", "linux/arm64", f"{APP}:multi").json
     assert (chosen["image"], chosen["config"]["platform"], chosen["size"]) == (arm.digest, "linux/arm64/v8", arm.size)
     assert typed("inspect", "-q", "--platform", "linux/amd64", f"{APP}:multi").out == f"{amd.digest}\n"
