@@ -91,8 +91,8 @@ def test_its_metadata(wheel: Path) -> None:
     wanted = {line.split()[1].split(">")[0].lower() for line in metadata.splitlines() if line.startswith("Requires-Dist:")}
     assert wanted == {"bcrypt", "click", "docker", "requests", "rich", "tomli"}, "what the sample runs on is not the tool's"
     assert re.findall(r"^([a-z-]+) = (\S+)$", scripts, re.MULTILINE) == [
-        ("regctl", "registry_tool.cli.main:main"),
-        ("registry-tool", "registry_tool.cli.main:main"),
+        ("regctl", "registry_tool.__main__:run"),
+        ("registry-tool", "registry_tool.__main__:run"),
     ]
 
 

@@ -63,6 +63,14 @@ class Client(docker.APIClient):
     # empty one would make it look for the file once more.
     _general_configs = property(lambda self: {"HttpHeaders": {}}, lambda self, value: None)
 
+    _said_version: dict[str, Any] | None = None
+
+    def version(self, api_version: bool = True) -> dict[str, Any]:
+        """What the engine is. Asked once: the SDK asks it itself when it agrees on a version."""
+        if self._said_version is None:
+            self._said_version = super().version(api_version)
+        return self._said_version
+
     def _set_auth_headers(self, headers: dict[str, Any]) -> None:
         if self.registry_config:
             headers["X-Registry-Config"] = docker.auth.encode_header(dict(self.registry_config))
