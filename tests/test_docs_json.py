@@ -42,6 +42,7 @@ rm web mary; 1
 rm quick
 login -u john --password-stdin < password
 logout
+delete --yes john/get-started:part2
 down --volumes --yes
 status; 1
 """

@@ -31,6 +31,8 @@ class Selection:
         """(The repository, what is selected in it). Raises UsageError where a name has neither tag nor digest, InvalidReference."""
         name, pattern = _split_glob(text)
         reference = Reference.parse(name, default_host=default_host)
+        if pattern is not None and reference.tag is not None:
+            raise UsageError(f"{text!r} has both a tag and a glob", hint="One of them: NAME:v1 or 'NAME:v1.*'.")
         if pattern is None and reference.tag is None and reference.digest is None:
             raise UsageError(
                 f"{text} does not say what to delete: a tag, a digest, or a glob over tags is wanted",
