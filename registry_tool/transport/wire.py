@@ -214,11 +214,11 @@ def _proxy(origin: str) -> str | None:
 def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(**settings)
-    username, password = requests.utils.get_auth_from_url(proxy)
-    headers = urllib3.make_headers(proxy_basic_auth=f"{username}:{password}") if username else {}
     try:
+        username, password = requests.utils.get_auth_from_url(proxy)
+        headers = urllib3.make_headers(proxy_basic_auth=f"{username}:{password}") if username else {}
         return urllib3.ProxyManager(_without_user(proxy), proxy_headers=headers, **settings)
-    except urllib3.exceptions.HTTPError as error:
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
         hint = "HTTPS_PROXY and HTTP_PROXY look like http://HOST:PORT; NO_PROXY names what is reached without one."
         raise RegistryUnreachable(f"the proxy before {host} is not one that can be used: {error}", hint=hint) from error
 
