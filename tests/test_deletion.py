@@ -427,3 +427,17 @@ def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Reposit
     deletion.plan(repository, of("v7"))
     # A tag list, a HEAD for each tag, a GET for each manifest, and one for the list of referrers, asked of the interface first.
     assert line.count() <= 1 + 40 + 40 + 2
+
+
+def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    signature = make_artifact(line.target, NAME, made)
+    plan = deletion.plan(repository, of(digest=signature.digest))
+    line.upon(faults.instead(500), method="DELETE", path=signature.digest)
+    with pytest.raises(RegistryError):
+        applied(repository, plan)
+    line.mend()
+    body = ask(line.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
+    assert json.loads(body)["manifests"] == []
+    applied(repository, deletion.plan(repository, of(digest=signature.digest)))
+    assert not there(line, signature.digest)

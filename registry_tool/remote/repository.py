@@ -105,11 +105,12 @@ class Repository:
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
         """Delete a manifest by its digest, and with it every tag that stands for it. NotFound where it is not there.
 
-        ``subject`` is what it refers to: it is taken out of that one's list, where the registry keeps none itself.
+        ``subject`` is what it refers to: it is taken out of that one's list, where the registry keeps none itself. That
+        comes first: ended between the two, the list names nothing that is not there, and this can be done again.
         """
-        self._transport.send("DELETE", manifest_path(self.path, str(descriptor.digest)))
         if subject is not None and not self._lists_referrers(subject.digest):
             referrers.remove_by_tag(self, subject.digest, descriptor.digest)
+        self._transport.send("DELETE", manifest_path(self.path, str(descriptor.digest)))
 
     def untag(self, tag: str) -> None:
         """Delete a tag alone; a RegistryError where the registry has nothing for that (:meth:`can_untag`). NotFound."""
