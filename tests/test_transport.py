@@ -4,7 +4,7 @@ import base64
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +12,18 @@ import pytest
 
 from registry_tool import __version__
 from registry_tool.credentials import Credential
-from registry_tool.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.errors import (
+    AuthenticationFailed,
+    BrokenOff,
+    CredentialsError,
+    Mismatch,
+    NotARegistry,
+    NotFound,
+    Refusal,
+    RegistryError,
+    RegistryUnreachable,
+    TooManyRequests,
+)
 from registry_tool.transport import Transport, wire
 from registry_tool.transport import transport as transport_module
 from tests.standin import JSON, Asked, Reply, StandIn, listening, reply, saying, self_signed, standing_in
@@ -527,3 +538,201 @@ def test_what_is_no_token_is_said(document: object) -> None:
         tokens.host = server.host
         with pytest.raises(RegistryError, match=r"makes the tokens .* and gives none"):
             line.get("/v2/a/tags/list")
+
+
+# --- again ---
+
+
+def in_a_row(*statuses: int, **headers: str) -> Callable[[Asked], Reply]:
+    """One answer after the other, and then all is well."""
+    left = list(statuses)
+    return lambda asked: reply({}, left.pop(0), **headers) if left else Reply()
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_may_pass_is_asked_again(status: int) -> None:
+    with standing_in(in_a_row(status, status)) as server, Transport(server.host) as line:
+        assert line.get("/v2/").status == 200
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(("status", "times"), [(429, 4), (500, 1), (503, 4)])
+def test_what_does_not_pass_is_said_in_the_end(status: int, times: int) -> None:
+    with standing_in(in_a_row(*[status] * 10)) as server, Transport(server.host) as line:
+        with pytest.raises(RegistryError, match=f"GET /v2/: {status}") as caught:
+            line.get("/v2/")
+        assert len(server.asked) == times
+    assert isinstance(caught.value, TooManyRequests) is (status == 429)
+
+
+def test_who_wants_more_patience_than_there_is_is_not_asked_again() -> None:
+    with standing_in(in_a_row(429, retry_after="3600")) as server, Transport(server.host) as line:
+        with pytest.raises(TooManyRequests) as caught:
+            line.get("/v2/")
+        assert len(server.asked) == 1
+    assert caught.value.hint == "The registry wants fewer requests: wait 3600 seconds."
+
+
+def test_who_wants_a_pause_gets_it() -> None:
+    with standing_in(in_a_row(503, retry_after="1")) as server, Transport(server.host) as line:
+        begun = time.monotonic()
+        line.send("DELETE", "/v2/a/manifests/x")
+        assert time.monotonic() - begun >= 1
+        assert [asked.method for asked in server.asked] == ["DELETE", "DELETE"]
+
+
+def test_a_line_that_breaks_is_mended_for_what_changes_nothing_only() -> None:
+    broken = [Reply(hang_up=True), Reply(body=b"half", cut=2)]
+    with standing_in(lambda asked: broken.pop(0) if broken else Reply()) as server, Transport(server.host) as line:
+        assert line.get("/v2/").body == b"{}"
+        assert len(server.asked) == 3
+        broken += [Reply(hang_up=True)]
+        with pytest.raises(BrokenOff):
+            line.send("POST", "/v2/a/blobs/uploads/")
+        assert len(server.asked) == 4
+
+
+def test_what_can_be_read_once_is_sent_once() -> None:
+    with standing_in(in_a_row(429)) as server, Transport(server.host) as line:
+        with pytest.raises(TooManyRequests):
+            line.send("PUT", "/v2/a/blobs/uploads/x", body=iter([b"a", b"b"]), headers={"Content-Length": "2"})
+        assert [asked.body for asked in server.asked] == [b"ab"]
+
+
+def test_who_makes_tokens_may_be_busy_too() -> None:
+    tokens = Tokens()
+    busy = [reply({}, 503), reply({}, 429)]
+    made = tokens.make
+    tokens.make = lambda asked, query: busy.pop(0) if busy else made(asked, query)  # type: ignore[method-assign]
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        assert line.get("/v2/a/tags/list").status == 200
+
+
+# --- sending, and where to ---
+
+
+def test_what_is_sent() -> None:
+    with standing_in(ok) as server, Transport(server.host) as line:
+        line.send("PUT", "/v2/a", params={"digest": "sha256:x"}, headers={"Content-Type": "a/b"}, body=b"bytes")
+        line.send("PATCH", "/v2/a?_state=x", params={"n": "1"}, headers={"Content-Length": "4"}, body=iter([b"ab", b"cd"]))
+        line.send("PATCH", "/v2/a", body=iter([b"ab", b"cd"]))
+        line.send("DELETE", "/v2/a")
+    whole, pieces, chunks, nothing = server.asked
+    assert (whole.method, whole.path, whole.body, whole.headers["content-type"]) == ("PUT", "/v2/a?digest=sha256%3Ax", b"bytes", "a/b")
+    assert whole.headers["content-length"] == "5"
+    assert (pieces.path, pieces.body, pieces.headers.get("transfer-encoding")) == ("/v2/a?_state=x&n=1", b"abcd", None)
+    assert (chunks.body, chunks.headers["transfer-encoding"]) == (b"abcd", "chunked")
+    assert (nothing.method, nothing.body) == ("DELETE", b"")
+
+
+def test_a_failure_of_what_is_sent_is_not_the_registrys() -> None:
+    def content() -> Iterator[bytes]:
+        yield b"half"
+        raise Mismatch("not what it should be")
+
+    with standing_in(ok) as server, Transport(server.host) as line:
+        with pytest.raises(Mismatch):
+            line.send("PUT", "/v2/a", headers={"Content-Length": "8"}, body=content())
+        assert line.get("/v2/").status == 200
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_what_changes_something_is_not_turned_into_a_question(status: int) -> None:
+    with (
+        standing_in(lambda asked: Reply(status=status, headers={"Location": "/v2/elsewhere"})) as server,
+        Transport(server.host) as line,
+    ):
+        with pytest.raises(RegistryError, match="redirects POST /v2/a to .*: not followed"):
+            line.send("POST", "/v2/a", body=b"x")
+        assert len(server.asked) == 1
+
+
+def test_what_changes_something_is_sent_to_nobody_else() -> None:
+    with standing_in(ok) as other, standing_in(lambda asked: elsewhere(other, "/v2/a")) as server, Transport(server.host) as line:
+        with pytest.raises(RegistryError, match="not followed"):
+            line.send("PUT", "/v2/a", body=b"x")
+        assert other.asked == []
+
+
+def test_what_changes_something_follows_the_registry_within_itself() -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=308, headers={"Location": "/v2/a/"}) if asked.path == "/v2/a" else Reply()
+
+    with standing_in(answer) as server, Transport(server.host) as line:
+        line.send("PUT", "/v2/a", body=b"x")
+    assert [(asked.method, asked.path, asked.body) for asked in server.asked] == [("PUT", "/v2/a", b"x"), ("PUT", "/v2/a/", b"x")]
+
+
+def test_a_location_elsewhere_gets_no_password() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "authorization" not in asked.headers:
+            return reply({}, 401, www_authenticate='Basic realm="x"')
+        return Reply(status=202, headers={"Location": f"http://{other.host}/upload?sig=x"})
+
+    with standing_in(ok) as other, standing_in(answer) as server:
+        with Transport(server.host, credential=MARY) as line:
+            begun = line.send("POST", "/v2/a/blobs/uploads/")
+            line.send("PUT", line.location(begun), params={"digest": "d"}, body=b"x")
+        (asked,) = other.asked
+    assert (asked.method, asked.path, asked.headers.get("authorization")) == ("PUT", "/upload?sig=x&digest=d", None)
+
+
+@pytest.mark.parametrize(
+    ("location", "there"),
+    [
+        ("/v2/b?x=y", "/v2/b?x=y"),
+        ("b", "/v2/b"),
+        ("http://HOST/v2/b#z", "/v2/b"),
+        ("//HOST/v2/b", "/v2/b"),
+        ("http://other.example.com/v2/b", "http://other.example.com/v2/b"),
+        ("https://HOST/v2/b", "https://HOST/v2/b"),
+    ],
+)
+def test_where_a_location_leads(location: str, there: str) -> None:
+    with (
+        standing_in(lambda asked: Reply(headers={"Location": location.replace("HOST", server.host)})) as server,
+        Transport(server.host) as line,
+    ):
+        assert line.location(line.get("/v2/a")) == there.replace("HOST", server.host)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "https:", "javascript:alert(1)", "x:\x1b[2J"])
+def test_a_location_that_leads_nowhere(location: str) -> None:
+    with standing_in(lambda asked: Reply(headers={"Location": location})) as server, Transport(server.host) as line:
+        answer = line.get("/v2/a")
+        with pytest.raises(RegistryError) as caught:
+            line.location(answer)
+    assert caught.value.message.isprintable()
+
+
+def test_a_registry_behind_a_proxy_that_ends_tls_may_think_that_it_is_asked_in_the_open(certificate: Path) -> None:
+    with (
+        standing_in(lambda asked: Reply(headers={"Location": f"http://{server.host}/v2/b"}), certificate=certificate) as server,
+        Transport(server.host) as line,
+    ):
+        assert line.location(line.get("/v2/a")) == "/v2/b"
+
+
+# --- limits ---
+
+
+def test_how_many_requests_are_left_is_remembered() -> None:
+    answers = [reply({}), reply({}, RateLimit_Remaining="76;w=21600"), reply({}), reply({}, RateLimit_Remaining="75")]
+    with standing_in(lambda asked: answers.pop(0)) as server, Transport(server.host) as line:
+        left = []
+        for _ in range(4):
+            line.get("/v2/")
+            left.append(line.rate_limit_remaining)
+    assert left == [None, 76, 76, 75]
+
+
+def test_a_refusal_says_what_was_answered() -> None:
+    body = {"errors": [{"code": "DENIED", "message": "not you"}]}
+    with (
+        standing_in(lambda asked: reply(body, 403)) as server,
+        Transport(server.host) as line,
+        pytest.raises(AuthenticationFailed) as caught,
+    ):
+        line.send("DELETE", "/v2/a/manifests/x")
+    assert caught.value.refusal == Refusal(method="DELETE", path="/v2/a/manifests/x", status=403, code="DENIED", words="not you")

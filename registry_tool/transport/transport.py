@@ -187,7 +187,7 @@ class Transport:
 
     def _follow(self, request: _Request, authorization: str | None) -> Stream:
         method, path, origin = request.method, request.path, self._find_origin()
-        shown = trace.address(path) if "?" in path else path
+        shown = path if path.isprintable() and "?" not in path else trace.address(path)
         url = path if "://" in path.partition("?")[0] else origin + path
         for _ in range(MAX_REDIRECTS + 1):
             own = url.startswith(f"{origin}/")
