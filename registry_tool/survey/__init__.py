@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from registry_tool.survey.catalog import Catalog, Holding, catalog
-from registry_tool.survey.contents import Cache, Contents, Details, NoCache, Source, ends_all
+from registry_tool.survey.contents import Contents, Details
+from registry_tool.survey.source import Cache, NoCache, Source, ends_all
 from registry_tool.survey.survey import survey
 from registry_tool.survey.table import Options, Row, Table
 

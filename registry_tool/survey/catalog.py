@@ -11,7 +11,7 @@ from typing import Protocol
 from registry_tool.errors import NotFound, RegistryToolError
 from registry_tool.parallel import each
 from registry_tool.progress import SILENT, Observer
-from registry_tool.survey.contents import Cache, Source, ends_all
+from registry_tool.survey.source import Cache, Source, ends_all
 from registry_tool.survey.survey import survey
 from registry_tool.survey.table import Options
 

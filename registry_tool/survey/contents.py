@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 from registry_tool import config as configs
 from registry_tool import manifest as manifests
 from registry_tool.config import Config, parse_config
 from registry_tool.descriptor import Descriptor, Platform
 from registry_tool.digest import Digest
-from registry_tool.errors import AuthenticationFailed, BrokenOff, InvalidManifest, RegistryToolError, TooManyRequests, Unreachable
+from registry_tool.errors import InvalidManifest, RegistryToolError
 from registry_tool.manifest import Child, Manifest, is_attestation
 from registry_tool.parallel import Once
-from registry_tool.target import Readable
+from registry_tool.survey.source import Budget, Cache, Memory, NoCache, Source, ends_all
 
 MAX_DEPTH = 8
 """Indexes inside each other. Builders make one, or one with an index of attestations in it."""
@@ -30,57 +27,6 @@ _CREATED = "org.opencontainers.image.created"
 _HINT = "Look at it with: regctl inspect --raw"
 
 Type = Literal["image", "index", "artifact", "signature"]
-Answer = TypeVar("Answer")
-
-
-class Cache(Protocol):
-    """Small content from an earlier run, by its digest; may know nothing. Threads share it."""
-
-    def get(self, digest: Digest) -> bytes | None: ...
-
-    def put(self, digest: Digest, content: bytes) -> None: ...
-
-
-class Source(Protocol):
-    """What a table is made from: a repository in a registry. ``head`` costs less than a manifest, and on Docker Hub nothing."""
-
-    @property
-    def rate_limit_remaining(self) -> int | None: ...
-
-    def tags(self) -> tuple[str, ...]: ...
-
-    def head(self, reference: str) -> Descriptor: ...
-
-    def manifest(self, reference: str | Digest) -> Manifest: ...
-
-    def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> AbstractContextManager[Readable]: ...
-
-    def referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]: ...
-
-
-class NoCache:
-    """Knows nothing, and forgets it."""
-
-    def get(self, digest: Digest) -> bytes | None:
-        return None
-
-    def put(self, digest: Digest, content: bytes) -> None:
-        return None
-
-
-class Memory:
-    """A cache that keeps what ``below`` does not."""
-
-    def __init__(self, below: Cache) -> None:
-        self._below = below
-        self._kept: dict[Digest, bytes] = {}
-
-    def get(self, digest: Digest) -> bytes | None:
-        return self._kept.get(digest) or self._below.get(digest)
-
-    def put(self, digest: Digest, content: bytes) -> None:
-        self._kept[digest] = content
-        self._below.put(digest, content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,40 +56,6 @@ class Part:
     annotated: str | None
     children: tuple[Child, ...]
     is_tombstone: bool
-
-
-class Budget:
-    """How many requests the registry lets us make, by its own word: no more than that are under way, and none beyond."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._under_way = 0
-        self._least: int | None = None
-        self._changed = threading.Condition()
-
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Ask when it may be asked. Raises TooManyRequests, before anything was asked, where nothing is left."""
-        with self._changed:
-            while (left := self._left()) is not None and left <= self._under_way:
-                if not self._under_way:
-                    raise TooManyRequests(
-                        "the registry lets us ask nothing more for now (RateLimit-Remaining: 0)", hint="Wait, or log in: regctl login"
-                    )
-                self._changed.wait()
-            self._under_way += 1
-        try:
-            return question()
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-    def _left(self) -> int | None:
-        """The least that was said: answers overtake each other, and an older one would promise more than there is."""
-        said = self._source.rate_limit_remaining
-        if said is not None:
-            self._least = said if self._least is None else min(said, self._least)
-        return self._least
 
 
 class Contents:
@@ -308,11 +220,6 @@ class _Walk:
             raise error
         self.error = self.error or error
         self.is_whole = self.is_whole and is_whole
-
-
-def ends_all(error: RegistryToolError) -> bool:
-    """Whether there is no use in asking the registry for anything else."""
-    return isinstance(error, (TooManyRequests, AuthenticationFailed, Unreachable)) and not isinstance(error, BrokenOff)
 
 
 def _reduced(manifest: Manifest) -> Part:

@@ -14,7 +14,8 @@ from registry_tool.manifest import OCI_IMAGE, tombstone
 from registry_tool.parallel import THREADS, each
 from registry_tool.progress import SILENT, Observer
 from registry_tool.reference import is_tag
-from registry_tool.survey.contents import Cache, Contents, Details, Source, ends_all
+from registry_tool.survey.contents import Contents, Details
+from registry_tool.survey.source import Cache, Source, ends_all
 from registry_tool.survey.table import Neighbours, Options, Row, Table, ordered, selected
 
 MAX_IN_A_ROW = 16
