@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -441,3 +442,27 @@ def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, li
     assert json.loads(body)["manifests"] == []
     applied(repository, deletion.plan(repository, of(digest=signature.digest)))
     assert not there(line, signature.digest)
+
+
+def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, line: FaultyLine) -> None:
+    here, gone = make_image(line.target, NAME, platform="linux/arm64"), make_image(line.target, NAME)
+    index = make_index(line.target, NAME, "many", here, gone)
+    assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
+    plan = deletion.plan(repository, of("many"))
+    assert [str(removal.digest) for removal in plan.removals] == [index.digest, here.digest]
+    applied(repository, plan)
+    assert not there(line, here.digest)
+
+
+def test_an_index_that_comes_in_the_middle_keeps_what_it_contains(repository: Repository, line: FaultyLine) -> None:
+    second = [make_image(line.target, NAME, name) for name in ("v1", "v2", "v3")][1]
+    began = time.monotonic()
+    plan = deletion.plan(repository, of(pattern="v[12]"))
+    took = time.monotonic() - began
+    going = deletion.apply(plan, repository)
+    assert next(going).tags == ("v1",)
+    make_index(line.target, NAME, "many", second)
+    time.sleep(3 * took + 0.5)  # what was seen is used for as long as the look took
+    with pytest.raises(Conflict, match="the indexes that contain it"):
+        list(going)
+    assert there(line, "v2")
