@@ -33,26 +33,17 @@ class Presence(Enum):
 
 def look_at_end(transport: Transport, path: str, size: int) -> Presence:
     """Ask for the last byte of what should have ``size``: a HEAD is answered from memory for content that is gone."""
-    if size == 0:
-        return _look(transport, path, size, _NO_HEADERS)
-    try:
-        return _look(transport, path, size, {"Range": f"bytes={size - 1}-{size - 1}"})
-    except BrokenOff:
-        # It promised the byte from memory, and had none. Of content that is cut short it has the first one.
-        return _promised(transport, path, size)
-
-
-def _promised(transport: Transport, path: str, size: int) -> Presence:
-    if size == 1:
-        return Presence.MISSING
-    try:
+    end = {"Range": f"bytes={size - 1}-{size - 1}"} if size else _NO_HEADERS
+    found = _look(transport, path, size, end)
+    if found is None and size > 1:
+        # Of content that is cut short it has the first byte.
         first = _look(transport, path, size, {"Range": "bytes=0-0"})
-    except BrokenOff:
-        return Presence.MISSING
-    return Presence.MISSING if first is Presence.MISSING else Presence.SHORT
+        found = first if first in (None, Presence.MISSING) else Presence.SHORT
+    return found if found is not None else Presence.MISSING
 
 
-def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence:
+def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence | None:
+    """None where bytes are promised, from memory, and do not come. Where there is no answer at all, BrokenOff is raised."""
     try:
         stream = transport.stream(path, headers=headers)
     except NotFound:
@@ -63,12 +54,15 @@ def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]
         raise
     with stream:
         answer = stream.answer
-        if answer.status != 206:
-            # It knows no ranges: all has to be read.
-            return _compared(_count(stream, size), size)
         total = _range(answer)[1]
-        if len(stream.read(2)) != 1:
-            return Presence.SHORT
+        try:
+            if answer.status != 206:
+                # It knows no ranges: all has to be read.
+                return _compared(_count(stream, size), size)
+            if len(stream.read(2)) != 1:
+                return Presence.SHORT
+        except BrokenOff:
+            return None
     return Presence.WHOLE if total is None else _compared(total, size)
 
 
