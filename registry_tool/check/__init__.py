@@ -55,7 +55,7 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     finally:
         run.end()
     done.sort(key=lambda checked: checked.name)
-    notes = tuple(note for checked in done for note in checked.notes)
+    notes = (*run.notes, *(note for checked in done for note in checked.notes))
     run.finish(f"Checked {units.count(sum(each.images for each in done), 'image')} in {places(len(done))}")
     return Report(repositories=tuple(done), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
 

@@ -74,13 +74,13 @@ def look(repository: Repository, descriptor: Descriptor) -> Standing:
 
 def _look_closer(repository: Repository, descriptor: Descriptor) -> Standing:
     size = repository.said_size(descriptor)
-    if size is None:
+    if not size:
+        # Of nothing there is no last byte: what was emptied is lost whole.
         return Standing(trouble="missing")
     if size == descriptor.size:
-        return Standing(
-            size=size, trouble="truncated-blob", detail=f"the registry says it has all {size} bytes, and does not have the last"
-        )
-    return Standing(size=size, in_doubt=True)
+        return Standing(size=size, trouble="truncated-blob", detail=f"the registry believes in all {size} bytes, and has no last one")
+    # What was said to be empty has been read just now.
+    return Standing(size=size, in_doubt=descriptor.size > 0)
 
 
 def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unpack: bool, came: Callable[[int], None]) -> Reading:

@@ -12,6 +12,7 @@ from registry_tool.check import contents
 from registry_tool.check.contents import Reading
 from registry_tool.descriptor import Descriptor
 from registry_tool.digest import Digest
+from registry_tool.errors import RegistryError
 from registry_tool.progress import Observer
 from registry_tool.remote import Registry, Repository
 
@@ -19,6 +20,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _ROW = "check"
+_NOT_FOR_US = (400, 403, 405, 406, 410, 501)
+"""What registries without lists of referrers answer where the specification wants 404: that is no damage to any image."""
 
 
 class Over(Exception):
@@ -28,7 +31,7 @@ class Over(Exception):
 class Run:
     """Requests, of which few are under way at a time, and what is known of blobs: their bytes are read once for all repositories.
 
-    ``blobs`` are those that were looked at, ``bytes_read`` of everything.
+    ``blobs`` are those that were looked at, ``bytes_read`` of everything, ``notes`` of the registry as a whole.
     """
 
     def __init__(self, registry: Registry, *, deep: bool, observer: Observer) -> None:
@@ -36,6 +39,7 @@ class Run:
         self.deep = deep
         self.blobs: set[Digest] = set()
         self.bytes_read = 0
+        self.notes: list[str] = []
         self._observer = observer
         self._gate = threading.BoundedSemaphore(parallel.THREADS)
         self._over = threading.Event()
@@ -81,8 +85,14 @@ class Run:
     def referrers(self, repository: Repository, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """The registry's own list. Where it keeps none, the lists lie under tags, and are seen with them."""
         with self._finding_out:
-            if self._keeps_lists() is None:
-                listed = repository.referrers(descriptor)
+            if self._keeps_lists() is None and not self.notes:
+                try:
+                    listed = repository.referrers(descriptor)
+                except RegistryError as error:
+                    if error.refusal is None or error.refusal.status not in _NOT_FOR_US:
+                        raise
+                    self.notes.append(f"the registry does not list what refers to an image: {error.message}")
+                    return ()
                 return listed if self._keeps_lists() else ()
         return repository.referrers(descriptor) if self._keeps_lists() else ()
 
