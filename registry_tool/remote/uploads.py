@@ -98,8 +98,9 @@ class Upload:
         """How much of the last chunk arrived; the session is where it says then."""
         try:
             answer = self._transport.get(self._place())
-        except NotFound:
-            raise broken from None  # registry:2 drops a session that breaks in the middle of a chunk
+        except (NotFound, RegistryError):
+            # registry:2 drops a session that breaks in the middle of a chunk, and knows none by the location before the last.
+            raise broken from None
         self._location = self._next(answer)
         # "0-99" of 100 bytes; registry:2 says "0-0" of none, too.
         _, dash, last = answer.headers.get("range", "").partition("-")
