@@ -30,6 +30,7 @@ push friendlyhello
 list-tags john/get-started
 catalog
 inspect john/get-started:part2
+check --deep
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
 pull john/get-started:part2
 run -d --name web -p 127.0.0.1:4001:80 john/get-started:part2
@@ -50,8 +51,8 @@ status; 1
 
 FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonsense; 2\nbuild sample_app/wheels; 1\nrun web; 2"
 
-SHOWN_ELSEWHERE = ("inspect: children[].", "inspect: referrers[].")
-"""What this story's images do not have; ``tests/test_cli_inspect.py`` sees to it."""
+SHOWN_ELSEWHERE = ("inspect: children[].", "inspect: referrers[].", "check: findings[].", "check: error")
+"""What this story's images do not have; ``tests/test_cli_inspect.py`` and ``tests/test_cli_check.py`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""

@@ -263,7 +263,7 @@ class Check:
         places = sorted(holders, key=lambda named: (str(named[0]), named[1].where))
         holder, edge = places[0]
         others = len({manifest for manifest, _ in places}) - 1
-        more = f"; {units.count(others, 'more manifest')} name it, too" if others else ""
+        more = f"; {units.count(others, 'more manifest')} {'names' if others == 1 else 'name'} it, too" if others else ""
         tags = self._hit([manifest for manifest, _ in places])
         self._add(kind, f"{self._repository.name}@{holder}", digest, tags, f"{edge.where}: {detail}{more}")
 

@@ -46,6 +46,7 @@ COMMANDS = {
     "list-tags": Entry("tags", HOLDS, "List the tags of a repository, with what each stands for."),
     "catalog": Entry("catalog", HOLDS, "List the repositories of a registry."),
     "inspect": Entry("inspect", HOLDS, "Show what an image in a registry is made of."),
+    "check": Entry("check", HOLDS, "Check that every image in a registry is whole."),
     "delete": Entry("delete", HOLDS, "Delete tags and images, having shown what that hits."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
 }
