@@ -136,3 +136,52 @@ def test_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Calla
             moved = engine.push(name)
             assert registry.digest(unique, tag) == moved.digest
         assert registry.tags(unique) == ("v1", "v2")
+
+
+# --- all of it ---
+
+
+def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "last" in asked.path:
+            return reply({"repositories": ["b", "c"]})
+        return reply({"repositories": ["a", "b"]}, Link='</v2/_catalog?last=b&n=2>; rel="next"')
+
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        names = registry.catalog()
+        assert next(names) == "a"
+        assert [asked.path for asked in server.asked] == ["/v2/_catalog?n=1000"]
+        assert list(names) == ["b", "c"]
+
+
+@pytest.mark.parametrize("document", [{"repositories": None}, {"repositories": []}, {}])
+def test_an_empty_registry_has_no_repositories(document: object) -> None:
+    with standing_in(lambda asked: reply(document)) as server, remote.open(server.host) as registry:
+        assert list(registry.catalog()) == []
+
+
+@pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": [1]}])
+def test_what_is_no_list_of_repositories(document: object) -> None:
+    with (
+        standing_in(lambda asked: reply(document)) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(RegistryError, match="no list of repositories"),
+    ):
+        list(registry.catalog())
+
+
+def test_a_registry_that_does_not_show_its_catalog() -> None:
+    with (
+        standing_in(lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(AuthenticationFailed),
+    ):
+        list(registry.catalog())
+
+
+def test_repositories_share_the_registrys_connections() -> None:
+    with standing_in(lambda asked: reply({"tags": ["v1"]})) as server, remote.open(server.host) as registry:
+        repositories = [registry.repository(name) for name in ("a", "b/c")]
+        assert [repository.name for repository in repositories] == [f"{server.host}/a", f"{server.host}/b/c"]
+        assert server.asked == []
+        assert [repository.tags() for repository in repositories] == [("v1",), ("v1",)]

@@ -56,5 +56,6 @@ class Capabilities:
 
 def manifest_path(repository: str, reference: str) -> str:
     """Where a manifest is. ``reference`` may be a tag that a registry listed: whatever it is, it leads nowhere else."""
+    quoted = quote(reference, safe=":", errors="replace")
     # A dot alone, or two, would be taken for a step in the path.
-    return f"/v2/{repository}/manifests/{quote(reference, safe=':') if reference.strip('.') else quote(reference).replace('.', '%2E')}"
+    return f"/v2/{repository}/manifests/{quoted if reference.strip('.') else quoted.replace('.', '%2E')}"
