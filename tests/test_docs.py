@@ -43,6 +43,8 @@ ANSWERS = {
     "regctl rmi --all": [("Go ahead?", "y")],
     "regctl rmi --all --bases": [("Go ahead?", "y")],
     "regctl down --volumes": [("Go ahead?", "y")],
+    "regctl delete username/repository:tag": [("Go ahead?", "y")],
+    "regctl delete john/get-started:part3": [("Go ahead?", "y")],
     "regctl login": [("User name", "john"), ("Password", "secret")],
 }
 RUNNING = "docker ps --format '{{.Image}} {{.Status}}' | grep -q 'username/repository:tag Up'"
