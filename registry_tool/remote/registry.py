@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
+from registry_tool import credentials
 from registry_tool.digest import Digest
 from registry_tool.errors import NotARegistry, NotFound
 from registry_tool.manifest import ACCEPT
@@ -27,10 +28,23 @@ class Registry:
         self._transport = transport
         self.capabilities = Capabilities(transport)
 
+    @classmethod
+    def open(cls, host: str, *, plain_http: bool | None = None) -> Registry:
+        """The registry at ``host`` (``localhost:5000``, ``docker.io``). Asks nothing yet.
+
+        Credentials are looked for only if the registry wants to see some; CredentialsError then comes from what asked.
+        ``plain_http`` None: TLS, unless the host is on this machine and speaks plain HTTP.
+        """
+        return cls(Transport(host, plain_http=plain_http, credential=lambda: credentials.find(host)))
+
     def __enter__(self) -> Registry:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connections."""
         self._transport.close()
 
     def ping(self) -> None:
