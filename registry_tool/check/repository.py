@@ -166,15 +166,14 @@ class Check:
             self._blame(kind, digest, holders, error.message)
             return
         listed = [(holder, edge) for holder, edge in holders if holder in self._lists or edge.role == "referrer"]
-        left_out = [(holder, edge) for holder, edge in holders if edge.role == "child" and self._is_left_out(holder, digest)]
-        named = [(holder, edge) for holder, edge in holders if (holder, edge) not in listed and (holder, edge) not in left_out]
-        for kind, some in (("missing-referrer", listed), ("left-out-child", left_out), ("missing-child", named)):
+        entries = [named for named in holders if named not in listed]
+        left_out = [(index, edge) for index, edge in entries if self._is_left_out(index, digest)]
+        lost = [named for named in entries if named not in left_out]
+        for kind, some in (("missing-referrer", listed), ("left-out-child", left_out), ("missing-child", lost)):
             if some:
                 self._blame(kind, digest, some, "is not there")
 
     def _is_left_out(self, index: Digest, child: Digest) -> bool:
-        if index in self._lists:
-            return False
         edges = self._graph.edges[index]
         named = (edge.descriptor.digest for edge in edges)
         there = {digest for digest in named if digest in self._nodes and not isinstance(self._nodes[digest].error, NotFound)}
