@@ -45,7 +45,7 @@ test: setup-dev
 	@$(pytest) -m 'not soak' $(ARGS)
 
 test-fast: setup-dev
-	@$(pytest) -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)
+	@$(pytest) -n 2 -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)
 
 soak: setup-dev
 	@sh setup/parts.sh test

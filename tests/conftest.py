@@ -20,6 +20,7 @@ from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.progress import SILENT
 from registry_tool.provision import PYTHON, REDIS, REGISTRY, Provisioner, wheels
+from registry_tool.transport import retry
 from tests.private_engine import why_not
 from tests.real import free_port, missing
 from tests.untouched import snapshot, troubles
@@ -65,6 +66,13 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     if real_endpoint is not None:
         monkeypatch.setenv("DOCKER_HOST", real_endpoint)
     return home
+
+
+@pytest.fixture(autouse=True)
+def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again at once; how long it waits is held down where that is the question."""
+    if request.module.__name__.rpartition(".")[2] != "test_transport_retry":
+        monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture

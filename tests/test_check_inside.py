@@ -48,6 +48,7 @@ def test_what_is_not_packed_is_itself(content: bytes) -> None:
         WHOLE + b"rubbish",
         WHOLE[:-8] + bytes(8),
     ],
+    ids=["cut", "head", "rubbish", "rubbish behind", "sum"],
 )
 def test_what_is_packed_badly_is_broken(broken: bytes) -> None:
     assert looked(broken) == ("broken", None)

@@ -10,6 +10,8 @@ from registry_tool.errors import BrokenOff, RegistryToolError
 
 ATTEMPTS = 4
 """How often a request is made at most."""
+FIRST_PAUSE = 0.1
+"""Seconds before the second attempt; three times as long before each one after it."""
 MAX_PAUSE = 30.0
 """Seconds. A registry that wants more than that is given up on."""
 
@@ -27,7 +29,7 @@ def pause(attempt: int, method: str, answer: Answer | None, error: RegistryToolE
     """
     if attempt >= ATTEMPTS:
         return None
-    backoff: float = 0.1 * 3 ** (attempt - 1)
+    backoff: float = FIRST_PAUSE * 3 ** (attempt - 1)
     if answer is None:
         return backoff if isinstance(error, BrokenOff) and method in _SAFE else None
     if answer.status not in _PASSING:
