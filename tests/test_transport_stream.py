@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -68,17 +70,23 @@ def test_the_whole_has_a_deadline_however_steadily_it_comes(monkeypatch: pytest.
         line.get("/v2/")
 
 
+class Instant(io.RawIOBase):
+    """A byte whenever one is wanted."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:1] = b"x"
+        return 1
+
+
 def test_a_reader_may_take_its_time() -> None:
     """Only waiting counts: who writes to a slow disk between two pieces is not at fault, nor is the registry."""
-    with (
-        standing_in(lambda asked: Reply(body=b"x" * 200)) as server,
-        Transport(server.host, timeouts=(1.0, 0.1)) as line,
-        line.stream("/v2/a/blobs/x") as stream,
-    ):
-        for _ in range(4):
-            time.sleep(0.15)
-            assert stream.read(50) == b"x" * 50
-        assert stream.read() == b""
+    paced = stream_module._Paced(Instant(), timeout=0.01)
+    for _ in range(5):
+        time.sleep(0.02)
+        assert paced.read(1) == b"x"
 
 
 def test_a_slow_beginning_of_a_small_answer_is_no_matter() -> None:
@@ -119,12 +127,19 @@ def test_a_limit_is_exact(size: int, limit: int, fits: bool) -> None:
         assert line.get("/v2/", limit=1_000_000).status == 200
 
 
-@pytest.mark.parametrize("head", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100])
-def test_headers_without_end_end(head: bytes) -> None:
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "its headers have no end"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "more than 100 headers"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "more than 65536 bytes"),
+    ],
+)
+def test_headers_without_end_end(head: bytes, why: str) -> None:
     with (
         listening(dripping(b"", head, 0.0)) as host,
         Transport(host, plain_http=True) as line,
-        pytest.raises(RegistryUnreachable),
+        pytest.raises(RegistryUnreachable, match=why),
     ):
         line.get("/v2/")
 

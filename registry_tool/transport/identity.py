@@ -77,9 +77,6 @@ class Identity:
     def meet(self, purpose: Purpose, answer: Answer, *, shown: str | None) -> str:
         """The header that meets the challenge of a 401, which ``shown`` did not. AuthenticationFailed, CredentialsError."""
         with self._lock:
-            kept = self._purposes.get(purpose)
-            if kept is not None and kept.header != shown and time.monotonic() < kept.until:
-                return kept.header  # another thread was asked the same
             grant = self._purposes[purpose] = self._grant(answer, shown)
             return grant.header
 
