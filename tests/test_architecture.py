@@ -119,7 +119,7 @@ def test_a_name_says_what_the_thing_is() -> None:
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {text.partition(">")[0].strip().lower() for text in project["dependencies"]}
-    assert declared | {"urllib3"} == set(ROOMS_OF)  # urllib3 comes with requests, of which it is a part
+    assert declared == set(ROOMS_OF)
 
 
 def test_every_dependency_has_its_line_in_the_docs() -> None:
