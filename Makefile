@@ -42,7 +42,7 @@ demo: setup engine
 test: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -m 'not soak' $(ARGS)
+	@$(pytest) -n 2 --dist loadgroup -m 'not soak' $(ARGS)
 
 test-fast: setup-dev
 	@$(pytest) -n 2 -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)

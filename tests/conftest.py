@@ -7,6 +7,7 @@ import os
 import tarfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,53 @@ from registry_tool.lifecycle.registry import registry_up
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.progress import SILENT
-from registry_tool.provision import PYTHON, REDIS, REGISTRY, Provisioner, wheels
+from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
 from registry_tool.transport import retry
 from tests.private_engine import why_not
 from tests.real import free_port, missing
-from tests.untouched import snapshot, troubles
+from tests.untouched import Snapshot, snapshot, troubles
 
 # How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
 settings.register_profile("usual", max_examples=200, deadline=None)
 settings.register_profile("soak", max_examples=10_000, deadline=None)
 settings.load_profile("usual")
+
+
+# The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.
+_BEFORE = pytest.StashKey[Snapshot]()
+_TROUBLES = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """See what is on the engine before anything of ours is."""
+    if not hasattr(session.config, "workerinput"):
+        with suppress(Unreachable), connect() as engine:
+            session.config.stash[_BEFORE] = snapshot(engine)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run that took or left something there."""
+    before = session.config.stash.get(_BEFORE, None)
+    if before is None:
+        return
+    with connect() as engine:
+        found = session.config.stash[_TROUBLES] = troubles(before, engine)
+    if found and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was taken or left."""
+    for line in config.stash.get(_TROUBLES, []):
+        terminalreporter.write_line(f"the tests did not leave the engine as it was: {line}", red=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, whatever uses the one engine stays in one of them: a purge would pull bases from under other builds."""
+    for item in items:
+        alone = item.get_closest_marker("engine") and not item.get_closest_marker("netns")
+        item.add_marker(pytest.mark.xdist_group("the engine" if alone else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
@@ -39,19 +77,6 @@ def real_endpoint() -> str | None:
             return engine.endpoint.url
     except Unreachable:
         return None
-
-
-@pytest.fixture(scope="session", autouse=True)
-def untouched(real_endpoint: str | None) -> Iterator[None]:
-    """Fails the session that took or left something on the engine of whoever runs it."""
-    if real_endpoint is None:
-        yield
-        return
-    with connect() as engine:
-        before = snapshot(engine)
-        yield
-        found = troubles(before, engine)
-        assert not found, "the tests did not leave the engine as it was:\n" + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)
@@ -174,11 +199,20 @@ def kept_cache(session_engine: Engine, session_places: Places) -> Path:
     """The cache as one demo with a network leaves it: base images and wheels, all that an engine without one needs."""
     ladder = Provisioner(session_engine, session_places.cache, SILENT)
     for base in (REGISTRY, PYTHON, REDIS):
-        ladder.set_aside(ladder.ensure(base))
+        _set_aside(ladder, base)
     python = ladder.ensure(PYTHON)
     found = wheels(session_engine, python.name, shipped.sample_app() / "requirements.txt", session_places.cache, SILENT)
     assert found is not None, "the wheels of the sample app cannot be had"
     return session_places.cache
+
+
+def _set_aside(ladder: Provisioner, base: Base) -> None:
+    # Another worker's purge may take the image between the two; it comes back from the shelf.
+    for _ in range(3):
+        with suppress(NotFound):
+            ladder.set_aside(ladder.ensure(base))
+            return
+    ladder.set_aside(ladder.ensure(base))
 
 
 @pytest.fixture
