@@ -22,6 +22,7 @@ main() {
             need mmdebstrap mmdebstrap
             need podman podman runc netavark aardvark-dns
             need skopeo skopeo
+            need curl curl
             need redis-server redis-server
             docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
             need ip iproute2

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,13 +38,15 @@ class PrivateEngine:
     """``folder`` holds everything it writes. Started and stopped as often as one likes."""
 
     folder: Path
+    sockets: Path
+    """A folder with a short name: the path of a socket has a hundred characters at most."""
     namespace: str
     options: tuple[str, ...] = ()
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def socket(self) -> str:
-        return f"unix://{self.folder}/docker.sock"
+        return f"unix://{self.sockets}/docker.sock"
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """``command`` as it is run in this engine's network. Never ``ip netns exec``: that loses the cgroups."""
@@ -59,15 +62,15 @@ class PrivateEngine:
             "version = 2\n"
             f'root = "{containerd}/root"\nstate = "{containerd}/state"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
-            f'[grpc]\naddress = "{containerd}/containerd.sock"\n'
+            f'[grpc]\naddress = "{self.sockets}/containerd.sock"\n'
         )
         self._spawn("containerd.log", ["containerd", "--config", str(config)])
-        self._until((containerd / "containerd.sock").exists, "containerd")
+        self._until((self.sockets / "containerd.sock").exists, "containerd")
         self._spawn(
             "dockerd.log",
             [
                 "dockerd",
-                f"--containerd={containerd}/containerd.sock",
+                f"--containerd={self.sockets}/containerd.sock",
                 f"--data-root={self.folder}/data",
                 f"--exec-root={self.folder}/exec",
                 f"--pidfile={self.folder}/docker.pid",
@@ -144,7 +147,8 @@ def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, .
     """A running engine in a network namespace of its own; nothing of it is left afterwards."""
     namespace = f"rt-{uuid.uuid4().hex[:8]}"
     subprocess.run(["ip", "netns", "add", namespace], check=True)
-    engine = PrivateEngine(folder=folder, namespace=namespace, options=options)
+    sockets = Path(tempfile.mkdtemp(prefix="rt-"))
+    engine = PrivateEngine(folder=folder, sockets=sockets, namespace=namespace, options=options)
     try:
         _plug(namespace, swallow=swallow)
         engine.start()
@@ -155,6 +159,7 @@ def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, .
         _unmount(folder)
         subprocess.run(["ip", "netns", "delete", namespace], check=True)
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _plug(namespace: str, *, swallow: bool) -> None:

@@ -16,6 +16,7 @@ from registry_tool.lifecycle import borrowed, leftovers, page, running
 from registry_tool.lifecycle.demo import DemoOptions, Step, Story, demo
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
+from registry_tool.provision import PYTHON, Provisioner
 from registry_tool.reference import Reference
 from tests.real import free_port, missing
 
@@ -56,6 +57,8 @@ def run(engine: Engine, places: Places, local: LocalRegistry, image: str) -> Ite
         return demo(engine, places, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
 
     yield start
+    # A purge takes a base image along that may have been there before the tests.
+    Provisioner(engine, places.cache).ensure(PYTHON)
     leftovers.remove(engine, places.state, leftovers.find(engine, places.state, kept=True))
     for left in images_of(engine, places):
         for name in (*left.names, left.id):

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,10 @@ class TestRun:
 
         with pytest.raises(KeyboardInterrupt):
             packages._run(["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path, interrupted)
+        # The signal is sent; when it arrives is the kernel's affair.
+        deadline = time.monotonic() + 10
+        while _lives(child[0]) and time.monotonic() < deadline:
+            time.sleep(0.02)
         assert not _lives(child[0])
 
     def test_lines_and_status_are_handed_on(self, tmp_path: Path) -> None:

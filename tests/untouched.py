@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry_tool import labels
 from registry_tool.engine import Engine
+from registry_tool.lifecycle import cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ def troubles(before: Snapshot, engine: Engine) -> list[str]:
     after = snapshot(engine)
     found = [
         *(f"gone or changed: container {name} ({state})" for name, state in before.containers - after.containers),
-        *(f"gone or moved: image {name} ({image_id})" for name, image_id in before.images - after.images),
+        *(f"gone or moved: image {name} ({image_id})" for name, image_id in before.images - after.images if name != cache.NAME),
         *(f"gone: volume {name}" for name in before.volumes - after.volumes),
         *(f"gone: network {name}" for name in before.networks - after.networks),
     ]
