@@ -142,8 +142,10 @@ def host_name(body: str) -> str:
 
 @pytest.mark.parametrize("buildkit", ["0", "1"])
 def test_wheels_at_hand_need_no_index_and_a_changed_app_no_second_installation(
-    build: Build, run: Run, page: Page, context: Path, buildkit: str
+    build: Build, run: Run, page: Page, context: Path, unique: str, buildkit: str
 ) -> None:
+    with (context / "requirements.txt").open("a") as requirements:
+        requirements.write(f"# {unique}\n")  # no builder has seen it, and none has an old answer
     name, said = build(context, "--network=none", "--no-cache", buildkit=buildkit)
     assert "Successfully installed" in said
     assert "Hello World!" in page(run("-p", "127.0.0.1::80", name))[0]
