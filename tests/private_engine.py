@@ -72,7 +72,7 @@ class PrivateEngine:
                 "dockerd",
                 f"--containerd={self.sockets}/containerd.sock",
                 f"--data-root={self.folder}/data",
-                f"--exec-root={self.folder}/exec",
+                f"--exec-root={self.sockets}/exec",
                 f"--pidfile={self.folder}/docker.pid",
                 f"--host={self.socket}",
                 *self.options,
@@ -157,6 +157,7 @@ def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, .
         _end_containers(engine)
         engine.stop()
         _unmount(folder)
+        _unmount(sockets)
         subprocess.run(["ip", "netns", "delete", namespace], check=True)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(sockets, ignore_errors=True)
