@@ -150,7 +150,7 @@ def picture_lines(picture: Path) -> list[str]:
 
 def skeleton(picture: Path) -> list[str]:
     """The picture without what differs from run to run: times, ids, digests, sizes, and where base images came from."""
-    varies = r"\d+(\.\d+)? s\b|sha256:\w+|\b[0-9a-f]{12}\b|\d+ layers?|\(\S+\)|[\w./-]+:(packages|2|3\.13-slim)\b|; .*|base images: .*"
+    varies = r"\d+(\.\d+)? s\b|sha256:\w+|\b[0-9a-f]{12,16}\b|\d+ layers?|\(\S+\)|[\w./-]+:(packages|2|3\.13-slim)\b|; .*|base images: .*"
     lines = [re.sub(varies, "*", line) for line in picture_lines(picture)]
     return [re.sub(r"[ *,]+", " ", line).strip() for line in lines if "rmi localhost/registry-tool" not in line]
 
