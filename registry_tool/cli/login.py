@@ -6,7 +6,7 @@ import click
 
 from registry_tool.cli import options, password
 from registry_tool.cli.session import Session
-from registry_tool.errors import AuthenticationFailed, NotFound, RegistryUnreachable, UsageError
+from registry_tool.errors import NotFound, RegistryUnreachable, UsageError
 
 
 def _never(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -41,14 +41,13 @@ def login(session: Session, server: str | None, username: str | None, password_s
     user = password.user(username, f"User name for {host}")
     secret = password.ask(f"Password for {user} at {host}", stdin=password_stdin)
     done = room.login(host, Credential(user, secret))
-    checked = _wants_password(host)
     out = session.output
-    if not checked:
+    if not done.checked:
         out.note(f"{host} lets everybody in: the password was stored, but nobody checked it")
     if not done.encrypted:
         out.note(f"the password is kept unencrypted in {done.stored_in}; a credential helper would encrypt it")
     if out.json:
-        out.document({"registry": host, "user": user, "checked": checked, "stored_in": done.stored_in, "encrypted": done.encrypted})
+        out.document({"registry": host, "user": user, "checked": done.checked, "stored_in": done.stored_in, "encrypted": done.encrypted})
     else:
         out.line(f"{user} is logged in at {host}")
 
@@ -87,15 +86,3 @@ def _server(session: Session, server: str | None) -> str:
     if host is None:
         raise RegistryUnreachable("no local registry is running", hint="Start one with: regctl up. Docker Hub is: regctl login docker.io")
     return host
-
-
-def _wants_password(host: str) -> bool:
-    from registry_tool.remote import Registry
-    from registry_tool.transport import Transport
-
-    try:
-        with Registry(Transport(host)) as registry:
-            registry.ping()
-    except AuthenticationFailed:
-        return True
-    return False
