@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from contextlib import suppress
 
 
 def run() -> int:
@@ -15,10 +17,13 @@ def run() -> int:
     gc.set_threshold(100_000, 50, 50)
     from registry_tool.cli.main import main
 
-    try:
-        return main()
-    finally:
-        gc.freeze()
+    code = main()
+    with suppress(OSError):
+        # A pipe that nobody reads: Python's own end knows what to do.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

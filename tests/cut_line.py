@@ -25,6 +25,7 @@ class CutLine:
     stall: bool = False
     heard: bytearray = field(default_factory=bytearray)
     """Everything that was sent to the engine."""
+    connections: int = 0
     _open: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
     _done: threading.Event = field(default_factory=threading.Event)
@@ -35,6 +36,7 @@ class CutLine:
                 near, _ = self.listener.accept()
             except OSError:
                 return
+            self.connections += 1
             far = _connected(self.target)
             self._open += [near, far]
             self._spawn(near, far, self.heard)

@@ -143,6 +143,15 @@ def test_the_engine_is_gone_for_good(cut: CutLine, far: Engine) -> None:
     gc.collect()
 
 
+def test_one_connection_carries_call_after_call(cut: CutLine, far: Engine, unique: str) -> None:
+    before = cut.connections
+    for name in ("a", "b", "c"):
+        assert far.image(f"{unique}-{name}") is None
+    assert cut.connections == before
+    # connect() itself knocks with one, and asks for the version with another.
+    assert before == 2
+
+
 def test_the_engine_falls_silent(cut: CutLine, far: Engine) -> None:
     far._line.client.timeout = 1
     cut.cut_at, cut.stall = b"/images/json", True

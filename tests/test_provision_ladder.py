@@ -233,7 +233,7 @@ class TestHub:
         ladder.__dict__["hub_reachable"] = True
         ladder.ensure(hub)
         brought = tmp_path / "bases" / "brought.json"
-        brought.write_text(brought.read_text().replace(engine.about.id, "another engine"))
+        brought.write_text(brought.read_text().replace(engine.id, "another engine"))
         assert not Deaf(engine, tmp_path).ensure(hub).ours
 
     def test_an_image_that_it_does_not_give_is_said(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_tool.descriptor import Platform
 from registry_tool.engine.build import Builds
@@ -32,18 +32,27 @@ class Engine(Builds, Transfer, Containers, Networks):
         return self._line.endpoint
 
     @cached_property
+    def id(self) -> str:
+        """Stable for one engine, however it is reached."""
+        return str(self._info.get("ID") or "")
+
+    @cached_property
     def about(self) -> About:
         """The engine itself; asked once."""
         with self._line.call("asking what it is") as api:
-            version, info = api.version(), api.info()
+            version = api.version()
         return About(
-            id=info.get("ID") or "",
-            name=info.get("Name") or "",
+            name=self._info.get("Name") or "",
             version=version.get("Version") or "",
             api_version=api.api_version,
             platform=Platform(os=version.get("Os") or "", architecture=version.get("Arch") or ""),
-            storage=info.get("Driver") or "",
+            storage=self._info.get("Driver") or "",
         )
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        with self._line.call("asking how it is set up") as api:
+            return dict(api.info())
 
     def close(self) -> None:
         """Close the connections; the engine's things stay as they are."""

@@ -16,6 +16,7 @@ import docker
 import docker.auth
 import docker.errors
 import docker.tls
+from docker.transport import UnixHTTPAdapter
 from docker.utils.json_stream import json_stream
 
 from registry_tool.engine.endpoint import Endpoint, Tls
@@ -28,6 +29,15 @@ CONNECT_TIMEOUT = 10
 CALL_TIMEOUT = 120
 """Seconds for the answer to any later call. Streams may be silent for as long as they like: a registry takes its time."""
 _CHUNK = 1 << 20
+_SOCKET_BASE = "http+docker://localhost"
+"""What the SDK calls an engine that is reached by a socket."""
+
+
+class _Socket(UnixHTTPAdapter):
+    """The SDK's way to a socket, with one pool of connections for it; the SDK has one for each address that is asked for."""
+
+    def get_connection(self, url: str | bytes, proxies: Mapping[str, str] | None = None) -> Any:
+        return super().get_connection(_SOCKET_BASE, proxies)
 
 
 class Client(docker.APIClient):
@@ -49,6 +59,11 @@ class Client(docker.APIClient):
             self.close()
             raise
 
+    def mount(self, prefix: str | bytes, adapter: Any) -> None:
+        if type(adapter) is UnixHTTPAdapter:
+            adapter = self._custom_adapter = _Socket(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
+        super().mount(prefix, adapter)
+
     @property
     def trust_env(self) -> bool:
         """Whether requests looks at the environment's proxies: never for an engine on this machine, not even to connect."""
@@ -63,13 +78,12 @@ class Client(docker.APIClient):
     # empty one would make it look for the file once more.
     _general_configs = property(lambda self: {"HttpHeaders": {}}, lambda self, value: None)
 
-    _said_version: dict[str, Any] | None = None
-
-    def version(self, api_version: bool = True) -> dict[str, Any]:
-        """What the engine is. Asked once: the SDK asks it itself when it agrees on a version."""
-        if self._said_version is None:
-            self._said_version = super().version(api_version)
-        return self._said_version
+    def _retrieve_server_version(self) -> str:
+        """By the header of a ping, as docker's own client does it: for ``/version`` an engine starts two programs."""
+        try:
+            return str(_checked(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers["Api-Version"])
+        except Exception as error:
+            raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error
 
     def _set_auth_headers(self, headers: dict[str, Any]) -> None:
         if self.registry_config:

@@ -11,9 +11,8 @@ from registry_tool.digest import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """The engine itself. ``id`` is stable for one engine, however it is reached."""
+    """The engine itself."""
 
-    id: str
     name: str
     version: str
     api_version: str

@@ -7,12 +7,14 @@ has the digest that was pushed, and the page that is looked at names the contain
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-from registry_tool import durable, labels, remote, units
+from registry_tool import durable, labels, units
 from registry_tool.digest import Digest
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
@@ -53,7 +55,7 @@ def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Obse
 @contextmanager
 def _turn(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
     name = f"{wanted.path}:{wanted.tag}"
-    key = hashlib.sha256(f"{engine.about.id}\n{name}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{engine.id}\n{name}".encode()).hexdigest()[:16]
     with durable.locked(
         state / "demos" / f"{key}.lock", waiting=lambda: observer.note(f"another demo of {name} is running: waiting for it to end")
     ):
@@ -75,6 +77,7 @@ class _Walk:
     story: Story
     run: running.Run
     target: str = ""
+    friendly_borrowed: bool = False
     arrived: bool = False
     """Whether the image has come back: from then on it stays under its registry name."""
 
@@ -114,7 +117,7 @@ class _Walk:
             told.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
             self.story.registry_address = registry.address
             self.story.registry_image = registry.image
-            self.story.images.append(brought.provisioned or self._image_of(registry))
+            self.story.images.append(brought.provisioned or _image_of(registry))
             told.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
             if brought.up.port_note:
                 told.detail += f" ({brought.up.port_note})"
@@ -123,6 +126,7 @@ class _Walk:
     def _build(self) -> str:
         # A purge on the same engine waits until the base image has been built upon.
         with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
+            _load_client()
             prepared = building.prepare(self.engine, self.ladder, self.places.cache, self.options.context, observer=self.observer)
             self.story.images.extend(prepared.bases)
             image_id = self.engine.build(
@@ -134,6 +138,7 @@ class _Walk:
                 observer=self.observer,
             )
             with self._names():
+                self.friendly_borrowed = True
                 borrowed.borrow(self.engine, self.run.id, FRIENDLY, image_id)
                 self.story.build_cache = cache.NAME if cache.hold(self.engine, self.run, image_id) else None
             self.story.image_id = image_id
@@ -162,6 +167,9 @@ class _Walk:
         return target
 
     def _push(self, target: str) -> Digest:
+        # Loaded by now, or nearly: see _load_client.
+        from registry_tool import remote  # noqa: PLC0415
+
         with self.story.step("push", f"docker push {target}") as told:
             moved = self.engine.push(target, observer=self.observer)
             reference = Reference.parse(target, default_host="")
@@ -182,12 +190,14 @@ class _Walk:
                 held.enter_context(self._base_lock(shared=False))
             with self._names():
                 borrowed.give_back(self.engine, self.run.id, FRIENDLY)
-            for name in (target, by_digest, image_id):
+                self.friendly_borrowed = False
+            names = (target, by_digest, image_id)
+            for name in names:
                 self._remove_image(name)
             told.detail = "gone: its name, its digest and its id"
             if self.options.purge:
                 told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
-            for name in (target, by_digest, image_id):
+            for name in names:
                 if self.engine.image(name) is not None:
                     raise ProofFailed(
                         f"{name} is still in the engine after it was removed",
@@ -266,7 +276,8 @@ class _Walk:
         if not (self.options.keep and self.arrived and self.story.kept):
             leftovers.clear(self.engine, self.run)
         with self._names():
-            borrowed.give_back(self.engine, self.run.id, FRIENDLY)
+            if self.friendly_borrowed:
+                borrowed.give_back(self.engine, self.run.id, FRIENDLY)
             if self.target and self.arrived:
                 borrowed.drop(self.engine, self.run.id, self.target)
             elif self.target:
@@ -298,7 +309,7 @@ class _Walk:
 
     @contextmanager
     def _base_lock(self, *, shared: bool) -> Iterator[None]:
-        key = hashlib.sha256(self.engine.about.id.encode()).hexdigest()[:16]
+        key = hashlib.sha256(self.engine.id.encode()).hexdigest()[:16]
         with durable.locked(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
             yield
 
@@ -308,15 +319,20 @@ class _Walk:
         with durable.locked(self.places.state / "demos" / "names.lock"):
             yield
 
-    def _image_of(self, registry: LocalRegistry) -> Provisioned:
-        container = self.engine.container(registry.container_id)
-        return Provisioned(role="registry", name=registry.image, id=container.image_id if container else "", source="engine", ours=False)
-
     def _remove_image(self, name: str) -> None:
         try:
             self.engine.remove_image(name, force=True)
         except NotFound:
             return
+
+
+def _image_of(registry: LocalRegistry) -> Provisioned:
+    return Provisioned(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
+
+
+def _load_client() -> None:
+    """Load the registry's client while the builder is waited for: that takes longer than most steps of a demo."""
+    threading.Thread(target=import_module, args=("registry_tool.remote",), daemon=True).start()
 
 
 def _short(image_id: str) -> str:

@@ -7,14 +7,16 @@ import time
 
 from registry_tool.engine import Container, Engine
 from registry_tool.errors import ProofFailed
-from registry_tool.transport import NoAnswer, Page, probe
+from registry_tool.probe import NoAnswer, Page, probe
 
 FIRST_ANSWER = 30.0
 """Seconds until a container that was just started must answer."""
 ONE_ANSWER = 10.0
 """Seconds that one request may take. The page itself promises three, also without Redis."""
-LONGEST_PAUSE = 0.03
+PAUSE = 0.01
 """Seconds between two looks: a page that is ready is waiting for us."""
+STILL_THERE = 0.1
+"""Seconds between two looks at the container, which may have ended instead."""
 LAST_LINES = 10
 
 NO_REDIS = "cannot connect to Redis, counter disabled"
@@ -23,20 +25,26 @@ NO_REDIS = "cannot connect to Redis, counter disabled"
 def look(engine: Engine, container: Container, port: int) -> Page:
     """Ask for the page until it answers; raises ProofFailed, with the container's last lines, when it does not."""
     url = f"http://localhost:{port}/"
-    deadline = time.monotonic() + FIRST_ANSWER
-    pause = 0.01
+    started = time.monotonic()
+    checked = started - STILL_THERE
     while True:
         try:
             return probe(url, timeout=ONE_ANSWER)
         except NoAnswer as error:
-            now = engine.container(container.id)
-            if now is None or not now.running:
-                ended = "is gone" if now is None else f"ended with code {now.exit_code}"
-                raise failed(engine, container, f"no page: the container {ended}") from error
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now >= checked + STILL_THERE:
+                _still_running(engine, container)
+                checked = now
+            if now > started + FIRST_ANSWER:
                 raise failed(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
-        time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        time.sleep(PAUSE)
+
+
+def _still_running(engine: Engine, container: Container) -> None:
+    now = engine.container(container.id)
+    if now is None or not now.running:
+        ended = "is gone" if now is None else f"ended with code {now.exit_code}"
+        raise failed(engine, container, f"no page: the container {ended}")
 
 
 def check(engine: Engine, container: Container, page: Page, visits: str | int) -> None:

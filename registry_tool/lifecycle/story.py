@@ -11,8 +11,8 @@ from typing import Protocol
 
 from registry_tool import shipped
 from registry_tool.errors import RegistryToolError
+from registry_tool.probe import Page
 from registry_tool.provision import Provisioned
-from registry_tool.transport import Page
 
 FRIENDLY = "friendlyhello"
 """The tutorial's name for the image before it has a registry's."""

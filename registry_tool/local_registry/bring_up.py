@@ -101,7 +101,7 @@ def up(
 
 def lock(engine: Engine, name: str, state: Path, observer: Observer) -> AbstractContextManager[None]:
     """One ``up`` or ``down`` at a time for one registry of one engine."""
-    which = hashlib.sha256(engine.about.id.encode()).hexdigest()[:12]
+    which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
     waiting = f"waiting for another command that is busy with the registry {name!r}"
     return durable.locked(state / f"registry-{which}-{name}.lock", waiting=lambda: observer.note(waiting))
 

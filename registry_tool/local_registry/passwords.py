@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import bcrypt
-
 from registry_tool.errors import UsageError
 
 _COST = 10
@@ -31,10 +29,14 @@ class Auth:
 
     def htpasswd(self) -> bytes:
         """A new ``htpasswd`` file, with a salt of its own."""
+        import bcrypt  # noqa: PLC0415
+
         return f"{self.user}:".encode() + bcrypt.hashpw(self.password.encode(), bcrypt.gensalt(_COST)) + b"\n"
 
     def is_in(self, htpasswd: bytes) -> bool:
         """Whether this user with this password is who the file ``htpasswd`` lets in."""
+        import bcrypt  # noqa: PLC0415
+
         user, _, hashed = htpasswd.strip().partition(b":")
         if user != self.user.encode() or not hashed.startswith(b"$2"):
             return False

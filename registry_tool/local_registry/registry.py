@@ -31,6 +31,8 @@ class LocalRegistry:
     started_by: str = "registry-tool"
     """``registry-tool`` or ``compose``."""
     host: str = "localhost"
+    image_id: str = ""
+    """The engine's ``Id`` of the image that its container was made from."""
 
     @property
     def address(self) -> str:
@@ -112,6 +114,7 @@ def _of(container: Container) -> LocalRegistry:
         container_id=container.id,
         container_name=container.name,
         image=container.image,
+        image_id=container.image_id,
         volume=container.mounts.get(STORAGE, ""),
         state=container.state,
         user=container.labels.get(labels.USER),

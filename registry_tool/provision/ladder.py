@@ -10,7 +10,6 @@ from registry_tool import durable, labels
 from registry_tool.engine import Engine
 from registry_tool.errors import CredentialsError, EngineError, NotFound, ProvisionFailed, RegistryError, RegistryUnreachable
 from registry_tool.progress import SILENT, Observer
-from registry_tool.provision import packages
 from registry_tool.provision.kept import Brought, Copy, Shelf
 from registry_tool.provision.recipes import REGISTRY, Base
 
@@ -92,7 +91,7 @@ class Provisioner:
             return None
         # What somebody built on a base of ours inherits its labels; it does not have its name.
         built = name == base.own and image.labels.get(labels.ROLE) == labels.ROLE_BASE
-        ours = built or self._brought.has(self._engine.about.id, image.id)
+        ours = built or self._brought.has(self._engine.id, image.id)
         return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=ours)
 
     def _from_shelf(self, base: Base) -> Provisioned | None:
@@ -135,6 +134,9 @@ class Provisioner:
             ) from error
 
     def _from_packages(self, base: Base) -> Provisioned:
+        # The last rung is seldom stood upon, and what it needs takes time to load.
+        from registry_tool.provision import packages  # noqa: PLC0415
+
         platform = self._engine.about.platform
         with self._shelf.working(base.role) as folder:
             built = packages.build(base, platform, folder, self._observer)
@@ -154,7 +156,7 @@ class Provisioner:
         image = self._engine.image(name)
         if image is None:
             raise EngineError(f"the engine took {name} in and does not have it")
-        self._brought.add(self._engine.about.id, image.id)
+        self._brought.add(self._engine.id, image.id)
         return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=True)
 
 

@@ -14,8 +14,7 @@ authentication"):
 from __future__ import annotations
 
 from registry_tool.answers import Answer
-from registry_tool.probe import NoAnswer, Page, probe
 from registry_tool.transport.stream import Stream
 from registry_tool.transport.transport import MAX_ANSWER, Transport
 
-__all__ = ["MAX_ANSWER", "Answer", "NoAnswer", "Page", "Stream", "Transport", "probe"]
+__all__ = ["MAX_ANSWER", "Answer", "Stream", "Transport"]
