@@ -23,6 +23,7 @@ ROOMS_OF = {
     "bcrypt": {"local_registry"},
     "click": {"cli"},
     "docker": {"engine"},
+    "pytest": {"pytest_plugin"},
     "requests": {"transport"},
     "rich": {"cli"},
     "tomli": set[str](),
@@ -81,6 +82,8 @@ def test_imports_only_go_down() -> None:
         ("lifecycle/wrong.py", "import docker", "registry_tool.lifecycle.wrong -> docker"),
         ("engine/wrong.py", "import requests", "registry_tool.engine.wrong -> requests"),
         ("lifecycle/wrong.py", "import rich.table", "registry_tool.lifecycle.wrong -> rich"),
+        ("cli/wrong.py", "import pytest", "registry_tool.cli.wrong -> pytest"),
+        ("cli/wrong.py", "import registry_tool.pytest_plugin", "registry_tool.cli.wrong -> registry_tool.pytest_plugin"),
         ("cli/wrong.py", "import flask", "registry_tool.cli.wrong -> flask"),
         ("cli/wrong.py", "import yaml", "registry_tool.cli.wrong -> yaml"),
         ("shed.py", "", "registry_tool.shed"),
@@ -123,7 +126,8 @@ def test_a_name_says_what_the_thing_is() -> None:
 
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {text.partition(">")[0].strip().lower() for text in project["dependencies"]}
+    extra = [text for texts in project["optional-dependencies"].values() for text in texts]
+    declared = {text.partition(">")[0].strip().lower() for text in (*project["dependencies"], *extra)}
     assert declared == {DISTRIBUTIONS.get(name, name) for name in ROOMS_OF}
 
 

@@ -1,0 +1,204 @@
+"""Tiny images without an engine: made byte by byte, pushed through the library. The same call makes the same bytes, everywhere.
+
+Layers are tar files that are not compressed (OCI image specification 1.1, layer.md): what a compressor makes differs from
+version to version, and then so would the digest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from registry_tool import manifest as manifests
+from registry_tool.descriptor import Descriptor, Platform
+from registry_tool.digest import Digest
+from registry_tool.manifest import Manifest
+from registry_tool.pytest_plugin.served import Served
+from registry_tool.reference import Reference
+
+CREATED = "2024-01-01T00:00:00Z"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a layer. ``mode`` are its permissions: 0o755 for what is to be run."""
+
+    content: bytes | str = b""
+    mode: int = 0o644
+
+
+Files = Mapping[str, "bytes | str | Path | File"]
+"""One layer: path -> content. A ``Path`` is a file of this machine, with its permissions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What was pushed. ``reference`` is ``HOST/PATH:TAG``; ``platform`` is None for an index."""
+
+    reference: str
+    manifest: Manifest
+    platform: Platform | None = None
+    children: tuple[Image, ...] = ()
+    """The images of an index."""
+    content: tuple[bytes, ...] = field(default=(), repr=False)
+    """Config and layers, in the manifest's order."""
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` of the manifest or index."""
+        return str(self.manifest.digest)
+
+    @property
+    def pinned(self) -> str:
+        """``HOST/PATH@sha256:…``."""
+        return str(_parsed(self.reference).with_digest(self.manifest.digest))
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class ImageFactory:
+    """Makes images; see ``docs/pytest.md``. ``usual`` is called for the registry of images that name none.
+
+    Whatever pushes raises what :class:`registry_tool.remote.Repository` does.
+    """
+
+    def __init__(self, usual: Callable[[], Served], repository: str) -> None:
+        self._usual = usual
+        self._repository = repository
+        self._made = 0
+
+    def __call__(
+        self,
+        *layers: Files,
+        name: str | None = None,
+        to: Served | None = None,
+        tags: Sequence[str] = (),
+        platform: str = "linux/amd64",
+        entrypoint: Sequence[str] = (),
+        cmd: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        exposed: Sequence[int | str] = (),
+        user: str = "",
+        workdir: str = "",
+        created: str = CREATED,
+    ) -> Image:
+        """An image of ``layers``, pushed to ``name`` in the registry ``to``, and to ``tags`` beside it.
+
+        Without layers it has one, in which a file says the image's name; without a name it gets one that is this test's alone.
+        ``exposed`` are ports, ``80`` or ``"53/udp"``. Raises ValueError (platform, a file's path), InvalidReference.
+        """
+        registry, reference = self._place(name, to)
+        blobs = [_tar(files) for files in layers or [{"image": f"{reference.path}:{reference.tag}"}]]
+        wanted = Platform.parse(platform)
+        run: dict[str, object] = {
+            "User": user,
+            "ExposedPorts": {f"{port}/tcp" if isinstance(port, int) else port: {} for port in exposed},
+            "Env": [f"{key}={value}" for key, value in (env or {}).items()],
+            "Entrypoint": list(entrypoint),
+            "Cmd": list(cmd),
+            "WorkingDir": workdir,
+            "Labels": dict(sorted((labels or {}).items())),
+        }
+        document = {
+            "created": created,
+            **{key: value for key, value in _named(wanted).items() if value},
+            "config": {key: value for key, value in run.items() if value},
+            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(blob)) for blob in blobs]},
+            "history": [{"created": created, "created_by": f"layer {number}"} for number, _ in enumerate(blobs, 1)],
+        }
+        config = json.dumps(document, separators=(",", ":")).encode()
+        made = manifests.image(_descriptor(config, manifests.OCI_CONFIG), [_descriptor(blob, _LAYER) for blob in blobs])
+        image = Image(reference=str(reference), manifest=made, platform=wanted, content=(config, *blobs))
+        _push(registry, reference, image, tags)
+        return image
+
+    def index(self, *images: Image, name: str | None = None, to: Served | None = None, tags: Sequence[str] = ()) -> Image:
+        """An index of ``images``, each for its platform; they are pushed beside it, by digest. The rest is as above."""
+        registry, reference = self._place(name, to)
+        children = []
+        for image in images:
+            if image.platform is None:
+                raise ValueError(f"{image} is an index itself")
+            own = image.manifest.descriptor
+            children.append(Descriptor(media_type=own.media_type, digest=own.digest, size=own.size, platform=image.platform))
+        index = Image(reference=str(reference), manifest=manifests.index(children), children=images)
+        _push(registry, reference, index, tags)
+        return index
+
+    def _place(self, name: str | None, to: Served | None) -> tuple[Served, Reference]:
+        registry = to or self._usual()
+        if name is None:
+            self._made += 1
+            name = f"{self._repository}:{self._made}"
+        reference = Reference.parse(name, default_host=registry.host).or_latest()
+        if reference.tag is None:
+            raise ValueError(f"an image is pushed to a tag, not to {name}")
+        if reference.host != registry.host:
+            raise ValueError(f"{name} is not in the registry at {registry.host}")
+        return registry, reference
+
+
+def _named(platform: Platform) -> dict[str, str]:
+    """A platform as a config spells it."""
+    return {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+
+
+def _push(registry: Served, reference: Reference, image: Image, tags: Sequence[str]) -> None:
+    repository = registry.client.repository(reference.path)
+    for each in (image, *image.children):
+        if each.manifest.config is not None:
+            for descriptor, content in zip((each.manifest.config, *each.manifest.layers), each.content, strict=True):
+                repository.push(descriptor, io.BytesIO(content))
+    for child in image.children:
+        repository.push_manifest(child.manifest, None)
+    for tag in dict.fromkeys((str(reference.tag), *tags)):
+        repository.push_manifest(image.manifest, tag)
+
+
+def _descriptor(content: bytes, media_type: str) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
+
+
+def _parsed(reference: str) -> Reference:
+    return Reference.parse(reference, default_host="")
+
+
+def _tar(files: Files) -> bytes:
+    """Sorted, everything root's, with the folders: an engine makes those that are missing for root alone."""
+    content = {_path(name): _file(file) for name, file in files.items()}
+    folders = {str(parent) for path in content for parent in PurePosixPath(path).parents} - {"."}
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted({*folders, *content}):
+            archive.addfile(*_entry(path, content.get(path)))
+    return plain.getvalue()
+
+
+def _entry(path: str, file: File | None) -> tuple[tarfile.TarInfo, io.BytesIO | None]:
+    entry = tarfile.TarInfo(path)
+    if file is None:
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        return entry, None
+    content = file.content.encode() if isinstance(file.content, str) else file.content
+    entry.size, entry.mode = len(content), file.mode
+    return entry, io.BytesIO(content)
+
+
+def _file(content: bytes | str | Path | File) -> File:
+    if isinstance(content, Path):
+        return File(content=content.read_bytes(), mode=content.stat().st_mode & 0o777)
+    return content if isinstance(content, File) else File(content=content)
+
+
+def _path(name: str) -> str:
+    parts = PurePosixPath("/", name).parts[1:]
+    if not parts or ".." in parts:
+        raise ValueError(f"not a file's path in an image: {name!r}")
+    return "/".join(parts)
