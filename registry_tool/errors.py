@@ -30,6 +30,7 @@ and documentation may name. The class decides the exit code.
       CredentialsError                  1   a credential store or helper does not do its part
       ProvisionFailed                   1   a base image cannot be had
       ProofFailed                       1   a demo's step did not prove what it should
+      InvalidCertificate                1   a certificate is damaged, of another version, or none
 """
 
 from __future__ import annotations
@@ -221,3 +222,9 @@ class ProofFailed(RegistryToolError):
     """A step of the demo did not prove what it should."""
 
     code = "proof-failed"
+
+
+class InvalidCertificate(RegistryToolError):
+    """A certificate is damaged, or of a version that is not known, or it is none."""
+
+    code = "invalid-certificate"

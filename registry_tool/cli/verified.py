@@ -1,0 +1,78 @@
+"""A proof for a terminal: each place with its points, as they come or as a certificate tells them, and a line that says it all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_tool import units
+from registry_tool.cli import render
+from registry_tool.cli.output import Output
+
+if TYPE_CHECKING:
+    from registry_tool.proof.certificate import Certificate
+    from registry_tool.proof.parts import Against
+    from registry_tool.proof.points import Point, Proven, Where
+
+_MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}
+
+
+def place(output: Output, where: Where, setup: float) -> None:
+    """The head of a place."""
+    clean = "a clean engine" if where.clean else "not a clean engine"
+    about = f"{where.engine}, {where.platform}, {clean}, ready in {render.seconds(setup)}"
+    output.spans((render.one_line(where.name), "head"), (f": {render.one_line(about)}", ""))
+
+
+def point(output: Output, point: Point) -> None:
+    """One point, and what there is to say of one that is red."""
+    head = ((f"  {render.one_line(point.name):<10} ", "bold"), _MARKS[point.ok], (f" {render.seconds(point.seconds):>7}  ", ""))
+    output.spans(*head, (render.one_line(point.detail), ""))
+    if point.ok is False:
+        for line in point.excerpt:
+            output.spans((f"    | {render.one_line(line)}", "dim"))
+        if point.hint:
+            output.spans((f"    hint: {render.one_line(point.hint)}", ""))
+
+
+def whole(output: Output, certificate: Certificate) -> None:
+    """All places of a certificate."""
+    for proven in certificate.proven:
+        place(output, proven.where, proven.setup)
+        for each in proven.points:
+            point(output, each)
+
+
+def changes(output: Output, against: Against) -> None:
+    """What changed since an earlier certificate."""
+    output.line()
+    if not against.changes:
+        output.line(f"nothing changed since {against.made}")
+        return
+    output.line(f"changed since {against.made}:")
+    rows = [(each.where, each.what, each.before or "-", each.now or "-") for each in against.changes]
+    output.table(("WHERE", "WHAT", "BEFORE", "NOW"), rows)
+
+
+def summary(output: Output, certificate: Certificate) -> None:
+    """What was chosen, and the last line."""
+    output.line()
+    for note in certificate.notes[:-1]:
+        output.line(render.one_line(note))
+    output.spans((render.one_line(_last(certificate)), "green" if certificate.ok else "red"))
+
+
+def _last(certificate: Certificate) -> str:
+    subject = certificate.subject
+    name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
+    red = [f"{each.name} on {proven.where.name}" for proven in certificate.proven for each in proven.points if each.ok is False]
+    if certificate.ok:
+        words = f"proven: {name} is portable ({_counted(certificate.proven)})"
+    elif red:
+        words = f"not proven: {name}: {', '.join(red)} {'is' if len(red) == 1 else 'are'} red"
+    else:
+        words = f"not proven: {name}"
+    return "; ".join((words, *certificate.notes[-1:]))
+
+
+def _counted(proven: tuple[Proven, ...]) -> str:
+    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.points), 'point')}" for each in proven)
