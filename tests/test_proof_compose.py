@@ -1,0 +1,314 @@
+"""What is read of a compose file, and how the rest is refused: with its line, and what is supported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from registry_tool.errors import NotFound, UsageError
+from registry_tool.proof import compose, lines
+from registry_tool.proof.compose import Composition, Service
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
+
+
+def _parse(text: str, **variables: str) -> Composition:
+    return compose.parse(text.encode(), file="stack.yml", variables=variables)
+
+
+def _service(keys: str, *, top: str = "") -> Service:
+    """The service ``web`` whose further lines are ``keys``."""
+    body = "".join(f"    {line}\n" for line in keys.splitlines())
+    [service] = _parse(f"services:\n  web:\n    image: a\n{body}{top}").services
+    return service
+
+
+def _refused(text: str, **variables: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        _parse(text, **variables)
+    return caught.value
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "word"),
+    [
+        ("build: .", 4, "services.web.build is not supported: an image is proven as it was pushed"),
+        ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes is not supported"),
+        ("env_file: .env", 4, "services.web.env_file is not supported"),
+        ("network_mode: host", 4, "services.web.network_mode is not supported"),
+        ("privileged: true", 4, "services.web.privileged is not supported"),
+        ("enviroment:\n  A: b", 4, "services.web.enviroment is not supported"),
+        ("deploy:\n  replica: 3", 5, "services.web.deploy.replica is not supported"),
+        ("deploy:\n  mode: global", 5, "services.web.deploy.mode is 'global'"),
+        ("deploy:\n  replicas: many", 5, "should be a number from 1 to"),
+        ("deploy:\n  replicas: 0", 5, "should be a number from 1 to"),
+        ("deploy:\n  replicas: ²", 5, "should be a number from 1 to"),
+        ("scale: 2\ndeploy:\n  replicas: 3", 4, "services.web.scale is 2, and deploy.replicas 3"),
+        ("ports:\n  - 4000:80\n  - 4000-4010:80", 6, "'4000-4010:80'"),
+        ("ports:\n  - 4000:80/udp", 5, "'4000:80/udp'"),
+        ("ports:\n  - '0:80'", 5, "'0:80'"),
+        ("ports:\n  - '80:65536'", 5, "'80:65536'"),
+        ("ports:\n  - published: 4000", 5, "without a target"),
+        ("ports:\n  - {target: 80, protocol: udp}", 5, "'udp'"),
+        ("ports: 80", 4, "should be a list"),
+        ("environment:\n  - HOME", 5, "'HOME' without a value: a proof takes nothing from this machine"),
+        ("environment:\n  HOME:", 5, "'HOME' without a value"),
+        ("environment:\n  - A=1\n  - A=2", 6, "has A twice"),
+        ("environment: {'A B': c}", 4, "'A B', which is no variable"),
+        ("environment: {A: [b]}", 4, "should be a text"),
+        ("command: 'sh -c \"'", 4, "is no command"),
+        ("depends_on: [redis]", 4, "has 'redis', and there is no such service"),
+        ("depends_on: {web: {condition: service_healthy}}", 4, "'service_healthy'"),
+        ("depends_on: [web]", 4, "services.web.depends_on goes in a circle: web -> web"),
+        ("networks: [webnet]", 4, "'webnet', which networks does not declare"),
+        ("networks: {default: {aliases: [www]}}", 4, "has settings"),
+        ("image: b", 4, "services.web.image is there twice"),
+        ("command: *default", 4, "aliases"),
+        ("command: !!python/object/apply:os.system [id]", 4, "tags"),
+        ("command: !local id", 4, "tags"),
+        ("? [a]\n: b", 4, "a key in services.web is no text"),
+        ("image2: [", 5, "this is no YAML"),
+        ("command: ${NOTHING}", 4, "needs the variable NOTHING, which is not set"),
+    ],
+)
+def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str) -> None:
+    body = "".join(f"    {text}\n" for text in keys.splitlines())
+    error = _refused(f"services:\n  web:\n    image: a\n{body}")
+    assert error.message.startswith(f"stack.yml:{line}: "), error.message
+    assert word in error.message
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "stack.yml is empty"),
+        ("version: '3'\n", "stack.yml:1: there are no services in it"),
+        ("- a\n", "stack.yml:1: should be a mapping"),
+        ("services: {}\n", "stack.yml:1: services has 0 services"),
+        ("services: []\n", "stack.yml:1: services should be a mapping"),
+        ("services:\n  web: nginx\n", "stack.yml:2: services.web should be a mapping"),
+        ("services:\n  web: {}\n", "stack.yml:2: services.web has no image"),
+        ("services:\n  a b: {image: a}\n", "stack.yml:2: services.a b should be called by letters"),
+        ("services:\n  web: {image: a}\nvolumes:\n  data:\n", "stack.yml:3: volumes is not supported"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {driver: macvlan}\n", "stack.yml:4: networks.n.driver is 'macvlan'"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {external: true}\n", "stack.yml:4: networks.n.external is not supported"),
+        ("services:\n  web: {image: a}\n---\nservices: {}\n", "stack.yml:3: this is no YAML"),
+        ("services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [a]}\n", "in a circle"),
+        ("services: {a: {image: '\a'}}", "stack.yml is no YAML"),
+        ("a: " + "[" * 40 + "]" * 40, "levels inside each other"),
+        ("a: " + "[" * 5000, "levels inside each other"),
+        ("#" * (lines.MAX_BYTES + 1), "bytes"),
+        ("services: {" + ", ".join(f"s{n}: {{image: a}}" for n in range(40)) + "}", "has 40 services"),
+    ],
+)
+def test_what_is_no_stack_is_refused(text: str, word: str) -> None:
+    assert word in _refused(text).message
+
+
+def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
+    with pytest.raises(UsageError, match=r"^stack\.yml:2: this is not UTF-8"):
+        compose.parse(b"services:\n  w\xffb: {image: a}\n", file="stack.yml")
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_is_built() -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{here}: &{here} [{', '.join([f'*{there}'] * 9)}]\n" for there, here in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    assert _refused(bomb).message == "stack.yml:2: aliases (*NAME) are not read"
+
+
+def test_the_hint_is_the_nearest_key_or_all_of_them() -> None:
+    assert _refused("services:\n  web:\n    imaeg: a\n").hint == "Did you mean image?"
+    hint = _refused("services:\n  web:\n    build: .\n").hint
+    assert hint is not None
+    assert "image" in hint
+    assert "depends_on" in hint
+    assert "build" not in hint
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="cannot be read"):
+        compose.load(tmp_path / "none.yml", {})
+    with pytest.raises(NotFound, match="cannot be read"):
+        compose.load(tmp_path, {})
+
+
+# --- what is read ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "ports"),
+    [
+        ("ports: [80]", ((None, 80),)),
+        ("ports: ['80/tcp']", ((None, 80),)),
+        ("ports: ['4000:80']", ((4000, 80),)),
+        # To YAML 1.1 this is the number 1342.
+        ("ports: [22:22]", ((22, 22),)),
+        ("ports: ['127.0.0.1:4000:80', '[::1]:4001:81']", ((4000, 80), (4001, 81))),
+        ("ports: [{target: 80, published: '4000', protocol: tcp, mode: host}]", ((4000, 80),)),
+        ("ports: []", ()),
+    ],
+)
+def test_ports(keys: str, ports: object) -> None:
+    assert _service(keys).ports == ports
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment"),
+    [
+        ("environment: {NAME: World, ON: yes, N: 010, EMPTY: ''}", {"NAME": "World", "ON": "yes", "N": "010", "EMPTY": ""}),
+        ("environment: [NAME=World, A=b=c, EMPTY=]", {"NAME": "World", "A": "b=c", "EMPTY": ""}),
+        ("environment:", {}),
+    ],
+)
+def test_an_environment_is_taken_as_it_is_written(keys: str, environment: object) -> None:
+    assert _service(keys).environment == environment
+
+
+@pytest.mark.parametrize(
+    ("keys", "command", "entrypoint"),
+    [
+        ("command: redis-server --appendonly yes", ("redis-server", "--appendonly", "yes"), None),
+        ("command: [sh, -c, 'echo $$HOME']\nentrypoint: ''", ("sh", "-c", "echo $HOME"), ()),
+        ("command:", (), None),
+    ],
+)
+def test_commands(keys: str, command: object, entrypoint: object) -> None:
+    service = _service(keys)
+    assert (service.command, service.entrypoint) == (command, entrypoint)
+
+
+def test_replicas() -> None:
+    assert _service("").replicas == 1
+    assert _service("scale: 4").replicas == 4
+    assert _service("deploy: {replicas: 5}\nscale: 5").replicas == 5
+    assert _service("deploy:").replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "variables", "filled"),
+    [
+        ("${APP:-a:1}", {}, "a:1"),
+        ("${APP:-a:1}", {"APP": ""}, "a:1"),
+        ("${APP-a:1}", {"APP": ""}, ""),
+        ("x/$APP:${TAG}", {"APP": "a", "TAG": "2"}, "x/a:2"),
+        ("$${APP}", {}, "${APP}"),
+        ("a$", {}, "a$"),
+    ],
+)
+def test_variables(image: str, variables: dict[str, str], filled: str) -> None:
+    [service] = _parse(f"services: {{web: {{image: '{image}'}}}}", **variables).services
+    assert service.image == filled
+
+
+def test_services_come_after_what_they_depend_on() -> None:
+    found = _parse(
+        "services:\n  a: {image: a, depends_on: [b, c]}\n  b: {image: b, depends_on: {c: {condition: service_started}}}\n  c: {image: c}\n"
+    )
+    assert [service.name for service in found.services] == ["c", "b", "a"]
+
+
+def test_networks() -> None:
+    text = (
+        "services:\n  a: {image: a}\n  b: {image: b, networks: [n, default]}\n  c: {image: c, networks: {n: }}\n"
+        "networks: {n: {driver: bridge}, unused: , default: {}}\n"
+    )
+    found = _parse(text)
+    assert {service.name: service.networks for service in found.services} == {"a": ("default",), "b": ("n", "default"), "c": ("n",)}
+    assert found.networks == ("default", "n")
+
+
+def test_notes_and_what_has_no_effect_are_passed_over() -> None:
+    service = _service("x-note: {a: [b]}\nlabels: {a: b}\nexpose: [80]\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
+    assert service == Service(name="web", image="a", line=3)
+
+
+def test_the_example_is_the_tutorials_stack() -> None:
+    found = compose.load(EXAMPLE, {"REGISTRY_TOOL_APP_IMAGE": "localhost:5001/me/app:2"})
+    redis, web = found.services
+    assert (redis.name, redis.image, redis.command) == ("redis", "redis:7-alpine", ("redis-server", "--appendonly", "yes"))
+    assert web == Service(
+        name="web",
+        image="localhost:5001/me/app:2",
+        line=7,
+        environment={"NAME": "World"},
+        ports=((4000, 80),),
+        replicas=3,
+        networks=("webnet",),
+        after=("redis",),
+    )
+    assert found.networks == ("webnet",)
+
+
+# --- whatever comes ---
+
+
+def _said(text: str) -> str:
+    """The refusal, or nothing where it is read; whatever else is raised is a defect."""
+    try:
+        _parse(text)
+    except UsageError as error:
+        return error.message
+    return ""
+
+
+@given(st.text())
+@example('services: "\\U99999999"')
+@example("%YAML 99999999999999999999.1\n---\n")
+@example("? a\n: - &x\n")
+@example("\ufeffservices: {}")
+@example("{services: {web: {image: a}, web: {image: b}}}")
+def test_any_text_is_read_or_refused(text: str) -> None:
+    assert "\n" not in _said(text)
+
+
+_SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.sampled_from(["a", "80", "4000:80", "web", "${X}"]))
+_KEYS = st.sampled_from(
+    ["services", "web", "redis", "image", "ports", "environment", "deploy", "replicas", "networks", "depends_on", "command"]
+)
+_TREES = st.recursive(_SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_KEYS, inner, max_size=4)))
+
+
+@given(st.fixed_dictionaries({"services": st.dictionaries(st.sampled_from(["web", "redis"]), st.dictionaries(_KEYS, _TREES))}))
+def test_any_document_of_its_words_is_read_or_refused(document: object) -> None:
+    assert "\n" not in _said(yaml.safe_dump(document, allow_unicode=True))
+
+
+_NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True)
+_GOOD = st.fixed_dictionaries(
+    {"image": st.from_regex(r"[a-z]{1,5}(:[0-9]{1,3})?", fullmatch=True)},
+    optional={
+        "command": st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5), max_size=3),
+        "environment": st.dictionaries(
+            st.from_regex(r"[A-Z]{1,4}", fullmatch=True), st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)
+        ),
+        "ports": st.lists(st.tuples(st.integers(1, 65535), st.integers(1, 65535)), max_size=3),
+        "scale": st.integers(1, 16),
+    },
+)
+
+
+@given(st.dictionaries(_NAMES, _GOOD, min_size=1, max_size=4))
+def test_what_was_written_is_what_is_read(services: dict[str, dict[str, object]]) -> None:
+    def written(keys: dict[str, object]) -> dict[str, object]:
+        ports = keys.get("ports")
+        return keys | ({"ports": [f"{host}:{inside}" for host, inside in ports]} if isinstance(ports, list) else {})
+
+    text = yaml.safe_dump({"services": {name: written(keys) for name, keys in services.items()}}, allow_unicode=True)
+    found = {service.name: service for service in _parse(text).services}
+    assert found.keys() == services.keys()
+    for name, keys in services.items():
+        service = found[name]
+        assert service.image == keys["image"]
+        assert list(service.command) == keys.get("command", [])
+        assert service.environment == keys.get("environment", {})
+        assert list(service.ports) == keys.get("ports", [])
+        assert service.replicas == keys.get("scale", 1)
