@@ -79,7 +79,7 @@ def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         with in_container(engine, places(), scratch, worker=worker, image=config.getoption("--registry-image")) as served:
             yield served
     except RegistryToolError as error:
-        pytest.fail(_words(error), pytrace=False)
+        raise _failure(error) from None
 
 
 @pytest.fixture
@@ -120,7 +120,12 @@ def _look(asked: str | None) -> Engine | str:
         return _words(error)
     except RegistryToolError as error:
         # A context that is not there is no missing engine: nothing may be skipped for a slip of the pen.
-        pytest.fail(_words(error), pytrace=False)
+        raise _failure(error) from None
+
+
+def _failure(error: RegistryToolError) -> BaseException:
+    """What a test fails with: what happened and what to do, without our own code below it."""
+    return pytest.fail.Exception(_words(error), pytrace=False)
 
 
 def _words(error: RegistryToolError) -> str:

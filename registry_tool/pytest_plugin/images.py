@@ -18,7 +18,7 @@ from registry_tool.descriptor import Descriptor, Platform
 from registry_tool.digest import Digest
 from registry_tool.manifest import Manifest
 from registry_tool.pytest_plugin.served import Served
-from registry_tool.reference import Reference
+from registry_tool.reference import Reference, is_tag
 
 CREATED = "2024-01-01T00:00:00Z"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -92,9 +92,9 @@ class ImageFactory:
         """An image of ``layers``, pushed to ``name`` in the registry ``to``, and to ``tags`` beside it.
 
         Without layers it has one, in which a file says the image's name; without a name it gets one that is this test's alone.
-        ``exposed`` are ports, ``80`` or ``"53/udp"``. Raises ValueError (platform, a file's path), InvalidReference.
+        ``exposed`` are ports, ``80`` or ``"53/udp"``. Raises ValueError (platform, tag, a file's path), InvalidReference.
         """
-        registry, reference = self._place(name, to)
+        registry, reference = self._place(name, to, tags)
         blobs = [_tar(files) for files in layers or [{"image": f"{reference.path}:{reference.tag}"}]]
         wanted = Platform.parse(platform)
         run: dict[str, object] = {
@@ -121,7 +121,7 @@ class ImageFactory:
 
     def index(self, *images: Image, name: str | None = None, to: Served | None = None, tags: Sequence[str] = ()) -> Image:
         """An index of ``images``, each for its platform; they are pushed beside it, by digest. The rest is as above."""
-        registry, reference = self._place(name, to)
+        registry, reference = self._place(name, to, tags)
         children = []
         for image in images:
             if image.platform is None:
@@ -132,7 +132,7 @@ class ImageFactory:
         _push(registry, reference, index, tags)
         return index
 
-    def _place(self, name: str | None, to: Served | None) -> tuple[Served, Reference]:
+    def _place(self, name: str | None, to: Served | None, tags: Sequence[str]) -> tuple[Served, Reference]:
         registry = to or self._usual()
         if name is None:
             self._made += 1
@@ -142,6 +142,9 @@ class ImageFactory:
             raise ValueError(f"an image is pushed to a tag, not to {name}")
         if reference.host != registry.host:
             raise ValueError(f"{name} is not in the registry at {registry.host}")
+        wrong = [tag for tag in tags if not is_tag(tag)]
+        if wrong:
+            raise ValueError(f"not a tag: {wrong[0]!r}")
         return registry, reference
 
 
