@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base
+from registry_tool.provision import PROXY, PYTHON, REDIS, REGISTRY, Base
 from registry_tool.provision.files import APPLETS
 
-BASES = (REGISTRY, PYTHON, REDIS)
+BASES = (REGISTRY, PYTHON, REDIS, PROXY)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
@@ -18,7 +18,7 @@ def test_what_is_built_here_never_has_an_official_name(base: Base) -> None:
 
 
 def test_bases_differ_in_role_and_names() -> None:
-    assert len({base.role for base in BASES}) == len({base.own for base in BASES}) == len({base.official for base in BASES}) == 3
+    assert len({base.role for base in BASES}) == len({base.own for base in BASES}) == len({base.official for base in BASES}) == len(BASES)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)

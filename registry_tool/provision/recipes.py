@@ -15,6 +15,10 @@ from registry_tool.provision.files import ENTRYPOINT_REDIS, ENTRYPOINT_REGISTRY,
 _EVERYWHERE = ("base-files", "base-passwd", "libc-bin", "netbase", "ca-certificates", "busybox-static", "usrmerge-")
 """``usrmerge-``: not that one, which wants all of perl to do what an image that was merged from the start does not need."""
 
+LEGACY_TABLES = "usr/local/sbin/.iptables-legacy"
+"""Where docker's own image of an engine has them."""
+_TABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
@@ -47,7 +51,7 @@ class Base:
     """An image that others stand on. ``own`` is the name of what is built here: never an official one."""
 
     role: str
-    """``registry``, ``python``, ``redis``."""
+    """``registry``, ``python``, ``redis``; ``docker-engine``, ``podman-engine``."""
     official: str
     recipe: Recipe = field(repr=False)
 
@@ -137,5 +141,57 @@ REDIS = Base(
         files={"entrypoint.sh": Text(content=ENTRYPOINT_REDIS, mode=0o755)},
         folders={"data": 999},
         users={"redis": 999},
+    ),
+)
+
+PROXY = Base(
+    role="proxy",
+    official="haproxy:lts-alpine",
+    recipe=_recipe(
+        "haproxy",
+        changes=(
+            *_start((), ("haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
+            "USER haproxy",
+        ),
+        folders={"usr/local/etc/haproxy": 0},
+        users={"haproxy": 99},
+    ),
+)
+"""Neither comes with a configuration: it is written into the container before its start."""
+
+_IPTABLES = {
+    # What the package's script would have linked; the older kind beside it, for kernels that know nothing newer.
+    **{f"usr/sbin/{name}": f"{name.replace('tables', 'tables-nft', 1)}" for name in _TABLES},
+    **{f"{LEGACY_TABLES}/{name}": f"/usr/sbin/{name.replace('tables', 'tables-legacy', 1)}" for name in _TABLES},
+}
+
+DOCKER_ENGINE = Base(
+    role="docker-engine",
+    official="docker:dind",
+    recipe=_recipe(
+        "docker.io",
+        "iptables",
+        "pigz",
+        changes=(*_start((), ("dockerd",)), "VOLUME /var/lib/docker"),
+        links=_IPTABLES,
+        folders={"var/lib/docker": 0},
+        # Nobody types in there; and containerd starts one kind of shim.
+        without=("/usr/bin/docker", "/usr/bin/ctr", "/usr/bin/containerd-stress", "/containerd-shim", "/containerd-shim-runc-v1"),
+    ),
+)
+
+PODMAN_ENGINE = Base(
+    role="podman-engine",
+    official="quay.io/podman/stable:latest",
+    recipe=_recipe(
+        "podman",
+        "runc",
+        "netavark",
+        "aardvark-dns",
+        "iptables",
+        "pigz",
+        changes=(*_start((), ("podman",)), "VOLUME /var/lib/containers"),
+        links=_IPTABLES,
+        folders={"var/lib/containers": 0},
     ),
 )
