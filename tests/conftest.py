@@ -22,6 +22,7 @@ from registry_tool.places import Places
 from registry_tool.progress import SILENT
 from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
 from registry_tool.transport import retry
+from tests import canary
 from tests.private_engine import why_not
 from tests.real import free_port, missing
 from tests.untouched import Snapshot, snapshot, troubles
@@ -30,6 +31,11 @@ from tests.untouched import Snapshot, snapshot, troubles
 settings.register_profile("usual", max_examples=200, deadline=None)
 settings.register_profile("soak", max_examples=10_000, deadline=None)
 settings.load_profile("usual")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every password of the tests is looked for in all that comes of them."""
+    canary.watch(config)
 
 
 # The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.

@@ -9,9 +9,10 @@ import pytest
 from registry_tool import auth_file, credentials, docker_config
 from registry_tool.credentials import Credential
 from registry_tool.errors import CredentialsError
+from tests import canary
 
 HOST = "registry.example.com"
-SECRET = "s3cret-of-nobody"
+SECRET = canary.password()
 
 
 def auth(user: str, password: str = SECRET) -> dict[str, str]:
@@ -30,12 +31,12 @@ def podmans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document))
+    canary.given(path).write_text(json.dumps(document))
 
 
-@pytest.mark.parametrize("content", [b"rubbish", b"[]", b"null", b"[" * 99_999, b"\xff", json.dumps(SECRET).encode()])
+@pytest.mark.parametrize("content", [b"rubbish", b"[]", b"null", b"[" * 99_999, b"\xff", b'"SECRET"'])
 def test_rubbish_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
-    podmans.write_bytes(content)
+    canary.given(podmans).write_bytes(content.replace(b"SECRET", SECRET.encode()))
     with pytest.raises(CredentialsError, match="is not a JSON object") as caught:
         credentials.find(HOST)
     assert str(podmans) in caught.value.message

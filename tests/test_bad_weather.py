@@ -6,6 +6,7 @@ with ``--json``. What the rooms below do in bad weather is in their own tests.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -29,6 +30,7 @@ from registry_tool.local_registry import Auth, LocalRegistry
 from registry_tool.local_registry.spec import thing_name
 from registry_tool.places import Places
 from registry_tool.provision import REGISTRY
+from tests import canary
 from tests.private_engine import PrivateEngine, private_engine
 from tests.real import free_port
 from tests.standin import Reply, listening, standing_in
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.engine
 NOT_TEXT = "a\udcff"
 """The byte 0xff, as Python has it from a command line."""
 BAD_NAMES = ("UPPER", "a//b", "../x", "x:" + "t" * 129, "x:", "ünïcode", "-x", ".x", "x@sha256:12", "", NOT_TEXT)
-PASSWORD = "correct horse"
+PASSWORD, WRONG = canary.password("correct horse"), canary.password("wrong")
 
 
 @pytest.fixture
@@ -338,11 +340,11 @@ def _configured(home: Path, config: object) -> Path:
 
 def test_a_wrong_password_is_exit_1_everywhere(typed: Typed, local: LocalRegistry, guarded: str, own_folders: Path, unique: str) -> None:
     typed("--registry", guarded, "tag", local.image, unique)
-    _configured(own_folders, {"auths": {guarded: {"auth": "am9objp3cm9uZw=="}}})  # john:wrong
+    _configured(own_folders, {"auths": {guarded: {"auth": base64.b64encode(f"john:{WRONG}".encode()).decode()}}})
     for command in ("push", "pull", "list-tags"):
         said(typed("--registry", guarded, command, unique), 1)
         assert guarded in refused(typed("--registry", guarded, command, "--json", unique), 1, "authentication-failed")
-    assert guarded in said(spawn("login", "-u", "john", "--password-stdin", guarded, stdin="wrong\n"), 1)
+    assert guarded in said(spawn("login", "-u", "john", "--password-stdin", guarded, stdin=f"{WRONG}\n"), 1)
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,17 @@ import pytest
 from registry_tool import local_registry
 from registry_tool.engine import Engine
 from registry_tool.local_registry import LocalRegistry
+from tests import canary
 from tests.real import free_port
 from tests.typed import Terminal, spawn
 
-PASSWORD = "correct horse"
+PASSWORD, WRONG = canary.password("correct horse"), canary.password("wrong")
 
 
 @pytest.fixture
 def guarded(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> Iterator[str]:
     """The address of a registry for john alone."""
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    canary.given(tmp_path / "password").write_text(f"{PASSWORD}\n")
     port = free_port()
     try:
         answer = spawn("up", "--name", unique, "--port", str(port), "--auth", "john", "--password-file", str(tmp_path / "password"), "-q")
@@ -57,10 +58,9 @@ def test_a_logout_from_nowhere(own_folders: Path) -> None:
 
 @pytest.mark.engine
 def test_a_wrong_password_is_exit_1_and_stores_nothing(guarded: str, own_folders: Path) -> None:
-    answer = spawn("login", "-u", "john", "--password-stdin", "--json", guarded, stdin="wrong")
+    answer = spawn("login", "-u", "john", "--password-stdin", "--json", guarded, stdin=WRONG)
     assert answer.code == 1
     assert answer.json["error"]["code"] == "authentication-failed"
-    assert "wrong" not in answer.out.replace("wrong password", "").replace("is wrong", "")
     assert not (own_folders / ".docker" / "config.json").exists()
 
 
@@ -91,7 +91,7 @@ def test_on_a_terminal_the_password_is_asked_for_and_not_shown(guarded: str) -> 
 
 @pytest.mark.engine
 def test_without_a_server_it_is_the_local_registry_and_one_without_a_password_says_so(local: LocalRegistry) -> None:
-    answer = spawn("--registry", local.address, "login", "-u", "john", "--password-stdin", "--json", stdin="anything")
+    answer = spawn("--registry", local.address, "login", "-u", "john", "--password-stdin", "--json", stdin=PASSWORD)
     assert answer.code == 0
     assert answer.json["registry"] == local.address
     assert answer.json["checked"] is False

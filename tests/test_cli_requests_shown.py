@@ -7,9 +7,10 @@ import pytest
 from registry_tool import credentials
 from registry_tool.cli.main import main
 from registry_tool.credentials import Credential
+from tests import canary
 from tests.standin import Asked, Reply, reply, standing_in
 
-SECRET = "c4nary-of-nobody"
+SECRET = canary.password()
 
 
 def guarded(asked: Asked) -> Reply:

@@ -17,6 +17,7 @@ from registry_tool import local_registry, shipped
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local_registry import Auth, Up, spec
 from registry_tool.local_registry.spec import Settings
+from tests import canary
 from tests.real import free_port, missing
 from tests.registry_over_http import ask, push_tag, tags
 
@@ -233,7 +234,7 @@ def test_up_then_down_then_compose_loses_no_tag(compose: Compose, bring: Callabl
 def test_a_password_is_asked_for_again_where_compose_ran_without_it(
     compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
 ) -> None:
-    auth = Auth(user="john", password="word")
+    auth = Auth(user="john", password=canary.password())
     bring(port=port, auth=auth)
     local_registry.down(engine, unique)
     compose("up", "-d")
@@ -243,7 +244,7 @@ def test_a_password_is_asked_for_again_where_compose_ran_without_it(
 
     assert up.registry.user == "john"
     assert ask(port, "GET", "/v2/")[0] == 401
-    assert ask(port, "GET", "/v2/", user=("john", "word"))[0] == 200
+    assert ask(port, "GET", "/v2/", user=("john", canary.password()))[0] == 200
 
 
 @pytest.mark.engine

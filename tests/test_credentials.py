@@ -13,9 +13,10 @@ import pytest
 from registry_tool import credentials, docker_config
 from registry_tool.credentials import Credential
 from registry_tool.errors import CredentialsError
+from tests import canary
 
 HOST = "localhost:5000"
-SECRET = "s3cret-of-nobody"
+SECRET = canary.password()
 MARY = Credential("mary", SECRET)
 
 KEEPER = """#!/bin/sh
@@ -43,7 +44,7 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helper:
 
     def make(script: str, name: str = "test", *, host: str | None = None) -> Path:
         program = folder / f"docker-credential-{name}"
-        program.write_text(script)
+        canary.given(program).write_text(script)
         program.chmod(0o755)
         docker_config.save({"credHelpers": {host: name}} if host else {"credsStore": name})
         return program

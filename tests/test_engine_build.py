@@ -17,6 +17,7 @@ from registry_tool.credentials import Credential
 from registry_tool.engine import ContainerSpec, Engine, buildx
 from registry_tool.engine.build import EXCERPT_LINES, OUTSIDE_DOCKERFILE
 from registry_tool.errors import BuildFailed, NotFound
+from tests import canary
 
 pytestmark = pytest.mark.engine
 
@@ -226,7 +227,7 @@ def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytes
 
     def find(host: str, **options: Any) -> Credential | None:
         asked.append(host)
-        return Credential("me", "secret") if host == "localhost:1" else None
+        return Credential("me", canary.password()) if host == "localhost:1" else None
 
     real = engine._line.client._set_auth_headers
 
@@ -239,7 +240,7 @@ def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytes
     with pytest.raises(BuildFailed):
         build("ARG BASE=localhost:1/a\nFROM scratch AS nothing\nFROM $BASE\n")
     assert asked == ["localhost:1"]
-    assert sent == [{"localhost:1": {"username": "me", "password": "secret"}}]
+    assert sent == [{"localhost:1": {"username": "me", "password": canary.password()}}]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from registry_tool.errors import (
     RegistryUnreachable,
 )
 from registry_tool.local_registry import LocalRegistry
+from tests import canary
 from tests.real import free_port
 
 pytestmark = pytest.mark.engine
@@ -84,8 +85,8 @@ def _await(port: int) -> None:
 
 @pytest.fixture
 def guarded(engine: Engine, registry_image: str) -> Iterator[str]:
-    """A registry that wants a password: it is me, secret."""
-    line = b"me:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
+    """A registry that wants a password: it is me."""
+    line = b"me:" + bcrypt.hashpw(canary.password().encode(), bcrypt.gensalt(4))
     environment = {"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "r", "REGISTRY_AUTH_HTPASSWD_PATH": "/htpasswd"}
     with registry(engine, registry_image, environment=environment, files={"htpasswd": (line, 0o644)}) as address:
         yield address
@@ -150,7 +151,7 @@ def test_no_password_and_a_wrong_one(
     engine: Engine, guarded: str, tiny_image: MakeImage, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = tiny(tiny_image, guarded, unique)
-    for known in (None, Credential("me", "wrong")):
+    for known in (None, Credential("me", canary.password("wrong"))):
         monkeypatch.setattr(credentials, "find", lambda host, known=known, **options: known)
         for move in (engine.push, engine.pull):
             with pytest.raises(AuthenticationFailed) as caught:
@@ -218,7 +219,7 @@ def test_pulling_by_digest(engine: Engine, local: LocalRegistry, tiny_image: Mak
 
 def test_with_a_password(engine: Engine, guarded: str, tiny_image: MakeImage, unique: str, own_folders: Path) -> None:
     (own_folders / ".docker").mkdir(exist_ok=True)
-    credentials.store(guarded, Credential("me", "secret"))
+    credentials.store(guarded, Credential("me", canary.password()))
     name = tiny(tiny_image, guarded, unique)
     assert engine.push(name).digest == engine.pull(name).digest
     assert engine.can_pull(name, timeout=10)

@@ -18,10 +18,13 @@ from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.errors import Conflict, NotFound, PortTaken, RegistryError, RegistryUnreachable, UsageError
 from registry_tool.local_registry import Auth, Up, ports, spec
 from registry_tool.progress import Silent
+from tests import canary
 from tests.real import free_port
 from tests.registry_over_http import ask, push_blob, push_tag, tags
 
 pytestmark = pytest.mark.engine
+
+FIRST, SECOND = canary.password("first"), canary.password("second")
 
 Bring = Callable[..., Up]
 
@@ -256,46 +259,46 @@ def test_where_only_the_engine_sees_that_a_port_is_taken_the_next_one_is_tried(
 def test_where_the_new_port_cannot_be_had_the_running_registry_comes_back(
     bring: Bring, engine: Engine, listening: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = bring(port=free_port(), auth=Auth(user="john", password="first word"))
+    first = bring(port=free_port(), auth=Auth(user="john", password=FIRST))
     secret = _secret(engine, first.registry.container_id)
     monkeypatch.setattr(ports, "is_taken", lambda port: False)
 
     with pytest.raises(PortTaken, match=f"port {listening} is held by something else, says the engine"):
-        bring(port=listening, auth=Auth(user="jane", password="second word"))
+        bring(port=listening, auth=Auth(user="jane", password=SECOND))
 
     again = bring(image=_no_image)
     assert not again.created
     assert (again.registry.port, again.registry.user) == (first.registry.port, "john")
     assert _secret(engine, again.registry.container_id) == secret
-    assert ask(again.registry.port, "GET", "/v2/", user=("john", "first word"))[0] == 200
+    assert ask(again.registry.port, "GET", "/v2/", user=("john", FIRST))[0] == 200
 
 
 def test_a_password_is_wanted_kept_as_a_hash_and_changed(bring: Bring, engine: Engine, unique: str) -> None:
     port = free_port()
-    up = bring(port=port, auth=Auth(user="john", password="first word"))
+    up = bring(port=port, auth=Auth(user="john", password=FIRST))
 
     assert up.registry.user == "john"
     assert ask(port, "GET", "/v2/")[0] == 401
-    assert ask(port, "GET", "/v2/", user=("john", "first word"))[0] == 200
-    assert ask(port, "GET", "/v2/", user=("john", "second word"))[0] == 401
-    push_tag(port, "john/app", "one", user=("john", "first word"))
+    assert ask(port, "GET", "/v2/", user=("john", FIRST))[0] == 200
+    assert ask(port, "GET", "/v2/", user=("john", SECOND))[0] == 401
+    push_tag(port, "john/app", "one", user=("john", FIRST))
     container = engine.container(up.registry.container_id)
-    assert "first word" not in repr(container)
+    assert FIRST not in repr(container)
 
-    assert bring(auth=Auth(user="john", password="first word")).registry == up.registry
+    assert bring(auth=Auth(user="john", password=FIRST)).registry == up.registry
     assert bring().registry == up.registry
 
-    changed = bring(auth=Auth(user="john", password="second word"))
+    changed = bring(auth=Auth(user="john", password=SECOND))
 
     assert changed.created
     assert changed.registry.port == port
-    assert ask(port, "GET", "/v2/", user=("john", "first word"))[0] == 401
-    assert tags(port, "john/app", user=("john", "second word")) == ["one"]
+    assert ask(port, "GET", "/v2/", user=("john", FIRST))[0] == 401
+    assert tags(port, "john/app", user=("john", SECOND)) == ["one"]
 
     local_registry.down(engine, unique)
     assert bring().registry.user == "john"
     assert ask(port, "GET", "/v2/")[0] == 401
-    assert ask(port, "GET", "/v2/", user=("john", "second word"))[0] == 200
+    assert ask(port, "GET", "/v2/", user=("john", SECOND))[0] == 200
 
 
 def test_a_port_that_a_stopped_registry_of_ours_wants_again_is_passed_over(
@@ -328,10 +331,10 @@ def test_a_registry_without_a_password_gets_one(bring: Bring) -> None:
     first = bring(port=free_port())
     push_tag(first.registry.port, "john/app", "one")
 
-    bring(auth=Auth(user="john", password="word"))
+    bring(auth=Auth(user="john", password=FIRST))
 
     assert ask(first.registry.port, "GET", "/v2/")[0] == 401
-    assert tags(first.registry.port, "john/app", user=("john", "word")) == ["one"]
+    assert tags(first.registry.port, "john/app", user=("john", FIRST)) == ["one"]
 
 
 def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
@@ -359,13 +362,13 @@ def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
     moved = bring(port=free_port()).registry
     assert ask(moved.port, "GET", "/v2/")[0] == 401
 
-    bring(auth=Auth(user="john", password="word"))
+    bring(auth=Auth(user="john", password=FIRST))
 
-    assert ask(moved.port, "GET", "/v2/", user=("john", "word"))[0] == 200
+    assert ask(moved.port, "GET", "/v2/", user=("john", FIRST))[0] == 200
 
 
 def test_damaged_settings_let_nobody_in_by_chance(bring: Bring, engine: Engine, unique: str) -> None:
-    first = bring(port=free_port(), auth=Auth(user="john", password="word"))
+    first = bring(port=free_port(), auth=Auth(user="john", password=FIRST))
     engine.put_files(first.registry.container_id, spec.STORAGE, {"registry-tool/settings.json": (b"{", 0o600)})
     local_registry.down(engine, unique)
 

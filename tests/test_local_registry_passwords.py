@@ -6,6 +6,7 @@ import pytest
 
 from registry_tool.errors import UsageError
 from registry_tool.local_registry.passwords import Auth
+from tests import canary
 
 
 @pytest.mark.parametrize("user", ["", "a:b", "a\nb", "a\rb", "a\0b", "#a", " a", "a "])
@@ -21,7 +22,7 @@ def test_a_password_that_bcrypt_would_not_take_whole_is_refused(password: str) -
 
 
 def test_the_file_holds_the_user_and_a_salted_hash_alone() -> None:
-    auth = Auth(user="john", password="a rather good one")
+    auth = Auth(user="john", password=canary.password("a rather good one"))
 
     first, second = auth.htpasswd(), auth.htpasswd()
 

@@ -13,11 +13,13 @@ from registry_tool.errors import AuthenticationFailed, CredentialsError, NotAReg
 from registry_tool.local_registry import Auth
 from registry_tool.login import Login, Logout, login, logout, registry_host
 from registry_tool.places import Places
+from tests import canary
 from tests.real import free_port
 from tests.standin import Asked, Reply, reply, standing_in
 
-MARY = Credential("mary", "s3cret")
-BASIC = "Basic " + base64.b64encode(b"mary:s3cret").decode()
+MARY = Credential("mary", canary.password("right"))
+WRONG = Credential("mary", canary.password("wrong"))
+BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 
 
 def guarded(asked: Asked) -> Reply:
@@ -36,8 +38,8 @@ def test_a_wrong_password_is_not_kept() -> None:
         standing_in(guarded) as server,
         pytest.raises(AuthenticationFailed, match="does not accept") as caught,
     ):
-        login(server.host, Credential("mary", "wr0ng"))
-    assert "wr0ng" not in f"{caught.value}{caught.value.hint}"
+        login(server.host, WRONG)
+    assert WRONG.password not in f"{caught.value}{caught.value.hint}"
     assert not docker_config.file().exists()
 
 
@@ -45,7 +47,7 @@ def test_a_wrong_password_leaves_the_right_one() -> None:
     with standing_in(guarded) as server:
         login(server.host, MARY)
         with pytest.raises(AuthenticationFailed):
-            login(server.host, Credential("mary", "wr0ng"))
+            login(server.host, WRONG)
         assert credentials.find(server.host) == MARY
 
 
@@ -58,7 +60,7 @@ def test_a_wrong_password_where_tokens_are_made() -> None:
 
     with standing_in(answer) as server:
         with pytest.raises(AuthenticationFailed):
-            login(server.host, Credential("mary", "wr0ng"))
+            login(server.host, WRONG)
         assert credentials.find(server.host) is None
         assert login(server.host, MARY).username == "mary"
         assert credentials.find(server.host) == MARY
@@ -124,9 +126,9 @@ def test_a_configured_helper_keeps_it(tmp_path: Path, monkeypatch: pytest.Monkey
         docker_config.save({"credHelpers": {server.host: "box"}})
         done = login(server.host, MARY)
         assert (done.stored_in, done.encrypted) == ("docker-credential-box", True)
-        assert "s3cret" in (tmp_path / "box").read_text()
-        assert "s3cret" not in docker_config.file().read_text()
-        assert base64.b64encode(b"mary:s3cret").decode() not in docker_config.file().read_text()
+        assert MARY.password in (tmp_path / "box").read_text()
+        assert MARY.password not in docker_config.file().read_text()
+        assert BASIC.partition(" ")[2] not in docker_config.file().read_text()
 
 
 def test_an_address_will_do() -> None:
@@ -154,7 +156,7 @@ def test_what_is_a_registry(text: str, host: str) -> None:
 
 @pytest.mark.engine
 def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
-    auth = Auth(user="mary", password="s3cret")
+    auth = Auth(user="mary", password=MARY.password)
     registry = local_registry.up(
         engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=places.state
     ).registry
@@ -162,7 +164,7 @@ def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, pl
         with remote.open(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
             line.ping()
         with pytest.raises(AuthenticationFailed, match="does not accept"):
-            login(registry.address, Credential("mary", "wr0ng"))
+            login(registry.address, WRONG)
         login(registry.address, MARY)
         with remote.open(registry.address) as line:
             line.ping()

@@ -11,6 +11,7 @@ from registry_tool.digest import Digest
 from registry_tool.engine import Engine
 from registry_tool.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
 from registry_tool.local_registry import LocalRegistry
+from tests import canary
 from tests.standin import Asked, Reply, reply, standing_in
 
 EMPTY = Digest.of(b"{}")
@@ -83,7 +84,7 @@ def test_a_stored_credential_is_found_and_shown() -> None:
     ):
         registry.ping()
     with standing_in(answer) as server, remote.open(server.host) as registry:
-        credentials.store(server.host, Credential("mary", "x"))
+        credentials.store(server.host, Credential("mary", canary.password()))
         registry.ping()
 
 

@@ -26,10 +26,11 @@ from registry_tool.errors import (
 )
 from registry_tool.transport import Transport, wire
 from registry_tool.transport import transport as transport_module
+from tests import canary
 from tests.standin import JSON, Asked, Reply, StandIn, listening, reply, saying, self_signed, standing_in
 
-MARY = Credential("mary", "pässword")
-BASIC = "Basic " + base64.b64encode("mary:pässword".encode()).decode()
+MARY = Credential("mary", canary.password("pässword"))
+BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 SHORT = (1.0, 0.3)
 
 
@@ -215,10 +216,10 @@ def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_proxy_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://user:s3cret@127.0.0.1:1")
+    monkeypatch.setenv("https_proxy", f"http://user:{canary.password()}@127.0.0.1:1")
     with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="the proxy before registry") as caught:
         line.get("/v2/")
-    assert "s3cret" not in str(caught.value)
+    assert canary.password() not in str(caught.value)
 
 
 def test_netrc_is_not_read(own_folders: Path) -> None:
@@ -381,12 +382,12 @@ def test_nobody_is_let_in() -> None:
 
 
 def test_a_wrong_password() -> None:
-    with standing_in(guarded) as server, Transport(server.host, credential=Credential("mary", "wr0ng")) as line:
+    with standing_in(guarded) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
         with pytest.raises(
             AuthenticationFailed, match="does not accept the user name or the password: GET /v2/: 401 UNAUTHORIZED who"
         ) as caught:
             line.get("/v2/")
-        assert "wr0ng" not in str(caught.value)
+        assert canary.password("wrong") not in str(caught.value)
         assert len(server.asked) == 2
 
 
@@ -483,19 +484,19 @@ def test_an_old_token_is_replaced() -> None:
 
 def test_an_identity_token_is_changed_for_one() -> None:
     tokens = Tokens()
-    with standing_in(tokens) as server, Transport(server.host, credential=Credential("<token>", "refresh")) as line:
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("<token>", canary.password("refresh"))) as line:
         tokens.host = server.host
         line.get("/v2/a/tags/list")
         (asked,) = [asked for asked in server.asked if asked.path.startswith("/token")]
     assert asked.method == "POST"
     form = parse_qs(asked.body.decode())
-    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], ["refresh"])
+    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], [canary.password("refresh")])
     assert "authorization" not in asked.headers
 
 
 def test_a_wrong_password_is_found_out_where_tokens_are_made() -> None:
     tokens = Tokens()
-    with standing_in(tokens) as server, Transport(server.host, credential=Credential("mary", "wr0ng")) as line:
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
         tokens.host = server.host
         with pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"):
             line.get("/v2/a/tags/list")

@@ -12,6 +12,7 @@ from registry_tool.credentials import Credential
 from registry_tool.errors import AuthenticationFailed
 from registry_tool.transport.identity import Identity, purpose
 from registry_tool.transport.tokens import TokenRequest
+from tests import canary
 
 HOST = "registry.example.com"
 PULL = purpose("GET", "/v2/a/tags/list")
@@ -58,11 +59,11 @@ def test_who_has_nothing_to_show_is_told_to_log_in(words: str) -> None:
 
 def test_an_identity_token_is_no_password() -> None:
     with pytest.raises(AuthenticationFailed):
-        Identity(HOST, Credential("<token>", "x"), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
+        Identity(HOST, Credential("<token>", canary.password()), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
 
 
 def test_nothing_is_shown_unasked() -> None:
-    who = Identity(HOST, Credential("mary", "x"), Maker())
+    who = Identity(HOST, Credential("mary", canary.password()), Maker())
     assert who.header(PULL) is None
     assert not who.was_asked
 

@@ -6,8 +6,9 @@ import pytest
 
 from registry_tool.answers import Answer
 from registry_tool.transport import trace
+from tests import canary
 
-SECRET = "c4nary"
+SECRET = canary.password()
 
 
 @pytest.fixture

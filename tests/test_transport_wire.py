@@ -15,6 +15,7 @@ import pytest
 from registry_tool.errors import BrokenOff, NotARegistry, NotFound, RegistryError, RegistryUnreachable
 from registry_tool.transport import Transport, wire
 from registry_tool.transport import transport as transport_module
+from tests import canary
 from tests.standin import Asked, Reply, listening, saying, self_signed, standing_in
 
 
@@ -136,13 +137,13 @@ def test_a_certificate_of_another_name(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_proxys_password_goes_to_the_proxy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(lambda asked: Reply()) as proxy:
-        monkeypatch.setenv("http_proxy", f"http://john:s3cret%40@{proxy.host}")
+        monkeypatch.setenv("http_proxy", f"http://john:{canary.password()}%40@{proxy.host}")
         with Transport("registry.invalid", plain_http=True) as line:
             line.get("/v2/")
     (asked,) = proxy.asked
     assert asked.path == "http://registry.invalid/v2/"
     assert asked.headers["host"] == "registry.invalid"
-    assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"john:s3cret@").decode()
+    assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
 
 
 def test_a_proxy_without_a_scheme_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:

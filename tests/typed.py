@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from registry_tool.cli.main import main
+from tests import canary
 
 GOLDEN = Path(__file__).parent / "golden"
 REGCTL = (sys.executable, "-m", "registry_tool")
@@ -29,6 +30,9 @@ class Answer:
     code: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        canary.heard("in what a command said", self.out, self.err)
 
     @property
     def json(self) -> Any:
@@ -106,8 +110,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while self._read(1.0):
             assert time.monotonic() < deadline, f"the command did not end within {seconds:g} s: {self.text!r}"
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
+        return self._ended()
 
     def insist(self, text: str, *, seconds: float = 60) -> int:
         """Type ``text`` until the command ends: a key that comes while readline sets itself up may be lost."""
@@ -117,6 +120,10 @@ class Terminal:
             assert time.monotonic() < deadline, f"the command did not end within {seconds:g} s: {self.text!r}"
             if not select.select([self._handle], [], [], 1.0)[0]:
                 self.type(text)
+        return self._ended()
+
+    def _ended(self) -> int:
+        canary.heard("on the terminal", self.text)
         _, status = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(status)
 

@@ -18,10 +18,11 @@ from registry_tool.engine import Engine
 from registry_tool.engine.values import ContainerSpec, PortBinding
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.local_registry.spec import environment
+from tests import canary
 from tests.contract.asking import Client
 from tests.real import wait_for_registry
 
-USER, PASSWORD, REALM = "john", "not-a-secret", "a realm of one's own"
+USER, PASSWORD, REALM = "john", canary.password(), "a realm of one's own"
 
 
 @dataclass(frozen=True, kw_only=True)
