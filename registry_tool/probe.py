@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,9 +66,13 @@ def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
         connection.response_class = partial(_Answer, deadline=deadline)  # type: ignore[assignment]
         connection.request("GET", _target(parts), headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Connection": "close"})
         with connection.getresponse() as response:
-            body = _body(response)
+            return _page(url, response)
     finally:
         connection.close()
+
+
+def _page(url: str, response: http.client.HTTPResponse) -> Page:
+    body = _body(response)
     charset = response.headers.get_content_charset() or "utf-8"
     try:
         text = body.decode(charset, errors="replace")
@@ -136,3 +141,50 @@ def _connection(parts: SplitResult, address: str, timeout: float) -> http.client
 
 def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+class Visit:
+    """Looks at one address over one connection, which is opened again where the server closed it."""
+
+    def __init__(self, host: str, port: int, *, name: str = "localhost") -> None:
+        """``name`` is what the server is called in requests."""
+        self._connection = http.client.HTTPConnection(host, port)
+        self._url = f"http://{name}"
+        self._headers = {"Host": name, "User-Agent": USER_AGENT}
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def look(self, path: str, *, timeout: float) -> Page:
+        """GET ``path``. ``timeout`` is in seconds, for all of it. Raises NoAnswer; the next look has a connection of its own then."""
+        deadline = time.monotonic() + timeout
+        try:
+            if self._connection.sock is not None:
+                # A server may have had enough of a connection that was idle.
+                with suppress(ConnectionError):
+                    return self._asked(path, deadline)
+                self._connection.close()
+            return self._asked(path, deadline)
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {timeout:g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(f"no whole answer: {str(error) or type(error).__name__}") from error
+
+    def _asked(self, path: str, deadline: float) -> Page:
+        connection = self._connection
+        try:
+            if connection.sock is None:
+                connection.timeout = _left(deadline)
+                connection.connect()
+            connection.response_class = partial(_Answer, deadline=deadline)  # type: ignore[assignment]
+            connection.request("GET", path, headers=self._headers)
+            with connection.getresponse() as response:
+                page = _page(f"{self._url}{path}", response)
+                whole = not response.read1(1)
+        except BaseException:
+            connection.close()
+            raise
+        if not whole:
+            connection.close()
+        return page

@@ -1,0 +1,129 @@
+"""Images that help an image under proof (Redis, the proxy), lent to the engine that it is proven on.
+
+They go the same way as the image itself, through the registry, and after it: the present engine pushes them under a name that
+nobody else uses, the other one pulls them, and the registry is given back as it was. What is read over and above the image is
+counted apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_tool import durable, remote
+from registry_tool.digest import Digest
+from registry_tool.engine import Engine
+from registry_tool.errors import NotFound, RegistryToolError
+from registry_tool.progress import SILENT, Observer
+from registry_tool.proof.place import Place
+from registry_tool.provision import Base, Provisioner
+from registry_tool.reference import LENT, Reference
+from registry_tool.shield import uninterrupted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lent:
+    """``image`` is what it is called on the engine it was lent to. ``reference`` and ``digest`` are None where it was there already.
+
+    ``fetched`` is bytes from the registry, None where nobody counts. ``left`` says why the registry still has it; None: it has not.
+    """
+
+    role: str
+    image: str
+    source: str
+    """``engine``, ``docker.io`` or ``packages``: where the present engine has it from."""
+    reference: str | None = None
+    digest: Digest | None = None
+    fetched: int | None = None
+    left: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "role": self.role,
+            "source": self.source,
+            "reference": self.reference,
+            "digest": None if self.digest is None else str(self.digest),
+            "fetched": self.fetched,
+            "left_in_registry": self.left,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lender:
+    """Lends what ``present`` has, or can have, through the registry at ``host``. ``state`` has the lock, ``cache`` copies of images."""
+
+    present: Engine
+    host: str
+    state: Path
+    cache: Path
+    observer: Observer = SILENT
+
+    def lend(self, base: Base, place: Place) -> Lent:
+        """Bring ``base`` to ``place``. Raises ProvisionFailed, and what pushing and pulling raise."""
+        provisioned = Provisioner(self.present, self.cache, self.observer).ensure(base)
+        if place.where.kind == "here":
+            return Lent(role=base.role, image=provisioned.name, source=provisioned.source)
+        version = hashlib.sha256(provisioned.id.encode()).hexdigest()[:12]
+        reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=version)
+        waiting = "another proof is lending an image; waiting for it"
+        # One at a time: what one of them pushed, another must not take away before it was pulled.
+        with durable.locked(self.state / "proofs" / "lent.lock", waiting=lambda: self.observer.note(waiting)):
+            digest = self._push(provisioned.name, reference)
+            try:
+                name = place.named(reference.with_digest(digest))
+                place.traffic(reset=True)
+                place.engine.pull(name, observer=self.observer)
+                traffic = place.traffic(reset=True)
+            finally:
+                with uninterrupted():
+                    left = self._give_back(reference, digest)
+        return Lent(
+            role=base.role,
+            image=name,
+            source=provisioned.source,
+            reference=str(reference),
+            digest=digest,
+            fetched=None if traffic is None else traffic.down,
+            left=left,
+        )
+
+    def _push(self, image: str, reference: Reference) -> Digest:
+        sweep(self.present)
+        name = str(reference)
+        try:
+            with uninterrupted():
+                self.present.tag(image, name)
+            moved = self.present.push(name, observer=self.observer)
+        finally:
+            with uninterrupted():
+                sweep(self.present)
+        if moved.digest is None:
+            raise NotFound(f"the engine pushed {name} and says no digest")
+        return moved.digest
+
+    def _give_back(self, reference: Reference, digest: Digest) -> str | None:
+        """Take the image out of the registry; why it stays, where it does. Its layers are the next collection's."""
+        try:
+            with remote.open(self.host) as registry:
+                repository = registry.repository(reference.path)
+                if not repository.can_delete():
+                    return f"{self.host} deletes nothing"
+                repository.delete(repository.resolve(str(digest)))
+        except NotFound:
+            return None
+        except RegistryToolError as error:
+            self.observer.note(f"{reference} stays in the registry: {error.message}")
+            return error.message
+        return None
+
+
+def sweep(engine: Engine) -> None:
+    """Take away the names under which ``engine`` pushed what it lent, also those of a run that was killed."""
+    for image in engine.images():
+        for name in image.names:
+            if f"/{LENT}" in name:
+                try:
+                    engine.remove_image(name, prune=False)
+                except NotFound:
+                    continue

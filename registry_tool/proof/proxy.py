@@ -1,0 +1,46 @@
+"""The proxy before an app's replicas: one port, and nobody notices that one of them dies.
+
+HAProxy, by its own words (Configuration Manual, "mode", "option redispatch", "retry-on", "check"). Each request goes to the next
+replica, also within one connection. Where one cannot be reached the request goes to another; a look every 0.2 s takes out who
+does not answer. A look is a connection and no request: it counts no visit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FOLDER = "/usr/local/etc/haproxy"
+FILE = "haproxy.cfg"
+PORT = 8080
+"""Inside: one that nobody has to be root for."""
+REPLICA = "X-Registry-Tool-Replica"
+"""The header that says which replica it was."""
+
+_CONFIGURATION = """\
+global
+    maxconn 128
+defaults
+    mode {mode}
+    timeout connect 400ms
+    timeout check 400ms
+    timeout client 60s
+    timeout server 60s
+    retries 3
+    option redispatch 1
+frontend port
+    bind :{port}
+    default_backend replicas
+backend replicas
+    balance roundrobin
+    default-server check inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+"""
+_HTTP = f"""\
+    retry-on conn-failure empty-response
+    http-response set-header {REPLICA} %s
+"""
+
+
+def configuration(replicas: Mapping[str, str], port: int, *, http: bool) -> bytes:
+    """The configuration for ``replicas`` (name -> address), which listen on ``port``; whole requests with ``http``, else connections."""
+    text = _CONFIGURATION.format(mode="http" if http else "tcp", port=PORT) + (_HTTP if http else "")
+    return (text + "".join(f"    server {name} {address}:{port}\n" for name, address in replicas.items())).encode()

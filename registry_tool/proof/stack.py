@@ -1,0 +1,143 @@
+"""The point "stack": an image's services on the engine of a place, together, and what happens when one of them fails.
+
+``--with redis``, ``--replicas N`` and ``--stack FILE`` are one thing here (:mod:`registry_tool.proof.plan`). The stack has its own
+networks, one Redis, and N replicas of the app behind one port; Redis and the proxy are lent (:mod:`registry_tool.proof.lent`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+
+from registry_tool.engine import Engine
+from registry_tool.errors import ProofFailed, RegistryToolError
+from registry_tool.places import Places
+from registry_tool.progress import SILENT, Observer
+from registry_tool.proof.asked import Asked, Http, Tcp
+from registry_tool.proof.faults import Trial
+from registry_tool.proof.lent import Lender, Lent
+from registry_tool.proof.looks import Connections, Looks, Pages
+from registry_tool.proof.place import Place
+from registry_tool.proof.plan import Plan, plan, port
+from registry_tool.proof.points import Point
+from registry_tool.proof.standing import standing
+from registry_tool.provision import PROXY, Base
+from registry_tool.reference import Reference
+
+NAME = "stack"
+
+
+def check(asked: Asked) -> None:
+    """See that the stack that is asked for can be read, before anything is started. Raises UsageError, NotFound."""
+    plan(asked, os.environ)
+
+
+def prove_stack(
+    place: Place, asked: Asked, *, present: Engine, places: Places, observer: Observer = SILENT
+) -> tuple[Point | None, dict[str, str]]:
+    """Prove it on ``place``, which has the image already. Returns the point, None where no stack was asked for, and what was pulled.
+
+    ``present`` has, or brings, the images that help; ``places`` has a lock and their copies. Whatever fails is in the point.
+    Raises what :func:`check` raises.
+    """
+    planned = plan(asked, os.environ)
+    if planned is None:
+        return None, {}
+    begun = time.monotonic()
+    lender = Lender(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
+    proving = _Proving(place, asked, planned, lender)
+    observer.start(NAME, "proving the stack")
+    failure: RegistryToolError | None = None
+    detail = ""
+    try:
+        detail = proving.run()
+    except RegistryToolError as error:
+        failure = error
+    observer.finish(NAME, "stack" if failure is None else "stack: failed")
+    point = Point(
+        name=NAME,
+        ok=failure is None,
+        detail=detail if failure is None else failure.message,
+        hint=failure.hint if failure is not None else None,
+        excerpt=failure.excerpt if failure is not None else (),
+        evidence=proving.evidence,
+        seconds=time.monotonic() - begun,
+    )
+    return point, proving.pulled
+
+
+class _Proving:
+    def __init__(self, place: Place, asked: Asked, planned: Plan, lender: Lender) -> None:
+        self._place = place
+        self._asked = asked
+        self._plan = planned
+        self._lender = lender
+        self.pulled: dict[str, str] = {}
+        self._images: list[dict[str, object]] = []
+        self.evidence: dict[str, object] = {
+            "images": self._images,
+            "file": planned.file,
+            "services": {part.service.name: part.service.replicas for part in planned.parts},
+            "replicas": planned.replicas,
+        }
+
+    def run(self) -> str:
+        """Do all of it; what was seen, in words. Raises RegistryToolError."""
+        image = self._image()
+        inside = port(self._plan, self._asked, image[1])
+        proxied = self._lend(PROXY).image if self._plan.replicas > 1 else None
+        images = {part.service.name: self._brought(part.source) or image[0] for part in self._plan.parts}
+        page = self._page(inside)
+        self.evidence["port"], self.evidence["proxied"] = inside, proxied is not None
+        with standing(
+            self._place, self._plan, images, port=inside, http=page is not None, proxied=proxied, limits=self._asked.limits
+        ) as stack:
+            looks: Looks = Pages(stack.address, page) if page is not None else Connections(stack.address)
+            with closing(looks):
+                trial = Trial(stack=stack, looks=looks, timeout=self._asked.timeout, evidence=self.evidence)
+                trial.run()
+        self.evidence["counter"] = trial.counts
+        if not trial.counts and self._plan.redis is not None:
+            trial.said.append("no line of visits, so neither numbers nor Redis's faults were looked at")
+        return f"{self._plan.replicas} replica{'s' if self._plan.replicas > 1 else ''}; {'; '.join(trial.said)}"
+
+    def _image(self) -> tuple[str, tuple[str, ...]]:
+        """The image under proof as the place has it, and what it exposes."""
+        name = self._place.named(self._asked.image)
+        image = self._place.engine.image(name)
+        if image is None:
+            raise ProofFailed(f"{name} is not on the engine", hint="The points before this one say why.")
+        return image.id, image.exposed
+
+    def _brought(self, source: Reference | Base | None) -> str | None:
+        if source is None:
+            return None
+        if isinstance(source, Base):
+            return self._lend(source).image
+        self._place.traffic(reset=True)
+        name = self._place.named(source)
+        moved = self._place.engine.pull(name, observer=self._lender.observer)
+        traffic = self._place.traffic(reset=True)
+        if moved.digest is not None:
+            self.pulled[str(source)] = str(moved.digest)
+        self._helped({"role": "service", "reference": str(source), "digest": str(moved.digest), "fetched": traffic and traffic.down})
+        return name
+
+    def _lend(self, base: Base) -> Lent:
+        lent = self._lender.lend(base, self._place)
+        if lent.reference is not None:
+            self.pulled[lent.reference] = str(lent.digest)
+        self._helped(lent.as_json())
+        return lent
+
+    def _helped(self, told: dict[str, object]) -> None:
+        self._images.append(told)
+
+    def _page(self, inside: int) -> Http | None:
+        """The page to look at; None where only a connection was asked for."""
+        probes = [probe for probe in self._asked.probes if isinstance(probe, (Http, Tcp)) and probe.container == inside]
+        pages = [probe for probe in probes if isinstance(probe, Http)]
+        if pages:
+            return pages[0]
+        return None if probes else Http(published=inside, container=inside)
