@@ -28,6 +28,8 @@ MAX_SIZE = 16 << 20
 """Bytes of a certificate. Ten places with a whole log each are far below."""
 
 _FAMILY = FORMAT.partition("/")[0]
+_EXACT = 2.0**53
+"""Below it a float and a whole number of the same value are the same to every reader of JSON."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _AGAIN = "Make it anew with: regctl verify"
 
@@ -132,7 +134,7 @@ def _plain(value: object) -> object:
     """``value`` as JSON has it. Text that no encoding has (half of a surrogate pair, out of a log) is replaced."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     if isinstance(value, Mapping):
         return {str(_plain(str(key))): _plain(inner) for key, inner in value.items()}

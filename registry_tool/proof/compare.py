@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from registry_tool.proof.certificate import Certificate
@@ -95,7 +96,7 @@ def _engine(proven: Proven | None) -> str | None:
 
 def _shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
+        return shlex.join(map(str, value))
     return str(value)
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from registry_tool.digest import Digest
 from registry_tool.errors import RegistryToolError, UsageError
 from registry_tool.proof import spelled
-from registry_tool.proof.asked import Exec, Exit, Http, Limits, Log, Probe, Tcp
+from registry_tool.proof.asked import MOST_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp
 from registry_tool.proof.table import Table
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+Value = TypeVar("Value")
 
 FILE = "portability.toml"
 SERVICES = ("redis",)
@@ -97,10 +100,11 @@ def parse(content: bytes, *, file: str = FILE) -> Settings:
         raise UsageError(f"{file}: nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{file}: {_decoder(str(error), text)}", hint="See https://toml.io for how it is written.") from None
-    return _settings(Table(members, file))
+    return of(Table(members, file))
 
 
-def _settings(table: Table) -> Settings:
+def of(table: Table) -> Settings:
+    """What the file says, once it is decoded. Raises UsageError."""
     table.only(KNOWN)
     timeouts = table.inner("timeouts")
     timeouts.only(("probes", "stop"))
@@ -112,7 +116,7 @@ def _settings(table: Table) -> Settings:
         require=_places(table, "require"),
         registry_as=table.spelled("registry-as", spelled.host_port),
         services=_services(table),
-        replicas=table.number("replicas", least=1, most=100),
+        replicas=table.number("replicas", least=1, most=MOST_REPLICAS),
         stack=Path(stack) if stack else None,
         environment=_environment(table),
         probes=_probes(table),
@@ -159,30 +163,31 @@ def _probes(table: Table) -> tuple[Probe, ...]:
 def _probe(table: Table) -> Probe:
     kinds = [kind for kind in PROBES if kind in table.members]
     if len(kinds) != 1:
-        words = f"is {' and '.join(kinds)} at once" if kinds else "does not say what it is"
+        words = f"it is {' and '.join(kinds)} at once" if kinds else "it does not say what it is"
         raise UsageError(f"{table.where}: {words}", hint=f"A probe has one of {', '.join(PROBES)}.")
     [kind] = kinds
     table.only(PROBES[kind])
     if kind == "http":
         published, container, path = table.needed("http", spelled.http)
-        return Http(
-            published=published,
-            container=container,
-            path=path,
-            status=table.number("status", least=100, most=599),
-            text=table.text_or_texts("text"),
-            json=_json(table),
-            within=table.seconds("within"),
-        )
+        status, within = table.number("status", least=100, most=599), table.seconds("within")
+        expected = {"status": status, "within": within, "text": table.text_or_texts("text"), "json": _json(table)}
+        return _built(table, Http, published=published, container=container, path=path, **expected)
     if kind == "tcp":
         published, container = table.needed("tcp", spelled.ports)
-        return Tcp(published=published, container=container)
+        return _built(table, Tcp, published=published, container=container)
     if kind == "exec":
-        return Exec(command=_command(table))
+        return _built(table, Exec, command=_command(table))
     if kind == "log":
-        return Log(text=table.text("log") or table.refuse("log", "it is empty"))
-    code = table.number("exit", least=0, most=255)
-    return Exit(code=code or 0)
+        return _built(table, Log, text=table.text("log"))
+    return _built(table, Exit, code=table.number("exit", least=0, most=255))
+
+
+def _built(table: Table, kind: Callable[..., Value], **members: object) -> Value:
+    """What is well-formed each by itself may not be together; then the words are the kind's own."""
+    try:
+        return kind(**members)
+    except UsageError as error:
+        raise UsageError(f"{table.where}: {error.message}", hint=error.hint) from None
 
 
 def _command(table: Table) -> tuple[str, ...]:
@@ -202,13 +207,13 @@ def _json(table: Table) -> tuple[tuple[str, str], ...]:
 def _limits(table: Table) -> Limits:
     inner = table.inner("limits")
     inner.only(("memory", "processes", "log", "seconds"))
-    usual = Limits()
-    return Limits(
-        memory=inner.size("memory") or usual.memory,
-        processes=inner.number("processes", least=1, most=1 << 22) or usual.processes,
-        log=inner.size("log") or usual.log,
-        seconds=inner.seconds("seconds") or usual.seconds,
-    )
+    limits = {
+        "memory": inner.size("memory"),
+        "processes": inner.number("processes", least=1, most=1 << 22),
+        "log": inner.size("log"),
+        "seconds": inner.seconds("seconds"),
+    }
+    return _built(inner, Limits, **{name: value for name, value in limits.items() if value is not None})
 
 
 def _decoder(words: str, text: str) -> str:
