@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from registry_tool import local_registry, server, shipped
+from registry_tool import local_registry, remote, server, shipped
 from registry_tool.engine import Engine, connect
 from registry_tool.errors import NotFound, Unreachable
 from registry_tool.lifecycle.registry import registry_up
@@ -23,9 +23,12 @@ from registry_tool.progress import SILENT
 from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
 from registry_tool.transport import retry
 from tests import canary
+from tests.faults import FaultyLine, faulty_line
 from tests.private_engine import why_not
 from tests.real import free_port, missing
+from tests.typed import Typed
 from tests.untouched import Snapshot, snapshot, troubles
+from tests.watched import Watched, watched
 
 # How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
 settings.register_profile("usual", max_examples=200, deadline=None)
@@ -172,6 +175,40 @@ def registry() -> Iterator[server.Running]:
     with server.running() as running:
         yield running
     assert running.errors == [], "the registry of the tests has a bug"
+
+
+@pytest.fixture(params=["registry", pytest.param("local", marks=pytest.mark.engine)])
+def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
+    """A line to the registry in this process, and to the real one."""
+    with faulty_line(request.getfixturevalue(request.param).port) as line:
+        yield line
+
+
+@pytest.fixture
+def opened(line: FaultyLine) -> Iterator[remote.Registry]:
+    """The registry at the other end of the line."""
+    with remote.open(line.host) as opened:
+        yield opened
+
+
+@pytest.fixture
+def repository(opened: remote.Registry, unique: str) -> remote.Repository:
+    """A repository of the test's own in it."""
+    return opened.repository(f"{unique}/app")
+
+
+@pytest.fixture
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """An empty registry in this process that is watched; it is what a name without a host means."""
+    with watched() as watching:
+        monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", watching.host)
+        yield watching
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Commands in this process."""
+    return Typed(capsys)
 
 
 @pytest.fixture

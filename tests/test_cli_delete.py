@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -24,11 +23,6 @@ from tests.standin import Asked, Reply
 from tests.typed import REGCTL, Terminal, Typed, spawn
 
 WAIT = 30.0
-
-
-@pytest.fixture
-def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
-    return Typed(capsys)
 
 
 @pytest.fixture
@@ -189,13 +183,6 @@ def test_what_is_printed_is_what_went(typed: Typed, registry: server.Running, na
 
 
 # --- on a real registry, and on ours ---
-
-
-@pytest.fixture(params=["registry", pytest.param("local", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
-    """A line to the registry in this process, and to the real one."""
-    with faulty_line(request.getfixturevalue(request.param).port) as line:
-        yield line
 
 
 def killed_between_tombstone_and_deletion(line: FaultyLine, name: str) -> None:

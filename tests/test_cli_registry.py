@@ -17,11 +17,6 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
-    return Typed(capsys)
-
-
-@pytest.fixture
 def name(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
     """The name of a registry that is not there yet, and is gone in the end."""
     yield unique

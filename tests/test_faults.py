@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from tests import faults
 from tests.content import ACCEPT, layer, make_blob, make_image, sha256
-from tests.faults import FaultyLine, faulty_line
+from tests.faults import FaultyLine
 from tests.registry_over_http import ask
 
 CONTENT = b"0123456789" * 100
-
-
-@pytest.fixture(params=["registry", pytest.param("local", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
-    """A line to the registry in this process, and to the real one."""
-    with faulty_line(request.getfixturevalue(request.param).port) as line:
-        yield line
 
 
 @pytest.fixture

@@ -11,28 +11,13 @@ from registry_tool import manifest as manifests
 from registry_tool import remote
 from registry_tool.digest import Digest
 from registry_tool.errors import InvalidManifest, RegistryError
-from registry_tool.local_registry import LocalRegistry
 from registry_tool.manifest import EMPTY, EMPTY_CONTENT, OCI_INDEX, Manifest
 from registry_tool.remote import Repository, referrers
-from registry_tool.server import running
 from tests import faults
-from tests.faults import FaultyLine, faulty_line
+from tests.faults import FaultyLine
 from tests.standin import Asked, Reply, reply, standing_in
 
 SIGNATURE = "application/vnd.example.signature"
-
-
-@pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
-    """A line to a registry, of either kind."""
-    if request.param == "in a container":
-        local: LocalRegistry = request.getfixturevalue("local")
-        with faulty_line(local.port) as faulty:
-            yield faulty
-    else:
-        with running() as registry, faulty_line(registry.port) as faulty:
-            yield faulty
-        assert registry.errors == []
 
 
 @pytest.fixture

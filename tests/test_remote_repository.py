@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,42 +20,16 @@ from registry_tool.errors import (
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.local_registry import LocalRegistry
 from registry_tool.manifest import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, Manifest
-from registry_tool.remote import Presence, Registry, Repository
-from registry_tool.server import running
+from registry_tool.remote import Presence, Repository
 from registry_tool.target import Target
 from tests import faults
-from tests.faults import FaultyLine, faulty_line
+from tests.faults import FaultyLine
 from tests.standin import Asked, Reply, reply, standing_in
 
 OCTETS = "application/octet-stream"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-
-
-@pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
-    """A line to a registry, of either kind."""
-    if request.param == "in a container":
-        local: LocalRegistry = request.getfixturevalue("local")
-        with faulty_line(local.port) as faulty:
-            yield faulty
-    else:
-        with running() as registry, faulty_line(registry.port) as faulty:
-            yield faulty
-        assert registry.errors == []
-
-
-@pytest.fixture
-def registry(line: FaultyLine) -> Iterator[Registry]:
-    with remote.open(line.host) as opened:
-        yield opened
-
-
-@pytest.fixture
-def repository(registry: Registry, unique: str) -> Repository:
-    return registry.repository(f"{unique}/app")
 
 
 def some(size: int) -> bytes:

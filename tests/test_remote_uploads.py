@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,38 +11,12 @@ from registry_tool import remote
 from registry_tool.descriptor import Descriptor
 from registry_tool.digest import Digest
 from registry_tool.errors import BrokenOff, Mismatch, NotFound, RegistryError, RegistryToolError
-from registry_tool.local_registry import LocalRegistry
 from registry_tool.remote import Registry, Repository, uploads
-from registry_tool.server import running
 from tests import faults
-from tests.faults import FaultyLine, faulty_line
+from tests.faults import FaultyLine
 from tests.standin import Asked, Reply, reply, standing_in
 
 OCTETS = "application/octet-stream"
-
-
-@pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
-    """A line to a registry, of either kind."""
-    if request.param == "in a container":
-        local: LocalRegistry = request.getfixturevalue("local")
-        with faulty_line(local.port) as faulty:
-            yield faulty
-    else:
-        with running() as registry, faulty_line(registry.port) as faulty:
-            yield faulty
-        assert registry.errors == []
-
-
-@pytest.fixture
-def registry(line: FaultyLine) -> Iterator[Registry]:
-    with remote.open(line.host) as opened:
-        yield opened
-
-
-@pytest.fixture
-def repository(registry: Registry, unique: str) -> Repository:
-    return registry.repository(f"{unique}/app")
 
 
 @pytest.fixture
@@ -259,9 +232,9 @@ def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyLine)
 # --- mounting ---
 
 
-def test_what_a_sibling_has_is_not_sent(registry: Registry, repository: Repository, line: FaultyLine, unique: str) -> None:
+def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository, line: FaultyLine, unique: str) -> None:
     descriptor = push(repository, some(1000))
-    sibling = registry.repository(f"{unique}/other")
+    sibling = opened.repository(f"{unique}/other")
     assert not sibling.exists(descriptor)
     line.mend()
     assert sibling.mount(descriptor, repository.path)
