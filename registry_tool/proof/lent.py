@@ -8,6 +8,7 @@ counted apart.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,11 +120,13 @@ class Lender:
 
 
 def sweep(engine: Engine) -> None:
-    """Take away the names under which ``engine`` pushed what it lent, also those of a run that was killed."""
+    """Take away the names under which ``engine`` pushes what it lends, also those of a run that was killed. For who has the lock.
+
+    What was lent to this very engine (a context may mean it) has a digest and no tag, and stays.
+    """
     for image in engine.images():
-        for name in image.names:
-            if f"/{LENT}" in name:
-                try:
-                    engine.remove_image(name, prune=False)
-                except NotFound:
-                    continue
+        if any(f"/{LENT}" in name for name in image.names):
+            for name in (*image.names, *image.digests):
+                if f"/{LENT}" in name:
+                    with suppress(NotFound):  # a digest goes with the last tag beside it
+                        engine.remove_image(name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
+from registry_tool import remote
 from registry_tool.engine import Engine
-from registry_tool.errors import ProofFailed, RegistryToolError
+from registry_tool.errors import NotFound, ProofFailed, RegistryToolError
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof.asked import Asked, Http, Tcp
@@ -24,6 +25,7 @@ from registry_tool.proof.points import Point
 from registry_tool.proof.standing import standing
 from registry_tool.provision import PROXY, Base
 from registry_tool.reference import Reference
+from registry_tool.shield import uninterrupted
 
 NAME = "stack"
 
@@ -54,6 +56,10 @@ def prove_stack(
         detail = proving.run()
     except RegistryToolError as error:
         failure = error
+    finally:
+        if not place.where.clean:
+            with uninterrupted():
+                proving.give_back()
     observer.finish(NAME, "stack" if failure is None else "stack: failed")
     point = Point(
         name=NAME,
@@ -73,6 +79,8 @@ class _Proving:
         self._asked = asked
         self._plan = planned
         self._lender = lender
+        self._fetched: list[str] = []
+        """What the place did not have before."""
         self.pulled: dict[str, str] = {}
         self._images: list[dict[str, object]] = []
         self.evidence: dict[str, object] = {
@@ -102,12 +110,23 @@ class _Proving:
             trial.said.append("no line of visits, so neither numbers nor Redis's faults were looked at")
         return f"{self._plan.replicas} replica{'s' if self._plan.replicas > 1 else ''}; {'; '.join(trial.said)}"
 
+    def give_back(self) -> None:
+        """Take away the images that were brought to somebody's engine."""
+        for name in self._fetched:
+            with suppress(NotFound):
+                self._place.engine.remove_image(name)
+
     def _image(self) -> tuple[str, tuple[str, ...]]:
         """The image under proof as the place has it, and what it exposes."""
-        name = self._place.named(self._asked.image)
-        image = self._place.engine.image(name)
+        asked = self._asked.image
+        image = self._place.engine.image(self._place.named(asked.with_digest(asked.digest) if asked.digest else asked))
+        if image is None and asked.tag is not None:
+            # Pulled by its digest, it has no tag there.
+            with remote.open(asked.host) as registry:
+                digest = registry.digest(asked.path, asked.tag)
+            image = None if digest is None else self._place.engine.image(self._place.named(asked.with_digest(digest)))
         if image is None:
-            raise ProofFailed(f"{name} is not on the engine", hint="The points before this one say why.")
+            raise ProofFailed(f"{asked} is not on the engine", hint="The points before this one say why.")
         return image.id, image.exposed
 
     def _brought(self, source: Reference | Base | None) -> str | None:
@@ -117,6 +136,8 @@ class _Proving:
             return self._lend(source).image
         self._place.traffic(reset=True)
         name = self._place.named(source)
+        if self._place.engine.image(name) is None:
+            self._fetched.append(name)
         moved = self._place.engine.pull(name, observer=self._lender.observer)
         traffic = self._place.traffic(reset=True)
         if moved.digest is not None:
@@ -128,6 +149,7 @@ class _Proving:
         lent = self._lender.lend(base, self._place)
         if lent.reference is not None:
             self.pulled[lent.reference] = str(lent.digest)
+            self._fetched.append(lent.image)
         self._helped(lent.as_json())
         return lent
 
