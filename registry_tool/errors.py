@@ -14,6 +14,7 @@ and documentation may name. The class decides the exit code.
         EngineNotFound                  3
         EngineNotPermitted              3
         EngineTimeout                   3
+        NoPlace                         3   an engine to prove something on cannot be had
         RegistryUnreachable             3
           NotARegistry                  3
           BrokenOff                     3
@@ -116,6 +117,12 @@ class EngineTimeout(Unreachable):
     """An engine is there, but an answer took longer than it may."""
 
     code = "engine-timeout"
+
+
+class NoPlace(Unreachable):
+    """An engine that a proof was to be made on cannot be had; ``excerpt`` is the end of its log, where it has one."""
+
+    code = "no-place"
 
 
 class RegistryUnreachable(Unreachable):

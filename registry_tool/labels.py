@@ -19,6 +19,8 @@ ROLE_DEMO = "demo"
 """A container or network of a demo."""
 ROLE_PROBE = "probe"
 """A short-lived container that looks at something and goes."""
+ROLE_PROOF = "proof"
+"""What a proof makes: a clean engine's container, its forwarder and network, and what is made inside."""
 
 REGISTRY = f"{PREFIX}.registry"
 """A registry's name (``default``), on its container and volume."""
@@ -28,6 +30,9 @@ DEMO = f"{PREFIX}.demo"
 
 The only label on a demo's image: to the classic builder each label is a step of its own, and a step takes its time.
 """
+
+PROOF = f"{PREFIX}.proof"
+"""The id of the proof that made this; it begins with whose run it is."""
 
 USER = f"{PREFIX}.user"
 """On a registry's container: who may use it, where it wants a password."""

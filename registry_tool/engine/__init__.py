@@ -1,7 +1,7 @@
 """A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
 
 from registry_tool.descriptor import Platform
-from registry_tool.engine.connect import connect
+from registry_tool.engine.connect import connect, reach
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 from registry_tool.engine.values import (
@@ -13,6 +13,7 @@ from registry_tool.engine.values import (
     Network,
     PortBinding,
     RemovedImage,
+    Rights,
     Volume,
 )
 
@@ -28,6 +29,8 @@ __all__ = [
     "Platform",
     "PortBinding",
     "RemovedImage",
+    "Rights",
     "Volume",
     "connect",
+    "reach",
 ]

@@ -24,10 +24,14 @@ def connect(*, context: str | None = None) -> Engine:
 
     Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3), UsageError (no such context).
     """
-    endpoint = endpoints.find(context=context)
+    return reach(endpoints.find(context=context))
+
+
+def reach(endpoint: Endpoint) -> Engine:
+    """The engine at ``endpoint``, which answered when this returns. Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3)."""
     if endpoint.url.startswith("ssh://"):
         _require_ssh(endpoint)
-    if (path := endpoint.socket_path) is not None:
+    if endpoint.dial is None and (path := endpoint.socket_path) is not None:
         _knock(endpoint, path)
     # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
     from registry_tool.engine.line import Line  # noqa: PLC0415

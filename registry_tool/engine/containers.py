@@ -14,13 +14,14 @@ from registry_tool.engine.attached import Attached
 from registry_tool.engine.images import label_filter
 from registry_tool.engine.refusals import create_refused, start_refused
 from registry_tool.engine.streams import frames
-from registry_tool.engine.values import Container, ContainerSpec, PortBinding
+from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
 from registry_tool.errors import Conflict, EngineError, NotFound, RegistryToolError, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.engine.line import Line
 
 _MAX_LINKS = 5
+_NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _REMOVAL_TIMEOUT = 15
 """Seconds to wait for a removal that somebody else began."""
 
@@ -136,6 +137,22 @@ class Containers:
             raise EngineError(f"{command[0]} in the container {id} did not end")
         return int(code), bytes(output)
 
+    def dial(self, id: str, command: Sequence[str]) -> Attached:
+        """Run ``command`` inside with its input and output in hand; they are framed. It ends with its input, if it is made so.
+
+        Say something first, and have it wait for that: what it says at once may be lost on the way.
+        Raises NotFound; Conflict where the container is not running.
+        """
+        with self._line.call(f"running {command[0]} in the container {id}") as api:
+            made: Any = api.exec_create(id, list(command), stdin=True)
+            return Attached(api.exec_start(made["Id"], socket=True), tty=False)
+
+    def written(self, id: str) -> int:
+        """Bytes of what it wrote into its own file system, its volumes left out. The engine looks at all of it for that."""
+        with self._line.call(f"weighing the container {id}") as api:
+            found: Any = api.containers(all=True, size=True, filters={"id": id})
+        return int(found[0].get("SizeRw") or 0) if found else 0
+
     def put_files(self, id: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         """Write ``files`` (name -> content and mode) below ``folder``, which is there; also before the start, also on volumes."""
         buffer = io.BytesIO()
@@ -212,7 +229,7 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStderr": True,
         "HostConfig": _host_configuration(spec),
     }
-    if spec.network:
+    if spec.network and not spec.network.startswith("container:"):
         config["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"Aliases": list(spec.aliases)}}}
     return {key: value for key, value in config.items() if value is not None}
 
@@ -232,8 +249,30 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
         "AutoRemove": spec.remove,
         "Tmpfs": dict(spec.tmpfs),
         "NetworkMode": spec.network,
+        **_limits(spec),
+        "Privileged": spec.privileged or None,
+        "CapAdd": list(spec.cap_add) or None,
+        "CapDrop": list(spec.cap_drop) or None,
+        "SecurityOpt": list(spec.security_opt) or None,
+        "CgroupnsMode": spec.cgroupns,
+        # Empty lists, which are not the same as none.
+        "MaskedPaths": [] if spec.unmasked else None,
+        "ReadonlyPaths": [] if spec.unmasked else None,
     }
     return {key: value for key, value in host.items() if value is not None}
+
+
+def _limits(spec: ContainerSpec) -> dict[str, Any]:
+    files = {"Name": "fsize", "Soft": spec.file_size, "Hard": spec.file_size}
+    # Two files, the older of which goes when the newer is full: so the last lines are always there.
+    log = {"max-size": str((spec.log_size or 0) // 2), "max-file": "2"}
+    return {
+        "Memory": spec.memory,
+        "MemorySwap": spec.memory,
+        "PidsLimit": spec.processes,
+        "LogConfig": {"Type": "json-file", "Config": log} if spec.log_size else None,
+        "Ulimits": [files] if spec.file_size else None,
+    }
 
 
 def _of_inspection(entry: Mapping[str, Any]) -> Container:
@@ -257,6 +296,11 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
         hostname=config.get("Hostname") or "",
         exit_code=state.get("ExitCode") if status in ("exited", "dead") else None,
         health=_health(state),
+        entrypoint=_words(config.get("Entrypoint")),
+        user=config.get("User") or "",
+        out_of_memory=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        rights=_rights(entry),
     )
 
 
@@ -301,6 +345,23 @@ def _mounts(entry: Mapping[str, Any]) -> dict[str, str]:
         for mount in entry.get("Mounts") or ()
         if isinstance(mount, dict) and mount.get("Destination")
     }
+
+
+def _rights(entry: Mapping[str, Any]) -> Rights:
+    host = entry.get("HostConfig") or {}
+    return Rights(
+        network=host.get("NetworkMode") or "",
+        privileged=bool(host.get("Privileged")),
+        capabilities=tuple(host.get("CapAdd") or ()),
+        binds=tuple(mount["Destination"] for mount in entry.get("Mounts") or () if mount.get("Type") == "bind"),
+        devices=tuple(device.get("PathInContainer") or "" for device in host.get("Devices") or ()),
+        namespaces=tuple(name for name, mode in _NAMESPACES.items() if host.get(mode) == "host"),
+    )
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    # podman's interface gives some of these as one line of text.
+    return (value,) if isinstance(value, str) and value else tuple(value or ())
 
 
 def _networks(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,9 @@ import hashlib
 import ipaddress
 import json
 import os
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ class Endpoint:
     url: str
     source: str
     tls: Tls | None = None
+    dial: Callable[[], socket.socket] | None = None
+    """For an engine that is at no address: gives a new connection to it. ``url`` then is only what it is called."""
 
     @property
     def socket_path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ class Engine(Builds, Transfer, Containers, Networks):
             api_version=api.api_version,
             platform=Platform(os=version.get("Os") or "", architecture=version.get("Arch") or ""),
             storage=self._info.get("Driver") or "",
+            product=_product(version),
+            kernel=self._info.get("KernelVersion") or "",
         )
 
     @cached_property
@@ -63,3 +66,9 @@ class Engine(Builds, Transfer, Containers, Networks):
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _product(version: Mapping[str, Any]) -> str:
+    """podman's interface calls itself a ``Podman Engine`` among its components."""
+    names = [str(part.get("Name") or "") for part in version.get("Components") or ()]
+    return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
@@ -17,6 +18,7 @@ import docker.auth
 import docker.errors
 import docker.tls
 from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils.json_stream import json_stream
 
 from registry_tool.engine.endpoint import Endpoint, Tls
@@ -40,6 +42,40 @@ class _Socket(UnixHTTPAdapter):
         return super().get_connection(_SOCKET_BASE, proxies)
 
 
+class _Dialled(UnixHTTPAdapter):
+    """The same for an engine at no address: each connection is one that ``dial`` gives."""
+
+    def __init__(self, dial: Callable[[], socket.socket], timeout: int) -> None:
+        super().__init__("http+unix:///nowhere", timeout)
+        self._pool = _DialledPool(dial, timeout)
+
+    def get_connection(self, url: str | bytes, proxies: Mapping[str, str] | None = None) -> Any:
+        return self._pool
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
+
+
+class _DialledPool(UnixHTTPConnectionPool):
+    def __init__(self, dial: Callable[[], socket.socket], timeout: int) -> None:
+        super().__init__(_SOCKET_BASE, "/nowhere", timeout, maxsize=10)
+        self._dial = dial
+
+    def _new_conn(self) -> Any:
+        return _DialledConnection(self._dial, self.timeout)
+
+
+class _DialledConnection(UnixHTTPConnection):
+    def __init__(self, dial: Callable[[], socket.socket], timeout: Any) -> None:
+        super().__init__(_SOCKET_BASE, "/nowhere", timeout)
+        self._dial = dial
+
+    def connect(self) -> None:
+        self.sock = self._dial()
+        self.sock.settimeout(self.timeout)
+
+
 class Client(docker.APIClient):
     """The SDK's client without its own ideas about ``config.json``, time-outs and streams.
 
@@ -50,8 +86,9 @@ class Client(docker.APIClient):
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
 
-    def __init__(self, *, is_local: bool, **options: Any) -> None:
+    def __init__(self, *, is_local: bool, dial: Callable[[], socket.socket] | None = None, **options: Any) -> None:
         self._is_local = is_local
+        self._dial = dial
         try:
             super().__init__(**options)
         except BaseException:
@@ -61,8 +98,13 @@ class Client(docker.APIClient):
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         if type(adapter) is UnixHTTPAdapter:
-            adapter = self._custom_adapter = _Socket(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
+            adapter = self._custom_adapter = self._own(adapter)
         super().mount(prefix, adapter)
+
+    def _own(self, adapter: UnixHTTPAdapter) -> UnixHTTPAdapter:
+        if self._dial is not None:
+            return _Dialled(self._dial, adapter.timeout)
+        return _Socket(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
 
     @property
     def trust_env(self) -> bool:
@@ -132,6 +174,7 @@ class Line:
         self.endpoint = endpoint
         self.client = Client(
             is_local=endpoint.is_local,
+            dial=endpoint.dial,
             base_url=endpoint.url,
             version="auto",
             timeout=CONNECT_TIMEOUT,

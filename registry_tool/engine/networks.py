@@ -43,6 +43,11 @@ class Networks:
         with self._line.call(f"connecting {container} to the network {network}") as api:
             api.connect_container_to_network(container, network, aliases=list(aliases))
 
+    def disconnect_network(self, network: str, container: str) -> None:
+        """Detach a container, also one that is gone already. Raises NotFound (no such network)."""
+        with self._line.call(f"disconnecting {container} from the network {network}") as api:
+            api.disconnect_container_from_network(container, network, force=True)
+
     def remove_network(self, name: str) -> None:
         """Raises NotFound; Conflict while something is attached."""
         try:

@@ -18,6 +18,9 @@ class About:
     api_version: str
     platform: Platform
     storage: str
+    product: str = ""
+    """``Docker`` or ``Podman``."""
+    kernel: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,20 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a container was given beyond its image. ``binds`` are destinations of what is mounted from the engine's machine."""
+
+    network: str = ""
+    """docker's word: ``default``, ``bridge``, ``host``, ``container:ID``, a network's name."""
+    privileged: bool = False
+    capabilities: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    """Those of the machine that it shares beside the network: ``pid``, ``ipc``, ``uts``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """A container in the engine. ``state`` is docker's word: created, running, paused, restarting, exited, dead, removing."""
 
@@ -69,6 +86,15 @@ class Container:
     exit_code: int | None = None
     health: str | None = None
     """healthy, unhealthy, starting; None where the image or container has no health check, or in a listing."""
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    """As it was asked for: empty is root."""
+    out_of_memory: bool = False
+    """Whether the kernel ended something in it for its memory."""
+    error: str = ""
+    """The engine's own word on why it did not start."""
+    rights: Rights | None = None
+    """What it was given beyond its image; None in a listing."""
 
     @property
     def short_id(self) -> str:
@@ -94,6 +120,7 @@ class ContainerSpec:
     volumes: Mapping[str, str] = field(default_factory=dict)
     """Volume name -> destination."""
     network: str | None = None
+    """A network's name, ``none``, or ``container:ID`` for that container's own."""
     aliases: tuple[str, ...] = ()
     hostname: str | None = None
     user: str | None = None
@@ -106,8 +133,24 @@ class ContainerSpec:
     tty: bool = False
     interactive: bool = False
     read_only_volumes: bool = False
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    """``seccomp=unconfined``, ``apparmor=unconfined``; docker's client knows more words than its engine does."""
+    unmasked: bool = False
+    """All of ``/proc`` and ``/sys`` is there, and nothing of it read-only by name: docker's ``systempaths=unconfined``."""
+    cgroupns: str | None = None
+    """private or host; None leaves it to the engine."""
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str | None = None
+    memory: int | None = None
+    """Bytes that it may use, with no swap beside them."""
+    processes: int | None = None
+    log_size: int | None = None
+    """Bytes of its output that the engine keeps: the last ones."""
+    file_size: int | None = None
+    """Bytes that one file may grow to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

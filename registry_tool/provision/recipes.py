@@ -175,8 +175,8 @@ DOCKER_ENGINE = Base(
         changes=(*_start((), ("dockerd",)), "VOLUME /var/lib/docker"),
         links=_IPTABLES,
         folders={"var/lib/docker": 0},
-        # Nobody types in there; and containerd starts one kind of shim.
-        without=("/usr/bin/docker", "/usr/bin/ctr", "/usr/bin/containerd-stress", "/containerd-shim", "/containerd-shim-runc-v1"),
+        # Nobody types in there.
+        without=("usr/bin/docker", "usr/bin/ctr", "usr/bin/dnet", "usr/sbin/ovrouter", "/containerd-stress", "/containerd-shim-runc-v1"),
     ),
 )
 
