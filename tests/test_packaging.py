@@ -70,7 +70,8 @@ def test_the_wheel_holds_the_code_and_what_is_shipped_and_nothing_else(wheel: Pa
         content = set(archive.namelist())
     tops = {name.partition("/")[0] for name in content}
     assert tops == {"registry_tool", f"registry_tool-{__version__}.dist-info"}
-    code = {str(path.relative_to(ROOT)) for path in (ROOT / "registry_tool").rglob("*.py")} | {"registry_tool/py.typed"}
+    sources = [path for pattern in ("*.py", "*.schema.json") for path in (ROOT / "registry_tool").rglob(pattern)]
+    code = {str(path.relative_to(ROOT)) for path in sources} | {"registry_tool/py.typed"}
     compose = "registry_tool/_shipped/docker-compose.registry.yml"
     sample = {name for name in content if name.startswith("registry_tool/_shipped/sample_app/")}
     assert {name for name in content if name.startswith("registry_tool/")} == code | sample | {compose}
@@ -88,13 +89,25 @@ def test_its_metadata(wheel: Path) -> None:
     assert "Name: registry-tool\n" in metadata
     assert "Requires-Python: >=3.10\n" in metadata
     assert "License-Expression: MIT\n" in metadata
-    wanted = {line.split()[1].split(">")[0].lower() for line in metadata.splitlines() if line.startswith("Requires-Dist:")}
+    requires = [line.partition(" ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
+    assert [text.partition(">")[0] for text in requires if "; extra == 'pytest'" in text] == ["pytest"]
+    wanted = {text.partition(">")[0].lower() for text in requires if "; extra ==" not in text}
     ours = {"bcrypt", "click", "docker", "pyyaml", "requests", "rich", "tomli", "urllib3"}
     assert wanted == ours, "what the sample runs on is not the tool's"
     assert re.findall(r"^([a-z-]+) = (\S+)$", scripts, re.MULTILINE) == [
         ("regctl", "registry_tool.__main__:run"),
         ("registry-tool", "registry_tool.__main__:run"),
     ]
+    assert "[pytest11]\nregistry_tool = registry_tool.pytest_plugin\n" in f"{scripts}\n"
+
+
+def test_pytest_finds_the_plugin(installed: Installed, tmp_path: Path) -> None:
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_it(registry):\n    assert registry.host.startswith('127.0.0.1:')\n", encoding="utf-8")
+    done = installed.run("python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(test))
+    assert done.returncode == 0, done.stdout + done.stderr
+    without = installed.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:registry_tool", str(test))
+    assert "fixture 'registry' not found" in without.stdout
 
 
 @pytest.mark.parametrize("program", ["regctl", "registry-tool"])

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+from registry_tool import shipped
+from tests.documents import ROOT, blocks
 
 pytest_plugins = ["pytester"]
 
@@ -50,7 +57,7 @@ def test_what_needs_an_engine_is_skipped_with_the_reason(pytester: pytest.Pytest
     result = run(pytester, "-rs", option)
     result.assert_outcomes(passed=1, skipped=2)
     reason = "--registry-engine=none" if option != "-v" else f"no container engine found: there is no unix://{pytester.path}/nobody.sock"
-    assert result.stdout.str().count(f"no container engine: {reason}") >= 1
+    assert result.stdout.str().count(f"a container engine is missing: {reason}") >= 1
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
@@ -145,6 +152,32 @@ def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
         assert word in text, word
     for fixture in ("registry", "local_registry", "image_factory", "portable"):
         assert re.search(rf"^{fixture}\b.* -- .*pytest_plugin", text, re.MULTILINE), fixture
+
+
+def test_the_page_of_the_documents_runs_as_it_stands(pytester: pytest.Pytester) -> None:
+    written(pytester)
+    run(pytester, "--registry-engine=none").assert_outcomes(passed=2, skipped=2)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_page_of_the_documents_runs_as_it_stands_with_an_engine(
+    pytester: pytest.Pytester, kept_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
+    (pytester.path / "cache").mkdir()
+    (pytester.path / "cache/registry-tool").symlink_to(kept_cache)
+    shutil.copytree(shipped.sample_app(), pytester.path / "sample_app", ignore=shutil.ignore_patterns("wheels", "__pycache__"))
+    written(pytester)
+    run(pytester, "--registry-require", timeout=280).assert_outcomes(passed=4)
+
+
+def written(pytester: pytest.Pytester) -> None:
+    """The test file of docs/pytest.md, where whoever reads it has regctl on their path."""
+    [page] = blocks(ROOT / "docs" / "pytest.md", "python")
+    (pytester.path / "test_release.py").write_text(page, encoding="utf-8")
+    pytester._monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 # With pytest-xdist.

@@ -133,9 +133,14 @@ def test_what_a_killed_run_left_goes_with_the_next_and_what_lives_stays(inner: p
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert engine.container(dead[0].container_id) is not None, "nobody could clean up"
-    (inner.path / "host-main-0").write_text(dead[0].address)  # so that it goes if what comes does not work
-    living, registries = begun_again(inner, engine, dead)
     try:
+        living, registries = begun_again(inner, engine, dead)
+    finally:
+        left = local_registry.find(engine, dead[0].name)
+        if left is not None:
+            local_registry.down(engine, left.name, volumes=True)
+    try:
+        assert left is None
         assert_gone(engine, *dead)
         inner.makepyfile(test_other="def test_other(local_registry):\n    assert local_registry.client.ping() is None\n")
         run(inner, "test_other.py").assert_outcomes(passed=1)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.errors import RegistryToolError
+    from registry_tool.proof.asked import Asked
+    from registry_tool.proof.certificate import Certificate
     from registry_tool.pytest_plugin.images import ImageFactory
+    from registry_tool.pytest_plugin.portable import Portable
     from registry_tool.pytest_plugin.served import Served
 
 _ENGINE = pytest.StashKey["Engine | str"]()
@@ -95,17 +98,43 @@ def image_factory(request: pytest.FixtureRequest) -> ImageFactory:
     return ImageFactory(lambda: request.getfixturevalue("registry"), own)
 
 
+@pytest.fixture
+def portable(request: pytest.FixtureRequest) -> Portable:
+    """Asserts that an image runs on an engine that has never seen it."""
+    from registry_tool.places import places
+    from registry_tool.proof.verify import USUAL, verify
+    from registry_tool.pytest_plugin.portable import portable_for
+
+    node: pytest.Item = request.node
+    config, engine = request.config, _engine(request.config)
+
+    def prove(asked: Asked, on: Sequence[str]) -> Certificate:
+        require = (USUAL,) if _required(config) and not on else ()
+        return verify(engine, asked, on, places=places(), require=require, command=f"pytest {node.nodeid}")
+
+    return portable_for(node, prove, lambda why: _missing(config, "a place for the proof", why))
+
+
 def _engine(config: pytest.Config) -> Engine:
     """The engine that was asked for. Skips the test where there is none, or fails it."""
     if _ENGINE not in config.stash:
         config.stash[_ENGINE] = _look(config.getoption("--registry-engine"))
     found = config.stash[_ENGINE]
-    if not isinstance(found, str):
-        return found
-    required = os.environ.get("REGISTRY_TOOL_REQUIRE", "").replace(" ", "").split(",")
-    if config.getoption("--registry-require") or "engine" in required:
-        pytest.fail(f"a container engine is required here and missing: {found}", pytrace=False)
-    pytest.skip(f"no container engine: {found}")
+    if isinstance(found, str):
+        _missing(config, "a container engine", found)
+    return found
+
+
+def _required(config: pytest.Config) -> bool:
+    words = os.environ.get("REGISTRY_TOOL_REQUIRE", "").split(",")
+    return bool(config.getoption("--registry-require")) or "engine" in map(str.strip, words)
+
+
+def _missing(config: pytest.Config, what: str, why: str) -> NoReturn:
+    """Skip the test for a person; fail it where nothing may be skipped."""
+    if _required(config):
+        pytest.fail(f"{what} is required here and missing: {why}", pytrace=False)
+    pytest.skip(f"{what} is missing: {why}")
 
 
 def _look(asked: str | None) -> Engine | str:

@@ -1,0 +1,149 @@
+"""The proof as an assertion: a red point is a failed test, and says what was seen; the certificate is kept with the test."""
+
+from __future__ import annotations
+
+import json as documents
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import pytest
+
+from registry_tool.digest import Digest
+from registry_tool.errors import NoPlace, UsageError
+from registry_tool.proof.asked import Asked, Exec, Exit, Http, Log, Probe, Tcp
+from registry_tool.proof.certificate import Certificate
+from registry_tool.pytest_plugin.images import Image
+from registry_tool.reference import Reference
+
+PROPERTY = "registry-tool.certificate"
+"""Of the test, in a report as JUnit XML: the certificate's JSON."""
+
+
+class NotPortable(AssertionError):
+    """A point is red, or the proof could not be made; the message says which and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portable:
+    """Asserts that an image runs elsewhere; see ``docs/pytest.md``.
+
+    ``verify`` makes the proof of what is asked, at places (none: the usual one); ``keep`` is given each certificate.
+    ``missing`` skips or fails the test where a place cannot be had, and nothing else is wrong.
+    """
+
+    verify: Callable[[Asked, Sequence[str]], Certificate]
+    keep: Callable[[Certificate], None]
+    missing: Callable[[str], NoReturn]
+
+    def __call__(
+        self,
+        image: Image | str,
+        *,
+        on: str | Sequence[str] = (),
+        http: str | None = None,
+        status: int | None = None,
+        text: str | Sequence[str] = (),
+        json: Mapping[str, object] | None = None,
+        within: float | None = None,
+        tcp: str | None = None,
+        exec: str | None = None,
+        log: str | None = None,
+        exit: int | None = None,
+        probes: Sequence[Probe] = (),
+        expect: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        stop_within: float = 10.0,
+        redis: bool = False,
+    ) -> Certificate:
+        """Prove ``image`` on every place in ``on``: ``docker``, ``podman``, ``context:NAME``, ``here``.
+
+        Arguments are those of ``regctl verify``: ``http`` is ``"4000:80/PATH"``, and ``status``, ``text``, ``json`` and
+        ``within`` (seconds) are what its answer must be; ``probes`` are any others, as :mod:`registry_tool.proof.asked` has
+        them. An image that ``image_factory`` made is expected to have its digest. Times are in seconds.
+
+        Raises NotPortable, and UsageError where an argument is wrong: then nothing was tried.
+        """
+        __tracebackhide__ = True
+        page = _page(http, status, (text,) if isinstance(text, str) else tuple(text), json, within)
+        others: list[Probe] = []
+        if tcp is not None:
+            others.append(Tcp.parse(tcp))
+        if exec is not None:
+            others.append(Exec.parse(exec))
+        if log is not None:
+            others.append(Log(text=log))
+        if exit is not None:
+            others.append(Exit(code=exit))
+        wanted = expect or (image.digest if isinstance(image, Image) else None)
+        asked = Asked(
+            image=Reference.parse(str(image), default_host="").or_latest(),
+            expect=_digest(wanted) if wanted else None,
+            probes=(*page, *others, *probes),
+            environment=dict(env or {}),
+            timeout=timeout,
+            stop_within=stop_within,
+            redis=redis,
+        )
+        certificate = self.verify(asked, (on,) if isinstance(on, str) else tuple(on))
+        self.keep(certificate)
+        error = certificate.error
+        if error is not None and error.code == NoPlace.code and all(proven.ok for proven in certificate.proven):
+            self.missing(f"{error.message}\n{error.hint or ''}".rstrip())
+        if not certificate.ok:
+            raise NotPortable("\n".join(red(certificate)))
+        return certificate
+
+
+def portable_for(node: pytest.Item, verify: Callable[[Asked, Sequence[str]], Certificate], missing: Callable[[str], NoReturn]) -> Portable:
+    """For one test: its certificates are shown where it fails, and are in its report."""
+
+    def keep(certificate: Certificate) -> None:
+        node.user_properties.append((PROPERTY, documents.dumps(certificate.as_json())))
+        node.add_report_section("call", "certificate", "\n".join(told(certificate)))
+
+    return Portable(verify=verify, keep=keep, missing=missing)
+
+
+def _page(
+    http: str | None, status: int | None, text: tuple[str, ...], json: Mapping[str, object] | None, within: float | None
+) -> tuple[Http, ...]:
+    if http is None:
+        if status is not None or text or json or within is not None:
+            raise UsageError("status, text, json and within are about a page, and none is asked for", hint="Say which: http='4000:80/'")
+        return ()
+    values = tuple((path, value if isinstance(value, str) else documents.dumps(value)) for path, value in (json or {}).items())
+    return (replace(Http.parse(http), status=status, text=text, json=values, within=within),)
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except ValueError as error:
+        raise UsageError(f"expect: {error}") from None
+
+
+def red(certificate: Certificate) -> Iterator[str]:
+    """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
+    yield f"{certificate.subject.reference} is not proven to be portable"
+    for proven in certificate.proven:
+        for point in proven.points:
+            if point.ok is False:
+                yield f"{proven.where.name}: {point.name}: {point.detail}"
+                yield from (f"  | {line}" for line in point.excerpt)
+                if point.hint:
+                    yield f"  hint: {point.hint}"
+    if certificate.error is not None:
+        yield certificate.error.message
+        yield from (f"  | {line}" for line in certificate.error.excerpt)
+        if certificate.error.hint:
+            yield f"  hint: {certificate.error.hint}"
+
+
+def told(certificate: Certificate) -> Iterator[str]:
+    """What a certificate says, a line for each point."""
+    for proven in certificate.proven:
+        for point in proven.points:
+            word = {True: "ok", False: "RED", None: "-"}[point.ok]
+            yield f"{proven.where.name}: {point.name} {word}: {point.detail}"
