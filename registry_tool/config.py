@@ -52,6 +52,8 @@ class Config:
     exposed: tuple[str, ...] = ()
     """``80/tcp``."""
     user: str = ""
+    stop_signal: str = ""
+    """``SIGQUIT``, or its number; where it is empty, engines send SIGTERM."""
 
     @property
     def platform(self) -> Platform | None:
@@ -80,6 +82,7 @@ def parse_config(raw: bytes) -> Config:
         entrypoint=run.texts("Entrypoint"),
         exposed=tuple(sorted(exposed.members)) if exposed else (),
         user=run.text("User") or "",
+        stop_signal=run.text("StopSignal") or "",
     )
 
 

@@ -28,8 +28,8 @@ LEAST_MEMORY = 6 << 20
 class Http:
     """A page: ``container``'s port, as it is ``published`` on the engine. What is not said is not asked for.
 
-    ``json`` are (path, value), both as text: ``("visits.0.name", "7")``. ``within`` is in seconds, for one answer. With
-    neither ``status`` nor anything else, any status below 400 will do.
+    ``json`` are (path, value), both as text: ``("visits.0.name", "7")``. ``within`` is in seconds, for one answer. Without
+    ``status``, any below 400 will do.
     """
 
     published: int
@@ -142,12 +142,17 @@ Probe = Http | Tcp | Exec | Log | Exit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an image under proof may use: ``memory`` and ``log`` in bytes, processes and threads, and seconds for the whole proof."""
+    """What an image under proof may use.
+
+    ``memory``, ``log`` and ``disk`` (what it writes, but for its volumes) are in bytes, ``processes`` counts threads too, and
+    ``seconds`` are from its start until it is asked to end.
+    """
 
     memory: int = 512 << 20
     processes: int = 256
     log: int = 10 << 20
     seconds: float = 120.0
+    disk: int = 1 << 30
 
     def __post_init__(self) -> None:
         if self.memory < LEAST_MEMORY:
@@ -156,6 +161,8 @@ class Limits:
             _refuse(f"{self.processes} processes are too few")
         if self.log < 1:
             _refuse(f"{self.log} bytes of log are too few")
+        if self.disk < 1:
+            _refuse(f"{self.disk} bytes of disk are too few")
         _seconds("the time for the proof", self.seconds)
 
 
