@@ -12,7 +12,7 @@ import pytest
 from registry_tool import labels
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.progress import SILENT
-from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, packages
+from registry_tool.provision import PROXY, PYTHON, REDIS, REGISTRY, Base, Provisioner, packages
 from registry_tool.provision.files import APPLETS, REGISTRY_CONFIG
 from tests.real import missing
 
@@ -47,6 +47,11 @@ def python(session_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def redis(session_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from _built(session_engine, REDIS, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def proxy(session_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from _built(session_engine, PROXY, tmp_path_factory)
 
 
 @pytest.fixture
@@ -188,3 +193,32 @@ class TestRedis:
         container = engine.run(ContainerSpec(image=redis, command=("--appendonly", "yes")))
         running.append(container.id)
         assert "yes" in _until(engine, container.id, ["redis-cli", "config", "get", "appendonly"])
+
+
+SAYS_HELLO = b"""\
+defaults
+    mode http
+    timeout client 5s
+frontend port
+    bind :8080
+    http-request return string hello content-type text/plain
+"""
+
+
+class TestProxy:
+    @pytest.fixture
+    def saying_hello(self, engine: Engine, proxy: str, running: list[str]) -> str:
+        """A container with a configuration that was written into it before its start, and that answers."""
+        container = engine.create(ContainerSpec(image=proxy))
+        running.append(container.id)
+        engine.put_files(container.id, "/usr/local/etc/haproxy", {"haproxy.cfg": (SAYS_HELLO, 0o644)})
+        engine.start(container.id)
+        assert _until(engine, container.id, ["wget", "-qO-", "http://127.0.0.1:8080/"]) == "hello"
+        return container.id
+
+    def test_it_is_not_root_and_says_its_version(self, engine: Engine, proxy: str) -> None:
+        assert _output(engine, proxy, "sh", "-c", "id -un && haproxy -v").startswith("haproxy\nHAProxy version ")
+
+    def test_it_ends_when_it_is_asked_to(self, engine: Engine, saying_hello: str) -> None:
+        engine.kill(saying_hello, signal="TERM")
+        engine.wait(saying_hello, timeout=8)

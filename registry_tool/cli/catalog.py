@@ -39,7 +39,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     host = options.registry_host(registry) if registry is not None else remotes.host(session)
     with remote.open(host, plain_http=plain_http or None) as opened, session.watch(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
-            session.output.lines([render.one_line(name) for name in sorted(opened.catalog())])
+            session.output.lines([render.one_line(name) for name in survey.names(opened)])
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:

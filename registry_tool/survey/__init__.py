@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_tool.survey.catalog import Catalog, Holding, catalog
+from registry_tool.survey.catalog import Catalog, Holding, catalog, names
 from registry_tool.survey.contents import Contents, Details
 from registry_tool.survey.source import Cache, NoCache, Source, ends_all
 from registry_tool.survey.survey import survey
@@ -21,5 +21,6 @@ __all__ = [
     "Table",
     "catalog",
     "ends_all",
+    "names",
     "survey",
 ]

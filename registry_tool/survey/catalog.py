@@ -11,6 +11,7 @@ from typing import Protocol
 from registry_tool.errors import NotFound, RegistryToolError
 from registry_tool.parallel import each
 from registry_tool.progress import SILENT, Observer
+from registry_tool.reference import LENT
 from registry_tool.survey.source import Cache, Source, ends_all
 from registry_tool.survey.survey import survey
 from registry_tool.survey.table import Options
@@ -49,12 +50,30 @@ class Catalog:
     stopped: RegistryToolError | None = None
 
 
+def names(registry: Holder) -> list[str]:
+    """The repositories' names, in order, without those in which a proof lent something and took it away again.
+
+    registry:2 lists a repository for ever. Raises what listing the repositories raises.
+    """
+    return [name for name in sorted(registry.catalog()) if not (name.startswith(LENT) and _is_empty(registry.repository(name)))]
+
+
+def _is_empty(repository: Source) -> bool:
+    try:
+        return not repository.tags()
+    except NotFound:
+        return True
+    except RegistryToolError:
+        # What cannot be looked at is listed, and said to be so there.
+        return False
+
+
 def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
     """Every repository of ``registry``; without ``details`` with the number of its tags alone, from one request each.
 
     Raises what listing the repositories raises. ``observer`` is told of repositories, not of bytes.
     """
-    names = sorted(registry.catalog())
+    found_names = names(registry)
     stopped: list[RegistryToolError] = []
     holdings: list[Holding] = []
 
@@ -73,8 +92,8 @@ def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = Non
         errors = tuple(row.error for row in table.rows if row.error is not None)
         return Holding(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
 
-    observer.start("catalog", "looking at the repositories", len(names))
-    for name, found in each(look, takewhile(lambda _: not stopped, names), threads=_AT_ONCE):
+    observer.start("catalog", "looking at the repositories", len(found_names))
+    for name, found in each(look, takewhile(lambda _: not stopped, found_names), threads=_AT_ONCE):
         if isinstance(found, Holding):
             holdings.append(found)
         else:
