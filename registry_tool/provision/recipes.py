@@ -150,14 +150,14 @@ PROXY = Base(
     recipe=_recipe(
         "haproxy",
         changes=(
-            *_start((), ("haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
+            *_start((), ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
             "USER haproxy",
         ),
         folders={"usr/local/etc/haproxy": 0},
         users={"haproxy": 99},
     ),
 )
-"""Neither comes with a configuration: it is written into the container before its start."""
+"""Neither comes with a configuration: it is written into the container before its start. ``-W``: as process 1 it ends when asked to."""
 
 _IPTABLES = {
     # What the package's script would have linked; the older kind beside it, for kernels that know nothing newer.
