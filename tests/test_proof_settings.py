@@ -35,6 +35,7 @@ stop = 2.5
 memory = "256 MiB"
 processes = 64
 log = 1000000
+disk = "2 GB"
 seconds = "90s"
 
 [[probes]]
@@ -102,7 +103,7 @@ def test_all_of_it() -> None:
         ),
         timeout=60.0,
         stop_within=2.5,
-        limits=Limits(memory=256 << 20, processes=64, log=1_000_000, seconds=90.0),
+        limits=Limits(memory=256 << 20, processes=64, log=1_000_000, disk=2_000_000_000, seconds=90.0),
     )
 
 
@@ -117,7 +118,7 @@ def test_an_empty_file_says_nothing() -> None:
         ('imge = "a"', "imge: this is not known", "Did you mean: image?"),
         ("[[probes]]\nhttp = '1:1'\nwithn = '2s'", "probes[0].withn: this is not known", "Did you mean: within?"),
         ("[[probes]]\ntcp = '1:1'\nstatus = 200", "probes[0].status: this is not known", "There is: tcp."),
-        ("[limits]\ncpu = 1", "limits.cpu: this is not known", "There is: memory, processes, log, seconds."),
+        ("[limits]\ncpu = 1", "limits.cpu: this is not known", "There is: memory, processes, log, disk, seconds."),
         ("image = 1", "image: text is wanted, not a whole number", 'Text is written in quotes: image = "…"'),
         ("image = ''", "image: it is empty", None),
         ("replicas = true", "replicas: a whole number is wanted, not true or false", None),

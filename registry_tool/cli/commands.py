@@ -26,6 +26,7 @@ PROVING, REGISTRY, IMAGE, HOLDS, SHELL = "Prove it works", "The local registry",
 
 COMMANDS = {
     "demo": Entry("demo", PROVING, "The whole way at once, each step proven; a page at its end."),
+    "verify": Entry("verify", PROVING, "Run an image where it has never been, and leave a certificate."),
     "up": Entry("registry", REGISTRY, "Start the local registry, or find that it runs."),
     "down": Entry("registry", REGISTRY, "Remove the local registry's container; its content stays."),
     "status": Entry("registry", REGISTRY, "Whether the local registry runs, and where."),

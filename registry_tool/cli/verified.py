@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from registry_tool import units
 from registry_tool.cli import render
 from registry_tool.cli.output import Output
+from registry_tool.cli.stage import Stage
 
 if TYPE_CHECKING:
     from registry_tool.proof.certificate import Certificate
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from registry_tool.proof.points import Point, Proven, Where
 
 _MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}
+
+
+class Watched(Stage):
+    """The proof as it happens: its observer, as the demo's, and its watcher. With ``--json`` it is told on standard error."""
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def opening(self, name: str) -> None:
+        self.begin(name, "an engine is made ready")
+
+    def ready(self, where: Where, setup: float) -> None:
+        self._clear()
+        place(self._output, where, setup)
+
+    def point(self, found: Point) -> None:
+        self._clear()
+        point(self._output, found)
+
+    def over(self, proven: Proven) -> None:
+        self._clear()
 
 
 def place(output: Output, where: Where, setup: float) -> None:
@@ -27,11 +49,12 @@ def point(output: Output, point: Point) -> None:
     """One point, and what there is to say of one that is red."""
     head = ((f"  {render.one_line(point.name):<10} ", "bold"), _MARKS[point.ok], (f" {render.seconds(point.seconds):>7}  ", ""))
     output.spans(*head, (render.one_line(point.detail), ""))
-    if point.ok is False:
-        for line in point.excerpt:
-            output.spans((f"    | {render.one_line(line)}", "dim"))
-        if point.hint:
-            output.spans((f"    hint: {render.one_line(point.hint)}", ""))
+    if point.ok:
+        return
+    for line in point.excerpt:
+        output.spans((f"    | {render.one_line(line)}", "dim"))
+    if point.hint:
+        output.spans((f"    hint: {render.one_line(point.hint)}", ""))
 
 
 def whole(output: Output, certificate: Certificate) -> None:

@@ -11,7 +11,7 @@ from registry_tool.proof.points import Point, Proven
 
 STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}
 """What a point's ``ok`` is called."""
-EVIDENCE = ("user", "command", "entrypoint", "exposed", "platform", "code", "exit_code")
+EVIDENCE = ("user", "command", "exposed", "signal", "code")
 """What of a point's evidence belongs to the image, and is compared. The rest differs from run to run: ids, addresses, counts."""
 
 Told = Mapping[str, str | None]

@@ -206,11 +206,12 @@ def _json(table: Table) -> tuple[tuple[str, str], ...]:
 
 def _limits(table: Table) -> Limits:
     inner = table.inner("limits")
-    inner.only(("memory", "processes", "log", "seconds"))
+    inner.only(("memory", "processes", "log", "disk", "seconds"))
     limits = {
         "memory": inner.size("memory"),
         "processes": inner.number("processes", least=1, most=1 << 22),
         "log": inner.size("log"),
+        "disk": inner.size("disk"),
         "seconds": inner.seconds("seconds"),
     }
     return _built(inner, Limits, **{name: value for name, value in limits.items() if value is not None})

@@ -61,7 +61,8 @@ _members: dict[str, st.SearchStrategy[Any]] = {
     "probes": st.lists(_probes, max_size=2) | _any,
     "timeouts": st.fixed_dictionaries({}, optional={"probes": _seconds, "stop": _seconds, "other": _any}) | _any,
     "limits": st.fixed_dictionaries(
-        {}, optional={"memory": _sizes, "processes": st.integers(-1, 5) | _any, "log": _sizes, "seconds": _seconds, "x": _any}
+        {},
+        optional={"memory": _sizes, "processes": st.integers(-1, 5) | _any, "log": _sizes, "disk": _sizes, "seconds": _seconds, "x": _any},
     ),
     "nope": _any,
 }

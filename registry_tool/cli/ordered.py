@@ -1,0 +1,51 @@
+"""A command whose options say something by their order, and that remembers how it was typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+_ORDER, _TYPED = f"{__name__}.order", f"{__name__}.typed"
+_BEFORE = {"registry": "--registry", "context": "--context"}
+"""Options before the command that change what it does."""
+
+
+class InOrder(click.Command):
+    """click hands each option its own values; which came after which is known to its parser alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = list(args)
+        values, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        rest = {name: iter(value if isinstance(value, (list, tuple)) else [value]) for name, value in values.items()}
+        ctx.meta[_ORDER] = [
+            (parameter.opts[-1], next(rest[parameter.name or ""], ""))
+            for parameter in parameters
+            if isinstance(parameter, click.Option) and parameter.multiple
+        ]
+        ctx.meta[_TYPED] = typed
+        return super().parse_args(ctx, args)
+
+
+def in_order(ctx: click.Context) -> list[tuple[str, Any]]:
+    """(option as its long name, value as typed) of all options that may be repeated, in the order in which they were typed."""
+    found: list[tuple[str, Any]] = ctx.meta[_ORDER]
+    return found
+
+
+def as_typed(ctx: click.Context, secrets: Sequence[str]) -> str:
+    """The command line. Of each ``KEY=VALUE`` in ``secrets`` the key alone is shown."""
+    words = list(ctx.meta[_TYPED])
+    for secret in secrets:
+        key, equals, _ = secret.partition("=")
+        # As a word of its own (-e KEY=VALUE), or behind its option (-eKEY=VALUE, --env=KEY=VALUE).
+        words = [f"{word.removesuffix(secret)}{key}=…" if equals and word.endswith(secret) else word for word in words]
+    before: list[str] = []
+    if ctx.parent is not None:
+        for name, option in _BEFORE.items():
+            if ctx.parent.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                before += [option, str(ctx.parent.params[name])]
+    return f"regctl {shlex.join([*before, ctx.command.name or '', *words])}"
