@@ -24,7 +24,8 @@ ONE_LOOK = 10.0
 AGAIN = 20.0
 """Seconds until a page counts again after Redis came back."""
 _PAUSE = 0.05
-_STILL_THERE = 0.5
+_TOLD = 3.0
+"""Seconds until the proxy has told of the last connection."""
 
 
 @dataclass(kw_only=True)
@@ -84,7 +85,7 @@ class Trial:
     def _many(self) -> None:
         replicas = len(self.stack.replicas)
         number = min(MOST, EACH * replicas) if self.counts else SOME * replicas
-        begun = time.monotonic()
+        begun, served = time.monotonic(), len(self.stack.served())
         looks = [self._look(ONE_LOOK, "while all was well") for _ in range(number)]
         seen: dict[str, object] = {
             "answers": number,
@@ -92,10 +93,10 @@ class Trial:
             "slowest": round(max(look.seconds for look in looks), 3),
         }
         self.evidence["answers"] = seen
-        names = sorted({look.replica for look in looks if look.replica})
+        names = self._served(looks, served)
         hosts = sorted({look.host for look in looks if look.host})
         seen["replicas"], seen["host_names"] = names, hosts
-        if self.told_apart and len(names) != replicas:
+        if self.stack.proxy is not None and len(names) != replicas:
             raise self._failed(f"{number} answers came from {len(names)} of {replicas} replicas", "The proxy found the others dead.")
         if hosts and len(hosts) != replicas:
             raise self._failed(f"{replicas} replicas answered with {len(hosts)} host names", "Each container should have its own.")
@@ -167,11 +168,11 @@ class Trial:
     def _kill_replica(self) -> None:
         name, container = next(iter(self.stack.replicas.items()))
         self.stack.place.engine.kill(container.id)
-        begun = time.monotonic()
+        begun, served = time.monotonic(), len(self.stack.served())
         number = SOME * len(self.stack.replicas)
         looks = [self._look(ONE_LOOK, f"after {name} was killed") for _ in range(number)]
         slowest = max(look.seconds for look in looks)
-        others = sorted({look.replica for look in looks if look.replica} - {name})
+        others = self._served(looks, served)
         self.evidence["replica_killed"] = {
             "replica": name,
             "answers": number,
@@ -182,6 +183,8 @@ class Trial:
         dead = self.stack.place.engine.container(container.id)
         if dead is not None and dead.running:
             raise self._failed(f"{name} was killed and still runs", "Something starts it again.")
+        if name in others or not others:
+            raise self._failed(f"after {name} was killed, answers came from {', '.join(others) or 'nobody'}", "Is it dead?")
         self.said.append(f"a replica killed: {number} answers, the slowest after {slowest:.1f} s")
 
     # --- one look ---
@@ -191,6 +194,15 @@ class Trial:
             return self.looks.look(timeout=timeout)
         except NoAnswer as error:
             raise self._failed(f"{when}: {error}", "Its last lines may say why.") from error
+
+    def _served(self, looks: list[Look], earlier: int) -> list[str]:
+        """The replicas that these looks were at: said by the answers, or by the proxy, which had told of ``earlier`` before."""
+        if self.told_apart or self.stack.proxy is None:
+            return sorted({look.replica for look in looks if look.replica})
+        begun = time.monotonic()
+        while len(told := self.stack.served()[earlier:]) < len(looks) and time.monotonic() - begun < _TOLD:
+            time.sleep(_PAUSE)
+        return sorted(set(told))
 
     def _check_running(self) -> None:
         for name, container in self.stack.replicas.items():

@@ -7,7 +7,8 @@ does not answer. A look is a connection and no request: it counts no visit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 FOLDER = "/usr/local/etc/haproxy"
 FILE = "haproxy.cfg"
@@ -30,9 +31,15 @@ defaults
 frontend port
     bind :{port}
     default_backend replicas
+{frontend}\
 backend replicas
     balance roundrobin
     default-server check inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+{backend}\
+"""
+_TCP = """\
+    log stdout format raw local0 info
+    log-format "served %s %ts"
 """
 _HTTP = f"""\
     retry-on conn-failure empty-response
@@ -42,5 +49,14 @@ _HTTP = f"""\
 
 def configuration(replicas: Mapping[str, str], port: int, *, http: bool) -> bytes:
     """The configuration for ``replicas`` (name -> address), which listen on ``port``; whole requests with ``http``, else connections."""
-    text = _CONFIGURATION.format(mode="http" if http else "tcp", port=PORT) + (_HTTP if http else "")
+    mode = {"mode": "http", "frontend": "", "backend": _HTTP} if http else {"mode": "tcp", "frontend": _TCP, "backend": ""}
+    text = _CONFIGURATION.format(port=PORT, **mode)
     return (text + "".join(f"    server {name} {address}:{port}\n" for name, address in replicas.items())).encode()
+
+
+def served(log: Iterable[bytes]) -> list[str]:
+    """Who took the connections, one after the other, as the proxy's log tells where it passes connections (``log-format``).
+
+    One that nobody took has ``S`` first in its state, for the server's side.
+    """
+    return re.findall(r"^served (\S+) [^S]", b"".join(log).decode(errors="replace"), re.MULTILINE)

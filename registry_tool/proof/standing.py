@@ -28,6 +28,7 @@ class Standing:
     prefix: str
     replicas: dict[str, Container] = field(default_factory=dict)
     redis: Container | None = None
+    proxy: Container | None = None
     containers: list[Container] = field(default_factory=list)
     address: tuple[str, int] = ("", 0)
 
@@ -38,6 +39,12 @@ class Standing:
                 content = b"".join(chunk for _, chunk in self.place.engine.logs(container.id, tail=LAST_LINES))
                 return tuple(content.decode(errors="replace").splitlines()[-LAST_LINES:])
         return ()
+
+    def served(self) -> list[str]:
+        """The replicas that took connections through the proxy, one after the other; empty where it passes requests, or is not there."""
+        if self.proxy is None:
+            return []
+        return proxy.served(chunk for _, chunk in self.place.engine.logs(self.proxy.id))
 
     def network(self, name: str) -> str:
         """What the engine calls the file's network ``name``."""
@@ -62,7 +69,8 @@ def standing(
             _start(stack, part, images[part.service.name], publish=port if part is plan.app and proxied is None else None)
         published, inside = next(iter(stack.replicas.values())), port
         if proxied is not None:
-            published, inside = _start_proxy(stack, proxied, port, http=http), proxy.PORT
+            stack.proxy = published = _start_proxy(stack, proxied, port, http=http)
+            inside = proxy.PORT
         stack.address = place.address(_published(place, published, inside))
         yield stack
     finally:
