@@ -29,7 +29,7 @@ _TOLD = 3.0
 
 
 @dataclass(kw_only=True)
-class Trial:
+class Faults:
     """Tries one stack; ``evidence`` grows as it goes, ``said`` with it in words. Raises ProofFailed where something does not hold."""
 
     stack: Standing

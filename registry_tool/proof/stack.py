@@ -16,7 +16,7 @@ from registry_tool.errors import NotFound, ProofFailed, RegistryToolError
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof.asked import Asked, Http, Tcp
-from registry_tool.proof.faults import Trial
+from registry_tool.proof.faults import Faults
 from registry_tool.proof.lent import Lender, Lent
 from registry_tool.proof.looks import Connections, Looks, Pages
 from registry_tool.proof.place import Place
@@ -103,12 +103,12 @@ class _Proving:
         ) as stack:
             looks: Looks = Pages(stack.address, page) if page is not None else Connections(stack.address)
             with closing(looks):
-                trial = Trial(stack=stack, looks=looks, timeout=self._asked.timeout, evidence=self.evidence)
-                trial.run()
-        self.evidence["counter"] = trial.counts
-        if not trial.counts and self._plan.redis is not None:
-            trial.said.append("no line of visits, so neither numbers nor Redis's faults were looked at")
-        return f"{self._plan.replicas} replica{'s' if self._plan.replicas > 1 else ''}; {'; '.join(trial.said)}"
+                faults = Faults(stack=stack, looks=looks, timeout=self._asked.timeout, evidence=self.evidence)
+                faults.run()
+        self.evidence["counter"] = faults.counts
+        if not faults.counts and self._plan.redis is not None:
+            faults.said.append("no line of visits, so neither numbers nor Redis's faults were looked at")
+        return f"{self._plan.replicas} replica{'s' if self._plan.replicas > 1 else ''}; {'; '.join(faults.said)}"
 
     def give_back(self) -> None:
         """Take away the images that were brought to somebody's engine."""
