@@ -21,7 +21,7 @@ from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof import leftovers
 from registry_tool.proof.door.door import Door, program
-from registry_tool.proof.inner import API_PORT, INNER, START, Inner
+from registry_tool.proof.inner import INNER, SOCKET, SOCKETS, START, Inner
 from registry_tool.proof.place import Traffic
 from registry_tool.proof.points import Where
 from registry_tool.provision import PYTHON, Provisioned, Provisioner
@@ -132,7 +132,7 @@ def _knocked(door: Door, endpoint: Endpoint) -> Engine | None:
     """The engine, if it answers; None while nobody listens there."""
     try:
         # Cheaper than what the SDK makes of nobody.
-        door.open(API_PORT).close()
+        door.open(SOCKET).close()
         return reach(endpoint)
     except (OSError, EngineNotFound):
         return None
@@ -154,6 +154,8 @@ class _Making:
 
     def start_forwarder(self, registry: LocalRegistry | None) -> None:
         marks = leftovers.marks(self.run)
+        with uninterrupted():
+            self.engine.create_volume(self._name, labels=marks)
         if registry is not None:
             with uninterrupted():
                 self.engine.create_network(self._name, labels=marks, internal=True)
@@ -165,6 +167,7 @@ class _Making:
             entrypoint=("python3",),
             command=("-c", "import signal; signal.pause()"),
             network=self._name if registry is not None else "none",
+            volumes={self._name: SOCKETS},
             labels=marks,
         )
         with uninterrupted():
@@ -180,6 +183,7 @@ class _Making:
             name=f"{self._name}-engine",
             entrypoint=(f"/{START}",),
             network=f"container:{self._name}-door",
+            volumes={self._name: SOCKETS},
             labels=leftovers.marks(self.run),
             cgroupns="private",
         )
@@ -212,7 +216,7 @@ class _Making:
     @contextmanager
     def wait_until_ready(self, container: Container, door: Door) -> Iterator[Engine]:
         """The engine inside, as soon as it answers. Raises NoPlace where it does not."""
-        endpoint = Endpoint(url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: door.open(API_PORT))
+        endpoint = Endpoint(url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: door.open(SOCKET))
         deadline = time.monotonic() + READY_WITHIN
         while (clean := _knocked(door, endpoint)) is None:
             seen = self.engine.container(container.id)

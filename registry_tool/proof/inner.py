@@ -9,8 +9,10 @@ from types import MappingProxyType
 from registry_tool.provision import DOCKER_ENGINE, PODMAN_ENGINE, Base
 from registry_tool.provision.recipes import LEGACY_TABLES
 
-API_PORT = 2375
-"""Where the engine inside listens, on its own loopback: nobody reaches that but through the door."""
+SOCKETS = "/run/registry-tool"
+"""A volume of the engine and the forwarder, and of nobody else."""
+SOCKET = f"{SOCKETS}/engine.sock"
+"""Where the engine inside listens. Not a port: what runs in there could reach that, and dockerd waits a second to warn of it."""
 START = "registry-tool-start"
 """Our script, at the root of the engine's container."""
 
@@ -44,10 +46,18 @@ fi
 """
 
 _DOCKER = f"""\
-exec dockerd --host tcp://127.0.0.1:{API_PORT} --tls=false --log-level warn
+# There is no way to anywhere else: whoever tries learns so at once, by the rules that docker looks at first.
+if ip route replace default dev lo; then
+    iptables -N DOCKER-USER
+    iptables -A DOCKER-USER -o lo -p tcp -j REJECT --reject-with tcp-reset
+    iptables -A DOCKER-USER -o lo -j REJECT
+fi
+exec dockerd --host unix://{SOCKET} --log-level warn
 """
 
 _PODMAN = f"""\
+# podman puts its own rules first. Without a route, at least names are not looked up for long.
+ip route del default 2>/dev/null || :
 # Of limits that are higher than its own, an engine without all privileges may give none.
 limit() {{ awk -v "name=$1" 'index($0, name) == 1 {{ sub(name, ""); print ($2 == "unlimited" ? -1 : $2) }}' /proc/self/limits; }}
 files=$(limit 'Max open files')
@@ -61,7 +71,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 END
 runtime=$(command -v runc || command -v crun)
-exec podman --runtime "$runtime" --log-level warn system service --time 0 tcp://127.0.0.1:{API_PORT}
+exec podman --runtime "$runtime" --log-level warn system service --time 0 unix://{SOCKET}
 """
 
 

@@ -67,9 +67,10 @@ class Door:
         """The last lines of the program's standard error."""
         return tuple(self._said.decode("utf-8", "replace").splitlines()[-10:])
 
-    def open(self, port: int, *, timeout: float = OPEN_TIMEOUT) -> socket.socket:
-        """A connection to what listens on ``port`` of the inner loopback. Raises ConnectionError, TimeoutError."""
-        return self._multiplexer.open(f"tcp:127.0.0.1:{port}", timeout=timeout)
+    def open(self, where: int | str, *, timeout: float = OPEN_TIMEOUT) -> socket.socket:
+        """A connection to a port of the inner loopback, or to a unix socket's path. Raises ConnectionError, TimeoutError."""
+        word = f"unix:{where}" if isinstance(where, str) else f"tcp:127.0.0.1:{where}"
+        return self._multiplexer.open(word, timeout=timeout)
 
     def address(self, port: int) -> tuple[str, int]:
         """Where on our own loopback connections are taken for inner ``port``. Whether anything listens inside is seen only then."""

@@ -33,12 +33,16 @@ class Forwarder:
         self._registry: list[Any] | None = None
 
     def connect(self, word: str) -> socket.socket:
-        """``control``, or ``tcp:HOST:PORT`` in this network."""
+        """``control``, ``unix:PATH``, or ``tcp:HOST:PORT`` in this network."""
         if word == CONTROL:
             mine, theirs = socket.socketpair()
             threading.Thread(target=self._serve_control, args=(mine,), daemon=True).start()
             return theirs
         kind, _, address = word.partition(":")
+        if kind == "unix":
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(address)
+            return connection
         host, _, port = address.rpartition(":")
         if kind != "tcp" or not port.isdigit():
             raise ConnectionRefusedError("nothing here is called " + word)
