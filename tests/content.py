@@ -10,11 +10,17 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.registry_over_http import ask, push_blob
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -72,6 +78,13 @@ def layer(content: bytes, name: str = "file") -> bytes:
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
     return gzip.compress(plain.getvalue(), mtime=0)
+
+
+def zstd_packed(content: bytes, *, window: int = 0) -> bytes:
+    """``content`` packed with zstd; to be unpacked in a window of 2 to the power of ``window`` bytes, where it is given."""
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: window})
+    packed: bytes = packer.compress(content) + packer.flush()
+    return packed
 
 
 def config(

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "registry_tool"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS_OF = {
+    "backports": {"check"},
     "bcrypt": {"local_registry"},
     "click": {"cli"},
     "docker": {"engine"},
@@ -32,8 +33,11 @@ ROOMS_OF = {
 }
 """Library -> the rooms that may import it. What is not here may be imported nowhere."""
 
-DISTRIBUTIONS = {"yaml": "pyyaml"}
+DISTRIBUTIONS = {"backports": "backports-zstd", "yaml": "pyyaml"}
 """What a library is called where it is installed from, where that is not what it is imported by."""
+
+STANDARD = sys.stdlib_module_names | {"compression", "tomllib"}
+"""The standard library, of later Pythons too."""
 
 NOT_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
@@ -106,7 +110,7 @@ def test_the_contract_notices(tmp_path: Path, module: str, line: str, word: str)
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_knows_only_the_libraries_of_its_room(module: Path) -> None:
     for name, line in imports(module):
-        if name in sys.stdlib_module_names or name == "registry_tool":
+        if name in STANDARD or name == "registry_tool":
             continue
         assert room(module) in ROOMS_OF.get(name, set()), f"{module}:{line} imports {name}"
 

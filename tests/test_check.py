@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,25 @@ from typing import Any
 import pytest
 
 from registry_tool import check, remote, server
-from registry_tool.check import KINDS, Finding, Report
+from registry_tool.check import KINDS, Finding, Report, inside
 from registry_tool.digest import Digest
 from registry_tool.errors import NotARegistry, NotFound, RegistryUnreachable, TooManyRequests
 from registry_tool.graph import MAX_DEPTH
 from registry_tool.manifest import EMPTY_CONTENT, tombstone
 from registry_tool.server import Application, MemoryStorage, Running
-from tests.content import OCI_INDEX, Made, config, layer, make_artifact, make_blob, make_image, make_index, put_manifest, sha256
+from tests.content import (
+    OCI_INDEX,
+    Made,
+    config,
+    layer,
+    make_artifact,
+    make_blob,
+    make_image,
+    make_index,
+    put_manifest,
+    sha256,
+    zstd_packed,
+)
 from tests.damage import attestation, built_by_buildkit, foreign_image, image_of, lying_image
 from tests.faults import Fault, FaultyLine, cut_after, faulty_line, flipped_byte, hang_up, instead, with_header, wrong_digest
 from tests.standin import JSON, Reply, reply
@@ -282,12 +295,36 @@ def test_layers_that_unpack_to_something_else(registry: Running, line: FaultyLin
     assert lone(checked(line, deep=True)).kind == "wrong-diff-id"
 
 
-def test_layers_packed_with_zstd_are_said_not_to_be_looked_into(registry: Running, line: FaultyLine) -> None:
-    packed = b"\x28\xb5\x2f\xfd and so on"
-    image_of(registry.port, "a", "1", config([layer(b"x")]), {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}, content=packed)
+ZSTD: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
+
+
+def test_layers_packed_with_zstd_are_unpacked(registry: Running, line: FaultyLine) -> None:
+    plain = gzip.decompress(layer(b"one"))
+    image_of(registry.port, "whole", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
     report = checked(line, deep=True)
-    assert report.ok
-    assert report.notes == (f"{line.host}/a: 1 layer packed with zstd: read, and not looked into",)
+    assert (report.ok, report.notes) == (True, ())
+    image_of(registry.port, "another", "1", config([layer(b"other")]), ZSTD, content=zstd_packed(plain))
+    line.mend()
+    assert lone(checked(line, "another", deep=True)).kind == "wrong-diff-id"
+    image_of(registry.port, "broken", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain)[:-1])
+    line.mend()
+    assert lone(checked(line, "broken", deep=True)).detail == "layers[0]: cannot be unpacked"
+
+
+def test_layers_that_cannot_be_unpacked_here_are_said_not_to_be_looked_into(
+    registry: Running, line: FaultyLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = gzip.decompress(layer(b"one"))
+    image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain, window=28))
+    note = f"{line.host}/a: 1 layer: read, and not looked into"
+    report = checked(line, deep=True)
+    assert (report.ok, report.notes) == (True, (note,))
+    line.mend()
+    assert checked(line).notes == (), "nobody asked for it"
+    image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
+    monkeypatch.setattr(inside, "CAN_ZSTD", False)
+    line.mend()
+    assert checked(line, deep=True).notes == (note,)
 
 
 def test_children_that_were_left_out_are_named_as_such(registry: Running, line: FaultyLine) -> None:

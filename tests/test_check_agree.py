@@ -8,6 +8,7 @@ import pytest
 
 from registry_tool.check import agree
 from registry_tool.check.contents import Facts, Reading
+from registry_tool.check.inside import Content, Packing
 from registry_tool.descriptor import Platform
 from registry_tool.digest import Digest
 from registry_tool.graph import edges
@@ -49,6 +50,10 @@ def image(*layers: str, media_type: str = f"{LAYER}+gzip") -> Manifest:
 
 def config(*diff_ids: str, platform: Platform | None = None) -> Reading:
     return Reading(config=Facts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
+
+
+def inside(packing: Packing, name: str) -> Reading:
+    return Reading(inside=Content(packing, digest(name)))
 
 
 BUILT_WITH_BUILDKIT = [
@@ -120,16 +125,19 @@ def test_a_config_names_as_many_layers_as_the_manifest() -> None:
 @pytest.mark.parametrize(
     ("media_type", "reading", "found"),
     [
-        (f"{LAYER}+gzip", Reading(packing="gzip", inside=digest("inside")), []),
-        (f"{LAYER}+gzip", Reading(packing="gzip", inside=digest("other")), ["wrong-diff-id"]),
-        (f"{LAYER}+gzip", Reading(packing="broken"), ["wrong-diff-id"]),
-        (f"{LAYER}+gzip", Reading(packing="plain", inside=digest("inside")), ["wrong-media-type"]),
-        (f"{LAYER}+gzip", Reading(packing="zstd"), ["wrong-media-type"]),
-        (LAYER, Reading(packing="plain", inside=digest("inside")), []),
-        (LAYER, Reading(packing="gzip", inside=digest("inside")), ["wrong-media-type"]),
-        (f"{LAYER}+zstd", Reading(packing="zstd"), []),
-        (f"{LAYER}+zstd", Reading(packing="gzip", inside=digest("inside")), ["wrong-media-type"]),
-        ("application/vnd.docker.image.rootfs.diff.tar.gzip", Reading(packing="gzip", inside=digest("inside")), []),
+        (f"{LAYER}+gzip", inside("gzip", "inside"), []),
+        (f"{LAYER}+gzip", inside("gzip", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", Reading(inside=Content("gzip", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", inside("plain", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+gzip", inside("zstd", "inside"), ["wrong-media-type"]),
+        (LAYER, inside("plain", "inside"), []),
+        (LAYER, inside("gzip", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+zstd", inside("zstd", "inside"), []),
+        (f"{LAYER}+zstd", inside("zstd", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", Reading(inside=Content("zstd", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", Reading(inside=Content("zstd")), []),
+        (f"{LAYER}+zstd", inside("gzip", "inside"), ["wrong-media-type"]),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
     ],
 )
 def test_layers_unpack_to_what_the_config_says(media_type: str, reading: Reading, found: list[str]) -> None:
@@ -137,6 +145,16 @@ def test_layers_unpack_to_what_the_config_says(media_type: str, reading: Reading
     assert [kind for kind, _ in agree.image(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
     assert list(agree.image(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
     assert list(agree.image(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
+
+
+def test_what_was_not_compared_is_counted() -> None:
+    readings = {digest("a"): Reading(inside=Content("zstd")), digest("b"): inside("gzip", "b"), digest("c"): Reading()}
+    assert agree.not_looked_into(image("a", "b", "c", "d"), config("a", "b", "c", "d"), readings) == 2
+    other = Reading(config=Facts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
+    assert agree.not_looked_into(image("b"), other, readings) == 1
+    broken = {digest("a"): Reading(inside=Content("zstd", is_broken=True))}
+    assert agree.not_looked_into(image("a"), config("a"), broken) == 0, "a finding says so"
+    assert agree.not_looked_into(image("a"), Reading(config="no config"), readings) == 0
 
 
 def test_what_is_wrong_with_a_config_is_told() -> None:

@@ -110,14 +110,23 @@ def image(manifest: Manifest, config: Reading, readings: Mapping[Digest, Reading
         reading = readings.get(layer.digest)
         if reading is None or is_foreign(layer):
             continue
-        packing = reading.packing if reading.packing != "broken" else "gzip"
+        inside = reading.inside
         said = "gzip" if layer.media_type.endswith(_GZIP) else "zstd" if layer.media_type.endswith(_ZSTD) else "plain"
-        if packing != said:
-            yield "wrong-media-type", f"layers[{number}]: is {_words(packing)}, {layer.media_type} is said"
-        elif reading.packing == "broken":
+        if inside.packing != said:
+            yield "wrong-media-type", f"layers[{number}]: is {_words(inside.packing)}, {layer.media_type} is said"
+        elif inside.is_broken:
             yield "wrong-diff-id", f"layers[{number}]: cannot be unpacked"
-        elif reading.inside is not None and diff_id.algorithm == reading.inside.algorithm and reading.inside != diff_id:
-            yield "wrong-diff-id", f"layers[{number}]: unpacks to {reading.inside}, the config says {diff_id}"
+        elif inside.digest is not None and diff_id.algorithm == inside.digest.algorithm and inside.digest != diff_id:
+            yield "wrong-diff-id", f"layers[{number}]: unpacks to {inside.digest}, the config says {diff_id}"
+
+
+def not_looked_into(manifest: Manifest, config: Reading, readings: Mapping[Digest, Reading]) -> int:
+    """How many layers were read, and not compared with what the config says they unpack to."""
+    if not isinstance(config.config, Facts):
+        return 0
+    pairs = zip((readings.get(layer.digest) for layer in manifest.layers), config.config.diff_ids, strict=False)
+    known = [(reading.inside, diff_id) for reading, diff_id in pairs if reading is not None and not reading.inside.is_broken]
+    return sum(inside.digest is None or inside.digest.algorithm != diff_id.algorithm for inside, diff_id in known)
 
 
 def _words(packing: str) -> str:

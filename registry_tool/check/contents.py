@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from registry_tool import config as configs
-from registry_tool.check.inside import Inside, Packing
+from registry_tool.check.inside import UNKNOWN, Content, Inside
 from registry_tool.descriptor import Descriptor, Platform
 from registry_tool.digest import Digest
 from registry_tool.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, TooManyRequests
@@ -52,8 +52,7 @@ class Reading:
 
     trouble: str | None = None
     detail: str = ""
-    packing: Packing = "plain"
-    inside: Digest | None = None
+    inside: Content = UNKNOWN
     config: Facts | str | None = None
 
 
@@ -101,8 +100,7 @@ def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unp
         return Reading(trouble="corrupt-blob")
     except (RegistryError, BrokenOff, NotFound) as error:
         return Reading(trouble="unreadable", detail=error.message)
-    packing, digest = inside.finish()
-    return Reading(packing=packing, inside=digest, config=_facts(bytes(kept)) if as_config else None)
+    return Reading(inside=inside.finish(), config=_facts(bytes(kept)) if as_config else None)
 
 
 def _opened(repository: Repository, descriptor: Descriptor) -> AbstractContextManager[Readable]:

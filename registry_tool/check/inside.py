@@ -1,30 +1,67 @@
-"""What is inside a layer: its digest before it was packed, found out while the packed bytes go by."""
+"""What is inside a layer: its digest before it was packed, found out while the packed bytes go by.
+
+RFC 1952 (gzip), RFC 8878 (zstd).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 from registry_tool.digest import Digest
 
-Packing = Literal["gzip", "zstd", "plain", "broken"]
-"""``broken``: it begins as gzip does, and does not go on so."""
+# What Python 3.14 has itself is there for older ones as a library of the same interface.
+try:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+except ImportError:  # pragma: no cover - a Python that was built without it
+    CAN_ZSTD = False
+else:
+    CAN_ZSTD = True
+
+Packing = Literal["gzip", "zstd", "plain"]
+
+MOST = 16 << 30
+"""Bytes, or :data:`PER_BYTE` for each that is packed: what unpacks to more is not unpacked any further."""
+PER_BYTE = 1032
+"""As much as gzip can make of one. zstd makes thirty times that: a few megabytes would keep us for days."""
+_WINDOW = 27
+"""As a power of two, the memory that unpacking zstd may take: 128 MiB. What wants more is made only with ``zstd --long``."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPED = b"\x2a\x4d\x18"
+"""Behind a byte from 0x50 to 0x5f: the beginning of what others keep in a zstd file beside its content."""
 _PIECE = 1 << 18
 """Bytes that are unpacked at a time: a layer may be a thousand times larger inside, and is never held."""
 
 
+class Content(NamedTuple):
+    """What is inside. Where there is neither a ``digest`` nor ``is_broken``, it was not looked into, or not to its end."""
+
+    packing: Packing = "plain"
+    digest: Digest | None = None
+    is_broken: bool = False
+
+
+UNKNOWN = Content()
+"""Nobody looked."""
+
+
 class Inside:
-    """Takes a layer's bytes piece by piece. What is packed with zstd is not looked into: Python has nothing for it."""
+    """Takes a layer's bytes piece by piece."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._head: bytes | None = b""
         self._packing: Packing = "plain"
-        self._unzip = zlib.decompressobj(wbits=31)
-        self._between = False
+        self._part: _Part | None = None
+        self._taken = 0
+        self._came = 0
+        self._end: Content | None = None
 
     def update(self, piece: bytes) -> None:
         """The next bytes."""
@@ -35,44 +72,100 @@ class Inside:
             piece = self._begin()
         self._go_on(piece)
 
-    def finish(self) -> tuple[Packing, Digest | None]:
-        """How it is packed, and the digest of what is inside; None where that is not known."""
+    def finish(self) -> Content:
+        """What was found, when there are no more."""
         if self._head is not None:
             self._go_on(self._begin())
-        if self._packing == "gzip" and not self._between:
-            self._packing = "broken"
-        known = self._packing in ("gzip", "plain")
-        return self._packing, Digest("sha256", self._hash.hexdigest()) if known else None
+        if self._end is None and self._part is not None:
+            self._end = Content(self._packing, is_broken=True)
+        return self._end or Content(self._packing, Digest("sha256", self._hash.hexdigest()))
 
     def _begin(self) -> bytes:
         head, self._head = self._head or b"", None
         if head.startswith(_GZIP):
             self._packing = "gzip"
-        elif head.startswith(_ZSTD):
+        elif head.startswith(_ZSTD) or (head[1:4] == _SKIPPED and head[0] >> 4 == 5):
             self._packing = "zstd"
+            if not CAN_ZSTD:
+                self._end = Content("zstd")
         return head
 
     def _go_on(self, piece: bytes) -> None:
+        if self._end is not None:
+            return
         if self._packing == "plain":
             self._hash.update(piece)
-        elif self._packing == "gzip":
-            try:
-                self._unpack(piece)
-            except zlib.error:
-                self._packing = "broken"
+            return
+        self._taken += len(piece)
+        try:
+            self._unpack(piece)
+        except zlib.error:
+            self._end = Content("gzip", is_broken=True)
+        except zstd.ZstdError as error:
+            # What a window needs is said in the first bytes, and that is all that is wrong with them.
+            self._end = Content("zstd", is_broken="too much memory" not in str(error))
 
     def _unpack(self, piece: bytes) -> None:
-        """Gzip may be several parts one after the other (RFC 1952, 2.2), with zeros to fill a block behind the last."""
+        """Both may be several parts one after the other; behind the last of gzip there may be zeros, to fill a block."""
         while piece:
-            if self._between:
-                piece = piece.lstrip(b"\0")
+            if self._part is None:
+                piece = piece.lstrip(b"\0") if self._packing == "gzip" else piece
                 if not piece:
                     return
-                self._unzip = zlib.decompressobj(wbits=31)
-                self._between = False
-            self._hash.update(self._unzip.decompress(piece, _PIECE))
-            if self._unzip.eof:
-                self._between = True
-                piece = self._unzip.unused_data
-            else:
-                piece = self._unzip.unconsumed_tail
+                self._part = _part(self._packing)
+            self._take(self._part.decompress(piece, _PIECE))
+            while not (self._part.eof or self._part.needs_input or self._end):
+                self._take(self._part.decompress(b"", _PIECE))
+            if not self._part.eof:
+                return
+            piece, self._part = self._part.unused_data, None
+
+    def _take(self, unpacked: bytes) -> None:
+        self._hash.update(unpacked)
+        self._came += len(unpacked)
+        if self._came > max(MOST, PER_BYTE * self._taken):
+            self._end = Content(self._packing)
+
+
+class _Part(Protocol):
+    """As zstd's decompressor is: one part, which keeps what it was given and did not get to."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """The same of zlib's, which hands back what it did not get to."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
+
+
+def _part(packing: Packing) -> _Part:
+    if packing == "gzip":
+        return _Gzip()
+    part: _Part = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
+    return part

@@ -237,7 +237,7 @@ class Check:
                 self._blame("wrong-size", digest, [(holder, edge)], agree.sizes(edge.descriptor.size, standing.size))
 
     def _judge_images(self) -> None:
-        zstd = 0
+        unknown = 0
         for digest, node in self._nodes.items():
             manifest = node.manifest
             if manifest is None or manifest.config is None or not agree.is_image(manifest):
@@ -251,9 +251,10 @@ class Check:
             for holder, edge in agree.of_another_platform(reading, holders):
                 detail = f"the index says {edge.descriptor.platform}, the image's config {agree.platform_of(reading)}"
                 self._blame("wrong-platform", digest, [(holder, edge)], detail)
-            zstd += sum(self._readings[each.digest].packing == "zstd" for each in manifest.layers if each.digest in self._readings)
-        if zstd:
-            self._notes.append(f"{self._repository.name}: {units.count(zstd, 'layer')} packed with zstd: read, and not looked into")
+            if self._run.deep:
+                unknown += agree.not_looked_into(manifest, reading, self._readings)
+        if unknown:
+            self._notes.append(f"{self._repository.name}: {units.count(unknown, 'layer')}: read, and not looked into")
 
     # --- findings ---
 

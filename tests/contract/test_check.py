@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
 
 from registry_tool import remote
 from registry_tool.check import Report, check
-from tests.content import sha256
-from tests.damage import Damageable, fifty_images, in_a_container, in_this_process
+from tests.content import config, layer, sha256, zstd_packed
+from tests.damage import Damageable, fifty_images, image_of, in_a_container, in_this_process
 from tests.faults import FaultyLine, faulty_line
 
 
@@ -74,3 +75,15 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
             assert told(deep_one) == sorted([*found, *corrupt]), memory
             assert (shallow.images, shallow.blobs) == (deep_one.images, deep_one.blobs) == (50, blobs - 2)
             assert shallow.bytes_read < deep_one.bytes_read
+
+
+def test_what_zstd_packed_is_compared_with_what_the_config_says(damageable: Damageable) -> None:
+    said: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
+    one, other = layer(b"one"), layer(b"other")
+    image_of(damageable.port, "whole", "1", config([one]), said, content=zstd_packed(gzip.decompress(one)))
+    lying = image_of(damageable.port, "lying", "1", config([one]), said, content=zstd_packed(gzip.decompress(other)))
+    with faulty_line(damageable.port) as line:
+        assert told(counted(line, deep=False)) == []
+        found = counted(line, deep=True)
+    assert told(found) == [("wrong-diff-id", "lying", sha256(lying.config), ("1",))]
+    assert found.notes == ()
