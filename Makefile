@@ -9,11 +9,12 @@ SHELL = /bin/sh
 python = .venv/bin/python
 pytest = $(python) -m pytest
 
-.PHONY: help demo setup setup-dev engine test test-fast soak bench lint format lock clean
+.PHONY: help demo verify-demo setup setup-dev engine test test-fast soak bench lint format lock clean
 
 help:
 	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
 	@echo '                 (ARGS="--redis" and the like are handed on; see .venv/bin/regctl demo --help)'
+	@echo 'make verify-demo the same image on clean engines that have never seen it, docker and podman, beside a Redis'
 	@echo 'make test        all tests but the soak; sets up what they need where it may, skips what it cannot have'
 	@echo 'make test-fast   the tests that need nothing but Python'
 	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
@@ -38,6 +39,13 @@ engine: setup
 demo: setup engine
 	@sh setup/parts.sh demo
 	@.venv/bin/regctl demo $(ARGS)
+
+verify-demo: setup engine
+	@sh setup/parts.sh demo
+	@.venv/bin/regctl up
+	@.venv/bin/regctl build -t john/get-started:part2 sample_app
+	@.venv/bin/regctl push john/get-started:part2
+	@.venv/bin/regctl verify john/get-started:part2 --on docker --on podman --with redis --http 4000:80/ --expect-text 'Hello World' $(ARGS)
 
 test: setup-dev
 	@sh setup/parts.sh test

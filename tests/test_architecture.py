@@ -27,7 +27,7 @@ ROOMS_OF = {
     "pytest": {"pytest_plugin"},
     "requests": {"transport"},
     "rich": {"cli"},
-    "tomli": set[str](),
+    "tomli": {"proof"},
     "urllib3": {"engine", "transport"},  # the SDK lets its errors through; transport stands on its connections
     "yaml": {"proof"},
 }

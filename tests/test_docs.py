@@ -31,6 +31,8 @@ ELSEWHERE = {
     "make demo": "tests/test_docs.py::test_make_demo_is_regctl_demo",
     "make test": "tests/test_setup.py::test_ci_calls_what_a_person_calls_and_lets_nothing_skip",
     ". .venv/bin/activate": "tests/test_docs.py::test_the_environment_has_regctl_once_it_is_activated",
+    "make verify-demo": "tests/test_docs.py::test_make_verify_demo_is_regctl_verify",
+    "regctl verify username/repository:tag": "tests/test_docs_verify.py::test_every_line_works_in_the_order_in_which_it_is_read",
     "pipx install .": "tests/test_packaging.py::test_both_programs_say_their_version_without_an_engine",
 }
 """Lines that cannot be typed on an engine of the tests' own without a network -> the test that stands for each."""
@@ -179,6 +181,11 @@ def test_the_line_for_a_bare_debian_is_one() -> None:
 def test_make_demo_is_regctl_demo() -> None:
     done = subprocess.run(["make", "--dry-run", "demo", "ARGS=--redis"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ".venv/bin/regctl demo --redis" in done.stdout.splitlines()
+
+
+def test_make_verify_demo_is_regctl_verify() -> None:
+    done = subprocess.run(["make", "--dry-run", "verify-demo", "ARGS=--json"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert any(line.startswith(".venv/bin/regctl verify ") and line.endswith(" --json") for line in done.stdout.splitlines())
 
 
 def test_the_environment_has_regctl_once_it_is_activated() -> None:

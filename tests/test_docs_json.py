@@ -32,6 +32,7 @@ catalog
 inspect john/get-started:part2
 check --deep
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
+verify --on here --http 4002:80/ john/get-started:part2
 pull john/get-started:part2
 run -d --name web -p 127.0.0.1:4001:80 john/get-started:part2
 run -d --name quick john/get-started:part2
@@ -51,8 +52,15 @@ status; 1
 
 FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonsense; 2\nbuild sample_app/wheels; 1\nrun web; 2"
 
-SHOWN_ELSEWHERE = ("inspect: children[].", "inspect: referrers[].", "check: findings[].", "check: error")
-"""What this story's images do not have; ``tests/test_cli_inspect.py`` and ``tests/test_cli_check.py`` see to it."""
+SHOWN_ELSEWHERE = (
+    "inspect: children[].",
+    "inspect: referrers[].",
+    "check: findings[].",
+    "check: error",
+    "verify: error",
+    "verify: against",
+)
+"""What this story's images do not have; ``tests/test_cli_inspect.py``, ``…_check.py`` and ``…_verify.py`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""
@@ -92,7 +100,7 @@ def members(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def is_of(value: Any, words: str) -> bool:
     """Whether ``value`` is what the table's words say."""
-    kinds: dict[str, Any] = {"string": str, "boolean": bool, "object": dict, "integer": int, "number": (int, float)}
+    kinds: dict[str, Any] = {"string": str, "boolean": bool, "object": dict, "integer": int, "number": (int, float), "anything": object}
     words = words.removesuffix(", optional")
     if words.endswith(" or null"):
         return value is None or is_of(value, words.removesuffix(" or null"))
@@ -100,7 +108,7 @@ def is_of(value: Any, words: str) -> bool:
         return isinstance(value, dict) and all(is_of(element, words.removeprefix("object of ")) for element in value.values())
     if words.startswith("array of "):
         return isinstance(value, list) and all(is_of(element, words.removeprefix("array of ")) for element in value)
-    return isinstance(value, kinds[words]) and (words == "boolean" or not isinstance(value, bool))
+    return isinstance(value, kinds[words]) and (words in ("boolean", "anything") or not isinstance(value, bool))
 
 
 _NESTED = re.compile(r"\b(\w+\[\])(?:\.\1)+")

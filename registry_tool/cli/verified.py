@@ -72,8 +72,9 @@ def changes(output: Output, against: Against) -> None:
         output.line(f"nothing changed since {against.made}")
         return
     output.line(f"changed since {against.made}:")
-    rows = [(each.where, each.what, each.before or "-", each.now or "-") for each in against.changes]
-    output.table(("WHERE", "WHAT", "BEFORE", "NOW"), rows)
+    for each in against.changes:
+        # A line each: what changed may be a whole command.
+        output.line("  " + render.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
 
 
 def summary(output: Output, certificate: Certificate) -> None:
