@@ -9,6 +9,7 @@ The standard library of Python 3.9 is enough: this also runs in a container in w
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -24,6 +25,8 @@ _HEAD = struct.Struct(">IBI")
 _SIZE = struct.Struct(">I")
 _OPEN, _OPENED, _DATA, _ROOM, _END, _RESET = range(6)
 
+_LOOK_AGAIN = 200
+"""Milliseconds after which one who waits for room looks whether it is still wanted."""
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 Connect = Callable[[str], socket.socket]
@@ -75,7 +78,7 @@ class Multiplexer:
                 at = 0
                 while len(buffer) >= at + _HEAD.size:
                     number, kind, length = _HEAD.unpack_from(buffer, at)
-                    if kind > _RESET or length > CHUNK:
+                    if kind > _RESET or length > CHUNK or (kind == _ROOM and length != _SIZE.size):
                         raise ValueError(f"not a frame: kind {kind}, {length} bytes")
                     end = at + _HEAD.size + length
                     if len(buffer) < end:
@@ -152,7 +155,6 @@ class _Channel:
         self._is_open = False
         self._broken: str | None = None
         self._told = False
-        self._writing = False
         self._ways = 2
 
     def begin(self, connection: socket.socket) -> None:
@@ -191,10 +193,10 @@ class _Channel:
                 return
             self._broken, self._told = reason, told
             self._changed.notify_all()
-            connection, writing = self._connection, self._writing
+            connection = self._connection
         if connection is not None:
-            # Of the direction that is only read the peer learns nothing yet: what it sees is the reset, not an end.
-            _shut(connection, socket.SHUT_RDWR if writing or connection.family not in _INET else socket.SHUT_RD)
+            # It wakes who reads. The peer learns nothing from it: what it is to see is the reset, not an end.
+            _shut(connection, socket.SHUT_RD if connection.family in _INET else socket.SHUT_RDWR)
 
     # Called by others.
 
@@ -228,9 +230,7 @@ class _Channel:
         taken = 0
         try:
             while (content := self._await_content()) is not None:
-                self._writing = True
-                connection.sendall(content)
-                self._writing = False
+                self._write(connection, content)
                 with self._changed:
                     self._held -= len(content)
                 taken += len(content)
@@ -242,6 +242,17 @@ class _Channel:
         except OSError as error:
             self.abort(str(error), told=False)
         self._way_ended(connection)
+
+    def _write(self, connection: socket.socket, content: bytes) -> None:
+        """All of it, unless this is broken off meanwhile."""
+        room = select.poll()
+        room.register(connection, select.POLLOUT)
+        rest = memoryview(content)
+        while rest and self._broken is None:
+            try:
+                rest = rest[connection.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                room.poll(_LOOK_AGAIN)
 
     def _await_credit(self) -> int:
         with self._changed:
