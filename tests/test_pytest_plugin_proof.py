@@ -92,10 +92,10 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
 
 
 def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None:
-    inner.makepyfile("def test_none(local_registry, portable):\n    portable(f'{local_registry.host}/no/such:1', on='here')\n")
+    inner.makepyfile("def test_none(registry, portable):\n    portable(f'{registry.host}/no/such:1', on='here')\n")
     result = run(inner, timeout=280)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E   *NotPortable: localhost:*/no/such:1 is not proven to be portable"])
+    result.stdout.fnmatch_lines(["E   *NotPortable: 127.0.0.1:*/no/such:1 is not proven to be portable"])
 
 
 @pytest.mark.parametrize("required", [False, True], ids=["", "required"])
@@ -103,7 +103,7 @@ def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: p
     meta = Path(os.environ["DOCKER_CONFIG"]) / "contexts" / "meta" / hashlib.sha256(b"gone").hexdigest() / "meta.json"
     meta.parent.mkdir(parents=True)
     meta.write_text(json.dumps({"Name": "gone", "Endpoints": {"docker": {"Host": f"unix://{inner.path}/nobody.sock"}}}))
-    inner.makepyfile("def test_elsewhere(pushed, portable):\n    portable(pushed, on='context:gone')\n")
+    inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:gone')\n")
     result = run(inner, "-rs", *(["--registry-require"] if required else []), timeout=280)
     assert result.parseoutcomes() == ({"failed": 1} if required else {"skipped": 1})
     word = "a place for the proof is required here and missing: " if required else "a place for the proof is missing: "
@@ -111,7 +111,7 @@ def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: p
 
 
 def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -> None:
-    inner.makepyfile("def test_elsewhere(pushed, portable):\n    portable(pushed, on='context:no-such-context')\n")
+    inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:no-such-context')\n")
     result = run(inner, timeout=280)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E   *UsageError: *no-such-context*"])

@@ -49,7 +49,7 @@ class Portable:
         tcp: str | None = None,
         exec: str | None = None,
         log: str | None = None,
-        exit: int | None = None,
+        exit_code: int | None = None,
         probes: Sequence[Probe] = (),
         expect: str | None = None,
         env: Mapping[str, str] | None = None,
@@ -74,8 +74,8 @@ class Portable:
             others.append(Exec.parse(exec))
         if log is not None:
             others.append(Log(text=log))
-        if exit is not None:
-            others.append(Exit(code=exit))
+        if exit_code is not None:
+            others.append(Exit(code=exit_code))
         wanted = expect or (image.digest if isinstance(image, Image) else None)
         asked = Asked(
             image=Reference.parse(str(image), default_host="").or_latest(),
