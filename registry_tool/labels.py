@@ -23,7 +23,7 @@ ROLE_PROOF = "proof"
 """What a proof makes: a clean engine's container, its forwarder and network, and what is made inside."""
 
 REGISTRY = f"{PREFIX}.registry"
-"""A registry's name (``default``), on its container and volume."""
+"""A registry's name (``default``), on its container and volume, and on what looks into that."""
 
 DEMO = f"{PREFIX}.demo"
 """The id of the demo run that made this: on its image, containers and networks. It begins with whose run it is.

@@ -4,7 +4,9 @@ specification says. Where a home cannot be written to, a folder of this user und
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,20 @@ def places() -> Places:
     if state_fell or cache_fell:
         word = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
     return Places(state=state, cache=cache, word=word)
+
+
+def owner(folder: Path) -> str:
+    """Whose folder this is, in eight digits: of the machine, the user and the place.
+
+    On an engine, where machines and users may meet, things with it in their names are this owner's alone: only
+    processes that see the same lock files can tell whether somebody still needs them.
+    """
+    machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
+    return hashlib.sha256(f"{machine}\n{os.getuid()}\n{folder.resolve()}".encode()).hexdigest()[:8]
+
+
+def _text(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else ""
 
 
 def _first(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from registry_tool import labels
-from registry_tool.engine import Engine
+from registry_tool import labels, local_registry
+from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.errors import Conflict, RegistryError
 from registry_tool.local_registry import kept, spec
 from registry_tool.local_registry.kept import Kept
@@ -27,11 +31,13 @@ def volume(engine: Engine, unique: str) -> Iterator[str]:
         engine.remove_volume(spec.thing_name(unique))
 
 
-def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str) -> None:
-    assert kept.read_volume(engine, unique, registry_image) is None
+def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
+    assert kept.read_volume(engine, unique, registry_image, state=tmp_path) is None
 
 
-def test_what_was_written_is_read_and_no_container_is_left(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+def test_what_was_written_is_read_and_no_container_is_left(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
     kept.make_volume(engine, unique)
     kept.make_volume(engine, unique)
     written = Kept(settings=Settings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
@@ -40,23 +46,27 @@ def test_what_was_written_is_read_and_no_container_is_left(engine: Engine, regis
     kept.write(engine, created.id, written)
     engine.remove(created.id, force=True)
 
-    assert kept.read_volume(engine, unique, registry_image) == written
+    assert kept.read_volume(engine, unique, registry_image, state=tmp_path) == written
 
     assert not [container for container in engine.containers(all=True) if volume in container.mounts.values()]
 
 
-def test_a_volume_that_compose_made_is_signed_for_as_compose_does(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
     engine.create_volume(volume, labels=spec.thing_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
 
-    found = kept.read_volume(engine, unique, registry_image)
+    found = kept.read_volume(engine, unique, registry_image, state=tmp_path)
 
     assert found == Kept(settings=Settings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
 
 
-def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
     kept.make_volume(engine, unique)
 
-    found = kept.read_volume(engine, unique, registry_image)
+    found = kept.read_volume(engine, unique, registry_image, state=tmp_path)
 
     assert found is not None
     assert found.settings.secret != spec.COMPOSE_SIGNS_WITH
@@ -64,12 +74,12 @@ def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(engine: Engine, reg
 
 @pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])
 def test_a_volume_of_somebody_else_is_not_read(
-    engine: Engine, registry_image: str, unique: str, volume: str, wrong: dict[str, str]
+    engine: Engine, registry_image: str, unique: str, volume: str, wrong: dict[str, str], tmp_path: Path
 ) -> None:
     engine.create_volume(volume, labels={name: value.replace("UNIQUE", unique) for name, value in wrong.items()})
 
     with pytest.raises(Conflict, match="somebody else"):
-        kept.read_volume(engine, unique, registry_image)
+        kept.read_volume(engine, unique, registry_image, state=tmp_path)
 
 
 def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
@@ -81,3 +91,57 @@ def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volum
         kept.read(engine, created)
 
     assert volume in (failure.value.hint or "")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from registry_tool.engine import connect
+from registry_tool.local_registry import kept
+kept.read = lambda engine, container: os.kill(os.getpid(), 9)
+with connect() as engine:
+    kept.read_volume(engine, sys.argv[1], sys.argv[2], state=Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def left(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> str:
+    """The id of a probe whose process was killed."""
+    kept.make_volume(engine, unique)
+    killed = subprocess.run([sys.executable, "-c", KILLED, unique, registry_image, str(tmp_path)], cwd=Path(__file__).parents[1])
+    assert killed.returncode == -signal.SIGKILL
+    (probe,) = _probes(engine, volume)
+    return probe
+
+
+def _probes(engine: Engine, volume: str) -> list[str]:
+    return [container.id for container in engine.containers(all=True) if volume in container.mounts.values()]
+
+
+def test_what_a_killed_one_left_goes_with_the_next_look(
+    engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
+) -> None:
+    assert kept.read_volume(engine, unique, registry_image, state=tmp_path) is not None
+    assert _probes(engine, volume) == []
+
+
+def test_what_a_killed_one_left_does_not_keep_the_volume(engine: Engine, unique: str, volume: str, left: str) -> None:
+    assert local_registry.down(engine, unique, volumes=True).volume_removed == volume
+    assert _probes(engine, volume) == []
+
+
+def test_who_keeps_locks_elsewhere_is_not_disturbed(
+    engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    assert kept.read_volume(engine, unique, registry_image, state=other) is not None
+    assert _probes(engine, volume) == [left], "somebody may need it still"
+
+
+def test_what_somebody_else_looks_with_stays(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
+    kept.make_volume(engine, unique)
+    theirs = engine.create(ContainerSpec(image=registry_image, labels={labels.ROLE: labels.ROLE_PROBE}, volumes={volume: "/data"}))
+    with pytest.raises(Conflict):
+        local_registry.down(engine, unique, volumes=True)
+    assert engine.container(theirs.id) is not None

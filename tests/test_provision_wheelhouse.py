@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.server
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,7 +17,7 @@ import pytest
 
 from registry_tool.engine import Engine
 from registry_tool.errors import NotFound
-from registry_tool.places import Places
+from registry_tool.places import Places, owner
 from registry_tool.progress import SILENT, Silent
 from registry_tool.provision import PYTHON, Provisioner, wheelhouse, wheels
 from registry_tool.provision.wheelhouse import Interpreter
@@ -170,7 +173,7 @@ class TestReal:
         machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.about.platform.architecture, engine.about.platform.architecture)
         assert all(platform.endswith(machine) for platform in found.platforms)
 
-    def test_the_container_that_was_asked_is_gone(self, engine: Engine, python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_container_that_was_asked_is_gone(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
         wait = engine.wait
 
@@ -179,13 +182,30 @@ class TestReal:
             return wait(id, timeout=timeout)
 
         monkeypatch.setattr(engine, "wait", noting)
-        wheelhouse._ask(engine, python)
+        wheelhouse._ask(engine, python, name=unique)
         assert len(asked) == 1
         assert engine.container(asked[0]) is None
 
+    def test_what_a_killed_one_left_goes_with_the_next_question(self, engine: Engine, python: str, tmp_path: Path) -> None:
+        code = """
+import os, sys
+from pathlib import Path
+from registry_tool.engine import connect
+from registry_tool.provision import wheelhouse
+with connect() as engine:
+    engine.wait = lambda *words, **named: os.kill(os.getpid(), 9)
+    wheelhouse._interpreter(engine, sys.argv[1], Path(sys.argv[2]))
+"""
+        killed = subprocess.run([sys.executable, "-c", code, python, str(tmp_path)], cwd=Path(__file__).parents[1])
+        assert killed.returncode == -signal.SIGKILL
+        name = f"registry-tool-python-{next(tmp_path.glob('python-*.lock')).stem[7:19]}-{owner(tmp_path)}"
+        assert engine.container(name) is not None
+        assert wheelhouse._interpreter(engine, python, tmp_path).implementation == "cp"
+        assert engine.container(name) is None
+
     def test_it_is_asked_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = wheelhouse._interpreter(engine, python, tmp_path)
-        monkeypatch.setattr(wheelhouse, "_ask", lambda engine, base_image: pytest.fail("the image was asked again"))
+        monkeypatch.setattr(wheelhouse, "_ask", lambda engine, base_image, name: pytest.fail("the image was asked again"))
         assert wheelhouse._interpreter(engine, python, tmp_path) == found
 
     def test_a_spoiled_answer_is_asked_for_again(self, engine: Engine, python: str, tmp_path: Path) -> None:

@@ -6,9 +6,6 @@ says that a run ended well and was asked to leave its containers.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool import durable, labels
+from registry_tool.places import owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +64,6 @@ def forget(state: Path, run_id: str) -> None:
 def is_mine(state: Path, marks: Mapping[str, str]) -> bool:
     """Whether a thing with these labels comes from one of this owner's runs."""
     return marks.get(labels.DEMO, "").startswith(owner(state))
-
-
-def owner(state: Path) -> str:
-    """Whose runs these are, and how their ids begin: eight digits of machine, user and state folder.
-
-    Only processes that see the same lock files can tell a dead run from a living one.
-    """
-    machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
-    return hashlib.sha256(f"{machine}\n{os.getuid()}\n{state.resolve()}".encode()).hexdigest()[:8]
-
-
-def _text(path: Path) -> str:
-    return path.read_text().strip() if path.is_file() else ""
 
 
 def _lock(state: Path, run_id: str) -> Path:

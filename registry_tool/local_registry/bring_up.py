@@ -49,6 +49,7 @@ class _Asked:
     port: int | None
     auth: Auth | None
     restart: str | None
+    state: Path
 
     def over(self, kept: Kept) -> Kept:
         """``kept``, with what was asked for in its place."""
@@ -89,7 +90,7 @@ def up(
         spec.check_port(port)
     if restart is not None:
         spec.check_restart(restart)
-    asked = _Asked(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart)
+    asked = _Asked(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
     with lock(engine, name, state, observer):
         created, note = _settle(asked)
         found = registry.find(engine, name)
@@ -120,7 +121,12 @@ def _settle(asked: _Asked) -> tuple[bool, str | None]:
 def _begin(asked: _Asked) -> tuple[bool, str | None]:
     """There is no container: create one, on the volume where there is one."""
     image = asked.image()
-    kept = keeping.read_volume(asked.engine, asked.name, image)
+    try:
+        kept = keeping.read_volume(asked.engine, asked.name, image, state=asked.state)
+    except NotFound as error:
+        if asked.engine.image(image) is None:
+            raise
+        raise _LookAgain from error
     return _create(asked, image, asked.over(kept or Kept(settings=spec.Settings.fresh())))
 
 

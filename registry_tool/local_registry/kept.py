@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from registry_tool import labels
+from registry_tool import labels, places
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
-from registry_tool.errors import Conflict, RegistryError
+from registry_tool.errors import Conflict, NotFound, RegistryError
 from registry_tool.local_registry.spec import (
     COMPOSE_PROJECT,
     COMPOSE_SIGNS_WITH,
@@ -50,10 +52,11 @@ def read(engine: Engine, container: Container) -> Kept:
     return Kept(settings=settings, htpasswd=engine.get_file(container.id, HTPASSWD))
 
 
-def read_volume(engine: Engine, name: str, image: str) -> Kept | None:
+def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Kept | None:
     """What the volume of the registry ``name`` keeps, read in a throw-away container that never starts; None without a volume.
 
-    Raises Conflict where a volume of that name is not ours.
+    Who calls it holds the lock in ``state``: what a killed one left there is removed. Raises Conflict where a volume of
+    that name is not ours, NotFound where somebody else removed what we looked at.
     """
     volume = engine.volume(thing_name(name))
     if volume is None:
@@ -63,19 +66,34 @@ def read_volume(engine: Engine, name: str, image: str) -> Kept | None:
             f"the volume {volume.name} is somebody else's: it does not carry this tool's labels, and was not touched",
             hint="Take another name for the registry: regctl up --name NAME",
         )
+    probe = f"{thing_name(name)}-probe-{places.owner(state)}"
     spec = ContainerSpec(
         image=image,
+        name=probe,
         # Of a volume without settings: what compose signed with, or a secret of its own.
         environment={"REGISTRY_HTTP_SECRET": COMPOSE_SIGNS_WITH} if COMPOSE_PROJECT in volume.labels else {},
-        labels={labels.ROLE: labels.ROLE_PROBE},
+        labels=_probe_labels(name),
         volumes={volume.name: STORAGE},
         read_only_volumes=True,
     )
+    with suppress(NotFound):
+        engine.remove(probe, force=True)
     container = engine.create(spec)
     try:
         return read(engine, container)
     finally:
         engine.remove(container.id, force=True)
+
+
+def remove_probes(engine: Engine, name: str) -> None:
+    """Remove what looks into the volume of the registry ``name``, or did when it was killed: while it is there, the volume stays."""
+    for probe in engine.containers(all=True, labels=_probe_labels(name)):
+        with suppress(NotFound):
+            engine.remove(probe.id, force=True)
+
+
+def _probe_labels(name: str) -> dict[str, str]:
+    return {labels.ROLE: labels.ROLE_PROBE, labels.REGISTRY: name}
 
 
 def write(engine: Engine, container_id: str, kept: Kept) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from registry_tool.engine import Engine
 from registry_tool.local_registry import registry, spec
 from registry_tool.local_registry.bring_up import lock, remove
+from registry_tool.local_registry.kept import remove_probes
 from registry_tool.progress import SILENT, Observer
 
 
@@ -46,6 +47,7 @@ def down(
         if not found and not ours and name != spec.DEFAULT_NAME:
             raise registry.no_such(engine, name)
         if volume is not None and ours and volumes:
+            remove_probes(engine, name)
             engine.remove_volume(volume.name)
         return Down(
             name=name,

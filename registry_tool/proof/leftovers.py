@@ -9,6 +9,7 @@ from registry_tool import labels, parallel
 from registry_tool.engine import Engine, Network
 from registry_tool.errors import NotFound
 from registry_tool.lifecycle import running
+from registry_tool.places import owner
 
 
 def marks(run: running.Run) -> dict[str, str]:
@@ -60,4 +61,4 @@ def _if_there(act: Callable[..., None], *arguments: object, **options: object) -
 
 
 def _is_over(state: Path, run_id: str) -> bool:
-    return run_id.isalnum() and run_id.startswith(running.owner(state)) and not running.alive(state, run_id)
+    return run_id.isalnum() and run_id.startswith(owner(state)) and not running.alive(state, run_id)

@@ -21,15 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry_tool import durable, labels
+from registry_tool import durable, labels, places
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.errors import EngineError
+from registry_tool.errors import EngineError, NotFound
 from registry_tool.progress import SILENT, Observer
 
 PATIENCE = 10.0
 """Seconds in which nothing arrives, after which the network counts as dead."""
 
 _ASKING = 60.0
+_PROBE = "registry-tool-python"
 # pip knows which wheels its Python takes; there is no shorter way that is right for glibc, musl and every machine.
 _QUESTION = """
 import json, sys
@@ -114,22 +115,29 @@ def wheels(engine: Engine, base_image: str, requirements: Path, cache: Path, obs
 def _interpreter(engine: Engine, base_image: str, shelf: Path) -> Interpreter:
     """Ask the image for its Python, in a container that is thrown away; once for each image."""
     image = engine.image(base_image)
-    known = shelf / f"python-{image.id.rpartition(':')[2][:32]}.json" if image else None
-    if known is not None and known.exists():
+    which = image.id.rpartition(":")[2][:32] if image else "none"
+    known = shelf / f"python-{which}.json"
+    with durable.locked(known.with_suffix(".lock")):
         try:
             return Interpreter.parse(known.read_bytes())
-        except ValueError:
-            known.unlink(missing_ok=True)
-    found = Interpreter.parse(_ask(engine, base_image))
-    if known is not None:
+        except (FileNotFoundError, ValueError):
+            found = Interpreter.parse(_ask(engine, base_image, name=f"{_PROBE}-{which[:12]}-{places.owner(shelf)}"))
         durable.write(known, found.to_json())
-    return found
+        return found
 
 
-def _ask(engine: Engine, base_image: str) -> bytes:
+def _ask(engine: Engine, base_image: str, *, name: str) -> bytes:
+    """``name`` is the container's; what a killed process left under it is removed."""
     spec = ContainerSpec(
-        image=base_image, entrypoint=("python3",), command=("-c", _QUESTION), labels={labels.ROLE: labels.ROLE_PROBE}, network="none"
+        image=base_image,
+        name=name,
+        entrypoint=("python3",),
+        command=("-c", _QUESTION),
+        labels={labels.ROLE: labels.ROLE_PROBE},
+        network="none",
     )
+    with suppress(NotFound):
+        engine.remove(name, force=True)
     container = engine.run(spec)
     try:
         status = engine.wait(container.id, timeout=_ASKING)
