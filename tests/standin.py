@@ -67,6 +67,7 @@ class StandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def handle_one_request(self) -> None:
                 if self.rfile.peek(1)[:1] == b"\x16":  # type: ignore[attr-defined]
