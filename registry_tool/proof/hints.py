@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _NO_NETWORK = (
     r"Temporary failure in name resolution|Name or service not known|Could not resolve host|No address associated|bad address"
-    r"|[Nn]etwork is unreachable|No route to host|no such host|getaddrinfo"
+    r"|[Nn]etwork is unreachable|No route to host|no such host|getaddrinfo|[Cc]onnection refused|timed out"
 )
 _NO_FILE = (
     r"No such file or directory: '(?P<it>[^']+)'|(?:open|stat|read) '?(?P<that>/[^\s':]+)'?: [Nn]o such file"
@@ -21,7 +21,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"exec format error", "It is made for another processor: build it for this platform, or for both."),
     (
         _NO_NETWORK,
-        "It wants the network: what it needs at its start belongs into the image.",
+        "It wants the network: what it needs at its start belongs into the image, or beside it (--with redis, --stack FILE).",
     ),
     (
         r"can't start new thread|can't fork|[Cc]annot fork|fork: |Resource temporarily unavailable",
@@ -45,6 +45,9 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 
 
+_SPEAKS = "The engine's words say what it could not do."
+
+
 def of_words(lines: Iterable[str]) -> str | None:
     """What a log's last lines say that should be done; None where they say nothing that is known."""
     text = "\n".join(lines)
@@ -61,6 +64,9 @@ def of_program(path: str, content: bytes | None, interpreter_is_there: bool | No
 
     ``interpreter_is_there`` is of the one that its first line names; None where it names none.
     """
+    lower = words.lower()
+    if content is None and not any(mark in lower for mark in ("not found", "no such file")):
+        return _SPEAKS
     if content is None:
         if "/" not in path:
             return f"There is no program {path} in the image: is it installed, and in its PATH?"
@@ -70,15 +76,15 @@ def of_program(path: str, content: bytes | None, interpreter_is_there: bool | No
         return f"{path} has lines that end in CR LF, which are part of its first line: save it with LF (.gitattributes: *.sh text eol=lf)."
     if interpreter_is_there is False:
         return f"{path} begins with {first.decode(errors='replace')!r}, which is not in the image."
-    if "permission denied" in words.lower():
+    if "permission denied" in lower:
         return f"{path} may not be run: RUN chmod +x {path}, or COPY --chmod=755."
-    if "exec format error" in words.lower():
+    if "exec format error" in lower:
         if content.startswith(b"\x7fELF"):
             return f"{path} is made for another processor: build it for this platform, or for both."
         return f"{path} is neither a program of this platform nor a script: its first line should be #!/bin/sh or the like."
     if content.startswith(b"\x7fELF"):
         return f"{path} is there, and what loads it is not: it was linked on another distribution (glibc, musl)."
-    return "The engine's words say what it could not do."
+    return _SPEAKS
 
 
 def interpreter(content: bytes | None) -> str | None:

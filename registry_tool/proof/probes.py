@@ -80,13 +80,18 @@ def watch(subject: Subject, probes: Sequence[Probe], *, timeout: Deadline, now: 
     while True:
         # Before the looks: what a container that has ended said is all that it will ever say.
         container = now()
-        over = container is None or not container.running
+        over = is_over(container)
         for each in tries:
             if each.ok is None:
                 each.look(container, timeout)
         if over or timeout.passed or all(each.ok is not None for each in tries):
             return tuple(each.seen(over=over) for each in tries)
         time.sleep(PAUSE)
+
+
+def is_over(container: Container | None) -> bool:
+    """Whether it has ended, and how is known: an engine may take a moment for that."""
+    return container is None or container.exit_code is not None
 
 
 class _Try:
@@ -112,7 +117,7 @@ class _Try:
             if self._held:
                 self._words = f"it held {'once' if self._held == 1 else f'{self._held} times'}, and then no more: {self._words}"
                 self.ok = False
-            elif isinstance(self._asked, Exit) and container is not None and not container.running:
+            elif isinstance(self._asked, Exit) and is_over(container):
                 self.ok = False
             return
 
@@ -133,7 +138,7 @@ def _look(subject: Subject, asked: Probe, container: Container | None, timeout: 
         return _command(subject, asked, timeout)
     if isinstance(asked, Log):
         return _log(subject, asked, timeout)
-    if container is None or container.running:
+    if container is None or not is_over(container):
         return False, "it is still running" if container else "it is gone"
     return container.exit_code == asked.code, f"it ended with code {container.exit_code}"
 

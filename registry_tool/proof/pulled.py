@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from registry_tool import units
 from registry_tool.digest import Digest
 from registry_tool.engine import Engine, Image, Moved, Platform
-from registry_tool.errors import Mismatch, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
+from registry_tool.errors import BrokenOff, Mismatch, NotFound, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
 from registry_tool.manifest import is_foreign
 from registry_tool.progress import Observer
+from registry_tool.proof import origin as origins
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.bounded import Heard, TooLong, bounded
+from registry_tool.proof.bounded import Deadline, Heard, TooLong, bounded
 from registry_tool.proof.origin import Origin
 from registry_tool.proof.place import Place, Traffic
 from registry_tool.proof.points import Point
 from registry_tool.reference import Reference
+from registry_tool.remote import Registry
 
 MORE = 256 << 10
 """Bytes that may come beside the image itself and a hundredth of it: questions, answers, their headers."""
@@ -121,8 +123,22 @@ def pull(place: Place, origin: Origin, observer: Observer) -> Arrival:
     return Arrival(moved=moved, traffic=place.traffic(), image=place.engine.image(name))
 
 
-def fetched(origin: Origin, arrival: Arrival) -> Point:
-    """At least what the image is made of, and hardly more."""
+def damage(registry: Registry, origin: Origin, arrival: Arrival) -> RegistryToolError | None:
+    """Why a pull failed that did, where the registry itself does not have all of it: engines' words for that differ."""
+    if arrival.error is None or isinstance(arrival.error, Unreachable):
+        return None
+    until = Deadline(STANDS_STILL)
+    try:
+        bounded(lambda: origins.read_whole(registry, origin), lambda: until.left)
+    except (Mismatch, NotFound, BrokenOff) as error:
+        return error
+    except (RegistryToolError, TooLong):
+        return None  # whatever that is, it is not what kept the engine from it
+    return None
+
+
+def fetched(origin: Origin, arrival: Arrival, damaged: RegistryToolError | None = None) -> Point:
+    """At least what the image is made of, and hardly more. ``damaged`` is as :func:`damage` found it."""
     least, most = origin.size, origin.size + origin.size // 100 + MORE
     traffic = arrival.traffic
     foreign = sum(is_foreign(layer) for layer in origin.image.layers) if origin.image else 0
@@ -132,8 +148,9 @@ def fetched(origin: Origin, arrival: Arrival) -> Point:
     if arrival.error is not None:
         came = f"; {units.size(traffic.down)} of {units.size(least)} came" if traffic else ""
         hint = arrival.error.hint or f"Is what the registry has whole? regctl check {origin.name.repository}"
-        if isinstance(arrival.error, Mismatch) or "verification failed" in arrival.error.message:
-            hint = f"What the registry has is damaged: regctl check {origin.name.repository}. Push it again."
+        if damaged is not None:
+            evidence["damaged"] = damaged.message
+            hint = f"What the registry has is damaged: regctl check {origin.name.repository} says what. Push it again."
         return Point(name="fetched", ok=False, detail=f"{arrival.error.message}{came}", hint=hint, evidence=evidence)
     if traffic is None:
         return Point(name="fetched", ok=None, detail="pulled; nobody counts the bytes on the way to this engine", evidence=evidence)

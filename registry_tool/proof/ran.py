@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from registry_tool import units
 from registry_tool.proof import hints
@@ -23,7 +23,7 @@ def starts(trial: Trial, *, fits: bool) -> Point:
     if trial.refusal is not None:
         seen, hint = trial.refusal.message, trial.refusal_hint or trial.refusal.hint
     elif trial.ended_early and not trial.may_end:
-        seen, hint = trial.ended_words(), _hint(trial)
+        seen, hint = trial.ended_words(), trial.refusal_hint or _hint(trial)
     if seen is None:
         words = f"as {evidence['user']}: {evidence['command']}"
         return Point(name="starts", ok=True, detail=words, evidence=evidence, seconds=trial.started_in)
@@ -165,7 +165,7 @@ def _evidence(trial: Trial) -> dict[str, object]:
 def _hint(trial: Trial) -> str | None:
     if trial.overfull:
         return "What it keeps belongs into a volume; more is allowed by the limits."
-    if trial.container is not None and trial.container.out_of_memory:
+    if trial.container is not None and (trial.container.out_of_memory or trial.code == 137):
         return f"Give it more than {units.size(trial.asked.limits.memory)}, or have it take less."
     return hints.of_words(trial.excerpt)
 

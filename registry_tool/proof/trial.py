@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from registry_tool import loopback, units
 from registry_tool.config import Config
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
-from registry_tool.errors import EngineError, NotFound, PortTaken, RegistryToolError
+from registry_tool.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError
 from registry_tool.proof import hints, listening
 from registry_tool.proof.asked import Asked, Exit, Http, Probe, Tcp
 from registry_tool.proof.bounded import Deadline, TooLong, bounded
 from registry_tool.proof.listening import Listening
 from registry_tool.proof.place import Place
-from registry_tool.proof.probes import PAUSE, Seen, Subject, watch
+from registry_tool.proof.probes import PAUSE, Seen, Subject, is_over, watch
 from registry_tool.shield import uninterrupted
 
 SETTLES = 1.0
@@ -24,6 +24,7 @@ SETTLES = 1.0
 WEIGHED = 1.0
 """Seconds between two looks at how much it wrote."""
 LAST_LINES = 10
+_KILLED = 128 + 9
 _LOG_WITHIN = 10.0
 _NOTHING = 0.05
 """Seconds between two looks at a container that nothing else is asked of."""
@@ -43,6 +44,7 @@ class Trial:
     refusal: RegistryToolError | None = None
     """Why it could not be started."""
     refusal_hint: str | None = None
+    """What is wrong with its program."""
     ended_early: bool = False
     """It ended before it was asked to."""
     overfull: bool = False
@@ -126,7 +128,8 @@ class Trial:
             memory=limits.memory,
             processes=limits.processes,
             log_size=limits.log,
-            file_size=limits.disk,
+            # To podman these few limits would be all there are, in place of its own.
+            file_size=None if self.engine.about.product == "Podman" else limits.disk,
         )
         with uninterrupted():
             self.container = self.engine.create(spec)
@@ -185,14 +188,16 @@ class Trial:
         with self._timed("listening_in"):
             self._listen(timeout)
         self.lived = time.monotonic() - self._began
-        container = self._now()
-        self.ended_early = container is None or not container.running
+        self.ended_early = is_over(self._now())
         self._keep_words()
+        if self.ended_early and self.excerpt and self.excerpt[0].startswith("exec "):
+            # Some engines start a container before they know that its program does not start.
+            self.refusal_hint = self._why(EngineError(self.excerpt[0]))
 
     def _listen(self, timeout: Deadline) -> None:
         """Once everything answers it listens, too, or soon will."""
         wanted = set(self.exposed)
-        while self.container is not None and self.container.running and wanted:
+        while self.container is not None and not is_over(self._now()) and wanted:
             self.listening = listening.look(self.engine, self.container.id)
             if self.listening is None:
                 self._connect(timeout)
@@ -228,10 +233,8 @@ class Trial:
         if self.container is None or self.ended_early:
             return
         with self._timed("ended_in"):
-            try:
+            with suppress(Conflict, NotFound):  # it has just ended by itself
                 self.engine.kill(self.container.id, signal=self.signal)
-            except RegistryToolError as error:
-                self.refusal_hint = error.message
             self._watch(Deadline(self.asked.stop_within))
             self.killed = self.container.running
         self._keep_words()
@@ -239,8 +242,7 @@ class Trial:
     def _watch(self, until: Deadline) -> None:
         """Wait until it has ended, or time is up."""
         while not until.passed:
-            container = self._now()
-            if container is None or not container.running:
+            if is_over(self._now()):
                 return
             time.sleep(min(PAUSE, until.left))
 
@@ -295,6 +297,8 @@ class Trial:
             return f"it wrote more than {units.size(limits.disk)}, and was ended after {self.lived:.1f} s"
         if self.container is not None and self.container.out_of_memory:
             return f"it needed more memory than {units.size(limits.memory)}, and was ended with code {self.code}"
+        if self.code == _KILLED:
+            return f"it was ended with code {_KILLED}, as what needs more memory than {units.size(limits.memory)}"
         return f"it ended by itself with code {self.code}, {self.lived:.1f} s after its start"
 
 

@@ -107,7 +107,7 @@ class _Walk:
             if origin.image is None:
                 return skipped("fetched", "there is none for this platform")
             arrival = pulled.pull(self._place, origin, self._observer)
-            return pulled.fetched(origin, arrival)
+            return pulled.fetched(origin, arrival, pulled.damage(self._registry, origin, arrival))
 
         self._look("fetched", look)
         self.arrived = arrival.moved is not None

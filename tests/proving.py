@@ -1,0 +1,49 @@
+"""Places for tests: one that is wanted and cannot be had skips, or fails where it is required (``docker-proof``, ``podman-proof``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from registry_tool.engine import Engine
+from registry_tool.errors import NoPlace, NotFound
+from registry_tool.places import Places
+from registry_tool.proof.place import Place
+from registry_tool.proof.places import open_place
+from registry_tool.proof.points import Point, Proven
+from registry_tool.reference import Reference
+from tests.real import missing
+
+
+def reference(name: str) -> Reference:
+    return Reference.parse(name, default_host="")
+
+
+@contextmanager
+def opened(engine: Engine, kind: str, name: str, places: Places) -> Iterator[Place]:
+    """As ``open_place``."""
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(open_place(engine, kind, image=reference(name), places=places))
+        except NoPlace as error:
+            missing(f"{kind}-proof", error.message)
+        yield place
+
+
+def empty(place: Place) -> None:
+    """Take every image off a clean engine, so that it is clean again."""
+    assert place.where.clean
+    for image in place.engine.images():
+        for name in (*image.names, *image.digests, image.id):
+            with suppress(NotFound):
+                place.engine.remove_image(name)
+    assert place.engine.images(all=True) == ()
+
+
+def red(proven: Proven) -> list[str]:
+    return [point.name for point in proven.points if point.ok is False]
+
+
+def point(proven: Proven, name: str) -> Point:
+    [found] = [point for point in proven.points if point.name == name]
+    return found
