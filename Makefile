@@ -53,7 +53,7 @@ test: setup-dev
 	@$(pytest) -n 2 --dist loadgroup -m 'not soak' $(ARGS)
 
 test-fast: setup-dev
-	@$(pytest) -n 2 -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)
+	@$(pytest) -n 2 --hypothesis-profile fast -m 'not engine and not podman and not redis and not compose and not netns and not slow and not soak' $(ARGS)
 
 soak: setup-dev
 	@sh setup/parts.sh test

@@ -31,6 +31,7 @@ from tests.untouched import Snapshot, snapshot, troubles
 from tests.watched import Watched, watched
 
 # How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
+settings.register_profile("fast", max_examples=50, deadline=None)
 settings.register_profile("usual", max_examples=200, deadline=None)
 settings.register_profile("soak", max_examples=10_000, deadline=None)
 settings.load_profile("usual")
@@ -38,6 +39,8 @@ settings.load_profile("usual")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Every password of the tests is looked for in all that comes of them."""
+    # Some hundred Python programs are started, and what each would have to compile takes longer than most of them run.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     canary.watch(config)
 
 
