@@ -23,6 +23,8 @@ WITHOUT_REDIS, MARGIN = 3.0, 1.0
 ONE_LOOK = 10.0
 AGAIN = 20.0
 """Seconds until a page counts again after Redis came back."""
+NOTICED = 1.0
+"""Seconds in which the proxy notices that a replica is dead, where it passes connections."""
 _PAUSE = 0.05
 _TOLD = 3.0
 """Seconds until the proxy has told of the last connection."""
@@ -168,6 +170,7 @@ class Faults:
     def _kill_replica(self) -> None:
         name, container = next(iter(self.stack.replicas.items()))
         self.stack.place.engine.kill(container.id)
+        lost = self._wait_until_noticed()
         begun, served = time.monotonic(), len(self.stack.served())
         number = SOME * len(self.stack.replicas)
         looks = [self._look(ONE_LOOK, f"after {name} was killed") for _ in range(number)]
@@ -179,6 +182,7 @@ class Faults:
             "seconds": round(time.monotonic() - begun, 3),
             "slowest": round(slowest, 3),
             "replicas": others,
+            "connections_lost": lost,
         }
         dead = self.stack.place.engine.container(container.id)
         if dead is not None and dead.running:
@@ -186,6 +190,16 @@ class Faults:
         if name in others or not others:
             raise self._failed(f"after {name} was killed, answers came from {', '.join(others) or 'nobody'}", "Is it dead?")
         self.said.append(f"a replica killed: {number} answers, the slowest after {slowest:.1f} s")
+
+    def _wait_until_noticed(self) -> int:
+        """A request is sent again elsewhere; a connection that a dying replica had taken is lost. How many were, of the first ones."""
+        lost, begun = 0, time.monotonic()
+        while not self.told_apart and time.monotonic() - begun < NOTICED:
+            try:
+                self.looks.look(timeout=ONE_LOOK)
+            except NoAnswer:
+                lost += 1
+        return lost
 
     # --- one look ---
 

@@ -71,7 +71,7 @@ def standing(
         if proxied is not None:
             stack.proxy = published = _start_proxy(stack, proxied, port, http=http)
             inside = proxy.PORT
-        stack.address = place.address(_published(place, published, inside))
+        stack.address = place.address(_published(stack, published, inside))
         yield stack
     finally:
         if not place.where.clean:
@@ -103,9 +103,8 @@ def _start(stack: Standing, part: Part, image: str, *, publish: int | None) -> N
 def _start_proxy(stack: Standing, image: str, port: int, *, http: bool) -> Container:
     network = stack.plan.app.service.networks[0]
     addresses = {name: container.networks.get(stack.network(network), "") for name, container in stack.replicas.items()}
-    for name, address in addresses.items():
-        if not address:
-            raise ProofFailed(f"{name} ended as soon as it was started", hint="Its last lines may say why.", excerpt=stack.excerpt())
+    if not all(addresses.values()):
+        raise _ended(stack)
     files = {proxy.FILE: (proxy.configuration(addresses, port, http=http), 0o644)}
     spec = ContainerSpec(image=image, labels=stack.place.labels(), ports=(_binding(stack.place, proxy.PORT),))
     return _run(stack, spec, (network,), "proxy", files=files)
@@ -131,12 +130,18 @@ def _binding(place: Place, port: int) -> PortBinding:
     return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip="" if place.where.kind == "context" else "127.0.0.1")
 
 
-def _published(place: Place, container: Container, port: int) -> int:
-    found = place.engine.container(container.id) or container
-    for binding in found.ports:
+def _published(stack: Standing, container: Container, port: int) -> int:
+    for binding in container.ports:
         if binding.container_port == f"{port}/tcp" and binding.host_port:
             return binding.host_port
-    raise ProofFailed("the engine published no port for the stack", hint="Does the container still run?")
+    raise _ended(stack)
+
+
+def _ended(stack: Standing) -> ProofFailed:
+    """What has no address and no port does not run any more."""
+    return ProofFailed(
+        "a container of the stack ended as soon as it was started", hint="Its last lines may say why.", excerpt=stack.excerpt()
+    )
 
 
 def _take_away(stack: Standing) -> None:

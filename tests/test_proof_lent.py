@@ -1,0 +1,155 @@
+"""What a proof lends to another engine: through the registry, which is given back as it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from registry_tool import labels, remote
+from registry_tool.engine import ContainerSpec, Engine, PortBinding
+from registry_tool.errors import NotFound, RegistryUnreachable
+from registry_tool.local_registry import LocalRegistry
+from registry_tool.places import Places
+from registry_tool.proof.lent import Lender, Lent, sweep
+from registry_tool.proof.place import Traffic
+from registry_tool.proof.points import Where
+from registry_tool.provision import REDIS
+from registry_tool.reference import Reference
+from tests.real import free_port, wait_for_registry
+
+pytestmark = pytest.mark.engine
+
+
+@dataclass
+class Elsewhere:
+    """The present engine as if it were another one."""
+
+    engine: Engine
+    kind: str = "context"
+    isolated: bool = False
+
+    @property
+    def where(self) -> Where:
+        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
+
+    def named(self, image: Reference) -> str:
+        return str(image)
+
+    def address(self, port: int) -> tuple[str, int]:
+        return "127.0.0.1", port
+
+    def traffic(self, *, reset: bool = False) -> Traffic | None:
+        return Traffic(down=7)
+
+    def labels(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture
+def place(engine: Engine) -> Iterator[Elsewhere]:
+    """Takes away what was lent to it."""
+    yield Elsewhere(engine)
+    for image in engine.images():
+        for name in image.digests:
+            if "/registry-tool/lent/" in name:
+                engine.remove_image(name)
+
+
+def _lender(engine: Engine, places: Places, host: str) -> Lender:
+    return Lender(present=engine, host=host, state=places.state, cache=places.cache)
+
+
+def _lent_names(engine: Engine) -> set[str]:
+    return {name for image in engine.images() for name in image.names if "/registry-tool/lent/" in name}
+
+
+def test_a_registry_that_is_not_there(engine: Engine, places: Places, place: Elsewhere) -> None:
+    with pytest.raises(RegistryUnreachable):
+        _lender(engine, places, f"localhost:{free_port()}").lend(REDIS, place)
+    assert _lent_names(engine) == set(), "the name it was pushed under is gone all the same"
+
+
+def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+    lent = _lender(engine, places, local.address).lend(REDIS, place)
+    assert lent.reference is not None
+    reference = Reference.parse(lent.reference, default_host="")
+    assert (reference.host, reference.path) == (local.address, "registry-tool/lent/redis")
+    assert lent.image == f"{reference.repository}@{lent.digest}"
+    assert engine.image(lent.image) is not None
+    assert (lent.fetched, lent.left) == (7, None)
+    assert _lent_names(engine) == set()
+    with remote.open(local.address) as registry:
+        assert registry.tags(reference.path) == ()
+
+
+def test_here_it_is_there_already(engine: Engine, places: Places) -> None:
+    lent = _lender(engine, places, "nowhere.invalid").lend(REDIS, Elsewhere(engine, kind="here"))
+    assert (lent.reference, lent.digest, lent.fetched) == (None, None, None)
+    assert engine.image(lent.image) is not None
+
+
+def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+    lent: list[Lent] = []
+    lender = _lender(engine, places, local.address)
+    threads = [threading.Thread(target=lambda: lent.append(lender.lend(REDIS, place))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.left for one in lent] == [None] * 3
+
+
+def test_what_a_killed_run_left_is_swept(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+    provisioned = _lender(engine, places, "x").lend(REDIS, Elsewhere(engine, kind="here")).image
+    left = f"{local.address}/registry-tool/lent/redis:killed"
+    engine.tag(provisioned, left)
+    try:
+        _lender(engine, places, local.address).lend(REDIS, place)
+        assert engine.image(left) is None
+        assert engine.image(provisioned) is not None
+    finally:
+        sweep(engine)
+
+
+@pytest.fixture
+def deleting_nothing(engine: Engine, registry_image: str) -> Iterator[str]:
+    """The address of a registry where deletion is off."""
+    port = free_port()
+    spec = ContainerSpec(
+        image=registry_image,
+        environment={"REGISTRY_STORAGE_DELETE_ENABLED": "false"},
+        labels={labels.ROLE: labels.ROLE_PROBE},
+        ports=(PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1"),),
+    )
+    container = engine.run(spec)
+    try:
+        wait_for_registry(port)
+        yield f"localhost:{port}"
+    finally:
+        engine.remove(container.id, force=True)
+
+
+def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
+    engine: Engine, places: Places, deleting_nothing: str, place: Elsewhere
+) -> None:
+    lent = _lender(engine, places, deleting_nothing).lend(REDIS, place)
+    assert lent.left == f"{deleting_nothing} deletes nothing"
+    assert lent.as_json()["left_in_registry"] == lent.left
+    with remote.open(deleting_nothing) as registry:
+        assert len(registry.tags("registry-tool/lent/redis")) == 1
+
+
+def test_a_pull_that_fails_gives_the_registry_back_too(
+    engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(image: Reference) -> str:
+        return f"{local.address}/nobody/nothing:1"
+
+    monkeypatch.setattr(place, "named", unknown)
+    with pytest.raises(NotFound):
+        _lender(engine, places, local.address).lend(REDIS, place)
+    with remote.open(local.address) as registry:
+        assert registry.tags("registry-tool/lent/redis") == ()

@@ -1,0 +1,340 @@
+"""A stack, proven on real engines: what it bears, and what is red when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from registry_tool import labels, remote, shipped
+from registry_tool.engine import Engine
+from registry_tool.errors import NoPlace, NotFound, UsageError
+from registry_tool.lifecycle import building
+from registry_tool.local_registry import LocalRegistry
+from registry_tool.places import Places
+from registry_tool.proof import faults, looks, stack
+from registry_tool.proof.asked import Asked, Http, Tcp
+from registry_tool.proof.place import Traffic
+from registry_tool.proof.places import open_place
+from registry_tool.proof.points import Point, Where
+from registry_tool.provision import Provisioner
+from registry_tool.reference import Reference
+from tests.real import missing
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+PAGE = Http(published=4000, container=80)
+Prove = Callable[..., Point]
+
+
+@dataclass
+class ThisEngine:
+    """The present engine as a place, of either kind that is somebody's own; it takes nothing off the engine first."""
+
+    engine: Engine
+    kind: str
+    marks: Mapping[str, str]
+    traffics: list[bool] = field(default_factory=list)
+    isolated: bool = False
+
+    @property
+    def where(self) -> Where:
+        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
+
+    def named(self, image: Reference) -> str:
+        return str(image)
+
+    def address(self, port: int) -> tuple[str, int]:
+        return "127.0.0.1", port
+
+    def traffic(self, *, reset: bool = False) -> Traffic | None:
+        self.traffics.append(reset)
+        return None
+
+    def labels(self) -> Mapping[str, str]:
+        return self.marks
+
+
+@pytest.fixture(scope="module")
+def app(session_engine: Engine, session_places: Places, local: LocalRegistry) -> Iterator[Reference]:
+    """The sample app, built and pushed to the session's registry."""
+    context = shipped.sample_app()
+    ladder = Provisioner(session_engine, session_places.cache)
+    prepared = building.prepare(session_engine, ladder, session_places.cache, context)
+    name = f"{local.address}/stacked/get-started:part2"
+    image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
+    session_engine.push(name)
+    yield Reference.parse(name, default_host="")
+    found = session_engine.image(image)
+    for known in (*found.names, *found.digests) if found else ():
+        if known.startswith(local.address):
+            with suppress(NotFound):  # a digest goes with the last tag beside it
+                session_engine.remove_image(known)
+
+
+@pytest.fixture
+def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
+    """Labels of the test's own; nothing that carries them is left."""
+    own = {labels.ROLE: labels.ROLE_PROBE, "test": unique}
+    yield own
+    containers, networks = engine.containers(all=True, labels=own), engine.networks(labels=own)
+    for container in containers:
+        engine.remove(container.id, force=True)
+    for network in networks:
+        engine.remove_network(network.name)
+    assert (containers, networks) == ((), ()), "a stack left something behind"
+
+
+@pytest.fixture
+def prove(engine: Engine, places: Places, app: Reference, marks: Mapping[str, str]) -> Prove:
+    """Proves a stack of the sample app on the present engine."""
+
+    def proven(kind: str = "here", **asked: Any) -> Point:
+        wanted = Asked(image=app, **{"probes": (PAGE,), **asked})
+        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, present=engine, places=places)
+        assert point is not None
+        return point
+
+    return proven
+
+
+@pytest.fixture
+def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
+    """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
+
+    def proven(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Point:
+        command = ["python", "-c", program.replace("$", "$$")]
+        web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
+        path = tmp_path / "stack.yml"
+        path.write_text(yaml.safe_dump({"services": {"web": web, "redis": {"image": "redis", **(redis or {})}}}), encoding="utf-8")
+        return prove(stack=path, **asked)
+
+    return proven
+
+
+# A page as the tutorial's, which counts as that one does, with ``say()`` to be filled in.
+SERVING = """
+import http.server, socket, sys, time
+from app import counter
+TUTORIAL = "<b>Hostname:</b> " + socket.gethostname() + "<br/><b>Visits:</b> "
+DISABLED = "<i>cannot connect to Redis, counter disabled</i>"
+def count():
+    visits = counter.visit()
+    return DISABLED if visits is None else str(visits)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = say().encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+%s
+print("listening", flush=True)
+http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
+"""
+
+
+def _serving(say: str) -> str:
+    return SERVING % say
+
+
+# --- what is red ---
+
+
+def test_replicas_that_count_each_for_itself(written: Prove) -> None:
+    point = written(_serving("seen = iter(range(1, 10000))\ndef say(): return TUTORIAL + str(next(seen))"))
+    assert point.ok is False
+    assert "200 answers carry 10" in point.detail
+    assert point.hint == "Each visit should be counted once, by one Redis for all replicas."
+    assert point.excerpt == ("listening",)
+
+
+def test_a_page_that_hangs_without_redis(written: Prove) -> None:
+    slow = "def say():\n    said = count()\n    if said == DISABLED: time.sleep(6)\n    return TUTORIAL + said"
+    point = written(_serving(slow))
+    assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
+
+
+def test_a_page_that_says_something_else_without_redis(written: Prove) -> None:
+    point = written(_serving("def say():\n    said = count()\n    return 'sorry' if said == DISABLED else TUTORIAL + said"))
+    assert point.ok is False
+    assert point.detail == "with Redis stopped the page should say 'cannot connect to Redis, counter disabled', and it says something else"
+
+
+def test_a_page_that_never_comes_back(written: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "AGAIN", 1.0)
+    once = (
+        "lost = []\ndef say():\n    said = DISABLED if lost else count()\n"
+        "    if said == DISABLED: lost.append(1)\n    return TUTORIAL + said"
+    )
+    # The first look may come before Redis does.
+    patient = "while counter.visit() is None: time.sleep(.05)\n"
+    point = written(_serving(patient + once))
+    assert point.ok is False
+    assert point.detail.startswith("1 s after Redis was started again the page still says")
+
+
+def test_a_page_that_cannot_be_without_all_its_replicas(written: Prove) -> None:
+    needy = (
+        "def say():\n    there = {a[4][0] for a in socket.getaddrinfo('web', 80)}\n"
+        "    if len(there) < 2: raise SystemExit\n    return TUTORIAL + count()"
+    )
+    patient = "while len({a[4][0] for a in socket.getaddrinfo('web', 80)}) < 2: time.sleep(.05)\n"
+    point = written(_serving(patient + needy))
+    assert point.ok is False
+    assert point.detail.startswith("after web-1 was killed: / answered 50")
+    assert "redis_started" in point.evidence, "everything before that was well"
+
+
+def test_an_app_that_ends_at_once(written: Prove) -> None:
+    point = written("import sys; sys.exit('no luck today')", replicas=1)
+    assert (point.ok, point.detail) == (False, "a container of the stack ended as soon as it was started")
+    assert point.excerpt == ("no luck today",)
+
+
+def test_an_app_that_listens_elsewhere(written: Prove) -> None:
+    point = written("import time; time.sleep(60)", timeout=1.0)
+    assert point.ok is False
+    assert point.detail == "after 1 s, / answered 503"
+    assert point.hint is not None
+
+
+def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + DISABLED"), timeout=1.0)
+    assert point.ok is False
+    assert point.detail == "after 1 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
+
+
+def test_an_image_that_is_not_there(engine: Engine, places: Places, local: LocalRegistry, marks: Mapping[str, str]) -> None:
+    absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
+    point, pulled = stack.prove_stack(ThisEngine(engine, "here", marks), Asked(image=absent, replicas=2), present=engine, places=places)
+    assert point is not None
+    assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine", {})
+
+
+def test_a_file_that_cannot_be_read_is_said_before_anything_is_started(tmp_path: Path, app: Reference) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text("services: {web: {build: .}}", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"stack\.yml:1: services\.web\.build is not supported"):
+        stack.check(Asked(image=app, stack=path))
+
+
+def test_nothing_is_left_when_somebody_interrupts(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: faults.Faults) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(faults.Faults, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prove(replicas=2, redis=True)
+
+
+# --- what holds ---
+
+
+def test_three_replicas_count_as_one_and_bear_each_others_failures(prove: Prove) -> None:
+    point = prove(redis=True, replicas=3)
+    assert point.ok, point
+    _check_tutorial(point, "app")
+
+
+def _check_tutorial(point: Point, name: str) -> None:
+    seen: Any = point.evidence
+    answers = seen["answers"]
+    assert (answers["answers"], answers["different_numbers"]) == (300, 300)
+    assert answers["last"] - answers["first"] == 299
+    assert len(answers["host_names"]) == 3
+    assert answers["replicas"] == [f"{name}-1", f"{name}-2", f"{name}-3"]
+    assert seen["redis_stopped"]["slowest"] < 4
+    assert seen["redis_started"]["kept"] is True
+    assert seen["redis_started"]["first"] > seen["redis_stopped"]["last_number"]
+    assert seen["replica_killed"]["replicas"] == [f"{name}-2", f"{name}-3"]
+    assert seen["counter"] is True
+
+
+def test_one_page_beside_redis_needs_no_proxy(prove: Prove) -> None:
+    point = prove(redis=True)
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert [image["role"] for image in seen["images"]] == ["redis"]
+    assert (seen["proxied"], seen["answers"]["different_numbers"]) == (False, 100)
+    assert "replica_killed" not in seen
+
+
+def test_a_redis_that_keeps_nothing_may_begin_again(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + count()"), redis={"command": ["redis-server", "--save", ""]})
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert seen["redis_started"]["kept"] is False
+    assert "counting begins at 1" in point.detail
+
+
+def test_of_any_other_page_it_is_known_that_it_answers(written: Prove) -> None:
+    point = written(_serving("def say(): return 'It works!'"))
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert (seen["counter"], seen["answers"]["answers"], seen["answers"]["host_names"]) == (False, 20, [])
+    assert seen["replica_killed"]["replicas"] == ["web-2"]
+    assert "redis_stopped" not in seen
+    assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
+
+
+def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_HOLDS", 0.05)
+    point = prove(replicas=2, probes=(Tcp(published=4000, container=80),))
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert seen["answers"]["replicas"] == ["app-1", "app-2"]
+    assert seen["replica_killed"]["replicas"] == ["app-2"]
+
+
+def test_nothing_was_asked_for(engine: Engine, places: Places, app: Reference) -> None:
+    assert stack.prove_stack(ThisEngine(engine, "here", {}), Asked(image=app), present=engine, places=places) == (None, {})
+
+
+# --- what is lent ---
+
+
+def test_what_helps_goes_through_the_registry_which_is_given_back(
+    prove: Prove, engine: Engine, local: LocalRegistry, app: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOOL_APP_IMAGE", str(app))
+    before = {name for image in engine.images() for name in (*image.names, *image.digests)}
+    point = prove("context", stack=Path(__file__).resolve().parent.parent / "docs/examples/stack.yml")
+    assert point.ok, point
+    _check_tutorial(point, "web")
+    images: Any = point.evidence["images"]
+    assert [image["role"] for image in images] == ["proxy", "redis"]
+    with remote.open(local.address) as registry:
+        for image in images:
+            assert image["reference"].startswith(f"{local.address}/registry-tool/lent/{image['role']}:")
+            assert image["left_in_registry"] is None
+            assert registry.tags(f"registry-tool/lent/{image['role']}") == ()
+        assert registry.tags(app.path) == (app.tag,)
+    after = {name for image in engine.images() for name in (*image.names, *image.digests)}
+    assert {name for name in after - before if "/lent/" in name} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_on_a_clean_engine(kind: str, engine: Engine, places: Places, app: Reference) -> None:
+    asked = Asked(image=app, probes=(PAGE,), redis=True, replicas=3)
+    try:
+        with open_place(engine, kind, image=app, places=places) as place:
+            place.engine.pull(place.named(app))
+            point, pulled = stack.prove_stack(place, asked, present=engine, places=places)
+    except NoPlace as error:
+        missing(f"{kind}-proof", error.message)
+    assert point is not None
+    assert point.ok, point
+    _check_tutorial(point, "app")
+    images: Any = point.evidence["images"]
+    assert {image["role"]: image["fetched"] > 1_000_000 for image in images} == {"proxy": True, "redis": True}
+    assert pulled == {image["reference"]: image["digest"] for image in images}
