@@ -12,7 +12,7 @@ from registry_tool.proof.parts import Against, Change, Failure, Layer, Subject
 from registry_tool.proof.points import POINTS, Point, Proven, Where
 
 NAME = "localhost:5000/john/get-started:part2"
-EVIL = "a|b\x1b[31m\x00\n<b>`x` ![i](http://x) \u202e\ufffe ]]>&\"'\ud800"
+EVIL = "a|b\x1b[31m\x00\n<b>`x` ![i](http://x) www.x.y \u202e\ufffe ]]>&\"'\ud800"
 """What no name may do to a terminal, a page or a document."""
 
 DOCKER = Where(

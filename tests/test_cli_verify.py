@@ -22,7 +22,7 @@ from tests.content import Made, make_image
 from tests.pretend_places import ENGINE, StandIn
 from tests.proofs import EVIL, GREEN, point, red
 from tests.test_docs_json import SECTIONS, as_told
-from tests.typed import Terminal, Typed
+from tests.typed import Terminal, Typed, spawn
 
 
 @pytest.fixture
@@ -131,6 +131,18 @@ def test_what_is_typed_wins(typed: Typed, standin: StandIn, registry: Running, t
     assert (dict(what.environment), what.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
 
 
+def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "portability.toml").write_text('image = "john/app:1"\nrequire = ["docker"]\nservices = ["redis"]\nreplicas = 3\n')
+    (tmp_path / "stack.yml").write_text("services:\n  web:\n    image: john/app:1\n    ports: ['80']\n")
+    assert typed("verify", "--on", "podman", "--stack", "stack.yml").code == 0
+    what = asked(standin)
+    assert (standin.happened[0], what.redis, what.replicas, str(what.stack)) == ("open podman", False, 1, "stack.yml")
+    (tmp_path / "portability.toml").write_text('image = "john/app:1"\nstack = "stack.yml"\n')
+    assert typed("verify", "--with", "redis").code == 0
+    what = asked(standin)
+    assert (what.redis, what.stack) == (True, None)
+
+
 def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text("imge = 'a'")
     answer = typed("verify", "john/app:1")
@@ -177,6 +189,12 @@ def test_what_is_wrong_is_exit_2(typed: Typed, standin: StandIn, words: str, mes
     assert message in answer.err
     assert answer.err.startswith("regctl: ")
     assert standin.happened == []
+
+
+def test_a_shell_can_complete_it() -> None:
+    environment = {"_REGCTL_COMPLETE": "bash_complete", "COMP_WORDS": "regctl verify --http 1:1 --exp", "COMP_CWORD": "4"}
+    answer = spawn(environment=environment)
+    assert answer.out.splitlines() == [f"plain,--{name}" for name in ("expect", "expect-status", "expect-text", "expect-json")]
 
 
 # What comes of it.

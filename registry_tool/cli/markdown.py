@@ -12,7 +12,7 @@ from registry_tool.proof.parts import Against
 from registry_tool.proof.points import POINTS, Point, Proven
 
 _MARKS = {True: "✅", False: "❌", None: "➖"}
-_MARK_UP = re.compile(r"([\\`*_\[\]~#!|$:@])")
+_MARK_UP = re.compile(r"([\\`*_\[\]~#!|$@]|:(?=//)|(?<=www)\.)")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 

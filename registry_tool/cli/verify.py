@@ -116,7 +116,7 @@ def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[
             asked,
             given["wheres"] or said.engines,
             places=session.places,
-            require=given["require"] or said.require,
+            require=given["require"] or (() if given["wheres"] else said.require),
             command=ordered.as_typed(ctx, given["env"]),
             observer=watched,
             watcher=watched,
@@ -131,7 +131,9 @@ def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[s
     named = name or said.image
     if named is None:
         raise UsageError("verify wants a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
-    services = given["services"] or said.services
+    # A stack, and services with replicas, are two ways to say one thing: the file's way counts where none is typed.
+    if given["stack"] or given["services"] or given["replicas"]:
+        said = replace(said, stack=None, services=(), replicas=None)
     unlike: dict[str, Any] = {
         "timeout": given["timeout"] or said.timeout,
         "stop_within": said.stop_within,
@@ -142,7 +144,7 @@ def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[s
         expect=given["expect"] or said.expect,
         probes=probes,
         environment={**said.environment, **options.pairs(given["env"], "-e", os.environ)},
-        redis="redis" in services,
+        redis="redis" in (given["services"] or said.services),
         stack=given["stack"] or said.stack,
         limits=said.limits,
         registry_as=given["registry_as"] or said.registry_as,
