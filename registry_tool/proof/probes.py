@@ -21,6 +21,8 @@ IN_A_ROW = 3
 """A page holds when it does so this many times: some say what they should only once."""
 ONE_ANSWER = 10.0
 """Seconds for one answer, where nothing else was asked for."""
+_AT_LEAST = 1.0
+"""Seconds for the last answer, also where less is left: a reason is worth more than the time."""
 PAUSE = 0.02
 """Seconds between two rounds of looks."""
 HANGS_UP = 0.25
@@ -145,12 +147,12 @@ def _look(subject: Subject, asked: Probe, container: Container | None, timeout: 
 
 def _page(subject: Subject, asked: Http, timeout: Deadline) -> tuple[bool, str]:
     host, port = subject.address(asked.published)
-    allowed = asked.within or ONE_ANSWER
+    allowed = asked.within or max(_AT_LEAST, min(ONE_ANSWER, timeout.left))
     began = time.monotonic()
     try:
         # A connection of its own for each, and the name by which a person would ask.
         with closing(probe.Visit(host, port, name=f"localhost:{asked.published}")) as visit:
-            page = visit.look(asked.path, timeout=max(0.05, min(allowed, timeout.left)))
+            page = visit.look(asked.path, timeout=allowed)
     except probe.NoAnswer as error:
         return False, str(error)
     seconds = time.monotonic() - began
@@ -212,7 +214,7 @@ def equals(found: Any, wanted: str) -> bool:
 
 def _port(address: tuple[str, int], timeout: Deadline) -> tuple[bool, str]:
     try:
-        with socket.create_connection(address, timeout=max(0.05, min(ONE_ANSWER, timeout.left))) as connection:
+        with socket.create_connection(address, timeout=max(_AT_LEAST, min(ONE_ANSWER, timeout.left))) as connection:
             connection.settimeout(HANGS_UP)
             try:
                 said = connection.recv(64)
@@ -224,7 +226,7 @@ def _port(address: tuple[str, int], timeout: Deadline) -> tuple[bool, str]:
 
 
 def _command(subject: Subject, asked: Exec, timeout: Deadline) -> tuple[bool, str]:
-    left = Deadline(min(ONE_ANSWER, timeout.left))
+    left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
         code, output = bounded(lambda: subject.engine.execute(subject.container, asked.command), lambda: left.left)
     except TooLong:
@@ -235,7 +237,7 @@ def _command(subject: Subject, asked: Exec, timeout: Deadline) -> tuple[bool, st
 
 
 def _log(subject: Subject, asked: Log, timeout: Deadline) -> tuple[bool, str]:
-    left = Deadline(max(1.0, min(ONE_ANSWER, timeout.left)))
+    left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
         text = bounded(lambda: read_log(subject.engine, subject.container, subject.log), lambda: left.left)
     except (TooLong, RegistryToolError) as error:
