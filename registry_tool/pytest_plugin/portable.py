@@ -90,7 +90,7 @@ class Portable:
         self.keep(certificate)
         error = certificate.error
         if error is not None and error.code == NoPlace.code and all(proven.ok for proven in certificate.proven):
-            self.missing(f"{error.message}\n{error.hint or ''}".rstrip())
+            self.missing("\n".join(filter(None, (error.message, error.hint, *certificate.notes))))
         if not certificate.ok:
             raise NotPortable("\n".join(red(certificate)))
         return certificate
@@ -139,6 +139,7 @@ def red(certificate: Certificate) -> Iterator[str]:
         yield from (f"  | {line}" for line in certificate.error.excerpt)
         if certificate.error.hint:
             yield f"  hint: {certificate.error.hint}"
+    yield from certificate.notes
 
 
 def told(certificate: Certificate) -> Iterator[str]:
