@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from registry_tool.errors import NotFound, UsageError
 from registry_tool.proof import compose, lines
 from registry_tool.proof.compose import Composition, Service
+from tests.real import missing
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
 
@@ -246,6 +249,18 @@ def test_the_example_is_the_tutorials_stack() -> None:
         after=("redis",),
     )
     assert found.networks == ("webnet",)
+
+
+@pytest.mark.compose
+def test_the_example_is_one_to_compose_too() -> None:
+    program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    done = subprocess.run([*program, "-f", str(EXAMPLE), "config"], capture_output=True, text=True, timeout=60)
+    if "is not a docker command" in done.stderr:
+        missing("compose", "there is neither docker-compose nor docker compose")
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services["web"]["image"] == "localhost:5000/john/get-started:part2"
+    assert services["web"]["deploy"]["replicas"] == 3
 
 
 # --- whatever comes ---

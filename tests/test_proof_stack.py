@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,17 +22,19 @@ from registry_tool.errors import NoPlace, NotFound, UsageError
 from registry_tool.lifecycle import building
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
-from registry_tool.proof import faults, looks, stack
+from registry_tool.proof import compose, faults, looks, stack
 from registry_tool.proof.asked import Asked, Http, Tcp
 from registry_tool.proof.place import Traffic
 from registry_tool.proof.places import open_place
 from registry_tool.proof.points import Point, Where
 from registry_tool.provision import Provisioner
 from registry_tool.reference import Reference
+from tests.documents import ROOT, commands
 from tests.real import missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
+DOCUMENT = ROOT / "docs/stack.md"
 PAGE = Http(published=4000, container=80)
 Prove = Callable[..., Point]
 
@@ -323,18 +330,60 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["docker", "podman"])
-def test_on_a_clean_engine(kind: str, engine: Engine, places: Places, app: Reference) -> None:
+def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> None:
     asked = Asked(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
-        with open_place(engine, kind, image=app, places=places) as place:
+        with open_place(engine, "podman", image=app, places=places) as place:
             place.engine.pull(place.named(app))
             point, pulled = stack.prove_stack(place, asked, present=engine, places=places)
     except NoPlace as error:
-        missing(f"{kind}-proof", error.message)
+        missing("podman-proof", error.message)
     assert point is not None
     assert point.ok, point
     _check_tutorial(point, "app")
     images: Any = point.evidence["images"]
     assert {image["role"]: image["fetched"] > 1_000_000 for image in images} == {"proxy": True, "redis": True}
     assert pulled == {image["reference"]: image["digest"] for image in images}
+
+
+# --- what docs/stack.md says ---
+
+
+@pytest.mark.slow
+def test_its_lines_work_on_a_clean_docker(app: Reference, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "REGISTRY_TOOL_REGISTRY": app.host,
+        "REGISTRY_TOOL_APP_IMAGE": str(app),
+        "XDG_CACHE_HOME": str(places.cache.parent),
+    }
+    lines = commands(DOCUMENT)
+    assert len(lines) == 2
+    for line, name in zip(lines, ("app", "web"), strict=True):
+        typed = line.replace("john/get-started:part2", str(app)) + " --json"
+        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+        if done.returncode == NoPlace.exit_code:
+            missing("docker-proof", done.stdout)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        [proven] = json.loads(done.stdout)["proven"]
+        [told] = [point for point in proven["points"] if point["name"] == "stack"]
+        _check_tutorial(Point(name="stack", ok=told["ok"], detail=told["detail"], evidence=told["evidence"]), name)
+        assert all(image["fetched"] > 1_000_000 for image in told["evidence"]["images"])
+
+
+def _row(text: str, first: str) -> set[str]:
+    """The words in backquotes of the row that begins with ``first``."""
+    [row] = re.findall(rf"^\| {re.escape(first)} \| (.*) \|$", text, re.MULTILINE)
+    return set(re.findall(r"`([^`]+)`", row))
+
+
+def test_its_keys_are_those_that_are_read() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert _row(text, "the file") == compose.FILE_KEYS
+    assert _row(text, "a service") == compose.SERVICE_KEYS
+    assert {key.partition(":")[0] for key in _row(text, "`deploy`")} == compose.DEPLOY_KEYS
+    assert f"There may be {compose.MAX_SERVICES} services" in text
+    assert f"{faults.EACH} answers for each replica, {faults.MOST} at most" in text
+    assert f"within {faults.WITHOUT_REDIS:g} s (and {faults.MARGIN:g} s for the way)" in text
+    assert f"again within {faults.AGAIN:g} s" in text
