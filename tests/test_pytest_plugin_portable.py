@@ -23,10 +23,11 @@ UNTOLD = Point(name="alone", ok=None, detail="not asked for")
 RED = Point(name="listens", ok=False, detail="nothing listens on 80", hint="Does it listen on 8080?", excerpt=("listening on 8080",))
 
 
-def made(*points: Point, error: Failure | None = None) -> Certificate:
+def made(*points: Point, error: Failure | None = None, notes: tuple[str, ...] = ()) -> Certificate:
     where = Where(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
     proven = (Proven(where=where, points=points),) if points else ()
-    return Certificate(subject=Subject(reference=NAME), made="2026-01-02T03:04:05Z", tool="0", command="pytest", proven=proven, error=error)
+    subject, when = Subject(reference=NAME), "2026-01-02T03:04:05Z"
+    return Certificate(subject=subject, made=when, tool="0", command="pytest", proven=proven, error=error, notes=notes)
 
 
 class Proofs:
@@ -50,7 +51,7 @@ class Proofs:
 
 
 def test_a_red_point_is_the_message() -> None:
-    proofs = Proofs(made(STARTS, RED, UNTOLD))
+    proofs = Proofs(made(STARTS, RED, UNTOLD, notes=("not on a clean docker: none here",)))
     with pytest.raises(NotPortable) as caught:
         proofs.portable(NAME)
     assert str(caught.value).splitlines() == [
@@ -58,6 +59,7 @@ def test_a_red_point_is_the_message() -> None:
         "docker: listens: nothing listens on 80",
         "  | listening on 8080",
         "  hint: Does it listen on 8080?",
+        "not on a clean docker: none here",
     ]
     assert isinstance(caught.value, AssertionError)
     assert proofs.kept == [proofs.certificate], "a red one is kept, too"
@@ -72,8 +74,8 @@ def test_what_was_raised_is_the_message() -> None:
 
 def test_a_place_that_cannot_be_had_is_missing_and_no_failure() -> None:
     error = Failure(code="no-place", message="podman cannot be had: no packages", hint="Install it.")
-    with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it"):
-        Proofs(made(STARTS, error=error)).portable(NAME, on=["docker", "podman"])
+    with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it.\nnot here, either"):
+        Proofs(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
     with pytest.raises(NotPortable, match="nothing listens on 80"):
         Proofs(made(RED, error=error)).portable(NAME, on=["docker", "podman"])
 
