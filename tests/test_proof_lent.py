@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from registry_tool import labels, remote
+from registry_tool import durable, labels, remote
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.errors import NotFound, RegistryUnreachable
 from registry_tool.local_registry import LocalRegistry
@@ -102,16 +102,32 @@ def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegi
     assert [one.left for one in lent] == [None] * 3
 
 
-def test_what_a_killed_run_left_is_swept(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+@pytest.fixture
+def left(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
+    """The name that a run leaves which is killed while it pushes."""
     provisioned = _lender(engine, places, "x").lend(REDIS, Elsewhere(engine, kind="here")).image
-    left = f"{local.address}/registry-tool/lent/redis:killed"
-    engine.tag(provisioned, left)
-    try:
-        _lender(engine, places, local.address).lend(REDIS, place)
-        assert engine.image(left) is None
-        assert engine.image(provisioned) is not None
-    finally:
-        sweep(engine)
+    name = f"{local.address}/registry-tool/lent/redis:killed"
+    engine.tag(provisioned, name)
+    yield name
+    assert engine.image(provisioned) is not None
+    if engine.image(name) is not None:
+        engine.remove_image(name)
+
+
+def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: Places, left: str) -> None:
+    sweep(engine, places.state)
+    assert engine.image(left) is None
+
+
+def test_it_goes_with_the_next_that_lends(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, left: str) -> None:
+    _lender(engine, places, local.address).lend(REDIS, place)
+    assert engine.image(left) is None
+
+
+def test_what_a_living_one_pushes_stays(engine: Engine, places: Places, left: str) -> None:
+    with durable.locked(places.state / "proofs" / "lent.lock"):
+        sweep(engine, places.state)
+    assert engine.image(left) is not None
 
 
 @pytest.fixture
@@ -140,6 +156,20 @@ def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
     assert lent.as_json()["left_in_registry"] == lent.left
     with remote.open(deleting_nothing) as registry:
         assert len(registry.tags("registry-tool/lent/redis")) == 1
+
+
+def test_what_somebody_else_took_away_meanwhile_is_lent_again(
+    engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Reference] = []
+
+    def once(image: Reference) -> str:
+        asked.append(image)
+        return f"{local.address}/nobody/nothing:1" if len(asked) == 1 else str(image)
+
+    monkeypatch.setattr(place, "named", once)
+    assert _lender(engine, places, local.address).lend(REDIS, place).left is None
+    assert len(asked) == 2
 
 
 def test_a_pull_that_fails_gives_the_registry_back_too(

@@ -23,7 +23,7 @@ from registry_tool.lifecycle import building
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.proof import compose, faults, looks, stack
-from registry_tool.proof.asked import Asked, Http, Tcp
+from registry_tool.proof.asked import Asked, Http, Limits, Tcp
 from registry_tool.proof.place import Traffic
 from registry_tool.proof.places import open_place
 from registry_tool.proof.points import Point, Where
@@ -170,6 +170,12 @@ def test_a_page_that_hangs_without_redis(written: Prove) -> None:
     assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
 
 
+def test_a_page_that_takes_its_time(written: Prove) -> None:
+    point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
+    assert (point.ok, point.detail) == (False, "while all was well: the time for the proof is over")
+
+
+@pytest.mark.soak
 def test_a_page_that_says_something_else_without_redis(written: Prove) -> None:
     point = written(_serving("def say():\n    said = count()\n    return 'sorry' if said == DISABLED else TUTORIAL + said"))
     assert point.ok is False
@@ -275,6 +281,7 @@ def test_one_page_beside_redis_needs_no_proxy(prove: Prove) -> None:
     assert "replica_killed" not in seen
 
 
+@pytest.mark.soak
 def test_a_redis_that_keeps_nothing_may_begin_again(written: Prove) -> None:
     point = written(_serving("def say(): return TUTORIAL + count()"), redis={"command": ["redis-server", "--save", ""]})
     assert point.ok, point

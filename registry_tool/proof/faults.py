@@ -37,6 +37,9 @@ class Faults:
     stack: Standing
     looks: Looks
     timeout: float
+    """Seconds until it is ready."""
+    until: float
+    """When all of it has to be over, as ``time.monotonic`` counts."""
     counts: bool = False
     """Whether the page counts visits in Redis."""
     told_apart: bool = False
@@ -204,6 +207,8 @@ class Faults:
     # --- one look ---
 
     def _look(self, timeout: float, when: str) -> Look:
+        if time.monotonic() > self.until:
+            raise self._failed(f"{when}: the time for the proof is over", "Its answers may be slow.")
         try:
             return self.looks.look(timeout=timeout)
         except NoAnswer as error:

@@ -18,7 +18,7 @@ from registry_tool.engine import Engine
 from registry_tool.errors import NotFound, RegistryToolError
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof.place import Place
-from registry_tool.provision import Base, Provisioner
+from registry_tool.provision import Base, Provisioned, Provisioner
 from registry_tool.reference import LENT, Reference
 from registry_tool.shield import uninterrupted
 
@@ -69,18 +69,25 @@ class Lender:
         reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=version)
         waiting = "another proof is lending an image; waiting for it"
         # One at a time: what one of them pushed, another must not take away before it was pulled.
-        with durable.locked(self.state / "proofs" / "lent.lock", waiting=lambda: self.observer.note(waiting)):
-            digest = self._push(provisioned.name, reference)
+        with durable.locked(_lock(self.state), waiting=lambda: self.observer.note(waiting)):
             try:
-                name = place.named(reference.with_digest(digest))
-                place.traffic(reset=True)
-                place.engine.pull(name, observer=self.observer)
-                traffic = place.traffic(reset=True)
-            finally:
-                with uninterrupted():
-                    left = self._give_back(reference, digest)
+                return self._lend(provisioned, reference, place)
+            except NotFound:
+                # Somebody else on this machine, who has a lock of their own, lent the same and took it away.
+                return self._lend(provisioned, reference, place)
+
+    def _lend(self, provisioned: Provisioned, reference: Reference, place: Place) -> Lent:
+        digest = self._push(provisioned.name, reference)
+        try:
+            name = place.named(reference.with_digest(digest))
+            place.traffic(reset=True)
+            place.engine.pull(name, observer=self.observer)
+            traffic = place.traffic(reset=True)
+        finally:
+            with uninterrupted():
+                left = self._give_back(reference, digest)
         return Lent(
-            role=base.role,
+            role=provisioned.role,
             image=name,
             source=provisioned.source,
             reference=str(reference),
@@ -90,7 +97,7 @@ class Lender:
         )
 
     def _push(self, image: str, reference: Reference) -> Digest:
-        sweep(self.present)
+        _sweep(self.present)
         name = str(reference)
         try:
             with uninterrupted():
@@ -98,7 +105,7 @@ class Lender:
             moved = self.present.push(name, observer=self.observer)
         finally:
             with uninterrupted():
-                sweep(self.present)
+                _sweep(self.present)
         if moved.digest is None:
             raise NotFound(f"the engine pushed {name} and says no digest")
         return moved.digest
@@ -119,14 +126,21 @@ class Lender:
         return None
 
 
-def sweep(engine: Engine) -> None:
-    """Take away the names under which ``engine`` pushes what it lends, also those of a run that was killed. For who has the lock.
+def sweep(engine: Engine, state: Path) -> None:
+    """Take away the names under which a run that was killed pushed what it lent; nothing where a living one has the lock."""
+    if not durable.held(_lock(state)):
+        _sweep(engine)
 
-    What was lent to this very engine (a context may mean it) has a digest and no tag, and stays.
-    """
+
+def _sweep(engine: Engine) -> None:
+    # What was lent to this very engine (a context may mean it) has a digest and no tag, and stays.
     for image in engine.images():
         if any(f"/{LENT}" in name for name in image.names):
             for name in (*image.names, *image.digests):
                 if f"/{LENT}" in name:
                     with suppress(NotFound):  # a digest goes with the last tag beside it
                         engine.remove_image(name)
+
+
+def _lock(state: Path) -> Path:
+    return state / "proofs" / "lent.lock"

@@ -22,8 +22,8 @@ global
     maxconn 128
 defaults
     mode {mode}
-    timeout connect 400ms
-    timeout check 400ms
+    timeout connect 1s
+    timeout check 1s
     timeout client 60s
     timeout server 60s
     retries 3
@@ -36,7 +36,7 @@ backend replicas
     balance roundrobin
     option tcp-check
     tcp-check connect linger
-    default-server check inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+    default-server check inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
 {backend}\
 """
 _TCP = """\

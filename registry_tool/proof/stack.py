@@ -17,7 +17,7 @@ from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof.asked import Asked, Http, Tcp
 from registry_tool.proof.faults import Faults
-from registry_tool.proof.lent import Lender, Lent
+from registry_tool.proof.lent import Lender, Lent, sweep
 from registry_tool.proof.looks import Connections, Looks, Pages
 from registry_tool.proof.place import Place
 from registry_tool.proof.plan import Plan, plan, port
@@ -45,6 +45,7 @@ def prove_stack(
     """
     planned = plan(asked, os.environ)
     if planned is None:
+        sweep(present, places.state)
         return None, {}
     begun = time.monotonic()
     lender = Lender(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
@@ -103,7 +104,8 @@ class _Proving:
         ) as stack:
             looks: Looks = Pages(stack.address, page) if page is not None else Connections(stack.address)
             with closing(looks):
-                faults = Faults(stack=stack, looks=looks, timeout=self._asked.timeout, evidence=self.evidence)
+                until = time.monotonic() + self._asked.limits.seconds
+                faults = Faults(stack=stack, looks=looks, timeout=self._asked.timeout, until=until, evidence=self.evidence)
                 faults.run()
         self.evidence["counter"] = faults.counts
         if not faults.counts and self._plan.redis is not None:
