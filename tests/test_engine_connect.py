@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.engine import Engine, connect, line
+from registry_tool.engine import Endpoint, Engine, connect, line, reach
 from registry_tool.engine.connect import install_hint, start_hint
 from registry_tool.errors import EngineNotFound, EngineNotPermitted, Unreachable
 
@@ -166,3 +166,29 @@ def test_the_sdk_does_not_look_into_the_configuration(engine: Engine, own_folder
     (folder / "config.json").write_text(content)
     with connect() as connected:
         assert connected.id == engine.id
+
+
+@pytest.mark.engine
+def test_an_engine_at_no_address_is_dialled(engine: Engine) -> None:
+    path = engine.endpoint.socket_path
+    assert path is not None, "these tests use an engine at a socket"
+    dialled: list[socket.socket] = []
+
+    def dial() -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        dialled.append(connection)
+        return connection
+
+    with reach(Endpoint(url="unix:///nowhere", source="a test", dial=dial)) as other:
+        assert other.id == engine.id
+        assert other.about == engine.about
+    assert dialled and all(connection.fileno() == -1 for connection in dialled)
+
+
+def test_nobody_to_dial_is_no_engine() -> None:
+    def dial() -> socket.socket:
+        raise ConnectionRefusedError("nobody is there")
+
+    with pytest.raises(EngineNotFound, match="nobody is there"):
+        reach(Endpoint(url="unix:///nowhere", source="a test", dial=dial))

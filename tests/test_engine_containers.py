@@ -70,6 +70,7 @@ def test_a_container_that_is_not_there(engine: Engine, unique: str) -> None:
         lambda: engine.wait(unique, timeout=5),
         lambda: engine.logs(unique),
         lambda: engine.attach(unique, stdin=False),
+        lambda: engine.dial(unique, ("cat",)),
         lambda: engine.resize(unique, rows=1, columns=1),
         lambda: engine.execute(unique, ["true"]),
         lambda: engine.put_files(unique, "/", {}),
@@ -378,3 +379,42 @@ def test_two_bindings_of_one_port_and_an_empty_entrypoint() -> None:
     assert config["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}, {"HostIp": "", "HostPort": ""}]}
     assert config["HostConfig"]["Binds"] == ["v:/v:ro"]
     assert configuration(replace(spec, restart="on-failure:3"))["HostConfig"]["RestartPolicy"]["MaximumRetryCount"] == 3
+
+
+@engine_needed
+def test_a_dialled_command_gets_its_input_and_ends_with_it(engine: Engine, shell: Run) -> None:
+    made = shell()
+    with engine.dial(made.id, ("cat",)) as stream:
+        assert not stream.tty
+        stream.write(b"through\n" * 20_000)
+        stream.end_input()
+        assert b"".join(content for _, content in frames(iter(stream.read, b""))) == b"through\n" * 20_000
+
+
+@engine_needed
+def test_a_container_may_be_in_another_ones_network(engine: Engine, shell: Run) -> None:
+    first = shell(network="none")
+    second = shell(network=f"container:{first.id}")
+    links = [engine.execute(made.id, ("readlink", "/proc/self/ns/net"))[1] for made in (first, second)]
+    assert links[0] == links[1]
+    assert second.networks == {}
+
+
+@engine_needed
+def test_capabilities_and_masks_are_what_was_asked_for(engine: Engine, shell: Run) -> None:
+    usual, other = shell(), shell(cap_add=("SYS_ADMIN",), cap_drop=("CHOWN",), unmasked=True, cgroupns="private")
+    bits = [int(engine.execute(made.id, ("sed", "-n", "s/CapEff://p", "/proc/self/status"))[1], 16) for made in (usual, other)]
+    assert bits[0] ^ bits[1] == 1 << 21 | 1 << 0
+    masked = [engine.execute(made.id, ("sh", "-c", "grep -c ' /proc/' /proc/self/mounts"))[1].strip() for made in (usual, other)]
+    assert masked[0] != b"0" and masked[1] == b"0"
+    groups = [engine.execute(made.id, ("readlink", "/proc/self/ns/cgroup"))[1] for made in (usual, other)]
+    assert groups[0] != groups[1]
+
+
+def test_a_description_says_what_a_container_may() -> None:
+    host = configuration(ContainerSpec(image="a", privileged=True, security_opt=("seccomp=unconfined",)))["HostConfig"]
+    assert host["Privileged"] is True
+    assert host["SecurityOpt"] == ["seccomp=unconfined"]
+    usual = configuration(ContainerSpec(image="a"))["HostConfig"]
+    assert not {"Privileged", "CapAdd", "CapDrop", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "CgroupnsMode"} & set(usual)
+    assert "NetworkingConfig" not in configuration(ContainerSpec(image="a", network="container:b"))

@@ -26,6 +26,7 @@ def test_a_network_that_is_not_there(engine: Engine, unique: str, container: str
         engine.remove_network(unique)
     with pytest.raises(NotFound):
         engine.connect_network(unique, container)
+    engine.disconnect_network(unique, container)
 
 
 def test_a_network_s_life(engine: Engine, unique: str, container: str) -> None:
@@ -48,6 +49,20 @@ def test_a_network_s_life(engine: Engine, unique: str, container: str) -> None:
         engine.remove(container, force=True)
         engine.remove_network(unique)
     assert engine.networks(labels={"run": unique}) == ()
+
+
+def test_what_was_attached_is_detached(engine: Engine, unique: str, container: str) -> None:
+    before = engine.container(container)
+    engine.create_network(unique, labels={}, internal=True)
+    try:
+        engine.connect_network(unique, container)
+        for _ in range(2):
+            engine.disconnect_network(unique, container)
+        engine.disconnect_network(unique, unique)
+        after = engine.container(container)
+        assert before is not None and after is not None and after.networks == before.networks
+    finally:
+        engine.remove_network(unique)
 
 
 def test_a_volume_that_is_not_there(engine: Engine, unique: str) -> None:

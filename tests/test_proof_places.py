@@ -15,9 +15,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from registry_tool import credentials, labels, local_registry, server
+from registry_tool import credentials, labels, local_registry, parallel, server
 from registry_tool.credentials import Credential
-from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding
+from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
 from registry_tool.errors import EngineError, NoPlace, PullFailed, RegistryUnreachable, UsageError
 from registry_tool.lifecycle import running
 from registry_tool.lifecycle.registry import registry_up
@@ -437,6 +437,35 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
         assert not set(_mine(engine, places)) & set(living)
         assert place.engine.images() == ()
     assert networks(engine, local) == before
+
+
+def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+    with running.begin(places.state) as run:
+        marks = leftovers.marks(run)
+    other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
+    try:
+        for _ in range(3):
+            engine.create_network(unique, labels=marks, internal=True)
+            engine.create_volume(unique, labels=marks)
+            engine.connect_network(unique, other.id)
+            for _ in range(2):
+                spec = ContainerSpec(
+                    image=registry_image, entrypoint=("sleep",), command=("60",), network=unique, volumes={unique: "/v"}, labels=marks
+                )
+                engine.run(spec)
+            for _ in parallel.each(lambda _: _sweep(places), range(4), threads=4):
+                continue
+            assert things(engine, run.id) == []
+        left = engine.container(other.id)
+        assert left is not None and left.running and unique not in left.networks
+    finally:
+        leftovers.clear(engine, run.id)
+        engine.remove(other.id, force=True)
+
+
+def _sweep(places: Places) -> None:
+    with connect() as engine:
+        leftovers.sweep(engine, places.state)
 
 
 def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, places: Places, unique: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from registry_tool.provision import PROXY, PYTHON, REDIS, REGISTRY, Base
+from registry_tool.provision import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
 from registry_tool.provision.files import APPLETS
+from registry_tool.reference import DOCKER_HUB, Reference
 
-BASES = (REGISTRY, PYTHON, REDIS, PROXY)
+BASES = (REGISTRY, PYTHON, REDIS, PROXY, DOCKER_ENGINE, PODMAN_ENGINE)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
@@ -30,3 +31,15 @@ def test_the_label_tells_the_versions_of_packages_that_are_asked_for(base: Base)
 def test_applets_are_named_once() -> None:
     assert len(APPLETS) == len(set(APPLETS))
     assert {"sh", "find", "stat", "wget"} <= set(APPLETS)
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_an_official_image_is_looked_for_where_its_name_says(base: Base) -> None:
+    assert Reference.parse(base.official, default_host=DOCKER_HUB).host == base.hub
+
+
+@pytest.mark.parametrize("base", [DOCKER_ENGINE, PODMAN_ENGINE], ids=lambda base: base.role)
+def test_an_engines_content_is_on_a_volume(base: Base) -> None:
+    # On the file system of a container, which is made of layers itself, it could make none.
+    [volume] = [line.split()[1] for line in base.recipe.changes if line.startswith("VOLUME")]
+    assert volume.strip("/") in base.recipe.folders

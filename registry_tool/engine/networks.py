@@ -44,9 +44,15 @@ class Networks:
             api.connect_container_to_network(container, network, aliases=list(aliases))
 
     def disconnect_network(self, network: str, container: str) -> None:
-        """Detach a container, also one that is gone already. Raises NotFound (no such network)."""
-        with self._line.call(f"disconnecting {container} from the network {network}") as api:
-            api.disconnect_container_from_network(container, network, force=True)
+        """See to it that a container is not attached; one that is gone already is not."""
+        try:
+            with self._line.call(f"disconnecting {container} from the network {network}") as api:
+                api.disconnect_container_from_network(container, network, force=True)
+        except NotFound:
+            return
+        except EngineError as error:
+            if "is not connected" not in error.message:
+                raise
 
     def remove_network(self, name: str) -> None:
         """Raises NotFound; Conflict while something is attached."""

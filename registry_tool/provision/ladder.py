@@ -26,7 +26,7 @@ _NO_PULL = (EngineError, RegistryError, RegistryUnreachable, NotFound, Credentia
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """A base image in the engine. ``source`` is ``engine``, ``docker.io`` or ``packages``; ``id`` the engine's ``Id``."""
+    """A base image in the engine. ``source`` is ``engine``, ``packages``, ``docker.io`` or ``quay.io``; ``id`` the engine's ``Id``."""
 
     role: str
     name: str
@@ -120,9 +120,9 @@ class Provisioner:
         else:
             try:
                 self._engine.pull(base.official, observer=self._observer)
-                return self._arrived(base, base.official, FROM_HUB)
+                return self._arrived(base, base.official, base.hub)
             except _NO_PULL as error:
-                tried.append(f"docker.io does not give it ({error.message})")
+                tried.append(f"{base.hub} does not give it ({error.message})")
         self._observer.note(f"{base.official}: {tried[-1]}; building a stand-in from packages")
         try:
             return self._from_packages(base)

@@ -54,6 +54,8 @@ class Base:
     """``registry``, ``python``, ``redis``; ``docker-engine``, ``podman-engine``."""
     official: str
     recipe: Recipe = field(repr=False)
+    hub: str = "docker.io"
+    """The registry that ``official`` is in."""
 
     @property
     def own(self) -> str:
@@ -183,6 +185,7 @@ DOCKER_ENGINE = Base(
 PODMAN_ENGINE = Base(
     role="podman-engine",
     official="quay.io/podman/stable:latest",
+    hub="quay.io",
     recipe=_recipe(
         "podman",
         "runc",
