@@ -92,21 +92,26 @@ def _is_next(parameters: str) -> bool:
     return "next" in found.get("rel", "").lower().split()
 
 
-def refusal(host: str, answer: Answer) -> RegistryToolError | None:
-    """The failure that ``answer`` is, with its words in ``refusal``; None where it is what a registry answers when all is well."""
-    error = _failure(host, answer)
+def refusal(host: str, answer: Answer, *, is_registry: bool = False) -> RegistryToolError | None:
+    """The failure that ``answer`` is, with its words in ``refusal``; None where it is what a registry answers when all is well.
+
+    ``is_registry``: that it is one is known from other answers, so a web page is this one answer's failure.
+    """
+    error = _failure(host, answer, is_registry=is_registry)
     if error is not None:
         code, words = next(iter(_own_errors(answer.body)), ("", ""))
         error.refusal = Refusal(method=answer.method, path=answer.path, status=answer.status, code=code, words=words)
     return error
 
 
-def _failure(host: str, answer: Answer) -> RegistryToolError | None:
+def _failure(host: str, answer: Answer, *, is_registry: bool) -> RegistryToolError | None:
     asked = f"{answer.method} {answer.path}"
     login = f"Log in with a user that may do this: regctl login {host}"
     if answer.status == 401:
         return AuthenticationFailed(f"{host} does not accept the user name or the password: {asked}: {answer.words}", hint=login)
-    if answer.status < 500 and _is_web_page(answer):
+    if answer.status < 400 and is_registry and _is_web_page(answer):
+        return RegistryError(f"{host}: {asked}: a web page ({answer.status})", hint="A proxy on the way there may answer in its place.")
+    if answer.status < 500 and not is_registry and _is_web_page(answer):
         return NotARegistry(
             f"what answers at {host} is no registry: {asked} gives a web page ({answer.status})", hint=_other_server(answer, host)
         )

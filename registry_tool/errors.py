@@ -212,6 +212,10 @@ class InvalidManifest(RegistryToolError):
 
     code = "invalid-manifest"
 
+    def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
+        usual = "It was pushed so, or something changes it on the way here: push the image again."
+        super().__init__(message, hint=hint or usual, excerpt=excerpt)
+
 
 class Mismatch(RegistryToolError):
     """Content has another digest or size than its descriptor says."""

@@ -1,7 +1,8 @@
 """Bad input and bad weather, as a person meets them: whole commands, on real parts.
 
 Each failure is one line that says what happened and one that says what to do, with the right exit code, and a document
-with ``--json``. What the rooms below do in bad weather is in their own tests.
+with ``--json``. What the rooms below do in bad weather is in their own tests; what registries do,
+in tests/test_bad_weather_registry.py.
 """
 
 from __future__ import annotations

@@ -389,7 +389,7 @@ def test_what_passes_is_sat_out(repository: Repository, line: FaultyLine, status
         (faults.instead(500), RegistryError),
         (faults.hang_up, RegistryUnreachable),
         (faults.cut_after(3), RegistryUnreachable),
-        (lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryUnreachable),
+        (lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryError),
         (lambda asked, ask: Reply(body=b""), RegistryError),
     ],
 )

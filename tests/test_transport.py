@@ -118,6 +118,17 @@ def test_a_web_page_on_v2_is_no_registry() -> None:
         line.get("/v2/")
 
 
+def test_a_web_page_in_the_place_of_one_answer_is_that_ones_failure() -> None:
+    page = Reply(headers={"Content-Type": "text/html"})
+    with standing_in(lambda asked: page if asked.path.endswith("/x") else Reply()) as server, Transport(server.host) as line:
+        line.get("/v2/a/manifests/y")
+        with pytest.raises(RegistryError, match=r"GET /v2/a/manifests/x: a web page \(200\)"):
+            line.get("/v2/a/manifests/x")
+        server.answer = lambda asked: Reply(status=404, headers={"Content-Type": "text/html"})
+        with pytest.raises(NotFound):
+            line.get("/v2/a/manifests/x")
+
+
 def test_a_registry_that_starts_after_all_is_found_whatever_it_speaks() -> None:
     with listening(saying(b"")) as host:
         line = Transport(host)

@@ -77,6 +77,7 @@ class Transport:
         """Requests that the registry will still answer, as it said last; None where it does not count them."""
         self._name = _HUB.get(host, host)
         self._origin: str | None = None
+        self._is_registry = False
         self._identity = Identity(host, credential, self._ask_for_token, plain_http=bool(plain_http))
         self._wire = Wire(timeouts)
         self._lock = threading.Lock()
@@ -147,7 +148,9 @@ class Transport:
     # --- one request ---
 
     def _ask(self, request: _Request) -> Stream:
-        return self._insist(request.method, request.path, lambda: self._once(request), repeatable=request.is_repeatable)
+        stream = self._insist(request.method, request.path, lambda: self._once(request), repeatable=request.is_repeatable)
+        self._is_registry = True
+        return stream
 
     def _insist(self, method: str, path: str, once: Callable[[], Stream], *, repeatable: bool = True) -> Stream:
         """What ``once`` gives, done again where that is right (:mod:`registry_tool.transport.retry`); a refusal is raised."""
@@ -159,7 +162,7 @@ class Transport:
             try:
                 stream = once()
                 answer = stream.answer
-                error = refusal(self.host, answer)
+                error = refusal(self.host, answer, is_registry=self._is_registry)
                 if error is None:
                     return stream
             except RegistryUnreachable as lost:
