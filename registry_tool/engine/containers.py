@@ -353,7 +353,7 @@ def _rights(entry: Mapping[str, Any]) -> Rights:
         network=host.get("NetworkMode") or "",
         privileged=bool(host.get("Privileged")),
         capabilities=tuple(host.get("CapAdd") or ()),
-        binds=tuple(mount["Destination"] for mount in entry.get("Mounts") or () if mount.get("Type") == "bind"),
+        binds=tuple(mount["Destination"] for mount in entry.get("Mounts") or () if mount and mount.get("Type") == "bind"),
         devices=tuple(device.get("PathInContainer") or "" for device in host.get("Devices") or ()),
         namespaces=tuple(name for name, mode in _NAMESPACES.items() if host.get(mode) == "host"),
     )
