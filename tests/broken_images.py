@@ -80,10 +80,11 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """An image in a registry."""
+    """An image in a registry. ``size`` is of its manifest, in bytes."""
 
     name: str
     digest: Digest
+    size: int
     own: bytes = field(repr=False)
     """Its own layer."""
 
@@ -147,7 +148,7 @@ def push(
         }
     ).encode()
     put_manifest(port, repository, tag, raw, DOCKER_IMAGE)
-    return Pushed(name=f"localhost:{port}/{repository}:{tag}", digest=Digest.of(raw), own=own.content)
+    return Pushed(name=f"localhost:{port}/{repository}:{tag}", digest=Digest.of(raw), size=len(raw), own=own.content)
 
 
 def push_program(port: int, tag: str, base: Base, program: str, *, expose: Sequence[int] = (80,), **more: str) -> Pushed:

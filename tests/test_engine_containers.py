@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Rights
 from registry_tool.engine.containers import _of_inspection, _of_listing, configuration
 from registry_tool.engine.streams import frames
 from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken
@@ -418,3 +418,39 @@ def test_a_description_says_what_a_container_may() -> None:
     usual = configuration(ContainerSpec(image="a"))["HostConfig"]
     assert not {"Privileged", "CapAdd", "CapDrop", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "CgroupnsMode"} & set(usual)
     assert "NetworkingConfig" not in configuration(ContainerSpec(image="a", network="container:b"))
+
+
+def test_limits_are_as_the_engine_spells_them() -> None:
+    host = configuration(ContainerSpec(image="a", memory=64 << 20, processes=32, log_size=1 << 20, file_size=1 << 30))["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (64 << 20, 64 << 20, 32)
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": str(1 << 19), "max-file": "2"}}
+    assert host["Ulimits"] == [{"Name": "fsize", "Soft": 1 << 30, "Hard": 1 << 30}]
+    bare = configuration(ContainerSpec(image="a"))["HostConfig"]
+    assert not {"Memory", "MemorySwap", "PidsLimit", "LogConfig", "Ulimits"} & set(bare)
+
+
+def test_what_a_container_was_given_beyond_its_image() -> None:
+    host = {
+        "NetworkMode": "host",
+        "Privileged": True,
+        "CapAdd": ["SYS_ADMIN"],
+        "Devices": [{"PathInContainer": "/dev/fuse"}],
+        "PidMode": "host",
+        "UTSMode": "host",
+        "IpcMode": "private",
+    }
+    mounts = [{"Type": "bind", "Source": "/s", "Destination": "/d"}, {"Type": "volume", "Name": "v", "Destination": "/v"}]
+    rights = _of_inspection({"Id": "a", "HostConfig": host, "Mounts": mounts}).rights
+    assert rights == Rights(
+        network="host", privileged=True, capabilities=("SYS_ADMIN",), binds=("/d",), devices=("/dev/fuse",), namespaces=("pid", "uts")
+    )
+    assert _of_inspection({"Id": "a"}).rights == Rights()
+    assert _of_listing({"Id": "a"}).rights is None
+
+
+@engine_needed
+def test_what_a_container_wrote_is_weighed(engine: Engine, shell: Run) -> None:
+    made = shell()
+    before = engine.written(made.id)
+    engine.execute(made.id, ("sh", "-c", "head -c 1000000 /dev/zero >/file"))
+    assert engine.written(made.id) - before >= 1_000_000
