@@ -50,8 +50,10 @@ class Transfer(Images):
             raise PushFailed(f"the engine ended the push of {name} without a digest", hint="Push again; the engine's log may say more.")
         return _moved(name, talk, talk.descriptor)
 
-    def pull(self, name: str, *, platform: str | None = None, observer: Observer = SILENT) -> Moved:
+    def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> Moved:
         """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
+
+        ``known_as`` is what its registry is called here, where the engine knows it by another name: its password is used.
 
         Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
         """
@@ -64,7 +66,7 @@ class Transfer(Images):
                 lambda api: api.pull(repository, tag, auth_config=dict(auth), platform=platform, stream=True, decode=True),
             )
 
-        talk = _converse(name, start, pull_refused, observer)
+        talk = _converse(name, start, pull_refused, observer, host=known_as)
         return _moved(name, talk, talk.descriptor or self._descriptor_of(name))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
@@ -89,11 +91,16 @@ class Transfer(Images):
 
 
 def _converse(
-    name: str, start: Callable[[Auth], Events], refused: Callable[[str, str], RegistryToolError], observer: Observer
+    name: str,
+    start: Callable[[Auth], Events],
+    refused: Callable[[str, str], RegistryToolError],
+    observer: Observer,
+    *,
+    host: str | None = None,
 ) -> Conversation:
     """Read the whole stream, then raise what it, or the engine instead of it, reported."""
     troubles: list[CredentialsError] = []
-    auth = _auth_config(credentials.find(_host(name), on_trouble=troubles.append))
+    auth = _auth_config(credentials.find(host or _host(name), on_trouble=troubles.append))
     talk = Conversation(observer)
     try:
         # Closed, so that the engine stops where Ctrl-C stopped us.

@@ -109,7 +109,7 @@ def _purged(place: Present, image: Reference, registry: Registry) -> Iterator[No
         yield
     finally:
         with uninterrupted():
-            _give_back(place.engine, names, held)
+            _give_back(place.engine, names, held, image.host)
 
 
 def _names(place: Present, origin: Origin) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ def _remove(engine: Engine, names: Iterable[str]) -> None:
             continue
 
 
-def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...]) -> None:
+def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...], host: str) -> None:
     """What was there is there again, under its names; what was not goes."""
     now = _held(engine, names)
     if not held:
@@ -168,7 +168,7 @@ def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...]) 
             _remove(engine, (*found.names, *found.digests, found.id))
         return
     if not now:
-        engine.pull(names[0])
+        engine.pull(names[0], known_as=host)
     for before in held:
         for name in before.names:
             if engine.image(name) is None:

@@ -112,7 +112,7 @@ def pull(place: Place, origin: Origin, observer: Observer) -> Arrival:
         return heard.left(STANDS_STILL)
 
     try:
-        moved = bounded(lambda: place.engine.pull(name, observer=heard), left)
+        moved = bounded(lambda: place.engine.pull(name, known_as=origin.name.host, observer=heard), left)
     except TooLong:
         stalled = PullFailed(f"the pull stood still for {STANDS_STILL:g} s", hint="Does the registry still answer? Its log: regctl logs")
         return Arrival(error=stalled, traffic=place.traffic())
