@@ -255,7 +255,7 @@ def test_a_flipped_byte_in_a_config_is_found_without_deep(registry: Running, lin
         (b"[]", "an array"),
         (b"", "not JSON"),
         (b'{"rootfs": {"diff_ids": ["x"]}}', "diff_ids"),
-        (b'{"a":' * 5000, "nested"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested"),
     ],
 )
 def test_a_config_that_is_none(registry: Running, line: FaultyLine, configuration: bytes, words: str) -> None:

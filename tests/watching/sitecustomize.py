@@ -21,6 +21,7 @@ _MOVES = ("os.rename", "os.link")
 _STARTS = {"subprocess.Popen": (1, 3), "os.exec": (1, 2), "os.posix_spawn": (1, 2), "os.system": (0, 0)}
 
 _record = ""
+_forms: list[str] = []
 
 
 def record_to(path: str) -> None:
@@ -66,7 +67,11 @@ def _wrote(path: Any) -> None:
 
 def _shows_it(given: Any) -> bool:
     # As the interpreter would print it: lists, dicts, text, bytes and paths all show what is in them.
-    return given is not None and any(form in repr(given) for form in forms())
+    if given is None:
+        return False
+    _forms[:] = _forms or forms()
+    shown = repr(given)
+    return any(form in shown for form in _forms)
 
 
 def _note(word: str, what: str) -> None:
