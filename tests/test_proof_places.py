@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +21,7 @@ import pytest
 from registry_tool import credentials, labels, local_registry, parallel, server
 from registry_tool.credentials import Credential
 from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
-from registry_tool.errors import EngineError, NoPlace, PullFailed, RegistryUnreachable, UsageError
+from registry_tool.errors import EngineError, NoPlace, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
 from registry_tool.lifecycle import running
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.local_registry import Auth, LocalRegistry
@@ -27,6 +30,7 @@ from registry_tool.proof import inner, leftovers
 from registry_tool.proof.clean import CleanPlace
 from registry_tool.proof.place import Place
 from registry_tool.proof.places import check, open_place
+from registry_tool.provision import Base, Provisioned, Provisioner
 from registry_tool.remote import open as open_registry
 from tests.proving import opened, reference
 from tests.real import free_port
@@ -45,11 +49,33 @@ PAGE = "mkdir /www; echo hello >/www/index.html; exec busybox httpd -f -p 80 -h 
 Result = TypeVar("Result")
 
 
+@pytest.fixture(scope="session")
+def shell_image(session_engine: Engine, registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image with busybox in it and nothing else, of two megabytes: its name."""
+    made = session_engine.create(ContainerSpec(image=registry_image))
+    try:
+        busybox = session_engine.get_file(made.id, "/usr/bin/busybox")
+    finally:
+        session_engine.remove(made.id)
+    assert busybox is not None
+    path, name = tmp_path_factory.mktemp("shell") / "shell.tar", f"shell-{uuid.uuid4().hex[:10]}:1"
+    with tarfile.open(path, "w") as archive:
+        file = tarfile.TarInfo("bin/busybox")
+        file.size, file.mode = len(busybox), 0o755
+        archive.addfile(file, io.BytesIO(busybox))
+        for applet in ("sh", "sleep", "mkdir", "wget", "nc", "nslookup", "timeout"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    session_engine.import_image(path, name=name, changes=("ENV PATH=/bin",))
+    yield name
+    session_engine.remove_image(name, force=True)
+
+
 @pytest.fixture
-def pushed(engine: Engine, local: LocalRegistry, registry_image: str, unique: str) -> Iterator[str]:
-    """An image with a shell and busybox in it, in the local registry: its full name."""
-    name = f"{local.address}/{unique}/shell:1"
-    yield from _pushed(engine, registry_image, name)
+def pushed(engine: Engine, local: LocalRegistry, shell_image: str, unique: str) -> Iterator[str]:
+    """The same in the local registry: its full name."""
+    yield from _pushed(engine, shell_image, f"{local.address}/{unique}/shell:1")
 
 
 def _pushed(engine: Engine, image: str, name: str) -> Iterator[str]:
@@ -150,6 +176,19 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
         pass
     assert "--privileged" in told.value.message and told.value.hint is not None
     assert things(engine, seen[0]) == []
+
+
+@with_docker
+def test_what_cannot_be_made_is_a_place_that_cannot_be_had(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(self: Provisioner, base: Base) -> Provisioned:
+        raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
+
+    monkeypatch.setattr(Provisioner, "ensure", ensure)
+    with pytest.raises(NoPlace, match="a clean docker cannot be had: no base image anywhere") as told:
+        open_place(engine, "docker", image=reference(pushed), places=places).__enter__()
+    assert (told.value.exit_code, told.value.hint, told.value.excerpt) == (3, "Bring one.", ("E: nothing",))
 
 
 @with_docker
@@ -280,29 +319,29 @@ def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Place, na
 
 @each_kind
 def test_a_registry_that_is_no_container_is_reached_through_us(
-    engine: Engine, registry: server.Running, registry_image: str, places: Places, kind: str
+    engine: Engine, registry: server.Running, shell_image: str, places: Places, kind: str
 ) -> None:
     name = f"{registry.host}/john/shell:1"
-    for pushed in _pushed(engine, registry_image, name):
+    for pushed in _pushed(engine, shell_image, name):
         with opened(engine, kind, pushed, places) as place:
             run_id = place.labels()[labels.PROOF]
             assert engine.networks(labels={labels.PROOF: run_id}) == ()
             moved = place.engine.pull(pushed)
             traffic = place.traffic()
-            assert traffic is not None and traffic.down > 10_000_000
+            assert traffic is not None and traffic.down > 500_000
             assert moved.digest == open_registry(registry.host).digest("john/shell", "1")
         assert things(engine, run_id) == []
 
 
 @each_kind
 def test_a_password_goes_with_the_request_and_nowhere_else(
-    engine: Engine, registry_image: str, places: Places, unique: str, kind: str
+    engine: Engine, shell_image: str, places: Places, unique: str, kind: str
 ) -> None:
     password = f"secret-{unique}"
     try:
         registry = registry_up(engine, places, name=unique, port=free_port(), auth=Auth(user="mary", password=password)).up.registry
         credentials.store(registry.address, Credential("mary", password))
-        for pushed in _pushed(engine, registry_image, f"{registry.address}/john/shell:1"):
+        for pushed in _pushed(engine, shell_image, f"{registry.address}/john/shell:1"):
             with opened(engine, kind, pushed, places) as place:
                 place.engine.pull(pushed)
                 seen = _everything_of(engine, place)

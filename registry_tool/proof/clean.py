@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from registry_tool import loopback
 from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, reach
-from registry_tool.errors import EngineError, EngineNotFound, NoPlace, Unreachable
+from registry_tool.errors import EngineError, EngineNotFound, NoPlace, RegistryToolError, Unreachable
 from registry_tool.lifecycle import running
 from registry_tool.local_registry import LocalRegistry, find_all
 from registry_tool.places import Places
@@ -87,24 +87,34 @@ def open_clean(
 ) -> Iterator[CleanPlace]:
     """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
 
-    What dead proofs left is removed first, and all that is made here in the end. Raises NoPlace, ProvisionFailed, Unreachable.
+    What dead proofs left is removed first, and all that is made here in the end. Raises NoPlace, Unreachable, OSError (no disk space).
     """
     _check(engine)
-    host, port = _registry_address(image)
-    leftovers.sweep(engine, places.state)
+    address = _registry_address(image)
     ladder = ladder or Provisioner(engine, places.cache, observer)
-    inner = INNER[kind]
-    bases = ladder.ensure(inner.base), ladder.ensure(PYTHON)
     with running.begin(places.state) as run, ExitStack() as opened:
-        making = _Making(engine=engine, run=run, inner=inner, base=bases[0], python=bases[1])
-        opened.callback(making.remove)
-        registry = next((one for one in find_all(engine) if one.running and one.port == port), None)
-        making.start_forwarder(registry)
-        container = making.start_engine(image.host)
-        door = opened.enter_context(making.hang_door(None if registry else (host, port)))
-        door.listen("127.0.0.1" if host == "localhost" else host, port, (_ALIAS, _REGISTRY_PORT) if registry else None)
-        clean = opened.enter_context(making.wait_until_ready(container, door))
-        yield CleanPlace(making.where(clean), clean, door, leftovers.marks(run))
+        try:
+            leftovers.sweep(engine, places.state)
+            inner = INNER[kind]
+            making = _Making(engine=engine, run=run, inner=inner, base=ladder.ensure(inner.base), python=ladder.ensure(PYTHON))
+            opened.callback(making.remove)
+            place = _made(making, image.host, address, opened)
+        except RegistryToolError as error:
+            if isinstance(error, Unreachable):
+                raise
+            raise NoPlace(f"a clean {kind} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error
+        yield place
+
+
+def _made(making: _Making, registry_host: str, address: tuple[str, int], opened: ExitStack) -> CleanPlace:
+    host, port = address
+    registry = next((one for one in find_all(making.engine) if one.running and one.port == port), None)
+    making.start_forwarder(registry)
+    container = making.start_engine(registry_host)
+    door = opened.enter_context(making.hang_door(None if registry else address))
+    door.listen("127.0.0.1" if host == "localhost" else host, port, (_ALIAS, _REGISTRY_PORT) if registry else None)
+    clean = opened.enter_context(making.wait_until_ready(container, door))
+    return CleanPlace(making.where(clean), clean, door, leftovers.marks(making.run))
 
 
 def _check(engine: Engine) -> None:

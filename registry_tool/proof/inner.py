@@ -32,7 +32,7 @@ cd /sys/fs/cgroup
 if [ -f cgroup.controllers ]; then
     mkdir -p init
     while read -r process; do echo "$process" >init/cgroup.procs || :; done <cgroup.procs
-    for controller in $(cat cgroup.controllers); do echo "+$controller" >cgroup.subtree_control; done
+    for controller in $(cat cgroup.controllers); do echo "+$controller" >cgroup.subtree_control || echo "no $controller in here"; done
 fi
 cd /
 if ! iptables -nL >/dev/null 2>&1; then

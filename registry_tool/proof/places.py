@@ -38,7 +38,7 @@ def open_place(
 
     ``engine`` is the present one; ``registry_as`` is the registry's HOST:PORT as another context sees it. What dead proofs left
     there is removed first, and what this one made in the end. Raises NoPlace (exit 3) where the place cannot be had, UsageError
-    for what is no place, ProvisionFailed, Conflict (``here`` and contexts: see :mod:`registry_tool.proof.present`), Unreachable.
+    for what is no place, Conflict (``here`` and contexts: see :mod:`registry_tool.proof.present`), Unreachable.
     """
     check(asked)
     if asked in INNER:
