@@ -13,7 +13,7 @@ import pytest
 from registry_tool.engine import Engine
 from registry_tool.places import Places
 from registry_tool.progress import SILENT
-from registry_tool.proof.asked import Asked, Exit, Http, Limits, Log
+from registry_tool.proof.asked import Asked, Exec, Exit, Http, Limits, Log
 from registry_tool.proof.place import Place
 from registry_tool.proof.points import POINTS, Proven
 from registry_tool.proof.walk import prove
@@ -299,3 +299,6 @@ def test_a_program_that_ends_is_asked_for_its_code(
     proven = prove(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, places=places)
     assert red(proven) == ["probes"]
     assert "it ended with code 3" in point(proven, "probes").detail
+    proven = prove(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, places=places)
+    assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
+    assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"

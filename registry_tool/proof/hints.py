@@ -45,9 +45,6 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 
 
-_SPEAKS = "The engine's words say what it could not do."
-
-
 def of_words(lines: Iterable[str]) -> str | None:
     """What a log's last lines say that should be done; None where they say nothing that is known."""
     text = "\n".join(lines)
@@ -57,38 +54,3 @@ def of_words(lines: Iterable[str]) -> str | None:
             it = next((group for group in match.groups() if group), "it")
             return hint.format(it=it[:120])
     return None
-
-
-def of_program(path: str, content: bytes | None, interpreter_is_there: bool | None, words: str) -> str:
-    """Why a program could not be started. ``content`` is its file, None where there is none.
-
-    ``interpreter_is_there`` is of the one that its first line names; None where it names none.
-    """
-    lower = words.lower()
-    if content is None and not any(mark in lower for mark in ("not found", "no such file")):
-        return _SPEAKS
-    if content is None:
-        if "/" not in path:
-            return f"There is no program {path} in the image: is it installed, and in its PATH?"
-        return f"There is no {path} in the image: COPY it into it, as what is mounted from a machine stays there."
-    first = content[:256].split(b"\n", 1)[0]
-    if first.startswith(b"#!") and first.endswith(b"\r"):
-        return f"{path} has lines that end in CR LF, which are part of its first line: save it with LF (.gitattributes: *.sh text eol=lf)."
-    if interpreter_is_there is False:
-        return f"{path} begins with {first.decode(errors='replace')!r}, which is not in the image."
-    if "permission denied" in lower:
-        return f"{path} may not be run: RUN chmod +x {path}, or COPY --chmod=755."
-    if "exec format error" in lower:
-        if content.startswith(b"\x7fELF"):
-            return f"{path} is made for another processor: build it for this platform, or for both."
-        return f"{path} is neither a program of this platform nor a script: its first line should be #!/bin/sh or the like."
-    if content.startswith(b"\x7fELF"):
-        return f"{path} is there, and what loads it is not: it was linked on another distribution (glibc, musl)."
-    return _SPEAKS
-
-
-def interpreter(content: bytes | None) -> str | None:
-    """What the first line of a script names; None where it names none."""
-    first = (content or b"")[:256].split(b"\n", 1)[0]
-    words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
-    return words[0] if words else None

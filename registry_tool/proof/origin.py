@@ -61,10 +61,11 @@ class Origin:
 def look(registry: Registry, name: Reference, platform: Platform) -> Origin:
     """Ask for manifest and config of ``name``, for ``platform`` where it is an index.
 
+    Where there is a tag, it is that which is asked for: whether it leads to the digest beside it is for the proof to say.
     Raises NotFound, Mismatch, InvalidManifest, and what asking a registry raises.
     """
     contents = Contents(registry.repository(name.path), remember=True)
-    root = contents.source.manifest(name.digest or name.tag or "latest")
+    root = contents.source.manifest(name.tag or name.digest or "latest")
     try:
         image = root if root.kind == "image" else image_of(contents, root, platform)
     except NotFound:

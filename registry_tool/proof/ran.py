@@ -7,12 +7,15 @@ from dataclasses import asdict, replace
 
 from registry_tool import units
 from registry_tool.proof import hints
-from registry_tool.proof.asked import Http, Tcp
+from registry_tool.proof.asked import Exit, Http, Tcp
 from registry_tool.proof.points import Point
 from registry_tool.proof.probes import Seen
 from registry_tool.proof.pulled import skipped
 from registry_tool.proof.trial import Trial
 
+_KILLED = 128 + 9
+"""The code of what SIGKILL ended; not every engine says that it was for its memory."""
+_TOO_MUCH = "What it keeps belongs into a volume; more is allowed by the limits."
 _INIT = "A program that is process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
 
 
@@ -21,9 +24,10 @@ def starts(trial: Trial, *, fits: bool) -> Point:
     evidence = _evidence(trial)
     seen = hint = None
     if trial.refusal is not None:
-        seen, hint = trial.refusal.message, trial.refusal_hint or trial.refusal.hint
-    elif trial.ended_early and not trial.may_end:
-        seen, hint = trial.ended_words(), trial.refusal_hint or _hint(trial)
+        seen, hint = trial.refusal.message, trial.program
+    elif trial.ended_early and not _may_end(trial):
+        seen, hint = _end(trial)
+        hint = trial.program or hint
     if seen is None:
         words = f"as {evidence['user']}: {evidence['command']}"
         return Point(name="starts", ok=True, detail=words, evidence=evidence, seconds=trial.started_in)
@@ -100,21 +104,23 @@ _PROBE_HINTS = {
 
 
 def _judged(trial: Trial, seen: Seen, deaf: set[int], starting: Point) -> Seen:
+    if seen.ok is None and starting.ok:
+        return replace(seen, ok=False, seen=f"it had ended already ({seen.seen})")
     follows = isinstance(seen.probe, (Http, Tcp)) and seen.probe.container in deaf
-    return replace(seen, ok=None) if seen.ok is False and (follows or starting.ok is not True) else seen
+    return replace(seen, ok=None) if seen.ok is False and (follows or not starting.ok) else seen
 
 
 def ends(trial: Trial) -> Point:
     """On the signal that the image wants, in time; or by itself, where that is its way."""
-    evidence: dict[str, object] = {"code": trial.code, "signal": trial.signal, "within": trial.asked.stop_within}
+    evidence: dict[str, object] = {"code": _code(trial), "signal": trial.signal, "within": trial.asked.stop_within}
     if trial.ended_early:
-        if not trial.may_end:
+        if not _may_end(trial):
             return skipped("ends", "it ended before it was asked to")
-        return Point(name="ends", ok=True, detail=f"by itself, with code {trial.code}", evidence=evidence, seconds=trial.lived)
+        return Point(name="ends", ok=True, detail=f"by itself, with code {_code(trial)}", evidence=evidence, seconds=trial.lived)
     if trial.killed:
         detail = f"it did not end within {trial.asked.stop_within:g} s of {trial.signal}, and was killed"
         return _red(trial, "ends", detail, _INIT, evidence | {"code": None}, trial.ended_in)
-    detail = f"on {trial.signal} within {trial.ended_in:.2f} s, with code {trial.code}"
+    detail = f"on {trial.signal} within {trial.ended_in:.2f} s, with code {_code(trial)}"
     return Point(name="ends", ok=True, detail=detail, evidence=evidence, seconds=trial.ended_in)
 
 
@@ -157,17 +163,34 @@ def _evidence(trial: Trial) -> dict[str, object]:
     return {
         "user": (container.user if container else trial.config.user) or "root",
         "command": shlex.join((*entrypoint, *command)),
-        "code": trial.code if trial.ended_early else None,
+        "code": _code(trial) if trial.ended_early else None,
         "limits": asdict(trial.asked.limits),
     }
 
 
-def _hint(trial: Trial) -> str | None:
+def _code(trial: Trial) -> int | None:
+    return trial.container.exit_code if trial.container else None
+
+
+def _may_end(trial: Trial) -> bool:
+    """Whether it was meant to end by itself, or nothing that was asked says that it was not."""
+    asked = trial.asked.probes
+    if any(isinstance(each, Exit) for each in asked):
+        return True
+    return _code(trial) == 0 and not trial.exposed and not any(isinstance(each, (Http, Tcp)) for each in asked)
+
+
+def _end(trial: Trial) -> tuple[str, str | None]:
+    """How it ended before it was asked to, and what to do about it."""
+    limits, code, container = trial.asked.limits, _code(trial), trial.container
     if trial.overfull:
-        return "What it keeps belongs into a volume; more is allowed by the limits."
-    if trial.container is not None and (trial.container.out_of_memory or trial.code == 137):
-        return f"Give it more than {units.size(trial.asked.limits.memory)}, or have it take less."
-    return hints.of_words(trial.excerpt)
+        return f"it wrote more than {units.size(limits.disk)}, and was ended after {trial.lived:.1f} s", _TOO_MUCH
+    more = f"Give it more than {units.size(limits.memory)} of memory, or have it take less."
+    if container is not None and container.out_of_memory:
+        return f"it needed more memory than {units.size(limits.memory)}, and was ended with code {code}", more
+    if code == _KILLED:
+        return f"it was ended with code {code}, as what needs more memory than {units.size(limits.memory)}", more
+    return f"it ended by itself with code {code}, {trial.lived:.1f} s after its start", hints.of_words(trial.excerpt)
 
 
 def _red(trial: Trial, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Point:

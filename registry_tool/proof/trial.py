@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from registry_tool import loopback, units
+from registry_tool import loopback
 from registry_tool.config import Config
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
-from registry_tool.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError
-from registry_tool.proof import hints, listening
-from registry_tool.proof.asked import Asked, Exit, Http, Probe, Tcp
+from registry_tool.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
+from registry_tool.proof import listening, program
+from registry_tool.proof.asked import Asked, Http, Probe, Tcp
 from registry_tool.proof.bounded import Deadline, TooLong, bounded
 from registry_tool.proof.listening import Listening
 from registry_tool.proof.place import Place
@@ -24,7 +24,6 @@ SETTLES = 1.0
 WEIGHED = 1.0
 """Seconds between two looks at how much it wrote."""
 LAST_LINES = 10
-_KILLED = 128 + 9
 _LOG_WITHIN = 10.0
 _NOTHING = 0.05
 """Seconds between two looks at a container that nothing else is asked of."""
@@ -43,8 +42,8 @@ class Trial:
     """As it was seen last; None: it was never made."""
     refusal: RegistryToolError | None = None
     """Why it could not be started."""
-    refusal_hint: str | None = None
-    """What is wrong with its program."""
+    program: str | None = None
+    """What is wrong with its program, where that did not start."""
     ended_early: bool = False
     """It ended before it was asked to."""
     overfull: bool = False
@@ -108,11 +107,12 @@ class Trial:
                     self._begin()
                 except PortTaken:
                     # Somebody has the port that was asked for. Which one it is proves nothing: let the engine choose.
-                    self._remove()
+                    with uninterrupted():
+                        self._remove()
                     self._create(self._bindings(any_port=True))
                     self._begin()
             except (EngineError, NotFound, PortTaken) as error:
-                self.refusal, self.refusal_hint = error, self._why(error)
+                self.refusal, self.program = error, error.hint or self._why(error.message)
                 return False
         self._began = time.monotonic()
         self._know_ports()
@@ -140,7 +140,9 @@ class Trial:
             self._now()
 
     def _bindings(self, *, any_port: bool = False) -> tuple[PortBinding, ...]:
-        here = "127.0.0.1" if loopback.is_loopback(self.place.address(1)[0]) else ""
+        # Of an engine on another machine, all addresses: its loopback is not ours.
+        near = self.place.where.clean or loopback.is_loopback(self.place.address(0)[0])
+        here = "127.0.0.1" if near else ""
         asked = {(each.published, each.container) for each in self.asked.probes if isinstance(each, (Http, Tcp))}
         inside = {container for _, container in asked}
         wanted = [*sorted(asked), *((0, port) for port in self.exposed if port not in inside)]
@@ -157,23 +159,8 @@ class Trial:
                 found = bound.get(f"{each.container}/tcp", [])
                 self.ports[each.published] = each.published if each.published in found else (found or [each.published])[0]
 
-    def _why(self, error: RegistryToolError) -> str | None:
-        """What is wrong with the program, from its own file."""
-        words = (*self.config.entrypoint, *self.config.cmd)
-        if not words:
-            return "The image says of no command that it runs: its Dockerfile needs CMD or ENTRYPOINT."
-        if self.container is None or isinstance(error, PortTaken):
-            return error.hint
-        path = words[0]
-        try:
-            content = self.engine.get_file(self.container.id, path) if path.startswith("/") else None
-            if content is None and "/" not in path:
-                return error.hint or hints.of_program(path, None, None, error.message)
-            script = hints.interpreter(content)
-            there = None if script is None else self.engine.get_file(self.container.id, script) is not None
-        except RegistryToolError:
-            return error.hint
-        return hints.of_program(path, content, there, error.message)
+    def _why(self, words: str) -> str | None:
+        return program.why(self.engine, self.container.id, (*self.config.entrypoint, *self.config.cmd), words) if self.container else None
 
     # --- look ---
 
@@ -192,7 +179,7 @@ class Trial:
         self._keep_words()
         if self.ended_early and self.excerpt and self.excerpt[0].startswith("exec "):
             # Some engines start a container before they know that its program does not start.
-            self.refusal_hint = self._why(EngineError(self.excerpt[0]))
+            self.program = self._why(self.excerpt[0])
 
     def _listen(self, timeout: Deadline) -> None:
         """Once everything answers it listens, too, or soon will."""
@@ -233,7 +220,8 @@ class Trial:
         if self.container is None or self.ended_early:
             return
         with self._timed("ended_in"):
-            with suppress(Conflict, NotFound):  # it has just ended by itself
+            # It has just ended by itself; or the engine does not know the signal that the image wants, and it goes on.
+            with suppress(Conflict, NotFound, UsageError):
                 self.engine.kill(self.container.id, signal=self.signal)
             self._watch(Deadline(self.asked.stop_within))
             self.killed = self.container.running
@@ -276,30 +264,6 @@ class Trial:
             yield
         finally:
             setattr(self, name, time.monotonic() - began)
-
-    # --- words ---
-
-    @property
-    def code(self) -> int | None:
-        return self.container.exit_code if self.container else None
-
-    @property
-    def may_end(self) -> bool:
-        """Whether it was meant to end by itself, or nothing that was asked says that it was not."""
-        if any(isinstance(each, Exit) for each in self.asked.probes):
-            return True
-        return self.code == 0 and not self.exposed and not any(isinstance(each, (Http, Tcp)) for each in self.asked.probes)
-
-    def ended_words(self) -> str:
-        """How it ended before it was asked to."""
-        limits = self.asked.limits
-        if self.overfull:
-            return f"it wrote more than {units.size(limits.disk)}, and was ended after {self.lived:.1f} s"
-        if self.container is not None and self.container.out_of_memory:
-            return f"it needed more memory than {units.size(limits.memory)}, and was ended with code {self.code}"
-        if self.code == _KILLED:
-            return f"it was ended with code {_KILLED}, as what needs more memory than {units.size(limits.memory)}"
-        return f"it ended by itself with code {self.code}, {self.lived:.1f} s after its start"
 
 
 def last_lines(engine: Engine, container: str) -> tuple[str, ...]:
