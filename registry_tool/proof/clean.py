@@ -34,7 +34,6 @@ OLDEST = (1, 41)
 """The version of an engine's interface that knows control groups of a container's own: Docker 20.10, podman 4."""
 
 _PROGRAM = "registry-tool-door.pyz"
-_ALIAS = "registry"
 _REGISTRY_PORT = 5000
 _PAUSE = 0.02
 _LOG_LINES = 15
@@ -109,10 +108,10 @@ def open_clean(
 def _made(making: _Making, registry_host: str, address: tuple[str, int], opened: ExitStack) -> CleanPlace:
     host, port = address
     registry = next((one for one in find_all(making.engine) if one.running and one.port == port), None)
-    making.start_forwarder(registry)
+    inside = making.start_forwarder(registry)
     container = making.start_engine(registry_host)
     door = opened.enter_context(making.hang_door(None if registry else address))
-    door.listen("127.0.0.1" if host == "localhost" else host, port, (_ALIAS, _REGISTRY_PORT) if registry else None)
+    door.listen("127.0.0.1" if host == "localhost" else host, port, inside)
     clean = opened.enter_context(making.wait_until_ready(container, door))
     return CleanPlace(making.where(clean), clean, door, leftovers.marks(making.run))
 
@@ -162,7 +161,8 @@ class _Making:
     def _name(self) -> str:
         return f"registry-tool-proof-{self.run.id}"
 
-    def start_forwarder(self, registry: LocalRegistry | None) -> None:
+    def start_forwarder(self, registry: LocalRegistry | None) -> tuple[str, int] | None:
+        """Where the registry is in its network; None where it is not in there."""
         marks = leftovers.marks(self.run)
         with uninterrupted():
             self.engine.create_volume(self._name, labels=marks)
@@ -170,7 +170,7 @@ class _Making:
             with uninterrupted():
                 self.engine.create_network(self._name, labels=marks, internal=True)
             with uninterrupted():
-                self.engine.connect_network(self._name, registry.container_id, aliases=(_ALIAS,))
+                self.engine.connect_network(self._name, registry.container_id)
         spec = ContainerSpec(
             image=self.python.name,
             name=f"{self._name}-door",
@@ -185,6 +185,14 @@ class _Making:
         self.engine.put_files(forwarder.id, "/", {_PROGRAM: (program(), 0o644)})
         with uninterrupted():
             self.engine.start(forwarder.id)
+        # An address and no name: the engine's look-up of names is one more thing that may be slow.
+        if registry is None:
+            return None
+        seen = self.engine.container(registry.container_id)
+        address = seen.networks.get(self._name) if seen is not None else None
+        if not address:
+            raise NoPlace(f"the registry {registry.name!r} is going away", hint="Look with: regctl status. Start it with: regctl up.")
+        return address, _REGISTRY_PORT
 
     def start_engine(self, registry: str) -> Container:
         """In the form that this engine allows. Raises NoPlace."""
