@@ -167,19 +167,23 @@ def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: Watched) ->
     assert "goes" not in answer.out
 
 
-@pytest.mark.parametrize("nasty", ["x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "half\ud800"])
+NASTY = ("x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "half\ud800")
+
+
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("--json",), ("--no-details",), ("-q", "--no-details")])
-def test_names_never_steer_a_terminal(watching: Watched, nasty: str, arguments: tuple[str, ...]) -> None:
+def test_names_never_steer_a_terminal(watching: Watched, arguments: tuple[str, ...]) -> None:
     make_image(watching.port, APP, "v1")
-    body = json.dumps({"name": APP, "tags": [nasty, "v1"]}).encode()
+    body = json.dumps({"name": APP, "tags": [*NASTY, "v1"]}).encode()
     watching.instead = lambda method, path: ("200 OK", [("Content-Type", "application/json")], body) if path.endswith("/list") else None
     answer = spawn("list-tags", *arguments, APP, environment={"PYTHONIOENCODING": "utf-8"})
     assert "Traceback" not in answer.err
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", answer.out + answer.err)
-    if arguments == ("--json",) and "\ud800" not in nasty:
-        assert {tag["name"] for tag in answer.json["tags"]} == {nasty, "v1"}
-    if "--json" not in arguments:
-        assert len(answer.out.splitlines()) == (2 if "-q" in arguments else 3)
+    if arguments == ("--json",):
+        names = [tag["name"] for tag in answer.json["tags"]]
+        assert len(names) == 6
+        assert {*NASTY[:-1], "v1"} < set(names), "half a character is none, the others are what they are"
+    else:
+        assert len(answer.out.splitlines()) == (6 if "-q" in arguments else 7)
 
 
 def test_a_terminal_sees_a_bar_and_then_the_table(watching: Watched, own_folders: Path) -> None:
