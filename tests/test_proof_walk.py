@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -239,6 +243,36 @@ def test_a_registry_that_dies_during_the_pull_is_a_red_point(
         with opened(engine, "docker", pushed.name, places) as place:
             proven = prove(place, Asked(image=reference(pushed.name)), present=engine, places=places, observer=Killer())
     assert red(proven) == ["fetched"]
+
+
+def test_an_interruption_leaves_nothing_that_runs(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = images.push_program(stock.port, unique, base, "import time\ntime.sleep(1000)")
+
+    def interrupt() -> None:
+        while not place.engine.containers():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        prove(place, Asked(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), present=engine, places=places)
+    thread.join()
+    assert place.engine.containers(all=True) == ()
+
+
+def test_a_tag_that_moved_from_the_digest_beside_it_is_red(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    meant = _tiny(stock, unique)
+    now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
+    asked = Asked(image=replace(reference(now.name), digest=meant.digest))
+    proven = prove(place, asked, present=engine, places=places)
+    assert point(proven, "resolves").ok is False
+    assert f"leads to {now.digest}, and {meant.digest} was expected" in point(proven, "resolves").detail
+    assert point(proven, "fetched").ok is True, "what the tag leads to now is looked at all the same"
 
 
 def _index(stock: Damageable, tag: str, children: dict[str, Pushed]) -> str:
