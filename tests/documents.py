@@ -82,9 +82,9 @@ class Reader:
             code = terminal.end()
         assert code == 0, f"{line}\n{terminal.text}"
 
-    def asks(self, line: str, *, code: int = 0) -> str:
+    def asks(self, line: str, *, code: int = 0, seconds: float = 120) -> str:
         """What ``line`` prints, when it has ended with ``code``."""
-        done = subprocess.run(self._shell(line), env=self._environment(), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(self._shell(line), env=self._environment(), capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -44,13 +44,13 @@ def shown() -> str:
     return text.replace("\r\n", "\n").replace(str(Path.home()), "~")
 
 
-def drawn(text: str) -> str:
-    """A terminal's text as SVG, no wider than its longest line."""
-    content = Text.from_ansi(f"\x1b[1m$ {TYPED}\x1b[0m\n{text.rstrip()}")
-    width = max(line.cell_len for line in content.split("\n"))
+def drawn(text: str, *, title: str, name: str, most: int | None = None) -> str:
+    """A terminal's text as SVG, no wider than its longest line or ``most``; ``name`` is nobody else's on the same page."""
+    content = Text.from_ansi(text.rstrip())
+    width = min(max(line.cell_len for line in content.split("\n")), most or sys.maxsize)
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(content)
-    return console.export_svg(title=TYPED, code_format=FORMAT, unique_id="demo")
+    return console.export_svg(title=title, code_format=FORMAT, unique_id=name)
 
 
 def _read(handle: int) -> bytes:
@@ -62,4 +62,4 @@ def _read(handle: int) -> bytes:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("demo.svg")
-    target.write_text(drawn(shown()), encoding="utf-8")
+    target.write_text(drawn(f"\x1b[1m$ {TYPED}\x1b[0m\n{shown()}", title=TYPED, name="demo"), encoding="utf-8")
