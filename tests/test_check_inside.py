@@ -14,7 +14,7 @@ from registry_tool.check.inside import Content, Inside, Packing
 from registry_tool.digest import Digest
 from tests.content import zstd_packed
 
-WHOLE = gzip.compress(b"whole")
+WHOLE = gzip.compress(b"whole", mtime=0)
 Z_WHOLE = zstd_packed(b"whole")
 SKIPPED = struct.pack("<II", 0x184D2A5E, 3) + b"abc"
 """As zstd:chunked keeps its table of contents."""
