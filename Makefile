@@ -18,7 +18,7 @@ help:
 	@echo 'make test        all tests but the soak; sets up what they need where it may, skips what it cannot have'
 	@echo 'make test-fast   the tests that need nothing but Python'
 	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
-	@echo 'make bench       how long things take, beside the same typed as docker commands'
+	@echo 'make bench       how long things take, beside docker, skopeo and the limit of a server'
 	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
 	@echo 'make format      lets ruff rewrite what it can'
 	@echo 'make engine      sees to it that a container engine answers'
@@ -62,7 +62,9 @@ soak: setup-dev
 	@$(pytest) tests/property --hypothesis-profile soak --timeout 3600 $(ARGS)
 
 bench: setup-dev engine
-	@$(python) bench/run.py $(ARGS)
+	@sh setup/parts.sh demo
+	@sh setup/parts.sh bench
+	@$(python) -m bench.run $(ARGS)
 
 lint: setup-dev
 	@$(python) -m ruff check .

@@ -3,6 +3,7 @@
 #
 #   parts.sh demo    what base images are built from where Docker Hub cannot be reached
 #   parts.sh test    what the tests drive, too
+#   parts.sh bench   what the bench compares with
 #
 # Anywhere else it says what is missing and ends with 0: the tool says what it needs when it needs it, and tests skip.
 set -eu
@@ -31,14 +32,17 @@ main() {
             need dash dash
             need shellcheck shellcheck
             need make make ;;
-        *) stop 2 'usage: parts.sh demo|test' ;;
+        bench)
+            need skopeo skopeo
+            need wrk wrk ;;
+        *) stop 2 'usage: parts.sh demo|test|bench' ;;
     esac
     [ -n "$missing" ] || return 0
     if may_install; then
         # shellcheck disable=SC2086 # a list of package names
         install "$(reason "$1")" $missing || say 'apt-get could not install them (see above); going on without'
     else
-        say "missing here:$missing (tests that need them are skipped; as root on Debian or Ubuntu they are installed)"
+        say "missing here:$missing (what needs them is skipped; as root on Debian or Ubuntu they are installed)"
     fi
 }
 
@@ -56,6 +60,7 @@ reason() {
     case $1 in
         demo) echo 'Docker Hub does not answer, base images are built here' ;;
         test) echo 'the tests need more programs' ;;
+        bench) echo 'the bench compares with more programs' ;;
     esac
 }
 

@@ -49,6 +49,16 @@ def test_missing_parts_are_only_named_where_they_may_not_be_installed(machine: M
     assert machine.calls("apt-get") == []
 
 
+def test_the_bench_gets_what_it_compares_with(machine: Machine) -> None:
+    machine.program("apt-get")
+    machine.program("skopeo")
+    done = machine.run("setup/parts.sh", "bench")
+    assert done.stderr.startswith("the bench compares with more programs: installing Debian's wrk ")
+    [call] = machine.calls("apt-get")
+    assert call.split()[-1] == "wrk"
+    assert "skopeo" not in call.split()
+
+
 def test_mmdebstrap_is_installed_only_where_the_hub_is_silent(machine: Machine) -> None:
     machine.program("apt-get")
     assert machine.run("setup/parts.sh", "demo").returncode == 0
