@@ -167,8 +167,8 @@ def walk(page: str, person: Person) -> Iterator[tuple[str | None, str]]:
 
 
 def _terminal(shown: list[tuple[str, str]], name: str) -> str:
-    text = "\n".join(f"\x1b[1m$ {line}\x1b[0m\n{answer.rstrip()}" for line, answer in shown)
-    return drawn(text, title=shown[0][0], name=Path(name).stem, most=COLUMNS)
+    rows = [row for line, answer in shown for row in (f"\x1b[1m$ {line}\x1b[0m", answer.rstrip()) if row]
+    return drawn("\n".join(rows), title=next(line for line, answer in shown if answer), name=Path(name).stem, most=COLUMNS)
 
 
 def _environment() -> dict[str, str]:
