@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import struct
 import tarfile
 import tempfile
@@ -28,6 +29,10 @@ _MACHINE = {"amd64": 62, "arm64": 183}
 """e_machine of the ELF specification."""
 _CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 _LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_NOT_NEEDED = re.compile(
+    r"(?:^|/)(?:dist-packages|site-packages|share|var|gconv|perl-base|ensurepip|pydoc_data|lib2to3|idlelib|tkinter|test)/"
+    r"|/(?:perl[^/]*|openssl|ldconfig|tar|lib(?:crypto|ssl|db-|sqlite3|krb5|gssapi|mvec|sepol|zstd|perl)[^/]*)$"
+)
 
 SERVER = """\
 import http.server, os, signal, sys
@@ -96,9 +101,9 @@ def python_base(engine: Engine, name: str) -> Base:
         saved.seek(0)
         with tarfile.open(fileobj=saved) as archive:
             [image] = json.loads(_member(archive, "manifest.json"))
-            layers = tuple(_packed(_member(archive, layer)) for layer in image["Layers"])
+            layers = tuple(_packed(_slim(_member(archive, layer))) for layer in image["Layers"])
             config = json.loads(_member(archive, image["Config"]))["config"]
-    script = "import re,ssl,sys; print(sys.executable); print(*{l.split()[-1] for l in open('/proc/self/maps') if '.so' in l})"
+    script = "import re, sys; print(sys.executable); print(*{l.split()[-1] for l in open('/proc/self/maps') if '.so' in l})"
     python, libraries = _output(engine, ContainerSpec(image=name, entrypoint=("python3",), command=("-c", script))).splitlines()
     # Of what Python itself is linked with, something that nothing else here needs.
     linked = [path for path in libraries.split() if any(part in path for part in ("libpython", "libexpat", "libz."))]
@@ -177,6 +182,16 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     assert stream is not None
     return stream.read()
+
+
+def _slim(plain: bytes) -> bytes:
+    """A layer without what no program here needs: it is pulled dozens of times."""
+    slim = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(plain)) as source, tarfile.open(fileobj=slim, mode="w") as target:
+        for member in source:
+            if not _NOT_NEEDED.search(member.name) and not (member.islnk() and _NOT_NEEDED.search(member.linkname)):
+                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+    return slim.getvalue()
 
 
 def _packed(plain: bytes) -> Layer:

@@ -10,7 +10,7 @@ import pytest
 from registry_tool import remote
 from registry_tool.digest import Digest
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.errors import Conflict, Mismatch, NotFound, UsageError
+from registry_tool.errors import Conflict, Mismatch, NotFound, ProofFailed, UsageError
 from registry_tool.places import Places
 from registry_tool.proof import present
 from registry_tool.proof.asked import Asked
@@ -18,6 +18,7 @@ from registry_tool.proof.present import Present
 from registry_tool.proof.walk import prove
 from tests import broken_images as images
 from tests.broken_images import Pushed
+from tests.content import sha256
 from tests.damage import Damageable, in_a_container
 from tests.proving import point, reference
 from tests.test_engine_endpoint import make_context
@@ -83,6 +84,18 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
     with pytest.raises(KeyboardInterrupt):
         _open(engine, pushed, use)
     assert engine.image(pushed.name) == before
+
+
+def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
+    engine.pull(pushed.name)
+
+    def use(place: Present) -> None:
+        stock.change(sha256(pushed.own), None)
+
+    with pytest.raises(ProofFailed, match="was taken off this engine and cannot be brought back: ") as caught:
+        _open(engine, pushed, use)
+    assert caught.value.hint is not None
+    assert _by_digest(pushed) in caught.value.hint
 
 
 def test_what_was_not_there_is_not_there_in_the_end(engine: Engine, pushed: Pushed) -> None:

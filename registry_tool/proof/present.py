@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from registry_tool import loopback
 from registry_tool.engine import Engine, Image, connect
-from registry_tool.errors import Conflict, InvalidManifest, Mismatch, NotFound, UsageError
+from registry_tool.errors import Conflict, InvalidManifest, Mismatch, NotFound, ProofFailed, RegistryToolError, UsageError
 from registry_tool.proof import origin as origins
 from registry_tool.proof.origin import Origin
 from registry_tool.proof.place import Traffic
@@ -168,7 +168,13 @@ def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...], 
             _remove(engine, (*found.names, *found.digests, found.id))
         return
     if not now:
-        engine.pull(names[0], known_as=host)
+        try:
+            engine.pull(names[0], known_as=host)
+        except RegistryToolError as error:
+            raise ProofFailed(
+                f"{names[0]} was taken off this engine and cannot be brought back: {error.message}",
+                hint=f"When the registry answers again: docker pull {names[0]}",
+            ) from error
     for before in held:
         for name in before.names:
             if engine.image(name) is None:
