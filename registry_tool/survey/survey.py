@@ -195,6 +195,9 @@ class _Survey:
         try:
             return ask()
         except RegistryToolError as error:
+            if ends_all(error):
+                # At once, by whoever hears it: the others would go on asking until it is their result's turn.
+                self._stopped = self._stopped or error
             return error
 
     def _ends(self, error: RegistryToolError) -> bool:
