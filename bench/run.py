@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, run, table
+from bench.proof import proofs
 from bench.tables import tables
 
 TARGET = ROOT / "bench" / "results" / "latest.json"
@@ -29,6 +30,7 @@ def main() -> None:
         alone("regctl --help", asked.runs, 0.12, "--help"),
         demo(asked.runs),
         alone("regctl status", asked.runs, 0.4, "status"),
+        *proofs(asked.runs),
         *tables(asked.runs, whole_loop=asked.whole_loop),
     ]
     write(results)

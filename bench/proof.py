@@ -1,0 +1,54 @@
+"""``regctl verify`` from a ready clean engine to its certificate, against pull, start and one request typed on such an engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bench.measure import REGCTL, Result, in_turn, run, said
+from registry_tool.engine import connect
+from registry_tool.places import places
+from registry_tool.proof.inner import INNER, SOCKET, SOCKETS
+from registry_tool.proof.places import open_place
+from registry_tool.reference import Reference
+
+PORT = 4000
+CLIENT = {"docker": "docker -H unix://{socket}", "podman": "podman --remote --url unix://{socket}"}
+TYPED = """
+set -eu
+{client} pull -q {image} >/dev/null
+{client} run -d -p {port}:80 {image} >/dev/null
+until curl -fsS -m 5 http://{address}/ >/dev/null 2>&1; do sleep 0.02; done
+"""
+
+
+def proofs(runs: int) -> Iterator[Result]:
+    """One row for each kind of clean engine: each run has an engine of its own, whose making and end do not count."""
+    image = json.loads(said(*REGCTL, "demo", "--json"))["image"]["reference"]
+    for kind in INNER:
+        seconds = in_turn(runs, ours=partial(_proven, kind, image), theirs=partial(_typed, kind, image))
+        yield Result(
+            name=f"regctl verify on a clean {kind} / the same typed there",
+            ours=seconds["ours"],
+            theirs=seconds["theirs"],
+            most=2.5,
+            note="from an engine that is ready, to the certificate; typed: pull, run -d, one request",
+        )
+
+
+def _proven(kind: str, image: str) -> float:
+    certificate = json.loads(said(*REGCTL, "verify", image, "--on", kind, "--http", f"{PORT}:80/", "--json"))
+    return float(certificate["proven"][0]["seconds"]["proof"])
+
+
+def _typed(kind: str, image: str) -> float:
+    """By the engine's own client. Its socket is in a volume, where root reaches it."""
+    with connect() as engine, open_place(engine, kind, image=Reference.parse(image, default_host=""), places=places()) as place:
+        forwarder = next(one for one in engine.containers(labels=place.labels()) if one.networks)
+        volume = json.loads(said("docker", "volume", "inspect", forwarder.mounts[SOCKETS]))[0]["Mountpoint"]
+        client = CLIENT[kind].format(socket=f"{volume}/{Path(SOCKET).name}")
+        host, port = place.address(PORT)
+        script = TYPED.format(client=client, image=image, port=PORT, address=f"{host}:{port}")
+        return run(["sh", "-c", script]).seconds
