@@ -179,7 +179,9 @@ class TestRun:
         assert packages._run(["sh", "-c", "echo one; echo two >&2; exit 3"], tmp_path, lines.append) == 3
         assert lines == ["one\n", "two\n"]
 
-    def test_one_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
+    def test_one_that_does_not_listen_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(packages, "GRACE", 0.2)
+
         def interrupted(line: str) -> None:
             raise KeyboardInterrupt
 

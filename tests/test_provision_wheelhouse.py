@@ -137,12 +137,12 @@ class TestFetch:
     def test_a_network_that_swallows_everything_is_given_up(
         self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(wheelhouse, "PATIENCE", 2.0)
+        monkeypatch.setattr(wheelhouse, "PATIENCE", 1.0)
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}/simple")
             listening = Listening()
             assert _wheels(requirements, tmp_path, listening) is None
-        assert listening.notes == ["no wheels fetched: nothing arrived for 2 s; the build asks an index"]
+        assert listening.notes == ["no wheels fetched: nothing arrived for 1 s; the build asks an index"]
 
     def test_without_pip_it_is_a_note(self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

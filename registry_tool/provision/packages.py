@@ -28,6 +28,8 @@ from registry_tool.provision.recipes import Base
 TOOL = "mmdebstrap"
 _EXCERPT = 12
 _REASON = 200
+GRACE = 3.0
+"""Seconds that a tool which is told to end may clean up for."""
 # Debian's names where they are not the image index's.
 _ARCHITECTURES = {"386": "i386", "arm/v5": "armel", "arm/v6": "armel", "arm": "armhf", "ppc64le": "ppc64el", "mips64le": "mips64el"}
 _SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
@@ -190,7 +192,7 @@ def _run(command: list[str], folder: Path, take: Callable[[str], None]) -> int:
 
 def _end(process: subprocess.Popen[str]) -> None:
     """End a process and everything it started: it gets a moment to clean up behind itself."""
-    for number, patience in ((signal.SIGTERM, 3), (signal.SIGKILL, None)):
+    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
         if process.poll() is not None:
             return
         try:
