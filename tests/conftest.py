@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import tarfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Every password of the tests is looked for in all that comes of them."""
     # Some hundred Python programs are started, and what each would have to compile takes longer than most of them run.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Who runs this in the background of a shell gives it a Ctrl-C that does nothing, and every child would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     canary.watch(config)
 
 
@@ -77,6 +81,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"the tests did not leave the engine as it was: {line}", red=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, whatever uses the one engine stays in one of them: a purge would pull bases from under other builds.
 
