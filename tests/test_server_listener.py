@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -212,3 +214,28 @@ def test_another_application_over_the_same_storage_is_the_same_registry() -> Non
         connection.request("PATCH", location, body=b"goes on")
         assert connection.getresponse().status == 202
     assert second.errors == []
+
+
+def test_a_client_that_went_leaves_nothing_open() -> None:
+    asked, gone = threading.Event(), threading.Event()
+
+    def late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        asked.set()
+        gone.wait(10)
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"it!"]
+
+    before = _open_files()
+    with serving(late) as running:
+        connection = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert asked.wait(10)
+        # No farewell: what is written from now on fails.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        gone.set()
+    assert _open_files() == before, "until somebody collects garbage"
+
+
+def _open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - one folder of this process's own

@@ -39,6 +39,7 @@ class Server:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._is_over = False
 
     def serve(self) -> None:
         """Take connections until :meth:`close`."""
@@ -49,9 +50,12 @@ class Server:
                 return
             thread = threading.Thread(target=self._converse, args=(connection, peer), daemon=True)
             with self._lock:
+                if self._is_over:
+                    connection.close()
+                    return
                 self._open.add(connection)
                 self._threads.add(thread)
-            thread.start()
+                thread.start()
 
     def close(self) -> None:
         """Hang up on everybody, and come back when nothing of this server runs any more."""
@@ -60,6 +64,7 @@ class Server:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         with self._lock:
+            self._is_over = True
             threads = tuple(self._threads)
             for connection in self._open:
                 with suppress(OSError):
@@ -114,6 +119,13 @@ class _Conversation(BaseHTTPRequestHandler):
             self.wfile.flush()
         except TimeoutError:
             self.close_connection = True
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            # Not reached there where the last words cannot be said, and the connection is open as long as this is.
+            self.rfile.close()
 
     def _is_whole(self) -> bool:
         whole = self.request_version == "HTTP/1.0" or "Host" in self.headers
