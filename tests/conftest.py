@@ -48,9 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
     canary.watch(config)
 
 
-CLEAN_ENGINES = ("tests/test_proof_", "tests/test_docs_verify", "tests/test_pytest_plugin")
-"""Modules whose tests work with engines of their own inside the one that is there, and registries of their own beside it."""
-
 # The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.
 _BEFORE = pytest.StashKey[Snapshot]()
 _TROUBLES = pytest.StashKey[list[str]]()
@@ -79,19 +76,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was taken or left."""
     for line in config.stash.get(_TROUBLES, []):
         terminalreporter.write_line(f"the tests did not leave the engine as it was: {line}", red=True)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, whatever uses the one engine stays in one of them: a purge would pull bases from under other builds.
-
-    What is proven on engines inside that one is most of the rest, and has the other worker to itself.
-    """
-    for item in items:
-        module = item.nodeid.partition("::")[0]
-        shared = item.get_closest_marker("engine") and not item.get_closest_marker("netns")
-        inside = shared and module.startswith(CLEAN_ENGINES)
-        item.add_marker(pytest.mark.xdist_group("clean engines" if inside else "the engine" if shared else module))
 
 
 @pytest.fixture(scope="session")

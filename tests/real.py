@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from registry_tool.engine import Engine
+
 REQUIRED = frozenset(part.strip() for part in os.environ.get("REGISTRY_TOOL_REQUIRE", "").split(",") if part.strip())
 
 
@@ -42,3 +44,13 @@ def wait_for_registry(port: int, *, seconds: float = 20.0) -> None:
         finally:
             connection.close()
     pytest.fail(f"no registry answers on port {port} within {seconds:g} s")
+
+
+def wait_for_words(engine: Engine, container: str, words: bytes, *, seconds: float = 30.0) -> None:
+    """Come back when ``container`` has written ``words``: what it does before them is done. Fail when it does not in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if words in b"".join(chunk for _, chunk in engine.logs(container)):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"{container} does not write {words!r} within {seconds:g} s")

@@ -14,7 +14,7 @@ import pytest
 from registry_tool import labels
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local_registry import LocalRegistry
-from tests.real import free_port
+from tests.real import free_port, wait_for_words
 from tests.typed import REGCTL, Terminal, Typed, spawn
 
 pytestmark = pytest.mark.engine
@@ -193,7 +193,8 @@ def test_in_the_background_its_id_is_printed(typed: Typed, engine: Engine, shell
 
 
 def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
-    typed("run", "-d", "--name", unique, shell, "sh", "-c", "trap 'exit 3' HUP; while true; do sleep 0.1; done")
+    typed("run", "-d", "--name", unique, shell, "sh", "-c", "trap 'exit 3' HUP; echo ready; while true; do sleep 0.1; done")
+    wait_for_words(engine, unique, b"ready")
     assert typed("kill", "-s", "hup", unique).code == 0
     assert engine.wait(unique, timeout=30) == 3
     typed("run", "-d", "--name", f"{unique}b", shell, "sleep", "60")

@@ -15,6 +15,7 @@ from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, 
 from registry_tool.engine.containers import _of_inspection, _of_listing, configuration
 from registry_tool.engine.streams import frames
 from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken
+from tests.real import wait_for_words
 
 engine_needed = pytest.mark.engine
 
@@ -243,12 +244,13 @@ def test_a_log_of_a_terminal_is_raw(engine: Engine, shell: Run) -> None:
 
 @engine_needed
 def test_stopping_asks_first_and_signals_arrive(engine: Engine, shell: Run) -> None:
-    made = shell("trap 'exit 7' TERM; trap 'exit 8' USR1; while :; do sleep 0.05; done")
+    made = shell("trap 'exit 7' TERM; trap 'exit 8' USR1; echo ready; while :; do sleep 0.05; done")
+    wait_for_words(engine, made.id, b"ready")
     engine.stop(made.id)
     assert engine.wait(made.id, timeout=30) == 7
     engine.stop(made.id)
     engine.start(made.id)
-    time.sleep(0.3)
+    wait_for_words(engine, made.id, b"ready\nready")
     engine.kill(made.id, signal="USR1")
     assert engine.wait(made.id, timeout=30) == 8
 

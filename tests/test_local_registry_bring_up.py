@@ -226,7 +226,9 @@ def test_a_remembered_port_that_is_held_gives_way_and_the_line_says_why(bring: B
     assert moved.port_note is not None
     assert moved.port_note.startswith(f"its port {port} is held by the process ")
     assert moved.port_note.endswith(f"this registry is on {moved.registry.port}")
-    assert again.registry.port == moved.registry.port
+    # Somebody else's registry may have taken it in between; then the line says so.
+    taken = f"port {moved.registry.port} is held by " in (again.port_note or "")
+    assert again.registry.port == moved.registry.port or taken
 
 
 def test_a_stopped_registry_whose_port_is_held_moves(bring: Bring, engine: Engine) -> None:

@@ -156,6 +156,7 @@ def _serving(say: str) -> str:
 # --- what is red ---
 
 
+@pytest.mark.soak
 def test_replicas_that_count_each_for_itself(written: Prove) -> None:
     point = written(_serving("seen = iter(range(1, 10000))\ndef say(): return TUTORIAL + str(next(seen))"))
     assert point.ok is False
@@ -170,6 +171,7 @@ def test_a_page_that_hangs_without_redis(written: Prove) -> None:
     assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
 
 
+@pytest.mark.soak
 def test_a_page_that_takes_its_time(written: Prove) -> None:
     point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
     assert (point.ok, point.detail) == (False, "while all was well: the time for the proof is over")
@@ -213,6 +215,7 @@ def test_an_app_that_ends_at_once(written: Prove) -> None:
     assert point.excerpt == ("no luck today",)
 
 
+@pytest.mark.soak
 def test_an_app_that_listens_elsewhere(written: Prove) -> None:
     point = written("import time; time.sleep(60)", timeout=1.0)
     assert point.ok is False
@@ -220,6 +223,7 @@ def test_an_app_that_listens_elsewhere(written: Prove) -> None:
     assert point.hint is not None
 
 
+@pytest.mark.soak
 def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
     point = written(_serving("def say(): return TUTORIAL + DISABLED"), timeout=1.0)
     assert point.ok is False
@@ -300,6 +304,7 @@ def test_of_any_other_page_it_is_known_that_it_answers(written: Prove) -> None:
     assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
 
 
+@pytest.mark.soak
 def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "_HOLDS", 0.05)
     point = prove(replicas=2, probes=(Tcp(published=4000, container=80),))
@@ -336,7 +341,7 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
     assert {name for name in after - before if "/lent/" in name} == set()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> None:
     asked = Asked(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:

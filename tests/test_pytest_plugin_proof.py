@@ -114,6 +114,7 @@ def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -
     result.stdout.fnmatch_lines(["E   *UsageError: *no-such-context*"])
 
 
+@pytest.mark.soak
 def test_two_workers_prove_side_by_side(inner: pytest.Pytester, engine: Engine) -> None:
     body = """
         def test_here(pushed, portable):

@@ -17,7 +17,7 @@ from registry_tool.provision import DOCKER_ENGINE, PODMAN_ENGINE, Provisioner
 from tests.documents import ROOT
 from tests.private_engine import private_engine
 
-pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_places: Places, own_engine_possible: None, tmp_path: Path) -> None:
