@@ -47,11 +47,11 @@ verify-demo: setup engine
 	@.venv/bin/regctl push john/get-started:part2
 	@.venv/bin/regctl verify john/get-started:part2 --on docker --on podman --with redis --http 4000:80/ --expect-text 'Hello World' $(ARGS)
 
-# Most of the time is waiting for engines: three at a time keep two cores busy.
+# Most of the time is waiting for engines: four at a time keep two cores busy.
 test: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -n 3 --dist load -m 'not soak' $(ARGS)
+	@$(pytest) -n 4 --dist load -m 'not soak' $(ARGS)
 
 # Many of these wait for what does not come: four at a time keep two cores busy.
 test-fast: setup-dev

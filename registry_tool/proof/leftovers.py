@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from registry_tool import labels, parallel
 from registry_tool.engine import Engine, Network
-from registry_tool.errors import NotFound
+from registry_tool.errors import Conflict, NotFound
 from registry_tool.lifecycle import running
 from registry_tool.places import owner
+
+_TRIES, _PAUSE = 20, 0.1
+"""How often a network is tried that something is attached to, and the seconds in between."""
 
 
 def marks(run: running.Run) -> dict[str, str]:
@@ -45,11 +49,20 @@ def clear(engine: Engine, run_id: str) -> None:
 
 
 def _remove_network(engine: Engine, listed: Network) -> None:
-    # A listing does not know what is attached.
-    network = engine.network(listed.id)
-    for container in network.containers if network else ():
-        engine.disconnect_network(listed.id, container)
-    engine.remove_network(listed.id)
+    for left in reversed(range(_TRIES)):
+        # A listing does not know what is attached.
+        network = engine.network(listed.id)
+        for container in network.containers if network else ():
+            engine.disconnect_network(listed.id, container)
+        try:
+            engine.remove_network(listed.id)
+        except Conflict:
+            # A container whose removal somebody else began is attached until that is through.
+            if left == 0:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            break
 
 
 def _if_there(act: Callable[..., None], *arguments: object, **options: object) -> None:
