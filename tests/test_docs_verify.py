@@ -46,7 +46,7 @@ def pushed(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str
 
 
 @pytest.mark.engine
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: Places, tmp_path: Path) -> None:
     folder = tmp_path / "reader"

@@ -15,7 +15,7 @@ from registry_tool.engine.images import label_filter
 from registry_tool.engine.refusals import create_refused, start_refused
 from registry_tool.engine.streams import frames
 from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
-from registry_tool.errors import Conflict, EngineError, NotFound, RegistryToolError, UsageError
+from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.engine.line import Line
@@ -24,6 +24,7 @@ _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _REMOVAL_TIMEOUT = 15
 """Seconds to wait for a removal that somebody else began."""
+_LOOK_AGAIN = 0.05
 
 
 class Containers:
@@ -201,11 +202,12 @@ class Containers:
             return
 
     def _await_removal(self, id: str) -> None:
-        try:
-            with self._line.call(f"removing the container {id}") as api:
-                api.wait(id, timeout=_REMOVAL_TIMEOUT, condition="removed")
-        except NotFound:
-            return
+        # Looked for again and again: an engine asked to tell of a removal that is nearly through may never tell (Docker 20.10).
+        deadline = time.monotonic() + _REMOVAL_TIMEOUT
+        while self.container(id) is not None:
+            if time.monotonic() > deadline:
+                raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
+            time.sleep(_LOOK_AGAIN)
 
 
 def configuration(spec: ContainerSpec) -> dict[str, Any]:
