@@ -9,10 +9,10 @@ from contextlib import suppress
 
 
 def run() -> int:
-    """Run the command that was typed; returns its exit code.
+    """Run the command that was typed and end the process with its exit code; returns it where standard output is gone.
 
-    Loading modules makes many objects that all stay: looking through them for garbage, at the start and once more at the
-    end, is a third of what a short command takes. So that is done more seldom, and not at all for what is there at the end.
+    Loading modules makes many objects that all stay. To look through them for garbage at the start, and to take them apart
+    one by one at the end, is a third of what a short command takes: the first is done more seldom, the second not at all.
     """
     gc.set_threshold(100_000, 50, 50)
     from registry_tool.cli.main import main
