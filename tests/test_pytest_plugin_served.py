@@ -170,7 +170,9 @@ def test_where_it_does_not_come_up_the_words_are_the_tools_own_and_nothing_is_le
     result = run(inner, f"--registry-image=localhost:1/{unique}:1")
     result.assert_outcomes(errors=1)
     text = result.stdout.str()
-    assert text.count("the engine cannot reach the registry localhost:1") == 1
+    # pytest repeats it in its summary, whole where CI is set and cut to the line's width elsewhere.
+    told, _, _ = text.partition("short test summary info")
+    assert told.count("the engine cannot reach the registry localhost:1") == 1
     assert "Start it: regctl up." in text
     assert "Traceback" not in text
     assert locks(state) == []
