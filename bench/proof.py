@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.measure import REGCTL, Result, in_turn, run, said
 from registry_tool.engine import connect
 from registry_tool.places import places
-from registry_tool.proof.inner import INNER, SOCKET, SOCKETS
-from registry_tool.proof.places import open_place
+from registry_tool.proof.places.inner import INNER, SOCKET, SOCKETS
+from registry_tool.proof.places.opening import open_place
 from registry_tool.reference import Reference
 
 PORT = 4000

@@ -213,13 +213,16 @@ def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
 
 @pytest.fixture
 def tiny_image(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Makes a tiny image, unlike any other, under a name; gives its id. All that came of it is removed in the end."""
+    """Makes a tiny image, unlike any other, under a name; gives its id. All that came of it is removed in the end.
+
+    ``padding`` is bytes that do not compress, for what an engine only tells of content that takes it a moment.
+    """
     made: list[str] = []
 
-    def make(name: str, labels: Mapping[str, str] | None = None) -> str:
+    def make(name: str, labels: Mapping[str, str] | None = None, *, padding: int = 0) -> str:
         path = tmp_path / f"{uuid.uuid4().hex}.tar"
         with tarfile.open(path, "w") as archive:
-            content = uuid.uuid4().hex.encode()
+            content = uuid.uuid4().hex.encode() + os.urandom(padding)
             entry = tarfile.TarInfo("unlike-any-other")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

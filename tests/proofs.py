@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from registry_tool.digest import Digest
-from registry_tool.proof.certificate import KINDS, Certificate
-from registry_tool.proof.parts import Against, Change, Failure, Layer, Subject
+from registry_tool.proof.certificate.certificate import KINDS, Certificate
+from registry_tool.proof.certificate.parts import Against, Change, Failure, Layer, Subject
 from registry_tool.proof.points import POINTS, Point, Proven, Where
 
 NAME = "localhost:5000/john/get-started:part2"

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from registry_tool.engine import Engine
 from registry_tool.errors import NoPlace, NotFound
 from registry_tool.places import Places
-from registry_tool.proof.place import Place
-from registry_tool.proof.places import open_place
+from registry_tool.proof.places.opening import open_place
+from registry_tool.proof.places.place import Place
 from registry_tool.proof.points import Point, Proven
 from registry_tool.reference import Reference
 from tests.real import missing

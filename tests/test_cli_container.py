@@ -8,12 +8,16 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from registry_tool import labels
 from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.lifecycle import running
 from registry_tool.local_registry import LocalRegistry
+from registry_tool.places import places
+from registry_tool.proof.places import leftovers
 from tests.real import free_port, wait_for_words
 from tests.typed import REGCTL, Terminal, Typed, spawn
 
@@ -127,6 +131,22 @@ def test_rm_all_shows_what_goes_and_wants_a_yes(typed: Typed, engine: Engine, sh
     assert theirs.name not in answer.err
     assert local.container_name not in answer.err
     assert engine.container(unique) is not None
+
+
+def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    state = places().state
+    with running.begin(state) as run:
+        marks = leftovers.marks(run)
+    engine.create_volume(unique, labels=marks)
+    try:
+        answer = spawn("rm", "--all")
+        assert answer.code == 2
+        assert f"  volume {unique}\n" in answer.err
+        leftovers.remove(engine, state, leftovers.find(engine, state))
+        assert engine.volume(unique) is None
+    finally:
+        leftovers.clear(engine, run.id)
 
 
 def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine, shell: str, unique: str) -> None:

@@ -16,7 +16,7 @@ from registry_tool.digest import Digest
 from registry_tool.errors import NoPlace
 from registry_tool.proof import verify as module
 from registry_tool.proof.asked import Exec, Exit, Http, Limits, Log, Probe, Tcp
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.server import Running
 from tests.content import Made, make_image
 from tests.pretend_places import ENGINE, StandIn

@@ -18,7 +18,7 @@ from registry_tool.errors import NotFound
 from registry_tool.lifecycle import building
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.proof.points import POINTS
 from registry_tool.proof.settings import KNOWN, PROBES
 from registry_tool.provision import Provisioner

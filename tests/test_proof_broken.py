@@ -14,9 +14,9 @@ from registry_tool.engine import Engine
 from registry_tool.places import Places
 from registry_tool.progress import SILENT
 from registry_tool.proof.asked import Asked, Exec, Exit, Http, Limits, Log
-from registry_tool.proof.place import Place
+from registry_tool.proof.places.place import Place
 from registry_tool.proof.points import POINTS, Proven
-from registry_tool.proof.walk import prove
+from registry_tool.proof.walk.walk import prove
 from registry_tool.provision import PYTHON, Provisioner
 from tests import broken_images as images
 from tests.broken_images import Base, Pushed

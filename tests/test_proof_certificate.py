@@ -13,9 +13,9 @@ import pytest
 
 from registry_tool.digest import Digest
 from registry_tool.errors import EngineNotFound, InvalidCertificate, NotFound, ProofFailed, RegistryToolError, UsageError
-from registry_tool.proof import certificate as certificates
-from registry_tool.proof.certificate import FORMAT, MAX_SIZE, Certificate, canonical
-from registry_tool.proof.parts import Against, Change, Failure
+from registry_tool.proof.certificate import certificate as certificates
+from registry_tool.proof.certificate.certificate import FORMAT, MAX_SIZE, Certificate, canonical
+from registry_tool.proof.certificate.parts import Against, Change, Failure
 from tests.proofs import DOCKER, EVIL, GREEN, point, proven, red
 from tests.schema import faults
 

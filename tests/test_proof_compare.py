@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from registry_tool.errors import EngineNotFound
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.compare import compare
-from registry_tool.proof.parts import Failure, Layer
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.compare import compare
+from registry_tool.proof.certificate.parts import Failure, Layer
 from tests.proofs import DOCKER, GREEN, NAME, PODMAN, SUBJECT, digest, point, proven, red
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from registry_tool.errors import NotFound, UsageError
-from registry_tool.proof import compose, lines
-from registry_tool.proof.compose import Composition, Service
+from registry_tool.proof.stack import compose, lines
+from registry_tool.proof.stack.compose import Composition, Service
 from tests.real import missing
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"

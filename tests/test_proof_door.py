@@ -19,8 +19,8 @@ import pytest
 
 from registry_tool import server
 from registry_tool.errors import RegistryToolError, Unreachable
-from registry_tool.proof.door.door import Door, program
-from registry_tool.proof.place import Traffic
+from registry_tool.proof.places.door.door import Door, program
+from registry_tool.proof.places.place import Traffic
 from tests.real import free_port
 
 BLOB = b"content" * 10_000
@@ -235,4 +235,4 @@ def test_a_port_inside_is_one_of_ours(inside: Program, page: tuple[str, int]) ->
 def test_the_program_is_one_file_with_the_two_modules() -> None:
     with zipfile.ZipFile(io.BytesIO(program())) as archive:
         names = set(archive.namelist())
-    assert {"__main__.py", "registry_tool/proof/door/multiplex.py", "registry_tool/proof/door/forwarder.py"} <= names
+    assert {"__main__.py", "registry_tool/proof/places/door/multiplex.py", "registry_tool/proof/places/door/forwarder.py"} <= names

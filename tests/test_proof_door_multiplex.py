@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_tool.proof.door import multiplex
-from registry_tool.proof.door.multiplex import CHUNK, WINDOW, Multiplexer
+from registry_tool.proof.places.door import multiplex
+from registry_tool.proof.places.door.multiplex import CHUNK, WINDOW, Multiplexer
 
 PATIENCE = 20.0
 
@@ -241,4 +241,4 @@ def test_what_runs_inside_needs_nothing_but_an_old_python(name: str) -> None:
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     foreign = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert foreign <= {"registry_tool.proof.door.multiplex", "__future__"}
+    assert foreign <= {"registry_tool.proof.places.door.multiplex", "__future__"}

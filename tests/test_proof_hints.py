@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.proof import hints
+from registry_tool.proof.walk import hints
 
 
 @pytest.mark.parametrize(

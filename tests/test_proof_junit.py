@@ -7,8 +7,8 @@ from hypothesis import given
 
 from registry_tool.cli.junit import certificate_junit
 from registry_tool.errors import EngineNotFound
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.parts import Failure
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.parts import Failure
 from tests.proofs import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
 
 COUNTS = ("tests", "failures", "errors", "skipped")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,10 @@ from registry_tool import durable, labels, remote
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.errors import NotFound, RegistryUnreachable
 from registry_tool.local_registry import LocalRegistry
-from registry_tool.places import Places
-from registry_tool.proof.lent import Lender, Lent, sweep
-from registry_tool.proof.place import Traffic
+from registry_tool.places import Places, owner
+from registry_tool.proof.places.place import Traffic
 from registry_tool.proof.points import Where
+from registry_tool.proof.stack.lent import Lender, Lent, sweep
 from registry_tool.provision import REDIS
 from registry_tool.reference import Reference
 from tests.real import free_port, wait_for_registry
@@ -30,12 +31,15 @@ class Elsewhere:
     engine: Engine
     kind: str = "context"
     isolated: bool = False
+    hosts: set[str] = field(default_factory=set)
+    """Where what was lent came from: other tests may lend to this engine at the same time, each from a registry of its own."""
 
     @property
     def where(self) -> Where:
         return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
 
     def named(self, image: Reference) -> str:
+        self.hosts.add(image.host)
         return str(image)
 
     def address(self, port: int) -> tuple[str, int]:
@@ -51,10 +55,11 @@ class Elsewhere:
 @pytest.fixture
 def place(engine: Engine) -> Iterator[Elsewhere]:
     """Takes away what was lent to it."""
-    yield Elsewhere(engine)
+    elsewhere = Elsewhere(engine)
+    yield elsewhere
     for image in engine.images():
         for name in image.digests:
-            if "/registry-tool/lent/" in name:
+            if name.partition("/registry-tool/lent/")[0] in elsewhere.hosts:
                 engine.remove_image(name)
 
 
@@ -62,14 +67,15 @@ def _lender(engine: Engine, places: Places, host: str) -> Lender:
     return Lender(present=engine, host=host, state=places.state, cache=places.cache)
 
 
-def _lent_names(engine: Engine) -> set[str]:
-    return {name for image in engine.images() for name in image.names if "/registry-tool/lent/" in name}
+def _lent_names(engine: Engine, host: str) -> set[str]:
+    return {name for image in engine.images() for name in image.names if name.startswith(f"{host}/registry-tool/lent/")}
 
 
 def test_a_registry_that_is_not_there(engine: Engine, places: Places, place: Elsewhere) -> None:
+    host = f"localhost:{free_port()}"
     with pytest.raises(RegistryUnreachable):
-        _lender(engine, places, f"localhost:{free_port()}").lend(REDIS, place)
-    assert _lent_names(engine) == set(), "the name it was pushed under is gone all the same"
+        _lender(engine, places, host).lend(REDIS, place)
+    assert _lent_names(engine, host) == set(), "the name it was pushed under is gone all the same"
 
 
 def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
@@ -80,7 +86,7 @@ def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Pl
     assert lent.image == f"{reference.repository}@{lent.digest}"
     assert engine.image(lent.image) is not None
     assert (lent.fetched, lent.left) == (7, None)
-    assert _lent_names(engine) == set()
+    assert _lent_names(engine, local.address) == set()
     with remote.open(local.address) as registry:
         assert registry.tags(reference.path) == ()
 
@@ -106,7 +112,7 @@ def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegi
 def left(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
     """The name that a run leaves which is killed while it pushes."""
     provisioned = _lender(engine, places, "x").lend(REDIS, Elsewhere(engine, kind="here")).image
-    name = f"{local.address}/registry-tool/lent/redis:killed"
+    name = f"{local.address}/registry-tool/lent/redis:{owner(places.state)}-killed"
     engine.tag(provisioned, name)
     yield name
     assert engine.image(provisioned) is not None
@@ -122,6 +128,12 @@ def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: P
 def test_it_goes_with_the_next_that_lends(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, left: str) -> None:
     _lender(engine, places, local.address).lend(REDIS, place)
     assert engine.image(left) is None
+
+
+def test_what_another_owner_pushes_stays(engine: Engine, places: Places, tmp_path: Path, left: str) -> None:
+    """Whether that one lives cannot be seen from here."""
+    sweep(engine, tmp_path)
+    assert engine.image(left) is not None
 
 
 def test_what_a_living_one_pushes_stays(engine: Engine, places: Places, left: str) -> None:
@@ -156,6 +168,17 @@ def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
     assert lent.as_json()["left_in_registry"] == lent.left
     with remote.open(deleting_nothing) as registry:
         assert len(registry.tags("registry-tool/lent/redis")) == 1
+
+
+def test_another_proof_takes_nothing_away_that_was_lent(
+    engine: Engine, places: Places, local: LocalRegistry, deleting_nothing: str, place: Elsewhere
+) -> None:
+    """To the present engine by another name, say, where the same image is pushed from."""
+    lent = _lender(engine, places, local.address).lend(REDIS, place)
+    _lender(engine, places, deleting_nothing).lend(REDIS, place)
+    assert engine.image(lent.image) is not None
+    _lender(engine, places, local.address).lend(REDIS, place)
+    assert engine.image(lent.id) is not None
 
 
 def test_what_somebody_else_took_away_meanwhile_is_lent_again(

@@ -9,7 +9,7 @@ import pytest
 
 from registry_tool.probe import NoAnswer
 from registry_tool.proof.asked import Http
-from registry_tool.proof.looks import Connections, Look, Pages
+from registry_tool.proof.stack.looks import Connections, Look, Pages
 from tests.standin import Reply, listening, standing_in
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"

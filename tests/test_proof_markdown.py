@@ -8,9 +8,9 @@ from hypothesis import given
 
 from registry_tool.cli.markdown import markdown
 from registry_tool.errors import EngineNotFound
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.compare import compare
-from registry_tool.proof.parts import Failure
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.compare import compare
+from registry_tool.proof.certificate.parts import Failure
 from tests.proofs import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
 
 CELL = re.compile(r"(?<!\\)\|")

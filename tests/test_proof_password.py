@@ -14,9 +14,9 @@ from registry_tool.errors import AuthenticationFailed
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.local_registry import Auth
 from registry_tool.places import Places
-from registry_tool.proof import present
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.walk import prove
+from registry_tool.proof.places import present
+from registry_tool.proof.walk.walk import prove
 from tests import canary
 from tests.proving import opened, point, reference
 from tests.real import free_port

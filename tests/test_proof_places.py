@@ -26,10 +26,10 @@ from registry_tool.lifecycle import running
 from registry_tool.lifecycle.registry import registry_up
 from registry_tool.local_registry import Auth, LocalRegistry
 from registry_tool.places import Places, owner
-from registry_tool.proof import inner, leftovers
-from registry_tool.proof.clean import CleanPlace
-from registry_tool.proof.place import Place
-from registry_tool.proof.places import check, open_place
+from registry_tool.proof.places import inner, leftovers
+from registry_tool.proof.places.clean import CleanPlace
+from registry_tool.proof.places.opening import check, open_place
+from registry_tool.proof.places.place import Place
 from registry_tool.provision import Base, Provisioned, Provisioner
 from registry_tool.remote import open as open_registry
 from tests.proving import opened, reference
@@ -209,7 +209,7 @@ def test_an_engine_inside_that_never_answers_is_given_up(
     engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner, "_DOCKER", "echo nearly there\nexec sleep 600\n")
-    monkeypatch.setattr("registry_tool.proof.clean.READY_WITHIN", 0.5)
+    monkeypatch.setattr("registry_tool.proof.places.clean.READY_WITHIN", 0.5)
     with (
         pytest.raises(NoPlace, match=r"does not answer within 0\.5 s") as told,
         open_place(engine, "docker", image=reference(pushed), places=places),
@@ -392,7 +392,7 @@ import sys, time
 from pathlib import Path
 from registry_tool.engine import connect
 from registry_tool.places import Places, owner
-from registry_tool.proof.places import open_place
+from registry_tool.proof.places.opening import open_place
 from registry_tool.reference import Reference
 name, state, cache = sys.argv[1:]
 with connect() as engine:
@@ -472,6 +472,9 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
     finally:
         _end(child, signal.SIGKILL)
     assert _mine(engine, places) == living
+    found = leftovers.find(engine, places.state)
+    names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
+    assert sorted(name for each in names for name in each) == sorted(living)
     with opened(engine, "docker", pushed, places) as place:
         assert not set(_mine(engine, places)) & set(living)
         assert place.engine.images() == ()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from registry_tool.errors import NotFound, ProofFailed, UsageError
-from registry_tool.proof import plan as plans
 from registry_tool.proof.asked import Asked, Http, Tcp
-from registry_tool.proof.plan import Plan
+from registry_tool.proof.stack import plan as plans
+from registry_tool.proof.stack.plan import Plan
 from registry_tool.provision import REDIS
 from registry_tool.reference import Reference
 

@@ -12,13 +12,12 @@ from registry_tool.digest import Digest
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.errors import Conflict, Mismatch, NotFound, ProofFailed, UsageError
 from registry_tool.places import Places
-from registry_tool.proof import present
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.present import Present
-from registry_tool.proof.walk import prove
+from registry_tool.proof.places import present
+from registry_tool.proof.places.present import Present
+from registry_tool.proof.walk.walk import prove
 from tests import broken_images as images
 from tests.broken_images import Pushed
-from tests.content import sha256
 from tests.damage import Damageable, in_a_container
 from tests.proving import point, reference
 from tests.test_engine_endpoint import make_context
@@ -90,7 +89,8 @@ def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, sto
     engine.pull(pushed.name)
 
     def use(place: Present) -> None:
-        stock.change(sha256(pushed.own), None)
+        # The manifest: a layer that is missing, an engine asks for again and again.
+        stock.change(str(pushed.digest), None)
 
     with pytest.raises(ProofFailed, match="was taken off this engine and cannot be brought back: ") as caught:
         _open(engine, pushed, use)

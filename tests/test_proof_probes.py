@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from registry_tool.engine import Container
 from registry_tool.proof.asked import Exit, Http, Probe, Tcp
-from registry_tool.proof.bounded import Deadline, TooLong, bounded
-from registry_tool.proof.place import Place
-from registry_tool.proof.probes import Seen, Subject, equals, value_at, watch
+from registry_tool.proof.places.place import Place
+from registry_tool.proof.walk.bounded import Deadline, TooLong, bounded
+from registry_tool.proof.walk.probes import Seen, Subject, equals, value_at, watch
 from tests.real import free_port
 
 RUNS = Container(id="1", name="c", image="i", image_id="1", state="running")

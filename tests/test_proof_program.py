@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_tool.proof import program
+from registry_tool.proof.walk import program
 
 NO_FILE = "no such file or directory"
 

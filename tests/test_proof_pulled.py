@@ -14,11 +14,11 @@ from registry_tool.descriptor import Descriptor
 from registry_tool.digest import Digest
 from registry_tool.engine import Image, Moved, Platform
 from registry_tool.errors import InvalidManifest, PullFailed, RegistryToolError
-from registry_tool.proof import pulled
 from registry_tool.proof.asked import Asked
 from registry_tool.proof.origin import Origin
-from registry_tool.proof.place import Traffic
-from registry_tool.proof.pulled import Arrival
+from registry_tool.proof.places.place import Traffic
+from registry_tool.proof.walk import pulled
+from registry_tool.proof.walk.pulled import Arrival
 from registry_tool.reference import Reference
 from tests import content
 

@@ -22,11 +22,12 @@ from registry_tool.errors import NoPlace, NotFound, UsageError
 from registry_tool.lifecycle import building
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
-from registry_tool.proof import compose, faults, looks, stack
 from registry_tool.proof.asked import Asked, Http, Limits, Tcp
-from registry_tool.proof.place import Traffic
-from registry_tool.proof.places import open_place
+from registry_tool.proof.places.opening import open_place
+from registry_tool.proof.places.place import Traffic
 from registry_tool.proof.points import Point, Where
+from registry_tool.proof.stack import compose, faults, looks
+from registry_tool.proof.stack import proving as stack
 from registry_tool.provision import Provisioner
 from registry_tool.reference import Reference
 from tests.documents import ROOT, commands
@@ -103,7 +104,7 @@ def prove(engine: Engine, places: Places, app: Reference, marks: Mapping[str, st
 
     def proven(kind: str = "here", **asked: Any) -> Point:
         wanted = Asked(image=app, **{"probes": (PAGE,), **asked})
-        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, present=engine, places=places)
+        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, places=places)
         assert point is not None
         return point
 
@@ -234,9 +235,18 @@ def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
 
 def test_an_image_that_is_not_there(engine: Engine, places: Places, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
-    point, pulled = stack.prove_stack(ThisEngine(engine, "here", marks), Asked(image=absent, replicas=2), present=engine, places=places)
+    place, asked = ThisEngine(engine, "here", marks), Asked(image=absent, replicas=2)
+    point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, places=places)
     assert point is not None
-    assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine", {})
+    assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
+
+
+def test_an_image_that_never_came(engine: Engine, places: Places, app: Reference) -> None:
+    """Which is no stack's fault: the points before it are red."""
+    asked = Asked(image=app, replicas=2)
+    point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, places=places)
+    assert point is not None
+    assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
 
 
 def test_a_file_that_cannot_be_read_is_said_before_anything_is_started(tmp_path: Path, app: Reference) -> None:
@@ -317,7 +327,7 @@ def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: 
 
 
 def test_nothing_was_asked_for(engine: Engine, places: Places, app: Reference) -> None:
-    assert stack.prove_stack(ThisEngine(engine, "here", {}), Asked(image=app), present=engine, places=places) == (None, {})
+    assert stack.prove_stack(ThisEngine(engine, "here", {}), Asked(image=app), image=str(app), present=engine, places=places) == (None, {})
 
 
 # --- what is lent ---
@@ -349,7 +359,7 @@ def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> No
     try:
         with open_place(engine, "podman", image=app, places=places) as place:
             place.engine.pull(place.named(app))
-            point, pulled = stack.prove_stack(place, asked, present=engine, places=places)
+            point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, places=places)
     except NoPlace as error:
         missing("podman-proof", error.message)
     assert point is not None

@@ -12,7 +12,7 @@ from registry_tool.errors import Conflict, EngineError, NoPlace, NotFound, Provi
 from registry_tool.places import Places
 from registry_tool.proof import verify as module
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.proof.points import Point, Proven, Where
 from registry_tool.proof.verify import verify
 from registry_tool.reference import Reference

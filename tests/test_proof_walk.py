@@ -19,11 +19,11 @@ from registry_tool.errors import RegistryUnreachable
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Silent
 from registry_tool.proof import origin as origins
-from registry_tool.proof import pulled
 from registry_tool.proof.asked import Asked, Exec, Http, Log, Tcp
-from registry_tool.proof.clean import CleanPlace
+from registry_tool.proof.places.clean import CleanPlace
 from registry_tool.proof.points import POINTS, Point
-from registry_tool.proof.walk import prove
+from registry_tool.proof.walk import pulled
+from registry_tool.proof.walk.walk import prove
 from registry_tool.provision import PYTHON, Provisioner
 from tests import broken_images as images
 from tests.broken_images import Base, Pushed
@@ -168,10 +168,10 @@ def test_layers_that_were_there_already_are_missed_in_the_count(
 def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
     place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
 ) -> None:
-    asked = Asked(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"))
+    asked = Asked(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
     proven = prove(place, asked, present=engine, places=places)
     assert red(proven) == ["resolves"]
-    assert [each.name for each in proven.points] == [name for name in POINTS if name != "stack"]
+    assert [each.name for each in proven.points] == list(POINTS)
     assert {each.ok for each in proven.points[1:]} == {None}
     assert proven.pulled == {}
 
@@ -225,6 +225,29 @@ def test_a_pull_that_stands_still_is_given_up(
     assert arrival.error is not None
     assert "stood still" in arrival.error.message
     assert pulled.fetched(found, arrival).ok is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("docker", "/var/lib/docker/tmp"),
+        pytest.param("podman", "/var/tmp", marks=[pytest.mark.podman_proof, pytest.mark.soak]),
+    ],
+)
+def test_a_full_disk_in_the_engines_volume_is_a_red_point(
+    stock: Damageable, base: Base, engine: Engine, places: Places, unique: str, kind: str, folder: str
+) -> None:
+    """What is fetched is written to ``folder``, which has less room here than the image takes."""
+    pushed = _app(stock, base, unique)
+    with opened(engine, kind, pushed.name, places) as place:
+        [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
+        code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
+        assert (code, said) == (0, b"")
+        proven = prove(place, Asked(image=reference(pushed.name), probes=(PAGE,)), present=engine, places=places)
+    assert red(proven) == ["fetched"]
+    assert "the engine's disk is full" in point(proven, "fetched").detail
+    assert point(proven, "fetched").hint == "Make room there, then try again."
+    assert point(proven, "starts").detail == "not looked at: there is no image to start"
 
 
 @pytest.mark.soak

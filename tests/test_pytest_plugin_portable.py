@@ -10,8 +10,8 @@ import pytest
 from registry_tool.digest import Digest
 from registry_tool.errors import InvalidReference, UsageError
 from registry_tool.proof.asked import Asked, Exec, Exit, Http, Log, Tcp
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.parts import Failure, Subject
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.parts import Failure, Subject
 from registry_tool.proof.points import Point, Proven, Where
 from registry_tool.pytest_plugin.images import ImageFactory
 from registry_tool.pytest_plugin.portable import PROPERTY, NotPortable, Portable, portable_for

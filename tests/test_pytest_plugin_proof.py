@@ -12,7 +12,7 @@ import pytest
 
 from registry_tool.engine import Engine
 from registry_tool.places import Places
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.pytest_plugin.portable import PROPERTY
 from tests.test_pytest_plugin import no_other_plugin, parallel, run
 

@@ -12,7 +12,7 @@ import pytest
 
 from registry_tool.engine import Engine
 from registry_tool.places import Places
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.provision import DOCKER_ENGINE, PODMAN_ENGINE, Provisioner
 from tests.documents import ROOT
 from tests.private_engine import private_engine

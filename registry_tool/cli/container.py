@@ -16,7 +16,7 @@ from registry_tool.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from registry_tool.engine import Container, PortBinding
 
-_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE)
+_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_PROOF)
 _SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
 
 
@@ -86,7 +86,9 @@ def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool
 @click.command("rm")
 @click.argument("names", nargs=-1)
 @click.option("-f", "--force", is_flag=True, help="Also one that runs.")
-@click.option("--all", "everything", is_flag=True, help='All that "run" started and what dead demos left, also what runs; asks first.')
+@click.option(
+    "--all", "everything", is_flag=True, help='All that "run" started and what dead demos and proofs left, also what runs; asks first.'
+)
 @options.yes
 @options.missing_ok
 @options.as_json
@@ -107,21 +109,26 @@ def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, 
 
 
 def _rm_all(session: Session, *, yes: bool) -> int:
-    from registry_tool.lifecycle import leftovers
+    from registry_tool.lifecycle import leftovers as demos
+    from registry_tool.proof.places import leftovers as proofs
 
     engine, state = session.engine, session.places.state
-    found = leftovers.find(engine, state, kept=True)
+    of_demos, of_proofs = demos.find(engine, state, kept=True), proofs.find(engine, state)
     ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
-    containers = {container.id: container for container in (*ran, *found.containers)}
+    containers = {container.id: container for container in (*ran, *of_demos.containers, *of_proofs.containers)}
+    networks = [network.name for network in (*of_demos.networks, *of_proofs.networks)]
+    volumes = [volume.name for volume in of_proofs.volumes]
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
-    plan += [f"  network {network.name}" for network in found.networks]
-    if plan and not session.agree([f"These containers go ({len(containers)}):", *plan], yes=yes):
+    plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
+    headline = f"These containers go ({len(containers)}):" if containers else "These go:"
+    if plan and not session.agree([headline, *plan], yes=yes):
         return 1
     done: list[str] = []
 
     def act(container_id: str) -> None:
         container = containers[container_id]
-        if container.running:
+        # Nothing of a dead proof's is worth an end in order.
+        if container.running and container not in of_proofs.containers:
             engine.stop(container_id)
         engine.remove(container_id, force=True)
         done.append(container.name or container.short_id)
@@ -130,10 +137,10 @@ def _rm_all(session: Session, *, yes: bool) -> int:
 
     # One that goes by itself meanwhile (--rm) is as gone.
     failures = session.each(list(containers), act, missing_ok=True)
-    leftovers.remove(engine, state, found)
+    demos.remove(engine, state, of_demos)
+    proofs.remove(engine, state, of_proofs)
     if session.output.json:
-        networks = [network.name for network in found.networks]
-        session.output.document(options.outcome({"removed": done, "networks": networks}, failures))
+        session.output.document(options.outcome({"removed": done, "networks": networks, "volumes": volumes}, failures))
     return 1 if failures else 0
 
 

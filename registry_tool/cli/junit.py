@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from registry_tool.check import Checked, Finding, Report
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.proof.points import Point, Proven
 
 # What XML 1.0 has no way to write, not even escaped.

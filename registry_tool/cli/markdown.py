@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from registry_tool import units
 from registry_tool.cli import render
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.parts import Against
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.parts import Against
 from registry_tool.proof.points import POINTS, Point, Proven
 
 _MARKS = {True: "✅", False: "❌", None: "➖"}

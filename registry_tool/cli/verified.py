@@ -10,8 +10,8 @@ from registry_tool.cli.output import Output
 from registry_tool.cli.stage import Stage
 
 if TYPE_CHECKING:
-    from registry_tool.proof.certificate import Certificate
-    from registry_tool.proof.parts import Against
+    from registry_tool.proof.certificate.certificate import Certificate
+    from registry_tool.proof.certificate.parts import Against
     from registry_tool.proof.points import Point, Proven, Where
 
 _MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}

@@ -18,7 +18,7 @@ from registry_tool.proof import spelled
 if TYPE_CHECKING:
     from registry_tool.digest import Digest
     from registry_tool.proof.asked import Asked, Probe
-    from registry_tool.proof.certificate import Certificate
+    from registry_tool.proof.certificate.certificate import Certificate
     from registry_tool.proof.settings import Settings
 
 Value = TypeVar("Value")
@@ -86,8 +86,8 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
       regctl verify john/get-started:part2 --on docker --on podman --http 4000:80/ --expect-text Hello -o proof.json
       regctl verify --show proof.json
     """
-    from registry_tool.proof.certificate import Certificate
-    from registry_tool.proof.compare import compare
+    from registry_tool.proof.certificate.certificate import Certificate
+    from registry_tool.proof.certificate.compare import compare
 
     session: Session = ctx.obj
     earlier = Certificate.read(against) if against else None
@@ -193,8 +193,8 @@ def _written(certificate: Certificate, output: Path | None, junit: Path | None, 
     """``certificate``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
     from registry_tool.cli.junit import certificate_junit
     from registry_tool.cli.markdown import markdown as page
-    from registry_tool.proof.certificate import write
-    from registry_tool.proof.parts import Failure
+    from registry_tool.proof.certificate.certificate import write
+    from registry_tool.proof.certificate.parts import Failure
 
     renderings: tuple[tuple[Path | None, Callable[[Certificate], bytes]], ...] = (
         (junit, certificate_junit),

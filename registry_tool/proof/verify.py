@@ -15,14 +15,14 @@ from registry_tool.errors import NoPlace, ProofFailed, RegistryToolError, UsageE
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof import origin, spelled
-from registry_tool.proof import stack as stacks
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.certificate import Certificate, now
-from registry_tool.proof.parts import Failure, Layer, Subject
-from registry_tool.proof.place import Place
-from registry_tool.proof.places import open_place
+from registry_tool.proof.certificate.certificate import Certificate, now
+from registry_tool.proof.certificate.parts import Failure, Layer, Subject
+from registry_tool.proof.places.opening import open_place
+from registry_tool.proof.places.place import Place
 from registry_tool.proof.points import Point, Proven, Where
-from registry_tool.proof.walk import prove
+from registry_tool.proof.stack import proving as stacks
+from registry_tool.proof.walk.walk import prove
 from registry_tool.remote import Registry
 
 USUAL, WEAKEST = "docker", "here"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.errors import RegistryToolError
     from registry_tool.proof.asked import Asked
-    from registry_tool.proof.certificate import Certificate
+    from registry_tool.proof.certificate.certificate import Certificate
     from registry_tool.pytest_plugin.images import ImageFactory
     from registry_tool.pytest_plugin.portable import Portable
     from registry_tool.pytest_plugin.served import Served

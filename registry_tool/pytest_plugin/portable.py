@@ -12,7 +12,7 @@ import pytest
 from registry_tool.digest import Digest
 from registry_tool.errors import NoPlace, UsageError
 from registry_tool.proof.asked import Asked, Exec, Exit, Http, Log, Probe, Tcp
-from registry_tool.proof.certificate import Certificate
+from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.pytest_plugin.images import Image
 from registry_tool.reference import Reference
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.compare import compare
-from registry_tool.proof.parts import Change
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.compare import compare
+from registry_tool.proof.certificate.parts import Change
 from tests.proofs import GREEN, certificates
 from tests.schema import faults
 from tests.test_proof_certificate import SCHEMA, read_or_refused

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_tool.errors import UsageError
-from registry_tool.proof import compose
-from registry_tool.proof.compose import Composition
+from registry_tool.proof.stack import compose
+from registry_tool.proof.stack.compose import Composition
 
 
 def _parse(text: str) -> Composition:

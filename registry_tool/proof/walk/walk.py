@@ -8,20 +8,21 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from registry_tool import remote
+from registry_tool.config import Config
 from registry_tool.engine import Engine, Image
 from registry_tool.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof import origin as origins
-from registry_tool.proof import pulled, ran
 from registry_tool.proof.asked import Asked
 from registry_tool.proof.origin import Origin
-from registry_tool.proof.place import Place
+from registry_tool.proof.places.place import Place
+from registry_tool.proof.places.present import Present
 from registry_tool.proof.points import POINTS, Point, Proven
-from registry_tool.proof.present import Present
-from registry_tool.proof.pulled import Arrival, skipped
-from registry_tool.proof.stack import prove_stack
-from registry_tool.proof.trial import Trial
+from registry_tool.proof.stack.proving import prove_stack
+from registry_tool.proof.walk import pulled, ran
+from registry_tool.proof.walk.pulled import Arrival, skipped
+from registry_tool.proof.walk.trial import Trial
 from registry_tool.remote import Registry
 
 _SIGNS = {True: "yes", False: "no", None: "not told"}
@@ -48,9 +49,7 @@ def prove(
         walk = _Walk(place, asked, registry or opened.enter_context(remote.open(asked.image.host)), observer, told)
         began = time.monotonic()
         walk.all(None if asked.expected else _had(place, asked, present))
-        if walk.origin is not None and walk.arrived:
-            walk.pulled[place.named(walk.origin.by_digest)] = str(walk.origin.digest)
-            walk.stack(present, places)
+        walk.stack(present, places)
     return Proven(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
 
 
@@ -64,8 +63,8 @@ class _Walk:
         self._place, self._asked, self._registry, self._observer, self._told = place, asked, registry, observer, told
         self.points: list[Point] = []
         self.pulled: dict[str, str] = {}
-        self.origin: Origin | None = None
-        self.arrived = False
+        self._image: str | None = None
+        """What the place calls it, once it has it."""
 
     def all(self, compared: Image | None) -> None:
         origin = self._resolve(compared)
@@ -76,28 +75,33 @@ class _Walk:
         self._look("clean", lambda: pulled.clean(self._place, had, origin))
         arrival = self._pull(origin)
         self._compare(origin, arrival)
-        if arrival.moved is None or origin.config is None:
+        if self._image is None or origin.config is None:
             self._skip_rest("there is no image to start")
             return
-        self._try(origin)
+        self._try(self._image, origin.config)
 
     def stack(self, present: Engine, places: Places) -> None:
         """Last, as it brings other images there."""
-        point, pulled_beside = prove_stack(self._place, self._asked, present=present, places=places, observer=self._observer)
+        point, pulled_beside = prove_stack(
+            self._place, self._asked, image=self._image, present=present, places=places, observer=self._observer
+        )
         self.pulled |= pulled_beside
         if point is not None:
             self._take(point)
 
     def _resolve(self, compared: Image | None) -> Origin | None:
+        origin: Origin | None = None
+
         def look() -> Point:
+            nonlocal origin
             try:
-                self.origin = origins.look(self._registry, self._asked.image, self._place.engine.about.platform)
+                origin = origins.look(self._registry, self._asked.image, self._place.engine.about.platform)
             except (NotFound, Mismatch, InvalidManifest) as error:
                 return pulled.unresolved(self._asked, error)
-            return pulled.resolves(self._asked, self.origin, compared)
+            return pulled.resolves(self._asked, origin, compared)
 
         self._look("resolves", look)
-        return self.origin
+        return origin
 
     def _pull(self, origin: Origin) -> Arrival:
         arrival = Arrival()
@@ -110,7 +114,9 @@ class _Walk:
             return pulled.fetched(origin, arrival, pulled.damage(self._registry, origin, arrival))
 
         self._look("fetched", look)
-        self.arrived = arrival.moved is not None
+        if arrival.moved is not None:
+            self._image = self._place.named(origin.by_digest)
+            self.pulled[self._image] = str(origin.digest)
         return arrival
 
     def _compare(self, origin: Origin, arrival: Arrival) -> None:
@@ -123,11 +129,9 @@ class _Walk:
             self._look("content", lambda: pulled.content(origin, arrival))
         self._look("platform", lambda: pulled.platform(self._place.engine, origin, arrival))
 
-    def _try(self, origin: Origin) -> None:
-        if origin.config is None:
-            return
+    def _try(self, image: str, config: Config) -> None:
         fits = self.points[-1].ok is not False
-        trial = Trial(place=self._place, asked=self._asked, config=origin.config, image=self._place.named(origin.by_digest))
+        trial = Trial(place=self._place, asked=self._asked, config=config, image=image)
         self._observer.start("starts", POINTS["starts"])
         trial.run()
         starting = ran.starts(trial, fits=fits)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from registry_tool.probe import NoAnswer, Visit
 from registry_tool.proof.asked import Http
-from registry_tool.proof.proxy import REPLICA
+from registry_tool.proof.stack.proxy import REPLICA
 
 NO_REDIS = "cannot connect to Redis, counter disabled"
 """What the tutorial's page says where it cannot count."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool import labels, parallel
-from registry_tool.engine import Engine, Network
+from registry_tool.engine import Container, Engine, Network, Volume
 from registry_tool.errors import Conflict, NotFound
 from registry_tool.lifecycle import running
 from registry_tool.places import owner
@@ -21,17 +22,43 @@ def marks(run: running.Run) -> dict[str, str]:
     return {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: run.id}
 
 
-def sweep(engine: Engine, state: Path) -> frozenset[str]:
-    """Remove what this owner's dead runs left; returns their ids. Living runs and other people's things are not touched."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftovers:
+    """Things of runs that are over. ``runs`` are their ids."""
+
+    runs: frozenset[str]
+    containers: tuple[Container, ...]
+    networks: tuple[Network, ...]
+    volumes: tuple[Volume, ...]
+
+
+def find(engine: Engine, state: Path) -> Leftovers:
+    """What this owner's dead runs left. Living runs' and other people's things are none of it."""
     wanted = {labels.PROOF: ""}
-    marked = [item.labels for item in engine.containers(all=True, labels=wanted)]
-    marked += [item.labels for item in engine.networks(labels=wanted)]
-    marked += [item.labels for item in engine.volumes(labels=wanted)]
-    dead = frozenset(run_id for run_id in (item.get(labels.PROOF, "") for item in marked) if _is_over(state, run_id))
-    for run_id in dead:
+    containers, networks = engine.containers(all=True, labels=wanted), engine.networks(labels=wanted)
+    volumes = engine.volumes(labels=wanted)
+    marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in volumes]
+    dead = frozenset(run_id for run_id in {mark.get(labels.PROOF, "") for mark in marks} if _is_over(state, run_id))
+    return Leftovers(
+        runs=dead,
+        containers=tuple(item for item in containers if item.labels.get(labels.PROOF) in dead),
+        networks=tuple(item for item in networks if item.labels.get(labels.PROOF) in dead),
+        volumes=tuple(item for item in volumes if item.labels.get(labels.PROOF) in dead),
+    )
+
+
+def sweep(engine: Engine, state: Path) -> frozenset[str]:
+    """Remove what this owner's dead runs left; returns their ids."""
+    found = find(engine, state)
+    remove(engine, state, found)
+    return found.runs
+
+
+def remove(engine: Engine, state: Path, found: Leftovers) -> None:
+    """Remove what :func:`find` found."""
+    for run_id in found.runs:
         clear(engine, run_id)
         running.forget(state, run_id)
-    return dead
 
 
 def clear(engine: Engine, run_id: str) -> None:

@@ -11,10 +11,10 @@ from registry_tool.errors import UsageError
 from registry_tool.lifecycle import running
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
-from registry_tool.proof import leftovers, present
-from registry_tool.proof.clean import open_clean
-from registry_tool.proof.inner import INNER
-from registry_tool.proof.place import Place
+from registry_tool.proof.places import leftovers, present
+from registry_tool.proof.places.clean import open_clean
+from registry_tool.proof.places.inner import INNER
+from registry_tool.proof.places.place import Place
 from registry_tool.provision import Provisioner
 from registry_tool.reference import Reference
 from registry_tool.shield import uninterrupted
@@ -38,7 +38,7 @@ def open_place(
 
     ``engine`` is the present one; ``registry_as`` is the registry's HOST:PORT as another context sees it. What dead proofs left
     there is removed first, and what this one made in the end. Raises NoPlace (exit 3) where the place cannot be had, UsageError
-    for what is no place, Conflict (``here`` and contexts: see :mod:`registry_tool.proof.present`), Unreachable.
+    for what is no place, Conflict (``here`` and contexts: see :mod:`registry_tool.proof.places.present`), Unreachable.
     """
     check(asked)
     if asked in INNER:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from registry_tool.errors import InvalidReference, ProofFailed, UsageError
-from registry_tool.proof import compose
 from registry_tool.proof.asked import Asked, Http, Tcp
-from registry_tool.proof.compose import DEFAULT_NETWORK, Composition, Service
-from registry_tool.proof.lines import refusal
+from registry_tool.proof.stack import compose
+from registry_tool.proof.stack.compose import DEFAULT_NETWORK, Composition, Service
+from registry_tool.proof.stack.lines import refusal
 from registry_tool.provision import REDIS, Base
 from registry_tool.reference import DOCKER_HUB, Reference, has_host
 

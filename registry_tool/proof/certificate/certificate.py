@@ -18,7 +18,7 @@ from registry_tool import durable
 from registry_tool.digest import Digest
 from registry_tool.document import Document
 from registry_tool.errors import InvalidCertificate, InvalidManifest, NotFound, RegistryToolError
-from registry_tool.proof.parts import Against, Change, Failure, Layer, Subject
+from registry_tool.proof.certificate.parts import Against, Change, Failure, Layer, Subject
 from registry_tool.proof.points import Point, Proven, Where
 
 FORMAT = "registry-tool.portability/1"

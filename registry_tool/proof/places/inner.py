@@ -52,7 +52,8 @@ if ip route replace default dev lo; then
     iptables -A DOCKER-USER -o lo -p tcp -j REJECT --reject-with tcp-reset
     iptables -A DOCKER-USER -o lo -j REJECT
 fi
-exec dockerd --host unix://{SOCKET} --log-level warn
+# A registry beside it that fails twice is gone: five tries, with longer and longer pauses, would take more than a minute.
+exec dockerd --host unix://{SOCKET} --log-level warn --max-download-attempts 2
 """
 
 _PODMAN = f"""\

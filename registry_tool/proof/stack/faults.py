@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from registry_tool.errors import ProofFailed
 from registry_tool.probe import NoAnswer
-from registry_tool.proof.looks import NO_REDIS, Look, Looks
-from registry_tool.proof.standing import Standing
+from registry_tool.proof.stack.looks import NO_REDIS, Look, Looks
+from registry_tool.proof.stack.standing import Standing
 
 EACH, MOST = 100, 300
 """Answers that are counted: for each replica, and in all."""

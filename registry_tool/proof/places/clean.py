@@ -19,10 +19,10 @@ from registry_tool.lifecycle import running
 from registry_tool.local_registry import LocalRegistry, find_all
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
-from registry_tool.proof import leftovers
-from registry_tool.proof.door.door import Door, program
-from registry_tool.proof.inner import INNER, SOCKET, SOCKETS, START, Inner
-from registry_tool.proof.place import Traffic
+from registry_tool.proof.places import leftovers
+from registry_tool.proof.places.door.door import Door, program
+from registry_tool.proof.places.inner import INNER, SOCKET, SOCKETS, START, Inner
+from registry_tool.proof.places.place import Traffic
 from registry_tool.proof.points import Where
 from registry_tool.provision import PYTHON, Provisioned, Provisioner
 from registry_tool.reference import Reference
@@ -49,7 +49,7 @@ _CAPABILITIES = (
 
 
 class CleanPlace:
-    """The engine, its door and what is said of it. See :class:`registry_tool.proof.place.Place`."""
+    """The engine, its door and what is said of it. See :class:`registry_tool.proof.places.place.Place`."""
 
     isolated = True
 

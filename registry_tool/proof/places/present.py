@@ -16,7 +16,7 @@ from registry_tool.engine import Engine, Image, connect
 from registry_tool.errors import Conflict, InvalidManifest, Mismatch, NotFound, ProofFailed, RegistryToolError, UsageError
 from registry_tool.proof import origin as origins
 from registry_tool.proof.origin import Origin
-from registry_tool.proof.place import Traffic
+from registry_tool.proof.places.place import Traffic
 from registry_tool.proof.points import Where
 from registry_tool.reference import DOCKER_HUB, Reference
 from registry_tool.remote import Registry
@@ -27,7 +27,7 @@ _CLEAN = "A clean engine needs nothing removed: --on docker"
 
 @dataclass(frozen=True, kw_only=True)
 class Present:
-    """An engine that was there before (:class:`registry_tool.proof.place.Place`)."""
+    """An engine that was there before (:class:`registry_tool.proof.places.place.Place`)."""
 
     where: Where
     engine: Engine

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from registry_tool.engine import Engine
 from registry_tool.errors import RegistryToolError
-from registry_tool.proof.bounded import TooLong, bounded
+from registry_tool.proof.walk.bounded import TooLong, bounded
 
 _READ = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"

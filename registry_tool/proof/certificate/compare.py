@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from registry_tool.proof.certificate import Certificate
-from registry_tool.proof.parts import Against, Change, Subject
+from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.proof.certificate.parts import Against, Change, Subject
 from registry_tool.proof.points import Point, Proven
 
 STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}

@@ -14,15 +14,15 @@ from typing import Any, Protocol
 from registry_tool import loopback
 from registry_tool.engine.streams import frames
 from registry_tool.errors import RegistryToolError, Unreachable
-from registry_tool.proof.door.forwarder import CONTROL, REGISTRY
-from registry_tool.proof.door.multiplex import Multiplexer
-from registry_tool.proof.place import Traffic
+from registry_tool.proof.places.door.forwarder import CONTROL, REGISTRY
+from registry_tool.proof.places.door.multiplex import Multiplexer
+from registry_tool.proof.places.place import Traffic
 
 OPEN_TIMEOUT = 10.0
 """Seconds for a connection through the door."""
 _LOG = 4096
-_PACKAGE = "registry_tool/proof/door"
-_MAIN = b"from registry_tool.proof.door.forwarder import main\n\nmain()\n"
+_PACKAGE = "registry_tool/proof/places/door"
+_MAIN = b"from registry_tool.proof.places.door.forwarder import main\n\nmain()\n"
 
 
 class Stream(Protocol):
@@ -40,7 +40,7 @@ def program() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("__main__.py", _MAIN)
-        for folder in ("registry_tool", "registry_tool/proof", _PACKAGE):
+        for folder in ("registry_tool", "registry_tool/proof", "registry_tool/proof/places", _PACKAGE):
             archive.writestr(f"{folder}/__init__.py", b"")
         for name in ("multiplex.py", "forwarder.py"):
             archive.writestr(f"{_PACKAGE}/{name}", (here / name).read_bytes())

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from registry_tool.engine import Container, ContainerSpec, PortBinding
 from registry_tool.errors import NotFound, ProofFailed
-from registry_tool.proof import proxy
 from registry_tool.proof.asked import Limits
-from registry_tool.proof.place import Place
-from registry_tool.proof.plan import Part, Plan
+from registry_tool.proof.places.place import Place
+from registry_tool.proof.stack import proxy
+from registry_tool.proof.stack.plan import Part, Plan
 from registry_tool.shield import uninterrupted
 
 LAST_LINES = 10

@@ -1,6 +1,6 @@
 """The program inside a clean engine's network: its one way to the registry, and our way to what listens in there.
 
-It speaks :mod:`registry_tool.proof.door.multiplex` on its standard input and output, does what it is told by ``control``,
+It speaks :mod:`registry_tool.proof.places.door.multiplex` on its standard input and output, does what it is told by ``control``,
 and ends with its input. The standard library of Python 3.9 is enough.
 """
 
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from registry_tool.proof.door.multiplex import CHUNK, Multiplexer
+from registry_tool.proof.places.door.multiplex import CHUNK, Multiplexer
 
 CONTROL = "control"
 REGISTRY = "registry"

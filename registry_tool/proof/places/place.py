@@ -23,7 +23,10 @@ class Traffic:
 
 
 class Place(Protocol):
-    """An engine that is ready, for as long as its context manager is open. Made by :func:`registry_tool.proof.places.open_place`."""
+    """An engine that is ready, for as long as its context manager is open.
+
+    Made by :func:`registry_tool.proof.places.opening.open_place`.
+    """
 
     @property
     def where(self) -> Where:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry_tool.errors import NotFound, UsageError
 from registry_tool.proof.asked import MOST_REPLICAS
-from registry_tool.proof.lines import Value, read
+from registry_tool.proof.stack.lines import Value, read
 
 MAX_SERVICES = 16
 DEFAULT_NETWORK = "default"

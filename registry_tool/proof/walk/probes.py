@@ -14,8 +14,8 @@ from registry_tool import probe
 from registry_tool.engine import Container, Engine
 from registry_tool.errors import RegistryToolError
 from registry_tool.proof.asked import Exec, Exit, Http, Log, Probe, Tcp
-from registry_tool.proof.bounded import Deadline, TooLong, bounded
-from registry_tool.proof.place import Place
+from registry_tool.proof.places.place import Place
+from registry_tool.proof.walk.bounded import Deadline, TooLong, bounded
 
 IN_A_ROW = 3
 """A page holds when it does so this many times: some say what they should only once."""

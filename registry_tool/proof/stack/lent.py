@@ -16,8 +16,9 @@ from registry_tool import durable, remote
 from registry_tool.digest import Digest
 from registry_tool.engine import Engine
 from registry_tool.errors import NotFound, RegistryToolError
+from registry_tool.places import owner
 from registry_tool.progress import SILENT, Observer
-from registry_tool.proof.place import Place
+from registry_tool.proof.places.place import Place
 from registry_tool.provision import Base, Provisioned, Provisioner
 from registry_tool.reference import LENT, Reference
 from registry_tool.shield import uninterrupted
@@ -25,13 +26,15 @@ from registry_tool.shield import uninterrupted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """``image`` is what it is called on the engine it was lent to. ``reference`` and ``digest`` are None where it was there already.
+    """``image`` is what it is called on the engine it was lent to, and ``id`` what it is there, whoever takes that name away.
 
+    ``reference`` and ``digest`` are None where it was there already.
     ``fetched`` is bytes from the registry, None where nobody counts. ``left`` says why the registry still has it; None: it has not.
     """
 
     role: str
     image: str
+    id: str
     source: str
     """``engine``, ``docker.io`` or ``packages``: where the present engine has it from."""
     reference: str | None = None
@@ -64,9 +67,9 @@ class Lender:
         """Bring ``base`` to ``place``. Raises ProvisionFailed, and what pushing and pulling raise."""
         provisioned = Provisioner(self.present, self.cache, self.observer).ensure(base)
         if place.where.kind == "here":
-            return Lent(role=base.role, image=provisioned.name, source=provisioned.source)
+            return Lent(role=base.role, image=provisioned.name, id=provisioned.id, source=provisioned.source)
         version = hashlib.sha256(provisioned.id.encode()).hexdigest()[:12]
-        reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=version)
+        reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=f"{owner(self.state)}-{version}")
         waiting = "another proof is lending an image; waiting for it"
         # One at a time: what one of them pushed, another must not take away before it was pulled.
         with durable.locked(_lock(self.state), waiting=lambda: self.observer.note(waiting)):
@@ -83,12 +86,16 @@ class Lender:
             place.traffic(reset=True)
             place.engine.pull(name, observer=self.observer)
             traffic = place.traffic(reset=True)
+            brought = place.engine.image(name)
+            if brought is None:
+                raise NotFound(f"{name} was pulled, and is not on the engine any more")
         finally:
             with uninterrupted():
                 left = self._give_back(reference, digest)
         return Lent(
             role=provisioned.role,
             image=name,
+            id=brought.id,
             source=provisioned.source,
             reference=str(reference),
             digest=digest,
@@ -97,7 +104,7 @@ class Lender:
         )
 
     def _push(self, image: str, reference: Reference) -> Digest:
-        _sweep(self.present)
+        _sweep(self.present, self.state)
         name = str(reference)
         try:
             with uninterrupted():
@@ -105,7 +112,7 @@ class Lender:
             moved = self.present.push(name, observer=self.observer)
         finally:
             with uninterrupted():
-                _sweep(self.present)
+                _sweep(self.present, self.state)
         if moved.digest is None:
             raise NotFound(f"the engine pushed {name} and says no digest")
         return moved.digest
@@ -129,17 +136,19 @@ class Lender:
 def sweep(engine: Engine, state: Path) -> None:
     """Take away the names under which a run that was killed pushed what it lent; nothing where a living one has the lock."""
     if not durable.held(_lock(state)):
-        _sweep(engine)
+        _sweep(engine, state)
 
 
-def _sweep(engine: Engine) -> None:
-    # What was lent to this very engine (a context may mean it) has a digest and no tag, and stays.
+def _sweep(engine: Engine, state: Path) -> None:
+    # Another owner's names may be a living proof's, whose lock is not seen here. What was lent to this very engine (a context
+    # may mean it) has a digest and no tag in its repository, and stays.
+    mine = f":{owner(state)}-"
     for image in engine.images():
-        if any(f"/{LENT}" in name for name in image.names):
-            for name in (*image.names, *image.digests):
-                if f"/{LENT}" in name:
-                    with suppress(NotFound):  # a digest goes with the last tag beside it
-                        engine.remove_image(name)
+        for tag in [name for name in image.names if f"/{LENT}" in name and mine in name]:
+            pushed = [name for name in image.digests if name.partition("@")[0] == tag.rpartition(":")[0]]
+            for name in (tag, *pushed):
+                with suppress(NotFound):  # a digest goes with the last tag beside it
+                    engine.remove_image(name)
 
 
 def _lock(state: Path) -> Path:

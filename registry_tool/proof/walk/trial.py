@@ -11,12 +11,12 @@ from registry_tool import loopback
 from registry_tool.config import Config
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
-from registry_tool.proof import listening, program
 from registry_tool.proof.asked import Asked, Http, Probe, Tcp
-from registry_tool.proof.bounded import Deadline, TooLong, bounded
-from registry_tool.proof.listening import Listening
-from registry_tool.proof.place import Place
-from registry_tool.proof.probes import PAUSE, Seen, Subject, is_over, watch
+from registry_tool.proof.places.place import Place
+from registry_tool.proof.walk import listening, program
+from registry_tool.proof.walk.bounded import Deadline, TooLong, bounded
+from registry_tool.proof.walk.listening import Listening
+from registry_tool.proof.walk.probes import PAUSE, Seen, Subject, is_over, watch
 from registry_tool.shield import uninterrupted
 
 SETTLES = 1.0

@@ -13,10 +13,10 @@ from registry_tool.manifest import is_foreign
 from registry_tool.progress import Observer
 from registry_tool.proof import origin as origins
 from registry_tool.proof.asked import Asked
-from registry_tool.proof.bounded import Deadline, Heard, TooLong, bounded
 from registry_tool.proof.origin import Origin
-from registry_tool.proof.place import Place, Traffic
+from registry_tool.proof.places.place import Place, Traffic
 from registry_tool.proof.points import Point
+from registry_tool.proof.walk.bounded import Deadline, Heard, TooLong, bounded
 from registry_tool.reference import Reference
 from registry_tool.remote import Registry
 

@@ -6,12 +6,12 @@ import shlex
 from dataclasses import asdict, replace
 
 from registry_tool import units
-from registry_tool.proof import hints
 from registry_tool.proof.asked import Exit, Http, Tcp
 from registry_tool.proof.points import Point
-from registry_tool.proof.probes import Seen
-from registry_tool.proof.pulled import skipped
-from registry_tool.proof.trial import Trial
+from registry_tool.proof.walk import hints
+from registry_tool.proof.walk.probes import Seen
+from registry_tool.proof.walk.pulled import skipped
+from registry_tool.proof.walk.trial import Trial
 
 _KILLED = 128 + 9
 """The code of what SIGKILL ended; not every engine says that it was for its memory."""

@@ -1,7 +1,7 @@
 """The point "stack": an image's services on the engine of a place, together, and what happens when one of them fails.
 
-``--with redis``, ``--replicas N`` and ``--stack FILE`` are one thing here (:mod:`registry_tool.proof.plan`). The stack has its own
-networks, one Redis, and N replicas of the app behind one port; Redis and the proxy are lent (:mod:`registry_tool.proof.lent`).
+``--with redis``, ``--replicas N`` and ``--stack FILE`` are one thing here (:mod:`registry_tool.proof.stack.plan`). The stack has its own
+networks, one Redis, and N replicas of the app behind one port; Redis and the proxy are lent (:mod:`registry_tool.proof.stack.lent`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import os
 import time
 from contextlib import closing, suppress
 
-from registry_tool import remote
 from registry_tool.engine import Engine
 from registry_tool.errors import NotFound, ProofFailed, RegistryToolError
 from registry_tool.places import Places
 from registry_tool.progress import SILENT, Observer
 from registry_tool.proof.asked import Asked, Http, Tcp
-from registry_tool.proof.faults import Faults
-from registry_tool.proof.lent import Lender, Lent, sweep
-from registry_tool.proof.looks import Connections, Looks, Pages
-from registry_tool.proof.place import Place
-from registry_tool.proof.plan import Plan, plan, port
+from registry_tool.proof.places.place import Place
 from registry_tool.proof.points import Point
-from registry_tool.proof.standing import standing
+from registry_tool.proof.stack.faults import Faults
+from registry_tool.proof.stack.lent import Lender, Lent, sweep
+from registry_tool.proof.stack.looks import Connections, Looks, Pages
+from registry_tool.proof.stack.plan import Plan, plan, port
+from registry_tool.proof.stack.standing import standing
 from registry_tool.provision import PROXY, Base
 from registry_tool.reference import Reference
 from registry_tool.shield import uninterrupted
@@ -36,9 +35,10 @@ def check(asked: Asked) -> None:
 
 
 def prove_stack(
-    place: Place, asked: Asked, *, present: Engine, places: Places, observer: Observer = SILENT
+    place: Place, asked: Asked, *, image: str | None, present: Engine, places: Places, observer: Observer = SILENT
 ) -> tuple[Point | None, dict[str, str]]:
-    """Prove it on ``place``, which has the image already. Returns the point, None where no stack was asked for, and what was pulled.
+    """Prove it on ``place``, which calls the image ``image``; None: it has not got it. Returns the point, None where no stack was
+    asked for, and what was pulled.
 
     ``present`` has, or brings, the images that help; ``places`` has a lock and their copies. Whatever fails is in the point.
     Raises what :func:`check` raises.
@@ -47,9 +47,11 @@ def prove_stack(
     if planned is None:
         sweep(present, places.state)
         return None, {}
+    if image is None:
+        return Point(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
     begun = time.monotonic()
     lender = Lender(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
-    proving = _Proving(place, asked, planned, lender)
+    proving = _Proving(place, asked, image, planned, lender)
     observer.start(NAME, "proving the stack")
     failure: RegistryToolError | None = None
     detail = ""
@@ -75,9 +77,10 @@ def prove_stack(
 
 
 class _Proving:
-    def __init__(self, place: Place, asked: Asked, planned: Plan, lender: Lender) -> None:
+    def __init__(self, place: Place, asked: Asked, image: str, planned: Plan, lender: Lender) -> None:
         self._place = place
         self._asked = asked
+        self._name = image
         self._plan = planned
         self._lender = lender
         self._fetched: list[str] = []
@@ -95,7 +98,7 @@ class _Proving:
         """Do all of it; what was seen, in words. Raises RegistryToolError."""
         image = self._image()
         inside = port(self._plan, self._asked, image[1])
-        proxied = self._lend(PROXY).image if self._plan.replicas > 1 else None
+        proxied = self._lend(PROXY).id if self._plan.replicas > 1 else None
         images = {part.service.name: self._brought(part.source) or image[0] for part in self._plan.parts}
         page = self._page(inside)
         self.evidence["port"], self.evidence["proxied"] = inside, proxied is not None
@@ -119,23 +122,17 @@ class _Proving:
                 self._place.engine.remove_image(name)
 
     def _image(self) -> tuple[str, tuple[str, ...]]:
-        """The image under proof as the place has it, and what it exposes."""
-        asked = self._asked.image
-        image = self._place.engine.image(self._place.named(asked.with_digest(asked.digest) if asked.digest else asked))
-        if image is None and asked.tag is not None:
-            # Pulled by its digest, it has no tag there.
-            with remote.open(asked.host) as registry:
-                digest = registry.digest(asked.path, asked.tag)
-            image = None if digest is None else self._place.engine.image(self._place.named(asked.with_digest(digest)))
+        """The id of the image under proof, and what it exposes."""
+        image = self._place.engine.image(self._name)
         if image is None:
-            raise ProofFailed(f"{asked} is not on the engine", hint="The points before this one say why.")
+            raise ProofFailed(f"{self._name} is not on the engine any more", hint="Did something else remove it? Prove it again.")
         return image.id, image.exposed
 
     def _brought(self, source: Reference | Base | None) -> str | None:
         if source is None:
             return None
         if isinstance(source, Base):
-            return self._lend(source).image
+            return self._lend(source).id
         self._place.traffic(reset=True)
         name = self._place.named(source)
         if self._place.engine.image(name) is None:

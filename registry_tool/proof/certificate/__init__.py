@@ -1,0 +1,1 @@
+"""What a proof leaves: a document that anyone can read and compare."""

@@ -1,0 +1,1 @@
+"""The point "stack": an image's services together, and what they bear."""
