@@ -23,7 +23,7 @@ from registry_tool.places import Places
 from registry_tool.progress import SILENT
 from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
 from registry_tool.transport import retry
-from tests import canary
+from tests import broken_images, canary, damage
 from tests.faults import FaultyLine, faulty_line
 from tests.private_engine import why_not
 from tests.real import free_port, missing
@@ -238,6 +238,19 @@ def tiny_image(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., str]]:
                 engine.remove_image(name, force=True)
             except NotFound:
                 continue
+
+
+@pytest.fixture(scope="module")
+def base(session_engine: Engine, session_places: Places) -> broken_images.Base:
+    """What the broken images stand on."""
+    return broken_images.python_base(session_engine, Provisioner(session_engine, session_places.cache).ensure(PYTHON).name)
+
+
+@pytest.fixture(scope="module")
+def stock(session_engine: Engine, registry_image: str) -> Iterator[damage.Damageable]:
+    """A registry of a module's own, whose content can be damaged."""
+    with damage.in_a_container(session_engine, registry_image, f"t{uuid.uuid4().hex[:10]}") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from registry_tool.descriptor import Platform
 from registry_tool.engine import About, Engine
 from registry_tool.errors import RegistryToolError
+from registry_tool.proof import verify
 from registry_tool.proof.asked import Asked
 from registry_tool.proof.points import Point, Proven
 from tests.proofs import DOCKER, PODMAN, point
@@ -51,6 +54,14 @@ class StandIn:
         for each in self.points:
             told(each)
         return Proven(where=place.where, points=self.points)
+
+
+def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """In every place's stead, as ``verify`` opens them."""
+    made = StandIn()
+    monkeypatch.setattr(verify, "open_place", made.open_place)
+    monkeypatch.setattr(verify, "prove", made.prove)
+    return made
 
 
 class Present:

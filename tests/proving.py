@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 
 from registry_tool.engine import Engine
 from registry_tool.errors import NoPlace, NotFound
 from registry_tool.places import Places
 from registry_tool.proof.places.opening import open_place
-from registry_tool.proof.places.place import Place
-from registry_tool.proof.points import Point, Proven
+from registry_tool.proof.places.place import Place, Traffic
+from registry_tool.proof.points import Point, Proven, Where
 from registry_tool.reference import Reference
 from tests.real import missing
 
@@ -28,6 +29,37 @@ def opened(engine: Engine, kind: str, name: str, places: Places) -> Iterator[Pla
         except NoPlace as error:
             missing(f"{kind}-proof", error.message)
         yield place
+
+
+@dataclass
+class ThisEngine:
+    """The present engine as a place of any ``kind`` that is somebody's own; it takes nothing off the engine first."""
+
+    engine: Engine
+    kind: str
+    marks: Mapping[str, str] = field(default_factory=dict)
+    counted: Traffic | None = None
+    """What it says went through its door."""
+    isolated: bool = False
+    hosts: set[str] = field(default_factory=set)
+    """The registries that it was asked about: other tests use this engine at the same time, each with a registry of its own."""
+
+    @property
+    def where(self) -> Where:
+        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
+
+    def named(self, image: Reference) -> str:
+        self.hosts.add(image.host)
+        return str(image)
+
+    def address(self, port: int) -> tuple[str, int]:
+        return "127.0.0.1", port
+
+    def traffic(self, *, reset: bool = False) -> Traffic | None:
+        return self.counted
+
+    def labels(self) -> Mapping[str, str]:
+        return self.marks
 
 
 def empty(place: Place) -> None:

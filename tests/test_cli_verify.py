@@ -14,12 +14,11 @@ import pytest
 from registry_tool.cli.session import Session
 from registry_tool.digest import Digest
 from registry_tool.errors import NoPlace
-from registry_tool.proof import verify as module
 from registry_tool.proof.asked import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.server import Running
 from tests.content import Made, make_image
-from tests.pretend_places import ENGINE, StandIn
+from tests.pretend_places import ENGINE, StandIn, standing_in
 from tests.proofs import EVIL, GREEN, point, red
 from tests.test_docs_json import SECTIONS, as_told
 from tests.typed import Terminal, Typed, spawn
@@ -27,10 +26,7 @@ from tests.typed import Terminal, Typed, spawn
 
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    made = StandIn()
-    monkeypatch.setattr(module, "open_place", made.open_place)
-    monkeypatch.setattr(module, "prove", made.prove)
-    return made
+    return standing_in(monkeypatch)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,15 +11,13 @@ import pytest
 
 from registry_tool.engine import Engine
 from registry_tool.places import Places
-from registry_tool.progress import SILENT
 from registry_tool.proof.asked import Asked, Exec, Exit, Http, Limits, Log
 from registry_tool.proof.places.place import Place
 from registry_tool.proof.points import POINTS, Proven
 from registry_tool.proof.walk.walk import prove
-from registry_tool.provision import PYTHON, Provisioner
 from tests import broken_images as images
 from tests.broken_images import Base, Pushed
-from tests.damage import Damageable, in_a_container
+from tests.damage import Damageable
 from tests.proving import empty, opened, point, red, reference
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -159,18 +156,6 @@ HARMFUL: Mapping[str, Broken] = {
 }
 
 
-@pytest.fixture(scope="module")
-def base(session_engine: Engine, session_places: Places) -> Base:
-    return images.python_base(session_engine, Provisioner(session_engine, session_places.cache, SILENT).ensure(PYTHON).name)
-
-
-@pytest.fixture(scope="module")
-def stock(session_engine: Engine, registry_image: str) -> Iterator[Damageable]:
-    """A registry of these tests' own."""
-    with in_a_container(session_engine, registry_image, f"t{uuid.uuid4().hex[:10]}") as running:
-        yield running
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -230,12 +215,13 @@ def _asked(name: str, more: Mapping[str, object] | None = None) -> Asked:
     return Asked(**members)  # type: ignore[arg-type]
 
 
-def _is_red(proven: Proven, broken: Broken) -> None:
-    assert red(proven) == [broken.point], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.points]
-    found = point(proven, broken.point)
-    assert re.search(broken.detail, found.detail), found.detail
+def _is_red(proven: Proven, name: str, detail: str, hint: str) -> None:
+    """On this one point of all, with these words (regular expressions)."""
+    assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.points]
+    found = point(proven, name)
+    assert re.search(detail, found.detail), found.detail
     assert found.hint is not None
-    assert re.search(broken.hint, found.hint), (found.hint, found.excerpt)
+    assert re.search(hint, found.hint), (found.hint, found.excerpt)
     assert [each.name for each in proven.points] == [name for name in POINTS if name != "stack"]
 
 
@@ -246,7 +232,7 @@ def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
     proven = prove(at(pushed.name), _asked(pushed.name, broken.more), present=engine, places=places)
-    _is_red(proven, broken)
+    _is_red(proven, broken.point, broken.detail, broken.hint)
 
 
 def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
@@ -255,9 +241,7 @@ def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
     proven = prove(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, places=places)
-    _is_red(
-        proven, Broken(make=_crlf, point="resolves", detail=f"leads to {now.digest}, and {meant.digest} was", hint="pushed to that name")
-    )
+    _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
     assert point(proven, "probes").ok
 
 
@@ -267,7 +251,7 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
     proven = prove(at(pushed.name), _asked(pushed.name), present=engine, places=places)
-    _is_red(proven, Broken(make=_crlf, point="resolves", detail="the present engine has another image", hint="Push what was built"))
+    _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
     assert left.id == built, "what was not pushed is still there"
@@ -283,7 +267,7 @@ def test_what_does_harm_is_kept_within_its_limits(
     place = at(pushed.name)
     began = time.monotonic()
     proven = prove(place, _asked(pushed.name, broken.more), present=engine, places=places)
-    _is_red(proven, broken)
+    _is_red(proven, broken.point, broken.detail, broken.hint)
     assert time.monotonic() - began < 60, "it ends in time"
     assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
 

@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from registry_tool.errors import RegistryToolError, Unreachable
 from registry_tool.proof.places.door.door import Door, program
 from registry_tool.proof.places.place import Traffic
 from tests.real import free_port
+from tests.standin import listening
 
 BLOB = b"content" * 10_000
 
@@ -68,21 +68,9 @@ def inside(tmp_path: Path) -> Iterator[Program]:
 @pytest.fixture
 def page() -> Iterator[tuple[str, int]]:
     """Answers each connection with what it sent, once."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.sendall(connection.recv(1000))
-
-        threading.Thread(target=serve, daemon=True).start()
-        host, port = listener.getsockname()
-        yield host, port
-        listener.shutdown(socket.SHUT_RDWR)
+    with listening(lambda connection: connection.sendall(connection.recv(1000))) as address:
+        host, _, port = address.partition(":")
+        yield host, int(port)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,47 +14,19 @@ from registry_tool.errors import NotFound, RegistryUnreachable
 from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places, owner
 from registry_tool.proof.places.place import Traffic
-from registry_tool.proof.points import Where
 from registry_tool.proof.stack.lent import Lender, Lent, sweep
 from registry_tool.provision import REDIS
 from registry_tool.reference import Reference
+from tests.proving import ThisEngine
 from tests.real import free_port, wait_for_registry
 
 pytestmark = pytest.mark.engine
 
 
-@dataclass
-class Elsewhere:
-    """The present engine as if it were another one."""
-
-    engine: Engine
-    kind: str = "context"
-    isolated: bool = False
-    hosts: set[str] = field(default_factory=set)
-    """Where what was lent came from: other tests may lend to this engine at the same time, each from a registry of its own."""
-
-    @property
-    def where(self) -> Where:
-        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
-
-    def named(self, image: Reference) -> str:
-        self.hosts.add(image.host)
-        return str(image)
-
-    def address(self, port: int) -> tuple[str, int]:
-        return "127.0.0.1", port
-
-    def traffic(self, *, reset: bool = False) -> Traffic | None:
-        return Traffic(down=7)
-
-    def labels(self) -> dict[str, str]:
-        return {}
-
-
 @pytest.fixture
-def place(engine: Engine) -> Iterator[Elsewhere]:
+def place(engine: Engine) -> Iterator[ThisEngine]:
     """Takes away what was lent to it."""
-    elsewhere = Elsewhere(engine)
+    elsewhere = ThisEngine(engine, "context", counted=Traffic(down=7))
     yield elsewhere
     for image in engine.images():
         for name in image.digests:
@@ -71,14 +42,14 @@ def _lent_names(engine: Engine, host: str) -> set[str]:
     return {name for image in engine.images() for name in image.names if name.startswith(f"{host}/registry-tool/lent/")}
 
 
-def test_a_registry_that_is_not_there(engine: Engine, places: Places, place: Elsewhere) -> None:
+def test_a_registry_that_is_not_there(engine: Engine, places: Places, place: ThisEngine) -> None:
     host = f"localhost:{free_port()}"
     with pytest.raises(RegistryUnreachable):
         _lender(engine, places, host).lend(REDIS, place)
     assert _lent_names(engine, host) == set(), "the name it was pushed under is gone all the same"
 
 
-def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine) -> None:
     lent = _lender(engine, places, local.address).lend(REDIS, place)
     assert lent.reference is not None
     reference = Reference.parse(lent.reference, default_host="")
@@ -92,12 +63,12 @@ def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Pl
 
 
 def test_here_it_is_there_already(engine: Engine, places: Places) -> None:
-    lent = _lender(engine, places, "nowhere.invalid").lend(REDIS, Elsewhere(engine, kind="here"))
+    lent = _lender(engine, places, "nowhere.invalid").lend(REDIS, ThisEngine(engine, "here"))
     assert (lent.reference, lent.digest, lent.fetched) == (None, None, None)
     assert engine.image(lent.image) is not None
 
 
-def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere) -> None:
+def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine) -> None:
     lent: list[Lent] = []
     lender = _lender(engine, places, local.address)
     threads = [threading.Thread(target=lambda: lent.append(lender.lend(REDIS, place))) for _ in range(3)]
@@ -111,7 +82,7 @@ def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegi
 @pytest.fixture
 def left(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
     """The name that a run leaves which is killed while it pushes."""
-    provisioned = _lender(engine, places, "x").lend(REDIS, Elsewhere(engine, kind="here")).image
+    provisioned = _lender(engine, places, "x").lend(REDIS, ThisEngine(engine, "here")).image
     name = f"{local.address}/registry-tool/lent/redis:{owner(places.state)}-killed"
     engine.tag(provisioned, name)
     yield name
@@ -125,7 +96,7 @@ def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: P
     assert engine.image(left) is None
 
 
-def test_it_goes_with_the_next_that_lends(engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, left: str) -> None:
+def test_it_goes_with_the_next_that_lends(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, left: str) -> None:
     _lender(engine, places, local.address).lend(REDIS, place)
     assert engine.image(left) is None
 
@@ -161,7 +132,7 @@ def deleting_nothing(engine: Engine, registry_image: str) -> Iterator[str]:
 
 
 def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
-    engine: Engine, places: Places, deleting_nothing: str, place: Elsewhere
+    engine: Engine, places: Places, deleting_nothing: str, place: ThisEngine
 ) -> None:
     lent = _lender(engine, places, deleting_nothing).lend(REDIS, place)
     assert lent.left == f"{deleting_nothing} deletes nothing"
@@ -171,7 +142,7 @@ def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
 
 
 def test_another_proof_takes_nothing_away_that_was_lent(
-    engine: Engine, places: Places, local: LocalRegistry, deleting_nothing: str, place: Elsewhere
+    engine: Engine, places: Places, local: LocalRegistry, deleting_nothing: str, place: ThisEngine
 ) -> None:
     """To the present engine by another name, say, where the same image is pushed from."""
     lent = _lender(engine, places, local.address).lend(REDIS, place)
@@ -182,7 +153,7 @@ def test_another_proof_takes_nothing_away_that_was_lent(
 
 
 def test_what_somebody_else_took_away_meanwhile_is_lent_again(
-    engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Reference] = []
 
@@ -196,7 +167,7 @@ def test_what_somebody_else_took_away_meanwhile_is_lent_again(
 
 
 def test_a_pull_that_fails_gives_the_registry_back_too(
-    engine: Engine, places: Places, local: LocalRegistry, place: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(image: Reference) -> str:
         return f"{local.address}/nobody/nothing:1"

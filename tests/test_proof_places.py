@@ -375,6 +375,17 @@ def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: s
 
 
 @with_docker
+@pytest.mark.parametrize("moment", [-86_400.0, 4_300_000_000.0])
+def test_a_broken_clock_is_in_nobodys_way(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch, moment: float
+) -> None:
+    """Before 1970, as where a battery is empty, and beyond 32 bits; it stands still, too."""
+    monkeypatch.setattr(time, "time", lambda: moment)
+    with opened(engine, "docker", pushed, places) as place:
+        assert place.engine.pull(pushed).digest is not None
+
+
+@with_docker
 def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
     before, run_id = networks(engine, local), ""
     with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, places) as place:

@@ -12,6 +12,7 @@ from registry_tool.digest import Digest
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.errors import Conflict, Mismatch, NotFound, ProofFailed, UsageError
 from registry_tool.places import Places
+from registry_tool.proof import origin as origins
 from registry_tool.proof.asked import Asked
 from registry_tool.proof.places import present
 from registry_tool.proof.places.present import Present
@@ -87,10 +88,14 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
 
 def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
+    with remote.open(f"localhost:{stock.port}") as registry:
+        image = origins.look(registry, reference(pushed.name), engine.about.platform).image
+    assert image is not None and image.config is not None
+    config = str(image.config.digest)
 
     def use(place: Present) -> None:
-        # The manifest: a layer that is missing, an engine asks for again and again.
-        stock.change(str(pushed.digest), None)
+        # The config: a layer that is missing, an engine asks for again and again, and of manifests it keeps copies.
+        stock.change(config, None)
 
     with pytest.raises(ProofFailed, match="was taken off this engine and cannot be brought back: ") as caught:
         _open(engine, pushed, use)

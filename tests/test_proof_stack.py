@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ from registry_tool.local_registry import LocalRegistry
 from registry_tool.places import Places
 from registry_tool.proof.asked import Asked, Http, Limits, Tcp
 from registry_tool.proof.places.opening import open_place
-from registry_tool.proof.places.place import Traffic
-from registry_tool.proof.points import Point, Where
+from registry_tool.proof.points import Point
 from registry_tool.proof.stack import compose, faults, looks
 from registry_tool.proof.stack import proving as stack
 from registry_tool.provision import Provisioner
 from registry_tool.reference import Reference
 from tests.documents import ROOT, commands
+from tests.proving import ThisEngine
 from tests.real import missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -38,34 +37,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 DOCUMENT = ROOT / "docs/stack.md"
 PAGE = Http(published=4000, container=80)
 Prove = Callable[..., Point]
-
-
-@dataclass
-class ThisEngine:
-    """The present engine as a place, of either kind that is somebody's own; it takes nothing off the engine first."""
-
-    engine: Engine
-    kind: str
-    marks: Mapping[str, str]
-    traffics: list[bool] = field(default_factory=list)
-    isolated: bool = False
-
-    @property
-    def where(self) -> Where:
-        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
-
-    def named(self, image: Reference) -> str:
-        return str(image)
-
-    def address(self, port: int) -> tuple[str, int]:
-        return "127.0.0.1", port
-
-    def traffic(self, *, reset: bool = False) -> Traffic | None:
-        self.traffics.append(reset)
-        return None
-
-    def labels(self) -> Mapping[str, str]:
-        return self.marks
 
 
 @pytest.fixture(scope="module")

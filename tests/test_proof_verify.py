@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -12,21 +13,19 @@ from registry_tool.errors import Conflict, EngineError, NoPlace, NotFound, Provi
 from registry_tool.places import Places
 from registry_tool.proof import verify as module
 from registry_tool.proof.asked import Asked
+from registry_tool.proof.certificate import certificate as certificates
 from registry_tool.proof.certificate.certificate import Certificate
 from registry_tool.proof.points import Point, Proven, Where
 from registry_tool.proof.verify import verify
 from registry_tool.reference import Reference
 from registry_tool.server import Running
 from tests.content import Made, make_image, make_index
-from tests.pretend_places import ENGINE, StandIn
+from tests.pretend_places import ENGINE, StandIn, standing_in
 
 
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    made = StandIn()
-    monkeypatch.setattr(module, "open_place", made.open_place)
-    monkeypatch.setattr(module, "prove", made.prove)
-    return made
+    return standing_in(monkeypatch)
 
 
 @pytest.fixture
@@ -189,6 +188,28 @@ def test_an_interruption_closes_the_place(standin: StandIn, asked: Asked, places
     with pytest.raises(KeyboardInterrupt):
         proof(asked, places, "docker", "podman")
     assert standin.happened == ["open docker", "close docker"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        (datetime(1969, 12, 31, 23, 59, 59, tzinfo=timezone.utc), "1969-12-31T23:59:59Z"),
+        (datetime(2107, 2, 7, tzinfo=timezone.utc), "2107-02-07T00:00:00Z"),
+        (datetime(900, 1, 1, tzinfo=timezone.utc), "0900-01-01T00:00:00Z"),
+    ],
+)
+def test_a_broken_clock_makes_an_odd_date_and_no_more(
+    standin: StandIn, asked: Asked, places: Places, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
+) -> None:
+    class Broken(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return moment
+
+    monkeypatch.setattr(certificates, "datetime", Broken)
+    made = proof(asked, places, "docker")
+    assert (made.ok, made.made) == (True, told)
+    assert Certificate.parse(made.as_bytes()).as_bytes() == made.as_bytes()
 
 
 def test_the_watcher_is_told_in_order(standin: StandIn, asked: Asked, places: Places) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ from registry_tool.proof.places.clean import CleanPlace
 from registry_tool.proof.points import POINTS, Point
 from registry_tool.proof.walk import pulled
 from registry_tool.proof.walk.walk import prove
-from registry_tool.provision import PYTHON, Provisioner
 from tests import broken_images as images
 from tests.broken_images import Base, Pushed
 from tests.content import DOCKER_IMAGE, OCI_INDEX, put_manifest
@@ -35,17 +33,6 @@ from tests.real import free_port
 pytestmark = [pytest.mark.engine, pytest.mark.docker_proof, pytest.mark.slow]
 
 PAGE = Http(published=4000, container=80, text=("Hello World!",))
-
-
-@pytest.fixture(scope="module")
-def base(session_engine: Engine, session_places: Places) -> Base:
-    return images.python_base(session_engine, Provisioner(session_engine, session_places.cache, SILENT).ensure(PYTHON).name)
-
-
-@pytest.fixture(scope="module")
-def stock(session_engine: Engine, registry_image: str) -> Iterator[Damageable]:
-    with in_a_container(session_engine, registry_image, f"t{uuid.uuid4().hex[:10]}") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

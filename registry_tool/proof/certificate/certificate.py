@@ -127,7 +127,8 @@ def write(path: Path, content: bytes) -> None:
 
 def now() -> str:
     """The present moment, RFC 3339 in UTC."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, which writes years before 1000 with fewer digits.
+    return datetime.now(timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _plain(value: object) -> object:
