@@ -260,7 +260,7 @@ def kept_cache(session_engine: Engine, session_places: Places) -> Path:
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(ladder, base)
     python = ladder.ensure(PYTHON)
-    found = wheels(session_engine, python.name, shipped.sample_app() / "requirements.txt", session_places.cache, SILENT)
+    found = wheels(session_engine, python.name, python.id, shipped.sample_app() / "requirements.txt", session_places.cache, SILENT)
     assert found is not None, "the wheels of the sample app cannot be had"
     return session_places.cache
 

@@ -221,6 +221,31 @@ def test_a_dockerfile_of_another_name_and_from_elsewhere(engine: Engine, folder:
     assert not (folder / OUTSIDE_DOCKERFILE).exists()
 
 
+@pytest.mark.parametrize(("failures", "ends"), [(1, True), (2, True), (3, False)])
+def test_a_cached_image_that_somebody_removes_meanwhile_is_built_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, build: Build, failures: int, ends: bool
+) -> None:
+    """A matter of microseconds, so the engine's words are put in its mouth."""
+    gone = f"failed to get digest sha256:{'0' * 64}: open /var/lib/docker/image/x: no such file or directory"
+    real = engine._line.stream
+    asked: list[str] = []
+
+    def stream(what: str, start: Callable[[Any], Any]) -> Any:
+        asked.append(what)
+        if len(asked) > failures:
+            return real(what, start)
+        return (event for event in ({"stream": "Step 1/1 : FROM scratch\n"}, {"error": gone, "errorDetail": {"message": gone}}))
+
+    monkeypatch.setattr(engine._line, "stream", stream)
+    if ends:
+        assert engine.image(build("FROM scratch\nLABEL a=b\n")) is not None
+        assert len(asked) == failures + 1
+    else:
+        with pytest.raises(BuildFailed, match="failed to get digest"):
+            build("FROM scratch\nLABEL a=b\n")
+        assert len(asked) == 3
+
+
 def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
     asked: list[str] = []
     sent: list[Mapping[str, Any]] = []

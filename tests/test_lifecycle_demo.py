@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from registry_tool.errors import NotFound
 from registry_tool.lifecycle import borrowed, leftovers, page, running
 from registry_tool.lifecycle.demo import DemoOptions, Step, Story, demo
 from registry_tool.local_registry import LocalRegistry
-from registry_tool.places import Places
+from registry_tool.places import Places, owner
 from registry_tool.provision import PYTHON, Provisioner
 from registry_tool.reference import Reference
 from tests.real import free_port, missing
@@ -49,7 +49,15 @@ def image(unique: str) -> str:
 
 
 @pytest.fixture
-def run(engine: Engine, places: Places, local: LocalRegistry, image: str) -> Iterator[Run]:
+def friendly(unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name to build under. Other tests' demos borrow ``friendlyhello`` on this engine at the same time, each for owners of its own."""
+    name = f"{unique}hello"
+    monkeypatch.setattr("registry_tool.lifecycle.demo.FRIENDLY", name)
+    return name
+
+
+@pytest.fixture
+def run(engine: Engine, places: Places, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
     """Runs a demo of a name of the test's own; afterwards nothing of it is left, whatever happened."""
 
     def start(*, watcher: Stopping | None = None, **options: object) -> Story:
@@ -86,13 +94,17 @@ def images_of(engine: Engine, places: Places) -> list[Image]:
     return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if running.is_mine(places.state, item.labels)]
 
 
+def _friendly(names: Iterable[str]) -> bool:
+    return any(name.endswith("hello:latest") for name in names)
+
+
 def nothing_is_left(engine: Engine, places: Places) -> None:
     demos = {labels.DEMO: ""}
     assert [item for item in engine.containers(all=True, labels=demos) if running.is_mine(places.state, item.labels)] == []
     assert [item for item in engine.networks(labels=demos) if running.is_mine(places.state, item.labels)] == []
-    assert not [name for item in engine.images() for name in item.names if "registry-tool/kept" in name]
-    friendly = engine.image("friendlyhello")
-    assert friendly is None or not running.is_mine(places.state, friendly.labels)
+    names = [name for item in engine.images() for name in item.names]
+    assert not [name for name in names if f"registry-tool/kept/{owner(places.state)}" in name]
+    assert not [item for item in engine.images() if running.is_mine(places.state, item.labels) and _friendly(item.names)]
 
 
 SERVER = """
@@ -259,17 +271,17 @@ class TestGoodWeather:
             mine = engine.images(all=True, labels={labels.DEMO: story.run})
             assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
 
-    def test_what_the_friendly_name_pointed_at_it_points_at_again(self, run: Run, engine: Engine, places: Places, tiny_image: Make) -> None:
-        if engine.image("friendlyhello") is not None:
-            pytest.skip("somebody has a friendlyhello, which is not ours to move")
-        mine = tiny_image("friendlyhello")
+    def test_what_the_friendly_name_pointed_at_it_points_at_again(
+        self, run: Run, engine: Engine, places: Places, friendly: str, tiny_image: Make
+    ) -> None:
+        mine = tiny_image(friendly)
         for story in (run(), run(image="John/App")):
             assert story is not None
-            back = engine.image("friendlyhello")
+            back = engine.image(friendly)
             assert back is not None and back.id == mine
         with pytest.raises(KeyboardInterrupt):
             run(watcher=Stopping("tag", after=False))
-        back = engine.image("friendlyhello")
+        back = engine.image(friendly)
         assert back is not None and back.id == mine
         nothing_is_left(engine, places)
 
@@ -308,6 +320,8 @@ class TestGoodWeather:
         finally:
             engine.remove(holder.id, force=True)
 
+    # On an engine of its own it is in the suite (test_demo_offline); here other tests build on the base image that goes.
+    @pytest.mark.soak
     def test_purge_moves_everything_twice(self, run: Run, engine: Engine, places: Places) -> None:
         for _ in range(2):
             story = run(purge=True)
@@ -350,6 +364,22 @@ class TestLeftovers:
         back = engine.image(name)
         assert back is not None
         assert (back.id, back.names) == (mine, (f"{name}:latest",))
+
+    @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
+    def test_what_two_borrowed_side_by_side_is_given_back_by_the_last_of_them(
+        self, engine: Engine, places: Places, unique: str, tiny_image: Make, last: str
+    ) -> None:
+        """Also where the first one goes while the name is the second one's."""
+        name = f"{unique}hello"
+        mine = tiny_image(name)
+        with running.begin(places.state) as one, running.begin(places.state) as two:
+            borrowed.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels))
+            borrowed.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels))
+            for each in (one, two) if last == "second to borrow" else (two, one):
+                borrowed.give_back(engine, each.id, name)
+        back = engine.image(name)
+        assert back is not None and back.id == mine
+        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner(places.state)}" in name]
 
     def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
         self, engine: Engine, places: Places, unique: str, tiny_image: Make

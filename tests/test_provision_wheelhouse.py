@@ -62,7 +62,7 @@ class TestFetch:
         for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-        monkeypatch.setattr(wheelhouse, "_interpreter", lambda engine, base_image, shelf: MUSL)
+        monkeypatch.setattr(wheelhouse, "_interpreter", lambda engine, base_image, base_id, shelf: MUSL)
 
     @pytest.fixture
     def requirements(self, tmp_path: Path) -> Path:
@@ -167,7 +167,7 @@ class TestReal:
         return Provisioner(engine, session_places.cache, SILENT).ensure(PYTHON).name
 
     def test_the_image_says_what_its_python_takes(self, engine: Engine, python: str, tmp_path: Path) -> None:
-        found = wheelhouse._interpreter(engine, python, tmp_path)
+        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         assert found.implementation == "cp"
         assert found.abi == "cp" + "".join(found.version.split(".")[:2])
         machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.about.platform.architecture, engine.about.platform.architecture)
@@ -194,42 +194,42 @@ from registry_tool.engine import connect
 from registry_tool.provision import wheelhouse
 with connect() as engine:
     engine.wait = lambda *words, **named: os.kill(os.getpid(), 9)
-    wheelhouse._interpreter(engine, sys.argv[1], Path(sys.argv[2]))
+    wheelhouse._interpreter(engine, sys.argv[1], "sha256:1", Path(sys.argv[2]))
 """
         killed = subprocess.run([sys.executable, "-c", code, python, str(tmp_path)], cwd=Path(__file__).parents[1])
         assert killed.returncode == -signal.SIGKILL
         name = f"registry-tool-python-{next(tmp_path.glob('python-*.lock')).stem[7:19]}-{owner(tmp_path)}"
         assert engine.container(name) is not None
-        assert wheelhouse._interpreter(engine, python, tmp_path).implementation == "cp"
+        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path).implementation == "cp"
         assert engine.container(name) is None
 
     def test_it_is_asked_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = wheelhouse._interpreter(engine, python, tmp_path)
+        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         monkeypatch.setattr(wheelhouse, "_ask", lambda engine, base_image, name: pytest.fail("the image was asked again"))
-        assert wheelhouse._interpreter(engine, python, tmp_path) == found
+        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
 
     def test_a_spoiled_answer_is_asked_for_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
-        found = wheelhouse._interpreter(engine, python, tmp_path)
+        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         next(tmp_path.glob("python-*.json")).write_text("{")
-        assert wheelhouse._interpreter(engine, python, tmp_path) == found
+        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
 
     def test_an_image_without_a_python_is_a_note(self, engine: Engine, tmp_path: Path, tiny_image: Callable[..., str], unique: str) -> None:
-        tiny_image(f"{unique}:1")
+        made = tiny_image(f"{unique}:1")
         (tmp_path / "requirements.txt").write_text("tiny==1.0\n")
         listening = Listening()
-        assert wheels(engine, f"{unique}:1", tmp_path / "requirements.txt", tmp_path, listening) is None
+        assert wheels(engine, f"{unique}:1", made, tmp_path / "requirements.txt", tmp_path, listening) is None
         assert len(listening.notes) == 1
         assert f"{unique}:1 does not say which it takes" in listening.notes[0]
 
     def test_an_image_that_is_not_there_is_an_error(self, engine: Engine, tmp_path: Path, unique: str) -> None:
         (tmp_path / "requirements.txt").write_text("tiny==1.0\n")
         with pytest.raises(NotFound):
-            wheels(engine, f"{unique}:1", tmp_path / "requirements.txt", tmp_path)
+            wheels(engine, f"{unique}:1", "sha256:0", tmp_path / "requirements.txt", tmp_path)
 
 
 def _wheels(requirements: Path, tmp_path: Path, observer: Listening | None = None) -> Path | None:
     # The engine is only asked for the image's Python, which these tests say themselves.
-    return wheels(None, "an image", requirements, tmp_path / "cache", observer or SILENT)  # type: ignore[arg-type]
+    return wheels(None, "an image", "sha256:0", requirements, tmp_path / "cache", observer or SILENT)  # type: ignore[arg-type]
 
 
 def _wheel(folder: Path, stem: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 from registry_tool.engine import Engine
 from registry_tool.places import Places
 from registry_tool.progress import SILENT
-from registry_tool.provision import PYTHON, REDIS, Provisioner, wheels
+from registry_tool.provision import PYTHON, REDIS, Provisioned, Provisioner, wheels
 from registry_tool.shipped import sample_app
 from tests.real import missing
 
@@ -47,16 +47,21 @@ print(time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")
-def python_image(session_engine: Engine, session_places: Places) -> str:
-    return Provisioner(session_engine, session_places.cache, SILENT).ensure(PYTHON).name
+def python(session_engine: Engine, session_places: Places) -> Provisioned:
+    return Provisioner(session_engine, session_places.cache, SILENT).ensure(PYTHON)
+
+
+@pytest.fixture(scope="module")
+def python_image(python: Provisioned) -> str:
+    return python.name
 
 
 @pytest.fixture
-def context(session_engine: Engine, session_places: Places, python_image: str, tmp_path: Path) -> Path:
+def context(session_engine: Engine, session_places: Places, python: Provisioned, tmp_path: Path) -> Path:
     """The app's folder with the wheels in it, as ``regctl build`` sends it."""
     folder = tmp_path / "context"
     shutil.copytree(sample_app(), folder, ignore=shutil.ignore_patterns("wheels", "__pycache__"))
-    found = wheels(session_engine, python_image, folder / "requirements.txt", session_places.cache)
+    found = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_places.cache)
     assert found is not None
     shutil.copytree(found, folder / "wheels")
     return folder

@@ -47,6 +47,8 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
       regctl demo
       regctl demo --redis --keep
     """
+    # Loading the rest takes longer than the engine's answer.
+    session.engine.ask_ahead()
     from registry_tool.lifecycle.demo import DemoOptions
     from registry_tool.lifecycle.demo import demo as walk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ from registry_tool.reference import DOCKER_HUB, Reference
 
 EXCERPT_LINES = 20
 OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
+
+_TRIES = 3
+_CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
+"""The classic builder's words where an image that it was about to build upon, out of its cache, was removed by somebody that moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +79,19 @@ class Builds(Images):
             pull=pull,
             platform=platform,
         )
-        tar = contexts.tar_stream(contexts.files(context, inside, extra))
-        log = BuildLog(observer)
+        found = contexts.files(context, inside, extra)
         if reason := needs_buildkit(text):
-            buildx.build(self._line.endpoint, options, tar, log, reason=reason)
+            log = BuildLog(observer)
+            buildx.build(self._line.endpoint, options, contexts.tar_stream(found), log, reason=reason)
             return self._finished(log, options, (log.image_id, *options.tags))
-        self._classic(options, tar, _registry_config(text, options.build_args), log)
-        return self._finished(log, options, (log.image_id,))
+        registry_config = _registry_config(text, options.build_args)
+        tries = 0
+        while True:
+            tries += 1
+            log = BuildLog(observer)
+            self._classic(options, contexts.tar_stream(found), registry_config, log)
+            if tries == _TRIES or not _CACHE_GONE.search(log.error or ""):
+                return self._finished(log, options, (log.image_id,))
 
     def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
         def start(api: Any) -> Iterator[Mapping[str, Any]]:

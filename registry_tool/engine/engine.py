@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
 from registry_tool.engine.values import About
+from registry_tool.errors import RegistryToolError
 
 if TYPE_CHECKING:
     from registry_tool.engine.line import Line
@@ -26,11 +29,24 @@ class Engine(Builds, Transfer, Containers, Networks):
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._ahead: threading.Thread | None = None
+        self._said: dict[str, Any] = {}
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it was found, and how."""
         return self._line.endpoint
+
+    def ask_ahead(self) -> None:
+        """Have it say who it is (``id``) while something else is done: it starts programs to find out, and few answers take longer."""
+
+        def ask() -> None:
+            # Who wants to know then asks again, and hears why.
+            with suppress(RegistryToolError):
+                self._ask()
+
+        self._ahead = threading.Thread(target=ask, daemon=True)
+        self._ahead.start()
 
     @cached_property
     def id(self) -> str:
@@ -52,10 +68,16 @@ class Engine(Builds, Transfer, Containers, Networks):
             kernel=self._info.get("KernelVersion") or "",
         )
 
-    @cached_property
+    @property
     def _info(self) -> dict[str, Any]:
+        if self._ahead is not None:
+            self._ahead.join()
+        return self._said or self._ask()
+
+    def _ask(self) -> dict[str, Any]:
         with self._line.call("asking how it is set up") as api:
-            return dict(api.info())
+            self._said = dict(api.info())
+        return self._said
 
     def close(self) -> None:
         """Close the connections; the engine's things stay as they are."""

@@ -6,11 +6,15 @@ run finds everything it needs to give it back in the engine itself.
 
 from __future__ import annotations
 
+import re
+
 from registry_tool import labels
 from registry_tool.engine import Engine, Image
 from registry_tool.errors import NotFound
 from registry_tool.reference import DOCKER_HUB, Reference
 
+_RUN = re.compile(r"[0-9a-f]{16}", re.ASCII)
+"""A run's id; what an image's label says may be anything."""
 _KEEPER = "localhost/registry-tool/kept"
 
 
@@ -25,17 +29,23 @@ def borrow(engine: Engine, run_id: str, name: str, image_id: str) -> Image | Non
 
 
 def give_back(engine: Engine, run_id: str, name: str) -> None:
-    """Undo :func:`borrow`. A name that somebody pointed elsewhere meanwhile is theirs and stays."""
+    """Undo :func:`borrow`. A name that somebody pointed elsewhere meanwhile is theirs and stays.
+
+    One that another demo has borrowed since is that one's to give back: it gets what was kept.
+    """
     keeper = _keeper(run_id, name)
     before = engine.image(keeper)
     now = engine.image(name)
-    if now is not None and now.labels.get(labels.DEMO) == run_id:
-        if before is not None:
-            engine.tag(before.id, name)
-        else:
+    holder = now.labels.get(labels.DEMO) if now is not None else run_id
+    if before is None:
+        if now is not None and holder == run_id:
             untag(engine, name)
-    if before is not None:
-        untag(engine, keeper)
+        return
+    if holder == run_id:
+        engine.tag(before.id, name)
+    elif holder is not None and _RUN.fullmatch(holder):
+        engine.tag(before.id, _keeper(holder, name))
+    untag(engine, keeper)
 
 
 def drop(engine: Engine, run_id: str, name: str) -> None:

@@ -126,7 +126,6 @@ class _Walk:
     def _build(self) -> str:
         # A purge on the same engine waits until the base image has been built upon.
         with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
-            _load_client()
             prepared = building.prepare(self.engine, self.ladder, self.places.cache, self.options.context, observer=self.observer)
             self.story.images.extend(prepared.bases)
             image_id = self.engine.build(
@@ -167,11 +166,11 @@ class _Walk:
         return target
 
     def _push(self, target: str) -> Digest:
-        # Loaded by now, or nearly: see _load_client.
-        from registry_tool import remote  # noqa: PLC0415
-
         with self.story.step("push", f"docker push {target}") as told:
+            _load_client()
             moved = self.engine.push(target, observer=self.observer)
+            from registry_tool import remote  # noqa: PLC0415 - loaded by now
+
             reference = Reference.parse(target, default_host="")
             stored = remote.open(reference.host).digest(reference.path, reference.tag or "latest")
             if moved.digest is None or stored != moved.digest:
@@ -191,18 +190,19 @@ class _Walk:
             with self._names():
                 borrowed.give_back(self.engine, self.run.id, FRIENDLY)
                 self.friendly_borrowed = False
-            names = (target, by_digest, image_id)
-            for name in names:
+            self._remove_image(target)
+            # The digest and the id go with the last name, unless something else holds them.
+            left = self._left(target, by_digest, image_id)
+            for name in left:
                 self._remove_image(name)
             told.detail = "gone: its name, its digest and its id"
             if self.options.purge:
                 told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
-            for name in names:
-                if self.engine.image(name) is not None:
-                    raise ProofFailed(
-                        f"{name} is still in the engine after it was removed",
-                        hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
-                    )
+            for name in self._left(*left):
+                raise ProofFailed(
+                    f"{name} is still in the engine after it was removed",
+                    hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
+                )
 
     def _pull(self, target: str, pushed: Digest) -> None:
         with self.story.step("pull", f"docker pull {target}") as told:
@@ -319,6 +319,9 @@ class _Walk:
         with durable.locked(self.places.state / "demos" / "names.lock"):
             yield
 
+    def _left(self, *names: str) -> list[str]:
+        return [name for name in names if self.engine.image(name) is not None]
+
     def _remove_image(self, name: str) -> None:
         try:
             self.engine.remove_image(name, force=True)
@@ -331,7 +334,7 @@ def _image_of(registry: LocalRegistry) -> Provisioned:
 
 
 def _load_client() -> None:
-    """Load the registry's client while the builder is waited for: that takes longer than most steps of a demo."""
+    """Load the registry's client while the engine is waited for: that takes longer than most steps of a demo."""
     threading.Thread(target=import_module, args=("registry_tool.remote",), daemon=True).start()
 
 

@@ -132,12 +132,12 @@ def _begin(asked: _Asked) -> tuple[bool, str | None]:
 
 def _go_on(asked: _Asked, found: LocalRegistry) -> tuple[bool, str | None]:
     """There is a container: use it, start it, or put another in its place."""
-    container = asked.engine.container(found.container_id)
-    if container is None:
-        raise _LookAgain
     port_fits = found.port != 0 and asked.port in (None, found.port)
     if found.running and port_fits and asked.auth is None and asked.restart is None:
         return False, None
+    container = asked.engine.container(found.container_id)
+    if container is None:
+        raise _LookAgain
     kept = _read(asked.engine, container)
     wanted = asked.over(kept)
     # Compose may run it without the password that its volume remembers.

@@ -78,15 +78,17 @@ class Interpreter:
         return options
 
 
-def wheels(engine: Engine, base_image: str, requirements: Path, cache: Path, observer: Observer = SILENT) -> Path | None:
+def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, cache: Path, observer: Observer = SILENT) -> Path | None:
     """A folder of the wheels that ``requirements`` (all of them, pinned) names, fit for ``base_image``; kept below ``cache``.
+
+    ``base_id`` is that image's id, by which what it said of its Python is known again.
 
     None, and a note that says why, where they cannot be had: the build then asks an index itself. Raises Unreachable
     (the engine is gone), OSError.
     """
     shelf = cache / "wheels"
     try:
-        interpreter = _interpreter(engine, base_image, shelf)
+        interpreter = _interpreter(engine, base_image, base_id, shelf)
     except (EngineError, ValueError) as error:
         observer.note(f"no wheels fetched: {base_image} does not say which it takes ({error})")
         return None
@@ -112,10 +114,9 @@ def wheels(engine: Engine, base_image: str, requirements: Path, cache: Path, obs
     return folder
 
 
-def _interpreter(engine: Engine, base_image: str, shelf: Path) -> Interpreter:
+def _interpreter(engine: Engine, base_image: str, base_id: str, shelf: Path) -> Interpreter:
     """Ask the image for its Python, in a container that is thrown away; once for each image."""
-    image = engine.image(base_image)
-    which = image.id.rpartition(":")[2][:32] if image else "none"
+    which = base_id.rpartition(":")[2][:32]
     known = shelf / f"python-{which}.json"
     with durable.locked(known.with_suffix(".lock")):
         try:

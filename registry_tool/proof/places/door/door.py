@@ -39,11 +39,14 @@ def program() -> bytes:
     here = Path(__file__).parent
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("__main__.py", _MAIN)
+        files = {"__main__.py": _MAIN}
         for folder in ("registry_tool", "registry_tool/proof", "registry_tool/proof/places", _PACKAGE):
-            archive.writestr(f"{folder}/__init__.py", b"")
+            files[f"{folder}/__init__.py"] = b""
         for name in ("multiplex.py", "forwarder.py"):
-            archive.writestr(f"{_PACKAGE}/{name}", (here / name).read_bytes())
+            files[f"{_PACKAGE}/{name}"] = (here / name).read_bytes()
+        for path, content in files.items():
+            # Each with a date of its own making: with the machine's, a clock before 1980 would be an error.
+            archive.writestr(zipfile.ZipInfo(path), content)
     return buffer.getvalue()
 
 
