@@ -118,6 +118,14 @@ http.server.HTTPServer(("", 80), Page).serve_forever()
 BAD_PAGES = {
     "ends": ("print('my last words'); raise SystemExit(7)", "ended with code 7", "my last words"),
     "500": (SERVER.format(act="print('oh no', flush=True); self.send_error(500)"), "answered 500, not 200", "oh no"),
+    "late words": (
+        SERVER.format(
+            act="self.log_message = lambda *words: None; "
+            "self.send_error(500); self.wfile.flush(); time.sleep(0.4); print('oh no', flush=True)"
+        ),
+        "answered 500, not 200",
+        "oh no",
+    ),
     "else": (SERVER.format(act="self.send_response(200); self.end_headers(); self.wfile.write(b'It works!')"), "'It works!'", "GET / "),
     "stranger": (
         SERVER.format(

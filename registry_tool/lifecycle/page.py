@@ -18,6 +18,8 @@ PAUSE = 0.01
 STILL_THERE = 0.1
 """Seconds between two looks at the container, which may have ended instead."""
 LAST_LINES = 10
+LAST_WORDS, SETTLED = 1.0, 0.1
+"""Seconds that the log of a container is waited for, and in which nothing may be added to it."""
 
 NO_REDIS = "cannot connect to Redis, counter disabled"
 
@@ -69,11 +71,22 @@ def failed(engine: Engine, container: Container, message: str) -> ProofFailed:
 
 
 def last_lines(engine: Engine, container_id: str) -> tuple[str, ...]:
-    """The end of a container's log; empty where the container is gone."""
+    """The end of a container's log; empty where the container is gone.
+
+    What it says reaches the log a moment later, and by two ways (standard output and errors): it is waited for until nothing is added.
+    """
     if engine.container(container_id) is None:
         return ()
-    content = b"".join(chunk for _, chunk in engine.logs(container_id, tail=LAST_LINES))
+    deadline = time.monotonic() + LAST_WORDS
+    before, content = b"", _tail(engine, container_id)
+    while not (content and content == before) and time.monotonic() < deadline:
+        time.sleep(SETTLED)
+        before, content = content, _tail(engine, container_id)
     return tuple(content.decode(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _tail(engine: Engine, container_id: str) -> bytes:
+    return b"".join(chunk for _, chunk in engine.logs(container_id, tail=LAST_LINES))
 
 
 def _visits(visits: str | int) -> str:
