@@ -389,6 +389,17 @@ class TestLeftovers:
         assert back is not None and back.id == mine
         assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner(places.state)}" in name]
 
+    def test_what_another_owner_borrowed_is_not_ours_to_give_back(
+        self, engine: Engine, places: Places, tmp_path: Path, unique: str, tiny_image: Make
+    ) -> None:
+        """Whether that one's demo lives cannot be seen from here."""
+        name = f"{unique}hello"
+        tiny_image(name)
+        with running.begin(tmp_path / "theirs") as theirs:
+            borrowed.borrow(engine, theirs.id, name, tiny_image(f"{unique}other", theirs.labels))
+            assert theirs.id not in {run_id for run_id, _ in leftovers.find(engine, places.state).loans}
+            borrowed.give_back(engine, theirs.id, name)
+
     def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
         self, engine: Engine, places: Places, unique: str, tiny_image: Make
     ) -> None:

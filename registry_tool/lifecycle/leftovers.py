@@ -34,7 +34,7 @@ def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
     # One listing for both: listing is what an engine with many images is slow at.
     every = engine.images()
     images = [image for image in every if running.is_mine(state, image.labels)]
-    loans = [loan for image in every for loan in borrowed.on_loan(image)]
+    loans = [loan for image in every for loan in borrowed.on_loan(image) if running.is_own(state, loan[0])]
     marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
     seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
     dead = frozenset(run_id for run_id in seen if _is_over(state, run_id, kept=kept))

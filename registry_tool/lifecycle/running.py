@@ -63,7 +63,12 @@ def forget(state: Path, run_id: str) -> None:
 
 def is_mine(state: Path, marks: Mapping[str, str]) -> bool:
     """Whether a thing with these labels comes from one of this owner's runs."""
-    return marks.get(labels.DEMO, "").startswith(owner(state))
+    return is_own(state, marks.get(labels.DEMO, ""))
+
+
+def is_own(state: Path, run_id: str) -> bool:
+    """Whether that run is one of this owner's."""
+    return run_id.startswith(owner(state))
 
 
 def _lock(state: Path, run_id: str) -> Path:
