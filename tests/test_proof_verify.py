@@ -203,7 +203,7 @@ def test_a_broken_clock_makes_an_odd_date_and_no_more(
 ) -> None:
     class Broken(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # asked for UTC only
             return moment
 
     monkeypatch.setattr(certificates, "datetime", Broken)

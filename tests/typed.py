@@ -76,7 +76,7 @@ class Terminal:
         self.text = ""
         self.pid, self._handle = pty.fork()
         if self.pid == 0:  # the child, on the terminal
-            os.execvpe(command[0], command, {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **(environment or {})})  # noqa: S606
+            os.execvpe(command[0], command, {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **(environment or {})})  # noqa: S606 - the tests' own words
 
     @classmethod
     def of(cls, command: Sequence[str]) -> Terminal:

@@ -83,7 +83,7 @@ class Person:
             os.chdir(self.here)
             # Bars are gone when a command has ended; what stays is drawn.
             words = ["bash", "-c", f'regctl() {{ command regctl --no-progress "$@"; }}\n{line}']
-            os.execvpe(words[0], words, _environment())  # noqa: S606
+            os.execvpe(words[0], words, _environment())  # noqa: S606 - no shell: the words are this file's own
         questions = {r"Go ahead\?.*$": "y", r"User name .*: $": "john", r"(Password .*|Repeat for confirmation): $": self.password}
         text, answered, stopped = "", 0, False
         deadline = time.monotonic() + PATIENCE

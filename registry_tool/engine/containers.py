@@ -50,7 +50,12 @@ class Containers:
 
     def create(self, spec: ContainerSpec) -> Container:
         """Make a container, without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
-        return self._required(self._created(spec))
+        try:
+            with self._line.call(f"creating a container of {spec.image}") as api:
+                created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
+        except RegistryToolError as error:
+            raise create_refused(error, image=spec.image, name=spec.name) from error
+        return self._required(created["Id"])
 
     def start(self, id: str) -> None:
         """Start it. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
@@ -62,15 +67,14 @@ class Containers:
 
     def run(self, spec: ContainerSpec) -> Container:
         """Create and start; what was created is removed again where the start fails. Raises what those raise."""
-        # With ``remove``, a container that ended at once is gone before one can look again.
-        created = self.create(spec) if spec.remove else None
-        id = created.id if created else self._created(spec)
+        created = self.create(spec)
         try:
-            self.start(id)
+            self.start(created.id)
         except BaseException:
-            self._forget(id)
+            self._forget(created.id)
             raise
-        return self.container(id) or created or self._required(id)
+        # With ``remove``, a container that ended at once is gone before one can look.
+        return self.container(created.id) or created
 
     def stop(self, id: str, *, timeout: int = 10) -> None:
         """Ask it to end, and kill it after ``timeout`` seconds. Raises NotFound."""
@@ -184,15 +188,6 @@ class Containers:
                 stream = tar.extractfile(member) if member is not None else None
                 return stream.read() if stream is not None else None
         return None
-
-    def _created(self, spec: ContainerSpec) -> str:
-        """The id of a new container."""
-        try:
-            with self._line.call(f"creating a container of {spec.image}") as api:
-                created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
-        except RegistryToolError as error:
-            raise create_refused(error, image=spec.image, name=spec.name) from error
-        return str(created["Id"])
 
     def _required(self, id: str) -> Container:
         found = self.container(id)

@@ -58,28 +58,18 @@ def prepare(
         if had.name != default:
             chosen[name] = had.name
             observer.note(f"{default} is not here: building on {had.name} instead ({name})")
-    extra = _wheels(engine, cache, context, text, chosen, {base.name: base.id for base in bases}, observer)
+    extra = _wheels(engine, cache, context, text, chosen, observer)
     return Prepared(build_args=chosen, extra=extra, bases=tuple(bases))
 
 
-def _wheels(
-    engine: Engine,
-    cache: Path,
-    context: Path,
-    text: str,
-    build_args: Mapping[str, str],
-    known: Mapping[str, str],
-    observer: Observer,
-) -> Mapping[str, Path]:
-    """``known`` are the ids of base images that were looked for: name -> id."""
+def _wheels(engine: Engine, cache: Path, context: Path, text: str, build_args: Mapping[str, str], observer: Observer) -> Mapping[str, Path]:
     requirements = context / "requirements.txt"
     wanted = any(word == "COPY" and "wheel" in rest for word, rest in instructions(text))
     bases = base_images(text, dict(build_args))
     if not wanted or not bases or not requirements.is_file() or (context / _WHEELS).exists():
         return {}
-    image = engine.image(bases[0]) if bases[0] not in known else None
-    base_id = image.id if image else known.get(bases[0])
-    if base_id is None:
+    image = engine.image(bases[0])
+    if image is None:
         return {}
-    found = provision.wheels(engine, bases[0], base_id, requirements, cache, observer)
+    found = provision.wheels(engine, bases[0], image.id, requirements, cache, observer)
     return {_WHEELS: found} if found else {}

@@ -198,9 +198,9 @@ class _Walk:
             told.detail = "gone: its name, its digest and its id"
             if self.options.purge:
                 told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
-            for name in self._left(*left):
+            if still := self._left(*left):
                 raise ProofFailed(
-                    f"{name} is still in the engine after it was removed",
+                    f"{still[0]} is still in the engine after it was removed",
                     hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
                 )
 
