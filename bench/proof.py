@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.measure import REGCTL, Result, in_turn, run, said
+from registry_tool.base.dirs import places
 from registry_tool.engine import connect
-from registry_tool.places import places
-from registry_tool.proof.places.inner import INNER, SOCKET, SOCKETS
-from registry_tool.proof.places.opening import open_place
-from registry_tool.reference import Reference
+from registry_tool.oci.reference import Reference
+from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS
+from registry_tool.verify.environments.selection import open_place
 
 PORT = 4000
 CLIENT = {"docker": "docker -H unix://{socket}", "podman": "podman --remote --url unix://{socket}"}

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from bench import wrk
 from bench.measure import REGCTL, Result, in_turn, run, said
-from registry_tool import manifest, remote
-from registry_tool.descriptor import Descriptor
-from registry_tool.digest import Digest
-from registry_tool.parallel import each
+from registry_tool.base.concurrency import each
+from registry_tool.oci import manifest
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.targets import registry as remote
 
 FEW, MANY = 1_000, 10_000
 SAMPLE = 20

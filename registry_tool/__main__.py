@@ -15,7 +15,7 @@ def run() -> int:
     one by one at the end, is a third of what a short command takes: the first is done more seldom, the second not at all.
     """
     gc.set_threshold(100_000, 50, 50)
-    from registry_tool.cli.main import main
+    from registry_tool.cli.app import main
 
     code = main()
     with suppress(OSError):

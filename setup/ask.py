@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+from registry_tool.base.errors import EngineNotPermitted, RegistryToolError, Unreachable
 from registry_tool.engine import connect, endpoint
-from registry_tool.errors import EngineNotPermitted, RegistryToolError, Unreachable
 
 
 def answer() -> str:

@@ -14,22 +14,25 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from registry_tool import local_registry, remote, server, shipped
+from registry_tool import server
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import NotFound, Unreachable
+from registry_tool.base.progress import SILENT
+from registry_tool.demo import resources
 from registry_tool.engine import Engine, connect
-from registry_tool.errors import NotFound, Unreachable
-from registry_tool.lifecycle.registry import registry_up
-from registry_tool.local_registry import LocalRegistry
-from registry_tool.places import Places
-from registry_tool.progress import SILENT
-from registry_tool.provision import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
+from registry_tool.local import registry as local_registry
+from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
+from registry_tool.local.bring_up import registry_up
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.targets import registry as remote
 from registry_tool.transport import retry
-from tests import broken_images, canary, damage
-from tests.faults import FaultyLine, faulty_line
-from tests.private_engine import why_not
-from tests.real import free_port, missing
-from tests.typed import Typed
-from tests.untouched import Snapshot, snapshot, troubles
-from tests.watched import Watched, watched
+from tests.support import broken_images, canary, damage
+from tests.support.cli_runner import Typed
+from tests.support.engine_snapshot import Snapshot, snapshot, troubles
+from tests.support.faulty_proxy import FaultyLine, faulty_line
+from tests.support.private_engine import why_not
+from tests.support.recording_server import Watched, watched
+from tests.support.requirements import free_port, missing
 
 # How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
 settings.register_profile("fast", max_examples=50, deadline=None)
@@ -171,7 +174,7 @@ def local(session_engine: Engine, session_places: Places) -> Iterator[LocalRegis
 
 @pytest.fixture
 def registry() -> Iterator[server.Running]:
-    """An empty registry in this process, for the test alone; ``tests/content.py`` fills it. Needs no engine."""
+    """An empty registry in this process, for the test alone; ``tests/support/content.py`` fills it. Needs no engine."""
     with server.running() as running:
         yield running
     assert running.errors == [], "the registry of the tests has a bug"
@@ -260,7 +263,7 @@ def kept_cache(session_engine: Engine, session_places: Places) -> Path:
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(ladder, base)
     python = ladder.ensure(PYTHON)
-    found = wheels(session_engine, python.name, python.id, shipped.sample_app() / "requirements.txt", session_places.cache, SILENT)
+    found = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_places.cache, SILENT)
     assert found is not None, "the wheels of the sample app cannot be had"
     return session_places.cache
 

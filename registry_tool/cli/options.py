@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from registry_tool.errors import InvalidReference, RegistryToolError, UsageError
+from registry_tool.base.errors import InvalidReference, RegistryToolError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _PUBLISH = re.compile(r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<host>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[a-z]+))?")
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
 
 def registry_host(text: str) -> str:
     """A registry's ``HOST[:PORT]``, as people type it. Raises UsageError."""
-    from registry_tool.reference import Reference, has_host
+    from registry_tool.oci.reference import Reference, has_host
 
     address = re.sub(r"^https?://|/(?:v[12]/?)?$", "", text)
     try:

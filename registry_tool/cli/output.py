@@ -11,8 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from registry_tool.cli import invoked, render
-from registry_tool.errors import RegistryToolError
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.cli import program_name
+from registry_tool.cli.views import formatting
 
 Document = Mapping[str, object]
 _STYLES = {"bold": "1", "dim": "2", "head": "1;36", "green": "32", "red": "1;31"}
@@ -40,13 +41,15 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """One line of the answer."""
-        self._write(render.printable(text) + "\n")
+        self._write(formatting.printable(text) + "\n")
 
     def spans(self, *spans: tuple[str, str]) -> None:
         """One line of (text, style): ``bold``, ``dim``, ``head``, ``green``, ``red`` or none, for terminals. With JSON it is a note."""
         stream = sys.stderr if self.json else sys.stdout
         paint = _paint if _has_colour(stream) else _plain
-        text = "".join(paint(render.printable(text), _STYLES[style]) if style else render.printable(text) for text, style in spans).rstrip()
+        text = "".join(
+            paint(formatting.printable(text), _STYLES[style]) if style else formatting.printable(text) for text, style in spans
+        ).rstrip()
         if self.json:
             print(text, file=sys.stderr, flush=True)
         else:
@@ -59,11 +62,11 @@ class Output:
 
     def document(self, document: Document) -> None:
         """The answer as one JSON document."""
-        self._write(render.escaped(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
+        self._write(formatting.escaped(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: columns as wide as their content, as docker prints them; on a terminal the heads have a colour."""
-        head, *lines = render.columns(heads, rows)
+        head, *lines = formatting.columns(heads, rows)
         self.spans((head, "head"))
         self.lines(lines)
 
@@ -82,7 +85,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """A line for a person, on standard error."""
-        print(render.printable(text), file=sys.stderr, flush=True)
+        print(formatting.printable(text), file=sys.stderr, flush=True)
 
     def failure(self, error: RegistryToolError) -> None:
         """What happened and what to do, in two lines; with ``--json`` the document of ``docs/json.md`` on standard output."""
@@ -94,10 +97,10 @@ class Output:
     def complaint(self, error: RegistryToolError) -> None:
         """The two lines of a failure on standard error, with the excerpt of what it is about between them."""
         paint = _paint if _has_colour(sys.stderr) else _plain
-        lines = [f"{paint(f'{invoked.name()}:', '1;31')} {render.one_line(error.message)}"]
-        lines += [f"  | {render.printable(line)}" for line in error.excerpt]
+        lines = [f"{paint(f'{program_name.name()}:', '1;31')} {formatting.one_line(error.message)}"]
+        lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
         if error.hint:
-            lines.append(f"{paint('hint:', '36')} {invoked.respelled(render.one_line(error.hint))}")
+            lines.append(f"{paint('hint:', '36')} {program_name.respelled(formatting.one_line(error.hint))}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     def flush(self) -> None:

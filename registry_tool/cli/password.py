@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from registry_tool.errors import RegistryToolError, UsageError
+from registry_tool.base.errors import RegistryToolError, UsageError
 
 
 def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from registry_tool.cli.bars import Watch, watch
+from registry_tool.base.errors import Conflict, NotFound, Refused, RegistryToolError
+from registry_tool.base.progress import Observer
 from registry_tool.cli.output import Output
-from registry_tool.errors import Conflict, NotFound, Refused, RegistryToolError
-from registry_tool.progress import Observer
+from registry_tool.cli.views.progress import Watch, watch
 
 if TYPE_CHECKING:
+    from registry_tool.base.dirs import Places
+    from registry_tool.content.listing import Cache
     from registry_tool.engine import Engine
-    from registry_tool.places import Places
-    from registry_tool.survey import Cache
 
 
 class Session:
@@ -39,7 +39,7 @@ class Session:
     @cached_property
     def places(self) -> Places:
         """Where state and caches are; what is unusual about that is said once."""
-        from registry_tool.places import places
+        from registry_tool.base.dirs import places
 
         found = places()
         if found.word:
@@ -53,7 +53,7 @@ class Session:
         """
         if self.registry is not None:
             return self.registry
-        from registry_tool import local_registry
+        from registry_tool.local import registry as local_registry
 
         found = local_registry.find_all(self.engine)
         if not found:
@@ -75,8 +75,8 @@ class Session:
     @contextmanager
     def content_cache(self, observer: Observer) -> Iterator[Cache]:
         """Manifests and configs of earlier runs, for a ``with`` block; nothing where there is no place for them."""
-        from registry_tool.shelf import Shelf
-        from registry_tool.survey import NoCache
+        from registry_tool.content.listing import NoCache
+        from registry_tool.targets.cache import Shelf
 
         try:
             path = self.places.cache / "contents.sqlite"

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from registry_tool.base.errors import Conflict, NotFound, Unreachable
 from registry_tool.cli.output import Output
-from registry_tool.errors import Conflict, NotFound, Unreachable
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec, Engine

@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import registry_tool
-from registry_tool.cli import invoked
-from registry_tool.errors import RegistryToolError
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.cli import program_name
 
 if TYPE_CHECKING:
     from registry_tool.cli.session import Session
@@ -23,13 +23,13 @@ def show(session: Session) -> None:
     asking = threading.Thread(target=_ask, args=(session, told), daemon=True)
     asking.start()
     asking.join(PATIENCE)
-    session.output.line(f"{invoked.name()} {registry_tool.__version__}")
+    session.output.line(f"{program_name.name()} {registry_tool.__version__}")
     session.output.line(f"engine: {told.get('engine', f'no answer within {PATIENCE:g} s')}")
     session.output.line(f"registry: {told.get('registry', 'none answers')}")
 
 
 def _ask(session: Session, told: dict[str, str]) -> None:
-    from registry_tool import local_registry
+    from registry_tool.local import registry as local_registry
 
     try:
         engine = session.engine

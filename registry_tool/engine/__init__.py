@@ -1,6 +1,5 @@
 """A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
 
-from registry_tool.descriptor import Platform
 from registry_tool.engine.connect import connect, reach
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
@@ -16,6 +15,7 @@ from registry_tool.engine.values import (
     Rights,
     Volume,
 )
+from registry_tool.oci.descriptor import Platform
 
 __all__ = [
     "About",

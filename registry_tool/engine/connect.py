@@ -10,10 +10,10 @@ import socket
 import sys
 from pathlib import Path
 
+from registry_tool.base.errors import EngineNotFound, EngineNotPermitted, Unreachable
 from registry_tool.engine import endpoint as endpoints
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
-from registry_tool.errors import EngineNotFound, EngineNotPermitted, Unreachable
 
 _KNOCK_TIMEOUT = 10
 """Seconds that an engine has to accept a connection."""
@@ -34,7 +34,7 @@ def reach(endpoint: Endpoint) -> Engine:
     if endpoint.dial is None and (path := endpoint.socket_path) is not None:
         _knock(endpoint, path)
     # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
-    from registry_tool.engine.line import Line  # noqa: PLC0415
+    from registry_tool.engine.client import Line  # noqa: PLC0415
 
     try:
         line = Line(endpoint)

@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
 from registry_tool.engine import times
 from registry_tool.engine.attached import Attached
 from registry_tool.engine.images import label_filter
 from registry_tool.engine.refusals import create_refused, start_refused
 from registry_tool.engine.streams import frames
 from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
-from registry_tool.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
 
 if TYPE_CHECKING:
-    from registry_tool.engine.line import Line
+    from registry_tool.engine.client import Line
 
 _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}

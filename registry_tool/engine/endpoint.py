@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from registry_tool import docker_config
-from registry_tool.errors import UsageError
+from registry_tool.auth import docker_config
+from registry_tool.base.errors import UsageError
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 DEFAULT_CONTEXT = "default"

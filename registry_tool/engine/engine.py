@@ -8,17 +8,17 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from registry_tool.descriptor import Platform
-from registry_tool.engine.build import Builds
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.engine.build.classic import Builds
 from registry_tool.engine.containers import Containers
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
 from registry_tool.engine.values import About
-from registry_tool.errors import RegistryToolError
+from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
-    from registry_tool.engine.line import Line
+    from registry_tool.engine.client import Line
 
 
 class Engine(Builds, Transfer, Containers, Networks):

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from registry_tool.descriptor import Platform
+from registry_tool.base.errors import EngineError, NotFound
 from registry_tool.engine import times
 from registry_tool.engine.streams import error_of
 from registry_tool.engine.values import Image, RemovedImage
-from registry_tool.errors import EngineError, NotFound
+from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
-    from registry_tool.engine.line import Line
+    from registry_tool.engine.client import Line
 
 _NO_NAME = "<none>"
 

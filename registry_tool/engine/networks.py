@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry_tool.base.errors import Conflict, EngineError, NotFound
 from registry_tool.engine.images import label_filter
 from registry_tool.engine.values import Network, Volume
-from registry_tool.errors import Conflict, EngineError, NotFound
 
 if TYPE_CHECKING:
-    from registry_tool.engine.line import Line
+    from registry_tool.engine.client import Line
 
 
 class Networks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from registry_tool.errors import (
+from registry_tool.base.errors import (
     AuthenticationFailed,
     Conflict,
     EngineError,
@@ -20,7 +20,7 @@ from registry_tool.errors import (
     RegistryToolError,
     RegistryUnreachable,
 )
-from registry_tool.reference import DOCKER_HUB, Reference
+from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 _NO_REGISTRY = (
     "connection refused",

@@ -11,10 +11,10 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from registry_tool.descriptor import Descriptor
-from registry_tool.digest import Digest
-from registry_tool.errors import Unreachable
-from registry_tool.progress import Observer
+from registry_tool.base.errors import Unreachable
+from registry_tool.base.progress import Observer
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
 
 Event = Mapping[str, Any]
 

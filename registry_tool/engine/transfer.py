@@ -6,13 +6,8 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import Any
 
-from registry_tool import credentials
-from registry_tool.descriptor import Descriptor
-from registry_tool.engine.images import Images, split
-from registry_tool.engine.refusals import pull_refused, push_refused
-from registry_tool.engine.streams import DOCKER_MANIFEST, Conversation
-from registry_tool.engine.values import Moved
-from registry_tool.errors import (
+from registry_tool.auth import credentials
+from registry_tool.base.errors import (
     AuthenticationFailed,
     Conflict,
     CredentialsError,
@@ -23,8 +18,13 @@ from registry_tool.errors import (
     PushFailed,
     RegistryToolError,
 )
-from registry_tool.progress import SILENT, Observer
-from registry_tool.reference import DOCKER_HUB, Reference
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.engine.images import Images, split
+from registry_tool.engine.refusals import pull_refused, push_refused
+from registry_tool.engine.streams import DOCKER_MANIFEST, Conversation
+from registry_tool.engine.values import Moved
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 Auth = Mapping[str, str]
 Events = Generator[Mapping[str, Any], None, None]

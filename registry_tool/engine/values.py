@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_tool.descriptor import Descriptor, Platform
-from registry_tool.digest import Digest
+from registry_tool.oci.descriptor import Descriptor, Platform
+from registry_tool.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

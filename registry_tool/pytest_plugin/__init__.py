@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 if TYPE_CHECKING:
+    from registry_tool.base.errors import RegistryToolError
     from registry_tool.engine import Engine
-    from registry_tool.errors import RegistryToolError
-    from registry_tool.proof.asked import Asked
-    from registry_tool.proof.certificate.certificate import Certificate
     from registry_tool.pytest_plugin.images import ImageFactory
     from registry_tool.pytest_plugin.portable import Portable
-    from registry_tool.pytest_plugin.served import Served
+    from registry_tool.pytest_plugin.registries import Served
+    from registry_tool.verify.report.report import Certificate
+    from registry_tool.verify.spec import Asked
 
 _ENGINE = pytest.StashKey["Engine | str"]()
 """The engine of this run, or why there is none; looked for once."""
@@ -62,7 +62,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def registry() -> Iterator[Served]:
     """An empty registry in this process, for the test alone. Needs no engine."""
-    from registry_tool.pytest_plugin.served import in_process
+    from registry_tool.pytest_plugin.registries import in_process
 
     with in_process() as served:
         yield served
@@ -71,9 +71,9 @@ def registry() -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A real registry in a container, for the whole run of this process (with pytest-xdist: one for each worker)."""
-    from registry_tool.errors import RegistryToolError
-    from registry_tool.places import places
-    from registry_tool.pytest_plugin.served import in_container
+    from registry_tool.base.dirs import places
+    from registry_tool.base.errors import RegistryToolError
+    from registry_tool.pytest_plugin.registries import in_container
 
     config = request.config
     worker = getattr(config, "workerinput", {}).get("workerid", "main")
@@ -101,9 +101,9 @@ def image_factory(request: pytest.FixtureRequest) -> ImageFactory:
 @pytest.fixture
 def portable(request: pytest.FixtureRequest) -> Portable:
     """Asserts that an image runs on an engine that has never seen it."""
-    from registry_tool.places import places
-    from registry_tool.proof.verify import USUAL, verify
+    from registry_tool.base.dirs import places
     from registry_tool.pytest_plugin.portable import portable_for
+    from registry_tool.verify.verify import USUAL, verify
 
     node: pytest.Item = request.node
     config, engine = request.config, _engine(request.config)
@@ -140,8 +140,8 @@ def _missing(config: pytest.Config, what: str, why: str) -> NoReturn:
 def _look(asked: str | None) -> Engine | str:
     if asked == "none":
         return "--registry-engine=none"
+    from registry_tool.base.errors import RegistryToolError, Unreachable
     from registry_tool.engine import connect
-    from registry_tool.errors import RegistryToolError, Unreachable
 
     try:
         return connect(context=asked)

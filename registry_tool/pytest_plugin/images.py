@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from registry_tool import manifest as manifests
-from registry_tool.descriptor import Descriptor, Platform
-from registry_tool.digest import Digest
-from registry_tool.manifest import Manifest
-from registry_tool.pytest_plugin.served import Served
-from registry_tool.reference import Reference, is_tag
+from registry_tool.oci import manifest as manifests
+from registry_tool.oci.descriptor import Descriptor, Platform
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import Manifest
+from registry_tool.oci.reference import Reference, is_tag
+from registry_tool.pytest_plugin.registries import Served
 
 CREATED = "2024-01-01T00:00:00Z"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -65,7 +65,7 @@ class Image:
 class ImageFactory:
     """Makes images; see ``docs/pytest.md``. ``usual`` is called for the registry of images that name none.
 
-    Whatever pushes raises what :class:`registry_tool.remote.Repository` does.
+    Whatever pushes raises what :class:`registry_tool.targets.registry.Repository` does.
     """
 
     def __init__(self, usual: Callable[[], Served], repository: str) -> None:

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 import pytest
 
-from registry_tool.digest import Digest
-from registry_tool.errors import NoPlace, UsageError
-from registry_tool.proof.asked import Asked, Exec, Exit, Http, Log, Probe, Tcp
-from registry_tool.proof.certificate.certificate import Certificate
+from registry_tool.base.errors import NoPlace, UsageError
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.reference import Reference
 from registry_tool.pytest_plugin.images import Image
-from registry_tool.reference import Reference
+from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.spec import Asked, Exec, Exit, Http, Log, Probe, Tcp
 
 PROPERTY = "registry-tool.certificate"
 """Of the test, in a report as JUnit XML: the certificate's JSON."""
@@ -60,7 +60,7 @@ class Portable:
         """Prove ``image`` on every place in ``on``: ``docker``, ``podman``, ``context:NAME``, ``here``.
 
         Arguments are those of ``regctl verify``: ``http`` is ``"4000:80/PATH"``, and ``status``, ``text``, ``json`` and
-        ``within`` (seconds) are what its answer must be; ``probes`` are any others, as :mod:`registry_tool.proof.asked` has
+        ``within`` (seconds) are what its answer must be; ``probes`` are any others, as :mod:`registry_tool.verify.spec` has
         them. An image that ``image_factory`` made is expected to have its digest. Times are in seconds.
 
         Raises NotPortable, and UsageError where an argument is wrong: then nothing was tried.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from registry_tool.digest import Digest
+from registry_tool.oci.digest import Digest
 from registry_tool.server.messages import PIECE, PLAIN, Answer, Request, refusal
 from registry_tool.server.storage import Storage
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from registry_tool.digest import Digest
-from registry_tool.manifest import DOCKER_IMAGE, DOCKER_LIST, INDEXES, MAX_SIZE, OCI_IMAGE, OCI_INDEX
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import DOCKER_IMAGE, DOCKER_LIST, INDEXES, MAX_SIZE, OCI_IMAGE, OCI_INDEX
 from registry_tool.server.blobs import Blobs
 from registry_tool.server.messages import Answer, BrokenBody, Fault, Refusal, Request, refusal
 from registry_tool.server.storage import Storage

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from registry_tool.digest import Digest
+from registry_tool.oci.digest import Digest
 from registry_tool.server.storage import Kind, WrongDigest
 
 

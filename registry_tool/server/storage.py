@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO, Literal, Protocol
 
-from registry_tool.digest import Digest
+from registry_tool.oci.digest import Digest
 
 Kind = Literal["layer", "manifest"]
 

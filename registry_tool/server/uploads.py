@@ -14,7 +14,7 @@ import json
 import secrets
 from urllib.parse import quote
 
-from registry_tool.digest import Digest
+from registry_tool.oci.digest import Digest
 from registry_tool.server.blobs import Blobs
 from registry_tool.server.messages import Answer, BrokenBody, Request, refusal
 from registry_tool.server.storage import Storage, Upload, WrongDigest

@@ -3,7 +3,7 @@
 The rules, all of them about not being led astray (OCI distribution specification 1.1; distribution, "Token
 authentication"):
 
-- A registry on loopback is never asked through a proxy, and what it speaks is found out (:mod:`registry_tool.loopback`).
+- A registry on loopback is never asked through a proxy, and what it speaks is found out (:mod:`registry_tool.base.loopback`).
   Any other registry is asked by TLS, unless plain HTTP was asked for.
 - A password goes to the registry itself, or to where the registry has its tokens made, if that is reached by TLS or
   both are on loopback. ``.netrc`` is not read.
@@ -13,7 +13,7 @@ authentication"):
 
 from __future__ import annotations
 
-from registry_tool.answers import Answer
+from registry_tool.transport.responses import Answer
 from registry_tool.transport.stream import Stream
 from registry_tool.transport.transport import MAX_ANSWER, Transport
 

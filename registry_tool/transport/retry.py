@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from registry_tool.answers import Answer
-from registry_tool.errors import BrokenOff, RegistryToolError
+from registry_tool.base.errors import BrokenOff, RegistryToolError
+from registry_tool.transport.responses import Answer
 
 ATTEMPTS = 4
 """How often a request is made at most."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
-from registry_tool.answers import Answer
-from registry_tool.errors import BrokenOff, RegistryError, RegistryToolError
+from registry_tool.base.errors import BrokenOff, RegistryError, RegistryToolError
+from registry_tool.transport.responses import Answer
 
 SLOWEST = 1024
 """Bytes a second, on the average of two read time-outs. What comes more slowly than that does not come."""

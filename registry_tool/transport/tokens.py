@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from registry_tool import loopback
-from registry_tool.credentials import Credential
-from registry_tool.errors import AuthenticationFailed, RegistryError
+from registry_tool.auth.credentials import Credential
+from registry_tool.base import loopback
+from registry_tool.base.errors import AuthenticationFailed, RegistryError
 
 DEFAULT_LIFETIME = 60.0
 """Seconds that a token is good for where its maker does not say."""

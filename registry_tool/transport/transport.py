@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from registry_tool.answers import Answer, refusal
-from registry_tool.credentials import Credential
-from registry_tool.errors import RegistryError, RegistryToolError, RegistryUnreachable
-from registry_tool.loopback import find_origin, is_loopback
-from registry_tool.transport import retry, trace
-from registry_tool.transport.identity import Identity, purpose
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.errors import RegistryError, RegistryToolError, RegistryUnreachable
+from registry_tool.base.loopback import find_origin, is_loopback
+from registry_tool.transport import retry
+from registry_tool.transport import tracing as trace
+from registry_tool.transport.authentication import Identity, purpose
+from registry_tool.transport.pool import TIMEOUTS, Content, Wire, nothing_answers
+from registry_tool.transport.responses import Answer, refusal
 from registry_tool.transport.stream import Stream
 from registry_tool.transport.tokens import TokenRequest
-from registry_tool.transport.wire import TIMEOUTS, Content, Wire, nothing_answers
 
 MAX_ANSWER = 32 << 20
 """Bytes of an answer that is wanted whole, where nothing else is said: a list of 200,000 long tags."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.content import make_blob, put_manifest, sha256
-from tests.registry_over_http import ask
+from tests.support.content import make_blob, put_manifest, sha256
+from tests.support.registry_over_http import ask
 
 NOBODY = f"sha256:{'0' * 64}"
 """A digest that nothing has."""

@@ -13,14 +13,14 @@ import bcrypt
 import pytest
 
 from registry_tool import server
-from registry_tool.digest import Digest
 from registry_tool.engine import Engine
 from registry_tool.engine.values import ContainerSpec, PortBinding
-from registry_tool.local_registry import LocalRegistry
-from registry_tool.local_registry.spec import environment
-from tests import canary
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.local.registry.spec import environment
+from registry_tool.oci.digest import Digest
 from tests.contract.asking import Client
-from tests.real import wait_for_registry
+from tests.support import canary
+from tests.support.requirements import wait_for_registry
 
 USER, PASSWORD, REALM = "john", canary.password(), "a realm of one's own"
 

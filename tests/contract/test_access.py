@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.content import OCI_IMAGE
 from tests.contract.asking import NOBODY, Client
 from tests.contract.conftest import PASSWORD, READ_ONLY, REALM, USER, WITH_PASSWORD, WITHOUT_DELETE, Setting, basic
+from tests.support.content import OCI_IMAGE
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.asking import NOBODY, Client
-from tests.registry_over_http import ask
+from tests.support.registry_over_http import ask
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry_tool import remote
-from registry_tool.check import Report, check
-from tests.content import config, layer, sha256, zstd_packed
-from tests.damage import Damageable, fifty_images, image_of, in_a_container, in_this_process
-from tests.faults import FaultyLine, faulty_line
+from registry_tool.content.check import Report, check
+from registry_tool.targets import registry as remote
+from tests.support.content import config, layer, sha256, zstd_packed
+from tests.support.damage import Damageable, fifty_images, image_of, in_a_container, in_this_process
+from tests.support.faulty_proxy import FaultyLine, faulty_line
 
 
 @pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])

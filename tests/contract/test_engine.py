@@ -8,7 +8,7 @@ import pytest
 
 from registry_tool import server
 from registry_tool.engine import Engine
-from tests import registry_over_http
+from tests.support import registry_over_http
 
 pytestmark = pytest.mark.engine
 

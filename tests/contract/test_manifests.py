@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.content import DOCKER_IMAGE, DOCKER_LIST, EMPTY, OCI_IMAGE, OCI_INDEX, config, layer, make_image, make_index
 from tests.contract.asking import NOBODY, Client, digest_of
 from tests.contract.conftest import FOREIGN_URLS, Setting
+from tests.support.content import DOCKER_IMAGE, DOCKER_LIST, EMPTY, OCI_IMAGE, OCI_INDEX, config, layer, make_image, make_index
 
 CONFIG = config([])
 LAYER = layer(b"a layer")

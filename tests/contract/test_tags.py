@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.content import OCI_IMAGE, make_image, make_index
 from tests.contract.asking import NOBODY, Client
+from tests.support.content import OCI_IMAGE, make_image, make_index
 
 
 @pytest.mark.parametrize("query", ["", "?n=1", "?n=1&last=b", "?last=c"])

@@ -8,12 +8,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.proof.certificate.certificate import Certificate
-from registry_tool.proof.certificate.compare import compare
-from registry_tool.proof.certificate.parts import Change
-from tests.proofs import GREEN, certificates
-from tests.schema import faults
-from tests.test_proof_certificate import SCHEMA, read_or_refused
+from registry_tool.verify.report.compare import compare
+from registry_tool.verify.report.parts import Change
+from registry_tool.verify.report.report import Certificate
+from tests.support.reports import GREEN, certificates
+from tests.support.schema import faults
+from tests.unit.verify.test_report import SCHEMA, read_or_refused
 
 
 @given(certificates)

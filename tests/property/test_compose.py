@@ -6,9 +6,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.errors import UsageError
-from registry_tool.proof.stack import compose
-from registry_tool.proof.stack.compose import Composition
+from registry_tool.base.errors import UsageError
+from registry_tool.verify.stack import compose
+from registry_tool.verify.stack.compose import Composition
 
 
 def _parse(text: str) -> Composition:

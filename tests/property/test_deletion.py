@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_tool import deletion, server
-from registry_tool import manifest as manifests
-from registry_tool.deletion import Deletable, Plan, Selection
-from registry_tool.descriptor import Descriptor
-from registry_tool.digest import Digest
-from registry_tool.errors import NotFound
-from registry_tool.manifest import OCI_CONFIG, Manifest
-from registry_tool.remote import Repository
+from registry_tool import server
+from registry_tool.base.errors import NotFound
+from registry_tool.content import delete
+from registry_tool.content.delete import Deletable, Plan, Selection
+from registry_tool.oci import manifest as manifests
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import OCI_CONFIG, Manifest
+from registry_tool.targets.registry import Repository
 from registry_tool.transport import Transport
-from tests.pretend_repository import Killed, PretendRepository
+from tests.support.fake_repository import Killed, PretendRepository
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 NAME = "localhost:5000/a"
@@ -135,10 +136,10 @@ def check_done(repository: Deletable, plan: Plan) -> None:
 def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject) -> None:
     repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
-    plan = deletion.plan(repository, data.draw(selections(made)))
+    plan = delete.plan(repository, data.draw(selections(made)))
     before = snapshot(repository, plan)
     subjects = {digest: {each.digest for each in repository.referrers(found.descriptor)} for digest, found in repository.manifests.items()}
-    list(deletion.apply(plan, repository, allow_empty=True))
+    list(delete.apply(plan, repository, allow_empty=True))
     check(repository, before, plan)
     check_done(repository, plan)
     for digest, referrers in subjects.items():
@@ -150,10 +151,10 @@ def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, un
 def test_what_a_collection_frees_was_said(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
     repository = PretendRepository(lists_referrers=True, untags=untags)
     made = fill(repository, recipe, list_by_tag=False)
-    plan = deletion.plan(repository, data.draw(selections(made)))
+    plan = delete.plan(repository, data.draw(selections(made)))
     unseen = repository.manifests.keys() - {manifest.digest for manifest in plan.manifests}
     before = _marked(repository)
-    list(deletion.apply(plan, repository, allow_empty=True))
+    list(delete.apply(plan, repository, allow_empty=True))
     freed = sum(size for digest, size in before.items() if digest not in _marked(repository))
     assert freed == plan.bytes_freed or (unseen and freed < plan.bytes_freed)
 
@@ -174,16 +175,16 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
     repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
     selection = data.draw(selections(made))
-    plan = deletion.plan(repository, selection)
+    plan = delete.plan(repository, selection)
     before = snapshot(repository, plan)
     repository.lives = lives
     try:
-        list(deletion.apply(plan, repository, allow_empty=True))
+        list(delete.apply(plan, repository, allow_empty=True))
     except Killed:
         check(repository, before, plan)
     repository.lives = None
-    again = deletion.plan(repository, selection)
-    list(deletion.apply(again, repository, allow_empty=True))
+    again = delete.plan(repository, selection)
+    list(delete.apply(again, repository, allow_empty=True))
     check(repository, before, plan)
     left = tags_of(repository)
     assert not plan.tags & set(left)
@@ -199,11 +200,11 @@ def test_the_same_over_http(recipe: Recipe, data: st.DataObject) -> None:
         selection = data.draw(selections(made))
         if selection.digest is None and not tags_of(repository):
             with pytest.raises(NotFound):
-                deletion.plan(repository, selection)
+                delete.plan(repository, selection)
             return
-        plan = deletion.plan(repository, selection)
+        plan = delete.plan(repository, selection)
         before = snapshot(repository, plan)
-        list(deletion.apply(plan, repository, allow_empty=True))
+        list(delete.apply(plan, repository, allow_empty=True))
         check(repository, before, plan)
         check_done(repository, plan)
         assert running.errors == []

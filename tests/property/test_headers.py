@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.answers import Answer
+from registry_tool.transport.responses import Answer
 
 PATH = "/v2/john/get-started/tags/list"
 ORIGIN = "https://registry.example.com:5000"

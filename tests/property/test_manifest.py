@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.config import parse_config
-from registry_tool.descriptor import Descriptor, Platform
-from registry_tool.digest import Digest
-from registry_tool.errors import InvalidManifest
-from registry_tool.manifest import (
+from registry_tool.base.errors import InvalidManifest
+from registry_tool.oci.config import parse_config
+from registry_tool.oci.descriptor import Descriptor, Platform
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import (
     DOCKER_IMAGE,
     DOCKER_LIST,
     IMAGES,

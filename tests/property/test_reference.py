@@ -5,9 +5,9 @@ import string
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.digest import Digest
-from registry_tool.errors import InvalidReference
-from registry_tool.reference import MAX_PATH_LENGTH, MAX_TAG_LENGTH, Reference, has_host
+from registry_tool.base.errors import InvalidReference
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.reference import MAX_PATH_LENGTH, MAX_TAG_LENGTH, Reference, has_host
 
 LOCAL = "localhost:5000"
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.errors import UsageError
-from registry_tool.proof import settings
-from registry_tool.proof.settings import KNOWN, PROBES, Settings
-from registry_tool.proof.table import Table
-from tests.schema import faults
+from registry_tool.base.errors import UsageError
+from registry_tool.verify import settings
+from registry_tool.verify.settings import KNOWN, PROBES, Settings
+from registry_tool.verify.toml_table import Table
+from tests.support.schema import faults
 
 SCHEMA = json.loads(Path(settings.__file__).with_name("portability.schema.json").read_text(encoding="utf-8"))
 DIGEST = f"sha256:{'a' * 64}"

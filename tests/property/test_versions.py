@@ -5,8 +5,8 @@ import string
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.errors import UsageError
-from registry_tool.versions import Range, Version, order
+from registry_tool.base.errors import UsageError
+from registry_tool.oci.versions import Range, Version, order
 
 tags = st.text(string.ascii_letters + string.digits + "_.-", max_size=128)
 numbers = st.lists(st.integers(0, 10**18 - 1), min_size=1, max_size=4)

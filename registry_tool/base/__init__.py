@@ -1,0 +1,1 @@
+"""Errors, progress, files, folders and threads: nothing of registries."""

@@ -1,0 +1,213 @@
+"""The program ``regctl``: reads the options before the command, calls the command, and turns what it raises into two lines.
+
+``regctl --help`` must not wait for the engine's or the network's libraries: only click and our own light rooms are
+imported here, a command's module when it is called.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.cli import options, program_name
+from registry_tool.cli.command_table import Root
+from registry_tool.cli.output import Output, ReaderGone
+from registry_tool.cli.session import Session
+
+INTERRUPTED = 130
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: as Ctrl-C, so that what is to be cleaned up is, and a terminal is given back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Never raises, but for the ``SystemExit`` of a shell's completion."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _streams()
+    output = Output()
+    session = Session(output)
+    try:
+        with _signals():
+            return _guarded(session, arguments)
+    except ReaderGone:
+        _silence()
+        return 1
+
+
+def _streams() -> None:
+    """A stream that whoever called us closed leads nowhere; a letter that a stream has no code for is replaced."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as we live
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _guarded(session: Session, arguments: list[str]) -> int:
+    output = session.output
+    try:
+        code = _call(session, arguments)
+        output.flush()
+        return code
+    except click.UsageError as error:
+        # A wrong option is met before --json is looked at.
+        output.json |= "--json" in arguments and error.ctx is not None and any(p.name == "json" for p in error.ctx.command.params)
+        return _failed(session, _usage(error))
+    except click.ClickException as error:
+        return _failed(session, RegistryToolError(error.format_message()))
+    except RegistryToolError as error:
+        return _failed(session, error)
+    except (KeyboardInterrupt, click.Abort) as error:
+        output.note("interrupted")
+        return 128 + error.number if isinstance(error, Ended) else INTERRUPTED
+    except (ReaderGone, BrokenPipeError) as error:
+        # click writes its help past our output.
+        raise ReaderGone from error
+    except OSError as error:
+        return _failed(session, _system(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
+        return _failed(session, _bug(error, session.debug))
+    finally:
+        session.close()
+
+
+def _call(session: Session, arguments: list[str]) -> int:
+    name = program_name.name()
+    _complete(name)
+    try:
+        with root.make_context(name, arguments, obj=session) as context:
+            code = root.invoke(context)
+            return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+
+
+def _failed(session: Session, error: RegistryToolError) -> int:
+    if session.debug:
+        import traceback
+
+        traceback.print_exc()
+    try:
+        session.output.failure(error)
+        session.output.flush()
+    except RegistryToolError as unwritten:
+        session.output.complaint(unwritten)
+    return error.exit_code
+
+
+def _usage(error: click.UsageError) -> UsageError:
+    """click's words in our form."""
+    hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
+    return UsageError(error.format_message().replace("\n", " "), hint=hint)
+
+
+def _system(error: OSError) -> RegistryToolError:
+    """What the system refused and nobody below had a better word for: a folder, a full disk."""
+    where = f": {error.filename}" if error.filename else ""
+    return RegistryToolError(
+        f"{error.strerror or error}{where}", hint="Nothing more was done; --debug before the command shows where it was."
+    )
+
+
+def _bug(error: Exception, debug: bool) -> RegistryToolError:
+    hint = "Please report it, with the traceback above." if debug else "Please report it; --debug before the command shows where."
+    return RegistryToolError(f"this is a bug: {type(error).__name__}: {error}", hint=hint)
+
+
+def _complete(name: str) -> None:
+    """Answer the shell where it asks what could come next; its script says so in the environment."""
+    instruction = os.environ.get(variable(name))
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        raise SystemExit(shell_complete(root, {}, name, variable(name), instruction))
+
+
+def variable(name: str) -> str:
+    """Where the completion script of the program ``name`` says what the shell asks."""
+    return f"_{name.replace('-', '_').upper()}_COMPLETE"
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP are :class:`Ended` for the block. Only a main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    before = [signal.signal(number, _end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended(number)
+
+
+def _silence() -> None:
+    """Nobody reads our output: let the interpreter's last flush go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return value if value is None or context.resilient_parsing else options.registry_host(value)
+
+
+@click.command(
+    cls=Root,
+    epilog="Exit codes: 0 done, 1 tried and failed, 2 the command was wrong, 3 no engine or no registry to be reached, 130 interrupted.",
+)
+@click.option(
+    "--registry",
+    metavar="HOST:PORT",
+    envvar="REGISTRY_TOOL_REGISTRY",
+    show_envvar=True,
+    callback=_host,
+    help="The registry that a name without a host means; the local one where this is not given.",
+)
+@click.option("-c", "--context", metavar="NAME", help="The engine: one of docker's contexts.")
+@click.option("--debug", is_flag=True, help="Show every request to a registry, and the traceback of a failure.")
+@click.option("--no-progress", is_flag=True, help="No progress bars and no progress lines.")
+@click.option("--version", is_flag=True, help="Print the versions of this tool, the engine and the registry.")
+@click.pass_context
+def root(ctx: click.Context, registry: str | None, context: str | None, debug: bool, no_progress: bool, version: bool) -> None:
+    """Bring up a local registry, and take images through their whole life: build, tag, push, remove, pull, run.
+
+    \b
+    Begin with:
+      regctl demo
+    """
+    session: Session = ctx.obj
+    session.registry, session.context, session.debug, session.progress = registry, context, debug, not no_progress
+    if debug:
+        from registry_tool.cli.request_log import shown
+
+        ctx.with_resource(shown(session.output))
+    if version:
+        from registry_tool.cli.version import show
+
+        show(session)
+        ctx.exit()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

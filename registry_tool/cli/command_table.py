@@ -1,0 +1,157 @@
+"""Every command's name, place and one-line summary, in one static table: help needs no command's module.
+
+A command's module is imported when the command is called. ``container ls`` and ``image rm``, as docker's tutorial
+spells them, lead to the same commands.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from registry_tool.base.errors import UsageError
+
+
+class Entry(NamedTuple):
+    """``module`` lies in this package; the command is its attribute of the command's name, with ``_`` for ``-``."""
+
+    module: str
+    group: str
+    summary: str
+
+
+PROVING, REGISTRY, IMAGE, HOLDS, SHELL = "Prove it works", "The local registry", "An image's life", "What a registry holds", "This shell"
+
+COMMANDS = {
+    "demo": Entry("demo", PROVING, "The whole way at once, each step proven; a page at its end."),
+    "verify": Entry("verify", PROVING, "Run an image where it has never been, and leave a certificate."),
+    "up": Entry("registry", REGISTRY, "Start the local registry, or find that it runs."),
+    "down": Entry("registry", REGISTRY, "Remove the local registry's container; its content stays."),
+    "status": Entry("registry", REGISTRY, "Whether the local registry runs, and where."),
+    "logs": Entry("registry", REGISTRY, "What the local registry, or a container, said."),
+    "build": Entry("build", IMAGE, "Build an image from a Dockerfile."),
+    "tag": Entry("image", IMAGE, "Give an image a name in the local registry."),
+    "push": Entry("image", IMAGE, "Push an image to the local registry."),
+    "pull": Entry("image", IMAGE, "Pull an image from the local registry."),
+    "run": Entry("run", IMAGE, "Run an image; pull it where it is not here."),
+    "ps": Entry("container", IMAGE, "List containers."),
+    "stop": Entry("container", IMAGE, "Stop containers, giving them time to end."),
+    "kill": Entry("container", IMAGE, "Stop containers at once, or send them a signal."),
+    "rm": Entry("container", IMAGE, "Remove containers."),
+    "images": Entry("image", IMAGE, "List images."),
+    "rmi": Entry("image", IMAGE, "Remove images."),
+    "login": Entry("login", IMAGE, "Check a password against a registry, and store it."),
+    "logout": Entry("login", IMAGE, "Forget the password of a registry."),
+    "list-tags": Entry("tags", HOLDS, "List the tags of a repository, with what each stands for."),
+    "catalog": Entry("catalog", HOLDS, "List the repositories of a registry."),
+    "inspect": Entry("inspect", HOLDS, "Show what an image in a registry is made of."),
+    "check": Entry("check", HOLDS, "Check that every image in a registry is whole."),
+    "delete": Entry("delete", HOLDS, "Delete tags and images, having shown what that hits."),
+    "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
+}
+
+NOUNS = {
+    "container": {"ls": "ps", "list": "ps", "ps": "ps", "run": "run", "stop": "stop", "kill": "kill", "rm": "rm", "logs": "logs"},
+    "image": {"ls": "images", "list": "images", "rm": "rmi", "build": "build", "tag": "tag", "push": "push", "pull": "pull"},
+}
+"""Docker's management commands, hidden from help."""
+
+HABITS = {
+    "ls": "regctl list-tags NAME",
+    "tags": "regctl list-tags NAME",
+    "repo": "regctl catalog",
+    "digest": "regctl inspect -q NAME (it prints sha256:…)",
+    "manifest": "regctl inspect --raw NAME",
+    "config": "regctl inspect --config NAME",
+    "start": "regctl up",
+    "exec": "regctl run -it IMAGE COMMAND",
+    "docker": "the same without the word docker",
+    "version": "regctl --version",
+    "help": "regctl --help",
+}
+"""What crane, skopeo and the other regctl call what we have."""
+
+
+_CALLED = f"{__name__}.called"
+
+
+class Noun(click.Group):
+    """Commands under other names: ``names`` is what is typed -> the command's name in :data:`COMMANDS`."""
+
+    def __init__(self, *, names: dict[str, str], **options: Any) -> None:
+        super().__init__(invoke_without_command=True, **options)
+        self.names = names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = self.names.get(cmd_name)
+        return load(name) if name else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(f"there is no command {name!r}", hint=_did_you_mean(ctx, name, list(self.names)))
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            ctx.meta[_CALLED] = click.Context(found[1], parent=ctx, info_name=found[0])
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            # An option without its value is told by a parser that does not say whose option it is.
+            error.ctx = error.ctx or ctx.meta.get(_CALLED)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(typed, COMMANDS[name].summary) for typed, name in self.names.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Root(Noun):
+    """The program: its help comes in groups, from the table alone."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(names={name: name for name in COMMANDS}, **options)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        names = NOUNS.get(cmd_name)
+        return Noun(names=names, name=cmd_name, hidden=True, callback=help_alone) if names else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, COMMANDS))
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in COMMANDS.items() if entry.group == group])
+
+
+def load(name: str) -> click.Command:
+    """Import the command ``name``."""
+    module = import_module(f"registry_tool.cli.{COMMANDS[name].module}")
+    command: click.Command = getattr(module, name.replace("-", "_"))
+    return command
+
+
+@click.pass_context
+def help_alone(ctx: click.Context) -> None:
+    """Print the help where no command follows."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
+    if typed in HABITS:
+        return f"Did you mean: {HABITS[typed]}?"
+    import difflib
+
+    near = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)
+    if near:
+        path = ctx.command_path.partition(" ")[2]
+        return f"Did you mean: {' or '.join(' '.join(filter(None, ('regctl', path, name))) for name in near)}?"
+    return "See what there is with: regctl --help"

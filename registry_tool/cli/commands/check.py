@@ -1,0 +1,118 @@
+"""``check``: whether what a registry holds is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base import units
+from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.cli import options, registry_options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from registry_tool.content.check import Finding, Report
+
+_MOST_TAGS = 3
+
+
+@click.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.option("--deep", is_flag=True, help="Read every byte, and compare digests and what layers unpack to.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report for a CI system, too.")
+@registry_options.plain_http
+@options.as_json
+@click.pass_obj
+def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None, plain_http: bool) -> int:
+    """Check that every image in a registry is whole: in the repositories NAME, or in all of the local one.
+
+    Every tag is followed to its manifest, config and layers, an index to its children, an image to its referrers. Each
+    has to be there with its last byte, of the size and type that is said of it. Foreign layers may be elsewhere. With
+    findings the exit code is 1.
+
+    \b
+    Examples:
+      regctl check
+      regctl check --deep --junit report.xml john/get-started
+    """
+    from registry_tool.content.check import check as look
+    from registry_tool.targets import registry as remote
+
+    host, repositories = _selected(session, names)
+    with remote.open(host, plain_http=plain_http or None) as registry, session.watch(counting=not deep) as observer:
+        report = look(registry, repositories, deep=deep, observer=observer)
+    if junit is not None:
+        report = _written(report, junit)
+    if session.output.json:
+        session.output.document(report.as_json())
+    else:
+        _tell(session, report)
+    return report.error.exit_code if report.error is not None else int(not report.ok)
+
+
+def _selected(session: Session, names: Sequence[str]) -> tuple[str, list[str] | None]:
+    """The registry, and the paths in it. Raises UsageError, InvalidReference, RegistryUnreachable."""
+    if not names:
+        return registry_options.host(session), None
+    references = [registry_options.named(session, name) for name in names]
+    for name, reference in zip(names, references, strict=True):
+        if reference.tag is not None or reference.digest is not None:
+            raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl check {reference.repository}")
+    hosts = list(dict.fromkeys(reference.host for reference in references))
+    if len(hosts) > 1:
+        raise UsageError(f"{' and '.join(hosts)} are different registries", hint="Check one after the other.")
+    return hosts[0], [reference.path for reference in references]
+
+
+def _written(report: Report, path: Path) -> Report:
+    """``report``, with what kept us from writing it as its error."""
+    from registry_tool.base import files
+    from registry_tool.cli.views.junit import junit
+
+    try:
+        files.write(path, junit(report))
+    except OSError as error:
+        failure = RegistryToolError(f"{path} cannot be written: {error.strerror or error}", hint="Name another file with --junit.")
+        return replace(report, error=report.error or failure)
+    return report
+
+
+def _tell(session: Session, report: Report) -> None:
+    from registry_tool.content.check import KINDS, places
+
+    out = session.output
+    findings = report.findings
+    if findings:
+        out.table(("KIND", "WHERE", "TAGS", "WHAT"), [_cells(finding) for finding in findings])
+        out.line()
+    what = f"{units.count(report.images, 'image')} in {places(len(report.repositories))}"
+    read = f"{units.count(report.blobs, 'blob')}, {units.size(report.bytes_read)} read"
+    if report.ok:
+        out.line(f"{what}: all whole ({read})")
+    elif findings:
+        out.line(f"{what}: {units.count(len(findings), 'finding')} ({read})")
+    for kind in dict.fromkeys(finding.kind for finding in findings):
+        out.line(f"{kind}: {KINDS[kind].meaning}. {KINDS[kind].hint}")
+    for note in report.notes:
+        out.note(note)
+    if report.error is not None:
+        if report.repositories:
+            out.note("not everything was looked at")
+        out.complaint(report.error)
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    name, at, digest = finding.reference.partition("@")
+    where = f"{name}{at}{formatting.short_id(digest)}"
+    return finding.kind, where, ", ".join(_tags(finding.tags)) or registry_options.NOT_KNOWN, finding.detail
+
+
+def _tags(tags: Sequence[str]) -> Iterator[str]:
+    yield from tags[:_MOST_TAGS]
+    if len(tags) > _MOST_TAGS:
+        yield f"{len(tags) - _MOST_TAGS} more"

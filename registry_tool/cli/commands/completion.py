@@ -1,0 +1,32 @@
+"""``completion``: what a shell loads to complete our commands and options."""
+
+from __future__ import annotations
+
+import click
+
+from registry_tool.cli import program_name
+from registry_tool.cli.session import Session
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_obj
+def completion(session: Session, shell: str) -> None:
+    """Print the completion script for SHELL, for this program under the name it was called by.
+
+    \b
+    Examples:
+      source <(regctl completion bash)
+      source <(regctl completion zsh)
+      regctl completion fish > ~/.config/fish/completions/regctl.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from registry_tool.cli.app import root, variable
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise LookupError(f"click knows no completion for {shell}")
+    name = program_name.name()
+    # No trailing blanks on any line of a script that people may keep in their own repository.
+    session.output.lines(kind(root, {}, name, variable(name)).source().rstrip().splitlines())

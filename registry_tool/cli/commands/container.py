@@ -1,0 +1,209 @@
+"""``ps``, ``stop``, ``kill`` and ``rm``: containers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base import labels
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.cli import options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from registry_tool.engine import Container, PortBinding
+
+_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_PROOF)
+_SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
+
+
+@click.command("ps")
+@click.option("-a", "--all", "everything", is_flag=True, help="Those that do not run, too, and mark which are ours.")
+@options.quiet("ids")
+@options.as_json
+@click.pass_obj
+def ps(session: Session, everything: bool, quiet: bool) -> None:
+    """List the engine's running containers, newest first.
+
+    \b
+    Examples:
+      regctl ps
+      regctl ps -a -q
+    """
+    found = sorted(session.engine.containers(all=everything), key=lambda container: container.created, reverse=True)
+    out = session.output
+    if out.json:
+        out.document({"containers": [_document(container) for container in found]})
+    elif quiet:
+        out.lines([container.short_id for container in found])
+    else:
+        heads = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES", *(("OURS",) if everything else ()))
+        out.table(
+            heads, [(*_row(container, short=out.on_terminal), *((_role(container) or "",) if everything else ())) for container in found]
+        )
+
+
+@click.command("stop")
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Until it is killed."
+)
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: bool) -> int:
+    """Ask containers to end, and wait until they did.
+
+    \b
+    Example:
+      regctl stop web
+    """
+    return _each(session, names, "stopped", lambda id: session.engine.stop(id, timeout=seconds), missing_ok=missing_ok)
+
+
+@click.command("kill")
+@click.argument("names", nargs=-1, required=True)
+@click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Another signal: TERM, HUP, 9.")
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool) -> int:
+    """End containers at once, or send them another signal.
+
+    \b
+    Examples:
+      regctl kill web
+      regctl kill -s HUP web
+    """
+    if not _SIGNAL.fullmatch(signal):
+        raise UsageError(f"{signal!r} is not a signal", hint="For example: -s TERM, -s HUP, -s 9.")
+    return _each(session, names, "killed", lambda id: session.engine.kill(id, signal=signal.upper()), missing_ok=missing_ok)
+
+
+@click.command("rm")
+@click.argument("names", nargs=-1)
+@click.option("-f", "--force", is_flag=True, help="Also one that runs.")
+@click.option(
+    "--all", "everything", is_flag=True, help='All that "run" started and what dead demos and proofs left, also what runs; asks first.'
+)
+@options.yes
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, yes: bool, missing_ok: bool) -> int:
+    """Remove containers, with their anonymous volumes. A registry goes with "regctl down".
+
+    \b
+    Examples:
+      regctl rm -f web
+      regctl rm --all
+    """
+    if bool(names) == everything:
+        raise UsageError("rm wants names, or --all", hint="For example: regctl rm web")
+    if everything:
+        return _rm_all(session, yes=yes)
+    return _each(session, names, "removed", lambda id: session.engine.remove(id, force=force), missing_ok=missing_ok)
+
+
+def _rm_all(session: Session, *, yes: bool) -> int:
+    from registry_tool.local import orphans as demos
+    from registry_tool.local import verify_orphans as proofs
+
+    engine, state = session.engine, session.places.state
+    of_demos, of_proofs = demos.find(engine, state, kept=True), proofs.find(engine, state)
+    ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
+    containers = {container.id: container for container in (*ran, *of_demos.containers, *of_proofs.containers)}
+    networks = [network.name for network in (*of_demos.networks, *of_proofs.networks)]
+    volumes = [volume.name for volume in of_proofs.volumes]
+    plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
+    plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
+    headline = f"These containers go ({len(containers)}):" if containers else "These go:"
+    if plan and not session.agree([headline, *plan], yes=yes):
+        return 1
+    done: list[str] = []
+
+    def act(container_id: str) -> None:
+        container = containers[container_id]
+        # Nothing of a dead proof's is worth an end in order.
+        if container.running and container not in of_proofs.containers:
+            engine.stop(container_id)
+        engine.remove(container_id, force=True)
+        done.append(container.name or container.short_id)
+        if not session.output.json:
+            session.output.line(done[-1])
+
+    # One that goes by itself meanwhile (--rm) is as gone.
+    failures = session.each(list(containers), act, missing_ok=True)
+    demos.remove(engine, state, of_demos)
+    proofs.remove(engine, state, of_proofs)
+    if session.output.json:
+        session.output.document(options.outcome({"removed": done, "networks": networks, "volumes": volumes}, failures))
+    return 1 if failures else 0
+
+
+def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[str], None], *, missing_ok: bool) -> int:
+    """``act`` on the container that each name means; the name is printed as it was typed, as docker does."""
+    done: list[str] = []
+
+    def once(name: str) -> None:
+        container = session.engine.container(name)
+        if container is None:
+            raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
+        act(container.id)
+        done.append(name)
+        if not session.output.json:
+            session.output.line(name)
+
+    failures = session.each(names, once, missing_ok=missing_ok)
+    if session.output.json:
+        session.output.document(options.outcome({word: done}, failures))
+    return 1 if failures else 0
+
+
+def _row(container: Container, *, short: bool) -> tuple[str, ...]:
+    command = formatting.one_line(" ".join(container.command))
+    return (
+        container.short_id,
+        _image(container),
+        f'"{formatting.shortened(command, 20) if short else command}"',
+        formatting.age(container.created),
+        container.status or container.state,
+        ", ".join(map(_port, container.ports)),
+        container.name,
+    )
+
+
+def _image(container: Container) -> str:
+    # An engine gives the whole id where the image's name went elsewhere.
+    return formatting.short_id(container.image) if container.image.startswith("sha256:") else container.image
+
+
+def _port(binding: PortBinding) -> str:
+    address = f"[{binding.host_ip}]" if ":" in binding.host_ip else binding.host_ip or "0.0.0.0"  # noqa: S104 - docker's way to say "every address"
+    return f"{address}:{binding.host_port}->{binding.container_port}"
+
+
+def _role(container: Container) -> str | None:
+    """A container has its image's labels, too: only these roles are a container's own."""
+    role = container.labels.get(labels.ROLE)
+    return role if role in _OURS else None
+
+
+def _document(container: Container) -> dict[str, object]:
+    return {
+        "id": container.id,
+        "name": container.name,
+        "image": container.image,
+        "command": " ".join(container.command),
+        "created": formatting.rfc3339(container.created),
+        "state": container.state,
+        "status": container.status,
+        "ports": [
+            {"host_ip": port.host_ip, "host_port": port.host_port, "container_port": port.container_port} for port in container.ports
+        ],
+        "ours": _role(container),
+    }

@@ -1,0 +1,225 @@
+"""``delete``: tags and manifests of a registry, after showing what that hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base import units
+from registry_tool.base.errors import NotFound, RegistryToolError
+from registry_tool.cli import options, registry_options
+from registry_tool.cli.output import Output
+from registry_tool.cli.session import Session
+
+if TYPE_CHECKING:
+    from registry_tool.content.delete import Done, Held, Plan, Removal, Selection
+    from registry_tool.oci.reference import Reference
+    from registry_tool.targets.registry import Repository
+
+
+@click.command("delete")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Show what would go and what else it hits; remove nothing.")
+@options.yes
+@click.option("--allow-empty", is_flag=True, help="Let a glob take the last tag of a repository.")
+@options.missing_ok
+@options.quiet("the names that went, one a line,")
+@registry_options.plain_http
+@options.as_json
+@click.pass_obj
+def delete(
+    session: Session, name: str, dry_run: bool, yes: bool, allow_empty: bool, missing_ok: bool, quiet: bool, plain_http: bool
+) -> int:
+    """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry; shows what goes, and asks.
+
+    A tag goes alone where other tags, an index or a referrer need its image; otherwise the image goes with it. A digest
+    goes with every tag that is on it. The space is free after a collection.
+
+    \b
+    Examples:
+      regctl delete john/get-started:part2
+      regctl delete --dry-run 'john/get-started:part*'
+    """
+    from registry_tool.content import delete
+    from registry_tool.targets import registry as remote
+
+    reference, selection = _selected(session, name)
+    with remote.open(reference.host, plain_http=plain_http or None) as registry:
+        repository = registry.repository(reference.path)
+        plan = _plan(repository, selection, missing_ok=missing_ok)
+        lines = list(shown(plan))
+        if dry_run:
+            _answer_dry(session.output, plan, lines, quiet=quiet)
+            return 0
+        plan.check_allowed(allow_empty=allow_empty)
+        if not plan.is_empty:
+            delete.check_deletable(plan, repository)
+            if yes and not (quiet or session.output.json):
+                for line in lines:
+                    session.output.note(line)
+            if not session.agree(lines, yes=yes):
+                return 1
+        return _carry_out(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
+
+
+def _answer_dry(out: Output, plan: Plan, lines: list[str], *, quiet: bool) -> None:
+    if out.json:
+        out.document({"ok": True, "dry_run": True, **document(plan), "done": []})
+    else:
+        out.lines(list(_names(plan)) if quiet else lines)
+
+
+def _carry_out(out: Output, plan: Plan, going: Iterable[Done], *, quiet: bool) -> int:
+    done: list[Done] = []
+    failures: list[RegistryToolError] = []
+    try:
+        for each in going:
+            done.append(each)
+            if not out.json:
+                out.lines(list(_told(each, plan.selection.repository, quiet=quiet)))
+    except RegistryToolError as error:
+        # What went is gone: a script must learn of it, whatever came then.
+        if not out.json:
+            raise
+        failures.append(error)
+    if out.json:
+        out.document(options.outcome({"dry_run": False, **document(plan), "done": [_done(each) for each in done]}, failures))
+    return failures[0].exit_code if failures else 0
+
+
+def _selected(session: Session, name: str) -> tuple[Reference, Selection]:
+    from registry_tool.content.delete import Selection
+    from registry_tool.oci.reference import has_host
+
+    # What is wrong with the name is the nearer trouble; its registry is looked for when it is right.
+    found = Selection.parse(name, default_host="localhost")
+    return found if has_host(name) else Selection.parse(name, default_host=registry_options.host(session))
+
+
+def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> Plan:
+    from registry_tool.content import delete
+
+    try:
+        plan = delete.plan(repository, selection)
+    except NotFound:
+        if not missing_ok:
+            raise
+        return delete.Plan(selection=selection, removals=(), absent=True, looked=delete.Looked(tags=0, manifests=0))
+    if plan.absent and not missing_ok:
+        what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} is not there"
+        raise NotFound(what, hint=f"See what there is: regctl list-tags {selection.repository}")
+    return plan
+
+
+# --- for a person ---
+
+
+def shown(plan: Plan) -> Iterator[str]:
+    """What goes, what else is hit, what that frees: line by line."""
+    if plan.is_empty:
+        yield f"{plan.selection} is not there: nothing to remove."
+        return
+    yield f"In {plan.selection.repository}:"
+    for dead in plan.unfinished:
+        yield f"  {dead.tag}: an earlier deletion of it was not finished; it is finished now"
+    for removal in plan.removals:
+        yield from _removal(removal)
+    if plan.removals and not plan.tags_left:
+        yield "  No tag is left then."
+    yield f"A collection could then free {units.size(plan.bytes_freed)} ({_over(plan)})."
+    for why in plan.looked.unread:
+        yield f"  Could not be read: {why}"
+
+
+def _removal(removal: Removal) -> Iterator[str]:
+    tags = ", ".join(removal.tags)
+    what = f"{removal.type} {removal.digest}" if removal.type != "unknown" else str(removal.digest)
+    if removal.alone:
+        yield f"  {tags}: {_goes(removal)} alone; {what} stays"
+        if removal.siblings:
+            yield f"    other tags are on it: {', '.join(removal.siblings)}"
+        yield from (f"    {held} contains it" for held in _named(removal.indexes))
+        yield from (f"    {held} refers to it" for held in _named(removal.referrers))
+        if not (removal.siblings or removal.indexes or removal.referrers):
+            yield "    what could not be read may need it"
+        return
+    if removal.part_of is not None:
+        yield f"  {what} goes with the index {removal.part_of}"
+    else:
+        yield f"  {tags}: {_goes(removal)}, and with {'it' if len(removal.tags) == 1 else 'them'} {what}" if tags else f"  {what} goes"
+    yield from (f"    {held} contains it, and will not be whole" for held in _named(removal.indexes))
+    yield from (f"    {held} will be left without its subject" for held in _named(removal.referrers))
+    if removal.subject is not None:
+        yield f"    it refers to {removal.subject.digest}, which stays without it"
+
+
+def _goes(removal: Removal) -> str:
+    return "goes" if len(removal.tags) == 1 else "go"
+
+
+def _named(held: Iterable[Held]) -> Iterator[str]:
+    for each in held:
+        tags = ", ".join(each.tags)
+        yield f"{each.type} {each.digest} ({tags})" if tags else f"{each.type} {each.digest}"
+
+
+def _over(plan: Plan) -> str:
+    looked = plan.looked
+    unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
+    return f"computed over {looked.tags} tags and {looked.manifests} manifests of this repository{unread}; others may share content with it"
+
+
+def _names(plan: Plan) -> Iterator[str]:
+    """What goes, as it is told when it is gone."""
+    for removal in plan.removals:
+        yield from (f"{plan.selection.repository}:{tag}" for tag in removal.tags)
+        if not removal.alone:
+            yield f"{plan.selection.repository}@{removal.digest}"
+
+
+def _told(done: Done, repository: str, *, quiet: bool) -> Iterator[str]:
+    """As docker tells what ``rmi`` removed."""
+    tags = [f"{repository}:{tag}" for tag in done.tags]
+    if done.what == "finished":
+        yield from (tag if quiet else f"Finished an earlier deletion: {tag}" for tag in tags)
+        return
+    yield from (tag if quiet else f"Untagged: {tag}" for tag in tags)
+    if done.digest is not None:
+        name = f"{repository}@{done.digest}"
+        yield name if quiet else f"Deleted: {name}"
+
+
+# --- for a script ---
+
+
+def document(plan: Plan) -> dict[str, object]:
+    """The plan for JSON."""
+    return {
+        "repository": plan.selection.repository,
+        "removals": [
+            {
+                "digest": str(removal.digest),
+                "media_type": removal.descriptor.media_type,
+                "type": removal.type,
+                "tags": list(removal.tags),
+                "alone": removal.alone,
+                "siblings": list(removal.siblings),
+                "indexes": [str(held.digest) for held in removal.indexes],
+                "referrers": [str(held.digest) for held in removal.referrers],
+                "subject": str(removal.subject.digest) if removal.subject else None,
+                "part_of": str(removal.part_of) if removal.part_of else None,
+            }
+            for removal in plan.removals
+        ],
+        "unfinished": [dead.tag for dead in plan.unfinished],
+        "absent": plan.absent,
+        "tags_left": plan.tags_left,
+        "bytes_freed": plan.bytes_freed,
+        "looked_at": {"tags": plan.looked.tags, "manifests": plan.looked.manifests, "unread": list(plan.looked.unread)},
+    }
+
+
+def _done(done: Done) -> dict[str, object]:
+    return {"what": done.what, "tags": list(done.tags), "digest": str(done.digest) if done.digest else None}

@@ -1,0 +1,281 @@
+"""``tag``, ``push``, ``pull``, ``images`` and ``rmi``: images by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base import labels, units
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.cli import options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from registry_tool.engine import Image, Moved
+    from registry_tool.oci.reference import Reference
+
+OURS = "localhost/registry-tool/"
+"""What the names of base images that were built here begin with."""
+
+
+@click.command("tag")
+@click.argument("source")
+@click.argument("target")
+@options.quiet("the full name")
+@options.as_json
+@click.pass_obj
+def tag(session: Session, source: str, target: str, quiet: bool) -> None:
+    """Give the image SOURCE the name TARGET in the local registry; "regctl push TARGET" then puts it there.
+
+    \b
+    Example:
+      regctl tag friendlyhello john/get-started:part2
+    """
+    from registry_tool.local.images import resolve as names
+
+    host = session.registry_host()
+    try:
+        found = names.on_engine(session.engine, host, source)
+    except NotFound as error:
+        if source in ("ls", "list"):
+            raise NotFound(error.message, hint=f"Did you mean: regctl list-tags {target}?") from error
+        raise
+    reference = names.on_registry(target, host)
+    if reference.digest is not None:
+        raise UsageError(f"{target} names a digest, and that cannot be given", hint=f"Try: regctl tag {source} {reference.path}:TAG")
+    session.engine.tag(found.image.id, str(reference))
+    out = session.output
+    if found.note:
+        out.note(found.note)
+    if out.json:
+        out.document({"reference": str(reference), "id": found.image.id, "note": found.note})
+    else:
+        out.line(str(reference) if quiet else f"{formatting.short_id(found.image.id)} is {reference} now")
+
+
+@click.command("push")
+@click.argument("name")
+@options.quiet("REPOSITORY@DIGEST")
+@options.as_json
+@click.pass_obj
+def push(session: Session, name: str, quiet: bool) -> None:
+    """Push the image NAME to the local registry.
+
+    Where the engine has an image of the name as it is typed, that image is tagged for the registry and pushed: after a
+    new build it is always the new one.
+
+    \b
+    Examples:
+      regctl push john/get-started:part2
+      regctl push -q friendlyhello
+    """
+    from registry_tool.local.images import resolve as names
+    from registry_tool.local.images import transfer
+
+    host = session.registry_host()
+    with session.watch(quiet=quiet) as observer:
+        observer.note(f"The push refers to repository [{names.on_registry(name, host).repository}]")
+        pushed = transfer.push(session.engine, host, name, observer=observer)
+    if pushed.note and not quiet:
+        session.output.note(pushed.note)
+    _tell(session, pushed.reference, pushed.moved, quiet=quiet, note=pushed.note)
+
+
+@click.command("pull")
+@click.argument("name")
+@click.option("--platform", metavar="OS/ARCH", help="Which one of an image for several: linux/arm64.")
+@options.quiet("REPOSITORY@DIGEST")
+@options.as_json
+@click.pass_obj
+def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None:
+    """Pull the image NAME from the local registry. Docker Hub's are spelled docker.io/….
+
+    \b
+    Examples:
+      regctl pull john/get-started:part2
+      regctl pull docker.io/library/alpine
+    """
+    from registry_tool.local.images import resolve as names
+    from registry_tool.local.images import transfer
+
+    host = session.registry_host()
+    reference = names.on_registry(name, host)
+    with session.watch(quiet=quiet) as observer:
+        observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
+        moved = transfer.pull(session.engine, host, name, observer=observer, platform=platform)
+    _tell(session, reference, moved, quiet=quiet)
+
+
+@click.command("images")
+@click.argument("name", required=False)
+@click.option("-a", "--all", "everything", is_flag=True, help="Intermediate ones, too, and mark which are ours.")
+@options.quiet("ids")
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def images(session: Session, name: str | None, everything: bool, quiet: bool, missing_ok: bool) -> None:
+    """List the engine's images, newest first; with NAME, those of that name.
+
+    \b
+    Examples:
+      regctl images
+      regctl images friendlyhello
+    """
+    host = session.registry_host()
+    found = sorted(session.engine.images(all=everything), key=lambda image: image.created, reverse=True)
+    rows = [(image, *pair) for image in found for pair in _names(image)]
+    if name is not None:
+        rows = _named(rows, name, host)
+        if not rows and not missing_ok:
+            from registry_tool.local.images import resolve as names
+
+            raise names.absent(name)
+    out = session.output
+    if out.json:
+        out.document({"images": [_document(image, repository, tag_, host) for image, repository, tag_ in rows]})
+    elif quiet:
+        out.lines(list(dict.fromkeys(formatting.short_id(image.id) for image, _, _ in rows)))
+    else:
+        mark = ("OURS",) if everything else ()
+        table = [
+            (repository, tag_, formatting.short_id(image.id), formatting.age(image.created), units.size(image.size))
+            + ((role(image, host) or "",) if everything else ())
+            for image, repository, tag_ in rows
+        ]
+        out.table(("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", *mark), table)
+
+
+@click.command("rmi")
+@click.argument("names", nargs=-1)
+@click.option("-f", "--force", is_flag=True, help="Also an image that has several names, or a stopped container.")
+@click.option("--all", "everything", is_flag=True, help="All that this tool built, tagged or pulled; asks first.")
+@click.option("--bases", is_flag=True, help="With --all, also the base images that were built here.")
+@options.yes
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool, bases: bool, yes: bool, missing_ok: bool) -> int:
+    """Remove images by name or id.
+
+    \b
+    Examples:
+      regctl rmi friendlyhello
+      regctl rmi --all
+    """
+    if bool(names) == everything or (bases and not everything):
+        raise UsageError("rmi wants names, or --all (with --bases the base images, too)", hint="For example: regctl rmi friendlyhello")
+    host = session.registry_host()
+    wanted: Iterable[str] = names
+    if everything:
+        wanted = [name for image in session.engine.images() for name in ours_of(image, host, bases=bases)]
+        if wanted and not session.agree([f"These images go ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
+            return 1
+    done: list[str] = []
+    gone: list[str] = []
+
+    def act(name: str) -> None:
+        from registry_tool.local.images import resolve as meaning
+
+        found = meaning.on_engine(session.engine, host, name)
+        removed = session.engine.remove_image(found.name, force=force)
+        done.extend(removed.untagged)
+        gone.extend(removed.deleted)
+        if not session.output.json:
+            session.output.lines([*(f"Untagged: {text}" for text in removed.untagged), *(f"Deleted: {text}" for text in removed.deleted)])
+
+    # What a plan holds may go with another of its images meanwhile.
+    failures = session.each(list(wanted), act, missing_ok=missing_ok or everything)
+    if session.output.json:
+        session.output.document(options.outcome({"untagged": done, "deleted": gone}, failures))
+    return 1 if failures else 0
+
+
+def role(image: Image, host: str | None) -> str | None:
+    """What makes an image ours: its role, or ``registry`` for a name in the local registry; None where nothing does."""
+    own = labels.ROLE_DEMO if labels.DEMO in image.labels else image.labels.get(labels.ROLE)
+    # Whatever is built on a base image inherits its labels.
+    if own == labels.ROLE_BASE:
+        own = own if any(name.startswith(OURS) for name in image.names) else None
+    return own or ("registry" if any(_is_under(name, host) for name in (*image.names, *image.digests)) else None)
+
+
+def ours_of(image: Image, host: str | None, *, bases: bool) -> list[str]:
+    """What ``rmi --all`` takes of an image: names, or the id where it has none.
+
+    Of an image that is not ours only its name in the local registry goes; names of our own keeping stay.
+    """
+    if labels.DEMO in image.labels or image.labels.get(labels.ROLE) == labels.ROLE_APP:
+        return [name for name in image.names if not name.startswith(OURS)] if image.names else [image.id]
+    names = [name for name in image.names if _is_under(name, host) or (bases and name.startswith(OURS))]
+    return names or [digest for digest in image.digests if _is_under(digest, host) and not image.names]
+
+
+def _is_under(name: str, host: str | None) -> bool:
+    return host is not None and name.startswith(f"{host}/")
+
+
+def _names(image: Image) -> list[tuple[str, str]]:
+    """(repository, tag) for each name; docker's ``<none>`` where there is none."""
+    if image.names:
+        return [(name.rpartition(":")[0], name.rpartition(":")[2]) for name in image.names]
+    return [(digest.partition("@")[0], "<none>") for digest in image.digests] or [("<none>", "<none>")]
+
+
+def _named(rows: list[tuple[Image, str, str]], name: str, host: str | None) -> list[tuple[Image, str, str]]:
+    """The rows of the name as it is typed; where there are none, those of the local registry's."""
+    from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
+
+    for default in (DOCKER_HUB, host):
+        if default is None:
+            continue
+        wanted = Reference.parse(name, default_host=default)
+        found = [
+            row
+            for row in rows
+            if row[1] != "<none>"
+            and Reference.parse(row[1], default_host=DOCKER_HUB).repository == wanted.repository
+            and wanted.tag in (None, row[2])
+            and (wanted.digest is None or any(digest.endswith(str(wanted.digest)) for digest in row[0].digests))
+        ]
+        if found or has_host(name):
+            return found
+    return []
+
+
+def _document(image: Image, repository: str, tag_: str, host: str | None) -> dict[str, object]:
+    return {
+        "repository": None if repository == "<none>" else repository,
+        "tag": None if tag_ == "<none>" else tag_,
+        "id": image.id,
+        "digests": list(image.digests),
+        "created": formatting.rfc3339(image.created),
+        "size": image.size,
+        "ours": role(image, host),
+    }
+
+
+def moved_document(reference: Reference, moved: Moved) -> dict[str, object]:
+    """What a push or a pull did, for JSON."""
+    return {
+        "reference": str(reference),
+        "digest": str(moved.digest) if moved.digest else None,
+        "status": moved.status or None,
+        "layers": [{"id": key, "status": word} for key, word in moved.layers.items()],
+        "bytes_moved": moved.bytes_moved,
+    }
+
+
+def _tell(session: Session, reference: Reference, moved: Moved, *, quiet: bool, note: str | None = None) -> None:
+    out = session.output
+    if out.json:
+        out.document(moved_document(reference, moved) | ({"note": note} if note else {}))
+    elif quiet:
+        out.line(f"{reference.repository}@{moved.digest}")
+    else:
+        out.line(str(reference))
+        out.line(f"Digest: {moved.digest}")
+        if moved.status:
+            out.line(f"Status: {moved.status}")

@@ -1,0 +1,135 @@
+"""``inspect``: what an image in a registry is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.cli import json_path, options, registry_options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+from registry_tool.cli.views import inspect as view
+
+if TYPE_CHECKING:
+    from registry_tool.oci.descriptor import Descriptor, Platform
+    from registry_tool.oci.reference import Reference
+    from registry_tool.targets.registry import Repository
+
+_MANY = 20
+
+
+@click.command("inspect")
+@click.argument("name")
+@click.option("--platform", metavar="OS/ARCH", callback=registry_options.platform, help="Which image, where NAME has several.")
+@click.option("--raw", is_flag=True, help="Print the manifest, byte for byte.")
+@click.option("--config", "as_config", is_flag=True, help="Print the image's config, byte for byte.")
+@click.option("--format", "path", metavar="PATH", help="Print one member of what --json prints: config.labels, layers.0.digest.")
+@click.option(
+    "--siblings/--no-siblings",
+    default=None,
+    help="Ask about the other tags, to tell what is shared with them, or do not; on this machine they are asked about.",
+)
+@registry_options.plain_http
+@options.quiet("the digest")
+@options.as_json
+@click.pass_obj
+def inspect(
+    session: Session,
+    name: str,
+    platform: Platform | None,
+    raw: bool,
+    as_config: bool,
+    path: str | None,
+    siblings: bool | None,
+    plain_http: bool,
+    quiet: bool,
+) -> int:
+    """Show what the image NAME in a registry is made of: manifest, config, history, layers and who shares them, referrers.
+
+    Without a tag it is the image latest; where there is none, the tags there are get listed.
+
+    \b
+    Examples:
+      regctl inspect john/get-started:part2
+      regctl inspect --platform linux/arm64 --config docker.io/library/alpine
+      regctl inspect --format config.labels john/get-started:part2
+    """
+    from registry_tool.base.loopback import is_loopback
+    from registry_tool.content import inspect
+    from registry_tool.content.listing import Contents
+    from registry_tool.targets import registry as remote
+
+    if sum((raw, as_config, path is not None, quiet, session.output.json)) > 1:
+        raise UsageError("only one of --raw, --config, --format, --quiet and --json at a time", hint="Leave out the others.")
+    wanted = json_path.parse(path) if path is not None else None
+    reference = registry_options.named(session, name)
+    with (
+        remote.open(reference.host, plain_http=plain_http or None) as registry,
+        session.watch(quiet=quiet, counting=True) as observer,
+        session.content_cache(observer) as cache,
+    ):
+        repository = registry.repository(reference.path)
+        descriptor = _resolved(repository, reference)
+        if (raw or quiet) and platform is None:
+            if quiet:
+                session.output.line(str(descriptor.digest))
+            else:
+                with repository.fetch(descriptor) as stream:
+                    _bytes(session, stream.read())
+            return 0
+        contents = Contents(repository, cache, remember=True)
+        if raw or quiet or as_config:
+            image = inspect.image_of(contents, contents.manifest(descriptor), platform)
+            if image is None:
+                raise UsageError(f"{reference} has several images", hint="Say which: --platform linux/amd64")
+            if quiet:
+                session.output.line(str(image.digest))
+                return 0
+            if as_config and image.config is None:
+                raise NotFound(f"{reference} has no config", hint="Look at it with: regctl inspect --raw")
+            _bytes(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
+            return 0
+        neighbours = is_loopback(reference.host) if siblings is None else siblings
+        found = inspect.inspect(contents, descriptor, tag=_tag(reference), platform=platform, neighbours=neighbours, observer=observer)
+    document = view.document(reference, found)
+    out = session.output
+    if wanted is not None:
+        out.lines(json_path.lines(json_path.pick(document, wanted)))
+    elif out.json:
+        out.document(document)
+    else:
+        view.show(out, reference, found)
+    if not out.json:
+        for error in found.errors:
+            out.complaint(error)
+    return registry_options.exit_code(list(found.errors))
+
+
+def _tag(reference: Reference) -> str | None:
+    return None if reference.digest is not None else reference.or_latest().tag
+
+
+def _resolved(repository: Repository, reference: Reference) -> Descriptor:
+    """What is meant now. NotFound names the tags there are, where none was typed."""
+    try:
+        return repository.head(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
+    except NotFound as error:
+        if reference.digest is not None or reference.tag is not None:
+            hint = f"See what there is with: regctl list-tags {reference.repository}"
+            raise NotFound(f"there is no image {reference}: {error.message}", hint=hint) from error
+        tags = sorted(repository.tags())
+        if not tags:
+            raise NotFound(f"{reference.repository} has no tags", hint="Push an image to it: regctl push NAME") from error
+        shown = tuple(tags[:_MANY]) + ((f"and {len(tags) - _MANY} more",) if len(tags) > _MANY else ())
+        hint = f"Say which of its {len(tags)} tags: regctl inspect {reference.repository}:{tags[0]}"
+        raise NotFound(f"{reference.repository} has no tag latest; it has these:", hint=hint, excerpt=shown) from error
+
+
+def _bytes(session: Session, content: bytes) -> None:
+    """Exactly these, unless it is a terminal that they could steer."""
+    if session.output.on_terminal:
+        session.output.line(formatting.printable(content.decode(errors="replace")))
+    else:
+        session.output.raw(content)

@@ -1,0 +1,184 @@
+"""``list-tags``: what a repository holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.cli import options, registry_options
+from registry_tool.cli.registry_options import NOT_KNOWN
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from registry_tool.content.listing import Options, Row, Table
+    from registry_tool.oci.descriptor import Platform
+    from registry_tool.oci.reference import Reference
+
+_FEW = 3
+
+
+@click.command("list-tags")
+@click.argument("name")
+@click.option(
+    "--sort",
+    type=click.Choice(["name", "created", "size", "semver"]),
+    default="name",
+    show_default=True,
+    help="By name, the newest first, the largest first, or the highest version first.",
+)
+@click.option("--filter", "matches", metavar="GLOB", help="Only tags that look like this: 'v1.*'.")
+@click.option("--semver", "within", metavar="RANGE", help="Only tags that are versions in this range: '^1.2', '>=1.2 <2'.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N of them. Elsewhere no others are asked about then.")
+@click.option(
+    "--platform", metavar="OS/ARCH", callback=registry_options.platform, help="Only tags with an image for it; its size and date."
+)
+@click.option("--digests", is_flag=True, help="Show digests whole.")
+@registry_options.details
+@registry_options.plain_http
+@options.quiet("the tags, one a line,")
+@options.as_json
+@click.pass_obj
+def list_tags(
+    session: Session,
+    name: str,
+    sort: str,
+    matches: str | None,
+    within: str | None,
+    limit: int | None,
+    platform: Platform | None,
+    digests: bool,
+    details: bool | None,
+    plain_http: bool,
+    quiet: bool,
+) -> int:
+    """List the tags of the repository NAME, in the local registry where NAME has no host.
+
+    Siblings are other tags on the same digest. A registry on this machine is asked for everything, any other for
+    digests alone unless --details is given. With --no-details the list is all that is asked for: it may still name a
+    tag whose deletion was not finished.
+
+    \b
+    Examples:
+      regctl list-tags john/get-started
+      regctl list-tags --semver '^1.2' --sort semver --limit 5 john/get-started
+      regctl list-tags -q --no-details docker.io/library/alpine
+    """
+    from registry_tool.base.loopback import is_loopback
+    from registry_tool.content.listing import Options
+    from registry_tool.content.listing import list_tags as tag_table
+    from registry_tool.oci.versions import Range
+    from registry_tool.targets import registry as remote
+
+    wanted = Options(
+        sort=sort,  # type: ignore[arg-type] # click has seen to it
+        matches=matches,
+        within=Range.parse(within) if within is not None else None,
+        limit=limit,
+        platform=platform,
+    )
+    _check(wanted, details)
+    reference = registry_options.named(session, name)
+    if reference.tag is not None or reference.digest is not None:
+        raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl list-tags {reference.repository}")
+    wanted = _what_is_asked(wanted, details, is_near=is_loopback(reference.host), quiet=quiet)
+    with (
+        remote.open(reference.host, plain_http=plain_http or None) as registry,
+        session.watch(quiet=quiet, counting=True) as observer,
+        session.content_cache(observer) as cache,
+    ):
+        table = tag_table(registry.repository(reference.path), wanted, cache=cache, observer=observer)
+    return _tell(session, reference, table, wanted, digests=digests, quiet=quiet)
+
+
+def _check(wanted: Options, details: bool | None) -> None:
+    if details is False and (wanted.sort in ("created", "size") or wanted.platform):
+        what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
+        raise UsageError(f"{what} needs the details that --no-details leaves out", hint="Leave out one of the two.")
+
+
+def _what_is_asked(wanted: Options, details: bool | None, *, is_near: bool, quiet: bool) -> Options:
+    from dataclasses import replace
+
+    by_details = wanted.sort in ("created", "size") or wanted.platform is not None
+    if details is False:
+        return replace(wanted, look="names")
+    if by_details and not is_near and details is None:
+        what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
+        raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
+    full = by_details if quiet else (is_near or bool(details))
+    # Names alone need no neighbours; and a registry elsewhere is not asked about thousands of tags for the sake of a few.
+    siblings = not quiet and (is_near or not wanted.is_limited_first)
+    return replace(wanted, look="details" if full else "digests", siblings=siblings)
+
+
+def _tell(session: Session, reference: Reference, table: Table, wanted: Options, *, digests: bool, quiet: bool) -> int:
+    out = session.output
+    # A name is a name, whatever became of its image.
+    errors = [row.error for row in table.rows if row.error is not None and not quiet]
+    if table.stopped is not None:
+        errors.append(table.stopped)
+    if out.json:
+        told = [_error(row.name, row.error) for row in table.rows if row.error is not None]
+        told += [_error(None, table.stopped)] if table.stopped is not None else []
+        out.document({"repository": reference.repository, "tags": [_document(row) for row in table.rows], "errors": told})
+    elif quiet:
+        out.lines([formatting.one_line(row.name) for row in table.rows])
+    elif wanted.look == "names":
+        out.table(("TAG",), [(row.name,) for row in table.rows])
+    else:
+        few = _FEW if out.on_terminal else None
+        heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
+        out.table(heads, [_cells(row, digests=digests, few=few) for row in table.rows])
+    if table.vanished:
+        out.note(formatting.one_line(f"gone while the table was made: {', '.join(table.vanished)}"))
+    if table.stopped is not None and not out.json:
+        # The rows first, on a terminal and where both streams go to one file.
+        out.flush()
+        out.note(f"not all of {table.count} tags could be looked at: {table.looked_at} were, {len(table.rows)} are shown")
+        out.complaint(table.stopped)
+    return registry_options.exit_code(errors)
+
+
+def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
+    digest = NOT_KNOWN if row.digest is None else str(row.digest) if digests else row.digest.short
+    kind = row.type or (NOT_KNOWN if row.error is None else "")
+    if row.error is not None:
+        kind = f"{kind}, damaged: {row.error.message}".removeprefix(", ")
+    platforms = [str(platform) for platform in row.platforms or ()]
+    siblings = list(row.siblings or ())
+    return (
+        row.name,
+        digest,
+        registry_options.age(row.created),
+        registry_options.size(row.size),
+        _listed(platforms, few),
+        _listed(siblings, few),
+        kind,
+    )
+
+
+def _listed(words: list[str], few: int | None) -> str:
+    """``a,b,c``; of many on a terminal the first ones, as others want their place there, too."""
+    if few is not None and len(words) > few + 1:
+        words = [*words[:few], f"+{len(words) - few}"]
+    return ",".join(words) or NOT_KNOWN
+
+
+def _document(row: Row) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "digest": str(row.digest) if row.digest else None,
+        "media_type": row.media_type,
+        "created": registry_options.time(row.created),
+        "size": row.size,
+        "platforms": None if row.platforms is None else [str(platform) for platform in row.platforms],
+        "siblings": None if row.siblings is None else list(row.siblings),
+        "type": row.type,
+    }
+
+
+def _error(tag: str | None, error: RegistryToolError) -> dict[str, object]:
+    return {"tag": tag, **error.as_json()}

@@ -1,0 +1,233 @@
+"""``up``, ``down``, ``status`` and ``logs``: the local registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.cli import options, password, program_name
+from registry_tool.cli.session import Session
+
+if TYPE_CHECKING:
+    from registry_tool.local.registry import LocalRegistry
+
+
+def _name(what: str) -> Callable[[options.Command], options.Command]:
+    return click.option("--name", metavar="NAME", default="default", show_default=True, help=what)
+
+
+@click.command("up")
+@_name("The registry's name, where there are several.")
+@click.option(
+    "-p", "--port", metavar="PORT", type=options.port_number, help="Its port; the next free one from 5000 on where this is not given."
+)
+@click.option("--auth", metavar="USER", help="Let in only USER, with a password that is asked for.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
+@click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
+@click.option("--restart", metavar="POLICY", help="no, always, unless-stopped (as it begins), on-failure[:N].")
+@click.option("--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="How long its answer may take.")
+@options.quiet("its address")
+@options.as_json
+@click.pass_obj
+def up(
+    session: Session,
+    name: str,
+    port: int | None,
+    auth: str | None,
+    password_file: Path | None,
+    password_stdin: bool,
+    restart: str | None,
+    timeout: float,
+    quiet: bool,
+) -> None:
+    """Start the local registry, or find that it runs: calling it twice is calling it once.
+
+    Its content lives in a volume and outlives its container. It is reachable from this machine only.
+
+    \b
+    Examples:
+      regctl up
+      regctl up --name team --port 5001 --auth john
+    """
+    from registry_tool.local.bring_up import registry_up
+    from registry_tool.local.registry import Auth
+
+    if auth is None and (password_file or password_stdin):
+        raise UsageError("a password needs a user", hint="Name the user with --auth USER.")
+    who = None
+    if auth is not None:
+        who = Auth(user=auth, password=password.ask(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
+    with session.watch(quiet=quiet) as observer:
+        brought = registry_up(
+            session.engine, session.places, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
+        )
+    registry, image = brought.up.registry, brought.provisioned
+    out = session.output
+    if out.json:
+        out.document(
+            {
+                "registry": _document(registry),
+                "created": brought.up.created,
+                "provisioned": image.source if image else None,
+                "port_note": brought.up.port_note,
+            }
+        )
+    elif quiet:
+        out.line(registry.address)
+    else:
+        if brought.up.port_note:
+            out.note(brought.up.port_note)
+        came = f", from {image.source}" if image else ""
+        out.line(f"{registry.name}: {'started' if brought.up.created else 'already up'} at {registry.address} ({registry.image}{came})")
+
+
+@click.command("down")
+@_name("Which registry.")
+@click.option("-v", "--volumes", is_flag=True, help="Its content, too; asks first.")
+@options.yes
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool) -> int:
+    """Remove the local registry's container. Its content stays in its volume, and the next "up" finds it.
+
+    \b
+    Examples:
+      regctl down
+      regctl down --volumes
+    """
+    from registry_tool.local import registry as local_registry
+
+    out = session.output
+    if volumes:
+        session.engine  # noqa: B018 - without an engine there is nothing to ask about
+        if not session.agree([f"This removes the registry {name} and everything in it."], yes=yes):
+            return 1
+    try:
+        with session.watch() as observer:
+            gone = local_registry.down(session.engine, name, volumes=volumes, state=session.places.state, observer=observer)
+    except NotFound:
+        if not missing_ok:
+            raise
+        gone = local_registry.Down(name=name)
+    if out.json:
+        out.document({"name": name, "removed": list(gone.removed), "volume_removed": gone.volume_removed, "volume_kept": gone.volume_kept})
+        return 0
+    if not (gone.removed or gone.volume_removed):
+        out.line(f"{name}: nothing to remove")
+    for container in gone.removed:
+        out.line(f"{name}: removed the container {container}")
+    if gone.volume_removed:
+        out.line(f"{name}: removed the volume {gone.volume_removed}, with everything in it")
+    elif gone.volume_kept:
+        me = program_name.spelling()
+        out.line(f"{name}: the content stays in the volume {gone.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
+    return 0
+
+
+@click.command("status")
+@click.option("--name", metavar="NAME", help="Only this registry.")
+@click.option("--env", is_flag=True, help="Print the lines for the .env file of docker-compose.registry.yml.")
+@options.quiet("its address")
+@options.as_json
+@click.pass_obj
+def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
+    """Whether the local registry runs. Exit code: 0 it does, 1 it does not, 3 there is no engine to ask.
+
+    \b
+    Examples:
+      regctl status
+      regctl status --env > .env
+    """
+    from registry_tool.local import registry as local_registry
+    from registry_tool.local.registry.spec import check_name
+
+    if name is not None:
+        check_name(name)
+    out = session.output
+    if env:
+        out.lines(_env(session, name or local_registry.DEFAULT_NAME))
+        return 0
+    found = [registry for registry in local_registry.find_all(session.engine) if name in (None, registry.name)]
+    chosen = next((registry for registry in found if registry.name == (name or "default")), found[0] if len(found) == 1 else None)
+    answers = {registry.name: registry.state == "running" and local_registry.is_answering(registry) for registry in found}
+    well = chosen is not None and answers[chosen.name]
+    if out.json:
+        registries = [{**_document(registry), "answering": answers[registry.name]} for registry in found]
+        out.document({"running": well, "registry": chosen.name if chosen else None, "registries": registries})
+    elif quiet:
+        if well and chosen is not None:
+            out.line(chosen.address)
+    elif found:
+        heads = ("NAME", "ADDRESS", "STATE", "USER", "IMAGE", "VOLUME", "STARTED BY")
+        out.table(heads, [_row(registry, answering=answers[registry.name]) for registry in found])
+        if any(registry.started_by == "registry-tool" for registry in found):
+            out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
+    else:
+        named, option = (f" named {name}", f" --name {name}") if name else ("", "")
+        out.line(f"no local registry{named}; start it with: {program_name.spelling()} up{option}")
+    return 0 if well else 1
+
+
+@click.command("logs")
+@click.argument("name", default="default")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("-n", "--tail", metavar="LINES", type=click.IntRange(min=0), help="Only the last ones.")
+@click.pass_obj
+def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
+    """What the local registry NAME said; where there is none of that name, what the container NAME said.
+
+    \b
+    Examples:
+      regctl logs -f
+      regctl logs -n 20 my-container
+    """
+    from registry_tool.local import registry as local_registry
+
+    engine = session.engine
+    registry = local_registry.find(engine, name)
+    container = engine.container(registry.container_id if registry else name)
+    if container is None:
+        hint = "Start it with: regctl up" if name == "default" else "See what there is with: regctl status, regctl ps -a"
+        raise NotFound(f"there is neither a registry nor a container named {name}" if name != "default" else "no local registry", hint=hint)
+    for stream, chunk in engine.logs(container.id, follow=follow, tail=tail):
+        (session.output.raw if stream == "stdout" else session.output.raw_error)(chunk)
+
+
+def _env(session: Session, name: str) -> tuple[str, ...]:
+    """What compose needs to know to use this registry, and the images that stand in for others here."""
+    from registry_tool.local import registry as local_registry
+    from registry_tool.local.base_images import REDIS, REGISTRY
+    from registry_tool.local.registry.spec import FIRST_PORT
+
+    registry = local_registry.find(session.engine, name)
+    port = registry.port if registry and registry.port else FIRST_PORT
+    wanted = {
+        "registry": (registry.image,) if registry else (REGISTRY.official, REGISTRY.own),
+        "app": (f"localhost:{port}/john/get-started:part2",),
+        "redis": (REDIS.official, REDIS.own),
+    }
+    present = {role: next((image for image in images if session.engine.image(image)), None) for role, images in wanted.items()}
+    return local_registry.env_lines(port=port, images={role: image for role, image in present.items() if image})
+
+
+def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:
+    state = registry.state if registry.state != "running" or answering else "running, does not answer"
+    return [registry.name, registry.address, state, registry.user or "anyone", registry.image, registry.volume, registry.started_by]
+
+
+def _document(registry: LocalRegistry) -> dict[str, object]:
+    return {
+        "name": registry.name,
+        "address": registry.address,
+        "state": registry.state,
+        "image": registry.image,
+        "container": registry.container_id,
+        "volume": registry.volume,
+        "user": registry.user,
+        "started_by": registry.started_by,
+    }

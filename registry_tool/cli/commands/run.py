@@ -1,0 +1,145 @@
+"""``run``: a container of an image, in front of you or in the background."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_tool.base import labels
+from registry_tool.base.errors import Conflict, NotFound, UsageError
+from registry_tool.cli import options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from registry_tool.engine import Container, ContainerSpec
+
+_CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+"""What docker takes; asked here, so that no image is pulled for a container that cannot be."""
+
+
+@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.argument("image")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("-d", "--detach", is_flag=True, help="In the background; prints the container's id.")
+@click.option("-i", "--interactive", is_flag=True, help="Keep its standard input open.")
+@click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")
+@click.option("-p", "--publish", metavar="[[IP:]PORT:]PORT", multiple=True, help="Our port, then the container's: 4000:80.")
+@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="A variable of its environment; without a value, ours.")
+@click.option("--name", metavar="NAME", help="The container's name.")
+@click.option("--rm", "remove", is_flag=True, help="Remove it when it ends.")
+@options.as_json
+@click.pass_obj
+def run(
+    session: Session,
+    image: str,
+    command: tuple[str, ...],
+    detach: bool,
+    interactive: bool,
+    tty: bool,
+    publish: tuple[str, ...],
+    env: tuple[str, ...],
+    name: str | None,
+    remove: bool,
+) -> int:
+    """Run IMAGE, with COMMAND in place of its own. Where the engine does not have it, it is pulled from the local registry.
+
+    In the foreground its output is ours, Ctrl-C stops it, and its exit code is ours, too.
+
+    \b
+    Examples:
+      regctl run -p 4000:80 friendlyhello
+      regctl run -d -p 4000:80 john/get-started:part2
+      regctl run -it --rm friendlyhello sh
+    """
+    out = session.output
+    if out.json and not detach:
+        raise UsageError("--json wants -d: in the foreground the output is the container's", hint="Add -d.")
+    if tty and interactive and not detach and not sys.stdin.isatty():
+        raise UsageError("-it wants a terminal, and standard input is none", hint="Leave -t out: regctl run -i …")
+    spec = _spec(image, command, publish, env, name)
+    spec = replace(spec, tty=tty, interactive=interactive)
+    from registry_tool.local.images import transfer
+
+    with session.watch(quiet=out.json) as observer:
+        present = transfer.have(session.engine, session.registry_host(), image, observer=observer)
+    if present.note:
+        out.note(present.note)
+    if present.moved:
+        out.note(f"Digest: {present.moved.digest}")
+        out.note(f"Status: {present.moved.status}")
+    spec = replace(spec, image=present.name)
+    if not detach:
+        return _in_front(session, spec, remove=remove)
+    container = session.engine.run(replace(spec, remove=remove))
+    if out.json:
+        out.document({"id": container.id, "name": container.name, "image": present.name, "image_id": present.image_id})
+    else:
+        out.line(container.id)
+    return 0
+
+
+def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: tuple[str, ...], name: str | None) -> ContainerSpec:
+    from registry_tool.engine import ContainerSpec, PortBinding
+
+    if name and not _CONTAINER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} cannot be a container's name",
+            hint="It is two or more of letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
+        )
+    bindings = [options.published(text) for text in publish]
+    return ContainerSpec(
+        image=image,
+        command=command,
+        name=name,
+        environment=options.pairs(env, "-e", os.environ),
+        labels={labels.ROLE: labels.ROLE_RUN},
+        ports=tuple(PortBinding(host_ip=address, host_port=port, container_port=inside) for address, port, inside in bindings),
+    )
+
+
+def _in_front(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
+    """Attach, start, carry the streams until the container ends. What was started in front of somebody ends with them."""
+    from registry_tool.cli import terminal
+
+    engine = session.engine
+    container = engine.create(spec)
+    started = over = False
+    try:
+        with engine.attach(container.id, stdin=spec.interactive) as stream:
+            engine.start(container.id)
+            started = True
+            terminal.converse(engine, container, stream, spec, session.output)
+        if (now := engine.container(container.id)) is not None and now.running and spec.interactive and spec.tty:
+            # Ctrl-P Ctrl-Q: the engine let go of us.
+            session.output.note(f"{container.name} goes on without us; stop it with: regctl stop {container.name}")
+            over, remove = True, False
+            return 0
+        code = engine.wait(container.id)
+        over = True
+        return code
+    finally:
+        if started and not over:
+            _stop(session, container)
+        if remove or not started:
+            _remove(session, container)
+
+
+def _stop(session: Session, container: Container) -> None:
+    session.output.note(f"stopping {container.name or formatting.short_id(container.id)}")
+    try:
+        session.engine.stop(container.id)
+    except (NotFound, Conflict):
+        return  # it ended by itself
+
+
+def _remove(session: Session, container: Container) -> None:
+    try:
+        session.engine.remove(container.id, force=True)
+    except NotFound:
+        return  # somebody else did

@@ -1,0 +1,228 @@
+"""``verify``: an image on engines that have never seen it, and a certificate of what was seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.cli import options, registry_options
+from registry_tool.cli.commands import ordered_options
+from registry_tool.cli.session import Session
+from registry_tool.cli.views import verify as view
+from registry_tool.verify import parsing
+
+if TYPE_CHECKING:
+    from registry_tool.oci.digest import Digest
+    from registry_tool.verify.report.report import Certificate
+    from registry_tool.verify.settings import Settings
+    from registry_tool.verify.spec import Asked, Probe
+
+Value = TypeVar("Value")
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _spelled(read: Callable[[str], Value]) -> Callable[[str], Value]:
+    def convert(text: str) -> Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    return convert
+
+
+def _digest(text: str) -> Digest:
+    from registry_tool.oci.digest import Digest
+
+    return _spelled(Digest.parse)(text)
+
+
+@click.command("verify", cls=ordered_options.InOrder)
+@click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]")
+@click.option(
+    "--on",
+    "wheres",
+    metavar="WHERE",
+    multiple=True,
+    help="docker or podman (clean, in a container), context:NAME, here; docker where none is given. May be repeated.",
+)
+@click.option("--require", metavar="WHERE", multiple=True, help="Fail where it was not proven there, as with docker where there is none.")
+@click.option("--expect", metavar="DIGEST", type=_digest, help='What the name must lead to: what "push -q" printed.')
+@click.option("--http", metavar="PORT:PORT/PATH", multiple=True, help="It must answer: a port of the engine, the container's, a page.")
+@click.option("--expect-status", metavar="CODE", multiple=True, help="For the --http before it: the status; any below 400 otherwise.")
+@click.option("--expect-text", metavar="TEXT", multiple=True, help="For the --http before it: what must be in the page.")
+@click.option("--expect-json", metavar="PATH=VALUE", multiple=True, help="For the --http before it: what must be in its JSON.")
+@click.option("--within", metavar="TIME", multiple=True, help="For the --http before it: how long one answer may take, as 2s.")
+@click.option("--tcp", metavar="PORT:PORT", multiple=True, help="It must take connections.")
+@click.option("--exec", metavar="COMMAND", multiple=True, help="It must end with 0, inside the container.")
+@click.option("--log", metavar="TEXT", multiple=True, help="It must print that.")
+@click.option("--exit", metavar="CODE", multiple=True, help="It must end by itself, with that code.")
+@click.option("--timeout", metavar="TIME", type=_spelled(parsing.seconds), help="Until all of that must hold.  [default: 30s]")
+@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="A variable of its environment; without a value, ours.")
+@click.option("--with", "services", type=click.Choice(["redis"]), multiple=True, help="What it is to work together with.")
+@click.option("--replicas", metavar="N", type=click.IntRange(1, 100), help="So many of it behind one port.")
+@click.option("--stack", metavar="FILE", type=_FILE, help="The services of a compose file, together.")
+@click.option("--registry-as", metavar="HOST:PORT", type=_spelled(parsing.host_port), help="The registry, as another context sees it.")
+@click.option("-o", "--output", metavar="FILE", type=_FILE, help="Write the certificate.")
+@click.option("--junit", metavar="FILE", type=_FILE, help="Write it for a CI system, too.")
+@click.option("--markdown", metavar="FILE", type=_FILE, help="Write it for a CI run's summary, too.")
+@click.option("--show", metavar="FILE", type=_FILE, help="Prove nothing: show the certificate in FILE.")
+@click.option("--against", metavar="FILE", type=_FILE, help="Name what changed since the certificate in FILE.")
+@options.as_json
+@click.pass_context
+def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: Path | None, against: Path | None, **given: Any) -> int:
+    """Prove that the image NAME runs on an engine that has never seen it: pulled by digest, counted, started, looked at.
+
+    What to prove may also stand in portability.toml in this folder; what is typed wins. The exit code is 0 where all holds,
+    1 where a point is red, 3 where a place that was asked for cannot be had.
+
+    \b
+    Examples:
+      regctl verify john/get-started:part2
+      regctl verify john/get-started:part2 --on docker --on podman --http 4000:80/ --expect-text Hello -o proof.json
+      regctl verify --show proof.json
+    """
+    from registry_tool.verify.report.compare import compare
+    from registry_tool.verify.report.report import Certificate
+
+    session: Session = ctx.obj
+    earlier = Certificate.read(against) if against else None
+    if show is not None:
+        if name is not None:
+            raise UsageError(f"--show shows what is in {show}, and {name} is named", hint=f"Leave one out: regctl verify --show {show}")
+        certificate = Certificate.read(show)
+    else:
+        certificate = _proven(ctx, session, name, given)
+    if earlier is not None:
+        certificate = replace(certificate, against=compare(earlier, certificate))
+    certificate = _written(certificate, output, given["junit"], given["markdown"])
+    _tell(session, certificate, shown=show is not None)
+    return certificate.error.exit_code if certificate.error is not None else int(not certificate.ok)
+
+
+def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> Certificate:
+    from registry_tool.verify import settings
+    from registry_tool.verify.verify import verify as prove
+
+    said = settings.find(Path.cwd())
+    asked = _asked(ctx, session, name, given, said)
+    with view.Watched(session.output, progress=session.progress) as watched:
+        return prove(
+            session.engine,
+            asked,
+            given["wheres"] or said.engines,
+            places=session.places,
+            require=given["require"] or (() if given["wheres"] else said.require),
+            command=ordered_options.as_typed(ctx, given["env"]),
+            observer=watched,
+            watcher=watched,
+        )
+
+
+def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: Settings) -> Asked:
+    """What is typed and, where it says nothing, what the file says."""
+    from registry_tool.verify.spec import Asked
+
+    probes = _probes(ordered_options.in_order(ctx)) or said.probes
+    named = name or said.image
+    if named is None:
+        raise UsageError("verify wants a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
+    # A stack, and services with replicas, are two ways to say one thing: the file's way counts where none is typed.
+    if given["stack"] or given["services"] or given["replicas"]:
+        said = replace(said, stack=None, services=(), replicas=None)
+    unlike: dict[str, Any] = {
+        "timeout": given["timeout"] or said.timeout,
+        "stop_within": said.stop_within,
+        "replicas": given["replicas"] or said.replicas,
+    }
+    return Asked(
+        image=registry_options.named(session, named).or_latest(),
+        expect=given["expect"] or said.expect,
+        probes=probes,
+        environment={**said.environment, **options.pairs(given["env"], "-e", os.environ)},
+        redis="redis" in (given["services"] or said.services),
+        stack=given["stack"] or said.stack,
+        limits=said.limits,
+        registry_as=given["registry_as"] or said.registry_as,
+        **{key: value for key, value in unlike.items() if value is not None},
+    )
+
+
+def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
+    """The probes in their order, each page with what was said of it after it. Raises UsageError."""
+    from registry_tool.verify.spec import Exec, Exit, Http, Log, Tcp
+
+    probes: list[Probe] = []
+    kinds: dict[str, Callable[[str], Probe]] = {
+        "--http": Http.parse,
+        "--tcp": Tcp.parse,
+        "--exec": Exec.parse,
+        "--log": lambda text: Log(text=text),
+        "--exit": lambda text: Exit(code=_number(text, "an exit code")),
+    }
+    more: dict[str, Callable[[Http, str], Http]] = {
+        "--expect-status": lambda page, text: replace(page, status=_number(text, "an HTTP status")),
+        "--expect-text": lambda page, text: replace(page, text=(*page.text, text)),
+        "--expect-json": lambda page, text: page.expecting(json=text),
+        "--within": lambda page, text: replace(page, within=_spelled(parsing.seconds)(text)),
+    }
+    for option, text in typed:
+        if option in kinds:
+            probes.append(kinds[option](text))
+        elif option in more:
+            page = probes[-1] if probes else None
+            if not isinstance(page, Http):
+                raise UsageError(
+                    f"{option} says what an --http is to answer, and there is none before it", hint=f"--http 4000:80/ {option} …"
+                )
+            probes[-1] = more[option](page, text)
+    return tuple(probes)
+
+
+def _number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(f"{text[:80]!r} is not {what}")
+    return int(text)
+
+
+def _written(certificate: Certificate, output: Path | None, junit: Path | None, markdown: Path | None) -> Certificate:
+    """``certificate``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
+    from registry_tool.cli.views.junit import certificate_junit
+    from registry_tool.cli.views.markdown import markdown as page
+    from registry_tool.verify.report.parts import Failure
+    from registry_tool.verify.report.report import write
+
+    renderings: tuple[tuple[Path | None, Callable[[Certificate], bytes]], ...] = (
+        (junit, certificate_junit),
+        (markdown, lambda certificate: page(certificate).encode(errors="replace")),
+        (output, lambda certificate: certificate.as_bytes()),
+    )
+    for path, rendered in renderings:
+        if path is None:
+            continue
+        try:
+            write(path, rendered(certificate))
+        except RegistryToolError as error:
+            certificate = replace(certificate, error=certificate.error or Failure.of(error))
+    return certificate
+
+
+def _tell(session: Session, certificate: Certificate, *, shown: bool) -> None:
+    out = session.output
+    if out.json:
+        out.document(certificate.as_json())
+        return
+    if shown:
+        view.whole(out, certificate)
+    if certificate.against is not None:
+        view.changes(out, certificate.against)
+    view.summary(out, certificate)
+    if certificate.error is not None:
+        error = certificate.error
+        out.complaint(RegistryToolError(error.message, hint=error.hint, excerpt=error.excerpt))

@@ -1,0 +1,1 @@
+"""What people read: tables, trees, progress, Markdown and JUnit."""

@@ -1,0 +1,168 @@
+"""Progress on standard error: bars on a terminal, one line for each finished row elsewhere.
+
+All three are observers (``progress.py``) and context managers: leaving the block gives the terminal back.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from registry_tool.base import units
+from registry_tool.base.progress import Observer
+from registry_tool.cli.output import is_terminal
+from registry_tool.cli.views import formatting
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+
+_LAYER = re.compile(r"[0-9a-f]{12}")
+
+
+class Watch(Observer, Protocol):
+    """An observer for the length of a ``with`` block."""
+
+    def __enter__(self) -> Watch: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+def watch(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> Watch:
+    """The observer that fits: bars, lines, with ``progress`` off notes alone, and with ``quiet`` nothing but errors.
+
+    ``counting``: what is counted are things, not bytes, and only on the way to the answer that says it all.
+    """
+    if quiet:
+        return Lines(rows=False, notes=False)
+    if progress and is_terminal(sys.stderr):
+        return Bars(transient=counting, counting=counting)
+    return Lines(rows=progress and not counting)
+
+
+class Lines:
+    """One line a finished row: what a CI log can bear."""
+
+    def __init__(self, *, rows: bool = True, notes: bool = True) -> None:
+        self._rows, self._notes = rows, notes
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def start(self, key: str, label: str, total: int | None = None) -> None:
+        """Says nothing: a row that only began is no news in a log."""
+
+    def advance(self, key: str, done: int, total: int | None = None) -> None:
+        """Says nothing."""
+
+    def finish(self, key: str, label: str) -> None:
+        if self._rows:
+            _line(_row(key, label))
+
+    def note(self, text: str) -> None:
+        if self._notes:
+            _line(text)
+
+
+class Bars:
+    """A bar for each row that has a total, a word for each that has not; finished rows stay, notes scroll by above."""
+
+    def __init__(self, *, transient: bool = False, counting: bool = False) -> None:
+        self._transient = transient
+        self._counting = counting
+        self._live: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back; rows stay as they are, or vanish where they are ``transient``. The next row begins anew."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self._tasks.clear()
+
+    def start(self, key: str, label: str, total: int | None = None) -> None:
+        live = self._started()
+        text = formatting.one_line(_row(key, label))
+        if key in self._tasks:
+            live.reset(self._tasks[key], total=total, description=text, over=False)
+        else:
+            self._tasks[key] = live.add_task(text, total=total, over=False)
+
+    def advance(self, key: str, done: int, total: int | None = None) -> None:
+        if key not in self._tasks:
+            self.start(key, "", total)
+        task = self._tasks[key]
+        if total is None:
+            self._started().update(task, completed=done)
+        else:
+            self._started().update(task, completed=done, total=total)
+
+    def finish(self, key: str, label: str) -> None:
+        if key not in self._tasks:
+            self.start(key, label)
+        self._started().update(self._tasks[key], description=formatting.one_line(_row(key, label)), over=True)
+
+    def note(self, text: str) -> None:
+        if self._live is None:
+            _line(text)
+        else:
+            self._live.console.print(formatting.printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def _started(self) -> Progress:
+        if self._live is None:
+            self._live = _progress(transient=self._transient, counting=self._counting)
+            self._live.start()
+        return self._live
+
+
+def _progress(*, transient: bool, counting: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+    from rich.text import Text
+
+    class Spinner(SpinnerColumn):
+        """Turns while a row is under way."""
+
+        def render(self, task: Task) -> Text:
+            return Text("✓", style="green") if task.fields["over"] else Text.assemble(super().render(task))  # type: ignore[arg-type]
+
+    class Bar(ProgressColumn):
+        """A bar while there is something to measure, nothing otherwise."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._bar = BarColumn(bar_width=30)
+
+        def render(self, task: Task) -> object:  # type: ignore[override]
+            return Text("") if task.fields["over"] or not task.total else self._bar.render(task)
+
+    class Amount(ProgressColumn):
+        """``12MB/50MB``, or ``12/50``."""
+
+        def render(self, task: Task) -> Text:
+            if task.fields["over"] or not task.completed:
+                return Text("")
+            show = str if counting else units.size
+            done = show(int(task.completed))
+            return Text(f"{done}/{show(int(task.total))}" if task.total else done, style="cyan")
+
+    console = Console(stderr=True, highlight=False)
+    return Progress(Spinner(), TextColumn("{task.description}", markup=False), Bar(), Amount(), console=console, transient=transient)
+
+
+def _row(key: str, label: str) -> str:
+    return f"{key}: {label}" if _LAYER.fullmatch(key) else label
+
+
+def _line(text: str) -> None:
+    print(formatting.printable(text), file=sys.stderr, flush=True)

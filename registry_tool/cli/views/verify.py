@@ -1,0 +1,102 @@
+"""A proof for a terminal: each place with its points, as they come or as a certificate tells them, and a line that says it all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_tool.base import units
+from registry_tool.cli.output import Output
+from registry_tool.cli.views import formatting
+from registry_tool.cli.views.demo import Stage
+
+if TYPE_CHECKING:
+    from registry_tool.verify.report.parts import Against
+    from registry_tool.verify.report.report import Certificate
+    from registry_tool.verify.result import Point, Proven, Where
+
+_MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}
+
+
+class Watched(Stage):
+    """The proof as it happens: its observer, as the demo's, and its watcher. With ``--json`` it is told on standard error."""
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def opening(self, name: str) -> None:
+        self.begin(name, "an engine is made ready")
+
+    def ready(self, where: Where, setup: float) -> None:
+        self._clear()
+        place(self._output, where, setup)
+
+    def point(self, found: Point) -> None:
+        self._clear()
+        point(self._output, found)
+
+    def over(self, proven: Proven) -> None:
+        self._clear()
+
+
+def place(output: Output, where: Where, setup: float) -> None:
+    """The head of a place."""
+    clean = "a clean engine" if where.clean else "not a clean engine"
+    about = f"{where.engine}, {where.platform}, {clean}, ready in {formatting.seconds(setup)}"
+    output.spans((formatting.one_line(where.name), "head"), (f": {formatting.one_line(about)}", ""))
+
+
+def point(output: Output, point: Point) -> None:
+    """One point, and what there is to say of one that is red."""
+    head = ((f"  {formatting.one_line(point.name):<10} ", "bold"), _MARKS[point.ok], (f" {formatting.seconds(point.seconds):>7}  ", ""))
+    output.spans(*head, (formatting.one_line(point.detail), ""))
+    if point.ok:
+        return
+    for line in point.excerpt:
+        output.spans((f"    | {formatting.one_line(line)}", "dim"))
+    if point.hint:
+        output.spans((f"    hint: {formatting.one_line(point.hint)}", ""))
+
+
+def whole(output: Output, certificate: Certificate) -> None:
+    """All places of a certificate."""
+    for proven in certificate.proven:
+        place(output, proven.where, proven.setup)
+        for each in proven.points:
+            point(output, each)
+
+
+def changes(output: Output, against: Against) -> None:
+    """What changed since an earlier certificate."""
+    output.line()
+    if not against.changes:
+        output.line(f"nothing changed since {against.made}")
+        return
+    output.line(f"changed since {against.made}:")
+    for each in against.changes:
+        # A line each: what changed may be a whole command.
+        output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
+
+
+def summary(output: Output, certificate: Certificate) -> None:
+    """What was chosen, and the last line."""
+    output.line()
+    for note in certificate.notes[:-1]:
+        output.line(formatting.one_line(note))
+    output.spans((formatting.one_line(_last(certificate)), "green" if certificate.ok else "red"))
+
+
+def _last(certificate: Certificate) -> str:
+    subject = certificate.subject
+    name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
+    red = [f"{each.name} on {proven.where.name}" for proven in certificate.proven for each in proven.points if each.ok is False]
+    if certificate.ok:
+        words = f"proven: {name} is portable ({_counted(certificate.proven)})"
+    elif red:
+        words = f"not proven: {name}: {', '.join(red)} {'is' if len(red) == 1 else 'are'} red"
+    else:
+        words = f"not proven: {name}"
+    return "; ".join((words, *certificate.notes[-1:]))
+
+
+def _counted(proven: tuple[Proven, ...]) -> str:
+    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.points), 'point')}" for each in proven)

@@ -1,0 +1,1 @@
+"""What is done with content, wherever it lives: list, inspect, check, delete."""

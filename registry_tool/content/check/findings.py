@@ -1,0 +1,123 @@
+"""What a check can find, by stable names, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.oci.digest import Digest
+
+
+class Kind(NamedTuple):
+    """``meaning`` says what was found, ``hint`` what to do about it."""
+
+    meaning: str
+    hint: str
+
+
+_PUSH = "Push the image again. Restart the registry first: it may believe that it still has what is gone."
+_BUILD = "Build and push the image again: what was pushed does not agree with itself."
+
+KINDS = {
+    "missing-manifest": Kind("a tag's manifest is not there", "Push the image again, or delete the tag."),
+    "missing-child": Kind("an index names what is not there", _PUSH),
+    "left-out-child": Kind(
+        "an index names platforms that are not there, it seems because it was copied without them",
+        "Copy it again with all its platforms, or put an index of those that are there in its place.",
+    ),
+    "missing-referrer": Kind("a list of referrers names what is not there", "Attach it again: sign the image anew, for example."),
+    "missing-config": Kind("an image's config is not there", _PUSH),
+    "missing-layer": Kind("a layer is not there", _PUSH),
+    "truncated-blob": Kind("a config or layer ends too early", _PUSH),
+    "corrupt-blob": Kind("a config or layer has other bytes than its digest says", _PUSH),
+    "corrupt-manifest": Kind("a manifest has other bytes than its digest says", _PUSH),
+    "invalid-manifest": Kind("a manifest is not what the specification wants", _BUILD),
+    "invalid-config": Kind("an image's config is not what the specification wants", _BUILD),
+    "wrong-size": Kind("something is whole, and has another size than is said of it", _BUILD),
+    "wrong-media-type": Kind("something is of another media type than is said of it", _BUILD),
+    "wrong-platform": Kind("an index and an image's config name different platforms", _BUILD),
+    "wrong-subject": Kind("what is listed as a referrer refers to something else", "Attach it again: sign the image anew, for example."),
+    "wrong-diff-id": Kind("layers unpack to something else than the config says", _BUILD),
+    "too-deep": Kind("manifests are too many inside each other, and the rest was not looked at", "Delete it: no engine can use this."),
+    "unreadable": Kind("the registry answers with an error", "Look at the registry's log."),
+}
+"""Every kind of finding. Names stay; more may come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """``reference`` is where it shows: a tag (``HOST/PATH:TAG``), the manifest that names what is damaged (``HOST/PATH@DIGEST``),
+    or a repository. ``digest`` is of what is damaged, None where that is not known. ``tags`` are those of the repository that are hit.
+    """
+
+    kind: str
+    reference: str
+    digest: Digest | None
+    tags: tuple[str, ...]
+    detail: str
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        return KINDS[self.kind].hint
+
+    def as_json(self) -> dict[str, object]:
+        """The element of ``docs/json.md``."""
+        return {
+            "kind": self.kind,
+            "reference": self.reference,
+            "digest": str(self.digest) if self.digest else None,
+            "tags": list(self.tags),
+            "detail": self.detail,
+            "hint": self.hint,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One repository: ``HOST/PATH``, and the tags that were looked at."""
+
+    name: str
+    tags: tuple[str, ...]
+    images: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``images`` are what tags stand for, ``blobs`` the configs and layers that were looked at, each once in the registry;
+    ``bytes_read`` are those of manifests, configs and layers. ``notes`` are for a person, and no damage. ``error`` ended it early.
+    """
+
+    repositories: tuple[Checked, ...]
+    blobs: int
+    bytes_read: int
+    notes: tuple[str, ...] = ()
+    error: RegistryToolError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was looked at, and is whole."""
+        return not self.findings and self.error is None
+
+    @property
+    def images(self) -> int:
+        return sum(checked.images for checked in self.repositories)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for checked in self.repositories for finding in checked.findings)
+
+    def as_json(self) -> dict[str, object]:
+        """The document of ``docs/json.md``."""
+        return {
+            "ok": self.ok,
+            "images": self.images,
+            "blobs": self.blobs,
+            "bytes_read": self.bytes_read,
+            "findings": [finding.as_json() for finding in self.findings],
+            "notes": list(self.notes),
+            **({"error": self.error.as_json()} if self.error else {}),
+        }

@@ -1,0 +1,26 @@
+"""What a repository holds, as a table: every tag, and what it stands for."""
+
+from __future__ import annotations
+
+from registry_tool.content.listing.catalog import Catalog, Holding, catalog, names
+from registry_tool.content.listing.contents import Contents, Details
+from registry_tool.content.listing.source import Cache, NoCache, Source, ends_all
+from registry_tool.content.listing.table import Options, Row, Table
+from registry_tool.content.listing.tags import list_tags
+
+__all__ = [
+    "Cache",
+    "Catalog",
+    "Contents",
+    "Details",
+    "Holding",
+    "NoCache",
+    "Options",
+    "Row",
+    "Source",
+    "Table",
+    "catalog",
+    "ends_all",
+    "list_tags",
+    "names",
+]

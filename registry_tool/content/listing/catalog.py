@@ -1,0 +1,104 @@
+"""What a registry holds: its repositories, and how much is in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import Protocol
+
+from registry_tool.base.concurrency import each
+from registry_tool.base.errors import NotFound, RegistryToolError
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.content.listing.source import Cache, Source, ends_all
+from registry_tool.content.listing.table import Options
+from registry_tool.content.listing.tags import list_tags
+from registry_tool.oci.reference import LENT
+
+_AT_ONCE, _IN_EACH = 4, 2
+"""Repositories at a time, and threads for each: together no more requests than a table of tags makes."""
+
+
+class Holder(Protocol):
+    """A registry."""
+
+    def catalog(self) -> Iterator[str]: ...
+
+    def repository(self, path: str) -> Source: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """One repository. ``size`` is bytes of configs and layers, each digest once; what is not known is None.
+
+    ``changed`` is when the newest of its images was made: a registry does not tell when it was pushed.
+    """
+
+    name: str
+    tags: int | None = None
+    size: int | None = None
+    changed: datetime | None = None
+    errors: tuple[RegistryToolError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """By name. ``stopped`` is why there are not more."""
+
+    holdings: tuple[Holding, ...]
+    stopped: RegistryToolError | None = None
+
+
+def names(registry: Holder) -> list[str]:
+    """The repositories' names, in order, without those in which a proof lent something and took it away again.
+
+    registry:2 lists a repository for ever. Raises what listing the repositories raises.
+    """
+    return [name for name in sorted(registry.catalog()) if not (name.startswith(LENT) and _is_empty(registry.repository(name)))]
+
+
+def _is_empty(repository: Source) -> bool:
+    try:
+        return not repository.tags()
+    except NotFound:
+        return True
+    except RegistryToolError:
+        # What cannot be looked at is listed, and said to be so there.
+        return False
+
+
+def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
+    """Every repository of ``registry``; without ``details`` with the number of its tags alone, from one request each.
+
+    Raises what listing the repositories raises. ``observer`` is told of repositories, not of bytes.
+    """
+    found_names = names(registry)
+    stopped: list[RegistryToolError] = []
+    holdings: list[Holding] = []
+
+    def look(name: str) -> Holding | RegistryToolError:
+        options = Options(look="details" if details else "names")
+        try:
+            table = list_tags(registry.repository(name), options, cache=cache, threads=_IN_EACH)
+        except NotFound:
+            # distribution lists what never had a tag, and then does not know it.
+            return Holding(name=name, tags=0)
+        except RegistryToolError as error:
+            return error if ends_all(error) else Holding(name=name, errors=(error,))
+        if table.stopped is not None:
+            return table.stopped
+        newest = max((row.created for row in table.rows if row.created is not None), default=None)
+        errors = tuple(row.error for row in table.rows if row.error is not None)
+        return Holding(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
+
+    observer.start("catalog", "looking at the repositories", len(found_names))
+    for name, found in each(look, takewhile(lambda _: not stopped, found_names), threads=_AT_ONCE):
+        if isinstance(found, Holding):
+            holdings.append(found)
+        else:
+            stopped.append(found)
+            holdings.append(Holding(name=name, errors=(found,)))
+        observer.advance("catalog", len(holdings))
+    observer.finish("catalog", "looked at the repositories")
+    return Catalog(holdings=tuple(sorted(holdings, key=lambda holding: holding.name)), stopped=next(iter(stopped), None))

@@ -1,0 +1,344 @@
+"""The main job: up, build, tag, push, remove, pull, run, look.
+
+Each step proves something, and one that cannot ends the walk: the image is gone before it is pulled, what comes back
+has the digest that was pushed, and the page that is looked at names the container that was started from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from registry_tool.base import files, labels, runs, units
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.base.signals import uninterrupted
+from registry_tool.demo import build_cache, purge, sample_page
+from registry_tool.demo.result import FRIENDLY, DemoOptions, Step, Story, Watcher
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
+from registry_tool.local import orphans, tag_backup
+from registry_tool.local.base_images import REDIS, Provisioned, Provisioner
+from registry_tool.local.bring_up import registry_up
+from registry_tool.local.images import build_inputs
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.reference import Reference
+
+__all__ = ["DemoOptions", "Step", "Story", "Watcher", "demo"]
+
+FIRST_PORT = 4000
+PORTS_TRIED = 100
+APP_PORT = "80/tcp"
+
+
+def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Observer = SILENT, watcher: Watcher | None = None) -> Story:
+    """Do the whole walk and clean up after it. A failure is in the story's ``error``; only an interruption is raised.
+
+    Two demos of one name on one engine take turns; what dead ones left is removed first.
+    """
+    story = Story(watcher=watcher, redis=options.redis)
+    try:
+        wanted = Reference.parse(options.image, default_host="localhost").or_latest()
+        with _turn(engine, places.state, wanted, observer), runs.begin(places.state) as run:
+            story.run = run.id
+            _sweep(engine, places.state, observer)
+            _Walk(engine, places, options, observer, story, run).walk()
+    except RegistryToolError as error:
+        story.error = error
+    return story
+
+
+@contextmanager
+def _turn(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
+    name = f"{wanted.path}:{wanted.tag}"
+    key = hashlib.sha256(f"{engine.id}\n{name}".encode()).hexdigest()[:16]
+    with files.locked(
+        state / "demos" / f"{key}.lock", waiting=lambda: observer.note(f"another demo of {name} is running: waiting for it to end")
+    ):
+        yield
+
+
+def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
+    found = orphans.sweep(engine, state, friendly=FRIENDLY)
+    if found:
+        observer.note(f"removed what {units.count(len(found.runs), 'earlier demo')} left behind")
+
+
+@dataclass
+class _Walk:
+    engine: Engine
+    places: Places
+    options: DemoOptions
+    observer: Observer
+    story: Story
+    run: runs.Run
+    target: str = ""
+    friendly_borrowed: bool = False
+    arrived: bool = False
+    """Whether the image has come back: from then on it stays under its registry name."""
+
+    def __post_init__(self) -> None:
+        self.ladder = Provisioner(self.engine, self.places.cache, self.observer)
+
+    def walk(self) -> None:
+        try:
+            registry = self._up()
+            reference = self._reference(registry)
+            image_id = self._build()
+            target = self._tag(image_id, reference)
+            pushed = self._push(target)
+            self._remove(target, pushed, image_id)
+            self._pull(target, pushed)
+            self._look(target)
+            if self.options.redis:
+                self._look_with_redis(target)
+            if self.options.keep:
+                self.run.keep()
+        finally:
+            self._tidy()
+
+    # Each method is one step, in the order of the walk.
+
+    def _up(self) -> LocalRegistry:
+        with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as told:
+            brought = registry_up(
+                self.engine,
+                self.places,
+                name=self.options.registry,
+                port=self.options.registry_port,
+                provisioner=self.ladder,
+                observer=self.observer,
+            )
+            registry = brought.up.registry
+            told.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
+            self.story.registry_address = registry.address
+            self.story.registry_image = registry.image
+            self.story.images.append(brought.provisioned or _image_of(registry))
+            told.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
+            if brought.up.port_note:
+                told.detail += f" ({brought.up.port_note})"
+        return registry
+
+    def _build(self) -> str:
+        # A purge on the same engine waits until the base image has been built upon.
+        with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
+            prepared = build_inputs.prepare(self.engine, self.ladder, self.places.cache, self.options.context, observer=self.observer)
+            self.story.images.extend(prepared.bases)
+            image_id = self.engine.build(
+                self.options.context,
+                build_args=prepared.build_args,
+                # Of its own for each run, so that no other image has this id.
+                labels={labels.DEMO: self.run.id},
+                extra=prepared.extra,
+                observer=self.observer,
+            )
+            with self._names():
+                self.friendly_borrowed = True
+                tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
+                self.story.build_cache = build_cache.NAME if build_cache.hold(self.engine, self.run, image_id) else None
+            self.story.image_id = image_id
+            told.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
+        return image_id
+
+    def _reference(self, registry: LocalRegistry) -> Reference:
+        """The full name, once it is known where the registry is. Raises UsageError for one that cannot be pushed there."""
+        reference = Reference.parse(self.options.image, default_host=registry.address).or_latest()
+        if reference.host != registry.address or reference.digest is not None:
+            raise UsageError(
+                f"the demo pushes USER/REPOSITORY:TAG to its own registry at {registry.address}, not {self.options.image}",
+                hint=f"Try: --image {reference.path}:{reference.tag or 'latest'}",
+            )
+        return reference
+
+    def _tag(self, image_id: str, reference: Reference) -> str:
+        self.target = target = str(reference)
+        self.story.reference = target
+        with self.story.step("tag", f"docker tag {FRIENDLY} {target}") as told:
+            with self._names():
+                earlier = tag_backup.borrow(self.engine, self.run.id, target, image_id)
+            told.detail = target
+            if earlier is not None:
+                orphans.remove_nameless(self.engine, earlier.id)
+        return target
+
+    def _push(self, target: str) -> Digest:
+        with self.story.step("push", f"docker push {target}") as told:
+            _load_client()
+            moved = self.engine.push(target, observer=self.observer)
+            from registry_tool.targets import registry as remote  # noqa: PLC0415 - loaded by now
+
+            reference = Reference.parse(target, default_host="")
+            stored = remote.open(reference.host).digest(reference.path, reference.tag or "latest")
+            if moved.digest is None or stored != moved.digest:
+                raise ProofFailed(
+                    f"the engine pushed {moved.digest}, and the registry has {stored} under {target}",
+                    hint="Something else pushes to this name; run the demo again.",
+                )
+            self.story.digest = str(moved.digest)
+            told.detail = f"{moved.digest}; {purge.traffic(moved, 'Pushed', 'pushed')}"
+        return moved.digest
+
+    def _remove(self, target: str, digest: Digest, image_id: str) -> None:
+        by_digest = str(Reference.parse(target, default_host="").with_digest(digest))
+        with self.story.step("remove", f"docker rmi {FRIENDLY} {target}") as told, ExitStack() as held:
+            if self.options.purge:
+                held.enter_context(self._base_lock(shared=False))
+            with self._names():
+                tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
+                self.friendly_borrowed = False
+            self._remove_image(target)
+            # The digest and the id go with the last name, unless something else holds them.
+            left = self._left(target, by_digest, image_id)
+            for name in left:
+                self._remove_image(name)
+            told.detail = "gone: its name, its digest and its id"
+            if self.options.purge:
+                told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
+            if still := self._left(*left):
+                raise ProofFailed(
+                    f"{still[0]} is still in the engine after it was removed",
+                    hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
+                )
+
+    def _pull(self, target: str, pushed: Digest) -> None:
+        with self.story.step("pull", f"docker pull {target}") as told:
+            moved = self.engine.pull(target, observer=self.observer)
+            image = self.engine.image(target)
+            if image is None or moved.digest != pushed:
+                raise ProofFailed(
+                    f"{pushed} was pushed, and {moved.digest} came back from {target}",
+                    hint="Something else pushes to this name; run the demo again.",
+                )
+            self.story.image_id = image.id
+            self.arrived = True
+            told.detail = f"the same digest; {purge.traffic(moved, 'Pull complete', 'pulled')}"
+            if self.options.purge:
+                told.detail += purge.not_moved(self.engine, image, moved)
+
+    def _look(self, target: str) -> None:
+        with self.story.step("run", "docker run -d") as told:
+            container, port = self._start(target)
+            told.command = f"docker run -d -p {port}:80 {target}"
+            told.detail = f"{container.name} on port {port}"
+        with self.story.step("look", f"curl http://localhost:{port}/") as told:
+            answer = sample_page.look(self.engine, container, port)
+            self.story.page = answer
+            sample_page.check(self.engine, container, answer, sample_page.NO_REDIS)
+            told.detail = f"{answer.status}, from {container.hostname}: {sample_page.NO_REDIS}"
+        if self.options.redis:
+            # The page beside Redis takes its place, and its port.
+            self.engine.remove(container.id, force=True)
+        elif self.options.keep:
+            self.story.kept.append(container.name)
+
+    def _look_with_redis(self, target: str) -> None:
+        network = f"registry-tool-demo-{self.run.id}"
+        with self.story.step("run with redis", f"docker run -d --network {network} {target}") as told:
+            base = self.ladder.ensure(REDIS)
+            self.story.images.append(base)
+            with uninterrupted():
+                self.engine.create_network(network, labels=self.run.labels)
+            with uninterrupted():
+                redis = self.engine.run(
+                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
+                )
+            container, port = self._start(target, network=network)
+            told.command = f"docker run -d --network {network} -p {port}:80 {target}"
+            told.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
+        with self.story.step("count", f"curl http://localhost:{port}/  (three times)") as told:
+            self._count(container, port)
+            told.detail = f"visits {', '.join(map(str, self.story.visits))}"
+        if self.options.keep:
+            self.story.kept.extend((container.name, redis.name))
+
+    def _count(self, container: Container, port: int) -> None:
+        # Redis may take a moment longer to listen than the page; what is not counted yet says so, and counts nothing.
+        for expected in (1, 2, 3):
+            answer = sample_page.look(self.engine, container, port)
+            for _ in range(20):
+                if expected > 1 or sample_page.NO_REDIS not in answer.body:
+                    break
+                answer = sample_page.look(self.engine, container, port)
+            self.story.page_with_redis = answer
+            sample_page.check(self.engine, container, answer, expected)
+            self.story.visits.append(expected)
+
+    def _tidy(self) -> None:
+        """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
+        with uninterrupted():
+            self._tidied()
+
+    def _tidied(self) -> None:
+        if not (self.options.keep and self.arrived and self.story.kept):
+            orphans.clear(self.engine, self.run)
+        with self._names():
+            if self.friendly_borrowed:
+                tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
+            if self.target and self.arrived:
+                tag_backup.drop(self.engine, self.run.id, self.target)
+            elif self.target:
+                tag_backup.give_back(self.engine, self.run.id, self.target)
+        if not self.arrived:
+            orphans.clear_images(self.engine, self.run)
+
+    # What the steps are made of.
+
+    def _start(self, target: str, network: str | None = None) -> tuple[Container, int]:
+        suffix = "-counting" if network else ""
+        asked = self.options.port
+        ports = [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED)
+        for port in ports:
+            spec = ContainerSpec(
+                image=target,
+                name=f"registry-tool-demo-{self.run.id}{suffix}",
+                labels=self.run.labels,
+                ports=(PortBinding(container_port=APP_PORT, host_port=port, host_ip="127.0.0.1"),),
+                network=network,
+            )
+            try:
+                with uninterrupted():
+                    return self.engine.run(spec), port
+            except PortTaken:
+                if asked is not None:
+                    raise
+        raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
+
+    @contextmanager
+    def _base_lock(self, *, shared: bool) -> Iterator[None]:
+        key = hashlib.sha256(self.engine.id.encode()).hexdigest()[:16]
+        with files.locked(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
+            yield
+
+    @contextmanager
+    def _names(self) -> Iterator[None]:
+        """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
+        with files.locked(self.places.state / "demos" / "names.lock"):
+            yield
+
+    def _left(self, *names: str) -> list[str]:
+        return [name for name in names if self.engine.image(name) is not None]
+
+    def _remove_image(self, name: str) -> None:
+        try:
+            self.engine.remove_image(name, force=True)
+        except NotFound:
+            return
+
+
+def _image_of(registry: LocalRegistry) -> Provisioned:
+    return Provisioned(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
+
+
+def _load_client() -> None:
+    """Load the registry's client while the engine is waited for: that takes longer than most steps of a demo."""
+    threading.Thread(target=import_module, args=("registry_tool.targets.registry",), daemon=True).start()
+
+
+def _short(image_id: str) -> str:
+    return image_id.removeprefix("sha256:")[:12]

@@ -1,0 +1,46 @@
+"""What a push or a pull moved, what it did not, and how a demo sees to it that everything has to move."""
+
+from __future__ import annotations
+
+from registry_tool.base import units
+from registry_tool.base.errors import NotFound
+from registry_tool.demo import build_cache
+from registry_tool.demo.result import Story
+from registry_tool.engine import Engine, Image, Moved
+from registry_tool.local.base_images import PYTHON, Provisioner
+
+
+def take_base(engine: Engine, ladder: Provisioner, story: Story) -> str:
+    """Remove the base image and the build cache, so that no layer of the app is left; says what was done.
+
+    A base image that was in the engine before this tool stays. Of one that goes, a copy is kept.
+    """
+    build_cache.release(engine)
+    story.build_cache = None
+    base = next(image for image in story.images if image.role == PYTHON.role)
+    if not base.ours:
+        return f"{base.name} stays: it was in the engine before this tool"
+    ladder.set_aside(base)
+    try:
+        engine.remove_image(base.name, force=True)
+    except NotFound:
+        return f"{base.name} was gone already"
+    return f"{base.name} removed too, a copy is in the cache"
+
+
+def not_moved(engine: Engine, image: Image, moved: Moved) -> str:
+    """Which layers a pull did not have to move, and whose they are, too; empty where all came."""
+    there = sum(1 for word in moved.layers.values() if word == "Already exists")
+    if not there:
+        return ""
+    others = (engine.image(listed.id) for listed in engine.images() if listed.id != image.id)
+    holders = [other.names[0] if other.names else other.id for other in others if other and set(other.layers) & set(image.layers)]
+    return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
+
+
+def traffic(moved: Moved, word: str, verb: str) -> str:
+    """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's for a layer that went through."""
+    through = sum(1 for last in moved.layers.values() if last == word)
+    there = len(moved.layers) - through
+    text = f"{units.count(through, 'layer')} {verb} ({units.size(moved.bytes_moved)})"
+    return f"{text}, {there} already there" if there else text

@@ -1,0 +1,1 @@
+"""Image builds: the context as a tar stream, by the classic builder or by BuildKit."""

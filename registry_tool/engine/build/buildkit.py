@@ -1,0 +1,117 @@
+"""Builds that need BuildKit: handed to docker's own client, since the engine's interface alone speaks it over gRPC only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from registry_tool.base.errors import BuildFailed, RegistryToolError
+from registry_tool.engine.endpoint import Endpoint
+from registry_tool.engine.streams import BuildLog
+
+if TYPE_CHECKING:
+    from registry_tool.engine.build.classic import BuildOptions
+
+_PROBE_TIMEOUT = 10
+
+
+def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: BuildLog, *, reason: str) -> None:
+    """Run ``docker buildx build --load`` on the context ``tar``; ``log`` gets its output and the image's id.
+
+    ``reason`` is what in the Dockerfile asks for it. Raises BuildFailed where buildx is not there.
+    """
+    docker = available()
+    if docker is None:
+        raise BuildFailed(
+            f"this Dockerfile needs BuildKit ({reason}), and `docker buildx` is not there",
+            hint="Install docker's buildx plugin, or write the Dockerfile without it.",
+        )
+    with tempfile.TemporaryDirectory(prefix="registry-tool-build-") as folder:
+        id_file = Path(folder) / "id"
+        code = _run([docker, *_arguments(options, id_file)], _environment(endpoint), tar, log)
+        log.close()
+        if code:
+            log.error = log.error or _last_error(log.lines) or f"docker buildx build ended with exit code {code}"
+        elif id_file.is_file():
+            log.image_id = id_file.read_text().strip()
+
+
+def available() -> str | None:
+    """The path of a ``docker`` that has buildx; None where there is none."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return None
+    try:
+        done = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return docker if done.returncode == 0 else None
+
+
+def _arguments(options: BuildOptions, id_file: Path) -> list[str]:
+    arguments = ["buildx", "build", "--load", "--progress", "plain", "--iidfile", str(id_file), "--file", options.dockerfile]
+    for tag in options.tags:
+        arguments += ["--tag", tag]
+    for key, value in options.build_args.items():
+        arguments += ["--build-arg", f"{key}={value}"]
+    for key, value in options.labels.items():
+        arguments += ["--label", f"{key}={value}"]
+    if options.target:
+        arguments += ["--target", options.target]
+    if options.platform:
+        arguments += ["--platform", options.platform]
+    if options.no_cache:
+        arguments.append("--no-cache")
+    if options.pull:
+        arguments.append("--pull")
+    return [*arguments, "-"]
+
+
+def _environment(endpoint: Endpoint) -> dict[str, str]:
+    """The client must talk to the engine that we talk to, however that was found."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("DOCKER_CONTEXT", "BUILDX_BUILDER")}
+    environment["DOCKER_HOST"] = endpoint.url
+    if endpoint.tls is not None and endpoint.tls.ca is not None:
+        environment["DOCKER_CERT_PATH"] = str(endpoint.tls.ca.parent)
+        environment["DOCKER_TLS_VERIFY"] = "1" if endpoint.tls.verify else ""
+    return environment
+
+
+def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], log: BuildLog) -> int:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        failures: list[RegistryToolError] = []
+        feeder = threading.Thread(target=_feed, args=(stdin, tar, failures), daemon=True)
+        feeder.start()
+        try:
+            for line in stdout:
+                log.take({"stream": line.decode("utf-8", "replace")})
+        except BaseException:
+            process.kill()
+            raise
+        feeder.join()
+    if failures:
+        raise failures[0]
+    return process.returncode
+
+
+def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[RegistryToolError]) -> None:
+    try:
+        with stdin:
+            for chunk in tar:
+                stdin.write(chunk)
+    except BrokenPipeError:
+        # The build ended before it read everything: its exit code says why.
+        return
+    except RegistryToolError as error:
+        failures.append(error)
+
+
+def _last_error(lines: list[str]) -> str | None:
+    return next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith(("ERROR: ", "error: "))), None)

@@ -1,0 +1,179 @@
+"""Builds: a context goes in as a tar stream, an image id comes out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry_tool.auth import credentials
+from registry_tool.base.errors import BuildFailed, Conflict, EngineError, InvalidReference, NotFound
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.engine.build import buildkit
+from registry_tool.engine.build import context as contexts
+from registry_tool.engine.build.dockerfile import base_images, needs_buildkit
+from registry_tool.engine.images import Images
+from registry_tool.engine.streams import BuildLog
+from registry_tool.oci.reference import DOCKER_HUB, Reference
+
+EXCERPT_LINES = 20
+OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
+
+_TRIES = 3
+_CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
+"""The classic builder's words where an image that it was about to build upon, out of its cache, was removed by somebody that moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a builder is told besides the context; ``dockerfile`` is its path inside the context."""
+
+    dockerfile: str
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    no_cache: bool = False
+    pull: bool = False
+    platform: str | None = None
+
+
+class Builds(Images):
+    """The engine's builder. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    def build(
+        self,
+        context: Path,
+        *,
+        tags: Sequence[str] = (),
+        dockerfile: str | None = None,
+        build_args: Mapping[str, str] = {},
+        labels: Mapping[str, str] = {},
+        target: str | None = None,
+        no_cache: bool = False,
+        pull: bool = False,
+        platform: str | None = None,
+        extra: Mapping[str, Path] = {},
+        observer: Observer = SILENT,
+    ) -> str:
+        """Build ``context`` and give the image ``tags``; returns its id.
+
+        ``dockerfile`` is relative to ``context``, and may be outside it. ``extra`` adds files or folders from elsewhere (path inside the
+        context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
+        """
+        if not context.is_dir():
+            raise BuildFailed(f"there is no build context {context}", hint="It is a folder with a Dockerfile in it.")
+        inside, extra = _placed(context, dockerfile or "Dockerfile", extra)
+        text = _read(context, inside, extra)
+        options = BuildOptions(
+            dockerfile=inside,
+            tags=tuple(tags),
+            build_args=build_args,
+            labels=labels,
+            target=target,
+            no_cache=no_cache,
+            pull=pull,
+            platform=platform,
+        )
+        found = contexts.files(context, inside, extra)
+        if reason := needs_buildkit(text):
+            log = BuildLog(observer)
+            buildkit.build(self._line.endpoint, options, contexts.tar_stream(found), log, reason=reason)
+            return self._finished(log, options, (log.image_id, *options.tags))
+        registry_config = _registry_config(text, options.build_args)
+        tries = 0
+        while True:
+            tries += 1
+            log = BuildLog(observer)
+            self._classic(options, contexts.tar_stream(found), registry_config, log)
+            if tries == _TRIES or not _CACHE_GONE.search(log.error or ""):
+                return self._finished(log, options, (log.image_id,))
+
+    def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
+        def start(api: Any) -> Iterator[Mapping[str, Any]]:
+            api.registry_config = registry_config
+            found: Iterator[Mapping[str, Any]] = api.build(
+                fileobj=tar,
+                custom_context=True,
+                decode=True,
+                rm=True,
+                forcerm=True,
+                dockerfile=options.dockerfile,
+                buildargs=dict(options.build_args),
+                labels=dict(options.labels),
+                target=options.target,
+                nocache=options.no_cache,
+                pull=options.pull,
+                platform=options.platform,
+            )
+            return found
+
+        try:
+            # Closed, so that the engine stops where Ctrl-C stopped us.
+            with closing(self._line.stream("the build", start)) as events:
+                for event in events:
+                    log.take(event)
+        except (EngineError, NotFound, Conflict) as error:
+            log.error = error.message
+        log.close()
+
+    def _finished(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None]) -> str:
+        """The id of the first of ``names`` that the engine has, tagged; or what the build's log says went wrong."""
+        excerpt = tuple(log.lines[-EXCERPT_LINES:])
+        if log.error:
+            raise BuildFailed(f"the build failed: {log.error}", hint=_hint(log.error), excerpt=excerpt)
+        built = next((image for name in names if name and (image := self.image(name))), None)
+        if built is None:
+            raise BuildFailed("the build ended without an image", excerpt=excerpt)
+        for tag in options.tags:
+            self.tag(built.id, tag)
+        return built.id
+
+
+def _placed(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> tuple[str, Mapping[str, Path]]:
+    """The Dockerfile's path inside the context; one from elsewhere travels as an extra file, as docker's client does it."""
+    if dockerfile in extra:
+        return dockerfile, extra
+    path = Path(os.path.normpath(context / dockerfile))
+    folder = Path(os.path.normpath(context))
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix(), extra
+    return OUTSIDE_DOCKERFILE, {**extra, OUTSIDE_DOCKERFILE: path}
+
+
+def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
+    path = extra.get(dockerfile, context / dockerfile)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BuildFailed(f"there is no Dockerfile {path.absolute()}", hint="-f names another one.") from None
+    except (OSError, ValueError) as error:
+        raise BuildFailed(f"{path} cannot be read: {error}") from error
+    if not text.strip():
+        raise BuildFailed(f"{path} is empty")
+    return text
+
+
+def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Credentials for the registries that the base images come from, as far as there are some."""
+    found: dict[str, dict[str, str]] = {}
+    for name in base_images(text, dict(build_args)):
+        try:
+            host = Reference.parse(name, default_host=DOCKER_HUB).host
+        except InvalidReference:
+            # The builder will say what is wrong with it, and where.
+            continue
+        credential = credentials.find(host, on_trouble=lambda trouble: None)
+        if credential is not None:
+            found["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
+    return found
+
+
+def _hint(error: str) -> str | None:
+    if any(mark in error for mark in ("pull access denied", "manifest unknown", "no such host", "dial tcp")):
+        return "The base image is not in the engine. Is its name right, and can its registry be reached?"
+    return None

@@ -1,0 +1,126 @@
+"""The registries that run on an engine, found again by their labels and never by what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry_tool.base import labels
+from registry_tool.base.errors import NotFound
+from registry_tool.engine import Engine
+from registry_tool.engine.values import Container
+from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, thing_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRegistry:
+    """A registry in a container of this engine."""
+
+    name: str
+    port: int
+    """On this machine's loopback; 0 where its container publishes none."""
+    container_id: str
+    container_name: str
+    image: str
+    volume: str
+    """Where its content lies: a volume's name, or a folder of the engine's machine where a compose file was changed so."""
+    state: str
+    """docker's word, as in :class:`~registry_tool.engine.values.Container`."""
+    user: str | None = None
+    """Who may use it, where it wants a password."""
+    started_by: str = "registry-tool"
+    """``registry-tool`` or ``compose``."""
+    host: str = "localhost"
+    image_id: str = ""
+    """The engine's ``Id`` of the image that its container was made from."""
+
+    @property
+    def address(self) -> str:
+        """``localhost:5000``: what its images' names begin with."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+
+def find(engine: Engine, name: str = DEFAULT_NAME) -> LocalRegistry | None:
+    """The registry called ``name``, running or not; None where there is no container of it.
+
+    Where compose and ``up`` made one each, it is the one that runs, then the one that ``up`` made.
+    """
+    return next(iter(of_name(engine, name)), None)
+
+
+def find_all(engine: Engine) -> tuple[LocalRegistry, ...]:
+    """Every registry of this tool on the engine, by name, the default one first; at most one for each name."""
+    found: dict[str, LocalRegistry] = {}
+    for registry in _found(engine):
+        found.setdefault(registry.name, registry)
+    return tuple(sorted(found.values(), key=lambda registry: (registry.name != DEFAULT_NAME, registry.name)))
+
+
+def of_name(engine: Engine, name: str) -> tuple[LocalRegistry, ...]:
+    """Every container of the registry ``name``, the one that is used first."""
+    return _found(engine, name)
+
+
+def get(engine: Engine, name: str) -> LocalRegistry:
+    """The registry called ``name``. Raises NotFound."""
+    registry = find(engine, name)
+    if registry is None:
+        raise no_such(engine, name)
+    return registry
+
+
+def no_such(engine: Engine, name: str) -> NotFound:
+    """The error for a registry that is not there; it says so where only its content is."""
+    others = ", ".join(repr(registry.name) for registry in find_all(engine))
+    hint = f"There are: {others}." if others else "Start it: regctl up" + ("" if name == DEFAULT_NAME else f" --name {name}")
+    kept = f" (its content is in the volume {thing_name(name)})" if engine.volume(thing_name(name)) else ""
+    return NotFound(f"no registry {name!r} runs on this engine{kept}", hint=hint)
+
+
+def kept_volumes(engine: Engine) -> tuple[str, ...]:
+    """The volumes that hold a registry's content while no container of it is there."""
+    used = {registry.volume for registry in _found(engine)}
+    volumes = engine.volumes(labels={labels.ROLE: labels.ROLE_REGISTRY})
+    return tuple(sorted(volume.name for volume in volumes if volume.name not in used))
+
+
+def logs(engine: Engine, name: str = DEFAULT_NAME, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
+    """What the registry ``name`` wrote: ``("stdout" | "stderr", chunk)``, for ever with ``follow``. Raises NotFound."""
+    return engine.logs(get(engine, name).container_id, follow=follow, tail=tail)
+
+
+def _found(engine: Engine, name: str | None = None) -> tuple[LocalRegistry, ...]:
+    if name == "":
+        return ()  # no registry has this name, and to the engine's filter it would mean any
+    wanted = {labels.ROLE: labels.ROLE_REGISTRY} | ({labels.REGISTRY: name} if name is not None else {})
+    registries = []
+    for listed in engine.containers(all=True, labels=wanted):
+        # A listing leaves out the ports of what does not run.
+        container = listed if _port(listed) else engine.container(listed.id)
+        if container is not None:
+            registries.append((listed.created, _of(container)))
+    registries.sort(key=lambda pair: (not pair[1].running, pair[1].started_by == "compose", pair[0]))
+    return tuple(registry for _, registry in registries)
+
+
+def _of(container: Container) -> LocalRegistry:
+    return LocalRegistry(
+        name=container.labels.get(labels.REGISTRY, DEFAULT_NAME),
+        port=_port(container),
+        container_id=container.id,
+        container_name=container.name,
+        image=container.image,
+        image_id=container.image_id,
+        volume=container.mounts.get(STORAGE, ""),
+        state=container.state,
+        user=container.labels.get(labels.USER),
+        started_by="compose" if COMPOSE_PROJECT in container.labels else "registry-tool",
+    )
+
+
+def _port(container: Container) -> int:
+    return next((binding.host_port for binding in container.ports if binding.container_port == CONTAINER_PORT), 0)

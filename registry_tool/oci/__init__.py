@@ -1,0 +1,1 @@
+"""The words of the OCI specifications: pure, frozen, the standard library alone."""

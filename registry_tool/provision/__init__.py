@@ -1,7 +1,0 @@
-"""Where base images and wheels come from: at hand, from docker.io and an index, or from distribution packages."""
-
-from registry_tool.provision.ladder import Provisioned, Provisioner
-from registry_tool.provision.recipes import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
-from registry_tool.provision.wheelhouse import wheels
-
-__all__ = ["DOCKER_ENGINE", "PODMAN_ENGINE", "PROXY", "PYTHON", "REDIS", "REGISTRY", "Base", "Provisioned", "Provisioner", "wheels"]

@@ -1,0 +1,143 @@
+"""Registries that are there for tests: in this process, or in a container that goes when the tests have gone."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Each fixture imports what it needs: a registry in this process is to be there at once.
+if TYPE_CHECKING:
+    from registry_tool.base.dirs import Places
+    from registry_tool.engine import Engine
+    from registry_tool.targets.registry import Registry
+
+_PREFIX = "pytest-"
+_TRIES = 5
+"""How often a port that was free is found taken before that is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A registry that answers at ``host`` (``127.0.0.1:50123``), which is what the names of its images begin with."""
+
+    host: str
+
+    @property
+    def port(self) -> int:
+        return int(self.host.rpartition(":")[2])
+
+    @cached_property
+    def client(self) -> Registry:
+        """The library's view of it (``docs/library.md``)."""
+        from registry_tool.targets.registry import Registry
+
+        return Registry.open(self.host)
+
+    def close(self) -> None:
+        """Give back the connections, where there are any."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+@contextmanager
+def in_process() -> Iterator[Served]:
+    """An empty registry in this process. Raises what it raised and should not have."""
+    from registry_tool import server
+
+    with server.running() as running:
+        served = Served(host=running.host)
+        try:
+            yield served
+        finally:
+            served.close()
+    if running.errors:
+        raise running.errors[0]
+
+
+@contextmanager
+def in_container(engine: Engine, places: Places, scratch: Path, *, worker: str, image: str | None) -> Iterator[Served]:
+    """A real registry with name, port and volume of its own; all of it goes at the end, and what killed runs left goes now.
+
+    ``image`` None: ``registry:2``, from where it can be had. ``scratch`` is a folder for what lasts no longer than this.
+    Raises what :func:`registry_tool.local.registry.up` and :meth:`registry_tool.local.base_images.Provisioner.ensure` raise.
+    """
+    from registry_tool.base import files
+    from registry_tool.base.errors import NotFound
+    from registry_tool.local import registry as local_registry
+
+    which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
+    alive = places.state / "pytest" / which
+    sweep(engine, alive)
+    name = f"{_PREFIX}{worker}-{uuid.uuid4().hex[:10]}"
+    lock = alive / f"{name}.lock"
+    with files.locked(lock):
+        try:
+            served = Served(host=_up(engine, places, scratch, name, image))
+            try:
+                yield served
+            finally:
+                served.close()
+        finally:
+            with suppress(NotFound):  # it did not come so far
+                local_registry.down(engine, name, volumes=True)
+            lock.unlink()
+
+
+def sweep(engine: Engine, alive: Path) -> None:
+    """Remove the registries of processes that were killed: the lock of each is in ``alive``, and nobody holds it any more."""
+    from registry_tool.base import files
+    from registry_tool.base.errors import NotFound
+    from registry_tool.local import registry as local_registry
+
+    for lock in sorted(alive.glob(f"{_PREFIX}*.lock")):
+        if not files.held(lock):
+            with suppress(NotFound):
+                local_registry.down(engine, lock.stem, volumes=True)
+            lock.unlink(missing_ok=True)
+
+
+def _up(engine: Engine, places: Places, scratch: Path, name: str, image: str | None) -> str:
+    from registry_tool.base.errors import PortTaken
+    from registry_tool.local import registry as local_registry
+
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            # Not the next free port from 5000 on, which is the one that people give to a registry of their own.
+            up = local_registry.up(
+                engine,
+                image=lambda: _image(engine, places, image),
+                name=name,
+                port=_free_port(),
+                restart="no",
+                state=scratch,
+            )
+        except PortTaken:
+            if not tries_left:
+                raise
+        else:
+            return up.registry.address
+    raise AssertionError("a loop that returns or raises")
+
+
+def _image(engine: Engine, places: Places, image: str | None) -> str:
+    if image is None:
+        from registry_tool.local.base_images import REGISTRY, Provisioner
+
+        return Provisioner(engine, places.cache).ensure(REGISTRY).name
+    if engine.image(image) is None:
+        engine.pull(image)
+    return image
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

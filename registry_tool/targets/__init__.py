@@ -1,0 +1,1 @@
+"""Where content lives: the port, a registry behind it, and a cache."""

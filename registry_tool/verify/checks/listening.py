@@ -1,0 +1,66 @@
+"""Where a container listens, as its own kernel tells it: ``/proc/net/tcp`` (Linux, proc(5)), read inside."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry_tool.base.deadline import TooLong, bounded
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.engine import Engine
+
+_READ = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
+_LISTENS = "0A"
+_TIMEOUT = 10.0
+"""Seconds. Where a container has used up its processes, nothing more starts in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """TCP ports. ``loopback`` are those that listen on the container's own loopback only, where nobody else reaches them."""
+
+    reachable: frozenset[int]
+    loopback: frozenset[int]
+
+    def __str__(self) -> str:
+        shown = [str(port) for port in sorted(self.reachable)] + [f"{port} on its loopback" for port in sorted(self.loopback)]
+        return f"it listens on {', '.join(shown)}" if shown else "it listens nowhere"
+
+
+def look(engine: Engine, container: str) -> Listening | None:
+    """Where it listens now; None where the container has no program that could tell, or runs no more."""
+    try:
+        # Where there is no second file (an engine without IPv6), cat says so, and tells the first all the same.
+        code, output = bounded(lambda: engine.execute(container, _READ), lambda: _TIMEOUT)
+    except (RegistryToolError, TooLong):
+        return None
+    text = output.decode(errors="replace")
+    return parse(text) if code in (0, 1) and "local_address" in text else None
+
+
+def parse(text: str) -> Listening:
+    """Read one or more such tables. What else stands between their lines is passed over."""
+    found = list(_sockets(text))
+    reachable = frozenset(port for address, port in found if not address.is_loopback)
+    return Listening(reachable=reachable, loopback=frozenset(port for _, port in found) - reachable)
+
+
+def _sockets(text: str) -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 4 or words[3] != _LISTENS or not words[0].endswith(":"):
+            continue
+        host, _, port = words[1].rpartition(":")
+        try:
+            yield _address(bytes.fromhex(host)), int(port, 16)
+        except ValueError:
+            continue
+
+
+def _address(raw: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The kernel prints each group of four bytes as one number, in the machine's own order."""
+    ordered = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4)) if sys.byteorder == "little" else raw
+    address = ipaddress.ip_address(ordered)
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address

@@ -1,0 +1,166 @@
+"""The proof itself: all points at one place, in their order. A red one does not stop what can still be looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.engine import Engine, Image
+from registry_tool.oci.config import Config
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Registry
+from registry_tool.verify import remote_image as origins
+from registry_tool.verify.checks import container_checks, pull_checks
+from registry_tool.verify.checks.container_run import Trial
+from registry_tool.verify.checks.pull_checks import Arrival, skipped
+from registry_tool.verify.environments.current import Present
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.remote_image import Origin
+from registry_tool.verify.result import POINTS, Point, Proven
+from registry_tool.verify.spec import Asked
+from registry_tool.verify.stack.check import prove_stack
+
+_SIGNS = {True: "yes", False: "no", None: "not told"}
+
+
+def prove(
+    place: Place,
+    asked: Asked,
+    *,
+    present: Engine,
+    places: Places,
+    registry: Registry | None = None,
+    observer: Observer = SILENT,
+    told: Callable[[Point], None] = lambda point: None,
+) -> Proven:
+    """Look at every point of ``asked.image`` at ``place``; what is made there is removed again, however it ends.
+
+    ``present`` is the engine that somebody works with: what it has under this name is compared where nothing is expected, and
+    what helps a stack is brought from there. ``registry`` is the image's, opened where none is given. ``told`` hears of each
+    point as it is known. Raises Unreachable where the registry does not answer to begin with, or the engine stops answering;
+    AuthenticationFailed and the like where the registry does not let us in.
+    """
+    with ExitStack() as opened:
+        walk = _Walk(place, asked, registry or opened.enter_context(remote.open(asked.image.host)), observer, told)
+        began = time.monotonic()
+        walk.all(None if asked.expected else _had(place, asked, present))
+        walk.stack(present, places)
+    return Proven(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
+
+
+def _had(place: Place, asked: Asked, present: Engine) -> Image | None:
+    had = place.had if isinstance(place, Present) else None
+    return had or present.image(str(asked.image))
+
+
+class _Walk:
+    def __init__(self, place: Place, asked: Asked, registry: Registry, observer: Observer, told: Callable[[Point], None]) -> None:
+        self._place, self._asked, self._registry, self._observer, self._told = place, asked, registry, observer, told
+        self.points: list[Point] = []
+        self.pulled: dict[str, str] = {}
+        self._image: str | None = None
+        """What the place calls it, once it has it."""
+
+    def all(self, compared: Image | None) -> None:
+        origin = self._resolve(compared)
+        if origin is None:
+            self._skip_rest("the name leads to nothing that can be read")
+            return
+        had = self._place.engine.images(all=True)
+        self._look("clean", lambda: pull_checks.clean(self._place, had, origin))
+        arrival = self._pull(origin)
+        self._compare(origin, arrival)
+        if self._image is None or origin.config is None:
+            self._skip_rest("there is no image to start")
+            return
+        self._try(self._image, origin.config)
+
+    def stack(self, present: Engine, places: Places) -> None:
+        """Last, as it brings other images there."""
+        point, pulled_beside = prove_stack(
+            self._place, self._asked, image=self._image, present=present, places=places, observer=self._observer
+        )
+        self.pulled |= pulled_beside
+        if point is not None:
+            self._take(point)
+
+    def _resolve(self, compared: Image | None) -> Origin | None:
+        origin: Origin | None = None
+
+        def look() -> Point:
+            nonlocal origin
+            try:
+                origin = origins.look(self._registry, self._asked.image, self._place.engine.about.platform)
+            except (NotFound, Mismatch, InvalidManifest) as error:
+                return pull_checks.unresolved(self._asked, error)
+            return pull_checks.resolves(self._asked, origin, compared)
+
+        self._look("resolves", look)
+        return origin
+
+    def _pull(self, origin: Origin) -> Arrival:
+        arrival = Arrival()
+
+        def look() -> Point:
+            nonlocal arrival
+            if origin.image is None:
+                return skipped("fetched", "there is none for this platform")
+            arrival = pull_checks.pull(self._place, origin, self._observer)
+            return pull_checks.fetched(origin, arrival, pull_checks.damage(self._registry, origin, arrival))
+
+        self._look("fetched", look)
+        if arrival.moved is not None:
+            self._image = self._place.named(origin.by_digest)
+            self.pulled[self._image] = str(origin.digest)
+        return arrival
+
+    def _compare(self, origin: Origin, arrival: Arrival) -> None:
+        if arrival.moved is None:
+            self._take(skipped("digest", "nothing was pulled"))
+            # What the registry itself does not have whole is wrong here; otherwise there is nothing to compare it with.
+            self._look(
+                "content", lambda: pull_checks.content(origin, arrival) if origin.trouble else skipped("content", "nothing was pulled")
+            )
+        else:
+            self._look("digest", lambda: pull_checks.digest(origin, arrival))
+            self._look("content", lambda: pull_checks.content(origin, arrival))
+        self._look("platform", lambda: pull_checks.platform(self._place.engine, origin, arrival))
+
+    def _try(self, image: str, config: Config) -> None:
+        fits = self.points[-1].ok is not False
+        trial = Trial(place=self._place, asked=self._asked, config=config, image=image)
+        self._observer.start("starts", POINTS["starts"])
+        trial.run()
+        starting = container_checks.starts(trial, fits=fits)
+        self._take(starting)
+        if trial.refusal is not None:
+            self._skip_rest("it did not start")
+            return
+        listening = container_checks.listens(trial)
+        self._take(listening)
+        self._take(container_checks.probes(trial, listening, starting))
+        self._take(container_checks.ends(trial))
+        self._take(container_checks.alone(trial))
+
+    def _look(self, name: str, look: Callable[[], Point]) -> None:
+        began = time.monotonic()
+        self._observer.start(name, POINTS[name])
+        point = look()
+        self._take(replace(point, seconds=time.monotonic() - began))
+
+    def _take(self, point: Point) -> None:
+        self.points.append(point)
+        self._observer.finish(point.name, f"{_SIGNS[point.ok]}: {point.detail}")
+        self._told(point)
+
+    def _skip_rest(self, why: str) -> None:
+        looked = {point.name for point in self.points}
+        # The stack is looked at by whoever makes one.
+        for name in POINTS:
+            if name not in looked and name != "stack":
+                self._take(skipped(name, why))

@@ -1,0 +1,73 @@
+"""The engines that a proof can be made on, by what they are asked for as: ``docker``, ``podman``, ``context:NAME``, ``here``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from registry_tool.base import runs
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import UsageError
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.base.signals import uninterrupted
+from registry_tool.engine import Engine, connect
+from registry_tool.local import verify_orphans
+from registry_tool.local.base_images import Provisioner
+from registry_tool.oci.reference import Reference
+from registry_tool.targets import registry as remote
+from registry_tool.verify.environments import current
+from registry_tool.verify.environments.clean import open_clean
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.inner_engine import INNER
+
+HERE = "here"
+CONTEXT = "context:"
+
+
+@contextmanager
+def open_place(
+    engine: Engine,
+    asked: str,
+    *,
+    image: Reference,
+    places: Places,
+    registry_as: str | None = None,
+    ladder: Provisioner | None = None,
+    observer: Observer = SILENT,
+) -> Iterator[Place]:
+    """The place ``asked`` for, as long as the block lasts. ``image`` has its registry in its name.
+
+    ``engine`` is the present one; ``registry_as`` is the registry's HOST:PORT as another context sees it. What dead proofs left
+    there is removed first, and what this one made in the end. Raises NoPlace (exit 3) where the place cannot be had, UsageError
+    for what is no place, Conflict (``here`` and contexts: see :mod:`registry_tool.verify.environments.current`), Unreachable.
+    """
+    check(asked)
+    if asked in INNER:
+        with open_clean(engine, asked, image=image, places=places, ladder=ladder, observer=observer) as clean:
+            yield clean
+        return
+    name = asked.removeprefix(CONTEXT)
+    if asked == HERE:
+        verify_orphans.sweep(engine, places.state)
+    else:
+        with connect(context=name) as other:
+            verify_orphans.sweep(other, places.state)
+    with runs.begin(places.state) as run:
+        marks, registry = verify_orphans.marks(run), remote.open(image.host)
+        opened: AbstractContextManager[Place] = (
+            current.here(engine, image, registry, labels=marks)
+            if asked == HERE
+            else current.context(name, image, registry, registry_as=registry_as, labels=marks)
+        )
+        with opened as place:
+            try:
+                yield place
+            finally:
+                with uninterrupted():
+                    verify_orphans.clear(place.engine, run.id)
+
+
+def check(asked: str) -> None:
+    """Raises UsageError where ``asked`` is no place."""
+    if asked not in (*INNER, HERE) and not (asked.startswith(CONTEXT) and len(asked) > len(CONTEXT)):
+        raise UsageError(f"{asked[:80]!r} is not a place for a proof", hint=f"One of: {', '.join(INNER)}, {HERE}, {CONTEXT}NAME.")

@@ -1,0 +1,107 @@
+"""What a certificate tells beside its points: the image, what was raised, and what changed since an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """``size`` is in bytes, as the registry keeps it."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+    def as_json(self) -> dict[str, object]:
+        return {"digest": str(self.digest), "media_type": self.media_type, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What the proof is about, as the registry has it. Where it could not be asked, ``reference`` is all there is.
+
+    ``digest`` and ``media_type`` are what the name leads to: an index, maybe. ``platform``, ``config``, ``layers`` and ``size``
+    (bytes of manifest, config and layers) are of the image that was taken from it.
+    """
+
+    reference: str
+    digest: Digest | None = None
+    media_type: str | None = None
+    size: int | None = None
+    platform: str | None = None
+    config: Digest | None = None
+    layers: tuple[Layer, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "reference": self.reference,
+            "digest": _text(self.digest),
+            "media_type": self.media_type,
+            "size": self.size,
+            "platform": self.platform,
+            "config": _text(self.config),
+            "layers": [layer.as_json() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What was raised, in the form in which every command tells it (docs/json.md)."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    excerpt: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: RegistryToolError) -> Failure:
+        return cls(code=error.code, message=error.message, hint=error.hint, excerpt=error.excerpt)
+
+    @property
+    def exit_code(self) -> int:
+        """Of the class that has this code; 1 where no class has it."""
+        return next((kind.exit_code for kind in _kinds(RegistryToolError) if kind.code == self.code), 1)
+
+    def as_json(self) -> dict[str, object]:
+        document: dict[str, object] = {"code": self.code, "message": self.message, "hint": self.hint}
+        return {**document, "excerpt": list(self.excerpt)} if self.excerpt else document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference from an earlier certificate. ``where`` is a place, or ``image`` or ``certificate``; None: it was, or is, not there."""
+
+    where: str
+    what: str
+    before: str | None
+    now: str | None
+
+    def as_json(self) -> dict[str, object]:
+        return {"where": self.where, "what": self.what, "before": self.before, "now": self.now}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """The earlier certificate that this one was compared with: its digest, when it was made, and what changed since."""
+
+    digest: Digest
+    made: str
+    changes: tuple[Change, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {"digest": str(self.digest), "made": self.made, "changes": [change.as_json() for change in self.changes]}
+
+
+def _text(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
+
+
+def _kinds(kind: type[RegistryToolError]) -> Iterator[type[RegistryToolError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)

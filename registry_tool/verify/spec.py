@@ -1,0 +1,237 @@
+"""What is asked of an image, in frozen values: what must be there, what it must answer, and what it may use.
+
+Whatever is made here is well-formed; what is not raises UsageError. ``str()`` of a probe is how a person spells it.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from registry_tool.base.errors import UsageError
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.reference import Reference
+from registry_tool.verify import parsing
+
+Value = TypeVar("Value")
+
+MOST_REPLICAS = 100
+LEAST_MEMORY = 6 << 20
+"""Bytes: an engine takes no smaller limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """A page: ``container``'s port, as it is ``published`` on the engine. What is not said is not asked for.
+
+    ``json`` are (path, value), both as text: ``("visits.0.name", "7")``. ``within`` is in seconds, for one answer. Without
+    ``status``, any below 400 will do.
+    """
+
+    published: int
+    container: int
+    path: str = "/"
+    status: int | None = None
+    text: tuple[str, ...] = ()
+    json: tuple[tuple[str, str], ...] = ()
+    within: float | None = None
+
+    def __post_init__(self) -> None:
+        _ports(self.published, self.container)
+        if not self.path.startswith("/") or not all("!" <= letter <= "~" for letter in self.path):
+            _refuse(f"{self.path[:80]!r} is no path of a page", "It begins with a slash; blanks and the like are written as %20.")
+        if self.status is not None and not 100 <= self.status <= 599:
+            _refuse(f"{self.status} is no HTTP status", "They go from 100 to 599.")
+        if not all(self.text):
+            _refuse("no text is in every page", "Say what should be in it.")
+        if not all(path for path, _ in self.json):
+            _refuse("a JSON value is found by a path", "It looks like visits=7 or user.name=john.")
+        if self.within is not None:
+            _seconds("the time for one answer", self.within)
+
+    @classmethod
+    def parse(cls, text: str) -> Http:
+        """Read ``4000:80/PATH``. Raises UsageError."""
+        published, container, path = _spelled(parsing.http, text)
+        return cls(published=published, container=container, path=path)
+
+    def expecting(self, *, json: str) -> Http:
+        """The same, with one more value expected: ``PATH=VALUE``. Raises UsageError."""
+        path, equals, value = json.partition("=")
+        if not equals:
+            _refuse(f"{json[:80]!r} names no value", "It looks like visits=7 or user.name=john.")
+        return replace(self, json=(*self.json, (path, value)))
+
+    def __str__(self) -> str:
+        return f"{self.published}:{self.container}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tcp:
+    """A port that takes connections."""
+
+    published: int
+    container: int
+
+    def __post_init__(self) -> None:
+        _ports(self.published, self.container)
+
+    @classmethod
+    def parse(cls, text: str) -> Tcp:
+        """Read ``6379:6379``. Raises UsageError."""
+        published, container = _spelled(parsing.ports, text)
+        return cls(published=published, container=container)
+
+    def __str__(self) -> str:
+        return f"{self.published}:{self.container}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """A command inside that ends with 0. No shell takes it apart."""
+
+    command: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.command or not self.command[0]:
+            _refuse("the command is empty")
+
+    @classmethod
+    def parse(cls, text: str) -> Exec:
+        """Read ``redis-cli ping``. Raises UsageError."""
+        return cls(command=_spelled(parsing.command, text))
+
+    def __str__(self) -> str:
+        return shlex.join(self.command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Text that stands in what the container prints."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            _refuse("no text is in every log", "Say what should be in it.")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """The container ends by itself, with this code."""
+
+    code: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.code <= 255:
+            _refuse(f"{self.code} is no exit code", "They go from 0 to 255.")
+
+    def __str__(self) -> str:
+        return str(self.code)
+
+
+Probe = Http | Tcp | Exec | Log | Exit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an image under proof may use.
+
+    ``memory``, ``log`` and ``disk`` (what it writes, but for its volumes) are in bytes, ``processes`` counts threads too, and
+    ``seconds`` are from its start until it is asked to end.
+    """
+
+    memory: int = 512 << 20
+    processes: int = 256
+    log: int = 10 << 20
+    seconds: float = 120.0
+    disk: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if self.memory < LEAST_MEMORY:
+            _refuse(f"{self.memory} bytes of memory are too few", f"An engine gives no less than {LEAST_MEMORY >> 20} MiB.")
+        if self.processes < 1:
+            _refuse(f"{self.processes} processes are too few")
+        if self.log < 1:
+            _refuse(f"{self.log} bytes of log are too few")
+        if self.disk < 1:
+            _refuse(f"{self.disk} bytes of disk are too few")
+        _seconds("the time for the proof", self.seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One image and all that is to be proven of it. ``timeout`` (for the probes to hold) and ``stop_within`` are in seconds."""
+
+    image: Reference
+    """In full: with its host, and a tag or a digest."""
+    expect: Digest | None = None
+    probes: tuple[Probe, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    timeout: float = 30.0
+    stop_within: float = 10.0
+    redis: bool = False
+    replicas: int = 1
+    stack: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    registry_as: str | None = None
+    """``HOST:PORT`` of the registry, as another engine sees it."""
+
+    def __post_init__(self) -> None:
+        if not self.image.host or not (self.image.tag or self.image.digest):
+            _refuse(f"{self.image} is no full name", "It looks like localhost:5000/john/get-started:part2.")
+        if self.expect and self.image.digest and self.expect != self.image.digest:
+            _refuse(f"{self.image} names another digest than the one that is expected, {self.expect}", "Name one of them.")
+        for name in self.environment:
+            if not name or "=" in name or not name.isprintable() or any(map(str.isspace, name)):
+                _refuse(f"{name[:80]!r} is no name for a variable")
+        _seconds("the time for the probes", self.timeout)
+        _seconds("the time to end in", self.stop_within)
+        if not 1 <= self.replicas <= MOST_REPLICAS:
+            _refuse(f"{self.replicas} is no number of replicas", f"There may be 1 to {MOST_REPLICAS}.")
+        if self.registry_as is not None:
+            _spelled(parsing.host_port, self.registry_as)
+        self._check_probes()
+
+    def _check_probes(self) -> None:
+        if sum(isinstance(probe, Exit) for probe in self.probes) > 1:
+            _refuse("a program ends once", "Name one exit code.")
+        published: dict[int, int] = {}
+        for probe in self.probes:
+            if isinstance(probe, (Http, Tcp)) and published.setdefault(probe.published, probe.container) != probe.container:
+                ports = f"{published[probe.published]} and {probe.container}"
+                _refuse(f"port {probe.published} cannot be published for both {ports}", "Give each a port of its own.")
+
+    @property
+    def expected(self) -> Digest | None:
+        """The digest that must be there, however it was said."""
+        return self.expect or self.image.digest
+
+
+def _ports(*ports: int) -> None:
+    for port in ports:
+        if not 0 < port < 65536:
+            _refuse(f"{port} is not a port", "They go from 1 to 65535.")
+
+
+def _seconds(what: str, value: float) -> None:
+    if not (math.isfinite(value) and 0 < value <= parsing.MOST_SECONDS):
+        _refuse(f"{what}: {value:g} s will not do", "It is more than nothing, and a day at most.")
+
+
+def _spelled(read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _refuse(message: str, hint: str | None = None) -> NoReturn:
+    raise UsageError(message, hint=hint)

@@ -1,0 +1,158 @@
+"""A stack that stands on the engine of a place: networks of its own, services, replicas, and one port to look at them through."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from registry_tool.base.errors import NotFound, ProofFailed
+from registry_tool.base.signals import uninterrupted
+from registry_tool.engine import Container, ContainerSpec, PortBinding
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.spec import Limits
+from registry_tool.verify.stack import proxy
+from registry_tool.verify.stack.plan import Part, Plan
+
+LAST_LINES = 10
+
+
+@dataclass(kw_only=True)
+class Standing:
+    """``replicas`` are the app's containers by what the proxy calls them; ``address`` is where this process finds their one port."""
+
+    place: Place
+    plan: Plan
+    limits: Limits
+    prefix: str
+    replicas: dict[str, Container] = field(default_factory=dict)
+    redis: Container | None = None
+    proxy: Container | None = None
+    containers: list[Container] = field(default_factory=list)
+    address: tuple[str, int] = ("", 0)
+
+    def excerpt(self) -> tuple[str, ...]:
+        """The last lines of the first replica that is still there."""
+        for container in self.replicas.values():
+            if self.place.engine.container(container.id) is not None:
+                content = b"".join(chunk for _, chunk in self.place.engine.logs(container.id, tail=LAST_LINES))
+                return tuple(content.decode(errors="replace").splitlines()[-LAST_LINES:])
+        return ()
+
+    def served(self) -> list[str]:
+        """The replicas that took connections through the proxy, one after the other; empty where it passes requests, or is not there."""
+        if self.proxy is None:
+            return []
+        return proxy.served(chunk for _, chunk in self.place.engine.logs(self.proxy.id))
+
+    def network(self, name: str) -> str:
+        """What the engine calls the file's network ``name``."""
+        return f"{self.prefix}-{name}"
+
+
+@contextmanager
+def standing(
+    place: Place, plan: Plan, images: Mapping[str, str], *, port: int, http: bool, proxied: str | None, limits: Limits
+) -> Iterator[Standing]:
+    """Start it, and take it away again, where the engine itself is not thrown away.
+
+    ``images`` is service -> image on that engine; ``proxied`` is the proxy's, None where the one replica is looked at directly;
+    ``port`` is the app's inside. Raises what the engine raises; ProofFailed where a replica ends at once.
+    """
+    stack = Standing(place=place, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
+    try:
+        for network in plan.networks:
+            with uninterrupted():
+                place.engine.create_network(stack.network(network), labels=place.labels())
+        for part in plan.parts:
+            _start(stack, part, images[part.service.name], publish=port if part is plan.app and proxied is None else None)
+        published, inside = next(iter(stack.replicas.values())), port
+        if proxied is not None:
+            stack.proxy = published = _start_proxy(stack, proxied, port, http=http)
+            inside = proxy.PORT
+        stack.address = place.address(_published(stack, published, inside))
+        yield stack
+    finally:
+        if not place.where.clean:
+            with uninterrupted():
+                _take_away(stack)
+
+
+def _start(stack: Standing, part: Part, image: str, *, publish: int | None) -> None:
+    service = part.service
+    for number in range(1, service.replicas + 1):
+        spec = ContainerSpec(
+            image=image,
+            command=service.command,
+            entrypoint=service.entrypoint,
+            environment=service.environment,
+            labels=stack.place.labels(),
+            ports=() if publish is None else (_binding(stack.place, publish),),
+            memory=stack.limits.memory,
+            processes=stack.limits.processes,
+            log_size=stack.limits.log,
+        )
+        container = _run(stack, spec, service.networks, service.name)
+        if part is stack.plan.app:
+            stack.replicas[f"{service.name}-{number}"] = container
+        elif part is stack.plan.redis:
+            stack.redis = container
+
+
+def _start_proxy(stack: Standing, image: str, port: int, *, http: bool) -> Container:
+    network = stack.plan.app.service.networks[0]
+    addresses = {name: container.networks.get(stack.network(network), "") for name, container in stack.replicas.items()}
+    if not all(addresses.values()):
+        raise _ended(stack)
+    files = {proxy.FILE: (proxy.configuration(addresses, port, http=http), 0o644)}
+    spec = ContainerSpec(image=image, labels=stack.place.labels(), ports=(_binding(stack.place, proxy.PORT),))
+    return _run(stack, spec, (network,), "proxy", files=files)
+
+
+def _run(
+    stack: Standing, spec: ContainerSpec, networks: tuple[str, ...], alias: str, *, files: Mapping[str, tuple[bytes, int]] | None = None
+) -> Container:
+    engine, (first, *others) = stack.place.engine, [stack.network(name) for name in networks]
+    with uninterrupted():
+        created = engine.create(replace(spec, network=first, aliases=(alias,)))
+        stack.containers.append(created)
+    for network in others:
+        engine.connect_network(network, created.id, aliases=(alias,))
+    if files:
+        engine.put_files(created.id, proxy.FOLDER, files)
+    engine.start(created.id)
+    return engine.container(created.id) or created
+
+
+def _binding(place: Place, port: int) -> PortBinding:
+    """The engine chooses the port. On somebody's machine nobody else reaches it; an engine elsewhere has to be reached from here."""
+    return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip="" if place.where.kind == "context" else "127.0.0.1")
+
+
+def _published(stack: Standing, container: Container, port: int) -> int:
+    for binding in container.ports:
+        if binding.container_port == f"{port}/tcp" and binding.host_port:
+            return binding.host_port
+    raise _ended(stack)
+
+
+def _ended(stack: Standing) -> ProofFailed:
+    """What has no address and no port does not run any more."""
+    return ProofFailed(
+        "a container of the stack ended as soon as it was started", hint="Its last lines may say why.", excerpt=stack.excerpt()
+    )
+
+
+def _take_away(stack: Standing) -> None:
+    engine = stack.place.engine
+    for container in reversed(stack.containers):
+        try:
+            engine.remove(container.id, force=True)
+        except NotFound:
+            continue
+    for network in stack.plan.networks:
+        try:
+            engine.remove_network(stack.network(network))
+        except NotFound:
+            continue

@@ -1,0 +1,95 @@
+"""Looks at a stack through its one port, one after the other: a page, or a connection that holds."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry_tool.base.page_client import NoAnswer, Visit
+from registry_tool.verify.spec import Http
+from registry_tool.verify.stack.proxy import REPLICA
+
+NO_REDIS = "cannot connect to Redis, counter disabled"
+"""What the tutorial's page says where it cannot count."""
+
+_HOST = re.compile(r"<b>Hostname:</b> ([^<]+)<br/>")
+_VISITS = re.compile(r"<b>Visits:</b> (?:([0-9]{1,15})(?![0-9])|<i>" + re.escape(NO_REDIS) + "</i>)")
+_HOLDS = 0.2
+"""Seconds that a connection must hold: a proxy with nobody behind it closes it at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One answer. ``counter`` says whether it is the tutorial's page, with its line of visits; ``visits`` is None where it counts none."""
+
+    seconds: float
+    replica: str | None = None
+    """As the proxy calls it; None without a proxy, or where it passes connections and not requests."""
+    host: str | None = None
+    counter: bool = False
+    visits: int | None = None
+
+
+class Looks(Protocol):
+    """A way to look."""
+
+    def look(self, *, timeout: float) -> Look:
+        """Look once. ``timeout`` is in seconds. Raises NoAnswer, also for an answer that is a wrong one."""
+
+    def close(self) -> None: ...
+
+
+class Pages:
+    """One page, over one connection."""
+
+    def __init__(self, address: tuple[str, int], page: Http) -> None:
+        host, port = address
+        self._page = page
+        self._visit = Visit(host, port, name=f"localhost:{page.published}")
+
+    def look(self, *, timeout: float) -> Look:
+        begun = time.monotonic()
+        found = self._visit.look(self._page.path, timeout=timeout)
+        took = time.monotonic() - begun
+        wanted = self._page.status
+        if found.status != wanted if wanted is not None else found.status >= 400:
+            raise NoAnswer(f"{self._page.path} answered {found.status}")
+        host, visits = _HOST.search(found.body), _VISITS.search(found.body)
+        return Look(
+            seconds=took,
+            replica=found.headers.get(REPLICA.lower()),
+            host=host[1] if host else None,
+            counter=visits is not None,
+            visits=int(visits[1]) if visits and visits[1] else None,
+        )
+
+    def close(self) -> None:
+        self._visit.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """A port, a connection each time."""
+
+    address: tuple[str, int]
+
+    def look(self, *, timeout: float) -> Look:
+        begun = time.monotonic()
+        try:
+            with socket.create_connection(self.address, timeout=timeout) as connection:
+                connection.settimeout(_HOLDS)
+                try:
+                    holds = bool(connection.recv(1))
+                except TimeoutError:
+                    holds = True
+        except OSError as error:
+            raise NoAnswer(f"no connection: {error.strerror or error}") from error
+        if not holds:
+            raise NoAnswer("the connection was closed at once")
+        return Look(seconds=time.monotonic() - begun)
+
+    def close(self) -> None:
+        return None

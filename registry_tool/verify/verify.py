@@ -1,0 +1,222 @@
+"""The whole proof: one place after the other is opened, the image is proven there, and a certificate says what was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from registry_tool import __version__
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import NoPlace, ProofFailed, RegistryToolError, UsageError
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.engine import Engine
+from registry_tool.oci.descriptor import Platform
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Registry
+from registry_tool.verify import parsing, remote_image
+from registry_tool.verify.checks.run import prove
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.selection import open_place
+from registry_tool.verify.report.parts import Failure, Layer, Subject
+from registry_tool.verify.report.report import Certificate, now
+from registry_tool.verify.result import Point, Proven, Where
+from registry_tool.verify.spec import Asked
+from registry_tool.verify.stack import check as stacks
+
+USUAL, WEAKEST = "docker", "here"
+"""What is taken where no place is asked for, and what is taken where that cannot be had."""
+
+
+class Watcher(Protocol):
+    """Is told of the proof as it goes on: a place that is being opened, that is ready (after ``setup`` seconds), its points and its end."""
+
+    def opening(self, name: str) -> None: ...
+
+    def ready(self, where: Where, setup: float) -> None: ...
+
+    def point(self, point: Point) -> None: ...
+
+    def over(self, proven: Proven) -> None: ...
+
+
+class Unwatched:
+    """Tells nobody."""
+
+    def opening(self, name: str) -> None:
+        return None
+
+    def ready(self, where: Where, setup: float) -> None:
+        return None
+
+    def point(self, point: Point) -> None:
+        return None
+
+    def over(self, proven: Proven) -> None:
+        return None
+
+
+UNWATCHED: Watcher = Unwatched()
+
+
+def verify(
+    engine: Engine,
+    asked: Asked,
+    wheres: Sequence[str] = (),
+    *,
+    places: Places,
+    require: Sequence[str] = (),
+    command: str = "registry_tool.verify.verify",
+    observer: Observer = SILENT,
+    watcher: Watcher = UNWATCHED,
+) -> Certificate:
+    """Prove what is ``asked`` at each of ``wheres``; with none, on a clean docker, or on the present engine where there can be none.
+
+    ``engine`` is the present one. ``command`` is what the certificate says was typed. Whatever fails is in the certificate: a
+    place that cannot be had is its ``error`` and keeps no other from its turn; what is in ``require`` and was not proven on makes it
+    red. Raises UsageError, of what is wrong before anything is tried, NotFound (no such compose file); an interruption.
+    """
+    _check(wheres, require)
+    stacks.check(asked)
+    with remote.open(asked.image.host) as registry:
+        run = _Run(engine=engine, asked=asked, registry=registry, places=places, observer=observer, watcher=watcher)
+        try:
+            run.look(engine.about.platform)
+            run.go(wheres)
+        except UsageError:
+            raise
+        except RegistryToolError as error:
+            run.failures.append(error)
+    run.miss(require)
+    return Certificate(
+        subject=run.subject,
+        made=now(),
+        tool=f"registry-tool {__version__}",
+        command=command,
+        proven=tuple(run.proven),
+        notes=tuple(run.notes),
+        error=Failure.of(run.failures[0]) if run.failures else None,
+    )
+
+
+def _check(wheres: Sequence[str], require: Sequence[str]) -> None:
+    for name in (*wheres, *require):
+        try:
+            parsing.where(name)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    for name in wheres:
+        if wheres.count(name) > 1:
+            raise UsageError(f"{name} is named twice", hint="Once on each place is enough.")
+    for name in require:
+        if name not in (wheres or (USUAL,)):
+            raise UsageError(f"{name} is required, and is none of the places: {', '.join(wheres or (USUAL,))}", hint=f"Add: --on {name}")
+
+
+@dataclass(kw_only=True)
+class _Run:
+    engine: Engine
+    asked: Asked
+    registry: Registry
+    places: Places
+    observer: Observer
+    watcher: Watcher
+    proven: list[Proven] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[RegistryToolError] = field(default_factory=list)
+    why: dict[str, str | None] = field(default_factory=dict)
+    """Place that could not be had -> what would help."""
+
+    def __post_init__(self) -> None:
+        self.subject = Subject(reference=str(self.asked.image))
+
+    def look(self, platform: Platform) -> None:
+        """See what the registry has, before an engine is started for it."""
+        image = self.asked.image
+        found = remote_image.look(self.registry, image, platform)
+        config = found.image.config if found.image else None
+        self.subject = Subject(
+            reference=str(image),
+            digest=found.digest,
+            media_type=found.root.descriptor.media_type,
+            size=found.size if config else None,
+            platform=str(found.config.platform) if found.config and found.config.platform else None,
+            config=config.digest if config else None,
+            layers=tuple(
+                Layer(digest=layer.digest, media_type=layer.media_type, size=layer.size)
+                for layer in (found.image.layers if found.image else ())
+            ),
+        )
+
+    def go(self, wheres: Sequence[str]) -> None:
+        for name in wheres:
+            try:
+                self._at(name)
+            except UsageError:
+                raise
+            except RegistryToolError as error:
+                self.failures.append(error)
+        if not wheres:
+            self._usual()
+
+    def miss(self, required: Sequence[str]) -> None:
+        """What was required and is not among what was proven on."""
+        for name in required:
+            if name not in [proven.where.name for proven in self.proven]:
+                self.failures.append(ProofFailed(f"{name} is required, and nothing was proven there", hint=self.why.get(name)))
+
+    def _usual(self) -> None:
+        try:
+            self._at(USUAL)
+        except NoPlace as error:
+            self.why[USUAL] = error.hint
+            self.notes.append(f"not on a clean {USUAL}: {error.message}; on the present engine instead, which is the weakest proof")
+            self._at(WEAKEST)
+
+    def _at(self, name: str) -> None:
+        """Raises NoPlace where it cannot be had. What was proven is kept, whatever becomes of the place then."""
+        proven: Proven | None = None
+        self.watcher.opening(name)
+        begun = time.monotonic()
+        try:
+            with ExitStack() as opened:
+                place = opened.enter_context(self._place(name))
+                setup = time.monotonic() - begun
+                self.watcher.ready(place.where, setup)
+                if not self.proven and place.where.platform != str(self.engine.about.platform):
+                    self.look(Platform.parse(place.where.platform))
+                begun = time.monotonic()
+                proven = prove(
+                    place,
+                    self.asked,
+                    present=self.engine,
+                    places=self.places,
+                    registry=self.registry,
+                    observer=self.observer,
+                    told=self.watcher.point,
+                )
+                proven = replace(proven, setup=setup, proof=time.monotonic() - begun)
+                begun = time.monotonic()
+        finally:
+            if proven is not None:
+                proven = replace(proven, end=time.monotonic() - begun)
+                self.proven.append(proven)
+                self.watcher.over(proven)
+
+    @contextmanager
+    def _place(self, name: str) -> Iterator[Place]:
+        """Whatever keeps us from it, it cannot be had; a wrong command stays one."""
+        asked = self.asked
+        ready = False
+        try:
+            with open_place(
+                self.engine, name, image=asked.image, places=self.places, registry_as=asked.registry_as, observer=self.observer
+            ) as place:
+                ready = True
+                yield place
+        except RegistryToolError as error:
+            if ready or isinstance(error, (UsageError, NoPlace)):
+                raise
+            raise NoPlace(f"{name} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error

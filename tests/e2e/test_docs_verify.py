@@ -1,0 +1,85 @@
+"""``docs/verify.md`` is true: its lines work where it says, on clean engines, and its tables are the code's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import NotFound
+from registry_tool.demo import resources
+from registry_tool.engine import Engine
+from registry_tool.local.base_images import Provisioner
+from registry_tool.local.images import build_inputs
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.result import POINTS
+from registry_tool.verify.settings import KNOWN, PROBES
+from tests.support.documents import ROOT, blocks, commands
+
+PAGE = ROOT / "docs" / "verify.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def pushed(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
+    """What a demo leaves: the sample app, built and pushed, in a registry of the session's own."""
+    context, name = resources.sample_app(), f"{local.address}/john/get-started:part2"
+    prepared = build_inputs.prepare(engine, Provisioner(engine, places.cache), places.cache, context)
+    engine.build(context, build_args=prepared.build_args, labels={"for": "verify"}, extra=prepared.extra, tags=(name,))
+    engine.push(name)
+    yield local.address
+    # A line pushes again; where somebody has a john/get-started:part2 of their own, that gets a name here, too.
+    for left in engine.images():
+        for known in (*left.names, *left.digests):
+            if known.startswith(f"{local.address}/"):
+                with suppress(NotFound):  # a digest goes with the last tag beside it
+                    engine.remove_image(known)
+
+
+@pytest.mark.engine
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: Places, tmp_path: Path) -> None:
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "REGISTRY_TOOL_REGISTRY": pushed, "XDG_CACHE_HOME": str(places.cache.parent)}
+    [settings] = blocks(PAGE, "toml")
+    said = {}
+    for line in commands(PAGE):
+        if line == "regctl verify":
+            (folder / "portability.toml").write_text(settings, encoding="utf-8")
+        done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        said[line] = done.stdout
+    certificate = Certificate.read(folder / "proof.json")
+    assert [each.where.name for each in certificate.proven] == ["docker", "podman"]
+    for proven in certificate.proven:
+        assert {point.name: point.ok for point in proven.points} == dict.fromkeys(POINTS, True)
+    assert ET.parse(folder / "junit.xml").getroot().get("failures") == "0"  # noqa: S314 - our own
+    assert (folder / "summary.md").read_text(encoding="utf-8").startswith("## ✅ ")
+    assert "  probes     ok " in said["regctl verify"]
+
+
+def test_its_points_are_those_that_are_proven() -> None:
+    assert (
+        dict(re.findall(r"^\| `([a-z]+)` \| ([^|]+) \|$", TEXT.partition("## What is proven")[2].partition("\n## ")[0], re.MULTILINE))
+        == POINTS
+    )
+
+
+def test_its_members_are_those_of_the_file() -> None:
+    part = TEXT.partition("## `portability.toml`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| (.*) \|$", part, re.MULTILINE)
+    assert [name for names, _ in rows for name in re.findall("`([a-z-]+)`", names)] == list(KNOWN)
+    told = set(re.findall("`([a-z]+)`", dict(rows)["`probes`"]))
+    assert told == {name for names in PROBES.values() for name in names}

@@ -1,0 +1,49 @@
+"""``make verify-demo`` without a network, on an engine that has nothing, from what earlier runs with a network kept."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.engine import Engine
+from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, Provisioner
+from registry_tool.verify.report.report import Certificate
+from tests.support.documents import ROOT
+from tests.support.private_engine import private_engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]
+
+
+def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_places: Places, own_engine_possible: None, tmp_path: Path) -> None:
+    ladder = Provisioner(session_engine, session_places.cache)
+    for base in (DOCKER_ENGINE, PODMAN_ENGINE):
+        ladder.set_aside(ladder.ensure(base))
+    cache = tmp_path / "cache"
+    shutil.copytree(kept_cache, cache / "registry-tool")
+    environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+    proof = tmp_path / "proof.json"
+    with private_engine(tmp_path / "engine") as engine:
+        for line in recipe(f"--output={proof}"):
+            done = engine.run([sys.executable, "-m", "registry_tool", *line], env=environment, timeout=240)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        left = engine.run(["docker", "ps", "--all", "--format", "{{.Names}}"]).stdout.split()
+        networks = engine.run(["docker", "network", "ls", "--format", "{{.Name}}"]).stdout.split()
+        volumes = engine.run(["docker", "volume", "ls", "--format", "{{.Name}}"]).stdout.split()
+    certificate = Certificate.read(proof)
+    assert [(each.where.name, each.ok) for each in certificate.proven] == [("docker", True), ("podman", True)]
+    assert left == volumes == ["registry-tool-default"]
+    assert sorted(networks) == ["bridge", "host", "none"]
+
+
+def recipe(arguments: str) -> list[list[str]]:
+    """What ``make verify-demo`` types, after ``regctl``."""
+    done = subprocess.run(["make", "--dry-run", "verify-demo", f"ARGS={arguments}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith(".venv/bin/regctl ")]
+    assert [words[1] for words in lines] == ["up", "build", "push", "verify"]
+    return [[str(ROOT / "sample_app") if word == "sample_app" else word for word in words[1:]] for words in lines]

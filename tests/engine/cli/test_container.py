@@ -1,0 +1,298 @@
+"""``run``, ``ps``, ``stop``, ``kill`` and ``rm`` on a real engine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import labels, runs
+from registry_tool.base.dirs import places
+from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.local import verify_orphans
+from registry_tool.local.registry import LocalRegistry
+from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
+from tests.support.requirements import free_port, wait_for_words
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], local: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", local.address)
+    return Typed(capsys)
+
+
+@pytest.fixture
+def shell(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
+    """An image with a shell, under a name of the test's own; what was started from it goes in the end."""
+    name = f"{unique}:shell"
+    engine.tag(registry_image, name)
+    yield name
+    for container in engine.containers(all=True):
+        if unique in container.name or unique in container.image:
+            engine.remove(container.id, force=True)
+    for image in engine.images():
+        for tag in image.names:
+            if unique in tag:
+                engine.remove_image(tag, prune=False)
+
+
+def of(engine: Engine, image: str) -> list[str]:
+    """The ids of the containers of ``image``."""
+    return [container.id for container in engine.containers(all=True) if container.image == image]
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize("publish", ["x", "70000:80", "4000:80000", "80-90:80", "-1:80", "1.2.3.4:x:80"])
+def test_a_port_that_is_none_is_exit_2_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
+    answer = typed("run", "-p", publish, unique)
+    assert answer.code == 2
+    assert "Unable to find" not in answer.err
+
+
+def test_an_image_that_is_nowhere(typed: Typed, unique: str) -> None:
+    answer = typed("run", unique)
+    assert answer.code == 1
+    assert answer.err.splitlines()[0] == f"Unable to find image '{unique}' locally"
+    assert f"docker.io/library/{unique}" in answer.err
+
+
+@pytest.mark.parametrize("command", ["stop", "kill", "rm"])
+def test_a_container_that_is_not_there(typed: Typed, unique: str, command: str) -> None:
+    answer = typed(command, unique)
+    assert answer.code == 1
+    assert answer.err.splitlines()[0] == f"regctl: no such container: {unique}"
+    assert typed(command, "--missing-ok", unique).code == 0
+    assert typed(command, "--json", unique).json["error"]["code"] == "not-found"
+
+
+def test_a_signal_that_is_none(typed: Typed, unique: str) -> None:
+    assert typed("kill", "-s", "not a signal", unique).code == 2
+
+
+def test_a_name_that_somebody_else_has_is_never_touched(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    theirs = engine.run(ContainerSpec(image=shell, name=unique, command=("sleep", "60")))
+    answer = typed("run", "-d", "--name", unique, "--json", shell, "true")
+    assert answer.code == 1
+    assert answer.json["error"]["code"] == "conflict"
+    found = engine.container(unique)
+    assert found is not None
+    assert (found.id, found.running) == (theirs.id, True)
+
+
+def test_a_port_that_is_taken_leaves_no_container(typed: Typed, engine: Engine, shell: str, local: LocalRegistry) -> None:
+    for arguments in (("-d",), ("--rm",), ()):
+        answer = typed("run", *arguments, "-p", f"127.0.0.1:{local.port}:80", shell, "true")
+        assert answer.code == 1
+        assert str(local.port) in answer.err
+        assert of(engine, shell) == []
+
+
+def test_a_command_that_is_not_in_the_image(typed: Typed, engine: Engine, shell: str) -> None:
+    answer = typed("run", shell, "/no/such/program")
+    assert answer.code != 0
+    assert answer.code != 2
+
+
+def test_a_terminal_that_is_none_is_a_wrong_command(shell: str) -> None:
+    answer = spawn("run", "-it", shell, "true", stdin="x")
+    assert answer.code == 2
+    assert "terminal" in answer.err
+
+
+def test_json_wants_the_background(typed: Typed, shell: str) -> None:
+    assert typed("run", "--json", shell, "true").code == 2
+
+
+def test_rm_of_one_that_runs_wants_force(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    assert typed("rm", unique).code == 1
+    assert engine.container(unique) is not None
+    assert typed("rm", "-f", unique).out == f"{unique}\n"
+    assert engine.container(unique) is None
+
+
+def test_rm_all_shows_what_goes_and_wants_a_yes(typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    theirs = engine.run(ContainerSpec(image=shell, name=f"{unique}-theirs", command=("sleep", "60")))
+    answer = spawn("rm", "--all")
+    assert answer.code == 2
+    assert f"  {unique} (" in answer.err
+    assert theirs.name not in answer.err
+    assert local.container_name not in answer.err
+    assert engine.container(unique) is not None
+
+
+def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    state = places().state
+    with runs.begin(state) as run:
+        marks = verify_orphans.marks(run)
+    engine.create_volume(unique, labels=marks)
+    try:
+        answer = spawn("rm", "--all")
+        assert answer.code == 2
+        assert f"  volume {unique}\n" in answer.err
+        verify_orphans.remove(engine, state, verify_orphans.find(engine, state))
+        assert engine.volume(unique) is None
+    finally:
+        verify_orphans.clear(engine, run.id)
+
+
+def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    with Terminal(["rm", "--all"]) as terminal:
+        terminal.wait_for("Go ahead?")
+        assert terminal.insist("n\n") == 1
+        assert "Nothing was removed." in terminal.text
+    assert engine.container(unique) is not None
+
+
+# What goes well.
+
+
+def test_in_the_foreground_streams_and_exit_code_are_the_containers(typed: Typed, engine: Engine, shell: str) -> None:
+    answer = typed("run", "--rm", shell, "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (answer.code, answer.out, answer.err) == (7, "out\n", "err\n")
+    assert of(engine, shell) == []
+    assert typed("run", shell, "true").code == 0
+    (left,) = of(engine, shell)
+    found = engine.container(left)
+    assert found is not None
+    assert found.labels[labels.ROLE] == labels.ROLE_RUN
+
+
+def test_options_after_the_image_are_the_commands(typed: Typed, shell: str) -> None:
+    assert typed("run", "--rm", shell, "echo", "-d", "--json").out == "-d --json\n"
+
+
+def test_bytes_come_through_as_they_are(shell: str, local: LocalRegistry) -> None:
+    done = subprocess.run(
+        [*REGCTL, "run", "--rm", shell, "printf", r"\001\377\033[0m"], capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout == b"\x01\xff\x1b[0m"
+
+
+def test_its_input_is_ours_where_it_is_asked_for(shell: str, local: LocalRegistry) -> None:
+    answer = spawn("run", "-i", "--rm", shell, "cat", stdin="one\ntwo\n")
+    assert (answer.code, answer.out) == (0, "one\ntwo\n")
+
+
+def test_its_environment(typed: Typed, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_HERE", "ours")
+    answer = typed("run", "--rm", "-e", "NAME=World", "-e", "FROM_HERE", shell, "sh", "-c", "echo $NAME $FROM_HERE")
+    assert answer.out == "World ours\n"
+
+
+def test_in_the_background_its_id_is_printed(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    port = free_port()
+    answer = typed("run", "-d", "--name", unique, "-p", f"127.0.0.1:{port}:80", shell, "sleep", "60")
+    assert answer.code == 0
+    found = engine.container(unique)
+    assert found is not None
+    assert answer.out == f"{found.id}\n"
+    row = next(line for line in typed("ps").out.splitlines() if unique in line)
+    assert f"127.0.0.1:{port}->80/tcp" in row
+    assert found.short_id in typed("ps", "-q").out.splitlines()
+    document = next(each for each in typed("ps", "-a", "--json").json["containers"] if each["name"] == unique)
+    assert document["ours"] == "run"
+    assert document["ports"] == [{"host_ip": "127.0.0.1", "host_port": port, "container_port": "80/tcp"}]
+    assert "sleep 60" in row
+    assert typed("container", "kill", unique).out == f"{unique}\n"
+    assert typed("container", "rm", found.id).code == 0
+
+
+def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    typed("run", "-d", "--name", unique, shell, "sh", "-c", "trap 'exit 3' HUP; echo ready; while true; do sleep 0.1; done")
+    wait_for_words(engine, unique, b"ready")
+    assert typed("kill", "-s", "hup", unique).code == 0
+    assert engine.wait(unique, timeout=30) == 3
+    typed("run", "-d", "--name", f"{unique}b", shell, "sleep", "60")
+    assert typed("stop", "-t", "0", f"{unique}b", "--json").json == {"ok": True, "stopped": [f"{unique}b"]}
+
+
+def test_an_absent_image_is_pulled_from_the_registry_as_the_tutorial_shows(
+    typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry
+) -> None:
+    name = f"{unique}/get-started:part2"
+    typed("tag", shell, name)
+    pushed = typed("push", "--json", name).json
+    typed("rmi", name)
+    answer = typed("run", "--rm", name, "echo", "hello")
+    assert (answer.code, answer.out) == (0, "hello\n")
+    lines = answer.err.splitlines()
+    assert lines[:2] == [f"Unable to find image '{name}' locally", f"part2: Pulling from {unique}/get-started"]
+    assert f"Digest: {pushed['digest']}" in lines
+    assert any(line.startswith("Status: ") for line in lines)
+    engine.remove_image(f"{local.address}/{name}", prune=False)
+
+
+def test_ctrl_c_stops_what_runs_in_front_of_us(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+    script = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done"
+    process = subprocess.Popen(
+        [*REGCTL, "run", "--name", unique, shell, "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted"
+    found = engine.container(unique)
+    assert found is not None
+    assert not found.running
+
+
+# On a terminal.
+
+
+def test_run_it_is_a_terminal_and_gives_ours_back(shell: str, local: LocalRegistry) -> None:
+    with Terminal(["run", "-it", "--rm", shell, "sh", "-c", "test -t 0 && echo rea''dy; read line; echo got:$line; exit 5"]) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("abc\r")
+        terminal.wait_for("got:abc")
+        assert terminal.end() == 5
+
+
+def test_ctrl_c_goes_to_the_program_in_the_terminal(shell: str, local: LocalRegistry) -> None:
+    script = "trap 'echo trapped; exit 4' INT; echo ready; while true; do sleep 0.1; done"
+    with Terminal(["run", "-it", "--rm", shell, "sh", "-c", script]) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("\x03")
+        terminal.wait_for("trapped")
+        assert terminal.end() == 4
+
+
+def test_the_terminal_comes_back_also_after_a_signal(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+    script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
+    with Terminal.of(["bash", "-c", script]) as terminal:
+        terminal.wait_for("ready")
+        found = engine.container(unique)
+        assert found is not None
+        threading.Timer(0.2, lambda: os.kill(terminal.child("registry_tool"), signal.SIGTERM)).start()
+        terminal.wait_for(" icanon", seconds=90)
+        terminal.end()
+        assert "-icanon" not in terminal.text
+        assert " echo " in terminal.text
+    assert engine.container(unique) is None
+
+
+def test_a_tiny_image_without_a_program_is_one_clear_line(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
+    tiny_image(unique)
+    answer = typed("run", unique)
+    assert answer.code == 1
+    assert "bug" not in answer.err
+    assert len(answer.err.splitlines()) <= 2

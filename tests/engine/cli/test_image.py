@@ -1,0 +1,223 @@
+"""``build``, ``tag``, ``push``, ``pull``, ``images``, ``rmi`` and ``list-tags`` on a real engine and a real registry."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import labels
+from registry_tool.cli.commands import image as images
+from registry_tool.engine import Engine, Image
+from registry_tool.local.registry import LocalRegistry
+from tests.support.cli_runner import Terminal, Typed, spawn
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], local: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", local.address)
+    return Typed(capsys)
+
+
+@pytest.fixture
+def context(tmp_path: Path, unique: str, registry_image: str) -> Path:
+    """A build context whose image is like no other."""
+    (tmp_path / "Dockerfile").write_text(f"FROM {registry_image}\nLABEL unique={unique}\n")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def cleaned(engine: Engine, unique: str) -> Iterator[None]:
+    yield
+    for image in engine.images():
+        for name in (*image.names, *image.digests):
+            if unique in name and engine.image(name) is not None:
+                engine.remove_image(name, force=True)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "code", "words"),
+    [
+        ("FORM scratch\n", 1, "FORM"),
+        ("FROM lab.invalid/nothing:here\n", 1, "lab.invalid"),
+        ("FROM {base}\nRUN echo the last words; exit 9\n", 1, "the last words"),
+    ],
+)
+def test_a_build_that_fails_says_why(typed: Typed, tmp_path: Path, registry_image: str, dockerfile: str, code: int, words: str) -> None:
+    (tmp_path / "Dockerfile").write_text(dockerfile.format(base=registry_image))
+    answer = typed("build", str(tmp_path))
+    assert answer.code == code
+    assert answer.out == ""
+    assert words in answer.err
+    assert typed("build", "--json", str(tmp_path)).json["error"]["code"]
+
+
+def test_builds_of_what_is_not_there(typed: Typed, tmp_path: Path, context: Path) -> None:
+    assert typed("build", str(tmp_path / "none")).code == 1
+    assert typed("build", "-f", "Nope", str(context)).code == 1
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.write_text("FROM scratch\n")
+    assert typed("build", "-f", str(outside), str(context)).code == 2
+    assert typed("build", "-t", "UPPER", str(context)).code == 2
+    assert typed("build", "-t", f"x@sha256:{'0' * 64}", str(context)).code == 2
+    assert typed("build", "--build-arg", "=x", str(context)).code == 2
+
+
+def test_names_that_are_nowhere_are_exit_1_and_docker_hub_is_spelled_out(typed: Typed, unique: str) -> None:
+    for arguments in (("tag", unique, "x"), ("push", unique), ("pull", unique), ("images", unique), ("rmi", unique), ("list-tags", unique)):
+        answer = typed(*arguments)
+        assert answer.code == 1, arguments
+        assert "hint: " in answer.err, arguments
+    assert f"docker.io/library/{unique}" in typed("rmi", unique).err
+    assert typed("rmi", "--missing-ok", unique).code == 0
+    assert typed("images", "--missing-ok", unique).code == 0
+
+
+def test_tag_ls_is_another_programs_way_to_list_tags(typed: Typed, unique: str) -> None:
+    answer = typed("tag", "ls", unique)
+    assert answer.code == 1
+    assert f"regctl list-tags {unique}" in answer.err
+
+
+def test_nobody_answers_at_a_registry(typed: Typed, unique: str) -> None:
+    answer = typed("--registry", "localhost:1", "list-tags", unique, "--json")
+    assert answer.code == 3
+    assert answer.json["error"]["code"] == "registry-unreachable"
+
+
+def test_list_tags_wants_a_repository(typed: Typed, unique: str) -> None:
+    answer = typed("list-tags", f"{unique}:part2")
+    assert answer.code == 2
+    assert f"list-tags {os.environ['REGISTRY_TOOL_REGISTRY']}/{unique}" in answer.err
+
+
+def test_build_push_remove_pull(typed: Typed, context: Path, unique: str, local: LocalRegistry, engine: Engine) -> None:
+    friendly, name = f"{unique}-friendly", f"{unique}/get-started:part2"
+    full = f"{local.address}/{name}"
+    built = typed("build", "-q", "-t", friendly, str(context))
+    assert (built.code, built.err) == (0, "")
+    image_id = built.out.strip()
+    assert image_id.startswith("sha256:")
+    assert typed("build", "--json", "-t", friendly, str(context)).json["names"] == [friendly]
+
+    tagged = typed("tag", friendly, name)
+    assert full in tagged.out
+    pushed = typed("push", name)
+    assert pushed.code == 0
+    assert pushed.out.splitlines()[0] == full
+    assert pushed.out.splitlines()[1].startswith("Digest: sha256:")
+    assert re.search(r"^[0-9a-f]{12}: (Pushed|Layer already exists|Mounted from .*)$", pushed.err, re.MULTILINE)
+    digest = pushed.out.splitlines()[1].removeprefix("Digest: ")
+    assert typed("push", "-q", name).out == f"{local.address}/{unique}/get-started@{digest}\n"
+
+    assert typed("list-tags", f"{unique}/get-started", "-q").out == "part2\n"
+    listed = typed("list-tags", f"{unique}/get-started", "--json").json
+    assert [(tag["name"], tag["siblings"], tag["type"]) for tag in listed["tags"]] == [("part2", [], "image")]
+
+    gone = typed("rmi", friendly, name, "--json").json
+    assert gone["ok"] is True
+    assert full in gone["untagged"]
+    assert engine.image(image_id) is None
+
+    pulled = typed("pull", name)
+    assert pulled.code == 0
+    assert pulled.err.splitlines()[0] == f"part2: Pulling from {unique}/get-started"
+    assert pulled.out.splitlines()[:2] == [full, f"Digest: {digest}"]
+    assert pulled.out.splitlines()[2].startswith("Status: Downloaded newer image")
+    again = typed("pull", "--json", name).json
+    assert again["digest"] == digest
+    assert again["reference"] == full
+    assert typed("pull", "-q", name).out == f"{local.address}/{unique}/get-started@{digest}\n"
+
+
+def test_a_push_after_a_new_build_pushes_the_new_one_and_says_so(
+    typed: Typed, tiny_image: Callable[..., str], unique: str, local: LocalRegistry
+) -> None:
+    tiny_image(unique)
+    first = typed("push", "--json", unique).json
+    new = tiny_image(unique)
+    second = typed("push", "--json", unique).json
+    assert first["digest"] != second["digest"]
+    assert new[7:19] in second["note"]
+    assert second["reference"] == f"{local.address}/{unique}:latest"
+
+
+def test_images_are_listed_by_name_newest_first(typed: Typed, tiny_image: Callable[..., str], unique: str, local: LocalRegistry) -> None:
+    image_id = tiny_image(unique, {labels.ROLE: labels.ROLE_APP})
+    typed("tag", unique, f"{unique}/second:two")
+    answer = typed("images", unique)
+    head, row = answer.out.splitlines()
+    assert head.split("  ")[0] == "REPOSITORY"
+    assert row.split()[:3] == [unique, "latest", image_id[7:19]]
+    assert typed("images", "-q", unique).out == f"{image_id[7:19]}\n"
+    (found,) = typed("images", "--json", f"{unique}/second").json["images"]
+    assert found["repository"] == f"{local.address}/{unique}/second"
+    assert found["id"] == image_id
+    assert found["ours"] == "app"
+    assert isinstance(found["size"], int)
+    assert found["created"].endswith("Z")
+    assert "OURS" in typed("images", "-a", unique).out
+    assert "\x1b" not in typed("images").out
+
+
+def test_one_name_that_is_not_there_does_not_keep_the_others(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
+    tiny_image(unique)
+    answer = typed("rmi", "--json", f"{unique}-none", unique)
+    assert answer.code == 1
+    assert answer.json["ok"] is False
+    assert answer.json["error"]["code"] == "not-found"
+    assert answer.json["untagged"] == [f"{unique}:latest"]
+
+
+def test_rmi_all_shows_and_wants_a_yes(typed: Typed, tiny_image: Callable[..., str], unique: str, engine: Engine) -> None:
+    tiny_image(unique, {labels.ROLE: labels.ROLE_APP})
+    answer = spawn("rmi", "--all")
+    assert answer.code == 2
+    assert unique in answer.err
+    assert engine.image(unique) is not None
+
+
+def test_what_rmi_all_takes() -> None:
+    """Never the rest of somebody's engine: decided without an engine, as the real one has other people's images."""
+    host = "localhost:5000"
+
+    def of(role: str | None, *names: str, digests: tuple[str, ...] = ()) -> Image:
+        return Image(id="sha256:1", names=names, digests=digests, labels={labels.ROLE: role} if role else {})
+
+    app = of(labels.ROLE_APP, "friendlyhello:latest", f"{host}/a:1")
+    theirs = of(None, "python:3.13", f"{host}/mirror/python:3.13")
+    base = of(labels.ROLE_BASE, f"{images.OURS}python:debian")
+    on_base = of(labels.ROLE_BASE, "somebodys:work")
+    nameless = of(labels.ROLE_APP)
+    kept = of(labels.ROLE_APP, f"{images.OURS}kept/x:1")
+    everything = [app, theirs, base, on_base, nameless, kept, of(None, "alpine:3")]
+    taken = [name for image in everything for name in images.ours_of(image, host, bases=False)]
+    assert taken == ["friendlyhello:latest", f"{host}/a:1", f"{host}/mirror/python:3.13", "sha256:1"]
+    assert images.ours_of(base, host, bases=True) == [f"{images.OURS}python:debian"]
+    assert images.ours_of(on_base, host, bases=True) == []
+
+
+def test_on_a_terminal_there_are_bars_and_colours_and_with_no_progress_neither(
+    tiny_image: Callable[..., str], unique: str, local: LocalRegistry
+) -> None:
+    tiny_image(unique)
+    with Terminal(["--registry", local.address, "push", unique]) as terminal:
+        assert terminal.end() == 0
+        assert "✓" in terminal.text
+        assert "Digest: sha256:" in terminal.text
+    with Terminal(["--registry", local.address, "--no-progress", "push", unique]) as terminal:
+        assert terminal.end() == 0
+        assert "✓" not in terminal.text
+        assert "\x1b" not in terminal.text
+    with Terminal(["images", unique]) as terminal:
+        assert terminal.end() == 0
+        assert "\x1b[1;36mREPOSITORY" in terminal.text
+    for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb"), ("CI", "true")):
+        with Terminal(["images", unique], {variable: value}) as terminal:
+            assert terminal.end() == 0
+            assert "\x1b" not in terminal.text, variable

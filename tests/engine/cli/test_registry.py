@@ -1,0 +1,128 @@
+"""``up``, ``down``, ``status`` and ``logs`` on a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.errors import NotFound
+from registry_tool.engine import Engine
+from registry_tool.local import registry as local_registry
+from tests.support.cli_runner import Typed, spawn
+from tests.support.requirements import free_port
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def name(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
+    """The name of a registry that is not there yet, and is gone in the end."""
+    yield unique
+    try:
+        local_registry.down(engine, unique, volumes=True)
+    except NotFound:
+        return
+
+
+def test_a_port_that_is_held_names_the_holder(typed: Typed, name: str) -> None:
+    port = str(free_port())
+    assert typed("up", "--name", name, "--port", port).code == 0
+    answer = typed("up", "--name", f"{name}b", "--port", port, "--json")
+    assert answer.code == 1
+    assert answer.json["error"]["code"] == "port-taken"
+    assert name in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--port", "x"),
+        ("--port", "70000"),
+        ("--port", "0"),
+        ("--name", "UPPER"),
+        ("--timeout", "nan"),
+        ("--restart", "sometimes"),
+        ("--password-stdin",),
+        ("--auth", "a:b", "--password-file", "/dev/null"),
+    ],
+)
+def test_a_wrong_up_is_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
+    answer = typed("up", *arguments)
+    assert answer.code == 2
+    assert answer.err.startswith("regctl: ")
+
+
+def test_a_password_file_that_cannot_be_read_is_exit_1(typed: Typed, tmp_path: Path) -> None:
+    assert typed("up", "--auth", "john", "--password-file", str(tmp_path / "none")).code == 1
+
+
+def test_nobody_to_ask_for_a_password_is_exit_2() -> None:
+    answer = spawn("up", "--auth", "john")
+    assert answer.code == 2
+    assert "--password-stdin" in answer.err
+
+
+def test_a_registry_that_is_not_there(typed: Typed, name: str) -> None:
+    answer = typed("status", "--name", name)
+    assert answer.code == 1
+    assert f"regctl up --name {name}" in answer.out
+    assert typed("status", "--name", name, "--json").json == {"running": False, "registry": None, "registries": []}
+    assert typed("down", "--name", name).code == 1
+    assert typed("down", "--name", name, "--missing-ok").code == 0
+    assert typed("logs", name).code == 1
+
+
+def test_up_twice_is_up_once_and_status_tells(typed: Typed, name: str) -> None:
+    port = free_port()
+    first = typed("up", "--name", name, "--port", str(port))
+    assert first.code == 0
+    assert first.out.startswith(f"{name}: started at localhost:{port} (")
+    second = typed("up", "--name", name, "--json")
+    assert second.json["created"] is False
+    assert second.json["registry"]["address"] == f"localhost:{port}"
+    assert typed("up", "--name", name, "-q").out == f"localhost:{port}\n"
+    status = typed("status", "--name", name)
+    assert status.code == 0
+    assert status.out.splitlines()[0].split()[:3] == ["NAME", "ADDRESS", "STATE"]
+    assert f"localhost:{port}" in status.out
+    assert typed("status", "--name", name, "-q").out == f"localhost:{port}\n"
+    (row,) = typed("status", "--name", name, "--json").json["registries"]
+    assert row["answering"] is True
+    assert row["started_by"] == "registry-tool"
+    assert f"REGISTRY_TOOL_PORT={port}\n" in typed("status", "--name", name, "--env").out
+    logs = typed("logs", name, "-n", "5")
+    assert logs.code == 0
+    assert logs.out or logs.err
+
+
+def test_a_registry_that_was_stopped_is_not_running(typed: Typed, name: str, engine: Engine) -> None:
+    typed("up", "--name", name, "--port", str(free_port()))
+    found = local_registry.find(engine, name)
+    assert found is not None
+    engine.stop(found.container_id)
+    answer = typed("status", "--name", name, "--json")
+    assert answer.code == 1
+    assert answer.json["running"] is False
+    assert answer.json["registries"][0]["state"] == "exited"
+
+
+def test_down_keeps_the_content_and_says_so(typed: Typed, name: str, engine: Engine) -> None:
+    typed("up", "--name", name, "--port", str(free_port()))
+    answer = typed("down", "--name", name)
+    assert answer.code == 0
+    assert f"registry-tool-{name}" in answer.out
+    assert "content stays" in answer.out
+    assert engine.volume(f"registry-tool-{name}") is not None
+
+
+def test_down_with_its_content_wants_a_yes(typed: Typed, name: str, engine: Engine) -> None:
+    typed("up", "--name", name, "--port", str(free_port()))
+    refused = spawn("down", "--name", name, "--volumes")
+    assert refused.code == 2
+    assert "everything in it" in refused.err
+    assert local_registry.find(engine, name) is not None
+    answer = typed("down", "--name", name, "--volumes", "--yes", "--json")
+    assert answer.json["volume_removed"] == f"registry-tool-{name}"
+    assert engine.volume(f"registry-tool-{name}") is None

@@ -1,0 +1,416 @@
+"""The demo on real parts: what it proves, what it leaves, and what it does when something is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import labels, runs
+from registry_tool.base.dirs import Places, owner
+from registry_tool.base.errors import NotFound
+from registry_tool.demo import resources, sample_page
+from registry_tool.demo.demo import DemoOptions, Step, Story, demo
+from registry_tool.engine import ContainerSpec, Engine, Image, PortBinding
+from registry_tool.local import orphans, tag_backup
+from registry_tool.local.base_images import PYTHON, Provisioner
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.reference import Reference
+from registry_tool.targets import registry as remote
+from tests.support.requirements import free_port, missing
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+Run = Callable[..., Story]
+Make = Callable[..., str]
+
+STEPS = ["up", "build", "tag", "push", "remove", "pull", "run", "look"]
+
+
+class Stopping:
+    """A watcher that interrupts, as Ctrl-C does, when a step begins or has ended."""
+
+    def __init__(self, name: str, *, after: bool) -> None:
+        self.name, self.after = name, after
+
+    def begin(self, name: str, command: str) -> None:
+        if name == self.name and not self.after:
+            raise KeyboardInterrupt
+
+    def end(self, step: Step) -> None:
+        if step.name == self.name and self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def image(unique: str) -> str:
+    return f"{unique}/get-started:part2"
+
+
+@pytest.fixture
+def friendly(unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name to build under. Other tests' demos borrow ``friendlyhello`` on this engine at the same time, each for owners of its own."""
+    name = f"{unique}hello"
+    monkeypatch.setattr("registry_tool.demo.demo.FRIENDLY", name)
+    return name
+
+
+@pytest.fixture
+def run(engine: Engine, places: Places, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
+    """Runs a demo of a name of the test's own; afterwards nothing of it is left, whatever happened."""
+
+    def start(*, watcher: Stopping | None = None, **options: object) -> Story:
+        chosen: dict[str, object] = {"image": image, "registry": local.name, "port": free_port(), **options}
+        return demo(engine, places, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
+
+    yield start
+    # A purge takes a base image along that may have been there before the tests.
+    Provisioner(engine, places.cache).ensure(PYTHON)
+    orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
+    for left in images_of(engine, places):
+        for name in (*left.names, left.id):
+            try:
+                engine.remove_image(name, force=True)
+            except NotFound:
+                continue
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of the sample app whose ``app.py`` is something else."""
+
+    def write(program: str) -> Path:
+        context = tmp_path / "app"
+        shutil.copytree(resources.sample_app(), context)
+        (context / "app.py").write_text(program)
+        return context
+
+    return write
+
+
+def images_of(engine: Engine, places: Places) -> list[Image]:
+    """Images of this test's demos, those of the builder's own keeping, too."""
+    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_mine(places.state, item.labels)]
+
+
+def _friendly(names: Iterable[str]) -> bool:
+    return any(name.endswith("hello:latest") for name in names)
+
+
+def nothing_is_left(engine: Engine, places: Places) -> None:
+    demos = {labels.DEMO: ""}
+    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_mine(places.state, item.labels)] == []
+    assert [item for item in engine.networks(labels=demos) if runs.is_mine(places.state, item.labels)] == []
+    names = [name for item in engine.images() for name in item.names]
+    assert not [name for name in names if f"registry-tool/kept/{owner(places.state)}" in name]
+    assert not [item for item in engine.images() if runs.is_mine(places.state, item.labels) and _friendly(item.names)]
+
+
+SERVER = """
+import http.server, os, time
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        {act}
+http.server.HTTPServer(("", 80), Page).serve_forever()
+"""
+
+BAD_PAGES = {
+    "ends": ("print('my last words'); raise SystemExit(7)", "ended with code 7", "my last words"),
+    "500": (SERVER.format(act="print('oh no', flush=True); self.send_error(500)"), "answered 500, not 200", "oh no"),
+    "late words": (
+        SERVER.format(
+            act="self.log_message = lambda *words: None; "
+            "self.send_error(500); self.wfile.flush(); time.sleep(0.4); print('oh no', flush=True)"
+        ),
+        "answered 500, not 200",
+        "oh no",
+    ),
+    "else": (SERVER.format(act="self.send_response(200); self.end_headers(); self.wfile.write(b'It works!')"), "'It works!'", "GET / "),
+    "stranger": (
+        SERVER.format(
+            act="self.send_response(200); self.end_headers(); self.wfile.write(b'<h3>Hello World!</h3><b>Hostname:</b> other<br/>')"
+        ),
+        "host name should be",
+        "GET / ",
+    ),
+}
+
+
+LATE_PAGES = {
+    "not listening": ("import time; print('my last words', flush=True); time.sleep(60)", "my last words"),
+    "hanging up": (SERVER.format(act="print('my last words', flush=True); self.connection.close()"), "my last words"),
+    "silent": (SERVER.format(act="print('my last words', flush=True); time.sleep(60)"), "my last words"),
+    "trickling": (SERVER.format(act="[(self.wfile.write(b'H'), time.sleep(0.3)) for _ in range(200)]"), ""),
+}
+
+
+class TestBadWeather:
+    @pytest.mark.parametrize("kind", LATE_PAGES)
+    def test_a_page_that_never_comes(
+        self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        monkeypatch.setattr(sample_page, "FIRST_ANSWER", 1.5)
+        monkeypatch.setattr(sample_page, "ONE_ANSWER", 1.0)
+        program, last_words = LATE_PAGES[kind]
+        story = run(context=app(program))
+        assert story.error is not None
+        assert story.error.code == "proof-failed"
+        assert "within 2 s" in story.error.message
+        assert "no page at http://localhost:" in story.error.message
+        assert not last_words or last_words in story.error.excerpt
+        assert [step.ok for step in story.steps].count(False) == 1
+        nothing_is_left(engine, places)
+
+    def test_a_page_that_is_slow_and_right_is_waited_for(
+        self, run: Run, engine: Engine, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = tmp_path / "app"
+        shutil.copytree(resources.sample_app(), context)
+        program = (context / "app.py").read_text()
+        (context / "app.py").write_text(f"import time; time.sleep(2)\n{program.replace('from __future__ import annotations', '')}")
+        story = run(context=context)
+        assert story.error is None, story.error.message
+        nothing_is_left(engine, places)
+
+    @pytest.mark.parametrize("kind", BAD_PAGES)
+    def test_a_page_that_is_not_the_apps(
+        self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
+    ) -> None:
+        program, message, last_words = BAD_PAGES[kind]
+        story = run(context=app(program))
+        assert not story.ok
+        assert story.error is not None
+        assert story.error.code == "proof-failed"
+        assert message in story.error.message
+        assert any(last_words in line for line in story.error.excerpt)
+        assert [step.ok for step in story.steps].count(False) == 1
+        assert story.as_json()["ok"] is False
+        nothing_is_left(engine, places)
+        assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
+
+    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path]) -> None:
+        context = app("")
+        with (context / "Dockerfile").open("a") as file:
+            file.write("\nRUN echo the-reason && false\n")
+        story = run(context=context)
+        assert story.error is not None
+        assert story.error.code == "build-failed"
+        assert any("the-reason" in line for line in story.error.excerpt)
+        nothing_is_left(engine, places)
+
+    def test_a_page_port_that_is_taken(
+        self, run: Run, engine: Engine, places: Places, tiny_image: Make, local: LocalRegistry, unique: str
+    ) -> None:
+        story = run(port=local.port)
+        assert story.error is not None
+        assert story.error.code == "port-taken"
+        nothing_is_left(engine, places)
+
+    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, places: Places) -> None:
+        story = run(image="registry.example/john/app:1")
+        assert story.error is not None
+        assert story.error.code == "usage"
+        nothing_is_left(engine, places)
+
+    def test_a_wrong_name(self, run: Run) -> None:
+        story = run(image="John/App")
+        assert story.error is not None
+        assert story.error.code == "invalid-reference"
+        assert story.steps == []
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    @pytest.mark.parametrize("name", STEPS)
+    def test_an_interruption_leaves_what_stays_and_nothing_else(
+        self, run: Run, engine: Engine, places: Places, image: str, local: LocalRegistry, name: str, after: bool
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(watcher=Stopping(name, after=after))
+        nothing_is_left(engine, places)
+        pulled = (STEPS.index(name), after) >= (STEPS.index("pull"), True)
+        present = engine.image(f"{local.address}/{image}")
+        assert (present is not None) == pulled
+        if not pulled:
+            assert images_of(engine, places) == []
+
+
+class TestGoodWeather:
+    def test_the_whole_walk(self, run: Run, engine: Engine, places: Places, image: str, local: LocalRegistry) -> None:
+        story = run()
+        assert story.error is None
+        assert [step.name for step in story.steps] == STEPS
+        assert all(step.ok and step.command.startswith(("docker ", "curl ")) for step in story.steps)
+        reference = Reference.parse(image, default_host=local.address)
+        assert story.reference == str(reference)
+        assert story.digest == str(remote.open(local.address).digest(reference.path, "part2"))
+        present = engine.image(str(reference))
+        assert present is not None
+        assert present.id == story.image_id
+        assert story.page is not None
+        assert (story.page.status, "<h3>Hello World!</h3>" in story.page.body) == (200, True)
+        assert "cannot connect to Redis, counter disabled" in story.page.body
+        assert {entry.role for entry in story.images} == {"registry", "python"}
+        nothing_is_left(engine, places)
+
+    def test_the_digest_is_the_one_that_another_tool_reads(self, run: Run) -> None:
+        skopeo = shutil.which("skopeo")
+        if skopeo is None:
+            missing("skopeo", "it is not installed")
+        story = run()
+        inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
+        assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
+
+    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, places: Places) -> None:
+        story = run(redis=True)
+        assert story.error is None
+        assert story.visits == [1, 2, 3]
+        document = story.as_json()
+        assert document["probe_redis"] == {"visits": [1, 2, 3], "body": story.page_with_redis.body if story.page_with_redis else None}
+        assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
+        nothing_is_left(engine, places)
+
+    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, places: Places) -> None:
+        first, second = run(), run()
+        assert (first.error, second.error) == (None, None)
+        assert first.image_id != second.image_id
+        assert first.image_id is not None
+        assert engine.image(first.image_id) is None
+        for story in (first, second):
+            mine = engine.images(all=True, labels={labels.DEMO: story.run})
+            assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
+
+    def test_what_the_friendly_name_pointed_at_it_points_at_again(
+        self, run: Run, engine: Engine, places: Places, friendly: str, tiny_image: Make
+    ) -> None:
+        mine = tiny_image(friendly)
+        for story in (run(), run(image="John/App")):
+            assert story is not None
+            back = engine.image(friendly)
+            assert back is not None and back.id == mine
+        with pytest.raises(KeyboardInterrupt):
+            run(watcher=Stopping("tag", after=False))
+        back = engine.image(friendly)
+        assert back is not None and back.id == mine
+        nothing_is_left(engine, places)
+
+    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, places: Places) -> None:
+        story = run(keep=True)
+        assert story.error is None
+        (name,) = story.kept
+        container = engine.container(name)
+        assert container is not None and container.running
+        again = run()
+        assert again.error is None
+        assert engine.container(name) is not None, "a kept demo is nobody's leftover"
+        orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
+        assert engine.container(name) is None
+
+    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, places: Places) -> None:
+        story = run(keep=True, redis=True)
+        assert story.error is None
+        mine = engine.containers(all=True, labels={labels.DEMO: story.run})
+        assert {item.name for item in mine} == set(story.kept)
+        assert len(story.kept) == 2
+        assert story.page is not None and story.page_with_redis is not None
+        assert story.page.url == story.page_with_redis.url
+
+    def test_without_a_port_of_its_own_the_next_free_one_is_taken(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
+        holder = engine.run(
+            ContainerSpec(
+                image=local.image, ports=(PortBinding(container_port="5000/tcp", host_port=0, host_ip="127.0.0.1"),), labels={"test": "1"}
+            )
+        )
+        try:
+            story = run(port=None)
+            assert story.error is None
+            assert story.page is not None
+            assert story.page.url.startswith("http://localhost:4")
+        finally:
+            engine.remove(holder.id, force=True)
+
+    # On an engine of its own it is in the suite (test_demo_offline); here other tests build on the base image that goes.
+    @pytest.mark.soak
+    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, places: Places) -> None:
+        for _ in range(2):
+            story = run(purge=True)
+            assert story.error is None
+            base = next(entry for entry in story.images if entry.role == "python")
+            assert engine.image(base.name) is None, "the base image went, too"
+            pull = next(step for step in story.steps if step.name == "pull")
+            assert "pulled" in pull.detail
+
+
+class TestLeftovers:
+    def test_a_dead_runs_things_are_removed_and_nobody_elses(
+        self, engine: Engine, places: Places, local: LocalRegistry, unique: str
+    ) -> None:
+        with runs.begin(places.state) as dead:
+            marks = dead.labels
+        with runs.begin(places.state) as living:
+            containers = {
+                "dead": engine.create(ContainerSpec(image=local.image, labels=marks)),
+                "living": engine.create(ContainerSpec(image=local.image, labels=living.labels)),
+                "stranger": engine.create(ContainerSpec(image=local.image, labels={**marks, labels.DEMO: "0" * 16})),
+            }
+            network = engine.create_network(unique, labels=marks)
+            try:
+                orphans.sweep(engine, places.state, friendly=f"{unique}hello")
+                there = {name for name, container in containers.items() if engine.container(container.id) is not None}
+                assert there == {"living", "stranger"}
+                assert network.id not in {item.id for item in engine.networks(labels=marks)}
+            finally:
+                for container in containers.values():
+                    if engine.container(container.id) is not None:
+                        engine.remove(container.id, force=True)
+
+    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, places: Places, unique: str, tiny_image: Make) -> None:
+        name = f"{unique}hello"
+        mine = tiny_image(name)
+        with runs.begin(places.state) as dead:
+            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
+        orphans.sweep(engine, places.state, friendly=name)
+        back = engine.image(name)
+        assert back is not None
+        assert (back.id, back.names) == (mine, (f"{name}:latest",))
+
+    @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
+    def test_what_two_borrowed_side_by_side_is_given_back_by_the_last_of_them(
+        self, engine: Engine, places: Places, unique: str, tiny_image: Make, last: str
+    ) -> None:
+        """Also where the first one goes while the name is the second one's."""
+        name = f"{unique}hello"
+        mine = tiny_image(name)
+        with runs.begin(places.state) as one, runs.begin(places.state) as two:
+            tag_backup.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels))
+            tag_backup.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels))
+            for each in (one, two) if last == "second to borrow" else (two, one):
+                tag_backup.give_back(engine, each.id, name)
+        back = engine.image(name)
+        assert back is not None and back.id == mine
+        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner(places.state)}" in name]
+
+    def test_what_another_owner_borrowed_is_not_ours_to_give_back(
+        self, engine: Engine, places: Places, tmp_path: Path, unique: str, tiny_image: Make
+    ) -> None:
+        """Whether that one's demo lives cannot be seen from here."""
+        name = f"{unique}hello"
+        tiny_image(name)
+        with runs.begin(tmp_path / "theirs") as theirs:
+            tag_backup.borrow(engine, theirs.id, name, tiny_image(f"{unique}other", theirs.labels))
+            assert theirs.id not in {run_id for run_id, _ in orphans.find(engine, places.state).loans}
+            tag_backup.give_back(engine, theirs.id, name)
+
+    def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
+        self, engine: Engine, places: Places, unique: str, tiny_image: Make
+    ) -> None:
+        name = f"{unique}hello"
+        tiny_image(name)
+        with runs.begin(places.state) as dead:
+            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
+        theirs = tiny_image(name)
+        orphans.sweep(engine, places.state, friendly=name)
+        assert (now := engine.image(name)) is not None
+        assert now.id == theirs
+        assert not [kept for item in engine.images() for kept in item.names if "registry-tool/kept" in kept]

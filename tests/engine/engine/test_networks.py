@@ -1,0 +1,90 @@
+"""Networks and volumes of a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry_tool.base.errors import Conflict, NotFound
+from registry_tool.engine import ContainerSpec, Engine
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def container(engine: Engine, registry_image: str) -> Iterator[str]:
+    made = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",)))
+    yield made.id
+    if engine.container(made.id) is not None:
+        engine.remove(made.id, force=True)
+
+
+def test_a_network_that_is_not_there(engine: Engine, unique: str, container: str) -> None:
+    assert engine.network(unique) is None
+    with pytest.raises(NotFound):
+        engine.remove_network(unique)
+    with pytest.raises(NotFound):
+        engine.connect_network(unique, container)
+    engine.disconnect_network(unique, container)
+
+
+def test_a_network_s_life(engine: Engine, unique: str, container: str) -> None:
+    made = engine.create_network(unique, labels={"run": unique}, internal=True)
+    try:
+        with pytest.raises(Conflict):
+            engine.create_network(unique, labels={})
+        engine.connect_network(unique, container, aliases=["redis"])
+        with pytest.raises(Conflict) as caught:
+            engine.remove_network(unique)
+        assert caught.value.hint
+        found = engine.network(unique)
+        assert found is not None
+        assert (found.id, found.labels, found.containers) == (made.id, {"run": unique}, (container,))
+        assert [network.id for network in engine.networks(labels={"run": unique})] == [made.id]
+        attached = engine.container(container)
+        assert attached is not None
+        assert attached.networks[unique]
+    finally:
+        engine.remove(container, force=True)
+        engine.remove_network(unique)
+    assert engine.networks(labels={"run": unique}) == ()
+
+
+def test_what_was_attached_is_detached(engine: Engine, unique: str, container: str) -> None:
+    before = engine.container(container)
+    engine.create_network(unique, labels={}, internal=True)
+    try:
+        engine.connect_network(unique, container)
+        for _ in range(2):
+            engine.disconnect_network(unique, container)
+        engine.disconnect_network(unique, unique)
+        after = engine.container(container)
+        assert before is not None and after is not None and after.networks == before.networks
+    finally:
+        engine.remove_network(unique)
+
+
+def test_a_volume_that_is_not_there(engine: Engine, unique: str) -> None:
+    assert engine.volume(unique) is None
+    assert engine.volumes(labels={"run": unique}) == ()
+    with pytest.raises(NotFound):
+        engine.remove_volume(unique)
+
+
+def test_a_volume_s_life(engine: Engine, unique: str, registry_image: str) -> None:
+    made = engine.create_volume(unique, labels={"run": unique})
+    try:
+        assert engine.create_volume(unique, labels={"run": "another"}).labels == {"run": unique}, "what is there keeps its labels"
+        assert engine.volumes(labels={"run": unique}) == (made,)
+        assert engine.volume(unique) == made
+        container = engine.create(ContainerSpec(image=registry_image, volumes={unique: "/data"}))
+        try:
+            with pytest.raises(Conflict, match="in use"):
+                engine.remove_volume(unique)
+        finally:
+            engine.remove(container.id)
+        assert engine.volume(unique) == made, "a named volume outlives its container"
+    finally:
+        engine.remove_volume(unique)
+    assert engine.volume(unique) is None

@@ -1,0 +1,81 @@
+"""What a build is given beside its context, and what it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from registry_tool.base.progress import SILENT
+from registry_tool.engine import Engine
+from registry_tool.local.base_images import PYTHON, Base, Provisioned, Provisioner
+from registry_tool.local.images import build_inputs
+
+pytestmark = pytest.mark.engine
+
+Write = Callable[[str], Path]
+
+
+class Ladder:
+    """A ladder on whose first rung a stand-in lies. Whether a real one has the official image is this machine's affair."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def ensure(self, base: Base) -> Provisioned:
+        self.asked.append(base.role)
+        return Provisioned(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", ours=True)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Write:
+    def write(dockerfile: str) -> Path:
+        (tmp_path / "Dockerfile").write_text(dockerfile)
+        return tmp_path
+
+    return write
+
+
+def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tuple[build_inputs.Prepared, list[str]]:
+    ladder = Ladder()
+    said = build_inputs.prepare(engine, cast(Provisioner, ladder), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
+    return said, ladder.asked
+
+
+def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_path: Path) -> None:
+    assert prepare(engine, tmp_path, tmp_path) == (build_inputs.Prepared(), [])
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        f"FROM {PYTHON.official}\n",  # fixed: it is what the person wants
+        "ARG BASE_IMAGE=alpine:3\nFROM ${BASE_IMAGE}\n",  # open, but no image of ours
+        f"FROM scratch\nARG BASE_IMAGE={PYTHON.official}\n",  # an ARG of a stage chooses no base
+        "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n",
+    ],
+)
+def test_a_base_that_is_not_left_open_is_left_alone(engine: Engine, context: Write, tmp_path: Path, dockerfile: str) -> None:
+    assert prepare(engine, context(dockerfile), tmp_path) == (build_inputs.Prepared(), [])
+
+
+def test_what_the_caller_chose_is_left_alone(engine: Engine, context: Write, tmp_path: Path) -> None:
+    dockerfile = f"ARG BASE_IMAGE={PYTHON.official}\nFROM ${{BASE_IMAGE}}\n"
+    said, asked = prepare(engine, context(dockerfile), tmp_path, BASE_IMAGE="mine:1")
+    assert (dict(said.build_args), asked) == ({"BASE_IMAGE": "mine:1"}, [])
+
+
+def test_an_open_base_is_brought_and_named(engine: Engine, context: Write, tmp_path: Path) -> None:
+    dockerfile = f'ARG OTHER="{PYTHON.official}"\nFROM ${{OTHER}} AS x\nFROM scratch\n'
+    said, asked = prepare(engine, context(dockerfile), tmp_path, KEEP="1")
+    assert dict(said.build_args) == {"KEEP": "1", "OTHER": "localhost/stand-in:1"}
+    assert [base.role for base in said.bases] == asked == ["python"]
+
+
+def test_wheels_are_not_put_over_those_that_are_there(engine: Engine, context: Write, tmp_path: Path, unique: str) -> None:
+    folder = context(f"FROM {unique}\nCOPY requirements.txt wheel[s] /wheels/\n")
+    (folder / "requirements.txt").write_text("flask==3.1.3\n")
+    (folder / "wheels").mkdir()
+    assert prepare(engine, folder, tmp_path)[0].extra == {}

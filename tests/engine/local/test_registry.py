@@ -1,0 +1,124 @@
+"""Registries are found again by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry_tool.base.errors import NotFound
+from registry_tool.engine import ContainerSpec, Engine, PortBinding
+from registry_tool.local import registry as local_registry
+from registry_tool.local.registry import registry, spec
+from tests.support.requirements import free_port
+
+pytestmark = pytest.mark.engine
+
+COMPOSE = {spec.COMPOSE_PROJECT: "somewhere"}
+
+
+@pytest.fixture
+def made(engine: Engine, unique: str) -> Iterator[list[str]]:
+    """Ids of containers that are removed in the end, with the registry's volume."""
+    ids: list[str] = []
+    yield ids
+    for container_id in ids:
+        engine.remove(container_id, force=True)
+    if engine.volume(spec.thing_name(unique)) is not None:
+        engine.remove_volume(spec.thing_name(unique))
+
+
+def _spec(image: str, name: str, port: int, *, more: dict[str, str] | None = None, container_name: str | None = None) -> ContainerSpec:
+    return ContainerSpec(
+        image=image,
+        name=container_name,
+        labels=spec.thing_labels(name) | (more or {}),
+        ports=(PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1"),),
+        volumes={spec.thing_name(name): spec.STORAGE},
+    )
+
+
+def test_it_is_found_whatever_it_is_called_running_or_not(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    port = free_port()
+    made.append(engine.create(_spec(registry_image, unique, port, container_name=f"{unique}-renamed")).id)
+
+    created = local_registry.find(engine, unique)
+    engine.start(made[0])
+    running = local_registry.find(engine, unique)
+    engine.stop(made[0])
+    stopped = local_registry.find(engine, unique)
+
+    assert created is not None
+    assert (created.container_name, created.port, created.state) == (f"{unique}-renamed", port, "created")
+    assert running is not None
+    assert (running.port, running.state, running.running) == (port, "running", True)
+    assert stopped is not None
+    assert (stopped.port, stopped.state, stopped.volume) == (port, "exited", spec.thing_name(unique))
+    assert stopped.started_by == "registry-tool"
+    assert stopped in local_registry.find_all(engine)
+
+
+def test_one_that_runs_goes_before_one_that_does_not(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    made.append(engine.create(_spec(registry_image, unique, free_port())).id)
+    made.append(engine.run(_spec(registry_image, unique, free_port(), more=COMPOSE)).id)
+
+    found = local_registry.find(engine, unique)
+
+    assert found is not None
+    assert found.container_id == made[1]
+    assert found.started_by == "compose"
+    assert [one.container_id for one in registry.of_name(engine, unique)] == [made[1], made[0]]
+    assert [one.name for one in local_registry.find_all(engine)].count(unique) == 1
+
+
+@pytest.mark.parametrize("ours", [0, 1], ids=["made first", "made second"])
+def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_image: str, unique: str, made: list[str], ours: int) -> None:
+    for number in range(2):
+        more = None if number == ours else COMPOSE
+        made.append(engine.run(_spec(registry_image, unique, free_port(), more=more)).id)
+
+    found = local_registry.find(engine, unique)
+
+    assert found is not None
+    assert found.container_id == made[ours]
+
+
+def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    made.append(engine.run(ContainerSpec(image=registry_image, labels=spec.thing_labels(unique))).id)
+
+    found = local_registry.find(engine, unique)
+
+    assert found is not None
+    assert found.port == 0
+
+
+def test_a_name_alone_makes_no_registry_of_ours(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    made.append(engine.create(ContainerSpec(image=registry_image, name=spec.thing_name(unique))).id)
+
+    assert local_registry.find(engine, unique) is None
+
+
+def test_content_without_a_container_is_told(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
+    assert spec.thing_name(unique) in local_registry.kept_volumes(engine)
+    with pytest.raises(NotFound, match=rf"its content is in the volume {spec.thing_name(unique)}"):
+        registry.get(engine, unique)
+
+    made.append(engine.create(_spec(registry_image, unique, free_port())).id)
+
+    assert spec.thing_name(unique) not in local_registry.kept_volumes(engine)
+
+
+def test_its_log_can_be_read(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+    made.append(engine.run(_spec(registry_image, unique, free_port())).id)
+    found = local_registry.find(engine, unique)
+    assert found is not None
+    local_registry.wait_until_answering(engine, found, timeout=30)
+
+    written = b"".join(chunk for _, chunk in local_registry.logs(engine, unique))
+    last = b"".join(chunk for _, chunk in local_registry.logs(engine, unique, tail=1))
+
+    assert b"listening on" in written
+    assert last.count(b"\n") == 1
+    with pytest.raises(NotFound, match=f"no registry '{unique}-other'"):
+        local_registry.logs(engine, f"{unique}-other")

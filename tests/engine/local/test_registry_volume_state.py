@@ -1,0 +1,148 @@
+"""What a volume keeps of its registry."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import labels
+from registry_tool.base.errors import Conflict, RegistryError
+from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.local import registry as local_registry
+from registry_tool.local.registry import spec, volume_state
+from registry_tool.local.registry.spec import Settings
+from registry_tool.local.registry.volume_state import Kept
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def volume(engine: Engine, unique: str) -> Iterator[str]:
+    """The name of the registry's volume; removed in the end, with what probes may have left."""
+    yield spec.thing_name(unique)
+    for container in engine.containers(all=True):
+        if spec.thing_name(unique) in container.mounts.values():
+            engine.remove(container.id, force=True)
+    if engine.volume(spec.thing_name(unique)) is not None:
+        engine.remove_volume(spec.thing_name(unique))
+
+
+def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
+    assert volume_state.read_volume(engine, unique, registry_image, state=tmp_path) is None
+
+
+def test_what_was_written_is_read_and_no_container_is_left(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
+    volume_state.make_volume(engine, unique)
+    volume_state.make_volume(engine, unique)
+    written = Kept(settings=Settings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
+    description = spec.container_spec(unique, image=registry_image, port=5007, settings=written.settings)
+    created = engine.create(description)
+    volume_state.write(engine, created.id, written)
+    engine.remove(created.id, force=True)
+
+    assert volume_state.read_volume(engine, unique, registry_image, state=tmp_path) == written
+
+    assert not [container for container in engine.containers(all=True) if volume in container.mounts.values()]
+
+
+def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
+    engine.create_volume(volume, labels=spec.thing_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
+
+    found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
+
+    assert found == Kept(settings=Settings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
+
+
+def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
+    volume_state.make_volume(engine, unique)
+
+    found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
+
+    assert found is not None
+    assert found.settings.secret != spec.COMPOSE_SIGNS_WITH
+
+
+@pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])
+def test_a_volume_of_somebody_else_is_not_read(
+    engine: Engine, registry_image: str, unique: str, volume: str, wrong: dict[str, str], tmp_path: Path
+) -> None:
+    engine.create_volume(volume, labels={name: value.replace("UNIQUE", unique) for name, value in wrong.items()})
+
+    with pytest.raises(Conflict, match="somebody else"):
+        volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
+
+
+def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+    volume_state.make_volume(engine, unique)
+    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=Settings.fresh()))
+    engine.put_files(created.id, spec.STORAGE, {"registry-tool/settings.json": (b'{"secret": 1}', 0o600)})
+
+    with pytest.raises(RegistryError, match="damaged: no secret") as failure:
+        volume_state.read(engine, created)
+
+    assert volume in (failure.value.hint or "")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from registry_tool.engine import connect
+from registry_tool.local.registry import kept
+kept.read = lambda engine, container: os.kill(os.getpid(), 9)
+with connect() as engine:
+    kept.read_volume(engine, sys.argv[1], sys.argv[2], state=Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def left(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> str:
+    """The id of a probe whose process was killed."""
+    volume_state.make_volume(engine, unique)
+    killed = subprocess.run([sys.executable, "-c", KILLED, unique, registry_image, str(tmp_path)], cwd=Path(__file__).parents[1])
+    assert killed.returncode == -signal.SIGKILL
+    (probe,) = _probes(engine, volume)
+    return probe
+
+
+def _probes(engine: Engine, volume: str) -> list[str]:
+    return [container.id for container in engine.containers(all=True) if volume in container.mounts.values()]
+
+
+def test_what_a_killed_one_left_goes_with_the_next_look(
+    engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
+) -> None:
+    assert volume_state.read_volume(engine, unique, registry_image, state=tmp_path) is not None
+    assert _probes(engine, volume) == []
+
+
+def test_what_a_killed_one_left_does_not_keep_the_volume(engine: Engine, unique: str, volume: str, left: str) -> None:
+    assert local_registry.down(engine, unique, volumes=True).volume_removed == volume
+    assert _probes(engine, volume) == []
+
+
+def test_who_keeps_locks_elsewhere_is_not_disturbed(
+    engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    assert volume_state.read_volume(engine, unique, registry_image, state=other) is not None
+    assert _probes(engine, volume) == [left], "somebody may need it still"
+
+
+def test_what_somebody_else_looks_with_stays(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
+    volume_state.make_volume(engine, unique)
+    theirs = engine.create(ContainerSpec(image=registry_image, labels={labels.ROLE: labels.ROLE_PROBE}, volumes={volume: "/data"}))
+    with pytest.raises(Conflict):
+        local_registry.down(engine, unique, volumes=True)
+    assert engine.container(theirs.id) is not None

@@ -1,0 +1,404 @@
+"""The ladder on a real engine: each rung, and what is said where none holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import files, labels
+from registry_tool.base.errors import NotFound, ProvisionFailed
+from registry_tool.base.progress import Silent
+from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.local.base_images import Base, Provisioner, packages
+from registry_tool.local.base_images.recipes import Recipe, Text
+from registry_tool.local.base_images.resolver import HUB_TIMEOUT
+from registry_tool.local.registry import LocalRegistry
+from tests.support.requirements import missing
+
+pytestmark = pytest.mark.engine
+
+MakeImage = Callable[..., str]
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Deaf(Provisioner):
+    """Asks nobody: fails the test where anything below the kept copies is tried."""
+
+    @property
+    def hub_reachable(self) -> bool:
+        pytest.fail("the network was asked, and the image was at hand")
+
+
+@pytest.fixture
+def base(engine: Engine, unique: str) -> Iterator[Base]:
+    """A base that is nobody else's, of one small package."""
+    recipe = Recipe(
+        packages=("busybox-static", "base-passwd"),
+        named=("busybox-static",),
+        changes=('CMD ["cat", "/etc/own"]',),
+        files={"etc/own": Text(content=unique.encode())},
+    )
+    base = Base(role=unique, official=f"{unique}.invalid/official:1", recipe=recipe)
+    yield base
+    for name in base.names:
+        if engine.image(name):
+            engine.remove_image(name, force=True)
+
+
+@pytest.fixture
+def without_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without the tool that fetches packages."""
+    here = packages.Distribution(name="Debian", suite="bookworm")
+    monkeypatch.setattr(packages.Distribution, "here", classmethod(lambda cls: here))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def _offline(provisioner: Provisioner) -> Provisioner:
+    provisioner.__dict__["hub_reachable"] = False
+    return provisioner
+
+
+def _forget(engine: Engine, name: str) -> None:
+    engine.remove_image(name, force=True)
+    assert engine.image(name) is None
+
+
+class TestInTheEngine:
+    def test_the_official_name_comes_first(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.own)
+        official = tiny_image(base.official)
+        found = Deaf(engine, tmp_path).ensure(base)
+        assert (found.role, found.name, found.id, found.source) == (base.role, base.official, official, "engine")
+
+    def test_what_was_there_before_us_is_not_ours(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.official)
+        assert not Deaf(engine, tmp_path).ensure(base).ours
+
+    def test_our_own_name_will_do(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        own = tiny_image(base.own, {labels.ROLE: labels.ROLE_BASE})
+        found = Deaf(engine, tmp_path).ensure(base)
+        assert (found.name, found.id, found.source, found.ours) == (base.own, own, "engine", True)
+
+    def test_an_official_name_on_something_built_on_ours_is_not_ours(
+        self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
+    ) -> None:
+        # Labels are inherited.
+        tiny_image(base.official, {labels.ROLE: labels.ROLE_BASE})
+        assert not Deaf(engine, tmp_path).ensure(base).ours
+
+
+class TestKept:
+    def test_a_copy_comes_back_with_the_id_it_had(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        had = tiny_image(base.official)
+        ladder = Deaf(engine, tmp_path)
+        kept = ladder.set_aside(ladder.ensure(base))
+        assert kept.is_relative_to(tmp_path)
+        _forget(engine, base.official)
+        found = ladder.ensure(base)
+        assert (found.name, found.id, found.source) == (base.official, had, "docker.io")
+
+    def test_what_came_back_is_ours_and_is_known_as_ours_later(
+        self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
+    ) -> None:
+        tiny_image(base.official)
+        ladder = Deaf(engine, tmp_path)
+        ladder.set_aside(ladder.ensure(base))
+        _forget(engine, base.official)
+        assert ladder.ensure(base).ours
+        later = Deaf(engine, tmp_path).ensure(base)
+        assert (later.source, later.ours) == ("engine", True)
+
+    def test_a_stand_in_comes_back_as_one(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.own, {labels.ROLE: labels.ROLE_BASE})
+        ladder = Deaf(engine, tmp_path)
+        ladder.set_aside(ladder.ensure(base))
+        _forget(engine, base.own)
+        found = ladder.ensure(base)
+        assert (found.name, found.source, found.ours) == (base.own, "packages", True)
+
+    def test_a_copy_that_is_there_is_not_made_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.official)
+        ladder = Deaf(engine, tmp_path)
+        first = ladder.set_aside(ladder.ensure(base))
+        made = first.stat().st_mtime_ns
+        assert ladder.set_aside(ladder.ensure(base)).stat().st_mtime_ns == made
+
+    def test_a_copy_of_another_image_takes_its_place(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.official)
+        ladder = Deaf(engine, tmp_path)
+        ladder.set_aside(ladder.ensure(base))
+        newer = tiny_image(base.official)
+        ladder.set_aside(ladder.ensure(base))
+        _forget(engine, base.official)
+        assert ladder.ensure(base).id == newer
+
+    def test_an_image_that_is_gone_cannot_be_kept(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+        tiny_image(base.official)
+        ladder = Deaf(engine, tmp_path)
+        found = ladder.ensure(base)
+        _forget(engine, base.official)
+        with pytest.raises(NotFound, match=base.official):
+            ladder.set_aside(found)
+
+    @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "not its description", "half a description"])
+    def test_a_damaged_copy_is_thrown_away_with_a_word(
+        self, damage: str, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path, without_packages: None
+    ) -> None:
+        tiny_image(base.official)
+        listening = Listening()
+        ladder = _offline(Provisioner(engine, tmp_path, listening))
+        kept = ladder.set_aside(ladder.ensure(base))
+        _forget(engine, base.official)
+        description = next(kept.parent.glob(f"{base.role}-*.json"))
+        content = bytearray(kept.read_bytes())
+        if damage == "cut":
+            kept.write_bytes(content[:-20])
+        elif damage == "changed":
+            # In gzip's time stamp, where no engine would notice.
+            content[5] ^= 1
+            kept.write_bytes(content)
+        elif damage == "gone":
+            kept.unlink()
+        elif damage == "not its description":
+            description.write_text(json.dumps({**json.loads(description.read_text()), "name": "somebody/else:1"}))
+        else:
+            description.write_bytes(description.read_bytes()[:30])
+        with pytest.raises(ProvisionFailed):
+            ladder.ensure(base)
+        assert engine.image(base.official) is None
+        assert not kept.exists()
+        assert not description.exists()
+        assert any("thrown away" in note for note in listening.notes)
+
+    def test_a_copy_that_the_engine_refuses_is_thrown_away(
+        self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path, without_packages: None
+    ) -> None:
+        # Sound as a file, and no image: as from an engine whose format this one does not read.
+        tiny_image(base.official)
+        listening = Listening()
+        ladder = _offline(Provisioner(engine, tmp_path, listening))
+        kept = ladder.set_aside(ladder.ensure(base))
+        _forget(engine, base.official)
+        description = next(kept.parent.glob(f"{base.role}-*.json"))
+        kept.write_bytes(b"no image at all")
+        known = hashlib.sha256(b"no image at all").hexdigest()
+        description.write_text(json.dumps({**json.loads(description.read_text()), "sha256": known, "size": kept.stat().st_size}))
+        with pytest.raises(ProvisionFailed):
+            ladder.ensure(base)
+        assert any("thrown away" in note for note in listening.notes)
+        assert not kept.exists()
+
+
+class TestHub:
+    """docker.io's part is played by a registry of ours: the engine pulls from it in the same way."""
+
+    @pytest.fixture
+    def hub(self, local: LocalRegistry, engine: Engine, base: Base, tiny_image: MakeImage, unique: str) -> Iterator[Base]:
+        base = replace(base, official=f"{local.address}/library/{unique}:1")
+        tiny_image(base.official)
+        engine.push(base.official)
+        _forget(engine, base.official)
+        yield base
+        if engine.image(base.official):
+            engine.remove_image(base.official, force=True)
+
+    def test_it_is_pulled_from_there(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
+        ladder = Provisioner(engine, tmp_path)
+        ladder.__dict__["hub_reachable"] = True
+        found = ladder.ensure(hub)
+        assert (found.name, found.source, found.ours) == (hub.official, "docker.io", True)
+        later = Deaf(engine, tmp_path).ensure(hub)
+        assert (later.source, later.ours, later.id) == ("engine", True, found.id)
+
+    def test_what_was_brought_to_one_engine_was_not_brought_to_another(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
+        ladder = Provisioner(engine, tmp_path)
+        ladder.__dict__["hub_reachable"] = True
+        ladder.ensure(hub)
+        brought = tmp_path / "bases" / "brought.json"
+        brought.write_text(brought.read_text().replace(engine.id, "another engine"))
+        assert not Deaf(engine, tmp_path).ensure(hub).ours
+
+    def test_an_image_that_it_does_not_give_is_said(
+        self, base: Base, local: LocalRegistry, engine: Engine, tmp_path: Path, without_packages: None
+    ) -> None:
+        base = replace(base, official=f"{local.address}/library/nothing-of-this-name:1")
+        ladder = Provisioner(engine, tmp_path)
+        ladder.__dict__["hub_reachable"] = True
+        with pytest.raises(ProvisionFailed, match=r"docker\.io does not give it"):
+            ladder.ensure(base)
+
+    def test_it_is_asked_once_and_not_for_long(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[float] = []
+
+        def can_pull(name: str, *, timeout: float) -> bool:
+            asked.append(timeout)
+            return False
+
+        monkeypatch.setattr(engine, "can_pull", can_pull)
+        ladder = Provisioner(engine, tmp_path)
+        assert [ladder.hub_reachable, ladder.hub_reachable] == [False, False]
+        assert asked == [HUB_TIMEOUT]
+        assert HUB_TIMEOUT <= 3
+
+    def test_the_real_one_answers_or_is_given_up_in_time(self, engine: Engine, tmp_path: Path) -> None:
+        began = time.monotonic()
+        assert Provisioner(engine, tmp_path).hub_reachable in (True, False)
+        assert time.monotonic() - began < HUB_TIMEOUT + 1
+
+
+def test_where_no_rung_holds_each_is_named_and_the_way_out_is_said(
+    engine: Engine, base: Base, tmp_path: Path, without_packages: None
+) -> None:
+    with pytest.raises(ProvisionFailed) as caught:
+        _offline(Provisioner(engine, tmp_path)).ensure(base)
+    tried = "not in the engine, docker.io does not answer, and building it from packages needs mmdebstrap"
+    assert caught.value.message == f"the base image {base.official} cannot be had: {tried}"
+    assert caught.value.exit_code == 1
+    assert "apt-get install mmdebstrap" in (caught.value.hint or "")
+    assert "docker load" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("packages_here")
+class TestPackages:
+    @pytest.fixture
+    def packages_here(self) -> None:
+        if packages.Distribution.here() is None or shutil.which(packages.TOOL) is None:
+            missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
+
+    def test_it_is_built_and_runs_and_says_from_what(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
+        found = _offline(Provisioner(engine, tmp_path)).ensure(base)
+        assert (found.name, found.source, found.ours) == (base.own, "packages", True)
+        image = engine.image(base.own)
+        assert image is not None
+        assert image.id == found.id
+        assert image.labels[labels.ROLE] == labels.ROLE_BASE
+        assert image.labels[labels.BASE] == base.role
+        assert image.labels[labels.PACKAGES].startswith("busybox-static=1:")
+        assert engine.image(base.official) is None
+        assert _output(engine, found.name) == unique
+
+    def test_the_second_time_needs_no_network_not_even_on_an_empty_engine(self, engine: Engine, base: Base, tmp_path: Path) -> None:
+        first = _offline(Provisioner(engine, tmp_path)).ensure(base)
+        assert not list((tmp_path / "bases").glob(".*")), "something unfinished is left"
+        _forget(engine, base.own)
+        again = Deaf(engine, tmp_path).ensure(base)
+        assert (again.id, again.source) == (first.id, "packages")
+
+    def test_two_at_once_build_once(self, engine: Engine, base: Base, tmp_path: Path) -> None:
+        first, second = _child(engine, base, tmp_path), _child(engine, base, tmp_path)
+        ended = [_ended(first), _ended(second)]
+        assert sorted(line for lines in ended for line in lines if line.startswith("source")) == ["source engine", "source packages"]
+        assert sum("waiting for it" in line for lines in ended for line in lines) == 1
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+    def test_one_that_was_ended_in_the_middle_leaves_a_clean_start(
+        self, number: signal.Signals, engine: Engine, base: Base, tmp_path: Path
+    ) -> None:
+        child = _child(engine, base, tmp_path)
+        _until(lambda: list((tmp_path / "bases").glob(f".{base.role}.*.part/mmdebstrap.*/var/lib/apt")))
+        child.send_signal(number)
+        child.communicate(timeout=20)
+        assert not files.held(tmp_path / "bases" / f"{base.role}.lock")
+        if number == signal.SIGINT:
+            assert not list((tmp_path / "bases").glob(".*"))
+        # What it had started ends, too: with us, or at its next word.
+        _until(lambda: not _processes_with(str(tmp_path)))
+        assert engine.image(base.own) is None
+        assert _offline(Provisioner(engine, tmp_path)).ensure(base).source == "packages"
+        assert not list((tmp_path / "bases").glob(".*"))
+
+    def test_without_space_for_a_copy_the_image_is_there_all_the_same(
+        self, engine: Engine, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*arguments: object, **named: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("registry_tool.local.base_images.archive.Shelf.keep", full)
+        listening = Listening()
+        assert _offline(Provisioner(engine, tmp_path, listening)).ensure(base).source == "packages"
+        assert any("no copy" in note and "No space left on device" in note for note in listening.notes)
+
+
+def _output(engine: Engine, image: str) -> str:
+    container = engine.run(ContainerSpec(image=image, labels={labels.ROLE: labels.ROLE_PROBE}))
+    try:
+        assert engine.wait(container.id, timeout=30) == 0
+        return b"".join(chunk for _, chunk in engine.logs(container.id)).decode()
+    finally:
+        engine.remove(container.id, force=True)
+
+
+_CHILD = """
+import json, sys
+from pathlib import Path
+from registry_tool.engine import connect
+from registry_tool.base.progress import Silent
+from registry_tool.local.base_images import Base, Provisioner
+from registry_tool.local.base_images.recipes import Recipe
+
+class Telling(Silent):
+    def note(self, text):
+        print("note", text, flush=True)
+
+role, official, cache = sys.argv[1:]
+recipe = Recipe(packages=("busybox-static", "base-passwd"), named=("busybox-static",), changes=())
+with connect() as engine:
+    ladder = Provisioner(engine, Path(cache), Telling())
+    ladder.__dict__["hub_reachable"] = False
+    print("source", ladder.ensure(Base(role=role, official=official, recipe=recipe)).source)
+"""
+
+
+def _child(engine: Engine, base: Base, cache: Path) -> subprocess.Popen[str]:
+    """Another process that wants ``base``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, base.role, base.official, str(cache)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DOCKER_HOST": engine.endpoint.url},
+    )
+
+
+def _ended(child: subprocess.Popen[str]) -> list[str]:
+    output, _ = child.communicate(timeout=100)
+    assert child.returncode == 0, output
+    return output.splitlines()
+
+
+def _until(condition: Callable[[], object]) -> None:
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends, "it did not come to that within 30 s"
+        time.sleep(0.02)
+
+
+def _processes_with(text: str) -> list[str]:
+    """Command lines of living processes that name ``text``; not our own."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line and int(entry.parent.name) != os.getpid():
+            found.append(line)
+    return found

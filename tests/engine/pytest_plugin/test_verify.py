@@ -1,0 +1,125 @@
+"""``portable`` on real places, with an image that is at hand wherever there is a registry: the registry's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.engine import Engine
+from registry_tool.pytest_plugin.portable import PROPERTY
+from registry_tool.verify.report.report import Certificate
+from tests.unit.pytest_plugin.test_plugin import no_other_plugin, parallel, run
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
+pytest_plugins = ["pytester"]
+__all__ = ["no_other_plugin"]
+
+PUSHED = """
+    import subprocess
+    import sys
+
+    import pytest
+
+    def regctl(*arguments):
+        subprocess.run([sys.executable, "-m", "registry_tool", *arguments], check=True)
+
+    @pytest.fixture(scope="session")
+    def pushed(local_registry):
+        name = f"{local_registry.host}/somebodys/registry:1"
+        regctl("tag", BASE, name)
+        regctl("push", name)
+        yield name
+        regctl("rmi", name)
+"""
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester, session_places: Places, registry_image: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Where inner runs are, with ``pushed``: the name of an image that is in their ``local_registry``."""
+    (pytester.path / "cache").mkdir()
+    (pytester.path / "cache/registry-tool").symlink_to(session_places.cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
+    pytester.makeconftest(PUSHED.replace("BASE", repr(registry_image)))
+    return pytester
+
+
+def certificates(pytester: pytest.Pytester) -> dict[str, Certificate]:
+    """Test -> its certificate, out of the report."""
+    report = ET.parse(pytester.path / "report.xml")  # noqa: S314 - our own
+    return {
+        case.get("name", ""): Certificate.parse(kept.get("value", "").encode())
+        for case in report.iter("testcase")
+        for kept in case.iter("property")
+        if kept.get("name") == PROPERTY
+    }
+
+
+def red(certificate: Certificate) -> list[str]:
+    return [point.name for proven in certificate.proven for point in proven.points if point.ok is False]
+
+
+def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        def test_red(pushed, portable):
+            portable(pushed, http="4000:5000/v2/", status=418, timeout=1)
+
+        def test_green(pushed, portable):
+            certificate = portable(pushed, http="4000:5000/v2/", status=200)
+            assert [proven.where.name for proven in certificate.proven] == ["docker"]
+        """
+    )
+    result = run(inner, "--registry-require", "--junit-xml=report.xml", timeout=280)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E   *NotPortable: localhost:*/somebodys/registry:1 is not proven to be portable", "E   *docker: probes: *"]
+    )
+    assert "portable.py" not in result.stdout.str(), "the line that fails is the test's own"
+    kept = certificates(inner)
+    assert red(kept["test_red"]) == ["probes"]
+    assert kept["test_green"].ok
+    assert "test_green" in kept["test_green"].command
+
+
+def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None:
+    inner.makepyfile("def test_none(registry, portable):\n    portable(f'{registry.host}/no/such:1', on='here')\n")
+    result = run(inner, timeout=280)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E   *NotPortable: 127.0.0.1:*/no/such:1 is not proven to be portable"])
+
+
+@pytest.mark.parametrize("required", [False, True], ids=["", "required"])
+def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: pytest.Pytester, required: bool) -> None:
+    meta = Path(os.environ["DOCKER_CONFIG"]) / "contexts" / "meta" / hashlib.sha256(b"gone").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"Name": "gone", "Endpoints": {"docker": {"Host": f"unix://{inner.path}/nobody.sock"}}}))
+    inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:gone')\n")
+    result = run(inner, "-rs", *(["--registry-require"] if required else []), timeout=280)
+    assert result.parseoutcomes() == ({"failed": 1} if required else {"skipped": 1})
+    word = "a place for the proof is required here and missing: " if required else "a place for the proof is missing: "
+    result.stdout.fnmatch_lines([f"*{word}*nobody.sock*"])
+
+
+def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -> None:
+    inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:no-such-context')\n")
+    result = run(inner, timeout=280)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E   *UsageError: *no-such-context*"])
+
+
+@pytest.mark.soak
+def test_two_workers_prove_side_by_side(inner: pytest.Pytester, engine: Engine) -> None:
+    body = """
+        def test_here(pushed, portable):
+            portable(pushed, on="docker", http="4000:5000/v2/", status=200)
+        """
+    inner.makepyfile(test_one=body, test_two=body)
+    parallel(inner, "--registry-require").assert_outcomes(passed=2)
+    assert not [name for image in engine.images() for name in image.names if "/somebodys/registry" in name]

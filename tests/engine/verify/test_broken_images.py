@@ -1,0 +1,288 @@
+"""Images that run nowhere else, and images that do harm: each is red on one point, the right one, with a way out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.engine import Engine
+from registry_tool.verify.checks.run import prove
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.result import POINTS, Proven
+from registry_tool.verify.spec import Asked, Exec, Exit, Http, Limits, Log
+from tests.support import broken_images as images
+from tests.support.broken_images import Base, Pushed
+from tests.support.damage import Damageable
+from tests.support.verify_images import empty, opened, point, red, reference
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+PAGE = Http(published=4000, container=80, text=("Hello World!",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """``make`` pushes it under a tag. ``point`` is to be red, in these words, and with this hint."""
+
+    make: Callable[[Damageable, Base, str], Pushed]
+    point: str
+    detail: str
+    hint: str
+    more: Mapping[str, object] | None = None
+
+
+def _program(text: str, **more: object) -> Callable[[Damageable, Base, str], Pushed]:
+    return lambda stock, base, tag: images.push_program(stock.port, tag, base, text, **more)  # type: ignore[arg-type]
+
+
+def _wrong_machine(stock: Damageable, base: Base, tag: str) -> Pushed:
+    files = {"app": images.other_machine()}
+    return images.push(stock.port, tag, None, files, command=("/app",), expose=(80,), architecture=images.OTHERS)
+
+
+def _no_library(stock: Damageable, base: Base, tag: str) -> Pushed:
+    files = {"app.py": images.SERVER + "serve()", base.library: None}
+    return images.push(stock.port, tag, base, files, command=("python3", "/app.py"), expose=(80,))
+
+
+def _crlf(stock: Damageable, base: Base, tag: str) -> Pushed:
+    files = {"app.py": images.SERVER + "serve()", "start.sh": "#!/bin/sh\r\nexec python3 /app.py\r\n"}
+    return images.push(stock.port, tag, base, files, entrypoint=("/start.sh",), expose=(80,))
+
+
+def _damaged(stock: Damageable, base: Base, tag: str) -> Pushed:
+    pushed = images.push_program(stock.port, tag, base, f"serve()  # {tag}")
+    stock.flip(pushed.own, at=len(pushed.own) // 2)
+    return pushed
+
+
+TWELVE: Mapping[str, Broken] = {
+    "wrong-port": Broken(
+        make=_program("serve(8080)"),
+        point="listens",
+        detail="nobody listens on 80/tcp, which it exposes; it listens on 8080",
+        hint="the same port",
+    ),
+    "bind-mount": Broken(
+        make=_program("open('/data/settings.json')\nserve()"),
+        point="starts",
+        detail="it ended by itself with code 1",
+        hint="/data/settings.json, which is not in the image",
+    ),
+    "internet": Broken(
+        make=_program("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=2)\nserve()"),
+        point="starts",
+        detail="it ended by itself with code 1",
+        hint="wants the network",
+    ),
+    "architecture": Broken(make=_wrong_machine, point="platform", detail=f"it is for linux/{images.OTHERS}", hint="--platform"),
+    "library": Broken(make=_no_library, point="starts", detail="with code 127", hint="The image lacks lib"),
+    "capability": Broken(
+        make=_program("import socket\nsocket.sethostname('other')\nserve()"),
+        point="starts",
+        detail="it ended by itself with code 1",
+        hint="a right that containers do not have",
+    ),
+    "crlf": Broken(
+        make=_crlf, point="starts", detail="no such file or directory|it ended by itself", hint=r"/start.sh has lines that end in CR LF"
+    ),
+    "sigterm": Broken(
+        make=_program("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()"),
+        point="ends",
+        detail="did not end within 1 s of SIGTERM",
+        hint="process 1",
+        more={"stop_within": 1.0},
+    ),
+    "layer": Broken(make=_damaged, point="fetched", detail="the pull of .* failed", hint="damaged: regctl check .* Push it again"),
+    "once": Broken(
+        make=_program("page = lambda asked, path: 'Hello World!' if asked == 1 else 'Goodbye.'\nserve()"),
+        point="probes",
+        detail="it held once, and then no more: 'Hello World!' is not in the answer: 'Goodbye.'",
+        hint="Ask for the page",
+    ),
+}
+"""Ten of the twelve; what was moved, and what was not pushed, need two images each."""
+
+HARMFUL: Mapping[str, Broken] = {
+    "loopback": Broken(make=_program("serve(80, '127.0.0.1')"), point="listens", detail="on its loopback only", hint="0.0.0.0"),
+    "memory": Broken(
+        make=_program("hoard = []\nwhile True: hoard.append(bytearray(b'x') * (8 << 20))"),
+        point="starts",
+        detail="more memory than 67.1MB",
+        hint="or have it take less",
+        more={"limits": Limits(memory=64 << 20)},
+    ),
+    "prints": Broken(
+        make=_program("while True: print('never ' * 1000)"),
+        point="listens",
+        detail="nobody listens on 80/tcp",
+        hint="the same port",
+        more={"limits": Limits(log=1 << 20)},
+    ),
+    "forks": Broken(
+        make=_program("import time\nwhile True:\n    if not os.fork(): time.sleep(1000)"),
+        point="starts",
+        detail="it ended by itself with code 1",
+        hint="more processes or threads",
+        more={"limits": Limits(processes=32)},
+    ),
+    "fills": Broken(
+        make=_program("file = open('/big', 'wb')\nwhile True: file.write(bytes(1 << 20))"),
+        point="starts",
+        detail="it ended by itself with code 1|it wrote more than 33.6MB",
+        hint="belongs into a volume",
+        more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
+    ),
+    "many-files": Broken(
+        make=_program(
+            "import time\nfor number in range(10000):\n    open(f'/big-{number}', 'wb').write(bytes(1 << 20))\n    time.sleep(0.01)"
+        ),
+        point="starts",
+        detail="it wrote more than 33.6MB",
+        hint="belongs into a volume",
+        more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
+    ),
+    "silent": Broken(
+        make=_program("import socket, time\ns = socket.create_server(('0.0.0.0', 80))\ntime.sleep(1000)"),
+        point="probes",
+        detail="http 4000:80/: no answer within",
+        hint="Ask for the page",
+    ),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("docker", marks=pytest.mark.docker_proof),
+        pytest.param("podman", marks=[pytest.mark.podman_proof, pytest.mark.soak]),
+        pytest.param("here", marks=pytest.mark.soak),
+    ],
+)
+def at(
+    request: pytest.FixtureRequest, session_engine: Engine, session_places: Places, stock: Damageable
+) -> Iterator[Callable[[str], Place]]:
+    """Gives the place for an image. A clean docker is opened once, and is empty for each; podman keeps what it has unpacked."""
+    kind = str(request.param)
+    if kind == "docker":
+        with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_places) as place:
+
+            def emptied(name: str) -> Place:
+                empty(place)
+                return place
+
+            yield emptied
+        return
+    with _Each(session_engine, session_places, kind) as each:
+        yield each.open
+
+
+class _Each:
+    """A place that is opened for one image after the other."""
+
+    def __init__(self, engine: Engine, places: Places, kind: str) -> None:
+        self._engine, self._places, self._kind = engine, places, kind
+        self._now: Iterator[Place] | None = None
+
+    def open(self, name: str) -> Place:
+        self._close()
+        self._now = self._opened(name)
+        return next(self._now)
+
+    def _opened(self, name: str) -> Iterator[Place]:
+        with opened(self._engine, self._kind, name, self._places) as place:
+            yield place
+
+    def _close(self) -> None:
+        if self._now is not None:
+            assert next(self._now, None) is None
+            self._now = None
+
+    def __enter__(self) -> _Each:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._close()
+
+
+def _asked(name: str, more: Mapping[str, object] | None = None) -> Asked:
+    members: dict[str, object] = {"image": reference(name), "probes": (PAGE,), "timeout": 3.0, **(more or {})}
+    return Asked(**members)  # type: ignore[arg-type]
+
+
+def _is_red(proven: Proven, name: str, detail: str, hint: str) -> None:
+    """On this one point of all, with these words (regular expressions)."""
+    assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.points]
+    found = point(proven, name)
+    assert re.search(detail, found.detail), found.detail
+    assert found.hint is not None
+    assert re.search(hint, found.hint), (found.hint, found.excerpt)
+    assert [each.name for each in proven.points] == [name for name in POINTS if name != "stack"]
+
+
+@pytest.mark.parametrize("name", TWELVE)
+def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
+    name: str, at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    broken = TWELVE[name]
+    pushed = broken.make(stock, base, unique)
+    proven = prove(at(pushed.name), _asked(pushed.name, broken.more), present=engine, places=places)
+    _is_red(proven, broken.point, broken.detail, broken.hint)
+
+
+def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
+    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+) -> None:
+    meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
+    now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
+    proven = prove(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, places=places)
+    _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
+    assert point(proven, "probes").ok
+
+
+def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
+    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places, tiny_image: Callable[..., str]
+) -> None:
+    pushed = images.push_program(stock.port, "unpushed", base, "serve()")
+    built = tiny_image(pushed.name)
+    proven = prove(at(pushed.name), _asked(pushed.name), present=engine, places=places)
+    _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
+    left = engine.image(pushed.name)
+    assert left is not None
+    assert left.id == built, "what was not pushed is still there"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", HARMFUL)
+def test_what_does_harm_is_kept_within_its_limits(
+    name: str, at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+) -> None:
+    broken = HARMFUL[name]
+    pushed = broken.make(stock, base, name)
+    place = at(pushed.name)
+    began = time.monotonic()
+    proven = prove(place, _asked(pushed.name, broken.more), present=engine, places=places)
+    _is_red(proven, broken.point, broken.detail, broken.hint)
+    assert time.monotonic() - began < 60, "it ends in time"
+    assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
+
+
+def test_a_program_that_ends_is_asked_for_its_code(
+    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+) -> None:
+    pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
+    asked = Asked(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
+    proven = prove(at(pushed.name), asked, present=engine, places=places)
+    assert red(proven) == []
+    assert point(proven, "ends").detail == "by itself, with code 3"
+    proven = prove(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, places=places)
+    assert red(proven) == ["probes"]
+    assert "it ended with code 3" in point(proven, "probes").detail
+    proven = prove(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, places=places)
+    assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
+    assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"

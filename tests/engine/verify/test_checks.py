@@ -1,0 +1,305 @@
+"""The proof of an image that is as it should be, point by point, and of a way to it that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import RegistryUnreachable
+from registry_tool.base.progress import SILENT, Silent
+from registry_tool.engine import Engine
+from registry_tool.targets import registry as remote
+from registry_tool.verify import remote_image as origins
+from registry_tool.verify.checks import pull_checks
+from registry_tool.verify.checks.run import prove
+from registry_tool.verify.environments.clean import CleanPlace
+from registry_tool.verify.result import POINTS, Point
+from registry_tool.verify.spec import Asked, Exec, Http, Log, Tcp
+from tests.support import broken_images as images
+from tests.support.broken_images import Base, Pushed
+from tests.support.content import DOCKER_IMAGE, OCI_INDEX, put_manifest
+from tests.support.damage import Damageable, in_a_container
+from tests.support.requirements import free_port
+from tests.support.verify_images import empty, opened, point, red, reference
+
+pytestmark = [pytest.mark.engine, pytest.mark.docker_proof, pytest.mark.slow]
+
+PAGE = Http(published=4000, container=80, text=("Hello World!",))
+
+
+@pytest.fixture(scope="module")
+def clean(session_engine: Engine, session_places: Places, stock: Damageable) -> Iterator[CleanPlace]:
+    with opened(session_engine, "docker", f"localhost:{stock.port}/any:1", session_places) as place:
+        assert isinstance(place, CleanPlace)
+        yield place
+
+
+@pytest.fixture
+def place(clean: CleanPlace) -> CleanPlace:
+    """A clean docker, which has nothing now."""
+    empty(clean)
+    return clean
+
+
+def _app(stock: Damageable, base: Base, tag: str, **more: object) -> Pushed:
+    return images.push_program(stock.port, tag, base, f"serve()  # {tag}", **more)  # type: ignore[arg-type]
+
+
+def _tiny(stock: Damageable, tag: str, architecture: str = images.OURS) -> Pushed:
+    """Nothing that starts, and quickly pulled."""
+    return images.push(stock.port, tag, None, {"file": tag}, command=("/file",), architecture=architecture)
+
+
+def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = _app(stock, base, unique, user="65534", stop_signal="SIGTERM")
+    asked = Asked(
+        image=reference(pushed.name),
+        expect=pushed.digest,
+        environment={"COLOUR": "blue"},
+        probes=(
+            PAGE,
+            Http(published=4000, container=80, path="/json", json=(("greeting", "Hello World!"),), within=5.0),
+            Http(published=4000, container=80, path="/gone", status=410),
+            Tcp(published=4001, container=80),
+            Exec.parse("""python3 -c "import os; assert os.environ['COLOUR'] == 'blue'" """),
+            Log(text="serving"),
+        ),
+    )
+    told: list[Point] = []
+    proven = prove(place, asked, present=engine, places=places, told=told.append)
+    assert [(each.name, each.ok) for each in proven.points] == [(name, True) for name in POINTS if name != "stack"], proven
+    assert tuple(told) == proven.points
+    assert proven.pulled == {f"localhost:{stock.port}/{images.REPOSITORY}@{pushed.digest}": str(pushed.digest)}
+    fetched = point(proven, "fetched").evidence
+    assert isinstance(fetched["bytes"], int)
+    assert isinstance(fetched["least"], int)
+    assert fetched["least"] > len(pushed.own)
+    starts = point(proven, "starts")
+    assert starts.detail == "as 65534: python3 /app.py"
+    assert point(proven, "listens").evidence["seen_by"] == "/proc/net/tcp"
+    assert point(proven, "ends").evidence == {"code": 0, "signal": "SIGTERM", "within": 10.0}
+    assert place.engine.containers(all=True) == ()
+    json.dumps(proven.as_json())
+
+
+def test_what_is_not_asked_is_looked_at_by_connecting(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    """No probes, and no program in the image that could tell where it listens."""
+    files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve()  # {unique}", "bin/cat": None, "usr/bin/cat": None}
+    pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
+    proven = prove(place, Asked(image=reference(pushed.name)), present=engine, places=places)
+    assert red(proven) == []
+    assert point(proven, "listens").ok is True
+    assert point(proven, "listens").evidence["seen_by"] == "connections"
+    assert point(proven, "probes").detail == "tcp 80:80: it takes connections"
+    assert (point(proven, "resolves").ok, "not compared" in point(proven, "resolves").detail) == (None, True)
+
+
+def test_where_nobody_listens_that_is_seen_by_connecting_too(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve(8080)  # {unique}", "bin/cat": None, "usr/bin/cat": None}
+    pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
+    proven = prove(place, Asked(image=reference(pushed.name), timeout=2.0), present=engine, places=places)
+    assert red(proven) == ["listens"]
+
+
+def test_a_port_that_is_taken_inside_is_published_elsewhere(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = _app(stock, base, unique)
+    # There the registry is.
+    asked = Asked(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
+    proven = prove(place, asked, present=engine, places=places)
+    assert red(proven) == []
+    assert point(proven, "probes").ok is True
+
+
+def test_where_blobs_are_refused_nothing_comes_from_elsewhere(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = _tiny(stock, unique)
+    place.refuse("blobs")
+    try:
+        proven = prove(place, Asked(image=reference(pushed.name), probes=(PAGE,)), present=engine, places=places)
+    finally:
+        place.refuse("nothing")
+    assert red(proven) == ["fetched"]
+    assert point(proven, "fetched").evidence["refused"] != 0
+    assert point(proven, "fetched").hint
+    assert {each.ok for each in proven.points[3:]} == {None, True}, "what cannot be looked at is not red"
+    assert point(proven, "starts").detail == "not looked at: there is no image to start"
+
+
+def test_layers_that_were_there_already_are_missed_in_the_count(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = _tiny(stock, unique)
+    place.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
+    proven = prove(place, Asked(image=reference(pushed.name)), present=engine, places=places)
+    assert {"clean", "fetched"} <= set(red(proven))
+    assert point(proven, "fetched").detail.startswith("too little was fetched")
+
+
+def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    asked = Asked(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
+    proven = prove(place, asked, present=engine, places=places)
+    assert red(proven) == ["resolves"]
+    assert [each.name for each in proven.points] == list(POINTS)
+    assert {each.ok for each in proven.points[1:]} == {None}
+    assert proven.pulled == {}
+
+
+def test_of_an_index_the_engine_takes_the_right_one(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    app, other = _app(stock, base, unique), _tiny(stock, f"{unique}-other", images.OTHERS)
+    name = _index(stock, f"{unique}-index", {images.OURS: app, images.OTHERS: other})
+    proven = prove(place, Asked(image=reference(name), probes=(PAGE,)), present=engine, places=places)
+    assert red(proven) == []
+    assert point(proven, "platform").detail == f"linux/{images.OURS}, the right one of 2"
+    assert point(proven, "platform").evidence["manifest"] == str(app.digest)
+
+
+def test_an_index_without_this_platform_is_red_on_that_alone(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    name = _index(stock, f"{unique}-index", {images.OTHERS: _tiny(stock, unique, images.OTHERS)})
+    proven = prove(place, Asked(image=reference(name), probes=(PAGE,)), present=engine, places=places)
+    assert red(proven) == ["platform"]
+    assert f"it has linux/{images.OTHERS}" in point(proven, "platform").detail
+
+
+def test_a_registry_that_does_not_answer_at_all_is_no_proof(place: CleanPlace, engine: Engine, places: Places) -> None:
+    with pytest.raises(RegistryUnreachable):
+        prove(place, Asked(image=reference(f"localhost:{free_port()}/john/app:1")), present=engine, places=places)
+
+
+def test_a_registry_that_dies_before_the_pull_is_a_red_point(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = _tiny(stock, unique)
+    place.refuse("everything")
+    try:
+        proven = prove(place, Asked(image=reference(pushed.name)), present=engine, places=places)
+    finally:
+        place.refuse("nothing")
+    assert red(proven) == ["fetched"]
+    assert "cannot reach the registry" in point(proven, "fetched").detail
+
+
+def test_a_pull_that_stands_still_is_given_up(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_checks, "STANDS_STILL", -1.0)
+    image = reference(_tiny(stock, unique).name)
+    with remote.open(image.host) as registry:
+        found = origins.look(registry, image, place.engine.about.platform)
+    arrival = pull_checks.pull(place, found, SILENT)
+    assert arrival.error is not None
+    assert "stood still" in arrival.error.message
+    assert pull_checks.fetched(found, arrival).ok is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("docker", "/var/lib/docker/tmp"),
+        pytest.param("podman", "/var/tmp", marks=[pytest.mark.podman_proof, pytest.mark.soak]),
+    ],
+)
+def test_a_full_disk_in_the_engines_volume_is_a_red_point(
+    stock: Damageable, base: Base, engine: Engine, places: Places, unique: str, kind: str, folder: str
+) -> None:
+    """What is fetched is written to ``folder``, which has less room here than the image takes."""
+    pushed = _app(stock, base, unique)
+    with opened(engine, kind, pushed.name, places) as place:
+        [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
+        code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
+        assert (code, said) == (0, b"")
+        proven = prove(place, Asked(image=reference(pushed.name), probes=(PAGE,)), present=engine, places=places)
+    assert red(proven) == ["fetched"]
+    assert "the engine's disk is full" in point(proven, "fetched").detail
+    assert point(proven, "fetched").hint == "Make room there, then try again."
+    assert point(proven, "starts").detail == "not looked at: there is no image to start"
+
+
+@pytest.mark.soak
+def test_a_registry_that_dies_during_the_pull_is_a_red_point(
+    session_engine: Engine, registry_image: str, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    with in_a_container(engine, registry_image, unique) as mortal:
+        pushed = images.push_program(mortal.port, unique, base, "serve()")
+
+        class Killer(Silent):
+            def advance(self, key: str, done: int, total: int | None = None) -> None:
+                container = engine.container(unique)
+                if container is not None and container.running:
+                    engine.kill(container.id)
+
+        with opened(engine, "docker", pushed.name, places) as place:
+            proven = prove(place, Asked(image=reference(pushed.name)), present=engine, places=places, observer=Killer())
+    assert red(proven) == ["fetched"]
+
+
+def test_an_interruption_leaves_nothing_that_runs(
+    place: CleanPlace, stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+) -> None:
+    pushed = images.push_program(stock.port, unique, base, "import time\ntime.sleep(1000)")
+
+    def interrupt() -> None:
+        while not place.engine.containers():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        prove(place, Asked(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), present=engine, places=places)
+    thread.join()
+    assert place.engine.containers(all=True) == ()
+
+
+def test_a_tag_that_moved_from_the_digest_beside_it_is_red(
+    place: CleanPlace, stock: Damageable, engine: Engine, places: Places, unique: str
+) -> None:
+    meant = _tiny(stock, unique)
+    now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
+    asked = Asked(image=replace(reference(now.name), digest=meant.digest))
+    proven = prove(place, asked, present=engine, places=places)
+    assert point(proven, "resolves").ok is False
+    assert f"leads to {now.digest}, and {meant.digest} was expected" in point(proven, "resolves").detail
+    assert point(proven, "fetched").ok is True, "what the tag leads to now is looked at all the same"
+
+
+def _index(stock: Damageable, tag: str, children: dict[str, Pushed]) -> str:
+    raw = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [
+                {
+                    "mediaType": DOCKER_IMAGE,
+                    "digest": str(child.digest),
+                    "size": child.size,
+                    "platform": {"os": "linux", "architecture": architecture},
+                }
+                for architecture, child in children.items()
+            ],
+        }
+    ).encode()
+    put_manifest(stock.port, images.REPOSITORY, tag, raw, OCI_INDEX)
+    return f"localhost:{stock.port}/{images.REPOSITORY}:{tag}"

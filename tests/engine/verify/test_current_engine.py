@@ -1,0 +1,201 @@
+"""Somebody's own engine as a place: what is taken off it, what is not, and that it is as it was in the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import Conflict, Mismatch, NotFound, ProofFailed, UsageError
+from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.oci.digest import Digest
+from registry_tool.targets import registry as remote
+from registry_tool.verify import remote_image as origins
+from registry_tool.verify.checks.run import prove
+from registry_tool.verify.environments import current
+from registry_tool.verify.environments.current import Present
+from registry_tool.verify.spec import Asked
+from tests.support import broken_images as images
+from tests.support.broken_images import Pushed
+from tests.support.damage import Damageable, in_a_container
+from tests.support.verify_images import point, reference
+from tests.unit.engine.test_endpoint import make_context
+
+pytestmark = pytest.mark.engine
+
+LABELS = {"io.example.test": "present"}
+
+
+@pytest.fixture
+def stock(engine: Engine, registry_image: str, unique: str) -> Iterator[Damageable]:
+    with in_a_container(engine, registry_image, unique) as running:
+        yield running
+
+
+@pytest.fixture
+def pushed(engine: Engine, stock: Damageable, unique: str) -> Iterator[Pushed]:
+    """An image that the registry has; whatever the test brings to the engine under its name goes in the end."""
+    image = images.push(stock.port, "1", None, {"file": unique, "large": os.urandom(1 << 16)}, command=("/file",))
+    yield image
+    for name in (image.name, _by_digest(image)):
+        found = engine.image(name)
+        for known in (*found.names, *found.digests, found.id) if found else ():
+            try:
+                engine.remove_image(known)
+            except NotFound:
+                continue
+
+
+def _by_digest(image: Pushed) -> str:
+    return f"{image.name.rpartition(':')[0]}@{image.digest}"
+
+
+def _open(engine: Engine, image: Pushed, use: Callable[[Present], object]) -> None:
+    name = reference(image.name)
+    with remote.open(name.host) as registry, current.here(engine, name, registry, labels=LABELS) as place:
+        use(place)
+
+
+def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engine: Engine, pushed: Pushed) -> None:
+    engine.pull(pushed.name)
+    before = engine.image(pushed.name)
+    assert before is not None
+
+    def use(place: Present) -> None:
+        assert [engine.image(name) for name in (pushed.name, _by_digest(pushed), before.id)] == [None, None, None]
+        assert (place.where.kind, place.where.clean, place.isolated, place.traffic()) == ("here", False, False, None)
+        assert place.address(4000) == ("127.0.0.1", 4000)
+        assert place.labels() == LABELS
+        engine.pull(place.named(reference(_by_digest(pushed))))
+
+    _open(engine, pushed, use)
+    assert engine.image(pushed.name) == before
+
+
+def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushed: Pushed) -> None:
+    engine.pull(pushed.name)
+    before = engine.image(pushed.name)
+
+    def use(place: Present) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _open(engine, pushed, use)
+    assert engine.image(pushed.name) == before
+
+
+def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
+    engine.pull(pushed.name)
+    with remote.open(f"localhost:{stock.port}") as registry:
+        image = origins.look(registry, reference(pushed.name), engine.about.platform).image
+    assert image is not None and image.config is not None
+    config = str(image.config.digest)
+
+    def use(place: Present) -> None:
+        # The config: a layer that is missing, an engine asks for again and again, and of manifests it keeps copies.
+        stock.change(config, None)
+
+    with pytest.raises(ProofFailed, match="was taken off this engine and cannot be brought back: ") as caught:
+        _open(engine, pushed, use)
+    assert caught.value.hint is not None
+    assert _by_digest(pushed) in caught.value.hint
+
+
+def test_what_was_not_there_is_not_there_in_the_end(engine: Engine, pushed: Pushed) -> None:
+    _open(engine, pushed, lambda place: engine.pull(_by_digest(pushed)))
+    assert engine.image(_by_digest(pushed)) is None
+
+
+def test_another_image_under_its_tag_is_somebodys(engine: Engine, pushed: Pushed, tiny_image: Callable[..., str]) -> None:
+    built = tiny_image(pushed.name)
+    _open(engine, pushed, lambda place: None)
+    left = engine.image(pushed.name)
+    assert left is not None
+    assert left.id == built
+
+
+def _stays(engine: Engine, pushed: Pushed, kind: type[Exception], words: str) -> str | None:
+    before = engine.image(pushed.name)
+
+    def use(place: Present) -> None:
+        pytest.fail("it was opened")
+
+    with pytest.raises(kind, match=words) as caught:
+        _open(engine, pushed, use)
+    assert engine.image(pushed.name) == before is not None
+    return getattr(caught.value, "hint", None)
+
+
+def test_what_another_name_holds_is_not_destroyed(engine: Engine, pushed: Pushed, unique: str) -> None:
+    engine.pull(pushed.name)
+    other = f"{unique}:kept"
+    engine.tag(pushed.name, other)
+    try:
+        hint = _stays(engine, pushed, Conflict, f"cannot be taken off this engine: {other} is the same image")
+        assert hint is not None
+        assert "--on docker" in hint
+    finally:
+        engine.remove_image(other)
+
+
+def test_what_a_container_uses_is_not_destroyed(engine: Engine, pushed: Pushed, unique: str) -> None:
+    engine.pull(pushed.name)
+    container = engine.create(ContainerSpec(image=pushed.name, name=f"{unique}-user"))
+    try:
+        _stays(engine, pushed, Conflict, f"the container {unique}-user uses it")
+    finally:
+        engine.remove(container.id, force=True)
+
+
+def test_what_the_registry_could_not_give_back_is_not_destroyed(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
+    engine.pull(pushed.name)
+    stock.flip(pushed.own, at=len(pushed.own) // 2)
+    _stays(engine, pushed, Mismatch, "digest")
+
+
+def test_a_name_that_leads_nowhere_takes_nothing_away(engine: Engine, stock: Damageable) -> None:
+    nowhere = Pushed(name=f"localhost:{stock.port}/no/such:1", digest=Digest.of(b""), size=0, own=b"")
+    _open(engine, nowhere, lambda place: None)
+
+
+def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, places: Places) -> None:
+    engine.pull(pushed.name)
+    found = []
+    _open(engine, pushed, lambda place: found.append(prove(place, Asked(image=reference(pushed.name)), present=engine, places=places)))
+    [proven] = found
+    assert point(proven, "resolves").ok is True
+    assert "as on the present engine" in point(proven, "resolves").detail
+    assert (point(proven, "clean").ok, point(proven, "fetched").ok) == (None, None), "nobody can tell"
+    assert point(proven, "content").ok is True
+
+
+def test_to_another_context_this_machines_registry_has_another_name(engine: Engine, pushed: Pushed) -> None:
+    make_context("lab", engine.endpoint.url)
+    name = reference(pushed.name)
+    with remote.open(name.host) as registry:
+        with (
+            pytest.raises(UsageError, match="to the engine of the context lab") as caught,
+            current.context("lab", name, registry, registry_as=None, labels=LABELS),
+        ):
+            pytest.fail("it was opened")
+        assert caught.value.hint is not None
+        assert "--registry-as HOST:PORT" in caught.value.hint
+        other = f"127.0.0.1:{name.host.partition(':')[2]}"
+        with current.context("lab", name, registry, registry_as=other, labels=LABELS) as place:
+            assert place.where.name == "context:lab"
+            there = place.named(name.with_digest(pushed.digest))
+            assert there == f"{other}/{name.path}@{pushed.digest}"
+            place.engine.pull(there)
+        assert engine.image(there) is None
+
+
+def test_a_context_that_is_not_there_is_said(pushed: Pushed) -> None:
+    name = reference(pushed.name)
+    with (
+        remote.open(name.host) as registry,
+        pytest.raises(UsageError, match="no docker context 'nope'"),
+        current.context("nope", name, registry, registry_as="registry.example:5000", labels=LABELS),
+    ):
+        pytest.fail("it was opened")

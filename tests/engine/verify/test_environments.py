@@ -1,0 +1,555 @@
+"""Clean engines: really clean, really alone with the registry, and gone without a trace."""
+
+from __future__ import annotations
+
+import io
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.request import urlopen
+
+import pytest
+
+from registry_tool import server
+from registry_tool.auth import credentials
+from registry_tool.auth.credentials import Credential
+from registry_tool.base import concurrency, labels, runs
+from registry_tool.base.dirs import Places, owner
+from registry_tool.base.errors import EngineError, NoPlace, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
+from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
+from registry_tool.local import registry as local_registry
+from registry_tool.local import verify_orphans
+from registry_tool.local.base_images import Base, Provisioned, Provisioner
+from registry_tool.local.bring_up import registry_up
+from registry_tool.local.registry import Auth, LocalRegistry
+from registry_tool.targets.registry import open as open_registry
+from registry_tool.verify.environments import inner_engine
+from registry_tool.verify.environments.clean import CleanPlace
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.selection import check, open_place
+from tests.support.requirements import free_port
+from tests.support.verify_images import opened, reference
+
+pytestmark = [pytest.mark.engine]
+
+each_kind = pytest.mark.parametrize(
+    "kind", [pytest.param("docker", marks=pytest.mark.docker_proof), pytest.param("podman", marks=pytest.mark.podman_proof)]
+)
+with_docker = pytest.mark.docker_proof
+
+OURS = {labels.PROOF: ""}
+ALLOWANCE = 256 << 10
+PAGE = "mkdir /www; echo hello >/www/index.html; exec busybox httpd -f -p 80 -h /www"
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(scope="session")
+def shell_image(session_engine: Engine, registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image with busybox in it and nothing else, of two megabytes: its name."""
+    made = session_engine.create(ContainerSpec(image=registry_image))
+    try:
+        busybox = session_engine.get_file(made.id, "/usr/bin/busybox")
+    finally:
+        session_engine.remove(made.id)
+    assert busybox is not None
+    path, name = tmp_path_factory.mktemp("shell") / "shell.tar", f"shell-{uuid.uuid4().hex[:10]}:1"
+    with tarfile.open(path, "w") as archive:
+        file = tarfile.TarInfo("bin/busybox")
+        file.size, file.mode = len(busybox), 0o755
+        archive.addfile(file, io.BytesIO(busybox))
+        for applet in ("sh", "sleep", "mkdir", "wget", "nc", "nslookup", "timeout"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    session_engine.import_image(path, name=name, changes=("ENV PATH=/bin",))
+    yield name
+    session_engine.remove_image(name, force=True)
+
+
+@pytest.fixture
+def pushed(engine: Engine, local: LocalRegistry, shell_image: str, unique: str) -> Iterator[str]:
+    """The same in the local registry: its full name."""
+    yield from _pushed(engine, shell_image, f"{local.address}/{unique}/shell:1")
+
+
+def _pushed(engine: Engine, image: str, name: str) -> Iterator[str]:
+    engine.tag(image, name)
+    digest = engine.push(name).digest
+    yield name
+    engine.remove_image(name)
+    repository = name.rpartition(":")[0]
+    if engine.image(f"{repository}@{digest}"):
+        engine.remove_image(f"{repository}@{digest}")
+
+
+def clean(place: Place) -> CleanPlace:
+    assert isinstance(place, CleanPlace)
+    return place
+
+
+def things(engine: Engine, run_id: str) -> list[str]:
+    """What is on the engine of one run."""
+    mine = {labels.PROOF: run_id}
+    found: list[Any] = [*engine.containers(all=True, labels=mine), *engine.networks(labels=mine), *engine.volumes(labels=mine)]
+    return [item.name for item in found]
+
+
+def networks(engine: Engine, registry: LocalRegistry) -> frozenset[str]:
+    container = engine.container(registry.container_id)
+    assert container is not None
+    return frozenset(container.networks)
+
+
+def traces(ids: list[str]) -> list[str]:
+    """Mounts, control groups and processes of these containers, as far as this machine shows any."""
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if any(name in line for name in ids)]
+    groups = [str(path) for name in ids for path in Path("/sys/fs/cgroup").glob(f"*/docker/{name}")]
+    processes = []
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue  # it has ended meanwhile
+        processes += [str(path) for name in ids if name in text]
+    return [*mounts, *groups, *processes]
+
+
+def shell(place: Place, image: str, script: str = "sleep 600", **options: Any) -> Container:
+    spec = ContainerSpec(image=image, entrypoint=("sh", "-c"), command=(script,), labels=place.labels(), **options)
+    return place.engine.run(spec)
+
+
+# What may go wrong
+
+
+@pytest.mark.parametrize("asked", ["", "dock", "context:", "Docker", "here:"])
+def test_what_is_no_place_is_told_what_is_one(asked: str) -> None:
+    with pytest.raises(UsageError, match="not a place") as told:
+        check(asked)
+    assert told.value.hint is not None and "docker, podman, here, context:NAME" in told.value.hint
+
+
+def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, places: Places) -> None:
+    image = reference("registry.example.com/john/app:1")
+    with (
+        pytest.raises(NoPlace, match=r"registry\.example\.com is elsewhere") as told,
+        open_place(engine, "docker", image=image, places=places),
+    ):
+        pass
+    assert told.value.exit_code == 3
+    assert told.value.hint is not None and "--on here" in told.value.hint
+
+
+def test_an_engine_that_is_too_old_is_told_so(engine: Engine, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = engine.about
+    old = About(name="old", version="19.03.15", api_version="1.40", platform=about.platform, storage="overlay2", product="Docker")
+    monkeypatch.setattr(engine, "about", old)
+    with (
+        pytest.raises(NoPlace, match="Docker 19.03.15 is too old"),
+        open_place(engine, "docker", image=reference("localhost:5000/a:1"), places=places),
+    ):
+        pass
+
+
+@with_docker
+def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Engine.start
+
+    def forbidding(self: Engine, id: str) -> None:
+        container = self.container(id)
+        if container is not None and container.name.endswith("-engine"):
+            raise EngineError("not on this machine")
+        start(self, id)
+
+    monkeypatch.setattr(Engine, "start", forbidding)
+    seen: list[str] = []
+    monkeypatch.setattr(runs, "begin", _noting(runs.begin, seen))
+    with pytest.raises(NoPlace, match="not on this machine") as told, open_place(engine, "docker", image=reference(pushed), places=places):
+        pass
+    assert "--privileged" in told.value.message and told.value.hint is not None
+    assert things(engine, seen[0]) == []
+
+
+@with_docker
+def test_what_cannot_be_made_is_a_place_that_cannot_be_had(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(self: Provisioner, base: Base) -> Provisioned:
+        raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
+
+    monkeypatch.setattr(Provisioner, "ensure", ensure)
+    with pytest.raises(NoPlace, match="a clean docker cannot be had: no base image anywhere") as told:
+        open_place(engine, "docker", image=reference(pushed), places=places).__enter__()
+    assert (told.value.exit_code, told.value.hint, told.value.excerpt) == (3, "Bring one.", ("E: nothing",))
+
+
+@with_docker
+def test_an_engine_inside_that_ends_tells_its_last_lines(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inner_engine, "_DOCKER", "echo the disk is on fire >&2\nexit 1\n")
+    with (
+        pytest.raises(NoPlace, match="ended while it started") as told,
+        open_place(engine, "docker", image=reference(pushed), places=places),
+    ):
+        pass
+    assert "the disk is on fire" in told.value.excerpt
+
+
+@with_docker
+def test_an_engine_inside_that_never_answers_is_given_up(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inner_engine, "_DOCKER", "echo nearly there\nexec sleep 600\n")
+    monkeypatch.setattr("registry_tool.verify.environments.clean.READY_WITHIN", 0.5)
+    with (
+        pytest.raises(NoPlace, match=r"does not answer within 0\.5 s") as told,
+        open_place(engine, "docker", image=reference(pushed), places=places),
+    ):
+        pass
+    assert told.value.excerpt == ("nearly there",)
+
+
+@each_kind
+def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine, pushed: str, places: Places, kind: str) -> None:
+    with opened(engine, kind, pushed, places) as place:
+        clean(place).refuse("blobs")
+        with pytest.raises((PullFailed, RegistryUnreachable)):
+            place.engine.pull(pushed)
+        traffic = place.traffic()
+        assert traffic is not None and traffic.refused > 0 and traffic.down < 20_000
+        assert place.engine.image(pushed) is None
+        clean(place).refuse("nothing")
+        place.engine.pull(pushed)
+        assert place.engine.image(pushed) is not None
+
+
+# What is there
+
+
+@each_kind
+def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, places: Places, kind: str) -> None:
+    before = networks(engine, local)
+    with opened(engine, kind, pushed, places) as place:
+        run_id = place.labels()[labels.PROOF]
+        ids = [item.id for item in engine.containers(labels={labels.PROOF: run_id})]
+        assert len(ids) == 2
+        assert place.where.kind == place.where.name == kind
+        assert place.where.engine.lower().startswith(kind) and place.where.kernel and place.where.platform.startswith("linux/")
+        assert place.where.clean and place.isolated
+        assert place.engine.images() == () and place.engine.containers(all=True) == ()
+        _pulls_by_digest(place, pushed)
+        _publishes(place, pushed)
+        _names_its_neighbours(place, pushed)
+        _reaches_nothing_else(engine, local, place, pushed)
+    assert things(engine, run_id) == []
+    assert traces(ids) == []
+    assert networks(engine, local) == before
+
+
+def _pulls_by_digest(place: Place, name: str) -> None:
+    image = reference(name)
+    repository = open_registry(image.host).repository(image.path)
+    digest = repository.head(image.tag or "").digest
+    moved = place.engine.pull(str(image.with_digest(digest)))
+    traffic = place.traffic(reset=True)
+    assert moved.digest == digest and traffic is not None
+    manifest = repository.manifest(digest)
+    least = len(manifest.raw) + sum(part.size for part in (manifest.config, *manifest.layers) if part is not None)
+    assert least <= traffic.down <= least * 1.01 + ALLOWANCE
+    assert traffic.refused == 0
+    place.engine.pull(name)
+    found = place.engine.image(name)
+    assert found is not None and any(str(digest) in known for known in found.digests)
+
+
+def _publishes(place: Place, name: str) -> None:
+    binding = PortBinding(container_port="80/tcp", host_port=4000, host_ip="127.0.0.1")
+    container = shell(place, name, PAGE, ports=(binding,))
+    _eventually(lambda: clean(place).connect(4000, timeout=5))
+    with pytest.raises(ConnectionRefusedError):
+        clean(place).connect(4001, timeout=5)
+    host, port = place.address(4000)
+    with urlopen(f"http://{host}:{port}/", timeout=20) as answer:
+        assert answer.read() == b"hello\n"
+    place.engine.remove(container.id, force=True)
+
+
+def _said(place: Place, container: Container, *command: str) -> bytes:
+    code, said = place.engine.execute(container.id, command)
+    if code != 0:
+        raise OSError(said)
+    return said
+
+
+def _names_its_neighbours(place: Place, name: str) -> None:
+    network = place.engine.create_network("neighbours", labels=place.labels())
+    shell(place, name, PAGE, network="neighbours", aliases=("other",), name="one")
+    two = shell(place, name, network="neighbours", name="two")
+    said = _eventually(lambda: _said(place, two, "wget", "-q", "-O-", "http://other/"))
+    assert said == b"hello\n"
+    for container in place.engine.containers(all=True):
+        place.engine.remove(container.id, force=True)
+    place.engine.remove_network(network.name)
+
+
+def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Place, name: str) -> None:
+    container = shell(place, name)
+    door = next(item for item in engine.containers(labels={labels.PROOF: place.labels()[labels.PROOF]}) if item.name.endswith("-door"))
+    registry = engine.container(local.container_id)
+    [network] = door.networks
+    assert registry is not None and engine.container(door.id) is not None
+    straight = registry.networks[network]
+    gateway = straight.rpartition(".")[0] + ".1"
+    for host, port in ((straight, 5000), (gateway, local.port), ("192.0.2.1", 80)):
+        code, _ = place.engine.execute(container.id, ("timeout", "2", "nc", host, str(port)))
+        assert code != 0, f"{host}:{port} can be reached"
+    code, _ = place.engine.execute(container.id, ("timeout", "5", "nslookup", "registry"))
+    assert code != 0
+    place.engine.remove(container.id, force=True)
+
+
+@each_kind
+def test_a_registry_that_is_no_container_is_reached_through_us(
+    engine: Engine, registry: server.Running, shell_image: str, places: Places, kind: str
+) -> None:
+    name = f"{registry.host}/john/shell:1"
+    for pushed in _pushed(engine, shell_image, name):
+        with opened(engine, kind, pushed, places) as place:
+            run_id = place.labels()[labels.PROOF]
+            assert engine.networks(labels={labels.PROOF: run_id}) == ()
+            moved = place.engine.pull(pushed)
+            traffic = place.traffic()
+            assert traffic is not None and traffic.down > 500_000
+            assert moved.digest == open_registry(registry.host).digest("john/shell", "1")
+        assert things(engine, run_id) == []
+
+
+@each_kind
+def test_a_password_goes_with_the_request_and_nowhere_else(
+    engine: Engine, shell_image: str, places: Places, unique: str, kind: str
+) -> None:
+    password = f"secret-{unique}"
+    try:
+        registry = registry_up(engine, places, name=unique, port=free_port(), auth=Auth(user="mary", password=password)).up.registry
+        credentials.store(registry.address, Credential("mary", password))
+        for pushed in _pushed(engine, shell_image, f"{registry.address}/john/shell:1"):
+            with opened(engine, kind, pushed, places) as place:
+                place.engine.pull(pushed)
+                seen = _everything_of(engine, place)
+            assert password.encode() not in seen
+    finally:
+        local_registry.down(engine, unique, volumes=True)
+
+
+def _everything_of(engine: Engine, place: Place) -> bytes:
+    """What the engine knows of the proof's containers, what they logged, and the clean engine's own files."""
+    seen = b""
+    for listed in engine.containers(labels={labels.PROOF: place.labels()[labels.PROOF]}):
+        seen += repr(engine.container(listed.id)).encode() + b"".join(content for _, content in engine.logs(listed.id))
+        if listed.name.endswith("-engine"):
+            command = ("sh", "-c", "cat /root/.docker/* /run/containers/0/auth.json /root/.config/containers/* /proc/[0-9]*/cmdline")
+            seen += engine.execute(listed.id, command)[1]
+    return seen
+
+
+@with_docker
+def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+    before = networks(engine, local)
+    with opened(engine, "docker", pushed, places) as one, opened(engine, "docker", pushed, places) as two:
+        one.engine.pull(pushed)
+        assert two.engine.image(pushed) is None
+        traffic = two.traffic()
+        assert traffic is not None and traffic.down == 0
+        two.engine.pull(pushed)
+        assert len(networks(engine, local)) == len(before) + 2
+    assert networks(engine, local) == before
+
+
+@with_docker
+@pytest.mark.parametrize("moment", [-86_400.0, 4_300_000_000.0])
+def test_a_broken_clock_is_in_nobodys_way(
+    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch, moment: float
+) -> None:
+    """Before 1970, as where a battery is empty, and beyond 32 bits; it stands still, too."""
+    monkeypatch.setattr(time, "time", lambda: moment)
+    with opened(engine, "docker", pushed, places) as place:
+        assert place.engine.pull(pushed).digest is not None
+
+
+@with_docker
+def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+    before, run_id = networks(engine, local), ""
+    with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, places) as place:
+        run_id = place.labels()[labels.PROOF]
+        place.engine.pull(pushed)
+        raise KeyboardInterrupt
+    assert things(engine, run_id) == []
+    assert networks(engine, local) == before
+
+
+# Those that were killed
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from registry_tool.engine import connect
+from registry_tool.base.dirs import Places, owner
+from registry_tool.verify.environments.selection import open_place
+from registry_tool.oci.reference import Reference
+name, state, cache = sys.argv[1:]
+with connect() as engine:
+    image = Reference.parse(name, default_host="")
+    with open_place(engine, "docker", image=image, places=Places(state=Path(state), cache=Path(cache))) as place:
+        place.engine.pull(name)
+        print("pulled", flush=True)
+        time.sleep(600)
+"""
+
+
+def _child(pushed: str, places: Places) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, pushed, str(places.state), str(places.cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
+    child.send_signal(number)
+    return child.communicate(timeout=60)[1]
+
+
+def _mine(engine: Engine, places: Places) -> list[str]:
+    own = owner(places.state)
+    found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
+    return [item.name for item in found if item.labels[labels.PROOF].startswith(own)]
+
+
+def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, places: Places, times: int, number: signal.Signals) -> None:
+    before = networks(engine, local)
+    seed = random.randrange(10**6)
+    sys.stdout.write(f"seed {seed}\n")
+    moments = random.Random(seed)
+    for _ in range(times):
+        child = _child(pushed, places)
+        time.sleep(moments.uniform(0.3, 3.5))
+        ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _mine(engine, places)]
+        said = _end(child, number)
+        if number is signal.SIGKILL:
+            # What the engine was asked for last, it may still be doing.
+            time.sleep(0.5)
+            verify_orphans.sweep(engine, places.state)
+        assert _mine(engine, places) == [], said
+        assert traces(ids) == []
+        assert networks(engine, local) == before
+
+
+@with_docker
+def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+    _killed_at_random(engine, local, pushed, places, 3, signal.SIGKILL)
+
+
+@with_docker
+def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+    _killed_at_random(engine, local, pushed, places, 3, signal.SIGINT)
+
+
+@with_docker
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, places: Places, number: signal.Signals) -> None:
+    _killed_at_random(engine, local, pushed, places, 10, number)
+
+
+@with_docker
+def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
+    engine: Engine, local: LocalRegistry, pushed: str, places: Places
+) -> None:
+    before = networks(engine, local)
+    child = _child(pushed, places)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == "pulled\n"
+        living = _mine(engine, places)
+        assert len(living) == 4
+        assert verify_orphans.sweep(engine, places.state) == frozenset()
+        assert _mine(engine, places) == living
+    finally:
+        _end(child, signal.SIGKILL)
+    assert _mine(engine, places) == living
+    found = verify_orphans.find(engine, places.state)
+    names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
+    assert sorted(name for each in names for name in each) == sorted(living)
+    with opened(engine, "docker", pushed, places) as place:
+        assert not set(_mine(engine, places)) & set(living)
+        assert place.engine.images() == ()
+    assert networks(engine, local) == before
+
+
+def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+    with runs.begin(places.state) as run:
+        marks = verify_orphans.marks(run)
+    other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
+    try:
+        for _ in range(3):
+            engine.create_network(unique, labels=marks, internal=True)
+            engine.create_volume(unique, labels=marks)
+            engine.connect_network(unique, other.id)
+            for _ in range(2):
+                spec = ContainerSpec(
+                    image=registry_image, entrypoint=("sleep",), command=("60",), network=unique, volumes={unique: "/v"}, labels=marks
+                )
+                engine.run(spec)
+            for _ in concurrency.each(lambda _: _sweep(places), range(4), threads=4):
+                continue
+            assert things(engine, run.id) == []
+        left = engine.container(other.id)
+        assert left is not None and left.running and unique not in left.networks
+    finally:
+        verify_orphans.clear(engine, run.id)
+        engine.remove(other.id, force=True)
+
+
+def _sweep(places: Places) -> None:
+    with connect() as engine:
+        verify_orphans.sweep(engine, places.state)
+
+
+def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, places: Places, unique: str) -> None:
+    foreign = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: f"0000000{unique}"}
+    engine.create_volume(unique, labels=foreign)
+    try:
+        assert verify_orphans.sweep(engine, places.state) == frozenset()
+        assert engine.volume(unique) is not None
+    finally:
+        engine.remove_volume(unique)
+
+
+def _noting(begin: Any, seen: list[str]) -> Any:
+    @contextmanager
+    def noting(state: Path) -> Iterator[runs.Run]:
+        with begin(state) as run:
+            seen.append(run.id)
+            yield run
+
+    return noting
+
+
+def _eventually(look: Callable[[], Result]) -> Result:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return look()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

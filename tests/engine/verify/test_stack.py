@@ -1,0 +1,386 @@
+"""A stack, proven on real engines: what it bears, and what is red when it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from registry_tool.base import labels
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import NoPlace, NotFound, UsageError
+from registry_tool.demo import resources
+from registry_tool.engine import Engine
+from registry_tool.local.base_images import Provisioner
+from registry_tool.local.images import build_inputs
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.reference import Reference
+from registry_tool.targets import registry as remote
+from registry_tool.verify.environments.selection import open_place
+from registry_tool.verify.result import Point
+from registry_tool.verify.spec import Asked, Http, Limits, Tcp
+from registry_tool.verify.stack import check as stack
+from registry_tool.verify.stack import compose, resilience, stack_client
+from tests.support.documents import ROOT, commands
+from tests.support.requirements import missing
+from tests.support.verify_images import ThisEngine
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+DOCUMENT = ROOT / "docs/stack.md"
+PAGE = Http(published=4000, container=80)
+Prove = Callable[..., Point]
+
+
+@pytest.fixture(scope="module")
+def app(session_engine: Engine, session_places: Places, local: LocalRegistry) -> Iterator[Reference]:
+    """The sample app, built and pushed to the session's registry."""
+    context = resources.sample_app()
+    ladder = Provisioner(session_engine, session_places.cache)
+    prepared = build_inputs.prepare(session_engine, ladder, session_places.cache, context)
+    name = f"{local.address}/stacked/get-started:part2"
+    image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
+    session_engine.push(name)
+    yield Reference.parse(name, default_host="")
+    found = session_engine.image(image)
+    for known in (*found.names, *found.digests) if found else ():
+        if known.startswith(local.address):
+            with suppress(NotFound):  # a digest goes with the last tag beside it
+                session_engine.remove_image(known)
+
+
+@pytest.fixture
+def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
+    """Labels of the test's own; nothing that carries them is left."""
+    own = {labels.ROLE: labels.ROLE_PROBE, "test": unique}
+    yield own
+    containers, networks = engine.containers(all=True, labels=own), engine.networks(labels=own)
+    for container in containers:
+        engine.remove(container.id, force=True)
+    for network in networks:
+        engine.remove_network(network.name)
+    assert (containers, networks) == ((), ()), "a stack left something behind"
+
+
+@pytest.fixture
+def prove(engine: Engine, places: Places, app: Reference, marks: Mapping[str, str]) -> Prove:
+    """Proves a stack of the sample app on the present engine."""
+
+    def proven(kind: str = "here", **asked: Any) -> Point:
+        wanted = Asked(image=app, **{"probes": (PAGE,), **asked})
+        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, places=places)
+        assert point is not None
+        return point
+
+    return proven
+
+
+@pytest.fixture
+def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
+    """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
+
+    def proven(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Point:
+        command = ["python", "-c", program.replace("$", "$$")]
+        web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
+        path = tmp_path / "stack.yml"
+        path.write_text(yaml.safe_dump({"services": {"web": web, "redis": {"image": "redis", **(redis or {})}}}), encoding="utf-8")
+        return prove(stack=path, **asked)
+
+    return proven
+
+
+# A page as the tutorial's, which counts as that one does, with ``say()`` to be filled in.
+SERVING = """
+import http.server, socket, sys, time
+from app import counter
+TUTORIAL = "<b>Hostname:</b> " + socket.gethostname() + "<br/><b>Visits:</b> "
+DISABLED = "<i>cannot connect to Redis, counter disabled</i>"
+def count():
+    visits = counter.visit()
+    return DISABLED if visits is None else str(visits)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = say().encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+%s
+print("listening", flush=True)
+http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
+"""
+
+
+def _serving(say: str) -> str:
+    return SERVING % say
+
+
+# --- what is red ---
+
+
+@pytest.mark.soak
+def test_replicas_that_count_each_for_itself(written: Prove) -> None:
+    point = written(_serving("seen = iter(range(1, 10000))\ndef say(): return TUTORIAL + str(next(seen))"))
+    assert point.ok is False
+    assert "200 answers carry 10" in point.detail
+    assert point.hint == "Each visit should be counted once, by one Redis for all replicas."
+    assert point.excerpt == ("listening",)
+
+
+def test_a_page_that_hangs_without_redis(written: Prove) -> None:
+    slow = "def say():\n    said = count()\n    if said == DISABLED: time.sleep(6)\n    return TUTORIAL + said"
+    point = written(_serving(slow))
+    assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
+
+
+@pytest.mark.soak
+def test_a_page_that_takes_its_time(written: Prove) -> None:
+    point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
+    assert (point.ok, point.detail) == (False, "while all was well: the time for the proof is over")
+
+
+@pytest.mark.soak
+def test_a_page_that_says_something_else_without_redis(written: Prove) -> None:
+    point = written(_serving("def say():\n    said = count()\n    return 'sorry' if said == DISABLED else TUTORIAL + said"))
+    assert point.ok is False
+    assert point.detail == "with Redis stopped the page should say 'cannot connect to Redis, counter disabled', and it says something else"
+
+
+def test_a_page_that_never_comes_back(written: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resilience, "AGAIN", 1.0)
+    once = (
+        "lost = []\ndef say():\n    said = DISABLED if lost else count()\n"
+        "    if said == DISABLED: lost.append(1)\n    return TUTORIAL + said"
+    )
+    # The first look may come before Redis does.
+    patient = "while counter.visit() is None: time.sleep(.05)\n"
+    point = written(_serving(patient + once))
+    assert point.ok is False
+    assert point.detail.startswith("1 s after Redis was started again the page still says")
+
+
+def test_a_page_that_cannot_be_without_all_its_replicas(written: Prove) -> None:
+    needy = (
+        "def say():\n    there = {a[4][0] for a in socket.getaddrinfo('web', 80)}\n"
+        "    if len(there) < 2: raise SystemExit\n    return TUTORIAL + count()"
+    )
+    patient = "while len({a[4][0] for a in socket.getaddrinfo('web', 80)}) < 2: time.sleep(.05)\n"
+    point = written(_serving(patient + needy))
+    assert point.ok is False
+    assert point.detail.startswith("after web-1 was killed: / answered 50")
+    assert "redis_started" in point.evidence, "everything before that was well"
+
+
+def test_an_app_that_ends_at_once(written: Prove) -> None:
+    point = written("import sys; sys.exit('no luck today')", replicas=1)
+    assert point.ok is False
+    # Whichever is seen first: that it is gone after its start, or how it ended.
+    assert point.detail == "a container of the stack ended as soon as it was started" or point.detail.endswith(" ended with code 1")
+    assert point.excerpt == ("no luck today",)
+
+
+@pytest.mark.soak
+def test_an_app_that_listens_elsewhere(written: Prove) -> None:
+    point = written("import time; time.sleep(60)", timeout=1.0)
+    assert point.ok is False
+    assert point.detail == "after 1 s, / answered 503"
+    assert point.hint is not None
+
+
+@pytest.mark.soak
+def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + DISABLED"), timeout=1.0)
+    assert point.ok is False
+    assert point.detail == "after 1 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
+
+
+def test_an_image_that_is_not_there(engine: Engine, places: Places, local: LocalRegistry, marks: Mapping[str, str]) -> None:
+    absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
+    place, asked = ThisEngine(engine, "here", marks), Asked(image=absent, replicas=2)
+    point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, places=places)
+    assert point is not None
+    assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
+
+
+def test_an_image_that_never_came(engine: Engine, places: Places, app: Reference) -> None:
+    """Which is no stack's fault: the points before it are red."""
+    asked = Asked(image=app, replicas=2)
+    point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, places=places)
+    assert point is not None
+    assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
+
+
+def test_a_file_that_cannot_be_read_is_said_before_anything_is_started(tmp_path: Path, app: Reference) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text("services: {web: {build: .}}", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"stack\.yml:1: services\.web\.build is not supported"):
+        stack.check(Asked(image=app, stack=path))
+
+
+def test_nothing_is_left_when_somebody_interrupts(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: resilience.Faults) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resilience.Faults, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prove(replicas=2, redis=True)
+
+
+# --- what holds ---
+
+
+def test_three_replicas_count_as_one_and_bear_each_others_failures(prove: Prove) -> None:
+    point = prove(redis=True, replicas=3)
+    assert point.ok, point
+    _check_tutorial(point, "app")
+
+
+def _check_tutorial(point: Point, name: str) -> None:
+    seen: Any = point.evidence
+    answers = seen["answers"]
+    assert (answers["answers"], answers["different_numbers"]) == (300, 300)
+    assert answers["last"] - answers["first"] == 299
+    assert len(answers["host_names"]) == 3
+    assert answers["replicas"] == [f"{name}-1", f"{name}-2", f"{name}-3"]
+    assert seen["redis_stopped"]["slowest"] < 4
+    assert seen["redis_started"]["kept"] is True
+    assert seen["redis_started"]["first"] > seen["redis_stopped"]["last_number"]
+    assert seen["replica_killed"]["replicas"] == [f"{name}-2", f"{name}-3"]
+    assert seen["counter"] is True
+
+
+def test_one_page_beside_redis_needs_no_proxy(prove: Prove) -> None:
+    point = prove(redis=True)
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert [image["role"] for image in seen["images"]] == ["redis"]
+    assert (seen["proxied"], seen["answers"]["different_numbers"]) == (False, 100)
+    assert "replica_killed" not in seen
+
+
+@pytest.mark.soak
+def test_a_redis_that_keeps_nothing_may_begin_again(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + count()"), redis={"command": ["redis-server", "--save", ""]})
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert seen["redis_started"]["kept"] is False
+    assert "counting begins at 1" in point.detail
+
+
+def test_of_any_other_page_it_is_known_that_it_answers(written: Prove) -> None:
+    point = written(_serving("def say(): return 'It works!'"))
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert (seen["counter"], seen["answers"]["answers"], seen["answers"]["host_names"]) == (False, 20, [])
+    assert seen["replica_killed"]["replicas"] == ["web-2"]
+    assert "redis_stopped" not in seen
+    assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
+
+
+@pytest.mark.soak
+def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_client, "_HOLDS", 0.05)
+    point = prove(replicas=2, probes=(Tcp(published=4000, container=80),))
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert seen["answers"]["replicas"] == ["app-1", "app-2"]
+    assert seen["replica_killed"]["replicas"] == ["app-2"]
+
+
+def test_nothing_was_asked_for(engine: Engine, places: Places, app: Reference) -> None:
+    assert stack.prove_stack(ThisEngine(engine, "here", {}), Asked(image=app), image=str(app), present=engine, places=places) == (None, {})
+
+
+# --- what is lent ---
+
+
+def test_what_helps_goes_through_the_registry_which_is_given_back(
+    prove: Prove, engine: Engine, local: LocalRegistry, app: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOOL_APP_IMAGE", str(app))
+    before = {name for image in engine.images() for name in (*image.names, *image.digests)}
+    point = prove("context", stack=Path(__file__).resolve().parent.parent / "docs/examples/stack.yml")
+    assert point.ok, point
+    _check_tutorial(point, "web")
+    images: Any = point.evidence["images"]
+    assert [image["role"] for image in images] == ["proxy", "redis"]
+    with remote.open(local.address) as registry:
+        for image in images:
+            assert image["reference"].startswith(f"{local.address}/registry-tool/lent/{image['role']}:")
+            assert image["left_in_registry"] is None
+            assert registry.tags(f"registry-tool/lent/{image['role']}") == ()
+        assert registry.tags(app.path) == (app.tag,)
+    after = {name for image in engine.images() for name in (*image.names, *image.digests)}
+    assert {name for name in after - before if "/lent/" in name} == set()
+
+
+@pytest.mark.soak
+def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> None:
+    asked = Asked(image=app, probes=(PAGE,), redis=True, replicas=3)
+    try:
+        with open_place(engine, "podman", image=app, places=places) as place:
+            place.engine.pull(place.named(app))
+            point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, places=places)
+    except NoPlace as error:
+        missing("podman-proof", error.message)
+    assert point is not None
+    assert point.ok, point
+    _check_tutorial(point, "app")
+    images: Any = point.evidence["images"]
+    assert {image["role"]: image["fetched"] > 1_000_000 for image in images} == {"proxy": True, "redis": True}
+    assert pulled == {image["reference"]: image["digest"] for image in images}
+
+
+# --- what docs/stack.md says ---
+
+
+@pytest.mark.slow
+def test_its_lines_work_on_a_clean_docker(app: Reference, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "REGISTRY_TOOL_REGISTRY": app.host,
+        "REGISTRY_TOOL_APP_IMAGE": str(app),
+        "XDG_CACHE_HOME": str(places.cache.parent),
+    }
+    lines = commands(DOCUMENT)
+    assert len(lines) == 2
+    for line, name in zip(lines, ("app", "web"), strict=True):
+        typed = line.replace("john/get-started:part2", str(app)) + " --json"
+        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+        if done.returncode == NoPlace.exit_code:
+            missing("docker-proof", done.stdout)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        [proven] = json.loads(done.stdout)["proven"]
+        [told] = [point for point in proven["points"] if point["name"] == "stack"]
+        _check_tutorial(Point(name="stack", ok=told["ok"], detail=told["detail"], evidence=told["evidence"]), name)
+        assert all(image["fetched"] > 1_000_000 for image in told["evidence"]["images"])
+
+
+def _row(text: str, first: str) -> set[str]:
+    """The words in backquotes of the row that begins with ``first``."""
+    [row] = re.findall(rf"^\| {re.escape(first)} \| (.*) \|$", text, re.MULTILINE)
+    return set(re.findall(r"`([^`]+)`", row))
+
+
+def test_its_keys_are_those_that_are_read() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert _row(text, "the file") == compose.FILE_KEYS
+    assert _row(text, "a service") == compose.SERVICE_KEYS
+    assert {key.partition(":")[0] for key in _row(text, "`deploy`")} == compose.DEPLOY_KEYS
+    assert f"There may be {compose.MAX_SERVICES} services" in text
+    assert f"{resilience.EACH} answers for each replica, {resilience.MOST} at most" in text
+    assert f"within {resilience.WITHOUT_REDIS:g} s (and {resilience.MARGIN:g} s for the way)" in text
+    assert f"again within {resilience.AGAIN:g} s" in text

@@ -1,0 +1,73 @@
+"""Places that are there at once, for what goes on around them: their turn, what is told, what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.engine import About, Engine
+from registry_tool.oci.descriptor import Platform
+from registry_tool.verify import verify
+from registry_tool.verify.result import Point, Proven
+from registry_tool.verify.spec import Asked
+from tests.support.reports import DOCKER, PODMAN, point
+
+HERE = replace(DOCKER, kind="here", name="here", clean=False, image=None)
+WHERES = {where.name: where for where in (DOCKER, PODMAN, HERE)}
+
+
+@dataclass
+class StandIn:
+    """``missing`` cannot be had, ``broken`` breaks off in the proof, ``stuck`` does not go away. ``happened`` is all, in order."""
+
+    missing: dict[str, RegistryToolError] = field(default_factory=dict)
+    broken: dict[str, RegistryToolError] = field(default_factory=dict)
+    stuck: dict[str, RegistryToolError] = field(default_factory=dict)
+    points: tuple[Point, ...] = (point("resolves"),)
+    asked: Asked | None = None
+    happened: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def open_place(self, engine: Engine, asked: str, **given: Any) -> Iterator[Any]:
+        self.happened.append(f"open {asked}")
+        if asked in self.missing:
+            raise self.missing[asked]
+        place = type("Place", (), {"where": WHERES[asked]})
+        try:
+            yield place
+        finally:
+            self.happened.append(f"close {asked}")
+            if asked in self.stuck:
+                raise self.stuck[asked]
+
+    def prove(self, place: Any, asked: Asked, *, told: Any, **given: Any) -> Proven:
+        name = place.where.name
+        self.happened.append(f"prove {name}")
+        if name in self.broken:
+            raise self.broken[name]
+        self.asked = asked
+        for each in self.points:
+            told(each)
+        return Proven(where=place.where, points=self.points)
+
+
+def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """In every place's stead, as ``verify`` opens them."""
+    made = StandIn()
+    monkeypatch.setattr(verify, "open_place", made.open_place)
+    monkeypatch.setattr(verify, "prove", made.prove)
+    return made
+
+
+class Present:
+    """An engine that is never asked for more than its platform."""
+
+    about = About(name="Docker", version="20.10.24", api_version="1.41", platform=Platform.parse("linux/amd64"), storage="overlay2")
+
+
+ENGINE: Any = Present()

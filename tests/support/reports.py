@@ -1,0 +1,139 @@
+"""Certificates for tests: one that is green on two places, and any at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from registry_tool.oci.digest import Digest
+from registry_tool.verify.report.parts import Against, Change, Failure, Layer, Subject
+from registry_tool.verify.report.report import KINDS, Certificate
+from registry_tool.verify.result import POINTS, Point, Proven, Where
+
+NAME = "localhost:5000/john/get-started:part2"
+EVIL = "a|b\x1b[31m\x00\n<b>`x` ![i](http://x) www.x.y \u202e\ufffe ]]>&\"'\ud800"
+"""What no name may do to a terminal, a page or a document."""
+
+DOCKER = Where(
+    kind="docker", name="docker", engine="Docker 28.2.2", kernel="6.1.0", platform="linux/amd64", clean=True, image="docker:28-dind"
+)
+PODMAN = Where(kind="podman", name="podman", engine="Podman 4.3.1", kernel="6.1.0", platform="linux/amd64", clean=True, image="podman:4")
+
+
+def digest(text: str) -> Digest:
+    return Digest.of(text.encode())
+
+
+def point(name: str, ok: bool | None = True, **members: object) -> Point:
+    return replace(Point(name=name, ok=ok, detail=f"{name} was looked at", seconds=0.25), **members)  # type: ignore[arg-type]
+
+
+def proven(where: Where, *points: Point) -> Proven:
+    return Proven(where=where, points=points, pulled={NAME: str(digest("manifest"))}, setup=1.5, proof=2.0, end=0.5)
+
+
+SUBJECT = Subject(
+    reference=NAME,
+    digest=digest("manifest"),
+    media_type="application/vnd.oci.image.manifest.v1+json",
+    size=1000,
+    platform="linux/amd64",
+    config=digest("config"),
+    layers=(Layer(digest=digest("layer"), media_type="application/vnd.oci.image.layer.v1.tar+gzip", size=900),),
+)
+
+GREEN = Certificate(
+    subject=SUBJECT,
+    made="2026-01-31T12:00:00Z",
+    tool="registry-tool 0.1.0",
+    command="regctl verify john/get-started:part2 --on docker --on podman",
+    proven=(
+        proven(
+            DOCKER, point("resolves"), point("starts", evidence={"user": "app", "command": ["python", "app.py"]}), point("probes", None)
+        ),
+        proven(
+            PODMAN, point("resolves"), point("starts", evidence={"user": "app", "command": ["python", "app.py"]}), point("probes", None)
+        ),
+    ),
+)
+
+
+def red(**members: object) -> Certificate:
+    """One whose page does not answer on docker."""
+    probes = point("probes", False, detail="no answer", hint="Look at its log.", excerpt=("starting", "broken"), **members)
+    return replace(GREEN, proven=(proven(DOCKER, point("resolves"), probes), GREEN.proven[1]))
+
+
+# Any certificate.
+
+_text = st.text(max_size=8)
+_name = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
+_digests = st.sampled_from("abcdef").map(digest)
+_seconds = st.floats(0, 1000).map(lambda value: round(value, 3))
+_evidence = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False) | _text,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_text, inner, max_size=2),
+    max_leaves=4,
+)
+_points = st.builds(
+    Point,
+    name=st.sampled_from(list(POINTS)),
+    ok=st.sampled_from([True, True, False, None]),
+    detail=_text,
+    hint=st.none() | _text,
+    evidence=st.dictionaries(st.sampled_from(["user", "command", "seen"]), _evidence, max_size=2),
+    seconds=_seconds,
+    excerpt=st.lists(_text, max_size=2).map(tuple),
+)
+_wheres = st.builds(
+    Where,
+    kind=st.sampled_from(KINDS),
+    name=st.sampled_from(["docker", "podman", "here", "context:far"]),
+    engine=_name,
+    kernel=_name,
+    platform=_name,
+    clean=st.booleans(),
+    image=st.none() | _name,
+)
+_proven = st.builds(
+    Proven,
+    where=_wheres,
+    points=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
+    pulled=st.dictionaries(_name, _digests.map(str), max_size=2),
+    setup=_seconds,
+    proof=_seconds,
+    end=_seconds,
+)
+_layers = st.builds(Layer, digest=_digests, media_type=_name, size=st.integers(0, 2**40))
+_subjects = st.builds(
+    Subject,
+    reference=_name,
+    digest=st.none() | _digests,
+    media_type=st.none() | _name,
+    size=st.none() | st.integers(0, 2**40),
+    platform=st.none() | _name,
+    config=st.none() | _digests,
+    layers=st.lists(_layers, max_size=3).map(tuple),
+)
+_failures = st.builds(
+    Failure,
+    code=st.sampled_from(["failed", "unreachable"]),
+    message=_name,
+    hint=st.none() | _text,
+    excerpt=st.lists(_text, max_size=2).map(tuple),
+)
+_changes = st.builds(Change, where=_name, what=_name, before=st.none() | _text, now=st.none() | _text)
+_against = st.builds(Against, digest=_digests, made=st.just("2025-01-31T12:00:00Z"), changes=st.lists(_changes, max_size=2).map(tuple))
+
+certificates = st.builds(
+    Certificate,
+    subject=_subjects,
+    made=st.just("2026-01-31T12:00:00Z"),
+    tool=_name,
+    command=_name,
+    proven=st.lists(_proven, max_size=3, unique_by=lambda each: each.where.name).map(tuple),
+    notes=st.lists(_text, max_size=2).map(tuple),
+    error=st.none() | _failures,
+    against=st.none() | _against,
+)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from registry_tool.auth import containers_auth, credentials, docker_config
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.errors import CredentialsError
+from tests.support import canary
+
+HOST = "registry.example.com"
+SECRET = canary.password()
+
+
+def auth(user: str, password: str = SECRET) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@pytest.fixture
+def podmans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """podman's file, in the place that it has for a user who is logged in; not made yet."""
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    path = tmp_path / "run" / "containers" / "auth.json"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def write(path: Path, document: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canary.given(path).write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("content", [b"rubbish", b"[]", b"null", b"[" * 99_999, b"\xff", b'"SECRET"'])
+def test_rubbish_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
+    canary.given(podmans).write_bytes(content.replace(b"SECRET", SECRET.encode()))
+    with pytest.raises(CredentialsError, match="is not a JSON object") as caught:
+        credentials.find(HOST)
+    assert str(podmans) in caught.value.message
+    assert SECRET not in str(caught.value) + str(caught.value.hint)
+
+
+def test_what_is_no_password_is_named_with_its_file(podmans: Path) -> None:
+    write(podmans, {"auths": {HOST: {"auth": "%%%"}}})
+    with pytest.raises(CredentialsError, match=str(podmans)):
+        credentials.find(HOST)
+
+
+def test_a_folder_in_its_place_is_said(tmp_path: Path, podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path))
+    with pytest.raises(CredentialsError, match="cannot be read"):
+        credentials.find(HOST)
+
+
+def test_nothing_there_is_no_failure(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert credentials.find(HOST) is None
+    podmans.write_bytes(b"")
+    assert credentials.find(HOST) is None
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nowhere/auth.json")
+    assert credentials.find(HOST) is None
+
+
+def test_podmans_is_read_where_docker_has_none(podmans: Path) -> None:
+    write(podmans, {"auths": {HOST: auth("podman")}})
+    assert credentials.find(HOST) == Credential("podman", SECRET)
+    assert credentials.find("other.example.com") is None
+    credentials.store(HOST, Credential("docker", "x"))
+    assert credentials.find(HOST) == Credential("docker", "x")
+
+
+def test_it_is_never_written(podmans: Path) -> None:
+    write(podmans, {"auths": {HOST: auth("podman")}})
+    before = podmans.read_bytes()
+    credentials.store(HOST, Credential("mary", "x"))
+    credentials.erase(HOST)
+    assert podmans.read_bytes() == before
+    assert credentials.find(HOST) == Credential("podman", SECRET)
+
+
+def test_the_variable_goes_before_podmans_own_places(podmans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(podmans, {"auths": {HOST: auth("runtime")}})
+    write(tmp_path / "named.json", {"auths": {HOST: auth("named")}})
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "named.json"))
+    assert credentials.find(HOST) == Credential("named", SECRET)
+
+
+def test_without_a_runtime_folder_it_is_in_the_home(own_folders: Path, podmans: Path) -> None:
+    path = own_folders / ".config" / "containers" / "auth.json"
+    write(path, {"auths": {HOST: auth("home")}})
+    assert containers_auth.file() == path
+    assert credentials.find(HOST) == Credential("home", SECRET)
+    write(podmans, {})
+    assert containers_auth.file() == podmans
+
+
+def test_what_is_kept_for_a_part_of_a_registry_is_not_shown_for_all_of_it(podmans: Path) -> None:
+    write(podmans, {"auths": {f"{HOST}/john": auth("john")}})
+    assert credentials.find(HOST) is None
+
+
+@pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"])
+def test_docker_hub_by_any_of_its_names(podmans: Path, key: str) -> None:
+    write(podmans, {"auths": {key: auth("mary")}})
+    assert credentials.find("docker.io") == Credential("mary", SECRET)
+
+
+def test_its_helpers_are_asked(podmans: Path) -> None:
+    write(podmans, {"credHelpers": {HOST: "nowhere"}})
+    with pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
+        credentials.find(HOST)
+    assert not docker_config.file().exists()

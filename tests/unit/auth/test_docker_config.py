@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from registry_tool.auth import docker_config
+from registry_tool.base.errors import CredentialsError
+
+
+@pytest.fixture
+def config(own_folders: Path) -> Path:
+    path = own_folders / ".docker" / "config.json"
+    path.parent.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "3", "{" * 3, "[" * 100_000, '{"a": "\udcff"}'])
+def test_rubbish_names_the_file_and_quotes_nothing_of_it(config: Path, content: str) -> None:
+    config.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CredentialsError) as caught:
+        docker_config.load()
+    assert str(config) in caught.value.message
+    assert content not in caught.value.message.replace(str(config), "")
+    assert caught.value.hint
+
+
+def test_a_folder_in_the_place_of_the_file_is_said(config: Path) -> None:
+    config.mkdir()
+    with pytest.raises(CredentialsError, match=r"cannot be read: Is a directory"):
+        docker_config.load()
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(own_folders: Path) -> None:
+    (own_folders / ".docker").write_text("")
+    with pytest.raises(CredentialsError, match=r"cannot be (read|written): Not a directory"):
+        docker_config.save({"credsStore": "pass"})
+
+
+def test_a_broken_file_is_not_written_over(config: Path) -> None:
+    config.write_text("{broken")
+    with pytest.raises(CredentialsError):
+        docker_config.save({"credsStore": "pass"})
+    assert config.read_text() == "{broken"
+
+
+def test_none_is_empty(own_folders: Path) -> None:
+    assert docker_config.load() == {}
+    assert docker_config.current_context() is None
+    assert not (own_folders / ".docker").exists()
+
+
+def test_an_empty_file_is_empty(config: Path) -> None:
+    config.write_text("")
+    assert docker_config.load() == {}
+
+
+def test_without_docker_config_it_is_in_the_home(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_CONFIG")
+    assert docker_config.file() == own_folders / ".docker" / "config.json"
+
+
+def test_what_is_not_known_is_kept(config: Path) -> None:
+    before = {"HttpHeaders": {"X": "ü"}, "auths": {"a": {"auth": "eDp5", "email": "e"}, "b": {"auth": "eA=="}}, "experimental": "on"}
+    config.write_text(json.dumps(before))
+    docker_config.save({"auths": {"a": {"auth": "bmV3"}, "b": None, "c": {"auth": None}}, "experimental": None})
+    assert docker_config.load() == {"HttpHeaders": {"X": "ü"}, "auths": {"a": {"auth": "bmV3", "email": "e"}, "c": {}}}
+
+
+def test_what_is_in_the_way_of_an_object_is_replaced(config: Path) -> None:
+    config.write_text('{"auths": "rubbish"}')
+    docker_config.save({"auths": {"a": {"auth": "eDp5"}}})
+    assert docker_config.load() == {"auths": {"a": {"auth": "eDp5"}}}
+
+
+def test_only_its_owner_reads_it(config: Path) -> None:
+    config.write_text("{}")
+    config.chmod(0o644)
+    docker_config.save({"auths": {}})
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+
+
+def test_a_link_stays_a_link(config: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles.json"
+    target.write_text("{}")
+    config.symlink_to(target)
+    docker_config.save({"credsStore": "pass"})
+    assert config.is_symlink()
+    assert json.loads(target.read_text()) == {"credsStore": "pass"}
+
+
+def test_a_write_that_fails_leaves_the_old_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('{"credsStore": "pass"}')
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CredentialsError, match="No space left on device"):
+        docker_config.save({"credsStore": "other"})
+    assert [path.name for path in config.parent.iterdir()] == ["config.json"]
+    assert docker_config.load() == {"credsStore": "pass"}
+
+
+def test_changes_at_the_same_time_are_all_kept(config: Path) -> None:
+    names = [f"registry{number}.example.com" for number in range(20)]
+    threads = [threading.Thread(target=docker_config.save, args=({"auths": {name: {"auth": "eDp5"}}},)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(docker_config.load()["auths"]) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("environment", "configured", "context"),
+    [
+        (None, "colima", "colima"),
+        ("rootless", "colima", "rootless"),
+        (None, "default", None),
+        ("default", "colima", None),
+        (None, "", None),
+        (None, 7, None),
+        ("", "colima", "colima"),
+    ],
+)
+def test_the_context_is_the_one_docker_would_use(
+    config: Path, monkeypatch: pytest.MonkeyPatch, environment: str | None, configured: object, context: str | None
+) -> None:
+    config.write_text(json.dumps({"currentContext": configured}))
+    if environment is not None:
+        monkeypatch.setenv("DOCKER_CONTEXT", environment)
+    assert docker_config.current_context() == context

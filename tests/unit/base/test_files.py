@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import files
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from registry_tool import durable
+with durable.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+# --- writing ---
+
+
+def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def interrupted(source: object, target: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("")
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
+        files.write(tmp_path / "folder" / "file", b"x")
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        files.write(tmp_path / "file", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", os.urandom(1 << 20)])
+def test_what_is_written_is_there_with_its_folder_and_mode(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    files.write(path, content, mode=0o640)
+    assert path.read_bytes() == content
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_a_secret_is_at_no_moment_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    real = os.fsync
+
+    def look(handle: int) -> None:
+        modes.extend(stat.S_IMODE(part.stat().st_mode) for part in tmp_path.glob(".file.*"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    files.write(tmp_path / "file", b"secret", mode=0o600)
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "elsewhere" / "target"
+    target.parent.mkdir()
+    if there:
+        target.write_bytes(b"old")
+    (tmp_path / "link").symlink_to(target)
+    files.write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_reader_sees_old_or_new_and_never_half(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    old, new = b"a" * 300_000, b"b" * 300_000
+    files.write(path, old)
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        files.write(path, new)
+        files.write(path, old)
+    done.set()
+    reader.join()
+    assert seen <= {old, new}
+
+
+# --- locks ---
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock at ``tmp_path/lock``."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_lock_is_waited_for_with_one_word_and_dies_with_its_process(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    lock = tmp_path / "lock"
+    words: list[str] = []
+
+    def waiting() -> None:
+        words.append("waiting")
+        threading.Timer(0.2, holder.send_signal, (signal.SIGKILL,)).start()
+
+    with holder:
+        assert files.held(lock)
+        with files.locked(lock, waiting=waiting):
+            assert holder.wait(5) == -signal.SIGKILL, "the lock was given while its holder lived"
+    assert words == ["waiting"]
+    assert not files.held(lock)
+    assert lock.exists()
+
+
+def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError), files.locked(tmp_path / "lock"):
+            pass
+        assert files.held(tmp_path / "lock"), "its holder still has it"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        with holder:
+            holder.kill()
+
+
+def test_a_free_lock_is_had_without_a_word(tmp_path: Path) -> None:
+    words: list[str] = []
+    lock = tmp_path / "folder" / "lock"
+    assert not files.held(lock)
+    with files.locked(lock, waiting=lambda: words.append("waiting")):
+        assert files.held(lock)
+    assert not files.held(lock)
+    assert words == []
+
+
+def test_a_lock_is_given_back_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.locked(tmp_path / "lock"):
+        raise RuntimeError
+    assert not files.held(tmp_path / "lock")
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    inside = 0
+    most = 0
+
+    def work() -> None:
+        nonlocal inside, most
+        with files.locked(tmp_path / "lock"):
+            inside += 1
+            most = max(most, inside)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_children_do_not_keep_the_lock(tmp_path: Path) -> None:
+    with files.locked(tmp_path / "lock"):
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        assert not files.held(tmp_path / "lock")
+    finally:
+        with child:
+            child.kill()

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+import registry_tool
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.cli import command_table
+from registry_tool.cli.app import main
+from registry_tool.cli.command_table import COMMANDS, HABITS, NOUNS
+from tests.support.cli_runner import REGCTL, Typed, matches_golden, spawn
+
+NOWHERE = "unix:///nowhere/engine.sock"
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    monkeypatch.setenv("COLUMNS", "80")
+    return Typed(capsys)
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Makes ``regctl demo`` raise what the test gives."""
+
+    def prepare(error: BaseException) -> None:
+        @click.command("demo")
+        def broken() -> None:
+            raise error
+
+        monkeypatch.setattr(command_table, "load", lambda name: broken)
+
+    return prepare
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("psuh", "x"), "regctl push"),
+        (("ls", "x"), HABITS["ls"]),
+        (("repo", "ls"), HABITS["repo"]),
+        (("digest", "x"), "regctl inspect -q"),
+        (("image", "lss"), "regctl image ls"),
+        (("docker", "ps"), HABITS["docker"]),
+        (("version",), "regctl --version"),
+        (("xyzzy",), "regctl --help"),
+    ],
+)
+def test_a_command_that_is_not_there_is_told_what_was_meant(typed: Typed, arguments: tuple[str, ...], hint: str) -> None:
+    answer = typed(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    first, second = answer.err.splitlines()
+    assert first.startswith("regctl: there is no command ")
+    assert second.startswith("hint: ")
+    assert hint in second
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nope",),
+        ("push",),
+        ("push", "a", "b"),
+        ("push", "--nope", "a"),
+        ("completion", "tcsh"),
+        ("rm",),
+        ("rmi", "--bases"),
+        ("rm", "--all", "x"),
+    ],
+)
+def test_a_wrong_command_is_two_lines_and_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
+    answer = typed(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
+
+
+def test_a_wrong_option_beside_json_is_answered_in_json(typed: Typed) -> None:
+    for arguments in (("push", "--nope", "--json", "x"), ("push", "--json", "--nope", "x"), ("push", "--json")):
+        answer = typed(*arguments)
+        assert answer.code == 2
+        assert answer.json["error"]["code"] == "usage"
+        assert answer.err == ""
+
+
+@pytest.mark.parametrize("name", ["", "UPPER", "a//b", "../x", "x:" + "t" * 129, "ünïcode", "-x"])
+@pytest.mark.parametrize("command", ["list-tags", "push", "pull"])
+def test_a_wrong_name_is_said_to_be_wrong_before_anything_is_asked(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", "localhost:1")
+    answer = typed(command, "--json", "--", name)
+    assert answer.code in ((2,) if command == "list-tags" else (2, 3))  # the others look for the engine first
+    if answer.code == 2:
+        assert answer.json["error"]["code"] in ("invalid-reference", "usage")
+
+
+def test_a_registry_that_is_no_address_is_exit_2(typed: Typed) -> None:
+    assert typed("--registry", "nonsense", "list-tags", "x").code == 2
+
+
+def test_no_engine_is_exit_3_with_one_line_and_a_hint(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    for arguments in (("status",), ("up",), ("ps",), ("images",), ("push", "x"), ("run", "x"), ("demo",), ("rm", "--all"), ("down",)):
+        answer = typed(*arguments)
+        assert answer.code == 3, arguments
+        assert answer.out == ""
+        assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"], arguments
+
+
+def test_no_engine_in_json(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    assert typed("status", "--json").json["error"]["code"] == "engine-not-found"
+
+
+def test_what_nobody_foresaw_is_a_bug_in_one_line(typed: Typed, raising: object) -> None:
+    raising(ZeroDivisionError("x\ny"))  # type: ignore[operator]
+    answer = typed("demo")
+    assert answer.code == 1
+    assert answer.err.splitlines()[0] == "regctl: this is a bug: ZeroDivisionError: x y"
+    assert "Traceback" not in answer.err
+
+
+def test_debug_shows_where(typed: Typed, raising: object) -> None:
+    raising(ZeroDivisionError())  # type: ignore[operator]
+    assert "Traceback" in typed("--debug", "demo").err
+
+
+def test_a_failure_cannot_steer_the_terminal(typed: Typed, raising: object) -> None:
+    raising(RegistryToolError("a\x1b]0;x\x07b\nc", hint="d\x1b[2Je", excerpt=("f\x1b[31mg",)))  # type: ignore[operator]
+    answer = typed("demo")
+    assert "\x1b" not in answer.err
+    assert len(answer.err.splitlines()) == 3
+
+
+def test_an_interruption_is_130_and_one_word(typed: Typed, raising: object) -> None:
+    raising(KeyboardInterrupt())  # type: ignore[operator]
+    answer = typed("demo")
+    assert (answer.code, answer.out, answer.err) == (130, "", "interrupted\n")
+
+
+def test_an_end_by_signal_says_which(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command("demo")
+    def waits() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(command_table, "load", lambda name: waits)
+    before = signal.getsignal(signal.SIGTERM)
+    assert typed("demo").code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_another_thread_may_call_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main(["completion", "bash"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_a_reader_that_goes_away_is_not_told() -> None:
+    shell = f"{shlex.join(REGCTL)} --help | true; {shlex.join(REGCTL)} completion bash | head -c1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", ["completion bash", "--help", "push --json"])
+def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == (2 if "push" in arguments else 1)
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
+
+
+def test_streams_that_are_closed_lead_nowhere() -> None:
+    me = " ".join(map(shlex.quote, REGCTL))
+    for command, code in (("down --volumes --name x <&-", 2), ("--help >&-", 0), ("nope 2>&-", 2)):
+        environment = {**os.environ, "DOCKER_HOST": NOWHERE} if "down" not in command else None
+        done = subprocess.run(["bash", "-c", f"{me} {command}"], capture_output=True, text=True, check=False, timeout=60, env=environment)
+        assert "Traceback" not in done.stderr
+        assert "bug" not in done.stderr
+        assert done.returncode in (code, 3 if "down" in command else code)
+
+
+def test_letters_that_a_stream_does_not_have_are_replaced() -> None:
+    answer = spawn("digest", environment={"PYTHONIOENCODING": "ascii"})
+    assert answer.code == 2
+    assert "(it prints sha256:?)" in answer.err
+
+
+# What it costs, and what it says.
+
+
+def test_help_waits_for_no_library_but_click() -> None:
+    code = (
+        "import sys; from registry_tool.cli.app import main; code = main(['--help']); "
+        "heavy = {'docker', 'requests', 'rich', 'urllib3', 'bcrypt'} & set(sys.modules); "
+        "rooms = ('registry_tool.engine', 'registry_tool.demo', 'registry_tool.cli.commands.image'); "
+        "ours = [name for name in sys.modules if name.startswith(rooms)]; "
+        "sys.exit(f'{heavy} {ours}' if heavy or ours else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_command_help_is_shown(typed: Typed) -> None:
+    bare, asked = typed(), typed("--help")
+    assert (bare.code, bare.out) == (0, asked.out)
+
+
+def test_help_comes_in_groups_with_the_demo_first(typed: Typed) -> None:
+    matches_golden("help/regctl.txt", typed("--help").out)
+    assert next(iter(COMMANDS)) == "demo"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(typed: Typed, name: str) -> None:
+    answer = typed(name, "--help")
+    assert answer.code == 0
+    assert f"  regctl {name}" in answer.out or "source <(regctl completion" in answer.out
+    matches_golden(f"help/{name}.txt", answer.out)
+
+
+@pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, names in NOUNS.items() for name in names])
+def test_dockers_own_spelling_leads_to_the_same_command(typed: Typed, noun: str, name: str) -> None:
+    same = typed(NOUNS[noun][name], "--help").out.partition("\n")[2]
+    answer = typed(noun, name, "--help")
+    assert answer.code == 0
+    assert answer.out.partition("\n")[2] == same
+
+
+def test_the_nouns_are_hidden_and_have_help_of_their_own(typed: Typed) -> None:
+    assert "container" not in [line.split()[0] for line in typed("--help").out.splitlines() if line.startswith("  ") and line.split()]
+    answer = typed("container")
+    assert answer.code == 0
+    assert "kill" in answer.out
+
+
+def test_the_version_is_told_without_an_engine(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    answer = typed("--version")
+    assert answer.code == 0
+    first, engine, registry = answer.out.splitlines()
+    assert first == f"regctl {registry_tool.__version__}"
+    assert engine.startswith("engine: none")
+    assert registry == "registry: none answers"
+
+
+def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        started = time.monotonic()
+        answer = spawn("--version", environment={"DOCKER_HOST": f"unix://{tmp_path / 's'}"})
+        assert time.monotonic() - started < 8
+    assert answer.code == 0
+    assert "engine: no answer within 3 s" in answer.out
+
+
+@pytest.mark.engine
+def test_the_version_tells_the_engines(typed: Typed, engine: object) -> None:
+    answer = typed("--version")
+    assert answer.code == 0
+    assert f"engine: {engine.about.version} (" in answer.out  # type: ignore[attr-defined]
+
+
+def test_both_programs_complete_under_their_own_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, variable in (("regctl", "_REGCTL_COMPLETE"), ("registry-tool", "_REGISTRY_TOOL_COMPLETE")):
+        monkeypatch.setattr(sys, "argv", [f"/somewhere/{name}"])
+        for shell in ("bash", "zsh", "fish"):
+            assert main(["completion", shell]) == 0
+            script = capsys.readouterr().out
+            assert variable in script
+            assert name in script
+        monkeypatch.setenv(variable, "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", f"{name} pu")
+        monkeypatch.setenv("COMP_CWORD", "1")
+        with pytest.raises(SystemExit) as ended:
+            main([])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.splitlines() == ["plain,push", "plain,pull"]
+        monkeypatch.delenv(variable)
+
+
+def test_bash_takes_the_script() -> None:
+    script = f"source <({shlex.join(REGCTL)} completion bash) && complete -p regctl"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "regctl" in done.stdout

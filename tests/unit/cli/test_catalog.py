@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import re
+
+from registry_tool.oci.digest import Digest
+from tests.support.cli_runner import Terminal, Typed
+from tests.support.content import layer, make_blob, make_image
+from tests.support.recording_server import Watched
+
+
+def test_the_repositories_with_what_is_in_them(typed: Typed, watching: Watched) -> None:
+    shared = layer(b"shared")
+    first = make_image(watching.port, "john/app", "v1", shared, layer(b"1"), created="2024-01-01T00:00:00Z")
+    second = make_image(watching.port, "john/app", "v2", shared, layer(b"2"), created="2024-01-02T00:00:00Z")
+    make_image(watching.port, "mary/app", "v1", created=None)
+    make_blob(watching.port, "bare", b"{}")
+    make_image(watching.port, "emptied", "v1")
+    watching.registry.storage.untag("emptied", "v1")
+    document = typed("catalog", "--json").json
+    assert document["registry"] == watching.host
+    assert document["errors"] == []
+    assert [each["name"] for each in document["repositories"]] == ["bare", "emptied", "john/app", "mary/app"]
+    assert document["repositories"][2] == {
+        "name": "john/app",
+        "tags": 2,
+        "size": first.size + second.size - len(shared),
+        "last_change": "2024-01-02T00:00:00Z",
+    }
+    assert [each["tags"] for each in document["repositories"]] == [0, 0, 2, 1]
+    answer = typed("catalog")
+    assert (answer.code, answer.err) == (0, "")
+    assert [re.split(" {3,}", line)[:2] for line in answer.out.splitlines()] == [
+        ["REPOSITORY", "TAGS"],
+        ["bare", "0"],
+        ["emptied", "0"],
+        ["john/app", "2"],
+        ["mary/app", "1"],
+    ]
+    assert typed("catalog", "-q").out.split() == ["bare", "emptied", "john/app", "mary/app"]
+
+
+def test_what_a_proof_lent_and_took_away_is_not_listed(typed: Typed, watching: Watched) -> None:
+    for name in ("john/app", "registry-tool/lent/proxy", "registry-tool/lent/redis"):
+        make_image(watching.port, name, "v1")
+    watching.registry.storage.untag("registry-tool/lent/redis", "v1")
+    left = ["john/app", "registry-tool/lent/proxy"]
+    assert typed("catalog", "-q").out.split() == left
+    for details in ("--details", "--no-details"):
+        assert [each["name"] for each in typed("catalog", details, "--json").json["repositories"]] == left
+
+
+def test_what_each_way_costs(typed: Typed, watching: Watched) -> None:
+    for number in range(3):
+        make_image(watching.port, f"app{number}", "v1")
+    watching.forget()
+    typed("catalog", "-q")
+    assert watching.counts == {"GET": 1}
+    watching.forget()
+    assert typed("catalog", "--no-details", watching.host).out.splitlines()[1].split() == ["app0", "1", "-", "-"]
+    assert watching.counts == {"GET": 4}
+    typed("catalog")
+    watching.forget()
+    typed("catalog")
+    assert watching.counts == {"GET": 4, "HEAD": 3}
+
+
+def test_more_than_a_page_of_them(typed: Typed, watching: Watched) -> None:
+    for number in range(1100):
+        watching.registry.storage.link(f"app{number:04}", "layer", Digest.of(b""), Digest.of(b""))
+    assert len(typed("catalog", "-q").out.split()) == 1100
+
+
+def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: Watched) -> None:
+    made = make_image(watching.port, "john/app", "bad")
+    make_image(watching.port, "mary/app", "good")
+    del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
+    answer = typed("catalog")
+    assert answer.code == 1
+    assert answer.err.startswith("john/app: ")
+    assert len(answer.out.splitlines()) == 3
+
+
+def test_a_registry_that_stops_answering(typed: Typed, watching: Watched) -> None:
+    for number in range(20):
+        make_image(watching.port, f"app{number:02}", "v1")
+    watching.instead = lambda method, path: ("429 No", [("Retry-After", "99")], b"") if len(watching.asked) > 120 else None
+    answer = typed("catalog")
+    assert answer.code in (0, 1)
+    watching.forget()
+    watching.instead = lambda method, path: ("403 No", [], b"") if "catalog" not in path else None
+    answer = typed("catalog", "--no-details")
+    assert answer.code == 1
+    assert "not all of the repositories could be looked at" in answer.err
+
+
+def test_empty_ones_are_dim_on_a_terminal(watching: Watched) -> None:
+    make_image(watching.port, "full", "v1")
+    make_blob(watching.port, "void", b"{}")
+    with Terminal(["catalog"]) as terminal:
+        assert terminal.end() == 0
+    assert re.search(r"\x1b\[2mvoid[^\n]*\x1b\[0m", terminal.text)
+    assert not re.search(r"\x1b\[2mfull", terminal.text)

@@ -1,0 +1,270 @@
+"""``delete`` as it is typed: on the registry in this process, and where it matters on a real one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from registry_tool import server
+from registry_tool.base.errors import NotFound
+from registry_tool.engine import Engine
+from registry_tool.local.registry import LocalRegistry
+from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
+from tests.support.content import ACCEPT, Made, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.fake_server import Asked, Reply
+from tests.support.faulty_proxy import Ask, FaultyLine, faulty_line
+from tests.support.registry_over_http import ask, tags
+from tests.support.requirements import missing
+
+WAIT = 30.0
+
+
+@pytest.fixture
+def name(registry: server.Running, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A repository in the registry of this process, which names without a host mean."""
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
+    return "john/app"
+
+
+def three_tags(port: int, repository: str) -> Made:
+    made = make_image(port, repository, "v1")
+    for tag in ("v2", "v3"):
+        put_manifest(port, repository, tag, made.raw, made.media_type)
+    return made
+
+
+# --- failures ---
+
+
+def test_a_name_alone_is_exit_2_with_both_spellings(typed: Typed, name: str) -> None:
+    answer = typed("delete", name, "--yes")
+    assert answer.code == 2
+    assert f"{name}:latest" in answer.err
+    assert f"'{name}:*'" in answer.err
+    assert typed("delete", "--json", name).json["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize("wrong", ["UPPER:x", "john*:x", "x:*@sha256:0", "", "a:b:c*"])
+def test_a_wrong_name_is_exit_2(typed: Typed, name: str, wrong: str) -> None:
+    assert typed("delete", wrong, "--yes").code == 2
+
+
+def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.Running, name: str) -> None:
+    made = three_tags(registry.port, name)
+    answer = spawn("delete", f"{name}:v1")
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "other tags are on it: v2, v3" in answer.err
+    assert made.digest in answer.err
+    assert "--yes" in answer.err
+    assert tags(registry.port, name) == ["v1", "v2", "v3"]
+
+
+def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry: server.Running, name: str) -> None:
+    for selection in (f"{name}:v9", f"{name}:v9*", f"{name}@sha256:{'0' * 64}"):
+        assert typed("delete", "--yes", selection).code == 1
+        assert typed("delete", "--yes", "--missing-ok", selection).code == 0
+    make_image(registry.port, name, "v1")
+    for selection in (f"{name}:v9", f"{name}:x*", f"{name}@sha256:{'0' * 64}"):
+        answer = typed("delete", "--yes", selection)
+        assert answer.code == 1
+        assert f"regctl list-tags {registry.host}/{name}" in answer.err
+        again = typed("delete", "--yes", "--missing-ok", "--json", selection)
+        assert (again.code, again.json["ok"], again.json["absent"], again.json["done"]) == (0, True, True, [])
+    assert tags(registry.port, name) == ["v1"]
+
+
+def test_deleting_twice_is_deleting_once(typed: Typed, registry: server.Running, name: str) -> None:
+    three_tags(registry.port, name)
+    assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
+    assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
+    assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
+
+
+def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry: server.Running, name: str) -> None:
+    three_tags(registry.port, name)
+    answer = typed("delete", "--yes", f"{name}:v*")
+    assert answer.code == 2
+    assert "--allow-empty" in answer.err
+    assert "No tag is left then." in typed("delete", "--dry-run", f"{name}:v*").out
+    assert tags(registry.port, name) == ["v1", "v2", "v3"]
+    assert typed("delete", "--yes", "--allow-empty", f"{name}:v*").code == 0
+    assert tags(registry.port, name) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "word"), [({"delete": False}, "REGISTRY_STORAGE_DELETE_ENABLED"), ({"read_only": True}, "the registry is read-only")]
+)
+def test_a_registry_that_deletes_nothing(typed: Typed, registry: server.Running, name: str, options: dict[str, bool], word: str) -> None:
+    three_tags(registry.port, name)
+    with server.running(server.Application(registry.application.storage, **options)) as closed:  # type: ignore[arg-type]
+        answer = typed("delete", "--yes", f"{closed.host}/{name}:v1")
+        assert answer.code == 1
+        assert word in answer.err
+        assert typed("delete", "--dry-run", f"{closed.host}/{name}:v1").code == 0
+        assert typed("delete", "--yes", "--json", f"{closed.host}/{name}:v1").json["error"]["code"] == "registry-error"
+    assert tags(registry.port, name) == ["v1", "v2", "v3"]
+
+
+def test_nobody_at_home(typed: Typed) -> None:
+    assert typed("delete", "--yes", "localhost:1/john/app:v1").code == 3
+
+
+def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry: server.Running, name: str) -> None:
+    for tag in ("v1", "v2", "v3"):
+        make_image(registry.port, name, tag)
+
+    def push_then_pass(asked: Asked, ask_registry: Ask) -> Reply:
+        answer = ask_registry(asked)
+        make_image(registry.port, name, "v2", layer(b"new"))
+        return answer
+
+    first = ask(registry.port, "HEAD", f"/v2/{name}/manifests/v1", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
+    with faulty_line(registry.port) as line:
+        line.upon(push_then_pass, method="DELETE", path=first, times=1)
+        answer = typed("delete", "--yes", "--json", f"{line.host}/{name}:v[12]")
+    assert answer.code == 1
+    assert answer.json["ok"] is False
+    assert answer.json["error"]["code"] == "conflict"
+    assert [done["tags"] for done in answer.json["done"]] == [["v1"]]
+    assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
+
+
+# --- what it shows and does ---
+
+
+def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.Running, name: str) -> None:
+    made = make_image(registry.port, name, "v1")
+    signature = make_artifact(registry.port, name, made)
+    index = make_index(registry.port, name, "many", made)
+    answer = typed("delete", "--dry-run", f"{name}@{made.digest}")
+    assert answer.code == 0
+    assert f"v1: goes, and with it image {made.digest}" in answer.out
+    assert f"index {index.digest} (many) contains it, and will not be whole" in answer.out
+    assert f"artifact {signature.digest} will be left without its subject" in answer.out
+    assert "A collection could then free" in answer.out
+    assert "computed over 3 tags and 4 manifests of this repository" in answer.out
+    (removal,) = typed("delete", "--dry-run", "--json", f"{name}@{made.digest}").json["removals"]
+    assert removal["tags"] == ["v1"]
+    assert removal["indexes"] == [index.digest]
+    assert typed("delete", "--dry-run", "-q", f"{name}:many").out == f"{registry.host}/{name}:many\n{registry.host}/{name}@{index.digest}\n"
+    assert len(tags(registry.port, name) or ()) == 3
+
+
+def test_it_asks_on_a_terminal(registry: server.Running, name: str) -> None:
+    made = three_tags(registry.port, name)
+    with Terminal(["delete", f"{name}:v1"]) as terminal:
+        terminal.wait_for("Go ahead?")
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert "v1: goes alone" in terminal.text
+    assert tags(registry.port, name) == ["v1", "v2", "v3"]
+    with Terminal(["delete", f"{name}:v1"]) as terminal:
+        terminal.wait_for("Go ahead?")
+        terminal.type("y\n")
+        assert terminal.end() == 0
+    assert f"Untagged: {registry.host}/{name}:v1" in terminal.text
+    assert made.digest in terminal.text
+    assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
+
+
+def test_what_is_printed_is_what_went(typed: Typed, registry: server.Running, name: str) -> None:
+    made = three_tags(registry.port, name)
+    assert typed("delete", "--yes", "-q", f"{name}:v1").out == f"{registry.host}/{name}:v1\n"
+    full = f"{registry.host}/{name}"
+    answer = typed("delete", "--yes", f"{name}@{made.digest}")
+    assert answer.out == f"Untagged: {full}:v2\nUntagged: {full}:v3\nDeleted: {full}@{made.digest}\n"
+
+
+# --- on a real registry, and on ours ---
+
+
+def killed_between_tombstone_and_deletion(line: FaultyLine, name: str) -> None:
+    """``regctl delete``, killed when it asks for the tombstone to be deleted and before the registry hears of it."""
+    asked, let_go = threading.Event(), threading.Event()
+
+    def hold(request: Asked, ask_registry: Ask) -> Reply:
+        status, _, body = ask(line.target, "GET", request.path, headers={"Accept": ACCEPT})
+        if status != 200 or b"tombstone" not in body:
+            return ask_registry(request)
+        asked.set()
+        let_go.wait(WAIT)
+        return Reply(hang_up=True)
+
+    line.upon(hold, method="DELETE")
+    process = subprocess.Popen([*REGCTL, "delete", "--yes", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert asked.wait(WAIT), "no tombstone was to be deleted"
+    finally:
+        process.kill()
+        process.wait(WAIT)
+        let_go.set()
+        line.mend()
+
+
+def manifest(port: int, repository: str, reference: str) -> Any:
+    status, _, body = ask(port, "GET", f"/v2/{repository}/manifests/{reference}", headers={"Accept": ACCEPT})
+    return json.loads(body) if status == 200 else None
+
+
+@pytest.mark.parametrize("following", ["v1", "v3"])
+def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_finishes(
+    typed: Typed, line: FaultyLine, unique: str, following: str
+) -> None:
+    made = three_tags(line.target, unique)
+    killed_between_tombstone_and_deletion(line, f"{line.host}/{unique}:v1")
+    assert "tombstone" in manifest(line.target, unique, "v1")["artifactType"]
+    for tag in ("v2", "v3", made.digest):
+        assert manifest(line.target, unique, tag) == json.loads(made.raw)
+    answer = typed("delete", "--yes", f"{line.host}/{unique}:{following}")
+    assert answer.code == 0
+    assert f"Finished an earlier deletion: {line.host}/{unique}:v1" in answer.out
+    assert "an earlier deletion of it was not finished" in answer.err
+    assert sorted(tags(line.target, unique) or ()) == sorted({"v2", "v3"} - {following})
+    assert manifest(line.target, unique, "v2") == json.loads(made.raw)
+
+
+@pytest.mark.engine
+def test_of_three_tags_one_goes_and_two_are_read_by_skopeo_and_pulled_by_the_engine(
+    typed: Typed, local: LocalRegistry, engine: Engine, unique: str
+) -> None:
+    if shutil.which("skopeo") is None:
+        missing("skopeo", "not on PATH")
+    made = three_tags(local.port, unique)
+    full = f"localhost:{local.port}/{unique}"
+    answer = typed("delete", "--yes", f"{full}:v2")
+    assert answer.code == 0
+    assert answer.out == f"Untagged: {full}:v2\n"
+
+    def skopeo(*arguments: str) -> Any:
+        done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    assert skopeo("list-tags", "--tls-verify=false", f"docker://{full}")["Tags"] == ["v1", "v3"]
+    try:
+        for tag in ("v1", "v3"):
+            assert skopeo("inspect", "--tls-verify=false", f"docker://{full}:{tag}")["Digest"] == made.digest
+            assert str(engine.pull(f"{full}:{tag}").digest) == made.digest
+    finally:
+        for tag in ("v1", "v3"):
+            with suppress(NotFound):
+                engine.remove_image(f"{full}:{tag}", force=True)
+
+
+@pytest.mark.engine
+def test_a_real_registry_forgets_what_was_deleted(typed: Typed, local: LocalRegistry, unique: str) -> None:
+    made = three_tags(local.port, unique)
+    many = make_index(local.port, unique, "many", make_image(local.port, unique, platform="linux/arm64"), made)
+    answer = typed("delete", "--yes", "--json", f"localhost:{local.port}/{unique}:many")
+    assert answer.code == 0
+    assert [done["digest"] for done in answer.json["done"]] == [many.digest, many.children[0].digest]
+    assert manifest(local.port, unique, many.children[0].digest) is None
+    typed("delete", "--yes", f"localhost:{local.port}/{unique}@{made.digest}")
+    assert tags(local.port, unique) == []
+    assert manifest(local.port, unique, made.digest) is None

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_tool.cli.views import formatting
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
+
+
+def ago(**span: float) -> str:
+    return (NOW - timedelta(**span)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ({"hours": -5}, "just now"),
+        ({"seconds": 0}, "just now"),
+        ({"seconds": 1}, "1 second ago"),
+        ({"seconds": 59}, "59 seconds ago"),
+        ({"seconds": 61}, "about a minute ago"),
+        ({"minutes": 3}, "3 minutes ago"),
+        ({"minutes": 50}, "about an hour ago"),
+        ({"hours": 3}, "3 hours ago"),
+        ({"hours": 47}, "47 hours ago"),
+        ({"days": 5}, "5 days ago"),
+        ({"days": 20}, "2 weeks ago"),
+        ({"days": 100}, "3 months ago"),
+        ({"days": 800}, "2 years ago"),
+    ],
+)
+def test_age_is_said_in_dockers_words_and_a_clock_that_is_ahead_means_just_now(span: dict[str, float], expected: str) -> None:
+    assert formatting.age(ago(**span), NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "yesterday", "2026-03-01"])
+def test_a_time_that_is_none_is_not_available(text: str) -> None:
+    assert formatting.age(text, NOW) == "N/A"
+    assert formatting.rfc3339(text) is None
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("2026-03-01T12:00:00.123456789Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z"),
+    ],
+)
+def test_times_for_json_are_utc_in_whole_seconds(given_: str, expected: str) -> None:
+    assert formatting.rfc3339(given_) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.97, "10 s"), (59.4, "59 s"), (125, "2 min 5 s")])
+def test_durations(value: float, expected: str) -> None:
+    assert formatting.seconds(value) == expected
+
+
+def test_columns_are_as_wide_as_their_content_and_nothing_is_cut() -> None:
+    wide = "x" * 300
+    assert formatting.columns(("A", "BB"), [("1", wide), ("四四", "2")]) == ["A      BB", f"1      {wide}", "四四   2"]
+
+
+def test_a_cell_keeps_to_its_line_and_cannot_steer_a_terminal() -> None:
+    (_, line) = formatting.columns(("A",), [("a\nb\x1b[31m",)])
+    assert line == "a b\N{REPLACEMENT CHARACTER}[31m"
+
+
+@given(st.text())
+def test_what_is_printed_has_nothing_that_steers_a_terminal(text: str) -> None:
+    assert not set(formatting.printable(text)) & {"\x1b", "\x9b", "\x07", "\r", "\x08", "\u202e"}

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from registry_tool.oci.digest import Digest
+from tests.e2e.test_docs_json import SECTIONS, as_told
+from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.content import Made, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.recording_server import Watched
+
+APP = "john/app"
+
+
+@pytest.fixture
+def made(watching: Watched) -> Made:
+    labels = {"org.example.title": "an app", "plain": "yes"}
+    return make_image(watching.port, APP, "v1", layer(b"base"), layer(b"top"), labels=labels)
+
+
+def test_all_of_it_as_a_document(typed: Typed, watching: Watched, made: Made) -> None:
+    put_manifest(watching.port, APP, "same", made.raw, made.media_type)
+    make_image(watching.port, APP, "other", layer(b"base"))
+    sbom = make_artifact(watching.port, APP, made)
+    signature = make_artifact(watching.port, APP, sbom, artifact_type="application/vnd.example.signature")
+    document = typed("inspect", "--json", f"{APP}:v1").json
+    assert document["reference"] == f"{watching.host}/{APP}:v1"
+    assert (document["digest"], document["type"], document["size"]) == (made.digest, "image", made.size)
+    assert document["siblings"] == ["same"]
+    assert [each["shared_with"] for each in document["layers"]] == [["other", "same"], ["same"]]
+    assert [each["created_by"] for each in document["layers"]] == ["step 0", "step 1"]
+    assert [step["created_by"] for step in document["history"]] == ["step 0", "step 1"]
+    assert document["config"]["labels"] == {"org.example.title": "an app", "plain": "yes"}
+    assert document["config"]["cmd"] == ["/file"]
+    [referrer] = document["referrers"]
+    assert referrer["digest"] == sbom.digest
+    assert [below["digest"] for below in referrer["referrers"]] == [signature.digest]
+    assert document["errors"] == []
+    assert as_told(document, SECTIONS["inspect"][1]) == []
+
+
+def test_all_of_it_for_a_person(typed: Typed, watching: Watched, made: Made) -> None:
+    make_image(watching.port, APP, "other", layer(b"base"))
+    sbom = make_artifact(watching.port, APP, made)
+    make_artifact(watching.port, APP, sbom, artifact_type="application/vnd.example.signature")
+    answer = typed("inspect", f"{APP}:v1")
+    assert (answer.code, answer.err) == (0, "")
+    for part in (f"{watching.host}/{APP}:v1\n", made.digest, "CONFIG", "/file", "org.example.title   an app", "step 1", "REFERRERS"):
+        assert part in answer.out
+    base, top = layer(b"base"), layer(b"top")
+    assert f"{len(base)}B of {len(base) + len(top)}B in layers that other tags have, too" in answer.out
+    assert re.search(r"^  \w{12} application/vnd.example.sbom", answer.out, re.MULTILINE)
+    assert re.search(r"^    \w{12} application/vnd.example.signature", answer.out, re.MULTILINE)
+
+
+def test_the_digest_alone_is_one_small_request(typed: Typed, watching: Watched, made: Made) -> None:
+    watching.forget()
+    assert typed("inspect", "-q", f"{APP}:v1").out == f"{made.digest}\n"
+    assert watching.counts == {"HEAD": 1}
+
+
+def test_exact_bytes(watching: Watched) -> None:
+    raw = b'{ "schemaVersion": 2,\n "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [ ] }\n\n'
+    put_manifest(watching.port, APP, "odd", raw, "application/vnd.oci.image.index.v1+json")
+    made = make_image(watching.port, APP, "v1")
+    assert spawn("inspect", "--raw", f"{APP}:odd").out.encode() == raw
+    assert spawn("inspect", "--config", f"{APP}:v1").out.encode() == made.config
+
+
+def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None:
+    made = make_image(watching.port, APP, "v1", extra={"annotations": {"a": "b"}})
+    raw = made.raw.replace(b'"b"', '"\x9b2J"'.encode())
+    put_manifest(watching.port, APP, "v1", raw, made.media_type)
+    with Terminal(["inspect", "--raw", f"{APP}:v1"]) as terminal:
+        assert terminal.end() == 0
+    assert "\x9b" not in terminal.text
+    assert "schemaVersion" in terminal.text
+
+
+def test_labels_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None:
+    make_image(watching.port, APP, "v1", labels={"x\x1b[2J": "y\nz\x07\x9b"})
+    for arguments in ((), ("--json",), ("--format", "config.labels"), ("--format", "config")):
+        answer = spawn("inspect", *arguments, f"{APP}:v1", environment={"PYTHONIOENCODING": "utf-8"})
+        assert answer.code == 0
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", answer.out + answer.err)
+
+
+def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: Watched, made: Made) -> None:
+    make_image(watching.port, APP, "v2")
+    answer = typed("inspect", APP)
+    assert answer.code == 1
+    assert "has no tag latest" in answer.err
+    assert {"  | v1", "  | v2"} <= set(answer.err.splitlines())
+    assert typed("inspect", "--json", APP).json["error"]["excerpt"] == ["v1", "v2"]
+    put_manifest(watching.port, APP, "latest", made.raw, made.media_type)
+    assert typed("inspect", "-q", APP).out == f"{made.digest}\n"
+
+
+def test_what_is_not_there(typed: Typed, watching: Watched, made: Made) -> None:
+    assert typed("inspect", f"{APP}:v9").code == 1
+    assert typed("inspect", f"{APP}@sha256:{'0' * 64}").code == 1
+    assert typed("inspect", "mary/none").code == 1
+    assert typed("inspect", "-q", f"{APP}@{made.digest}").out == f"{made.digest}\n"
+
+
+def test_an_index_and_its_images(typed: Typed, watching: Watched) -> None:
+    amd, arm = (make_image(watching.port, APP, None, platform=name) for name in ("linux/amd64", "linux/arm64/v8"))
+    make_index(watching.port, APP, "multi", amd, arm)
+    document = typed("inspect", "--json", f"{APP}:multi").json
+    assert (document["config"], document["image"], document["layers"]) == (None, None, [])
+    assert [child["platform"] for child in document["children"]] == ["linux/amd64", "linux/arm64/v8"]
+    assert document["size"] == amd.size + arm.size
+    assert as_told(document, SECTIONS["inspect"][1]) == []
+    chosen = typed("inspect", "--json", "--platform", "linux/arm64", f"{APP}:multi").json
+    assert (chosen["image"], chosen["config"]["platform"], chosen["size"]) == (arm.digest, "linux/arm64/v8", arm.size)
+    assert typed("inspect", "-q", "--platform", "linux/amd64", f"{APP}:multi").out == f"{amd.digest}\n"
+    answer = typed("inspect", "--config", f"{APP}:multi")
+    assert (answer.code, "--platform" in answer.err) == (2, True)
+    answer = typed("inspect", "--platform", "linux/s390x", f"{APP}:multi")
+    assert answer.code == 1
+    assert "linux/amd64, linux/arm64/v8" in answer.err
+
+
+def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watching: Watched) -> None:
+    image = make_image(watching.port, APP, None)
+    attestation = make_image(watching.port, APP, None, layer(b"claim"), platform="unknown/unknown")
+    make_index(watching.port, APP, "built", image, attestations=[attestation])
+    document = typed("inspect", "--json", f"{APP}:built").json
+    assert (document["type"], document["image"]) == ("image", image.digest)
+    assert document["config"]["cmd"] == ["/file"]
+    assert [child["attestation"] for child in document["children"]] == [False, True]
+
+
+def test_one_image_of_another_platform(typed: Typed, watching: Watched, made: Made) -> None:
+    assert typed("inspect", "--platform", "linux/arm64", f"{APP}:v1").code == 1
+    assert typed("inspect", "--platform", "linux/amd64", f"{APP}:v1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "printed"),
+    [
+        ("digest", None),
+        ("config.labels.org.example.title", "an app\n"),
+        ("config.labels.plain", "yes\n"),
+        ("config.cmd", "/file\n"),
+        (".config.cmd.0", "/file\n"),
+        ("config.cmd[0]", "/file\n"),
+        ("config.size", None),
+        ("subject", ""),
+        ("history.0.empty_layer", "false\n"),
+    ],
+)
+def test_one_member(typed: Typed, made: Made, path: str, printed: str | None) -> None:
+    expected = {"digest": f"{made.digest}\n", "config.size": f"{len(made.config)}\n"}.get(path, printed)
+    answer = typed("inspect", "--format", path, f"{APP}:v1")
+    assert (answer.code, answer.out) == (0, expected)
+
+
+@pytest.mark.parametrize("path", ["nothing", "config.nothing", "layers.9", "digest.x", "", "a..b", "layers[x]"])
+def test_a_member_that_is_not_there(typed: Typed, made: Made, path: str) -> None:
+    answer = typed("inspect", "--format", path, f"{APP}:v1")
+    assert answer.code == 2
+    assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
+
+
+@pytest.mark.parametrize(
+    ("template", "ours"),
+    [("{{.Digest}}", "digest"), ("{{json .Config.Labels}}", "config.labels"), ("{{ .MediaType }}", "media_type"), ("{{json .}}", "digest")],
+)
+def test_a_template_is_refused_with_our_spelling(typed: Typed, watching: Watched, template: str, ours: str) -> None:
+    answer = typed("inspect", "--format", template, f"{APP}:v1")
+    assert answer.code == 2
+    assert f"--format {ours}\n" in answer.err
+    assert watching.asked == []
+
+
+def test_one_way_to_say_it_at_a_time(typed: Typed, watching: Watched) -> None:
+    assert typed("inspect", "--raw", "--config", APP).code == 2
+    assert typed("inspect", "-q", "--json", APP).code == 2
+    assert watching.asked == []
+
+
+def test_each_thing_is_asked_for_once(typed: Typed, watching: Watched, made: Made) -> None:
+    make_image(watching.port, APP, "v2")
+    watching.forget()
+    typed("inspect", f"{APP}:v1")
+    fetched = [path for method, path in watching.asked if method == "GET"]
+    assert len(fetched) == len(set(fetched))
+    watching.forget()
+    typed("inspect", "--no-siblings", f"{APP}:v1")
+    assert watching.counts["HEAD"] == 1
+    assert watching.times("GET", "/tags/list") == 0
+
+
+def test_damage_is_said_beside_what_is_known(typed: Typed, watching: Watched, made: Made) -> None:
+    watching.registry.storage.blobs[Digest.of(made.config)] = b"x" * len(made.config)  # type: ignore[attr-defined]
+    answer = typed("inspect", f"{APP}:v1")
+    assert answer.code == 1
+    assert made.digest in answer.out
+    assert len([line for line in answer.err.splitlines() if line.startswith("regctl:")]) == 1
+    document = typed("inspect", "--json", f"{APP}:v1").json
+    assert document["config"] is None
+    assert [error["code"] for error in document["errors"]] == ["mismatch"]
+
+
+def test_referrers_that_refer_to_each_other_end(typed: Typed, watching: Watched, made: Made) -> None:
+    entry = {**made.descriptor, "artifactType": "application/vnd.example.loop"}
+    del entry["platform"]
+    make_index(watching.port, APP, made.digest.replace(":", "-"), extra={"manifests": [entry]})
+    assert typed("inspect", "--json", f"{APP}:v1").json["referrers"] == []

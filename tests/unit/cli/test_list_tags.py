@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from registry_tool.oci.digest import Digest
+from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.content import layer, make_image, make_index, put_manifest
+from tests.support.recording_server import Watched
+
+APP = "john/app"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the registry be one that is not on this machine."""
+    monkeypatch.setattr("registry_tool.base.loopback.is_loopback", lambda host: False)
+
+
+def test_the_table_and_the_document_say_the_same(typed: Typed, watching: Watched) -> None:
+    amd = make_image(watching.port, APP, "v1")
+    put_manifest(watching.port, APP, "latest", amd.raw, amd.media_type)
+    arm = make_image(watching.port, APP, "arm", platform="linux/arm64/v8", created=None)
+    make_index(watching.port, APP, "multi", amd, arm)
+    answer = typed("list-tags", APP)
+    assert (answer.code, answer.err) == (0, "")
+    head, *lines = (re.split(" {3,}", line) for line in answer.out.splitlines())
+    assert head == ["TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE"]
+    cells = {line[0]: line[1:] for line in lines}
+    assert list(cells) == ["arm", "latest", "multi", "v1"]
+    assert cells["arm"] == [Digest.parse(arm.digest).short, "-", f"{arm.size}B", "linux/arm64/v8", "-", "image"]
+    assert cells["v1"][4:] == ["latest", "image"]
+    assert cells["multi"][3:] == ["linux/amd64,linux/arm64/v8", "-", "index"]
+    document = typed("list-tags", "--json", APP).json
+    assert document["repository"] == f"{watching.host}/{APP}"
+    assert document["errors"] == []
+    found = {tag["name"]: tag for tag in document["tags"]}
+    assert found["v1"] == {
+        "name": "v1",
+        "digest": amd.digest,
+        "media_type": amd.media_type,
+        "created": "2024-05-06T07:08:09Z",
+        "size": amd.size,
+        "platforms": ["linux/amd64"],
+        "siblings": ["latest"],
+        "type": "image",
+    }
+    assert found["arm"]["created"] is None
+
+
+def test_the_names_alone(typed: Typed, watching: Watched) -> None:
+    for tag in ("b", "a"):
+        make_image(watching.port, APP, tag)
+    watching.forget()
+    assert typed("list-tags", "-q", "--no-details", APP).out == "a\nb\n"
+    assert len(watching.asked) == 1
+    assert typed("list-tags", "-q", APP).out == "a\nb\n"
+    assert typed("list-tags", "--no-details", APP).out == "TAG\na\nb\n"
+
+
+def test_digests_can_be_whole(typed: Typed, watching: Watched) -> None:
+    made = make_image(watching.port, APP, "v1")
+    assert made.digest not in typed("list-tags", APP).out
+    assert made.digest in typed("list-tags", "--digests", APP).out
+
+
+def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: Watched) -> None:
+    for number in range(5):
+        make_image(watching.port, APP, f"v{number}")
+    cold = typed("list-tags", APP)
+    watching.forget()
+    assert typed("list-tags", APP) == cold
+    assert watching.counts == {"GET": 1, "HEAD": 5}
+
+
+def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: Watched, elsewhere: None) -> None:
+    for number in range(5):
+        make_image(watching.port, APP, f"v{number}")
+    watching.forget()
+    cells = typed("list-tags", "--plain-http", APP).out.splitlines()[1].split()
+    assert cells[0] == "v0"
+    assert cells[2:] == ["-", "-", "-", "-", "-"]
+    assert watching.counts == {"GET": 1, "HEAD": 5}
+    watching.forget()
+    typed("list-tags", "--plain-http", "--limit", "2", APP)
+    assert watching.counts == {"GET": 1, "HEAD": 2}
+    watching.forget()
+    assert "linux/amd64" in typed("list-tags", "--plain-http", "--details", "--limit", "2", APP).out
+    assert watching.counts == {"GET": 5, "HEAD": 2}
+    answer = typed("list-tags", "--plain-http", "--sort", "created", APP)
+    assert answer.code == 2
+    assert "--details" in answer.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--sort", "age"),
+        ("--sort", "size", "--no-details"),
+        ("--platform", "linux/amd64", "--no-details"),
+        ("--platform", "amd64"),
+        ("--semver", "newest"),
+        ("--limit", "0"),
+        ("--limit", "many"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_asked(typed: Typed, watching: Watched, arguments: tuple[str, ...]) -> None:
+    answer = typed("list-tags", *arguments, APP)
+    assert answer.code == 2
+    assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
+    assert watching.asked == []
+
+
+def test_a_name_with_a_tag_is_not_a_repository(typed: Typed, watching: Watched) -> None:
+    answer = typed("list-tags", f"{APP}:v1")
+    assert answer.code == 2
+    assert f"regctl list-tags {watching.host}/{APP}" in answer.err
+
+
+def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: Watched) -> None:
+    made = make_image(watching.port, APP, "bad")
+    make_image(watching.port, APP, "good")
+    del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
+    answer = typed("list-tags", APP)
+    assert answer.code == 1
+    bad, good = answer.out.splitlines()[1:]
+    assert bad.startswith("bad ")
+    assert "damaged: the tag is listed, and what it stands for is not there" in bad
+    assert good.endswith("image")
+    [error] = typed("list-tags", "--json", APP).json["errors"]
+    assert (error["tag"], error["code"]) == ("bad", "not-found")
+    assert typed("list-tags", "-q", APP).out == "bad\ngood\n"
+
+
+def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watching: Watched) -> None:
+    for number in range(30):
+        make_image(watching.port, APP, f"v{number:02}")
+    watching.forget()
+    refuse = [("Retry-After", "100")]
+    watching.instead = lambda method, path: ("429 Enough", refuse, b"") if len(watching.asked) > 40 else None
+    answer = typed("list-tags", APP)
+    assert answer.code == 1
+    assert len(answer.out.splitlines()) == 31
+    assert "linux/amd64" in answer.out
+    assert "not all of 30 tags could be looked at" in answer.err
+    watching.forget()
+    document = typed("list-tags", "--json", APP).json
+    assert document["errors"][-1]["tag"] is None
+    assert document["errors"][-1]["code"] == "too-many-requests"
+
+
+def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: Watched) -> None:
+    make_image(watching.port, APP, "stays")
+    make_image(watching.port, APP, "goes")
+
+    def vanish(method: str, path: str) -> None:
+        if path.endswith("/goes"):
+            watching.registry.storage.untag(APP, "goes")
+
+    watching.instead = vanish
+    answer = typed("list-tags", APP)
+    assert answer.code == 0
+    assert "gone while the table was made: goes" in answer.err
+    assert "goes" not in answer.out
+
+
+NASTY = ("x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "half\ud800")
+
+
+@pytest.mark.parametrize("arguments", [(), ("-q",), ("--json",), ("--no-details",), ("-q", "--no-details")])
+def test_names_never_steer_a_terminal(watching: Watched, arguments: tuple[str, ...]) -> None:
+    make_image(watching.port, APP, "v1")
+    body = json.dumps({"name": APP, "tags": [*NASTY, "v1"]}).encode()
+    watching.instead = lambda method, path: ("200 OK", [("Content-Type", "application/json")], body) if path.endswith("/list") else None
+    answer = spawn("list-tags", *arguments, APP, environment={"PYTHONIOENCODING": "utf-8"})
+    assert "Traceback" not in answer.err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", answer.out + answer.err)
+    if arguments == ("--json",):
+        names = [tag["name"] for tag in answer.json["tags"]]
+        assert len(names) == 6
+        assert {*NASTY[:-1], "v1"} < set(names), "half a character is none, the others are what they are"
+    else:
+        assert len(answer.out.splitlines()) == (6 if "-q" in arguments else 7)
+
+
+def test_a_terminal_sees_a_bar_and_then_the_table(watching: Watched, own_folders: Path) -> None:
+    made = make_image(watching.port, APP, "v")
+    for number in range(200):
+        put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
+    with Terminal(["list-tags", "--limit", "3", APP]) as terminal:
+        assert terminal.end() == 0
+    assert "looking at the tags" in terminal.text
+    last = terminal.text.rindex("looking at the tags")
+    assert terminal.text.index("TAG   ") > last
+    assert re.search(r"v,v0,v1,\+197|v0,v1,v2|\+19[0-9]", terminal.text)
+
+
+def test_a_pipe_sees_no_bar(typed: Typed, watching: Watched) -> None:
+    made = make_image(watching.port, APP, "v", layer(b"x"))
+    for number in range(200):
+        put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
+    answer = typed("list-tags", APP)
+    assert answer.err == ""
+    assert len(answer.out.splitlines()) == 202

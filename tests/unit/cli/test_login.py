@@ -1,0 +1,98 @@
+"""``login`` and ``logout`` against a real registry that wants a password."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_tool.engine import Engine
+from registry_tool.local import registry as local_registry
+from registry_tool.local.registry import LocalRegistry
+from tests.support import canary
+from tests.support.cli_runner import Terminal, spawn
+from tests.support.requirements import free_port
+
+PASSWORD, WRONG = canary.password("correct horse"), canary.password("wrong")
+
+
+@pytest.fixture
+def guarded(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a registry for john alone."""
+    canary.given(tmp_path / "password").write_text(f"{PASSWORD}\n")
+    port = free_port()
+    try:
+        answer = spawn("up", "--name", unique, "--port", str(port), "--auth", "john", "--password-file", str(tmp_path / "password"), "-q")
+        assert answer.code == 0, answer.err
+        yield answer.out.strip()
+    finally:
+        local_registry.down(engine, unique, volumes=True)
+
+
+@pytest.mark.parametrize("arguments", [("-p", "secret"), ("--password", "secret"), ("-psecret",)])
+def test_a_password_in_an_argument_is_refused_and_not_repeated(arguments: tuple[str, ...]) -> None:
+    answer = spawn("login", "-u", "john", *arguments, "localhost:5000")
+    assert answer.code == 2
+    assert "--password-stdin" in answer.err
+    assert "secret" not in answer.err
+
+
+def test_nobody_to_ask_is_exit_2() -> None:
+    assert spawn("login", "localhost:1").code == 2
+    assert spawn("login", "-u", "john", "localhost:1").code == 2
+    assert spawn("login", "-u", "john", "--password-stdin", "localhost:1", stdin="\n").code == 2
+
+
+def test_a_registry_that_is_not_there_stores_nothing(own_folders: Path) -> None:
+    answer = spawn("login", "-u", "john", "--password-stdin", "localhost:1", stdin=PASSWORD)
+    assert answer.code == 3
+    assert not (own_folders / ".docker" / "config.json").exists()
+
+
+def test_a_logout_from_nowhere(own_folders: Path) -> None:
+    assert spawn("logout", "localhost:1").code == 1
+    assert spawn("logout", "--missing-ok", "localhost:1").code == 0
+
+
+@pytest.mark.engine
+def test_a_wrong_password_is_exit_1_and_stores_nothing(guarded: str, own_folders: Path) -> None:
+    answer = spawn("login", "-u", "john", "--password-stdin", "--json", guarded, stdin=WRONG)
+    assert answer.code == 1
+    assert answer.json["error"]["code"] == "authentication-failed"
+    assert not (own_folders / ".docker" / "config.json").exists()
+
+
+@pytest.mark.engine
+def test_login_checks_stores_and_logout_forgets(guarded: str, own_folders: Path, unique: str) -> None:
+    assert spawn("list-tags", f"{guarded}/{unique}").code == 1
+    answer = spawn("login", "-u", "john", "--password-stdin", guarded, stdin=f"{PASSWORD}\n")
+    assert (answer.code, answer.out) == (0, f"john is logged in at {guarded}\n")
+    assert "unencrypted" in answer.err
+    config = own_folders / ".docker" / "config.json"
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert guarded in json.loads(config.read_text())["auths"]
+    assert "NAME_UNKNOWN" in spawn("list-tags", f"{guarded}/{unique}").err
+    assert spawn("logout", guarded).code == 0
+    assert guarded not in json.loads(config.read_text()).get("auths", {})
+
+
+@pytest.mark.engine
+def test_on_a_terminal_the_password_is_asked_for_and_not_shown(guarded: str) -> None:
+    with Terminal(["login", guarded]) as terminal:
+        terminal.wait_for("User name")
+        terminal.type("john\n")
+        terminal.wait_for("Password for john")
+        terminal.type(f"{PASSWORD}\n")
+        assert terminal.end() == 0
+        assert PASSWORD not in terminal.text
+
+
+@pytest.mark.engine
+def test_without_a_server_it_is_the_local_registry_and_one_without_a_password_says_so(local: LocalRegistry) -> None:
+    answer = spawn("--registry", local.address, "login", "-u", "john", "--password-stdin", "--json", stdin=PASSWORD)
+    assert answer.code == 0
+    assert answer.json["registry"] == local.address
+    assert answer.json["checked"] is False
+    assert "lets everybody in" in answer.err

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from registry_tool.base.errors import EngineNotFound
+from registry_tool.cli.views.markdown import markdown
+from registry_tool.verify.report.compare import compare
+from registry_tool.verify.report.parts import Failure
+from registry_tool.verify.report.report import Certificate
+from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
+
+CELL = re.compile(r"(?<!\\)\|")
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """Every table: rows of cells, cut at the pipes that a reader of Markdown cuts at."""
+    page = re.sub(r"^(`{3,})text\n.*?^\1$", "", page, flags=re.MULTILINE | re.DOTALL)
+    found: list[list[list[str]]] = [[]]
+    for line in page.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in CELL.split(line)[1:-1]])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def test_a_green_one() -> None:
+    page = markdown(GREEN)
+    assert page.startswith(f"## ✅ `{NAME}` is proven to be portable\n")
+    points, facts = tables(page)
+    assert points[0] == ["", "docker", "podman"]
+    assert points[2] == ["engine", "Docker 28.2.2, clean", "Podman 4.3.1, clean"]
+    assert points[3] == ["**resolves**: the name leads to the digest that was expected", "✅", "✅"]
+    assert points[5][1:] == ["➖", "➖"]
+    assert points[-1] == ["seconds", "1.5 + 2.0 + 0.5", "1.5 + 2.0 + 0.5"]
+    assert dict(facts[2:])["digest"] == f"`{digest('manifest')}`"
+    assert dict(facts[2:])["size"] == "`1kB in 1 layer`"
+    assert dict(facts[2:])["certificate"] == f"`{GREEN.digest}`"
+    assert dict(facts[2:])["command"] == f"`{GREEN.command}`"
+
+
+def test_a_red_one_says_why_and_shows_the_log() -> None:
+    page = markdown(red())
+    assert page.startswith(f"## ❌ `{NAME}` is not proven to be portable\n")
+    assert "❌ **probes** on docker: no answer. Look at its log.\n\n```text\nstarting\nbroken\n```\n" in page
+    assert tables(page)[0][4][1:] == ["❌", "➖"]
+
+
+def test_a_point_that_is_not_told_everywhere_has_an_empty_cell() -> None:
+    page = markdown(replace(GREEN, proven=(proven(DOCKER, point("resolves")), GREEN.proven[1])))
+    assert tables(page)[0][4][1:] == ["", "✅"]
+
+
+def test_what_was_raised_what_was_chosen_and_what_changed() -> None:
+    failed = replace(GREEN, error=Failure.of(EngineNotFound("no podman", hint="Install it.")), notes=("the present engine was taken",))
+    page = markdown(replace(failed, against=compare(GREEN, failed)))
+    assert "**no podman.** Install it.\n" in page
+    assert "> the present engine was taken\n" in page
+    assert "Since the certificate of 2026-01-31T12:00:00Z:\n" in page
+    assert ["certificate", "error", "", "engine-not-found"] in tables(page)[1]
+    assert "nothing changed." in markdown(replace(GREEN, against=compare(GREEN, GREEN)))
+
+
+EVERYWHERE = replace(
+    GREEN,
+    subject=replace(GREEN.subject, reference=EVIL, platform=EVIL),
+    command=EVIL,
+    notes=(EVIL,),
+    proven=(proven(replace(DOCKER, name=EVIL, engine=EVIL), point(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL, "```", "````"))),),
+    error=Failure(code=EVIL, message=EVIL, hint=EVIL),
+)
+
+
+def test_names_are_no_mark_up() -> None:
+    page = markdown(EVERYWHERE)
+    assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", re.sub(r"^(`{3,})text\n.*?^\1$", "", page, flags=re.MULTILINE | re.DOTALL))
+    assert "<b>" not in outside
+    assert "\\!\\[i\\]" in outside
+    assert not re.search(r"(?<!\\)!\[", outside)
+    assert "`````text\n" in page
+    assert not re.search(r"(?<!\\)://|www\.", outside), "an address is a link by itself"
+
+
+@pytest.mark.parametrize("steers", ["\x00", "\x1b", "\u202e"])
+def test_nothing_steers_a_terminal(steers: str) -> None:
+    assert steers not in markdown(EVERYWHERE)
+
+
+@given(certificates)
+def test_every_certificate_has_straight_tables(certificate: Certificate) -> None:
+    page = markdown(certificate)
+    assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
+    page.encode()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from registry_tool.base.errors import RegistryToolError
+from registry_tool.cli.output import Output, ReaderGone
+from registry_tool.cli.views.progress import Bars, Lines, watch
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal; the test puts it where it wants it, as pytest puts its own streams back before each test."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return Screen()
+
+
+def test_a_reader_that_is_gone_is_told_from_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        error: OSError
+
+        def write(self, text: str) -> int:
+            raise self.error
+
+    for error, expected in ((BrokenPipeError(), ReaderGone), (OSError(28, "No space left on device"), RegistryToolError)):
+        stream = Broken()
+        stream.error = error
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(expected):
+            Output().line("x")
+
+
+def test_a_failure_is_its_message_its_excerpt_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().failure(RegistryToolError("it broke", hint="Mend it.", excerpt=("one", "two")))
+    assert capsys.readouterr().err.splitlines() == ["regctl: it broke", "  | one", "  | two", "hint: Mend it."]
+
+
+def test_a_failure_with_json_is_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.json = True
+    output.failure(RegistryToolError("it broke"))
+    captured = capsys.readouterr()
+    assert captured.out == '{\n  "error": {\n    "code": "failed",\n    "message": "it broke",\n    "hint": null\n  }\n}\n'
+    assert captured.err == ""
+
+
+def test_styles_are_for_terminals(capsys: pytest.CaptureFixture[str], screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    Output().spans(("a", "bold"), ("b", ""))
+    assert capsys.readouterr().out == "ab\n"
+    monkeypatch.setattr(sys, "stdout", screen)
+    Output().spans(("a", "bold"), ("b", ""))
+    assert screen.getvalue() == "\x1b[1ma\x1b[0mb\n"
+
+
+def test_in_a_pipe_only_finished_rows_and_notes_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with watch() as observer:
+        observer.start("0123456789ab", "Pushing", 10)
+        observer.advance("0123456789ab", 5)
+        observer.finish("0123456789ab", "Pushed")
+        observer.note("a\x1b[2Jnote")
+    captured = capsys.readouterr()
+    assert captured.err == "0123456789ab: Pushed\na\N{REPLACEMENT CHARACTER}[2Jnote\n"
+    assert captured.out == ""
+
+
+def test_quiet_says_nothing_and_no_progress_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, expected in (({"quiet": True}, ""), ({"progress": False}, "note\n")):
+        with watch(**options) as observer:
+            observer.finish("key", "row")
+            observer.note("note")
+        assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("CI", "true")])
+def test_a_dumb_terminal_and_a_ci_log_have_no_bars(screen: Screen, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert isinstance(watch(), Bars)
+    monkeypatch.setenv(variable, value)
+    assert isinstance(watch(), Lines)
+
+
+def test_a_terminal_has_bars_that_stay_and_gives_the_cursor_back(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", screen)
+    with watch() as observer:
+        assert isinstance(observer, Bars)
+        observer.start("0123456789ab", "Pushing", 10_000_000)
+        observer.advance("0123456789ab", 5_000_000)
+        observer.note("[bold]a note[/bold]")
+        observer.finish("0123456789ab", "Pushed")
+        observer.advance("other", 5, 10)
+        observer.finish("third", "Already exists")
+    shown = screen.getvalue()
+    assert "0123456789ab: Pushed" in shown
+    assert "[bold]a note[/bold]" in shown
+    assert "Already exists" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_a_failure_in_the_middle_gives_the_cursor_back_too(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", screen)
+    with pytest.raises(KeyboardInterrupt), watch() as observer:
+        observer.start("row", "row", 10)
+        raise KeyboardInterrupt
+    shown = screen.getvalue()
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")

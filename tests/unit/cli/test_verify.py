@@ -1,0 +1,356 @@
+"""``verify`` as it is typed: what is asked for, in its order; what is printed and written; its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from registry_tool.base.errors import NoPlace
+from registry_tool.cli.session import Session
+from registry_tool.oci.digest import Digest
+from registry_tool.server import Running
+from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
+from tests.e2e.test_docs_json import SECTIONS, as_told
+from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.content import Made, make_image
+from tests.support.fake_environments import ENGINE, StandIn, standing_in
+from tests.support.reports import EVIL, GREEN, point, red
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    return standing_in(monkeypatch)
+
+
+@pytest.fixture
+def typed(
+    standin: StandIn, registry: Running, image: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Typed:
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
+    monkeypatch.setattr(Session, "engine", ENGINE)
+    monkeypatch.chdir(tmp_path)
+    return Typed(capsys)
+
+
+@pytest.fixture
+def image(registry: Running) -> Made:
+    return make_image(registry.port, "john/app", "1")
+
+
+def asked(standin: StandIn) -> Any:
+    assert standin.asked is not None
+    return standin.asked
+
+
+# What is asked for.
+
+
+def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: Running, image: Made) -> None:
+    answer = typed("verify", "john/app:1")
+    assert answer.code == 0, answer.err
+    assert standin.happened == ["open docker", "prove docker", "close docker"]
+    what = asked(standin)
+    assert (str(what.image), what.expect, what.probes) == (f"{registry.host}/john/app:1", None, ())
+    assert (what.timeout, what.stop_within, what.redis, what.replicas, what.limits) == (30.0, 10.0, False, 1, Limits())
+    lines = answer.out.splitlines()
+    assert re.fullmatch(r"docker: Docker 28\.2\.2, linux/amd64, a clean engine, ready in 0\.0 s", lines[0])
+    assert re.fullmatch(r"  resolves   ok    0\.2 s  resolves was looked at", lines[1])
+    assert lines[-1] == f"proven: {registry.host}/john/app:1@{image.digest} is portable (docker: 1 point)"
+    assert answer.err == ""
+
+
+def test_each_page_has_what_was_said_after_it(typed: Typed, standin: StandIn) -> None:
+    words = (
+        "verify john/app:1 --http 4000:80/a --expect-status 201 --expect-text Hello --expect-text World --log ready "
+        "--exec=true --http 4001:81 --within 500ms --expect-json user.name=john --expect-json n=7 --tcp 1:2 --exit 0 "
+        "--http 4000:80/b --expect-status 404"
+    )
+    assert typed(*words.split()).code == 0
+    wanted: tuple[Probe, ...] = (
+        Http(published=4000, container=80, path="/a", status=201, text=("Hello", "World")),
+        Log(text="ready"),
+        Exec(command=("true",)),
+        Http(published=4001, container=81, within=0.5, json=(("user.name", "john"), ("n", "7"))),
+        Tcp(published=1, container=2),
+        Exit(code=0),
+        Http(published=4000, container=80, path="/b", status=404),
+    )
+    assert asked(standin).probes == wanted
+
+
+def test_all_the_rest(typed: Typed, standin: StandIn, image: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "here")
+    words = "--on podman --on docker --require docker --timeout 5s -e A=b=c --env OURS --env NOBODYS --with redis --replicas 3"
+    assert typed("verify", "john/app:1", *words.split(), "--expect", image.digest, "--registry-as", "10.0.0.1:5000").code == 0
+    what = asked(standin)
+    assert standin.happened[0] == "open podman"
+    assert (what.expect, what.timeout, what.redis, what.replicas) == (Digest.parse(image.digest), 5.0, True, 3)
+    assert (dict(what.environment), what.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
+
+
+def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, standin: StandIn, image: Made) -> None:
+    assert typed("verify", f"john/app@{image.digest}").code == 0
+    assert asked(standin).expected == Digest.parse(image.digest)
+
+
+def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn, registry: Running, tmp_path: Path) -> None:
+    (tmp_path / "portability.toml").write_text(
+        'image = "john/app:1"\nengines = ["podman"]\nservices = ["redis"]\nrequire = ["podman"]\nstack = "x.yml"\n'
+        '[environment]\nA = "file"\nB = "file"\n[timeouts]\nprobes = 7\nstop = "3s"\n[limits]\nprocesses = 9\n[[probes]]\nlog = "file"\n'
+    )
+    assert typed("verify", "--stack", str(tmp_path / "none.yml")).code != 0
+    (tmp_path / "portability.toml").write_text((tmp_path / "portability.toml").read_text().replace('stack = "x.yml"\n', ""))
+    assert typed("verify").code == 0
+    what = asked(standin)
+    assert standin.happened[0] == "open podman"
+    assert (str(what.image), what.redis, what.timeout, what.stop_within) == (f"{registry.host}/john/app:1", True, 7.0, 3.0)
+    assert (what.limits.processes, what.probes) == (9, (Log(text="file"),))
+
+
+def test_what_is_typed_wins(typed: Typed, standin: StandIn, registry: Running, tmp_path: Path) -> None:
+    make_image(registry.port, "john/other", "2")
+    (tmp_path / "portability.toml").write_text(
+        'image = "john/app:1"\nengines = ["podman"]\nreplicas = 2\n[environment]\nA = "file"\nB = "file"\n'
+        '[timeouts]\nprobes = 7\n[[probes]]\nlog = "file"\n'
+    )
+    assert typed("verify", "john/other:2", "--on", "docker", "--replicas", "4", "-e", "A=typed", "--timeout", "2", "--exit", "3").code == 0
+    what = asked(standin)
+    assert standin.happened[0] == "open docker"
+    assert (str(what.image), what.replicas, what.timeout) == (f"{registry.host}/john/other:2", 4, 2.0)
+    assert (dict(what.environment), what.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
+
+
+def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "portability.toml").write_text('image = "john/app:1"\nrequire = ["docker"]\nservices = ["redis"]\nreplicas = 3\n')
+    (tmp_path / "stack.yml").write_text("services:\n  web:\n    image: john/app:1\n    ports: ['80']\n")
+    assert typed("verify", "--on", "podman", "--stack", "stack.yml").code == 0
+    what = asked(standin)
+    assert (standin.happened[0], what.redis, what.replicas, str(what.stack)) == ("open podman", False, 1, "stack.yml")
+    (tmp_path / "portability.toml").write_text('image = "john/app:1"\nstack = "stack.yml"\n')
+    assert typed("verify", "--with", "redis").code == 0
+    what = asked(standin)
+    assert (what.redis, what.stack) == (True, None)
+
+
+def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "portability.toml").write_text("imge = 'a'")
+    answer = typed("verify", "john/app:1")
+    assert answer.code == 2
+    assert answer.err == "regctl: portability.toml: imge: this is not known\nhint: Did you mean: image?\n"
+    assert standin.happened == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "verify wants a name"),
+        ("UPPER", "upper-case"),
+        ("a --expect-text x --http 1:1", "--expect-text says what an --http is to answer, and there is none before it"),
+        ("a --http 1:1 --tcp 2:2 --within 2s", "--within says what an --http is to answer"),
+        ("a --http 80", "'80' is no page to look at"),
+        ("a --http 1:1 --expect-status ok", "'ok' is not an HTTP status"),
+        ("a --http 1:1 --expect-status 700", "700 is no HTTP status"),
+        ("a --http 1:1 --expect-json x", "'x' names no value"),
+        ("a --http 1:1 --within soon", "'soon' is not a time"),
+        ("a --tcp x", "'x' is no pair of ports"),
+        ("a --exit x", "'x' is not an exit code"),
+        ("a --exec '", "cannot be taken apart"),
+        ("a --log ", "no text is in every log"),
+        ("a --timeout 0", "'0' is not a time"),
+        ("a --expect sha256:0", "not 64 lower-case hexadecimal digits"),
+        ("a --on nowhere", "'nowhere' is no place for a proof"),
+        ("a --on docker --on docker", "docker is named twice"),
+        ("a --require podman", "podman is required"),
+        ("a --with mysql", "'mysql' is not"),
+        ("a --replicas 0", "0 is not in the range"),
+        ("a -e =x", "'=x' is no KEY=VALUE"),
+        ("a --registry-as x", "'x' is no registry's address"),
+        ("a --http 1:1 --http 1:2", "port 1 cannot be published for both 1 and 2"),
+        ("a --nope", "No such option"),
+        ("a b", "unexpected extra argument"),
+        ("a --http", "requires an argument"),
+        ("a --show x", "--show shows what is in x, and a is named"),
+    ],
+)
+def test_what_is_wrong_is_exit_2(typed: Typed, standin: StandIn, words: str, message: str) -> None:
+    answer = typed("verify", *words.split(" ")) if words else typed("verify")
+    assert answer.code == 2, answer.err
+    assert message in answer.err
+    assert answer.err.startswith("regctl: ")
+    assert standin.happened == []
+
+
+def test_a_shell_can_complete_it() -> None:
+    environment = {"_REGCTL_COMPLETE": "bash_complete", "COMP_WORDS": "regctl verify --http 1:1 --exp", "COMP_CWORD": "4"}
+    answer = spawn(environment=environment)
+    assert answer.out.splitlines() == [f"plain,--{name}" for name in ("expect", "expect-status", "expect-text", "expect-json")]
+
+
+# What comes of it.
+
+
+def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standin: StandIn) -> None:
+    standin.points = (point("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), point("ends", None))
+    answer = typed("verify", "john/app:1", "--on", "docker", "--on", "podman")
+    assert answer.code == 1
+    lines = answer.out.splitlines()
+    assert lines[1:6] == [
+        "  starts     RED   0.2 s  it ended",
+        "    | line 1",
+        "    | line 2",
+        "    hint: Look here.",
+        "  ends       -     0.2 s  ends was looked at",
+    ]
+    assert lines[-1].startswith("not proven: ")
+    assert lines[-1].endswith(": starts on docker, starts on podman are red")
+
+
+def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) -> None:
+    standin.missing["podman"] = NoPlace("there is no podman", hint="Install it.", excerpt=("a log",))
+    answer = typed("verify", "john/app:1", "--on", "podman", "--on", "docker")
+    assert answer.code == 3
+    assert "not proven: " in answer.out.splitlines()[-1]
+    assert answer.err == "regctl: there is no podman\n  | a log\nhint: Install it.\n"
+
+
+def test_where_here_is_taken_the_last_line_says_so(typed: Typed, standin: StandIn) -> None:
+    standin.missing["docker"] = NoPlace("too old", hint="Update it.")
+    answer = typed("verify", "john/app:1")
+    assert answer.code == 0
+    assert answer.out.startswith("here: Docker 28.2.2, linux/amd64, not a clean engine, ready in")
+    assert answer.out.splitlines()[-1].endswith(
+        "; not on a clean docker: too old; on the present engine instead, which is the weakest proof"
+    )
+    answer = typed("verify", "john/app:1", "--require", "docker")
+    assert answer.code == 1
+    assert answer.err == "regctl: docker is required, and nothing was proven there\nhint: Update it.\n"
+
+
+def test_a_name_that_is_not_there(typed: Typed) -> None:
+    answer = typed("verify", "john/app:none", "--json")
+    assert answer.code == 1
+    assert answer.json["error"]["code"] == "not-found"
+    assert answer.json["ok"] is False
+
+
+def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, standin: StandIn) -> None:
+    standin.points = (point("starts", False, hint="x", excerpt=("a",)), point("ends", None))
+    standin.missing["podman"] = NoPlace("no podman")
+    answer = typed("verify", "john/app:1", "--json", "--on", "docker", "--on", "podman")
+    assert answer.code == 3
+    assert as_told(answer.json, SECTIONS["verify"][1]) == []
+    assert Certificate.parse(answer.out.encode()).error is not None
+    # What happens is told meanwhile, elsewhere.
+    assert "  starts     RED" in answer.err
+
+
+def test_what_was_typed_is_told_without_what_may_be_secret(typed: Typed) -> None:
+    answer = typed("--registry", "127.0.0.1:1", "verify", "--json", "a", "-e", "A=secret", "-eB=secret", "--env=C=secret", "--exec", "a b")
+    command = answer.json["command"]
+    assert command == "regctl --registry 127.0.0.1:1 verify --json a -e 'A=…' '-eB=…' '--env=C=…' --exec 'a b'"
+    assert "secret" not in answer.out + answer.err
+
+
+def test_it_is_written_in_every_form(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+    standin.points = (point("starts", False),)
+    files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
+    words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
+    assert typed("verify", "john/app:1", *words).code == 1
+    certificate = Certificate.read(files["proof.json"])
+    assert [each.name for each in certificate.proven[0].points] == ["starts"]
+    assert ET.parse(files["junit.xml"]).getroot().get("failures") == "1"  # noqa: S314 - our own
+    assert files["page.md"].read_text(encoding="utf-8").startswith("## ❌ ")
+    answer = typed("verify", "--show", str(files["proof.json"]), "--json")
+    assert (answer.code, answer.json) == (1, json.loads(files["proof.json"].read_text()))
+
+
+def test_one_that_cannot_be_written_is_red_beside_what_was_seen(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answer = typed("verify", "john/app:1", "--json", "--junit", str(tmp_path / "file" / "x"), "-o", str(tmp_path / "proof.json"))
+    assert answer.code == 1
+    assert "cannot be written" in answer.json["error"]["message"]
+    assert len(answer.json["proven"]) == 1
+    assert Certificate.read(tmp_path / "proof.json").error is not None
+
+
+# Shown and compared, without an engine or a registry.
+
+
+@pytest.fixture
+def alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    return Typed(capsys)
+
+
+def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
+    file = tmp_path / "proof.json"
+    GREEN.write(file)
+    answer = alone("verify", "--show", str(file))
+    assert answer.code == 0
+    assert [line.split()[0] for line in answer.out.splitlines() if line] == [
+        *("docker:", "resolves", "starts", "probes"),
+        *("podman:", "resolves", "starts", "probes"),
+        "proven:",
+    ]
+    red().write(file)
+    assert alone("verify", "--show", str(file)).code == 1
+
+
+def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
+    before, now = tmp_path / "before.json", tmp_path / "now.json"
+    GREEN.write(before)
+    red().write(now)
+    answer = alone("verify", "--show", str(now), "--against", str(before))
+    assert answer.code == 1, "it is the present one that counts"
+    assert "changed since 2026-01-31T12:00:00Z:\n  certificate: ok: ok → red\n  docker: starts: ok → none\n" in answer.out
+    assert alone("verify", "--show", str(before), "--against", str(now)).code == 0
+    assert "nothing changed since 2026-01-31T12:00:00Z\n" in alone("verify", "--show", str(now), "--against", str(now)).out
+    document = alone("verify", "--json", "--show", str(now), "--against", str(before)).json
+    assert document["against"]["digest"] == str(GREEN.digest)
+    assert as_told(document, SECTIONS["verify"][1]) == []
+    assert Certificate.parse(json.dumps(document).encode()).against is not None
+
+
+def test_one_that_was_changed_by_hand_is_refused(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+    file = tmp_path / "proof.json"
+    file.write_bytes(red().as_bytes().replace(b'"ok": false', b'"ok": true'))
+    for words in (("--show", str(file)), ("john/app:1", "--against", str(file))):
+        answer = typed("verify", *words)
+        assert answer.code == 1
+        assert re.match(rf"regctl: {re.escape(str(file))}: changed after it was made: ", answer.err)
+    assert standin.happened == [], "what it is to be compared with is read before anything is proven"
+    assert typed("verify", "--json", "--show", str(file)).json["error"]["code"] == "invalid-certificate"
+
+
+def test_one_that_is_not_there(alone: Typed, tmp_path: Path) -> None:
+    answer = alone("verify", "--show", str(tmp_path / "none.json"))
+    assert answer.code == 1
+    assert "none.json is not there" in answer.err
+
+
+def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "proof.json"
+    evil = replace(
+        GREEN.proven[0],
+        where=replace(GREEN.proven[0].where, engine=EVIL),
+        points=(point(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
+    )
+    replace(GREEN, command=EVIL, notes=(EVIL, EVIL), proven=(evil,), subject=replace(GREEN.subject, reference=EVIL)).write(file)
+    for words in ([], ["--json"], ["--against", str(file)]):
+        with Terminal(["verify", "--show", str(file), *words], {"NO_COLOR": "1"}) as terminal:
+            assert terminal.end() == 1
+        assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", terminal.text), words
+
+
+def test_on_a_terminal_rows_go_and_points_stay(tmp_path: Path) -> None:
+    GREEN.write(tmp_path / "proof.json")
+    with Terminal(["verify", "--show", str(tmp_path / "proof.json")]) as terminal:
+        assert terminal.end() == 0
+    assert "\x1b[32mok " in terminal.text

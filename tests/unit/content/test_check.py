@@ -1,0 +1,606 @@
+"""What a check finds, one damage at a time, and how it stands bad weather."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from registry_tool import server
+from registry_tool.base.errors import NotARegistry, NotFound, RegistryUnreachable, TooManyRequests
+from registry_tool.content import check
+from registry_tool.content.check import KINDS, Finding, Report, decompress
+from registry_tool.content.graph import MAX_DEPTH
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import EMPTY_CONTENT, tombstone
+from registry_tool.server import Application, MemoryStorage, Running
+from registry_tool.targets import registry as remote
+from tests.support.content import (
+    OCI_INDEX,
+    Made,
+    config,
+    layer,
+    make_artifact,
+    make_blob,
+    make_image,
+    make_index,
+    put_manifest,
+    sha256,
+    zstd_packed,
+)
+from tests.support.damage import attestation, built_by_buildkit, foreign_image, image_of, lying_image
+from tests.support.fake_server import JSON, Reply, reply
+from tests.support.faulty_proxy import Fault, FaultyLine, cut_after, faulty_line, flipped_byte, hang_up, instead, with_header, wrong_digest
+
+
+@pytest.fixture
+def line(registry: Running) -> Iterator[FaultyLine]:
+    """What is between us and the registry: it counts, and has the faults that it is told to have."""
+    with faulty_line(registry.port) as between:
+        yield between
+
+
+def checked(line: FaultyLine, *repositories: str, deep: bool = False) -> Report:
+    """A check through ``line``, which asked nothing twice."""
+    with remote.open(line.host) as registry:
+        report = check.check(registry, repositories or None, deep=deep)
+    assert line.twice() == []
+    return report
+
+
+def lone(report: Report) -> Finding:
+    """The one finding there is."""
+    assert report.error is None
+    [finding] = report.findings
+    assert not report.ok
+    assert finding.kind in KINDS
+    return finding
+
+
+def storage_of(registry: Running) -> MemoryStorage:
+    assert isinstance(registry.application.storage, MemoryStorage)
+    return registry.application.storage
+
+
+def lose(registry: Running, content: bytes) -> None:
+    """Take content out of the storage."""
+    del storage_of(registry).blobs[Digest.of(content)]
+
+
+@contextmanager
+def faulty_line_after_restart(registry: Running) -> Iterator[FaultyLine]:
+    """A line to a registry on the same storage, which remembers nothing."""
+    with server.running(Application(storage_of(registry))) as again, faulty_line(again.port) as line:
+        yield line
+
+
+def replies(document: object, content_type: str = JSON) -> Fault:
+    """Not the registry's answer, but ``document``."""
+    return lambda asked, ask: reply(document, content_type=content_type)
+
+
+# What is whole.
+
+
+def test_nothing_is_whole(registry: Running, line: FaultyLine) -> None:
+    report = checked(line, deep=True)
+    assert (report.ok, report.images, report.blobs, report.bytes_read) == (True, 0, 0, 0)
+
+
+def test_repositories_without_tags_are_whole(registry: Running, line: FaultyLine) -> None:
+    make_blob(registry.port, "never/tagged", b"content")
+    made = make_image(registry.port, "emptied", "1")
+    storage_of(registry).untag("emptied", "1")
+    assert storage_of(registry).tags("emptied") == {}
+    assert made.tag
+    assert checked(line).ok
+
+
+def test_what_is_shared_is_counted_and_read_once(registry: Running, line: FaultyLine) -> None:
+    common = layer(b"common" * 1000)
+    made = [make_image(registry.port, repository, "1", common) for repository in ("a", "b", "c/d")]
+    put_manifest(registry.port, "a", "2", made[0].raw, made[0].media_type)
+    report = checked(line, deep=True)
+    assert report.ok
+    assert (report.images, report.blobs) == (3, 2)
+    assert report.bytes_read == 3 * len(made[0].raw) + made[0].size
+    assert line.count("GET", "/blobs/") == 3 * 2 + 2
+    assert line.count("GET", f"/manifests/{made[0].digest}") == 3
+
+
+def test_without_deep_only_configs_are_read(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1", layer(b"large" * 1000))
+    report = checked(line)
+    assert report.bytes_read == len(made.raw) + len(made.config)
+    assert line.requests()["GET", f"/v2/a/blobs/{sha256(made.layers[0])}", ""] == 0
+    assert line.count("HEAD", "/blobs/") == 0, "a HEAD is answered from memory"
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_builders_and_signers_make_is_whole(line: FaultyLine, registry: Running, deep: bool) -> None:
+    port = registry.port
+    built_by_buildkit(port, "built", "1")
+    image = make_image(port, "signed", "1")
+    make_artifact(port, "signed", image, content=b"a statement")
+    make_artifact(port, "chart", tag="1", artifact_type="application/vnd.cncf.helm.config.v1+json")
+    image_of(port, "nothing/inside", "1", config([]), content=b"{}")
+    empty = b""
+    document = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [sha256(empty)]}}).encode()
+    image_of(port, "empty/layer", "1", document, {"mediaType": "application/vnd.oci.image.layer.v1.tar"}, content=empty)
+    report = checked(line, deep=deep)
+    assert report.findings == ()
+    assert report.ok
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_foreign_layers_are_elsewhere_and_no_damage(deep: bool) -> None:
+    with server.running(Application(MemoryStorage(), foreign_urls=True)) as registry, faulty_line(registry.port) as line:
+        foreign_image(registry.port, "a", "1")
+        report = checked(line, deep=deep)
+        assert report.ok
+        assert report.blobs == 2
+
+
+def test_a_cache_that_a_builder_keeps_in_an_index_is_whole(registry: Running, line: FaultyLine) -> None:
+    cached, settings = layer(b"cached"), b'{"layers": []}'
+    entries = [
+        {"mediaType": kind, "digest": make_blob(registry.port, "cache", content), "size": len(content)}
+        for kind, content in (
+            ("application/vnd.oci.image.layer.v1.tar+gzip", cached),
+            ("application/vnd.buildkit.cacheconfig.v0", settings),
+        )
+    ]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    put_manifest(registry.port, "cache", "1", raw, OCI_INDEX)
+    assert checked(line, deep=True).ok
+    lose(registry, cached)
+    line.mend()
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest), finding.tags) == ("missing-child", sha256(cached), ("1",))
+
+
+def test_a_deletion_that_was_not_finished_is_no_damage(registry: Running, line: FaultyLine) -> None:
+    dead = tombstone("1", unique="x")
+    make_blob(registry.port, "a", EMPTY_CONTENT)
+    put_manifest(registry.port, "a", "1", dead.raw, dead.descriptor.media_type)
+    report = checked(line)
+    assert (report.ok, report.images) == (True, 0)
+    assert report.notes == (f"{line.host}/a:1 is a deletion that was not finished: delete it again",)
+
+
+# What is damaged.
+
+
+def test_a_finding_says_where_and_whom_it_hits(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "john/app", "2", layer(b"base"), layer(b"lost"))
+    put_manifest(registry.port, "john/app", "1", made.raw, made.media_type)
+    make_index(registry.port, "john/app", "many", made)
+    make_image(registry.port, "john/app", "other", layer(b"base"))
+    lose(registry, made.layers[1])
+    finding = lone(checked(line))
+    assert finding.kind == "missing-layer"
+    assert finding.reference == f"{line.host}/john/app@{made.digest}"
+    assert str(finding.digest) == sha256(made.layers[1])
+    assert finding.tags == ("1", "2", "many")
+    assert finding.detail == "layers[1]: is not there"
+    assert finding.hint == KINDS["missing-layer"].hint
+    assert set(finding.as_json()) == {"kind", "reference", "digest", "tags", "detail", "hint"}
+
+
+def test_presence_is_that_of_a_repository(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    make_image(registry.port, "b", "1", *made.layers)
+    storage_of(registry).unlink("b", "layer", Digest.of(made.layers[0]))
+    finding = lone(checked(line, deep=True))
+    assert finding.kind == "missing-layer"
+    assert "/b@" in finding.reference
+
+
+@pytest.mark.parametrize("by", [7, -7, 100_000, -90])
+@pytest.mark.parametrize("deep", [False, True])
+def test_who_says_a_wrong_size_is_told_from_what_is_cut_short(registry: Running, line: FaultyLine, by: int, deep: bool) -> None:
+    liar = lying_image(registry.port, "a", "liar", by=by)
+    image_of(registry.port, "a", "honest", liar.config, {}, content=liar.layers[0])
+    finding = lone(checked(line, deep=deep))
+    assert (finding.kind, finding.tags) == ("wrong-size", ("liar",))
+    assert finding.reference.endswith(liar.digest)
+
+
+def test_what_is_said_to_be_empty_and_is_not(registry: Running, line: FaultyLine) -> None:
+    liar = lying_image(registry.port, "a", "1", by=-len(layer(b"a:1")))
+    finding = lone(checked(line))
+    assert finding.kind == "wrong-size"
+    assert f"has {len(liar.layers[0])} bytes, 0 are said" in finding.detail
+
+
+def test_a_blob_that_has_grown_is_corrupt(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    storage_of(registry).blobs[Digest.of(made.layers[0])] += b"more"
+    with faulty_line_after_restart(registry) as again:
+        assert lone(checked(again)).kind == "corrupt-blob"
+
+
+@pytest.mark.parametrize("content", [b"x", b"xy"])
+def test_the_smallest_blobs_are_lost_as_others_are(registry: Running, line: FaultyLine, content: bytes) -> None:
+    make_artifact(registry.port, "a", tag="1", content=content)
+    assert checked(line, deep=True).ok
+    lose(registry, content)
+    line.mend()
+    assert lone(checked(line)).kind == "missing-layer"
+    with faulty_line_after_restart(registry) as cold:
+        assert lone(checked(cold)).kind == "missing-layer"
+
+
+def test_a_blob_that_was_emptied_is_lost(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    storage_of(registry).blobs[Digest.of(made.layers[0])] = b""
+    assert lone(checked(line)).kind == "missing-layer"
+    with faulty_line_after_restart(registry) as cold:
+        assert lone(checked(cold)).kind == "missing-layer"
+
+
+def test_a_flipped_byte_in_a_config_is_found_without_deep(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    storage_of(registry).blobs[Digest.of(made.config)] = made.config.replace(b"linux", b"Linux")
+    assert lone(checked(line)).kind == "corrupt-blob"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        (b"no json", "not JSON"),
+        (b"[]", "an array"),
+        (b"", "not JSON"),
+        (b'{"rootfs": {"diff_ids": ["x"]}}', "diff_ids"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested"),
+    ],
+)
+def test_a_config_that_is_none(registry: Running, line: FaultyLine, configuration: bytes, words: str) -> None:
+    made = image_of(registry.port, "a", "1", configuration, {}, content=layer(b"x"))
+    finding = lone(checked(line, deep=True))
+    assert (finding.kind, str(finding.digest), finding.tags) == ("invalid-config", sha256(made.config), ("1",))
+    assert words in finding.detail
+
+
+def test_a_platform_that_the_config_does_not_have(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", platform="linux/amd64")
+    entry = made.descriptor | {"platform": {"os": "linux", "architecture": "arm64"}}
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    put_manifest(registry.port, "a", "1", raw, OCI_INDEX)
+    finding = lone(checked(line))
+    assert finding.kind == "wrong-platform"
+    assert finding.detail == "manifests[0]: the index says linux/arm64, the image's config linux/amd64"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [({"size": 1}, "wrong-size"), ({"mediaType": "application/vnd.docker.distribution.manifest.v2+json"}, "wrong-media-type")],
+)
+def test_parent_and_child_agree(registry: Running, line: FaultyLine, said: Mapping[str, object], kind: str) -> None:
+    made = make_image(registry.port, "a")
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{**made.descriptor, **said}]}).encode()
+    put_manifest(registry.port, "a", "1", raw, OCI_INDEX)
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest), finding.tags) == (kind, made.digest, ("1",))
+
+
+def test_layers_that_unpack_to_something_else(registry: Running, line: FaultyLine) -> None:
+    one, other = layer(b"one"), layer(b"other")
+    image_of(registry.port, "a", "1", config([other]), {}, content=one)
+    assert checked(line).ok
+    line.mend()
+    assert lone(checked(line, deep=True)).kind == "wrong-diff-id"
+
+
+ZSTD: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
+
+
+def test_layers_packed_with_zstd_are_unpacked(registry: Running, line: FaultyLine) -> None:
+    plain = gzip.decompress(layer(b"one"))
+    image_of(registry.port, "whole", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
+    report = checked(line, deep=True)
+    assert (report.ok, report.notes) == (True, ())
+    image_of(registry.port, "another", "1", config([layer(b"other")]), ZSTD, content=zstd_packed(plain))
+    line.mend()
+    assert lone(checked(line, "another", deep=True)).kind == "wrong-diff-id"
+    image_of(registry.port, "broken", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain)[:-1])
+    line.mend()
+    assert lone(checked(line, "broken", deep=True)).detail == "layers[0]: cannot be unpacked"
+
+
+def test_layers_that_cannot_be_unpacked_here_are_said_not_to_be_looked_into(
+    registry: Running, line: FaultyLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = gzip.decompress(layer(b"one"))
+    image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain, window=28))
+    note = f"{line.host}/a: 1 layer: read, and not looked into"
+    report = checked(line, deep=True)
+    assert (report.ok, report.notes) == (True, (note,))
+    line.mend()
+    assert checked(line).notes == (), "nobody asked for it"
+    image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
+    monkeypatch.setattr(decompress, "CAN_ZSTD", False)
+    line.mend()
+    assert checked(line, deep=True).notes == (note,)
+
+
+def test_children_that_were_left_out_are_named_as_such(registry: Running, line: FaultyLine) -> None:
+    kept, gone = make_image(registry.port, "a", platform="linux/amd64"), make_image(registry.port, "a", platform="linux/arm64")
+    words = [attestation(registry.port, "a", kept), attestation(registry.port, "a", gone)]
+    make_index(registry.port, "a", "1", kept, gone, attestations=words)
+    for made in (gone, words[1]):
+        storage_of(registry).unlink("a", "manifest", Digest.of(made.raw))
+    report = checked(line)
+    assert {(finding.kind, str(finding.digest), finding.tags) for finding in report.findings} == {
+        ("left-out-child", gone.digest, ("1",)),
+        ("left-out-child", words[1].digest, ("1",)),
+    }
+    assert not report.ok, "from outside nobody can know for certain"
+
+
+def test_what_refers_to_an_image_hits_it(registry: Running, line: FaultyLine) -> None:
+    image = make_image(registry.port, "a", "1")
+    signature = make_artifact(registry.port, "a", image, content=b"signed")
+    listed = image.digest.replace(":", "-")
+    assert checked(line).images == 1, "a list of referrers is no image"
+    lose(registry, b"signed")
+    line.mend()
+    finding = lone(checked(line))
+    assert (finding.kind, finding.tags) == ("missing-layer", ("1", listed))
+    storage_of(registry).unlink("a", "manifest", Digest.of(signature.raw))
+    line.mend()
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest), finding.tags) == ("missing-referrer", signature.digest, ("1", listed))
+
+
+def test_damage_to_an_image_does_not_hit_its_signature(registry: Running, line: FaultyLine) -> None:
+    image = make_image(registry.port, "a", "1")
+    make_artifact(registry.port, "a", image, tag="signature")
+    lose(registry, image.layers[0])
+    assert lone(checked(line)).tags == ("1",)
+
+
+def test_a_signature_that_says_a_wrong_size_of_its_image(registry: Running, line: FaultyLine) -> None:
+    image = make_image(registry.port, "a", "1")
+    document = json.loads(make_artifact(registry.port, "a", image).raw)
+    document["subject"]["size"] += 1
+    raw = json.dumps(document).encode()
+    put_manifest(registry.port, "a", "signature", raw, document["mediaType"])
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest), finding.tags) == ("wrong-size", image.digest, ("signature",))
+
+
+def test_what_is_listed_as_a_referrer_refers_to_the_image(registry: Running, line: FaultyLine) -> None:
+    image, other = make_image(registry.port, "a", "1"), make_image(registry.port, "a", "2")
+    stray = make_artifact(registry.port, "a", other)
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [stray.descriptor]}).encode()
+    put_manifest(registry.port, "a", image.digest.replace(":", "-"), raw, OCI_INDEX)
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest)) == ("wrong-subject", stray.digest)
+    assert "1" in finding.tags
+
+
+def test_a_registry_that_lists_referrers_itself_is_asked_for_them(registry: Running, line: FaultyLine) -> None:
+    image = make_image(registry.port, "a", "1")
+    signature = make_artifact(registry.port, "a", tag="signature", content=b"signed")
+    wrong = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [signature.descriptor]}
+    nobody = {**wrong, "manifests": []}
+    line.upon(replies(wrong, content_type=OCI_INDEX), path=f"/referrers/{image.digest}")
+    line.upon(replies(nobody, content_type=OCI_INDEX), path="/referrers/")
+    finding = lone(checked(line))
+    assert (finding.kind, str(finding.digest), finding.tags) == ("wrong-subject", signature.digest, ("1",))
+    assert line.count("GET", "/referrers/") == 2
+
+
+def test_a_circle_of_referrers_ends(registry: Running, line: FaultyLine) -> None:
+    first, second = make_image(registry.port, "a", "1"), make_image(registry.port, "a", "2")
+    for one, other in ((first, second), (second, first)):
+        listed = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [other.descriptor]}
+        line.upon(replies(listed), path=f"/referrers/{one.digest}")
+    assert [finding.kind for finding in checked(line).findings] == ["wrong-subject"] * 2
+
+
+def test_ten_thousand_indexes_inside_each_other(registry: Running, line: FaultyLine) -> None:
+    storage = storage_of(registry)
+    make_image(registry.port, "a", "image")
+    inner = make_index(registry.port, "a")
+    for _ in range(10_000):
+        inner = Made(
+            repository="a",
+            tag=None,
+            media_type=OCI_INDEX,
+            raw=json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [inner.descriptor]}).encode(),
+        )
+        storage.link("a", "manifest", Digest.of(inner.raw), storage.put(inner.raw))
+    storage.tag("a", "deep", Digest.of(inner.raw))
+    finding = lone(checked(line))
+    assert (finding.kind, finding.tags) == ("too-deep", ("deep",))
+    assert line.count("GET", "/manifests/sha256:") == MAX_DEPTH + 1
+
+
+def test_a_manifest_in_other_bytes(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    line.upon(flipped_byte(-30), path=f"/manifests/{made.digest}")
+    finding = lone(checked(line))
+    assert (finding.kind, finding.reference, str(finding.digest)) == ("corrupt-manifest", f"{line.host}/a:1", made.digest)
+
+
+def test_a_manifest_that_is_none(registry: Running, line: FaultyLine) -> None:
+    storage = storage_of(registry)
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": "x"}]}).encode()
+    storage.link("a", "manifest", Digest.of(raw), storage.put(raw))
+    storage.link("a", "layer", Digest.of(raw), Digest.of(raw))
+    storage.tag("a", "1", Digest.of(raw))
+    assert lone(checked(line)).kind == "invalid-manifest"
+
+
+def test_a_tag_that_leads_to_nothing(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    lose(registry, made.raw)
+    with remote.open(line.host) as opened:
+        report = check.check(opened)
+    finding = lone(report)
+    assert (finding.kind, finding.reference, finding.tags) == ("missing-manifest", f"{line.host}/a:1", ("1",))
+    assert line.twice() == [("GET", "/v2/a/tags/list", "")], "whether it was deleted meanwhile"
+
+
+# Bad weather.
+
+
+def test_a_tag_that_vanishes_is_no_damage(registry: Running, line: FaultyLine) -> None:
+    make_image(registry.port, "a", "1")
+    line.upon(replies({"name": "a", "tags": ["1", "gone"]}), path="/tags/list", times=1)
+    with remote.open(line.host) as opened:
+        report = check.check(opened)
+    assert report.ok
+    assert report.notes == (f"{line.host}/a:gone was deleted meanwhile",)
+
+
+def test_a_repository_that_is_not_there_ends_nothing_else(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1")
+    lose(registry, made.layers[0])
+    report = checked(line, "a", "nope")
+    assert isinstance(report.error, NotFound)
+    assert [finding.kind for finding in report.findings] == ["missing-layer"]
+    assert not report.ok
+
+
+@pytest.mark.parametrize("fault", [instead(500), hang_up, instead(403), instead(400)])
+@pytest.mark.parametrize("path", ["/blobs/", "/manifests/sha256:", "/manifests/1", "/tags/list"])
+def test_what_the_registry_does_not_give_is_told_beside_the_rest(registry: Running, line: FaultyLine, fault: Fault, path: str) -> None:
+    make_image(registry.port, "a", "1")
+    made = make_image(registry.port, "b", "1")
+    lose(registry, made.layers[0])
+    line.upon(fault, path=f"/v2/a{path}")
+    with remote.open(line.host) as opened:
+        report = check.check(opened)
+    if path == "/tags/list" and fault is hang_up:
+        assert isinstance(report.error, RegistryUnreachable)
+        return
+    assert report.error is None
+    assert {finding.kind for finding in report.findings if "/a" in finding.reference} == {"unreadable"}
+    assert [finding.kind for finding in report.findings if "/b@" in finding.reference] == ["missing-layer"]
+
+
+@pytest.mark.parametrize("fault", [instead(500), hang_up])
+def test_referrers_that_cannot_be_had_are_told(registry: Running, line: FaultyLine, fault: Fault) -> None:
+    make_image(registry.port, "a", "1")
+    line.upon(fault, path="/referrers/")
+    with remote.open(line.host) as opened:
+        finding = lone(check.check(opened))
+    assert (finding.kind, finding.tags) == ("unreadable", ("1",))
+    assert finding.detail.startswith("its list of referrers: ")
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
+def test_a_registry_that_does_not_know_the_word_referrers(registry: Running, line: FaultyLine, status: int) -> None:
+    for tag in "123":
+        make_image(registry.port, "a", tag)
+    line.upon(instead(status), path="/referrers/")
+    report = checked(line)
+    assert report.ok
+    assert len(report.notes) == 1
+    assert line.count("GET", "/referrers/") == 1
+
+
+def test_too_many_requests_end_it_with_what_there_is(registry: Running, line: FaultyLine) -> None:
+    make_image(registry.port, "a", "1")
+    line.upon(instead(429, retry_after="3600"), path="/blobs/")
+    report = checked(line)
+    assert isinstance(report.error, TooManyRequests)
+    assert not report.ok
+
+
+def test_a_registry_that_cannot_be_reached(line: FaultyLine) -> None:
+    with remote.open("127.0.0.1:1") as opened:
+        report = check.check(opened)
+    assert isinstance(report.error, RegistryUnreachable)
+    assert report.as_json()["ok"] is False
+
+
+def test_a_web_page_is_no_registry(line: FaultyLine) -> None:
+    line.upon(lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
+    assert isinstance(checked(line).error, NotARegistry)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b"{" * 10_000])
+def test_a_list_of_tags_that_is_none(registry: Running, line: FaultyLine, body: bytes) -> None:
+    make_image(registry.port, "a", "1")
+    line.upon(lambda asked, ask: Reply(body=body), path="/tags/list")
+    finding = lone(checked(line))
+    assert (finding.kind, finding.reference, finding.tags) == ("unreadable", f"{line.host}/a", ())
+
+
+def test_wrong_words_about_a_manifest(registry: Running, line: FaultyLine) -> None:
+    make_image(registry.port, "a", "1")
+    line.upon(with_header("Content-Type", OCI_INDEX), method="GET", path="/manifests/sha256:")
+    assert lone(checked(line)).kind == "invalid-manifest"
+    line.mend()
+    line.upon(wrong_digest, method="GET", path="/manifests/sha256:")
+    assert lone(checked(line)).kind == "corrupt-manifest"
+    line.mend()
+    line.upon(wrong_digest, method="HEAD", path="/manifests/1")
+    assert lone_with_a_second_look(line).kind == "missing-manifest"
+
+
+def lone_with_a_second_look(line: FaultyLine) -> Finding:
+    with remote.open(line.host) as opened:
+        return lone(check.check(opened))
+
+
+def test_an_answer_that_breaks_off_goes_on(registry: Running, line: FaultyLine) -> None:
+    made = make_image(registry.port, "a", "1", layer(bytes(range(256)) * 500))
+    line.upon(cut_after(50), path=f"/blobs/{sha256(made.config)}", after=1, times=1)
+    assert checked(line).ok
+
+
+# How it is told.
+
+
+def test_it_is_told_how_far_it_is(registry: Running) -> None:
+    heard: list[tuple[Any, ...]] = []
+    guard = threading.Lock()
+
+    class Ear:
+        def start(self, key: str, label: str, total: int | None = None) -> None:
+            self.hear("start", key, label)
+
+        def advance(self, key: str, done: int, total: int | None = None) -> None:
+            assert total is None or done <= total
+            self.hear("advance", done)
+
+        def finish(self, key: str, label: str) -> None:
+            self.hear("finish", label)
+
+        def note(self, text: str) -> None:
+            raise AssertionError(text)
+
+        def hear(self, *words: object) -> None:
+            assert guard.acquire(blocking=False), "an observer hears one thing at a time"
+            heard.append(words)
+            guard.release()
+
+    for number in range(6):
+        make_image(registry.port, f"r/{number}", "1")
+    for deep in (False, True):
+        heard.clear()
+        with remote.open(registry.host) as opened:
+            report = check.check(opened, deep=deep, observer=Ear())
+        done = [words[1] for words in heard if words[0] == "advance"]
+        assert done == sorted(done)
+        assert done[-1] == (report.bytes_read if deep else 6 + report.blobs)
+        assert heard[-1] == ("finish", "Checked 6 images in 6 repositories")
+
+
+def test_the_same_registry_is_told_of_in_the_same_words(registry: Running, line: FaultyLine) -> None:
+    for number in range(8):
+        lose(registry, make_image(registry.port, f"r/{number}", "1").layers[0])
+    first = checked(line).as_json()
+    line.mend()
+    assert checked(line).as_json() == first
+    assert [finding["reference"].partition("@")[0][-3:] for finding in first["findings"]] == [f"r/{n}" for n in range(8)]  # type: ignore[attr-defined]

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from registry_tool.content.check import consistency
+from registry_tool.content.check.blobs import Facts, Reading
+from registry_tool.content.check.decompress import Content, Packing
+from registry_tool.content.graph import edges
+from registry_tool.oci.descriptor import Platform
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import OCI_IMAGE, OCI_INDEX, Manifest, parse
+
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+def digest(name: str) -> Digest:
+    return Digest.of(name.encode())
+
+
+def child(name: str, platform: str, *, attests: str | None = None) -> dict[str, object]:
+    os, architecture = platform.split("/")
+    entry: dict[str, object] = {
+        "mediaType": OCI_IMAGE,
+        "digest": str(digest(name)),
+        "size": 7,
+        "platform": {"os": os, "architecture": architecture},
+    }
+    if attests is not None:
+        entry["annotations"] = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": str(digest(attests))}
+    return entry
+
+
+def index(*children: Mapping[str, object]) -> Manifest:
+    return parse(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode())
+
+
+def image(*layers: str, media_type: str = f"{LAYER}+gzip") -> Manifest:
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": str(digest("config")), "size": 7},
+        "layers": [{"mediaType": media_type, "digest": str(digest(name)), "size": 7} for name in layers],
+    }
+    return parse(json.dumps(document).encode())
+
+
+def config(*diff_ids: str, platform: Platform | None = None) -> Reading:
+    return Reading(config=Facts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
+
+
+def inside(packing: Packing, name: str) -> Reading:
+    return Reading(inside=Content(packing, digest(name)))
+
+
+BUILT_WITH_BUILDKIT = [
+    child("amd", "linux/amd64"),
+    child("arm", "linux/arm64"),
+    child("says-amd", "unknown/unknown", attests="amd"),
+    child("says-arm", "unknown/unknown", attests="arm"),
+]
+MANY = [child(name, f"linux/{name}") for name in ("amd64", "arm64", "s390x", "riscv64")]
+
+
+@pytest.mark.parametrize(
+    ("children", "there", "left_out"),
+    [
+        (BUILT_WITH_BUILDKIT, ("amd", "says-amd"), {"arm", "says-arm"}),
+        (MANY, ("amd64",), {"arm64", "s390x", "riscv64"}),
+        (MANY, ("amd64", "s390x"), {"arm64", "riscv64"}),
+        # One thing is gone: that is what damage looks like.
+        (MANY, ("amd64", "arm64", "s390x"), set()),
+        (MANY[:2], ("amd64",), set()),
+        (BUILT_WITH_BUILDKIT, ("amd", "says-amd", "arm"), set()),
+        # A platform is half there: nobody copies like that.
+        (BUILT_WITH_BUILDKIT, ("amd", "says-arm"), set()),
+        (BUILT_WITH_BUILDKIT, ("amd", "says-amd", "says-arm"), set()),
+        # Nothing that runs is left: so a collection leaves it that takes what has no tag.
+        (MANY, (), set()),
+        (BUILT_WITH_BUILDKIT, (), set()),
+        (BUILT_WITH_BUILDKIT, ("amd", "says-amd", "arm", "says-arm"), set()),
+    ],
+)
+def test_what_was_left_out_is_told_from_what_was_lost(
+    children: list[dict[str, object]], there: tuple[str, ...], left_out: set[str]
+) -> None:
+    assert consistency.left_out(edges(index(*children)), {digest(name) for name in there}) == {digest(name) for name in left_out}
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "agrees"),
+    [
+        ("linux/amd64", Platform(os="linux", architecture="amd64"), True),
+        ("linux/amd64", Platform(os="linux", architecture="arm64"), False),
+        ("linux/amd64", Platform(os="windows", architecture="amd64"), False),
+        ("linux/arm64", Platform(os="linux", architecture="arm64", variant="v8"), True),
+        ("unknown/unknown", Platform(os="linux", architecture="arm64"), True),
+        ("linux/amd64", None, True),
+    ],
+)
+def test_an_index_and_a_config_name_one_platform(said: str, found: Platform | None, agrees: bool) -> None:
+    whole = index(child("x", said))
+    named = [(whole.digest, edge) for edge in edges(whole)]
+    assert consistency.of_another_platform(config(platform=found), named) == ([] if agrees else named)
+
+
+def test_variants_are_compared_where_both_say_one() -> None:
+    entry = child("x", "linux/arm")
+    entry["platform"] = {"os": "linux", "architecture": "arm", "variant": "v6"}
+    whole = index(entry)
+    named = [(whole.digest, edge) for edge in edges(whole)]
+    old, other = Platform(os="linux", architecture="arm"), Platform(os="linux", architecture="arm", variant="v5")
+    assert consistency.of_another_platform(config(platform=old), named) == []
+    assert consistency.of_another_platform(config(platform=other), named) == named
+
+
+def test_a_config_names_as_many_layers_as_the_manifest() -> None:
+    [(kind, detail)] = consistency.image(image("a", "b"), config("x"), {}, deep=False)
+    assert (kind, detail) == ("wrong-diff-id", "the config names 1 layer, the manifest 2")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "reading", "found"),
+    [
+        (f"{LAYER}+gzip", inside("gzip", "inside"), []),
+        (f"{LAYER}+gzip", inside("gzip", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", Reading(inside=Content("gzip", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", inside("plain", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+gzip", inside("zstd", "inside"), ["wrong-media-type"]),
+        (LAYER, inside("plain", "inside"), []),
+        (LAYER, inside("gzip", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+zstd", inside("zstd", "inside"), []),
+        (f"{LAYER}+zstd", inside("zstd", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", Reading(inside=Content("zstd", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", Reading(inside=Content("zstd")), []),
+        (f"{LAYER}+zstd", inside("gzip", "inside"), ["wrong-media-type"]),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
+    ],
+)
+def test_layers_unpack_to_what_the_config_says(media_type: str, reading: Reading, found: list[str]) -> None:
+    whole = image("a", media_type=media_type)
+    assert [kind for kind, _ in consistency.image(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
+    assert list(consistency.image(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
+    assert list(consistency.image(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
+
+
+def test_what_was_not_compared_is_counted() -> None:
+    readings = {digest("a"): Reading(inside=Content("zstd")), digest("b"): inside("gzip", "b"), digest("c"): Reading()}
+    assert consistency.not_looked_into(image("a", "b", "c", "d"), config("a", "b", "c", "d"), readings) == 2
+    other = Reading(config=Facts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
+    assert consistency.not_looked_into(image("b"), other, readings) == 1
+    broken = {digest("a"): Reading(inside=Content("zstd", is_broken=True))}
+    assert consistency.not_looked_into(image("a"), config("a"), broken) == 0, "a finding says so"
+    assert consistency.not_looked_into(image("a"), Reading(config="no config"), readings) == 0
+
+
+def test_what_is_wrong_with_a_config_is_told() -> None:
+    assert list(consistency.image(image("a"), Reading(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
+    assert list(consistency.image(image("a"), Reading(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import re
+
+from registry_tool.base.errors import NotFound
+from registry_tool.content.check import KINDS, Checked, Finding, Report
+from registry_tool.oci.digest import Digest
+from tests.support.documents import ROOT
+
+DIGEST = Digest.of(b"x")
+FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", digest=DIGEST, tags=("1",), detail="is not there")
+
+
+def test_every_kind_is_told_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("## regctl check")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^- `([a-z-]+)`: (.*?)(?=\n- |\n\n|\Z)", page, re.MULTILINE | re.DOTALL))
+    assert {name: " ".join(words.split()) for name, words in told.items()} == {name: kind.meaning for name, kind in KINDS.items()}
+
+
+def test_every_hint_is_a_sentence() -> None:
+    assert all(kind.hint.endswith(".") and kind.hint[0].isupper() for kind in KINDS.values())
+
+
+def test_a_report_is_ok_where_there_is_nothing_to_tell() -> None:
+    whole = Checked(name="localhost:5000/a", tags=("1",), images=1, findings=(), notes=())
+    hurt = Checked(name="localhost:5000/b", tags=("1", "2"), images=2, findings=(FINDING,), notes=())
+    assert Report(repositories=(whole,), blobs=2, bytes_read=3).ok
+    assert not Report(repositories=(whole, hurt), blobs=2, bytes_read=3).ok
+    assert not Report(repositories=(whole,), blobs=2, bytes_read=3, error=NotFound("x")).ok
+    report = Report(repositories=(whole, hurt), blobs=2, bytes_read=3, notes=("n",))
+    assert (report.images, report.findings) == (3, (FINDING,))
+    assert report.as_json() == {
+        "ok": False,
+        "images": 3,
+        "blobs": 2,
+        "bytes_read": 3,
+        "findings": [
+            {
+                "kind": "missing-layer",
+                "reference": FINDING.reference,
+                "digest": str(DIGEST),
+                "tags": ["1"],
+                "detail": "is not there",
+                "hint": KINDS["missing-layer"].hint,
+            }
+        ],
+        "notes": ["n"],
+    }

@@ -1,0 +1,469 @@
+"""Plans and their application, on the registry in this process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from registry_tool import server
+from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, Refused, RegistryError, UsageError
+from registry_tool.content import delete
+from registry_tool.content.delete import Plan, Selection
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
+from registry_tool.targets.registry import Registry, Repository
+from registry_tool.transport import Transport
+from tests.support import faulty_proxy
+from tests.support.content import ACCEPT, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.faulty_proxy import FaultyLine, faulty_line
+from tests.support.registry_over_http import ask, tags
+
+NAME = "john/app"
+
+
+@pytest.fixture
+def line(registry: server.Running) -> Iterator[FaultyLine]:
+    with faulty_line(registry.port) as line:
+        yield line
+
+
+@pytest.fixture
+def repository(line: FaultyLine) -> Iterator[Repository]:
+    with Registry(Transport(line.host)) as opened:
+        yield opened.repository(NAME)
+
+
+def of(tag: str | None = None, *, digest: str | None = None, pattern: str | None = None) -> Selection:
+    return Selection(repository=f"localhost/{NAME}", tag=tag, digest=Digest.parse(digest) if digest else None, pattern=pattern)
+
+
+def write(line: FaultyLine) -> int:
+    """How many requests changed something, or tried."""
+    return line.count("PUT|POST|PATCH|DELETE")
+
+
+def there(line: FaultyLine, reference: str) -> bool:
+    return ask(line.target, "GET", f"/v2/{NAME}/manifests/{reference}", headers={"Accept": ACCEPT})[0] == 200
+
+
+def at(line: FaultyLine, tag: str) -> str:
+    return ask(line.target, "HEAD", f"/v2/{NAME}/manifests/{tag}", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
+
+
+def retag(line: FaultyLine, made: Made, *names: str) -> None:
+    for name in names:
+        put_manifest(line.target, NAME, name, made.raw, made.media_type)
+
+
+def bury(line: FaultyLine, tag: str) -> str:
+    """As a deletion leaves it that was killed."""
+    grave = tombstone(tag, unique=f"{tag}'s")
+    make_blob(line.target, NAME, EMPTY_CONTENT)
+    return put_manifest(line.target, NAME, tag, grave.raw, OCI_IMAGE)
+
+
+def applied(repository: Repository, plan: Plan, *, allow_empty: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+    return [(done.what, done.tags) for done in delete.apply(plan, repository, allow_empty=allow_empty)]
+
+
+# --- what is wanted ---
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("app:v1", "here/app:v1"),
+        ("app:v*", "here/app:v*"),
+        ("localhost:5000/app:v[12]", "localhost:5000/app:v[12]"),
+        (f"app@sha256:{'a' * 64}", f"here/app@sha256:{'a' * 64}"),
+        (f"app:v1@sha256:{'a' * 64}", f"here/app:v1@sha256:{'a' * 64}"),
+    ],
+)
+def test_what_is_typed_is_what_is_meant(typed: str, meant: str) -> None:
+    reference, selection = Selection.parse(typed, default_host="here")
+    assert str(selection) == meant
+    assert str(reference) == selection.repository
+
+
+@pytest.mark.parametrize(
+    "typed", ["app", "localhost:5000/app", "app*:v1", "john/*", "*", "app:v*@sha256:0", f"app:*@sha256:{'a' * 64}", "", "APP:v*"]
+)
+def test_what_is_not_clear_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError):
+        Selection.parse(typed, default_host="here")
+
+
+def test_a_repository_alone_is_refused_with_both_spellings() -> None:
+    with pytest.raises(UsageError) as caught:
+        Selection.parse("john/app", default_host="here")
+    assert "john/app:latest" in str(caught.value.hint)
+    assert "'john/app:*'" in str(caught.value.hint)
+
+
+# --- failures ---
+
+
+def moved_tag(line: FaultyLine, made: Made) -> None:
+    make_image(line.target, NAME, "v1", layer(b"new"))
+
+
+def new_tag(line: FaultyLine, made: Made) -> None:
+    retag(line, made, "new")
+
+
+def new_index(line: FaultyLine, made: Made) -> None:
+    make_index(line.target, NAME, "many", made)
+
+
+def new_referrer(line: FaultyLine, made: Made) -> None:
+    make_artifact(line.target, NAME, made)
+
+
+@pytest.mark.parametrize("change", [moved_tag, new_tag, new_index, new_referrer])
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_moved_meanwhile_is_left_alone(
+    repository: Repository, line: FaultyLine, change: Callable[[FaultyLine, Made], None], shared: bool
+) -> None:
+    made = make_image(line.target, NAME, "v1")
+    if shared:
+        retag(line, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    change(line, made)
+    line.mend()
+    with pytest.raises(Conflict, match="nothing more was removed"):
+        applied(repository, plan)
+    assert write(line) == line.count("DELETE", "manifests/(no-such|sha256)"), "only whether deletion is on was tried"
+    assert there(line, "v1")
+    assert there(line, made.digest)
+
+
+def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    make_image(line.target, NAME, "v2", layer(b"new"))
+    with pytest.raises(Conflict, match="the tags on it"):
+        applied(repository, plan)
+    assert at(line, "v1") == made.digest
+
+
+def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    plan = delete.plan(repository, of("v1"))
+    assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{made.digest}")[0] == 202
+    applied(repository, plan)
+    assert tags(line.target, NAME) == []
+
+
+def test_the_second_of_two_plans_stops_where_the_first_went(repository: Repository, line: FaultyLine) -> None:
+    for name in ("v1", "v2", "v3"):
+        make_image(line.target, NAME, name)
+    plan = delete.plan(repository, of(pattern="v*"))
+    going = delete.apply(plan, repository, allow_empty=True)
+    assert next(going).tags == ("v1",)
+    newer = make_image(line.target, NAME, "v2", layer(b"new"))
+    with pytest.raises(Conflict, match="the tag v2 moved"):
+        list(going)
+    assert sorted(tags(line.target, NAME) or ()) == ["v2", "v3"]
+    assert at(line, "v2") == newer.digest
+
+
+@pytest.mark.parametrize(
+    ("application", "word"),
+    [
+        (lambda storage: server.Application(storage, delete=False), "REGISTRY_STORAGE_DELETE_ENABLED"),
+        (lambda storage: server.Application(storage, read_only=True), "read-only"),
+    ],
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_where_nothing_may_be_deleted_nothing_is_written(
+    registry: server.Running, application: Callable[[server.Storage], server.Application], word: str, shared: bool
+) -> None:
+    made = make_image(registry.port, NAME, "v1")
+    if shared:
+        put_manifest(registry.port, NAME, "v2", made.raw, made.media_type)
+    with server.running(application(registry.application.storage)) as closed, faulty_line(closed.port) as line:
+        repository = Repository(Transport(line.host), NAME)
+        plan = delete.plan(repository, of("v1"))
+        with pytest.raises(RegistryError) as caught:
+            applied(repository, plan)
+        assert word in f"{caught.value.message} {caught.value.hint}"
+        assert line.count("PUT|POST|PATCH") == 0
+        assert at(line, "v1") == made.digest
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_may_not_is_told_so_and_nothing_is_written(repository: Repository, line: FaultyLine, status: int) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    line.upon(faulty_proxy.instead(status), method="DELETE")
+    with pytest.raises(AuthenticationFailed):
+        applied(repository, plan)
+    assert line.count("PUT|POST|PATCH") == 0
+    assert there(line, "v1")
+
+
+def test_a_glob_may_not_take_the_last_tag_unless_it_is_told_to(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    make_image(line.target, NAME, "v2")
+    make_artifact(line.target, NAME, made)
+    plan = delete.plan(repository, of(pattern="v*"))
+    assert plan.tags_left == 0, "a list of referrers is no tag to a person"
+    with pytest.raises(Refused, match="last tag"):
+        applied(repository, plan)
+    assert there(line, "v1")
+    applied(repository, plan, allow_empty=True)
+    assert {tag for tag in tags(line.target, NAME) or () if not tag.startswith("sha256-")} == set()
+
+
+def test_a_tag_that_is_typed_may_be_the_last(repository: Repository, line: FaultyLine) -> None:
+    make_image(line.target, NAME, "v1")
+    assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
+    assert tags(line.target, NAME) == []
+
+
+def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    with pytest.raises(Conflict, match="not at"):
+        delete.plan(repository, of("v1", digest=f"sha256:{'0' * 64}"))
+    applied(repository, delete.plan(repository, of("v1", digest=made.digest)))
+    assert not there(line, "v1")
+
+
+def test_what_is_not_there(repository: Repository, line: FaultyLine) -> None:
+    with pytest.raises(NotFound):
+        delete.plan(repository, of("v1"))
+    make_image(line.target, NAME, "v1")
+    for selection in (of("v2"), of(pattern="x*"), of(digest=f"sha256:{'0' * 64}")):
+        plan = delete.plan(repository, selection)
+        assert plan.absent
+        assert plan.is_empty
+        assert applied(repository, plan) == []
+
+
+def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    index = make_index(line.target, NAME, "many", made)
+    line.upon(faulty_proxy.flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
+    plan = delete.plan(repository, of("v1"))
+    assert plan.removals[0].alone
+    assert len(plan.looked.unread) == 1
+    applied(repository, plan)
+    assert not there(line, "v1")
+    assert there(line, made.digest)
+
+
+def test_what_cannot_be_read_can_be_deleted(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    line.upon(faulty_proxy.flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
+    assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
+    assert not there(line, made.digest)
+
+
+def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    line.upon(faulty_proxy.instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
+    with pytest.raises(RegistryError):
+        delete.plan(repository, of("v1"))
+
+
+# --- what goes, and what stays ---
+
+
+def test_a_plan_writes_nothing(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2")
+    delete.plan(repository, of(pattern="*"))
+    assert write(line) == 0
+
+
+def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2", "v3")
+    plan = delete.plan(repository, of("v2"))
+    (removal,) = plan.removals
+    assert (removal.alone, removal.siblings, plan.bytes_freed) == (True, ("v1", "v3"), 0)
+    assert applied(repository, plan) == [("untagged", ("v2",))]
+    assert sorted(tags(line.target, NAME) or ()) == ["v1", "v3"]
+    assert at(line, "v1") == at(line, "v3") == made.digest
+
+
+def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2")
+    make_image(line.target, NAME, "other")
+    plan = delete.plan(repository, of(pattern="v?"))
+    assert plan.bytes_freed == made.size + len(made.raw)
+    assert applied(repository, plan) == [("deleted", ("v1", "v2"))]
+    assert not there(line, made.digest)
+
+
+def test_layers_that_another_image_has_are_not_freed(repository: Repository, line: FaultyLine) -> None:
+    shared, own = layer(b"shared"), layer(b"own")
+    made = make_image(line.target, NAME, "v1", shared, own)
+    make_image(line.target, NAME, "v2", shared)
+    assert delete.plan(repository, of("v1")).bytes_freed == made.size + len(made.raw) - len(shared)
+
+
+def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    index = make_index(line.target, NAME, "many", made)
+    plan = delete.plan(repository, of("v1"))
+    (removal,) = plan.removals
+    assert removal.alone
+    assert [(str(held.digest), held.tags) for held in removal.indexes] == [(index.digest, ("many",))]
+    applied(repository, plan)
+    assert not there(line, "v1")
+    assert there(line, made.digest)
+
+
+def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, line: FaultyLine) -> None:
+    amd, arm, note = (make_image(line.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
+    index = make_index(line.target, NAME, "many", amd, arm, attestations=[note])
+    retag(line, arm, "arm")
+    plan = delete.plan(repository, of("many"))
+    assert [str(removal.digest) for removal in plan.removals] == [index.digest, *sorted([amd.digest, note.digest])]
+    assert {str(removal.part_of) for removal in plan.removals[1:]} == {index.digest}
+    applied(repository, plan)
+    assert not there(line, amd.digest)
+    assert at(line, "arm") == arm.digest
+
+
+def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    signature = make_artifact(line.target, NAME, made)
+    plan = delete.plan(repository, of("v1"))
+    (removal,) = plan.removals
+    assert removal.alone
+    assert [str(held.digest) for held in removal.referrers] == [signature.digest]
+    applied(repository, plan)
+    assert there(line, made.digest)
+
+
+def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    retag(line, made, "v2")
+    signature = make_artifact(line.target, NAME, made)
+    index = make_index(line.target, NAME, "many", made)
+    plan = delete.plan(repository, of(digest=made.digest))
+    (removal,) = plan.removals
+    assert (removal.tags, removal.alone) == (("v1", "v2"), False)
+    assert [str(held.digest) for held in removal.indexes] == [index.digest]
+    assert [str(held.digest) for held in removal.referrers] == [signature.digest]
+    assert applied(repository, plan) == [("deleted", ("v1", "v2"))]
+    assert not there(line, made.digest)
+    assert there(line, signature.digest)
+
+
+def test_a_digest_without_a_tag_can_go(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME)
+    assert applied(repository, delete.plan(repository, of(digest=made.digest))) == [("deleted", ())]
+    assert not there(line, made.digest)
+
+
+def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    first, second = (make_artifact(line.target, NAME, made, content=content) for content in (b"first", b"second"))
+    plan = delete.plan(repository, of(digest=first.digest))
+    (removal,) = plan.removals
+    assert removal.subject is not None
+    assert str(removal.subject.digest) == made.digest
+    assert removal.indexes == ()
+    applied(repository, plan)
+    body = ask(line.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
+    assert [each["digest"] for each in json.loads(body)["manifests"]] == [second.digest]
+    assert at(line, "v1") == made.digest
+
+
+def test_everything_goes_where_everything_is_meant(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    signature = make_artifact(line.target, NAME, made)
+    make_index(line.target, NAME, "many", made)
+    plan = delete.plan(repository, of(pattern="*"))
+    applied(repository, plan, allow_empty=True)
+    assert tags(line.target, NAME) == []
+    assert not there(line, made.digest)
+    assert not there(line, signature.digest)
+
+
+# --- deletions that were not finished ---
+
+
+def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, line: FaultyLine) -> None:
+    grave = bury(line, "old")
+    make_image(line.target, NAME, "v1")
+    make_image(line.target, NAME, "v2")
+    plan = delete.plan(repository, of("v1"))
+    assert [dead.tag for dead in plan.unfinished] == ["old"]
+    assert applied(repository, plan) == [("finished", ("old",)), ("deleted", ("v1",))]
+    assert tags(line.target, NAME) == ["v2"]
+    assert not there(line, grave)
+
+
+@pytest.mark.parametrize("selection", [of("old"), of(pattern="o*")])
+def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line: FaultyLine, selection: Selection) -> None:
+    bury(line, "old")
+    plan = delete.plan(repository, selection)
+    assert not plan.absent
+    assert plan.tags_left == 0
+    assert applied(repository, plan) == [("finished", ("old",))]
+    assert tags(line.target, NAME) == []
+
+
+def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Repository, line: FaultyLine) -> None:
+    bury(line, "old")
+    plan = delete.plan(repository, of("old"))
+    made = make_image(line.target, NAME, "old")
+    applied(repository, plan)
+    assert at(line, "old") == made.digest
+
+
+def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Repository, line: FaultyLine) -> None:
+    for number in range(40):
+        make_image(line.target, NAME, f"v{number}")
+    line.mend()
+    delete.plan(repository, of("v7"))
+    # A tag list, a HEAD for each tag, a GET for each manifest, and one for the list of referrers, asked of the interface first.
+    assert line.count() <= 1 + 40 + 40 + 2
+
+
+def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, line: FaultyLine) -> None:
+    made = make_image(line.target, NAME, "v1")
+    signature = make_artifact(line.target, NAME, made)
+    plan = delete.plan(repository, of(digest=signature.digest))
+    line.upon(faulty_proxy.instead(500), method="DELETE", path=signature.digest)
+    with pytest.raises(RegistryError):
+        applied(repository, plan)
+    line.mend()
+    body = ask(line.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
+    assert json.loads(body)["manifests"] == []
+    applied(repository, delete.plan(repository, of(digest=signature.digest)))
+    assert not there(line, signature.digest)
+
+
+def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, line: FaultyLine) -> None:
+    here, gone = make_image(line.target, NAME, platform="linux/arm64"), make_image(line.target, NAME)
+    index = make_index(line.target, NAME, "many", here, gone)
+    assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
+    plan = delete.plan(repository, of("many"))
+    assert [str(removal.digest) for removal in plan.removals] == [index.digest, here.digest]
+    applied(repository, plan)
+    assert not there(line, here.digest)
+
+
+def test_an_index_that_comes_in_the_middle_keeps_what_it_contains(repository: Repository, line: FaultyLine) -> None:
+    second = [make_image(line.target, NAME, name) for name in ("v1", "v2", "v3")][1]
+    began = time.monotonic()
+    plan = delete.plan(repository, of(pattern="v[12]"))
+    took = time.monotonic() - began
+    going = delete.apply(plan, repository)
+    assert next(going).tags == ("v1",)
+    make_index(line.target, NAME, "many", second)
+    time.sleep(3 * took + 0.5)  # what was seen is used for as long as the look took
+    with pytest.raises(Conflict, match="the indexes that contain it"):
+        list(going)
+    assert there(line, "v2")

@@ -1,0 +1,521 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    BrokenOff,
+    InvalidManifest,
+    NotFound,
+    RegistryError,
+    RegistryUnreachable,
+    TooManyRequests,
+)
+from registry_tool.content.listing import Options, Row, Table, list_tags
+from registry_tool.oci.descriptor import Platform
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import OCI_IMAGE, tombstone
+from registry_tool.oci.versions import Range
+from registry_tool.targets import registry as remote
+from registry_tool.targets.cache import Shelf
+from tests.support.content import OCI_INDEX, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.recording_server import Watched, watched
+
+APP = "john/app"
+
+
+@pytest.fixture
+def registry() -> Iterator[Watched]:
+    with watched() as watching:
+        yield watching
+
+
+def table(registry: Watched, cache: Shelf | None = None, **options: Any) -> Table:
+    registry.forget()
+    with remote.open(registry.host) as opened:
+        return list_tags(opened.repository(APP), Options(**options), cache=cache)
+
+
+def rows(registry: Watched, **options: Any) -> dict[str, Row]:
+    return {row.name: row for row in table(registry, **options).rows}
+
+
+def names(registry: Watched, **options: Any) -> list[str]:
+    return [row.name for row in table(registry, **options).rows]
+
+
+def also(registry: Watched, made: Made, *tags: str) -> None:
+    for tag in tags:
+        put_manifest(registry.port, made.repository, tag, made.raw, made.media_type)
+
+
+def bury(registry: Watched, tag: str) -> str:
+    make_blob(registry.port, APP, b"{}")
+    return put_manifest(registry.port, APP, tag, tombstone(tag, unique="0" * 32).raw, OCI_IMAGE)
+
+
+def damage(registry: Watched, made_digest: str, content: bytes | None) -> None:
+    blobs = registry.registry.storage.blobs  # type: ignore[attr-defined]
+    if content is None:
+        del blobs[Digest.parse(made_digest)]
+    else:
+        blobs[Digest.parse(made_digest)] = content
+
+
+def day(number: int) -> str:
+    return f"2024-01-{number:02}T00:00:00Z"
+
+
+# What a row says.
+
+
+def test_an_image(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v1", layer(b"one"), layer(b"two"), created="2024-05-06T09:08:09.5+02:00")
+    [row] = table(registry).rows
+    assert row == Row(
+        name="v1",
+        digest=Digest.parse(made.digest),
+        media_type=made.media_type,
+        created=datetime(2024, 5, 6, 7, 8, 9, 500_000, tzinfo=timezone.utc),
+        size=made.size,
+        platforms=(Platform.parse("linux/amd64"),),
+        siblings=(),
+        type="image",
+    )
+
+
+def test_a_layer_that_comes_twice_counts_once(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v1", layer(b"same"), layer(b"same"))
+    assert rows(registry)["v1"].size == len(made.config) + len(layer(b"same"))
+
+
+def test_an_index_is_as_large_as_all_its_images_and_as_young_as_the_newest(registry: Watched) -> None:
+    shared = layer(b"shared")
+    amd = make_image(registry.port, APP, None, shared, layer(b"amd"), created=day(1))
+    arm = make_image(registry.port, APP, None, shared, layer(b"arm"), created=day(2), platform="linux/arm64/v8")
+    make_index(registry.port, APP, "multi", amd, arm)
+    row = rows(registry)["multi"]
+    assert row.size == amd.size + arm.size - len(shared)
+    assert row.created == datetime(2024, 1, 2, tzinfo=timezone.utc)
+    assert list(map(str, row.platforms or ())) == ["linux/amd64", "linux/arm64/v8"]
+    assert row.type == "index"
+
+
+def test_attestations_are_no_platform_and_no_date_but_have_a_size(registry: Watched) -> None:
+    image = make_image(registry.port, APP, None, created=day(1))
+    attestation = make_image(registry.port, APP, None, layer(b"claim"), created=day(9), platform="unknown/unknown")
+    make_index(registry.port, APP, "built", image, attestations=[attestation])
+    row = rows(registry)["built"]
+    assert (row.type, list(map(str, row.platforms or ()))) == ("image", ["linux/amd64"])
+    assert row.created == datetime(2024, 1, 1, tzinfo=timezone.utc)
+    assert row.size == image.size + attestation.size
+
+
+def test_a_child_without_a_platform_has_its_configs(registry: Watched) -> None:
+    image = make_image(registry.port, APP, None, platform="linux/s390x")
+    raw = image.descriptor
+    del raw["platform"]
+    make_index(registry.port, APP, "bare", extra={"manifests": [raw]})
+    assert list(map(str, rows(registry)["bare"].platforms or ())) == ["linux/s390x"]
+
+
+@pytest.mark.parametrize("created", [None, "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2024-01-01T00:00:00", "yesterday"])
+def test_a_date_is_never_invented(registry: Watched, created: str | None) -> None:
+    make_image(registry.port, APP, "v1", created=created)
+    row = rows(registry)["v1"]
+    assert (row.created, row.error) == (None, None)
+
+
+def test_an_artifact_and_a_signature(registry: Watched) -> None:
+    image = make_image(registry.port, APP, "v1")
+    when = {"org.opencontainers.image.created": day(3)}
+    make_artifact(registry.port, APP, image, tag="sbom", annotations=when)
+    make_artifact(registry.port, APP, image, tag="sig", artifact_type="application/vnd.dev.cosign.artifact.sig.v1+json", content=b"s")
+    found = rows(registry)
+    assert (found["sbom"].type, found["sig"].type) == ("artifact", "signature")
+    assert found["sbom"].created == datetime(2024, 1, 3, tzinfo=timezone.utc)
+    assert (found["sig"].created, found["sig"].platforms) == (None, ())
+    assert found["sbom"].size == len(b"{}") + len(b"an artifact")
+
+
+def test_a_cache_of_layers_in_an_index_is_counted_as_it_is(registry: Watched) -> None:
+    content = layer(b"cache")
+    digest = make_blob(registry.port, APP, content)
+    entry = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": len(content)}
+    make_index(registry.port, APP, "cache", extra={"manifests": [entry]})
+    row = rows(registry)["cache"]
+    assert (row.size, row.error) == (len(content), None)
+
+
+def test_siblings_are_among_all_tags_whatever_is_shown(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v1")
+    also(registry, made, "latest", "stable")
+    make_image(registry.port, APP, "v2")
+    assert rows(registry, matches="v1")["v1"].siblings == ("latest", "stable")
+    assert rows(registry, limit=1)["latest"].siblings == ("stable", "v1")
+    assert rows(registry)["v2"].siblings == ()
+
+
+# Which rows, and in what order.
+
+
+def test_the_orders(registry: Watched) -> None:
+    for number, (tag, size) in enumerate((("v1.10", 300), ("v1.9", 100), ("edge", 200)), 1):
+        make_image(registry.port, APP, tag, layer(bytes(range(size % 256)) * size), created=day(number))
+    make_image(registry.port, APP, "undated", created=None)
+    assert names(registry) == ["edge", "undated", "v1.10", "v1.9"]
+    assert names(registry, sort="created") == ["edge", "v1.9", "v1.10", "undated"]
+    assert names(registry, sort="semver") == ["v1.10", "v1.9", "edge", "undated"]
+    sizes = [row.size or 0 for row in table(registry, sort="size").rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert names(registry, sort="created", limit=2) == ["edge", "v1.9"]
+
+
+def test_a_release_is_before_its_variants(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "1.2.3")
+    also(registry, made, "1.2.3-alpine", "1.2.4-rc1", "1.2.4", "latest")
+    assert names(registry, sort="semver") == ["1.2.4", "1.2.4-rc1", "1.2.3", "1.2.3-alpine", "latest"]
+
+
+def test_globs_and_ranges(registry: Watched) -> None:
+    also(registry, make_image(registry.port, APP, "v1.2"), "v1.3", "v2.0", "edge")
+    assert names(registry, matches="v1*") == ["v1.2", "v1.3"]
+    assert names(registry, within=Range.parse(">=1.3")) == ["v1.3", "v2.0"]
+    assert names(registry, matches="v*", within=Range.parse("^1"), sort="semver", limit=1) == ["v1.3"]
+
+
+def test_one_platform(registry: Watched) -> None:
+    amd = make_image(registry.port, APP, "amd", created=day(1))
+    arm = make_image(registry.port, APP, "arm", created=day(2), platform="linux/arm64/v8")
+    make_index(registry.port, APP, "multi", amd, arm)
+    found = rows(registry, platform=Platform.parse("linux/amd64"))
+    assert set(found) == {"amd", "multi"}
+    assert found["multi"].size == amd.size
+    assert found["multi"].created == datetime(2024, 1, 1, tzinfo=timezone.utc)
+    assert rows(registry, platform=Platform.parse("linux/arm64"))["multi"].size == arm.size
+
+
+def test_an_image_of_another_platform_is_not_fetched(registry: Watched) -> None:
+    amd, arm = (make_image(registry.port, APP, None, platform=f"linux/{name}") for name in ("amd64", "arm64"))
+    make_index(registry.port, APP, "multi", amd, arm)
+    table(registry, platform=Platform.parse("linux/amd64"))
+    assert registry.times("GET", arm.digest) == 0
+
+
+def test_a_repository_without_tags_and_none(registry: Watched) -> None:
+    with pytest.raises(NotFound):
+        table(registry)
+    made = make_image(registry.port, APP, "v1")
+    registry.registry.storage.untag(APP, "v1")
+    assert made.tag
+    assert table(registry).rows == ()
+
+
+# What it costs.
+
+
+def test_names_alone_are_one_request(registry: Watched) -> None:
+    also(registry, make_image(registry.port, APP, "v1"), "v2", "v3")
+    bury(registry, "dead")
+    assert [row.digest for row in table(registry, look="names").rows] == [None] * 4
+    assert registry.asked == [("GET", f"/v2/{APP}/tags/list")]
+
+
+def test_digests_are_one_head_a_tag(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v1")
+    also(registry, made, "v2", "v3")
+    found = rows(registry, look="digests")
+    assert found["v1"].digest == Digest.parse(made.digest)
+    assert (found["v1"].siblings, found["v1"].size, found["v1"].type) == (("v2", "v3"), None, None)
+    assert registry.counts == {"GET": 1, "HEAD": 3}
+
+
+def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
+    shared = layer(b"shared")
+    first = make_image(registry.port, APP, "v1", shared)
+    also(registry, first, *(f"t{number}" for number in range(40)))
+    second = make_image(registry.port, APP, None, layer(b"other"))
+    make_index(registry.port, APP, "one", first, second)
+    make_index(registry.port, APP, "two", second, first)
+    table(registry)
+    fetched = [path for method, path in registry.asked if method == "GET"]
+    assert len(fetched) == len(set(fetched)) == 1 + 4 + 2
+    assert registry.counts["HEAD"] == 43
+
+
+def test_a_warm_table_is_one_cheap_request_a_tag(registry: Watched, tmp_path: Path) -> None:
+    for number in range(20):
+        make_image(registry.port, APP, f"v{number}")
+    with Shelf(tmp_path / "shelf") as shelf:
+        cold = table(registry, cache=shelf)
+    assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
+    with Shelf(tmp_path / "shelf") as shelf:
+        assert table(registry, cache=shelf) == cold
+    assert registry.counts == {"GET": 1, "HEAD": 20}
+
+
+def test_a_limit_comes_first_where_the_order_allows(registry: Watched) -> None:
+    for number in range(30):
+        make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
+    assert names(registry, limit=2) == ["v00", "v01"]
+    assert registry.counts == {"GET": 1 + 4, "HEAD": 30}
+    assert [row.siblings for row in table(registry, limit=2, siblings=False, look="digests").rows] == [None, None]
+    assert registry.counts == {"GET": 1, "HEAD": 2}
+    table(registry, limit=2, sort="created")
+    assert registry.counts == {"GET": 1 + 60, "HEAD": 30}
+
+
+def test_ten_thousand_tags_find_room(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v")
+    for number in range(10_000):
+        registry.registry.storage.tag(APP, f"v{number}", Digest.parse(made.digest))
+    with remote.open(registry.host) as opened:
+        tracemalloc.start()
+        try:
+            assert len(list_tags(opened.repository(APP), Options(matches="v12*", look="names")).rows) == 111
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+# Leftovers.
+
+
+@pytest.mark.parametrize("look", ["details", "digests"])
+def test_a_tombstone_is_not_shown_and_takes_nobodys_place(registry: Watched, look: str) -> None:
+    also(registry, make_image(registry.port, APP, "b"), "c")
+    bury(registry, "a")
+    assert names(registry, look=look) == ["b", "c"]
+    assert names(registry, look=look, limit=1) == ["b"]
+    assert names(registry, look=look, limit=1, siblings=False) == ["b"]
+
+
+def test_a_small_image_is_not_taken_for_a_tombstone(registry: Watched) -> None:
+    size = len(tombstone("tiny", unique="0" * 32).raw)
+    made = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": ""}})
+    padded = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": "x" * (size - len(made.raw))}})
+    assert len(padded.raw) == size
+    assert names(registry, look="digests") == ["tiny"]
+    assert registry.times("GET", padded.digest) == 1
+
+
+# Bad weather.
+
+
+def test_a_tag_that_goes_meanwhile_is_left_out_with_a_word(registry: Watched) -> None:
+    make_image(registry.port, APP, "stays")
+    make_image(registry.port, APP, "goes")
+
+    def vanish(method: str, path: str) -> None:
+        if (method, path.rpartition("/")[2]) == ("HEAD", "goes"):
+            registry.registry.storage.untag(APP, "goes")
+
+    registry.instead = vanish
+    found = table(registry)
+    assert [row.name for row in found.rows] == ["stays"]
+    assert found.vanished == ("goes",)
+
+
+def test_a_tag_whose_manifest_goes_between_its_two_looks(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "goes")
+
+    def vanish(method: str, path: str) -> None:
+        if (method, path.rpartition("/")[2]) == ("GET", made.digest):
+            registry.registry.storage.untag(APP, "goes")
+            registry.registry.storage.unlink(APP, "manifest", Digest.parse(made.digest))
+
+    registry.instead = vanish
+    found = table(registry)
+    assert (found.rows, found.vanished) == ((), ("goes",))
+
+
+def test_a_tag_that_moves_meanwhile_is_shown_where_it_is(registry: Watched) -> None:
+    before = make_image(registry.port, APP, "moves", layer(b"before"))
+    after = make_image(registry.port, APP, None, layer(b"after, and larger"))
+
+    def move(method: str, path: str) -> None:
+        if (method, path.rpartition("/")[2]) == ("GET", before.digest):
+            registry.registry.storage.tag(APP, "moves", Digest.parse(after.digest))
+            registry.registry.storage.unlink(APP, "manifest", Digest.parse(before.digest))
+
+    registry.instead = move
+    [row] = table(registry).rows
+    assert (row.digest, row.size, row.error) == (Digest.parse(after.digest), after.size, None)
+
+
+def test_what_is_damaged_is_a_row_that_says_so(registry: Watched) -> None:
+    whole = make_image(registry.port, APP, "whole")
+    gone, config_gone, config_bad, manifest_bad = (make_image(registry.port, APP, f"bad{number}") for number in range(4))
+    child = make_image(registry.port, APP, None, layer(b"child"))
+    make_index(registry.port, APP, "index", whole, child)
+    damage(registry, gone.digest, None)
+    damage(registry, child.digest, None)
+    damage(registry, Digest.of(config_gone.config).__str__(), None)
+    damage(registry, Digest.of(config_bad.config).__str__(), b"[" * len(config_bad.config))
+    damage(registry, manifest_bad.digest, manifest_bad.raw.replace(b"linux", b"linex").replace(b"sha256:", b"sha256;", 1))
+    found = rows(registry)
+    assert set(found) == {"whole", "bad0", "bad1", "bad2", "bad3", "index"}
+    assert found["whole"].error is None
+    assert isinstance(found["bad0"].error, NotFound)
+    # The registry believes in it still, and breaks off.
+    assert isinstance(found["bad1"].error, (NotFound, BrokenOff))
+    assert (found["bad1"].size, found["bad1"].created, found["bad1"].type) == (config_gone.size, None, "image")
+    assert found["bad2"].error is not None
+    assert found["bad3"].error is not None
+    assert (found["index"].size, found["index"].created, found["index"].type) == (None, None, "index")
+    assert isinstance(found["index"].error, NotFound)
+
+
+@pytest.mark.parametrize("config", [b"not JSON", b"[]", b'{"created": 5, "os": 7}', b"\xff\xfe"])
+def test_a_config_that_is_none_is_said_and_the_size_is_known(registry: Watched, config: bytes) -> None:
+    blob = layer(b"x")
+    digest = make_blob(registry.port, APP, config)
+    make_blob(registry.port, APP, blob)
+    made = make_image(registry.port, APP, "v1", blob)
+    raw = made.raw.replace(str(Digest.of(made.config)).encode(), digest.encode()).replace(
+        f'"size":{len(made.config)}'.encode(), f'"size":{len(config)}'.encode()
+    )
+    put_manifest(registry.port, APP, "v1", raw, made.media_type)
+    row = rows(registry)["v1"]
+    assert isinstance(row.error, InvalidManifest)
+    assert (row.size, row.created) == (len(config) + len(blob), None)
+
+
+@pytest.mark.parametrize("tag", ["../../mary/app/tags/list", "a b", "x\x1b[2Jy", "", "t" * 129, "a?b#c", "sha256:" + "0" * 64, ".."])
+def test_what_cannot_be_a_tag_is_never_asked_for(registry: Watched, tag: str) -> None:
+    make_image(registry.port, APP, "v1")
+    registry.registry.storage.tag(APP, tag, Digest.of(b""))
+    found = rows(registry)
+    assert isinstance(found[tag].error, RegistryError)
+    assert found["v1"].error is None
+    assert {path for _, path in registry.asked if "manifests" in path} <= {
+        f"/v2/{APP}/manifests/v1",
+        f"/v2/{APP}/manifests/{found['v1'].digest}",
+    }
+
+
+def test_indexes_in_indexes_end(registry: Watched) -> None:
+    inner = make_image(registry.port, APP, None)
+    for _ in range(40):
+        inner = make_index(registry.port, APP, None, inner)
+    make_index(registry.port, APP, "deep", inner)
+    row = rows(registry)["deep"]
+    assert isinstance(row.error, InvalidManifest)
+    assert (row.size, row.created) == (None, None)
+    assert len(registry.asked) < 20
+
+
+def test_an_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
+    child = make_image(registry.port, APP, None).descriptor
+    children = [{**child, "digest": f"sha256:{number:064x}"} for number in range(10_000)]
+    raw = make_index(registry.port, APP, None).raw.replace(b'"manifests":[]', b'"manifests":' + str(children).replace("'", '"').encode())
+    digest = Digest.of(raw)
+    storage = registry.registry.storage
+    storage.put(raw)
+    storage.link(APP, "manifest", digest, digest)
+    storage.tag(APP, "wide", digest)
+    row = rows(registry)["wide"]
+    assert isinstance(row.error, InvalidManifest)
+    assert list(map(str, row.platforms or ())) == ["linux/amd64"]
+    assert len(registry.asked) == 3
+
+
+def test_a_manifest_of_a_hundred_megabytes_is_not_fetched(registry: Watched) -> None:
+    make_image(registry.port, APP, "v1")
+    digest = str(Digest.of(b"big"))
+
+    def big(method: str, path: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
+        if method == "HEAD":
+            return "200 OK", [("Content-Type", OCI_INDEX), ("Docker-Content-Digest", digest)], b" " * 100_000_000
+        return None
+
+    registry.instead = big
+    row = rows(registry)["v1"]
+    assert isinstance(row.error, InvalidManifest)
+    assert registry.counts == {"GET": 1, "HEAD": 1}
+
+
+def refuse_from(number: int, status: str, path_part: str = "/manifests/") -> object:
+    seen = [0]
+
+    def answer(method: str, path: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
+        if path_part not in path:
+            return None
+        seen[0] += 1
+        return (status, [("Retry-After", "3600")], b"") if seen[0] > number else None
+
+    return answer
+
+
+def test_too_many_requests_end_with_the_rows_so_far(registry: Watched) -> None:
+    for number in range(40):
+        make_image(registry.port, APP, f"v{number:02}")
+    registry.instead = refuse_from(50, "429 Too Many Requests")  # type: ignore[assignment]
+    found = table(registry)
+    assert isinstance(found.stopped, TooManyRequests)
+    assert (found.count, len(found.rows), found.looked_at) == (40, 40, 40)
+    assert sum(row.size is not None for row in found.rows) == 10
+    assert len(registry.asked) < 1 + 50 + 10 + 16
+    registry.instead = refuse_from(15, "429 Too Many Requests")  # type: ignore[assignment]
+    found = table(registry)
+    assert (len(found.rows), found.looked_at) == (15, 15)
+    assert isinstance(found.stopped, TooManyRequests)
+
+
+def test_what_may_still_be_asked_is_not_gone_beyond(registry: Watched) -> None:
+    for number in range(40):
+        make_image(registry.port, APP, f"v{number:02}")
+    left = [60]
+
+    def count(method: str, path: str) -> list[tuple[str, str]]:
+        if "/manifests/" not in path:
+            return []
+        left[0] -= 1
+        return [("RateLimit-Remaining", f"{max(left[0], 0)};w=21600")]
+
+    registry.headers = count
+    found = table(registry)
+    assert left[0] == 0
+    assert isinstance(found.stopped, TooManyRequests)
+    assert len(found.rows) == 40
+    # Of some the manifest was the last that was asked for.
+    assert 20 - 8 <= sum(row.size is not None for row in found.rows) <= 20
+
+
+@pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationFailed), ("403 Forbidden", AuthenticationFailed)])
+def test_a_registry_that_lets_us_in_no_longer_ends_it(registry: Watched, status: str, kind: type[Exception]) -> None:
+    for number in range(100):
+        make_image(registry.port, APP, f"v{number:02}")
+    registry.instead = refuse_from(20, status)  # type: ignore[assignment]
+    found = table(registry)
+    assert isinstance(found.stopped, kind)
+    assert len(registry.asked) < 60
+
+
+def test_a_registry_that_only_fails_is_left_alone(registry: Watched) -> None:
+    made = make_image(registry.port, APP, "v")
+    also(registry, made, *(f"v{number}" for number in range(100)))
+    registry.instead = refuse_from(10, "500 Internal Server Error")  # type: ignore[assignment]
+    found = table(registry, look="digests")
+    assert isinstance(found.stopped, RegistryError)
+    assert len(registry.asked) < 60
+
+
+def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
+    also(registry, make_image(registry.port, APP, "v"), *(f"v{number}" for number in range(100)))
+    registry.instead = lambda method, path: ("500 Oh", [], b"") if path.endswith("/v50") else None
+    found = table(registry)
+    assert found.stopped is None
+    assert [row.name for row in found.rows if row.error] == ["v50"]
+
+
+def test_nothing_answers(registry: Watched) -> None:
+    with remote.open("localhost:1") as opened, pytest.raises(RegistryUnreachable):
+        list_tags(opened.repository(APP))

@@ -1,0 +1,175 @@
+"""The build context: what is ignored is never read, what cannot be sent is left out, what is broken is said."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_tool.base.errors import BuildFailed
+from registry_tool.engine.build import context as contexts
+
+FIVE_GIGABYTES = 5 * 2**30
+
+
+def packed(
+    folder: Path, extra: Mapping[str, Path] | None = None, dockerfile: str = "Dockerfile"
+) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
+    stream = b"".join(contexts.tar_stream(contexts.files(folder, dockerfile, extra or {})))
+    assert len(stream) % tarfile.BLOCKSIZE == 0
+    with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
+        members = tar.getmembers()
+        return {member.name: (member, (tar.extractfile(member) or io.BytesIO()).read() if member.isreg() else b"") for member in members}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    return tmp_path
+
+
+def test_a_file_that_may_not_be_read(folder: Path) -> None:
+    (folder / "gone").write_text("x")
+    found = contexts.files(folder, "Dockerfile", {})
+    (folder / "gone").unlink()
+    with pytest.raises(BuildFailed, match=r"cannot be read: .*/gone: No such file"):
+        list(contexts.tar_stream(found))
+
+
+def test_a_file_that_becomes_shorter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "log").write_bytes(b"x" * 1000)
+    found = contexts.files(folder, "Dockerfile", {})
+    real = os.fstat
+
+    class Grown:
+        def __init__(self, handle: int) -> None:
+            self.st_size = real(handle).st_size + 1
+
+    monkeypatch.setattr("registry_tool.engine.build.context.os.fstat", Grown)
+    with pytest.raises(BuildFailed, match="became shorter"):
+        list(contexts.tar_stream(found))
+
+
+def test_an_ignore_file_that_is_no_text(folder: Path) -> None:
+    (folder / ".dockerignore").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(BuildFailed, match=r"build context .* cannot be read"):
+        contexts.files(folder, "Dockerfile", {})
+
+
+def test_ignored_giants_are_never_read(folder: Path) -> None:
+    (folder / ".dockerignore").write_text("giant\nheaps/\n# giant is a comment\n")
+    (folder / "heaps").mkdir()
+    for name in ("giant", "heaps/giant"):
+        with (folder / name).open("wb") as sparse:
+            sparse.truncate(FIVE_GIGABYTES)
+    stream = b"".join(contexts.tar_stream(contexts.files(folder, "Dockerfile", {})))
+    assert len(stream) < 10_000
+
+
+def test_a_giant_is_streamed_and_not_held(folder: Path) -> None:
+    with (folder / "giant").open("wb") as sparse:
+        sparse.truncate(FIVE_GIGABYTES)
+    pieces = contexts.tar_stream(contexts.files(folder, "Dockerfile", {}))
+    assert all(len(next(pieces)) <= 2**20 for _ in range(5))
+
+
+def test_a_dangling_link_stays_a_link(folder: Path) -> None:
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "outside").symlink_to("/etc/hostname")
+    members = packed(folder)
+    assert {name: member.linkname for name, (member, _) in members.items() if member.issym()} == {
+        "dangling": "nowhere",
+        "outside": "/etc/hostname",
+    }
+
+
+def test_a_link_to_a_folder_is_not_followed(folder: Path) -> None:
+    (folder / "loop").symlink_to(".")
+    assert sorted(packed(folder)) == ["Dockerfile", "loop"]
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A socket's path has 108 bytes at most."""
+    folder = Path(tempfile.mkdtemp(prefix="rt-"))
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_socket_is_left_out(short_folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_folder / "s"))
+        assert sorted(packed(short_folder)) == ["Dockerfile"]
+
+
+def test_a_pipe_is_kept_and_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert packed(folder)["pipe"][0].isfifo()
+
+
+def test_modes_contents_and_empty_folders(folder: Path) -> None:
+    (folder / "run.sh").write_bytes(b"#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "empty").mkdir()
+    members = packed(folder)
+    assert (members["run.sh"][0].mode, members["run.sh"][1]) == (0o755, b"#!/bin/sh\n")
+    assert members["empty"][0].isdir()
+    assert (members["run.sh"][0].uid, members["run.sh"][0].gid) == (0, 0)
+
+
+def test_exceptions_in_the_ignore_file(folder: Path) -> None:
+    (folder / ".dockerignore").write_text("\ufeff*\n!kept/*.py\n")
+    for name in ("kept/a.py", "kept/b.txt", "other/c.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    assert sorted(packed(folder)) == [".dockerignore", "Dockerfile", "kept/a.py"]
+
+
+def test_an_ignore_file_of_the_dockerfile_s_own(folder: Path) -> None:
+    (folder / "other.Dockerfile").write_text("FROM scratch\n")
+    (folder / "other.Dockerfile.dockerignore").write_text("*\n")
+    (folder / ".dockerignore").write_text("nothing\n")
+    assert "other.Dockerfile" in packed(folder, dockerfile="other.Dockerfile")
+    assert "Dockerfile" not in packed(folder, dockerfile="other.Dockerfile")
+
+
+def test_extra_goes_over_what_is_there_and_over_what_is_ignored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "deep").mkdir()
+    (elsewhere / "deep" / "a.whl").write_bytes(b"wheel")
+    (folder / ".dockerignore").write_text("wheels\n")
+    (folder / "wheels").mkdir()
+    (folder / "wheels" / "old.whl").write_bytes(b"old")
+    before = sorted(folder.rglob("*"))
+    members = packed(folder, {"wheels": elsewhere, "Dockerfile": elsewhere / "deep" / "a.whl"})
+    assert sorted(members) == [".dockerignore", "Dockerfile", "wheels", "wheels/deep", "wheels/deep/a.whl"]
+    assert members["wheels/deep/a.whl"][1] == members["Dockerfile"][1] == b"wheel"
+    assert sorted(folder.rglob("*")) == before, "the context itself was written to"
+
+
+@pytest.mark.parametrize("name", ["größe", "with space", "x" * 180, "newline\n", os.fsdecode(b"\xff-latin")])
+def test_any_name_travels(folder: Path, name: str) -> None:
+    try:
+        (folder / name).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert packed(folder)[name][1] == b"x"
+
+
+@given(st.lists(st.binary(max_size=2000), max_size=8))
+def test_contents_survive(contents: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, content in enumerate(contents):
+            (folder / str(number)).write_bytes(content)
+        assert {key: body for key, (_, body) in packed(folder).items()} == {str(n): c for n, c in enumerate(contents)}

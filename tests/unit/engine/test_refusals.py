@@ -1,0 +1,142 @@
+"""Engines' own words, as they were met, and what they mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    Conflict,
+    EngineError,
+    NotARegistry,
+    NotFound,
+    PortTaken,
+    PullFailed,
+    PushFailed,
+    RegistryToolError,
+    RegistryUnreachable,
+)
+from registry_tool.engine.refusals import create_refused, pull_refused, push_refused, start_refused
+
+NAME = "localhost:5000/john/get-started:part2"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        ('Get "http://localhost:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused', RegistryUnreachable, "regctl up"),
+        (
+            'Get "http://localhost:5000/v2/": read tcp 127.0.0.1:1->127.0.0.1:5000: read: connection reset by peer',
+            RegistryUnreachable,
+            "regctl up",
+        ),
+        ('Head "http://localhost:5000/v2/john/get-started/blobs/sha256:ab": EOF', RegistryUnreachable, "regctl up"),
+        ("http: server gave HTTP response to HTTPS client", PushFailed, "insecure-registries"),
+        ("x509: certificate signed by unknown authority", PushFailed, "certs.d"),
+        ("error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: \"<html>\"", NotARegistry, "port"),
+        ("no basic auth credentials", AuthenticationFailed, "regctl login localhost:5000"),
+        ("unauthorized: authentication required", AuthenticationFailed, "regctl login localhost:5000"),
+        ("denied: requested access to the resource is denied", AuthenticationFailed, "regctl login localhost:5000"),
+        ("write /var/lib/registry/x: no space left on device", PushFailed, "room"),
+        ("An image does not exist locally with the tag: localhost:5000/john/get-started", NotFound, "regctl images"),
+        ("tag does not exist locally", NotFound, "regctl images"),
+        ("something new", PushFailed, ""),
+        ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, "disk full"),
+    ],
+)
+def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) -> None:
+    error = push_refused(NAME, words)
+    assert type(error) is kind
+    assert said in (error.hint or "")
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "kind", "said"),
+    [
+        (NAME, "manifest for localhost:5000/john/get-started:part2 not found: manifest unknown: manifest unknown", NotFound, "list-tags"),
+        (
+            "nope",
+            "pull access denied for nope, repository does not exist or may require 'docker login'",
+            NotFound,
+            "docker.io/library/nope",
+        ),
+        (
+            "nope",
+            'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
+            RegistryUnreachable,
+            "network",
+        ),
+        ("nope", "dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: server misbehaving", RegistryUnreachable, "network"),
+        (NAME, "connect: connection refused", RegistryUnreachable, "regctl up"),
+        (NAME, "error parsing HTTP 404 response body: invalid character '<' …: \"<h1>not found</h1>\"", NotARegistry, "port"),
+        (NAME, "unauthorized: authentication required", AuthenticationFailed, "regctl login"),
+        (NAME, "failed to register layer: write /bin/x: no space left on device", PullFailed, "room"),
+        (NAME, "no matching manifest for linux/arm64/v8 in the manifest list entries", NotFound, ""),
+        (NAME, "filesystem layer verification failed for digest sha256:ab", PullFailed, ""),
+    ],
+)
+def test_a_refused_pull(name: str, words: str, kind: type[RegistryToolError], said: str) -> None:
+    error = pull_refused(name, words)
+    assert type(error) is kind
+    assert said in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "driver failed programming external connectivity on endpoint x (ab): Bind for 127.0.0.1:4000 failed: port is already allocated",
+        "driver failed programming … : Error starting userland proxy: listen tcp4 0.0.0.0:4000: bind: address already in use",
+        "rootlessport listen tcp 0.0.0.0:4000: bind: address already in use",
+        "Ports are not available: exposing port TCP 0.0.0.0:4000 -> 0.0.0.0:0: listen tcp 0.0.0.0:4000: bind: address already in use",
+        "listen tcp6 [::]:4000: bind: address already in use",
+    ],
+)
+def test_a_taken_port_is_named(words: str) -> None:
+    error = start_refused(EngineError(words))
+    assert type(error) is PortTaken
+    assert error.message.startswith("port 4000 is taken")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rootlessport cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80' to /etc/sysctl.conf",
+        "listen tcp 127.0.0.1:80: bind: permission denied",
+    ],
+)
+def test_a_port_that_this_engine_may_not_bind(words: str) -> None:
+    error = start_refused(EngineError(words))
+    assert type(error) is EngineError
+    assert error.hint is not None
+    assert "1024" in error.hint
+
+
+def test_a_command_that_is_not_in_the_image_is_no_missing_container() -> None:
+    words = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
+    assert type(start_refused(NotFound(words))) is EngineError
+    assert type(start_refused(NotFound("No such container: abc"))) is NotFound
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Conflict. The container name "/web" is already in use by container "0123456789abcdef0123". You have to remove (or rename) it.',
+        'the container name "web" is already in use by 0123456789abcdef0123.',
+    ],
+)
+def test_a_taken_name_names_its_holder(words: str) -> None:
+    error = create_refused(Conflict(words), image="a", name="web")
+    assert type(error) is Conflict
+    assert error.message == "the container name web is taken by container 0123456789ab"
+
+
+def test_a_missing_image() -> None:
+    error = create_refused(NotFound("No such image: a:latest"), image="a", name=None)
+    assert error.message == "the engine has no image a"
+
+
+def test_what_is_unknown_stays_as_it_is() -> None:
+    unknown = EngineError("something new")
+    assert create_refused(unknown, image="a", name="b") is unknown
+    assert start_refused(unknown) is unknown

@@ -1,0 +1,210 @@
+"""What an engine's streams say, with events as docker 20.10 and podman 4 write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from registry_tool.base.errors import Unreachable
+from registry_tool.base.progress import SILENT
+from registry_tool.engine.streams import BuildLog, Conversation, Event, error_of, frames
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@dataclass
+class Told:
+    """Remembers what it was told."""
+
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def start(self, key: str, label: str, total: int | None = None) -> None:
+        self.rows.append(("start", key, label, total))
+
+    def advance(self, key: str, done: int, total: int | None = None) -> None:
+        self.rows.append(("advance", key, done, total))
+
+    def finish(self, key: str, label: str) -> None:
+        self.rows.append(("finish", key, label))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def heard(*events: Event, observer: Told | None = None) -> Conversation:
+    talk = Conversation(observer or SILENT)
+    for event in events:
+        talk.take(event)
+    return talk
+
+
+def progress(key: str, status: str, current: int | None = None, total: int | None = None) -> Event:
+    detail = {name: value for name, value in (("current", current), ("total", total)) if value is not None}
+    return {"id": key, "status": status, "progressDetail": detail}
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"errorDetail": {"message": "no\n space"}, "error": "no\n space"}, "no space"),
+        ({"error": "denied"}, "denied"),
+        ({"errorDetail": {"code": 1}}, "the engine reported an error without a word"),
+        ({"error": ""}, "the engine reported an error without a word"),
+        ({"errorDetail": {"code": 1, "message": "returned 1"}}, "returned 1"),
+    ],
+)
+def test_an_error_in_the_stream(event: Event, words: str) -> None:
+    assert error_of(event) == words
+    assert heard(event).error == words
+
+
+def test_an_error_stays_whatever_comes_after_it() -> None:
+    assert heard({"error": "denied"}, {"status": "Pushed", "id": "a"}, {"aux": {}}).error == "denied"
+
+
+@pytest.mark.parametrize("digest", ["nonsense", "sha256:short"])
+def test_a_digest_that_is_none(digest: str) -> None:
+    talk = heard({"status": f"Digest: {digest}"})
+    assert talk.descriptor is None
+    assert talk.error is not None
+    assert digest in talk.error
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"status": None},
+        {"status": 7, "id": "a"},
+        {"aux": None},
+        {"aux": []},
+        {"aux": {"Digest": 7}},
+        {"id": "a"},
+        {"status": "Pushing", "id": "a"},
+        {"status": "Pushing", "id": "a", "progressDetail": None},
+        {"status": "Pushing", "id": "a", "progressDetail": {"current": "x", "total": None}},
+        {"status": "Pushing", "id": 7, "progressDetail": {"current": -1}},
+    ],
+)
+def test_odd_events_harm_nothing(event: Event) -> None:
+    assert heard(event).error is None
+
+
+def test_a_push() -> None:
+    told = Told()
+    talk = heard(
+        {"status": "The push refers to repository [localhost:5000/a]"},
+        progress("new", "Preparing"),
+        progress("old", "Preparing"),
+        progress("lent", "Preparing"),
+        progress("old", "Layer already exists"),
+        progress("lent", "Mounted from b"),
+        progress("new", "Pushing", 512, 1000),
+        progress("new", "Pushing", 1536),
+        {"status": "Pushed", "id": "new", "progressDetail": {}},
+        {"status": f"part2: digest: {DIGEST} size: 741"},
+        {"progressDetail": {}, "aux": {"Tag": "part2", "Digest": DIGEST, "Size": 741}},
+        observer=told,
+    )
+    assert talk.error is None
+    assert talk.descriptor is not None
+    assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 741)
+    assert talk.rows.layers == {"new": "Pushed", "old": "Layer already exists", "lent": "Mounted from b"}
+    assert talk.rows.bytes_moved == 1536, "the engine counts past the total it announced"
+    assert told.rows[-4:] == [
+        ("start", "new", "Pushing", 1000),
+        ("advance", "new", 512, 1000),
+        ("advance", "new", 1536, None),
+        ("finish", "new", "Pushed"),
+    ]
+
+
+def test_a_push_by_podman() -> None:
+    talk = heard({"status": "The push refers to repository [localhost:5000/a:1]"}, {"status": f"1: digest: {DIGEST} size: 429"})
+    assert talk.descriptor is not None
+    assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 429)
+
+
+def test_a_pull_by_podman() -> None:
+    talk = heard(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
+    assert (talk.error, talk.descriptor, talk.status) == (None, None, "")
+    assert talk.rows.layers == {"old": "Already exists", "new": "Download complete"}
+
+
+def test_a_layer_that_is_there_is_shown_and_moves_nothing() -> None:
+    told = Told()
+    talk = heard(progress("old", "Already exists"), observer=told)
+    assert told.rows == [("start", "old", "Already exists", None), ("finish", "old", "Already exists")]
+    assert talk.rows.bytes_moved == 0
+
+
+def test_a_pull() -> None:
+    talk = heard(
+        {"status": "Pulling from a/b", "id": "latest"},
+        progress("old", "Already exists"),
+        progress("new", "Pulling fs layer"),
+        progress("new", "Downloading", 100, 400),
+        progress("new", "Verifying Checksum"),
+        progress("new", "Download complete"),
+        progress("new", "Extracting", 400, 400),
+        progress("new", "Pull complete"),
+        {"status": f"Digest: {DIGEST}"},
+        {"status": "Status: Downloaded newer image for localhost:5000/a/b:latest"},
+    )
+    assert talk.descriptor is not None
+    assert str(talk.descriptor.digest) == DIGEST
+    assert talk.status == "Downloaded newer image for localhost:5000/a/b:latest"
+    assert talk.rows.layers == {"old": "Already exists", "new": "Pull complete"}, "the tag is no layer"
+    assert talk.rows.bytes_moved == 400, "what is extracted is not counted once more"
+
+
+def test_a_failed_layer_is_not_counted() -> None:
+    assert heard(progress("new", "Downloading", 100, 400), {"error": "gone"}).rows.bytes_moved == 0
+
+
+def built(*events: Event) -> tuple[BuildLog, Told]:
+    told = Told()
+    log = BuildLog(told)
+    for event in events:
+        log.take(event)
+    log.close()
+    return log, told
+
+
+def test_a_build_s_output_is_told_line_by_line_without_colours() -> None:
+    log, told = built(
+        {"stream": "Step 1/2 : FROM a\n"}, {"stream": "one\ntw"}, {"stream": "o\n\x1b[91mred\x1b[0m\r\n\n"}, {"stream": "unended"}
+    )
+    assert log.lines == told.notes == ["Step 1/2 : FROM a", "one", "two", "red", "unended"]
+
+
+def test_a_build_s_image_is_the_last_one_it_names() -> None:
+    log, _ = built({"aux": {"ID": "sha256:1"}}, {"aux": {"ID": "sha256:2"}}, {"stream": "Successfully built 0123456789ab\n"})
+    assert log.image_id == "sha256:2"
+
+
+def test_an_old_engine_names_it_in_words() -> None:
+    log, _ = built({"stream": "Successfully built ffffffffffff\n"}, {"stream": "Successfully built 0123456789ab\n"})
+    assert log.image_id == "0123456789ab"
+
+
+def test_a_build_that_pulls_shows_the_layers() -> None:
+    _, told = built({"status": "Pulling from a", "id": "latest"}, progress("new", "Downloading", 1, 2))
+    assert told.rows == [("start", "new", "Downloading", 2), ("advance", "new", 1, 2)]
+
+
+FRAMES = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\0\0\0\0" + b"\x01\0\0\0\0\0\0\x01!"
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 11, 100])
+def test_frames_however_they_arrive(size: int) -> None:
+    chunks = [FRAMES[at : at + size] for at in range(0, len(FRAMES), size)]
+    assert list(frames(chunks)) == [("stdout", b"out"), ("stderr", b"err"), ("stdout", b""), ("stdout", b"!")]
+
+
+@pytest.mark.parametrize("end", [4, 9])
+def test_a_frame_that_is_cut(end: int) -> None:
+    with pytest.raises(Unreachable, match="stopped answering"):
+        list(frames([FRAMES[:end]]))

@@ -1,0 +1,45 @@
+"""What is said of the base images, before any is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
+from registry_tool.local.base_images.files import APPLETS
+from registry_tool.oci.reference import DOCKER_HUB, Reference
+
+BASES = (REGISTRY, PYTHON, REDIS, PROXY, DOCKER_ENGINE, PODMAN_ENGINE)
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_what_is_built_here_never_has_an_official_name(base: Base) -> None:
+    # An engine reads a name with a host before the first slash as that host's: this one is nobody's registry.
+    assert base.own.startswith("localhost/registry-tool/")
+    assert base.names == (base.official, base.own)
+
+
+def test_bases_differ_in_role_and_names() -> None:
+    assert len({base.role for base in BASES}) == len({base.own for base in BASES}) == len({base.official for base in BASES}) == len(BASES)
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_the_label_tells_the_versions_of_packages_that_are_asked_for(base: Base) -> None:
+    assert set(base.recipe.named) <= set(base.recipe.packages)
+    assert not any(name.endswith("-") for name in base.recipe.named)
+
+
+def test_applets_are_named_once() -> None:
+    assert len(APPLETS) == len(set(APPLETS))
+    assert {"sh", "find", "stat", "wget"} <= set(APPLETS)
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
+def test_an_official_image_is_looked_for_where_its_name_says(base: Base) -> None:
+    assert Reference.parse(base.official, default_host=DOCKER_HUB).host == base.hub
+
+
+@pytest.mark.parametrize("base", [DOCKER_ENGINE, PODMAN_ENGINE], ids=lambda base: base.role)
+def test_an_engines_content_is_on_a_volume(base: Base) -> None:
+    # On the file system of a container, which is made of layers itself, it could make none.
+    [volume] = [line.split()[1] for line in base.recipe.changes if line.startswith("VOLUME")]
+    assert volume.strip("/") in base.recipe.folders

@@ -1,0 +1,117 @@
+"""The description of a registry, and what is remembered of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_tool.base.errors import UsageError
+from registry_tool.local.registry import spec
+from registry_tool.local.registry.spec import Settings
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "_a", "A", "a b", "a/b", "ä", "a" * 64, "a\n", "../x"])
+def test_a_name_that_no_container_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="invalid registry name"):
+        spec.check_name(name)
+
+
+@pytest.mark.parametrize("name", ["default", "a", "0", "team-1", "a_b.c", "a" * 63])
+def test_other_names_are_fine(name: str) -> None:
+    spec.check_name(name)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 70000])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=f"{port} is not a port"):
+        spec.check_port(port)
+
+
+@pytest.mark.parametrize("restart", ["", "sometimes", "on-failure:", "on-failure:x", "always:3", "no\n"])
+def test_a_restart_policy_that_docker_does_not_know_is_refused(restart: str) -> None:
+    with pytest.raises(UsageError, match="not a restart policy"):
+        spec.check_restart(restart)
+
+
+@pytest.mark.parametrize("restart", ["no", "always", "unless-stopped", "on-failure", "on-failure:3"])
+def test_docker_s_restart_policies_are_fine(restart: str) -> None:
+    spec.check_restart(restart)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"secret": ""}',
+        b'{"secret": 1}',
+        b'{"secret": "s", "port": "5000"}',
+        b'{"secret": "s", "port": true}',
+        b'{"secret": "s", "port": 70000}',
+        b'{"secret": "s", "user": 1}',
+        b'{"secret": "s", "restart": "sometimes"}',
+        b'{"secret": "s", "port": 5000',
+    ],
+)
+def test_damaged_settings_are_a_value_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Settings.parse(content)
+
+
+def test_members_of_later_versions_do_not_disturb() -> None:
+    assert Settings.parse(b'{"secret": "s", "port": 5001, "colour": "blue"}') == Settings(port=5001, secret="s")
+
+
+@given(
+    port=st.none() | st.integers(1, 65535),
+    secret=st.text(min_size=1),
+    user=st.none() | st.text(),
+    restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure", "on-failure:3"]),
+)
+def test_settings_come_back_as_they_were(port: int | None, secret: str, user: str | None, restart: str) -> None:
+    settings = Settings(port=port, secret=secret, user=user, restart=restart)
+
+    assert Settings.parse(settings.to_json()) == settings
+
+
+def test_every_new_registry_has_a_secret_of_its_own_that_no_repr_shows() -> None:
+    first, second = Settings.fresh(), Settings.fresh()
+
+    assert first.secret != second.secret
+    assert len(bytes.fromhex(first.secret)) == 32
+    assert first.secret not in repr(first)
+    assert json.loads(first.to_json())["secret"] == first.secret
+
+
+def test_a_registry_is_on_loopback_only_and_nothing_comes_from_the_host() -> None:
+    described = spec.container_spec("team", image="registry:2", port=5007, settings=Settings(port=None, secret="s"))
+
+    assert [(port.host_ip, port.host_port, port.container_port) for port in described.ports] == [("127.0.0.1", 5007, "5000/tcp")]
+    assert dict(described.volumes) == {"registry-tool-team": "/var/lib/registry"}
+    assert not any(name.startswith("com.docker.") for name in described.labels)
+
+
+def test_a_user_turns_the_password_on_and_is_told_by_a_label() -> None:
+    without = spec.container_spec("a", image="i", port=1, settings=Settings(port=None, secret="s"))
+    with_user = spec.container_spec("a", image="i", port=1, settings=Settings(port=None, secret="s", user="john"))
+
+    added = dict(with_user.environment.items() - without.environment.items())
+    assert added == {
+        "REGISTRY_AUTH": "htpasswd",
+        "REGISTRY_AUTH_HTPASSWD_REALM": "registry-tool",
+        "REGISTRY_AUTH_HTPASSWD_PATH": "/var/lib/registry/registry-tool/htpasswd",
+    }
+    assert dict(with_user.labels.items() - without.labels.items()) == {"io.registry-tool.user": "john"}
+
+
+def test_the_lines_for_compose_name_what_is_known_here() -> None:
+    assert spec.env_lines(port=5001, images={"redis": "own/redis", "registry": "own/registry", "python": "own/python"}) == (
+        "REGISTRY_TOOL_PORT=5001",
+        "REGISTRY_TOOL_IMAGE=own/registry",
+        "REGISTRY_TOOL_REDIS_IMAGE=own/redis",
+    )

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry_tool.engine import Platform as OfEngine
+from registry_tool.oci.descriptor import Descriptor, Platform
+from registry_tool.oci.digest import Digest
+
+DIGEST = Digest.of(b"x")
+
+
+@pytest.mark.parametrize(
+    ("text", "platform"),
+    [
+        ("linux/amd64", Platform(os="linux", architecture="amd64")),
+        ("linux/arm64/v8", Platform(os="linux", architecture="arm64", variant="v8")),
+        ("Linux/x86_64", Platform(os="linux", architecture="amd64")),
+        ("linux/aarch64", Platform(os="linux", architecture="arm64")),
+    ],
+)
+def test_platforms_as_they_are_typed(text: str, platform: Platform) -> None:
+    assert Platform.parse(text) == platform
+
+
+@pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/am d64", "linux/amd64\n", "linux/\x1b[2J"])
+def test_what_is_no_platform(text: str) -> None:
+    with pytest.raises(ValueError, match="not a platform") as caught:
+        Platform.parse(text)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "fits"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm/v7", "linux/arm", True),
+        ("linux/arm/v6", "linux/arm", False),
+        ("linux/amd64", "linux/amd64/v3", False),
+        ("linux/amd64", "windows/amd64", False),
+        ("linux/amd64", "linux/386", False),
+    ],
+)
+def test_a_variant_that_is_not_named_is_the_usual_one(own: str, wanted: str, fits: bool) -> None:
+    assert Platform.parse(own).fits(Platform.parse(wanted)) is fits
+
+
+def test_a_platform_is_one_word_everywhere() -> None:
+    assert OfEngine is Platform
+    assert str(Platform(os="linux", architecture="arm64", variant="v8")) == "linux/arm64/v8"
+    assert str(Platform(os="linux", architecture="amd64")) == "linux/amd64"
+
+
+def test_descriptors_with_annotations_are_kept_in_sets() -> None:
+    def make(note: str) -> Descriptor:
+        return Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"note": note})
+
+    assert len({make("one"), make("one"), make("two")}) == 2
+
+
+def test_as_json() -> None:
+    bare = Descriptor(media_type="a/b", digest=DIGEST, size=1)
+    assert bare.as_json() == {"mediaType": "a/b", "digest": str(DIGEST), "size": 1}
+    whole = Descriptor(
+        media_type="a/b",
+        digest=DIGEST,
+        size=1,
+        annotations={"k": "v"},
+        urls=("https://example.com/x",),
+        platform=Platform(os="linux", architecture="arm", variant="v7"),
+        artifact_type="c/d",
+    )
+    assert json.loads(json.dumps(whole.as_json())) == {
+        "mediaType": "a/b",
+        "digest": str(DIGEST),
+        "size": 1,
+        "annotations": {"k": "v"},
+        "urls": ["https://example.com/x"],
+        "platform": {"os": "linux", "architecture": "arm", "variant": "v7"},
+        "artifactType": "c/d",
+    }

@@ -1,0 +1,200 @@
+"""The proof as an assertion: what is asked of it, what a red one says, and what is kept of it. The proofs here are made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from registry_tool.base.errors import InvalidReference, UsageError
+from registry_tool.oci.digest import Digest
+from registry_tool.pytest_plugin.images import ImageFactory
+from registry_tool.pytest_plugin.portable import PROPERTY, NotPortable, Portable, portable_for
+from registry_tool.pytest_plugin.registries import in_process
+from registry_tool.verify.report.parts import Failure, Subject
+from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.result import Point, Proven, Where
+from registry_tool.verify.spec import Asked, Exec, Exit, Http, Log, Tcp
+
+NAME = "localhost:5000/john/app:1"
+STARTS = Point(name="starts", ok=True, detail="as root: /run")
+UNTOLD = Point(name="alone", ok=None, detail="not asked for")
+RED = Point(name="listens", ok=False, detail="nothing listens on 80", hint="Does it listen on 8080?", excerpt=("listening on 8080",))
+
+
+def made(*points: Point, error: Failure | None = None, notes: tuple[str, ...] = ()) -> Certificate:
+    where = Where(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
+    proven = (Proven(where=where, points=points),) if points else ()
+    subject, when = Subject(reference=NAME), "2026-01-02T03:04:05Z"
+    return Certificate(subject=subject, made=when, tool="0", command="pytest", proven=proven, error=error, notes=notes)
+
+
+class Proofs:
+    """Answers with ``certificate``, and remembers what was asked."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+        self.asked: list[tuple[Asked, Sequence[str]]] = []
+        self.kept: list[Certificate] = []
+
+    @property
+    def portable(self) -> Portable:
+        return Portable(verify=self._verify, keep=self.kept.append, missing=pytest.skip)
+
+    def _verify(self, asked: Asked, on: Sequence[str]) -> Certificate:
+        self.asked.append((asked, on))
+        return self.certificate
+
+
+# What is red.
+
+
+def test_a_red_point_is_the_message() -> None:
+    proofs = Proofs(made(STARTS, RED, UNTOLD, notes=("not on a clean docker: none here",)))
+    with pytest.raises(NotPortable) as caught:
+        proofs.portable(NAME)
+    assert str(caught.value).splitlines() == [
+        f"{NAME} is not proven to be portable",
+        "docker: listens: nothing listens on 80",
+        "  | listening on 8080",
+        "  hint: Does it listen on 8080?",
+        "not on a clean docker: none here",
+    ]
+    assert isinstance(caught.value, AssertionError)
+    assert proofs.kept == [proofs.certificate], "a red one is kept, too"
+
+
+def test_what_was_raised_is_the_message() -> None:
+    error = Failure(code="registry-error", message="the registry went away", hint="Look.", excerpt=("panic: no",))
+    with pytest.raises(NotPortable) as caught:
+        Proofs(made(error=error)).portable(NAME)
+    assert str(caught.value).splitlines()[1:] == ["the registry went away", "  | panic: no", "  hint: Look."]
+
+
+def test_a_place_that_cannot_be_had_is_missing_and_no_failure() -> None:
+    error = Failure(code="no-place", message="podman cannot be had: no packages", hint="Install it.")
+    with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it.\nnot here, either"):
+        Proofs(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
+    with pytest.raises(NotPortable, match="nothing listens on 80"):
+        Proofs(made(RED, error=error)).portable(NAME, on=["docker", "podman"])
+
+
+def test_a_proof_of_nothing_is_not_green() -> None:
+    with pytest.raises(NotPortable, match="not proven"):
+        Proofs(made()).portable(NAME)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"status": 200}, "are about a page"),
+        ({"text": "Hello"}, "are about a page"),
+        ({"json": {"a": 1}}, "are about a page"),
+        ({"within": 1.0}, "are about a page"),
+        ({"http": "80"}, "no page to look at"),
+        ({"tcp": "80"}, "no pair of ports"),
+        ({"exec": ""}, "empty"),
+        ({"log": ""}, "every log"),
+        ({"exit_code": 256}, "exit code"),
+        ({"timeout": 0}, "time for the probes"),
+        ({"http": "4000:80/", "tcp": "4000:81"}, "published for both"),
+        ({"env": {"A=B": "1"}}, "name for a variable"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dict[str, object], word: str) -> None:
+    proofs = Proofs(made(STARTS))
+    call: Callable[..., Certificate] = proofs.portable
+    with pytest.raises(UsageError, match=word):
+        call(NAME, **arguments)
+    assert proofs.asked == []
+
+
+@pytest.mark.parametrize("name", ["john/app:1", "app"])
+def test_a_name_without_a_registry_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is no full name"):
+        Proofs(made(STARTS)).portable(name)
+
+
+def test_a_name_that_is_none_and_a_digest_that_is_none_are_refused() -> None:
+    with pytest.raises(InvalidReference):
+        Proofs(made(STARTS)).portable("localhost:5000/John")
+    with pytest.raises(UsageError, match="expect: not 64 lower-case"):
+        Proofs(made(STARTS)).portable(NAME, expect="sha256:1")
+
+
+# What is asked.
+
+
+def test_everything_that_is_asked_for_reaches_the_proof() -> None:
+    proofs = Proofs(made(STARTS))
+    digest = f"sha256:{'1' * 64}"
+    more = Tcp(published=4001, container=81)
+    certificate = proofs.portable(
+        NAME,
+        on=["docker", "podman"],
+        http="4000:80/page",
+        status=200,
+        text=["Hello", "Visits"],
+        json={"visits": 1, "name": "john", "open": True},
+        within=2.0,
+        tcp="4002:82",
+        exec="cat /etc/motd",
+        log="ready",
+        exit_code=0,
+        probes=[more],
+        expect=digest,
+        env={"NAME": "you"},
+        timeout=5.0,
+        stop_within=3.0,
+        redis=True,
+    )
+    assert certificate is proofs.certificate
+    [(asked, on)] = proofs.asked
+    assert on == ("docker", "podman")
+    values = (("visits", "1"), ("name", "john"), ("open", "true"))
+    assert asked.probes == (
+        Http(published=4000, container=80, path="/page", status=200, text=("Hello", "Visits"), json=values, within=2.0),
+        Tcp(published=4002, container=82),
+        Exec(command=("cat", "/etc/motd")),
+        Log(text="ready"),
+        Exit(code=0),
+        more,
+    )
+    assert (str(asked.image), str(asked.expect), asked.environment) == (NAME, digest, {"NAME": "you"})
+    assert (asked.timeout, asked.stop_within, asked.redis) == (5.0, 3.0, True)
+
+
+def test_what_is_not_said_is_not_asked() -> None:
+    proofs = Proofs(made(STARTS))
+    proofs.portable("localhost:5000/john/app", on="here", text=(), http="4000:80/")
+    [(asked, on)] = proofs.asked
+    assert on == ("here",)
+    assert asked == Asked(image=asked.image, probes=(Http(published=4000, container=80),))
+    assert asked.image.tag == "latest"
+
+
+def test_what_the_factory_made_is_expected_to_be_what_it_made() -> None:
+    proofs = Proofs(made(STARTS))
+    with in_process() as served:
+        image = ImageFactory(lambda: served, "pytest/here")()
+        other = f"sha256:{'2' * 64}"
+        proofs.portable(image)
+        proofs.portable(image, expect=other)
+        proofs.portable(image.pinned)
+    assert [asked.expected for asked, _ in proofs.asked] == [Digest.parse(image.digest), Digest.parse(other), Digest.parse(image.digest)]
+    assert str(proofs.asked[0][0].image) == image.reference
+
+
+# What is kept.
+
+
+def test_the_certificate_is_kept_with_the_test(request: pytest.FixtureRequest) -> None:
+    node: pytest.Item = request.node
+    certificate = made(STARTS, UNTOLD)
+    portable_for(node, lambda asked, on: certificate, pytest.skip)(NAME)
+    kept = [value for name, value in node.user_properties if name == PROPERTY]
+    assert [Certificate.parse(str(value).encode()) for value in kept] == [certificate]
+    assert json.loads(str(kept[0]))["digest"] == str(certificate.digest)
+    sections = [text for _, name, text in node._report_sections if name == "certificate"]
+    assert sections == ["docker: starts ok: as root: /run\ndocker: alone -: not asked for"]

@@ -1,0 +1,116 @@
+"""A password that is let out fails the run. The runs here are of tests that do it, and of some that do it where it is meant."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import base64, logging, os, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.errors import RegistryError
+from tests import canary
+from tests.support.cli_runner import Answer, Terminal
+
+SECRET = canary.password("x")
+PACKED = base64.b64encode(f"mary:{SECRET}".encode()).decode()
+KEEPS = [sys.executable, "-c", "import sys; from pathlib import Path; Path(sys.argv[1]).write_text(sys.stdin.read())"]
+
+
+def hand_over(path):
+    canary.given(path).write_text(SECRET)
+    return path
+
+
+STARTS = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['true', sys.stdin.read()])"]
+
+"""
+LEAKS = {
+    "print(SECRET)": "Captured stdout call",
+    "print(PACKED, file=sys.stderr)": "Captured stderr call",
+    "logging.getLogger('a').warning('it is %s', SECRET)": "Captured log call",
+    "Answer(1, '', 'wrong: ' + SECRET)": "in what a command said",
+    "Answer(0, '{\"auth\": \"' + PACKED + '\"}', '')": "in what a command said",
+    "Terminal.of(['cat', hand_over(tmp_path / 'password')]).end()": "on the terminal",
+    "RegistryError('no', hint='curl -u mary:' + SECRET)": "in the message, hint or excerpt of RegistryError",
+    "(tmp_path / 'kept').write_text(SECRET)": "in the file /kept",
+    "(tmp_path / 'kept').write_text(PACKED)": "in the file /kept",
+    "(tmp_path / 'kept').write_bytes(bytes(70 << 20) + PACKED.encode())": "in the file /kept",
+    "os.chdir(tmp_path); Path('kept').write_text(SECRET)": "in the file /kept",
+    "canary.given(tmp_path / 'kept').write_text(SECRET); (tmp_path / 'kept').rename(tmp_path / 'moved')": "in the file /moved",
+    "(tmp_path / '.docker').mkdir(); (tmp_path / '.docker' / 'config.json').write_text(SECRET)": "in the file /.docker/config.json",
+    "subprocess.run(KEEPS + [tmp_path / 'kept'], input=SECRET, text=True, check=True)": "in the file /kept",
+    "subprocess.run(['true', SECRET])": "in the arguments or the environment of true",
+    "subprocess.run(['true', '-H', 'Authorization: Basic ' + PACKED])": "in the arguments or the environment of true",
+    "subprocess.run(['true'], env={'SECRET': SECRET})": "in the arguments or the environment of true",
+    "subprocess.run(STARTS, input=SECRET, text=True, check=True)": "in the arguments or the environment of true",
+    "os.waitpid(os.posix_spawn('/bin/true', ['true', SECRET], {}), 0)": "in the arguments or the environment of /bin/true",
+    "os.system('true ' + SECRET)": "in the arguments or the environment of a shell",
+    "os.fork() and os.wait() or os.execv('/bin/true', ['true', SECRET])": "in the arguments or the environment of /bin/true",
+    "print(SECRET); pytest.skip('no more of it')": "Captured stdout call",
+}
+FINE = (
+    "canary.given(tmp_path / 'password').write_text(SECRET)",
+    "(tmp_path / '.docker').mkdir(); (tmp_path / '.docker' / 'config.json').write_text(PACKED)",
+    "(tmp_path / 'gone').write_text(SECRET); (tmp_path / 'gone').unlink()",
+    "subprocess.run(KEEPS + [tmp_path / 'kept'], input='nothing of it', text=True, check=True)",
+    "(tmp_path / 'folder').mkdir(); os.mkfifo(tmp_path / 'pipe'); os.open(tmp_path / 'pipe', os.O_RDWR)",
+    "print(repr(canary), SECRET[:10])",
+)
+
+
+CONFTEST = """
+from tests import canary
+
+def pytest_configure(config):
+    canary.watch(config)
+"""
+LATE = """
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput") == {in_worker}:
+        canary.heard("at the end", canary.password())
+"""
+
+
+def run(folder: Path, body: str, *options: str, conftest: str = CONFTEST) -> subprocess.CompletedProcess[str]:
+    """A run of the tests in ``body``."""
+    (folder / "conftest.py").write_text(conftest)
+    (folder / "test_it.py").write_text(HEAD + body)
+    words = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", "/dev/null", "--basetemp", str(folder / "tmp"), *options]
+    repository = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    command = [sys.executable, "-m", "pytest", *words, str(folder / "test_it.py")]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+
+
+def some(*bodies: str) -> str:
+    return "\n".join(f"def test_{number}(tmp_path):\n    {body}\n" for number, body in enumerate(bodies))
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, workers: str) -> None:
+    done = run(tmp_path, some(*LEAKS, *FINE), "-n", workers)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    parts = re.split(r"^_+ ERROR at teardown of test_(\d+) _+$", done.stdout, flags=re.MULTILINE)
+    said = {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
+    for number, (body, place) in enumerate(LEAKS.items()):
+        found = re.findall(r"^a password was let out: (.*)", said.get(number, ""), re.MULTILINE)
+        places = [re.sub(rf"{re.escape(str(tmp_path))}/tmp/(popen-gw\d/)?test_\d+", "", line) for line in found]
+        assert [line[: len(place)] for line in places] == [place], body
+    assert sorted(said) == list(range(len(LEAKS))), "and nobody else fails"
+
+
+@pytest.mark.parametrize(("workers", "in_worker"), [("0", False), ("1", True), ("1", False)])
+def test_what_comes_to_light_after_the_last_test_fails_the_run(tmp_path: Path, workers: str, in_worker: bool) -> None:
+    done = run(tmp_path, some("pass"), "-n", workers, conftest=CONFTEST + LATE.format(in_worker=in_worker))
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert "a password was let out: at the end" in done.stdout
+    assert "1 passed" in done.stdout

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base import progress
+from registry_tool.oci.digest import Digest
+from registry_tool.targets import cache
+from registry_tool.targets.cache import Shelf
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Words(progress.Silent):
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.words.append(text)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "content.sqlite"
+
+
+@pytest.fixture
+def words() -> Words:
+    return Words()
+
+
+def content(number: int) -> bytes:
+    return f"content {number} ".encode() * 20
+
+
+def fill(path: Path, count: int = 3) -> None:
+    with Shelf(path) as kept:
+        for number in range(count):
+            kept.put(Digest.of(content(number)), content(number))
+
+
+def found(path: Path, words: Words, count: int = 3) -> list[bool]:
+    """Which of the contents are at hand; whatever comes is right."""
+    with Shelf(path, words) as kept:
+        all_found = [kept.get(Digest.of(content(number))) for number in range(count)]
+    assert all(one in (None, content(number)) for number, one in enumerate(all_found))
+    return [one is not None for one in all_found]
+
+
+# --- what may be wrong with it ---
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish" * 1000, b"SQLite format 3\0" + b"\xff" * 8000])
+def test_a_damaged_one_is_begun_anew_with_one_word(path: Path, words: Words, rubbish: bytes) -> None:
+    fill(path)
+    path.write_bytes(rubbish)
+    assert found(path, words) == [False] * 3
+    assert len(words.words) == 1
+    assert f"the cache {path} was damaged" in words.words[0]
+    fill(path)
+    assert found(path, Words()) == [True] * 3
+
+
+def test_damage_in_the_middle_is_met_while_it_is_read(path: Path, words: Words) -> None:
+    fill(path, 500)
+    raw = bytearray(path.read_bytes())
+    for page in range(2, len(raw) // 4096):
+        raw[page * 4096 : page * 4096 + 8] = b"\xff" * 8
+    path.write_bytes(raw)
+    assert not all(found(path, words, 500))
+    assert len(words.words) == 1
+
+
+def test_other_bytes_than_the_digests_are_not_believed(path: Path, words: Words) -> None:
+    fill(path)
+    with sqlite3.connect(path) as line:
+        line.execute("UPDATE content SET bytes = ? WHERE digest = ?", (b"other", str(Digest.of(content(0)))))
+        line.execute("UPDATE content SET bytes = 7 WHERE digest = ?", (str(Digest.of(content(1))),))
+    line.close()
+    assert found(path, words) == [False, False, True]
+    assert words.words == []
+    fill(path, 1)
+    assert found(path, words) == [True, False, True]
+
+
+def test_one_of_another_version_is_left_alone(path: Path, words: Words) -> None:
+    fill(path)
+    line = sqlite3.connect(path)
+    line.execute("PRAGMA user_version = 99")
+    line.close()
+    before = path.read_bytes()
+    assert found(path, words) == [False] * 3
+    assert words.words == [f"the cache {path} is not used: it is of another version (99)"]
+    assert path.read_bytes() == before
+
+
+def test_another_programs_tables_are_not_used(path: Path, words: Words) -> None:
+    path.parent.mkdir()
+    line = sqlite3.connect(path)
+    line.execute("CREATE TABLE content (something)")
+    line.close()
+    assert found(path, words) == [False] * 3
+    assert len(words.words) == 1
+
+
+@pytest.mark.parametrize("place", ["a file", "a folder"])
+def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words, place: str) -> None:
+    path = tmp_path / "taken"
+    if place == "a file":
+        path.write_text("")
+        path = path / "content.sqlite"
+    else:
+        path.mkdir()
+    with Shelf(path, words) as kept:
+        kept.put(Digest.of(b"x"), b"x")
+        assert kept.get(Digest.of(b"x")) is None
+    assert len(words.words) == 1
+    assert "is not used" in words.words[0]
+
+
+def test_a_full_one_can_still_be_read(path: Path, words: Words) -> None:
+    fill(path)
+    with Shelf(path, words) as kept:
+        assert kept._line is not None
+        kept._line.execute(f"PRAGMA max_page_count = {kept._line.execute('PRAGMA page_count').fetchone()[0]}")
+        for number in range(3, 1000):
+            kept.put(Digest.of(content(number)), content(number))
+        assert kept.get(Digest.of(content(0))) == content(0)
+    assert len(words.words) == 1
+    assert "cannot be written, nothing more is kept: database or disk is full" in words.words[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="needs root and mount")
+def test_a_full_disk_and_a_read_only_one(tmp_path: Path, words: Words) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("may not mount here")
+    try:
+        fill(place / "content.sqlite", 2000)
+        assert subprocess.run(["mount", "-o", "remount,ro", place], capture_output=True).returncode == 0
+        found(place / "content.sqlite", words, 10)
+        assert len(words.words) == 1
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+# --- what it is for ---
+
+
+def test_what_is_put_there_is_there_the_next_time(path: Path, words: Words) -> None:
+    assert found(path, words) == [False] * 3
+    fill(path)
+    fill(path)
+    assert found(path, words, 4) == [True, True, True, False]
+    assert words.words == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_waits_to_be_written_is_at_hand(path: Path) -> None:
+    with Shelf(path) as kept:
+        kept.put(Digest.of(b"x"), b"x")
+        assert kept.get(Digest.of(b"x")) == b"x"
+        kept.put(Digest.of(b"y"), b"not y")
+        assert kept.get(Digest.of(b"y")) is None
+
+
+def test_other_algorithms(path: Path) -> None:
+    digest = Digest.of(b"x", "sha512")
+    with Shelf(path) as kept:
+        kept.put(digest, b"x")
+    with Shelf(path) as kept:
+        assert kept.get(digest) == b"x"
+
+
+def test_nothing_happens_after_its_end(path: Path, words: Words) -> None:
+    kept = Shelf(path, words)
+    kept.close()
+    kept.put(Digest.of(b"x"), b"x")
+    assert kept.get(Digest.of(b"x")) is None
+    kept.close()
+    assert words.words == []
+
+
+def test_what_is_large_is_not_kept_and_the_oldest_goes(path: Path, monkeypatch: pytest.MonkeyPatch, words: Words) -> None:
+    large = b"x" * (cache.MAX_ENTRY + 1)
+    with Shelf(path) as kept:
+        kept.put(Digest.of(large), large)
+        assert kept.get(Digest.of(large)) is None
+    monkeypatch.setattr(cache, "MAX_TOTAL", 64 << 10)
+    fill(path, 300)
+    there = found(path, words, 300)
+    assert not there[0]
+    assert there[-1]
+    assert 150 < sum(there) < 250
+
+
+def test_threads_share_it(path: Path) -> None:
+    with Shelf(path) as kept, ThreadPoolExecutor(8) as threads:
+
+        def use(number: int) -> bool:
+            kept.put(Digest.of(content(number)), content(number))
+            return kept.get(Digest.of(content(number))) == content(number)
+
+        assert all(threads.map(use, range(1000)))
+    assert all(found(path, Words(), 1000))
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from registry_tool.oci.digest import Digest
+from registry_tool.targets.cache import Shelf
+from tests.unit.targets.test_cache import Words, content
+
+words = Words()
+number = int(sys.argv[2])
+for round in range(5):
+    with Shelf(Path(sys.argv[1]), words) as kept:
+        for one in range(number * 100, number * 100 + 300):
+            held = kept.get(Digest.of(content(one)))
+            assert held in (None, content(one))
+            kept.put(Digest.of(content(one)), content(one))
+print(words.words)
+"""
+
+
+@pytest.fixture
+def ten(path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Ten processes that use one shelf at once."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(path), str(number)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for number in range(10)
+    ]
+    yield running
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_ten_processes_share_it(ten: list[subprocess.Popen[str]], path: Path, words: Words) -> None:
+    for process in ten:
+        output, errors = process.communicate(timeout=100)
+        assert (process.returncode, errors) == (0, "")
+        assert output == "[]\n"
+    assert all(found(path, words, 1200))
+    assert words.words == []

@@ -1,0 +1,79 @@
+"""What a registry can do is found out once, by trying what changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryUnreachable
+from registry_tool.server import Application, MemoryStorage, running
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry.capabilities import manifest_path
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+
+
+def refusing(status: int) -> Callable[[Asked], Reply]:
+    return lambda asked: reply({}, status)
+
+
+@pytest.mark.parametrize(("status", "can"), [(404, True), (202, True), (400, False), (405, False), (501, False)])
+def test_an_answer_tells(status: int, can: bool) -> None:
+    with standing_in(refusing(status)) as server, remote.open(server.host) as registry:
+        repository = registry.repository("a/b")
+        assert repository.can_delete() is can
+        assert repository.can_untag() is can
+        assert [asked.method for asked in server.asked] == ["DELETE", "DELETE"]
+        assert "/manifests/sha256:" in server.asked[0].path
+        assert "/manifests/no-such-tag-" in server.asked[1].path
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (403, AuthenticationFailed), (500, RegistryError)])
+def test_what_is_no_answer_to_the_question_is_a_failure_and_not_remembered(status: int, kind: type[Exception]) -> None:
+    with standing_in(refusing(status)) as server, remote.open(server.host) as registry:
+        repository = registry.repository("a")
+        for ask in (repository.can_delete, repository.can_untag):
+            with pytest.raises(kind):
+                ask()
+        server.answer = refusing(404)
+        assert repository.can_delete()
+        assert repository.can_untag()
+
+
+def test_nobody_answers() -> None:
+    with remote.open("localhost:1") as registry, pytest.raises(RegistryUnreachable):
+        registry.repository("a").can_delete()
+
+
+def test_once_for_the_registry_whoever_asks() -> None:
+    with standing_in(refusing(404)) as server, remote.open(server.host) as registry, ThreadPoolExecutor(8) as threads:
+        repositories = [registry.repository(name) for name in "abcdefgh"]
+        assert all(threads.map(lambda repository: repository.can_delete() and repository.can_untag(), repositories))
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(("options", "can"), [({}, True), ({"delete": False}, False), ({"read_only": True}, False)])
+def test_registry_2_deletes_digests_where_it_deletes(options: dict[str, bool], can: bool) -> None:
+    with running(Application(MemoryStorage(), **options)) as server, remote.open(server.host) as registry:  # type: ignore[arg-type]
+        assert registry.repository("a").can_delete() is can
+        assert not registry.repository("a").can_untag()
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("v1", "v1"),
+        ("sha256:aa", "sha256:aa"),
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+        ("", ""),
+        ("a/../b", "a%2F..%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("%2e", "%252e"),
+        ("a\r\nb", "a%0D%0Ab"),
+        ("ü\udcff", "%C3%BC%3F"),
+    ],
+)
+def test_a_reference_leads_nowhere_else(reference: str, path: str) -> None:
+    assert manifest_path("a/b", reference) == f"/v2/a/b/manifests/{path}"

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry_tool.auth import credentials, docker_config
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.dirs import Places
+from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, RegistryUnreachable, UsageError
+from registry_tool.engine import Engine
+from registry_tool.local import registry as local_registry
+from registry_tool.local.registry import Auth
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry.login import Login, Logout, login, logout, registry_host
+from tests.support import canary
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.requirements import free_port
+
+MARY = Credential("mary", canary.password("right"))
+WRONG = Credential("mary", canary.password("wrong"))
+BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
+
+
+def guarded(asked: Asked) -> Reply:
+    return Reply() if asked.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
+
+
+def open_to_all(asked: Asked) -> Reply:
+    return Reply()
+
+
+# --- failures: nothing is ever kept ---
+
+
+def test_a_wrong_password_is_not_kept() -> None:
+    with (
+        standing_in(guarded) as server,
+        pytest.raises(AuthenticationFailed, match="does not accept") as caught,
+    ):
+        login(server.host, WRONG)
+    assert WRONG.password not in f"{caught.value}{caught.value.hint}"
+    assert not docker_config.file().exists()
+
+
+def test_a_wrong_password_leaves_the_right_one() -> None:
+    with standing_in(guarded) as server:
+        login(server.host, MARY)
+        with pytest.raises(AuthenticationFailed):
+            login(server.host, WRONG)
+        assert credentials.find(server.host) == MARY
+
+
+def test_a_wrong_password_where_tokens_are_made() -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.path.startswith("/token"):
+            return reply({"token": "t"}) if asked.headers.get("authorization") == BASIC else reply({}, 401)
+        known = asked.headers.get("authorization") == "Bearer t"
+        return Reply() if known else reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",service="r"')
+
+    with standing_in(answer) as server:
+        with pytest.raises(AuthenticationFailed):
+            login(server.host, WRONG)
+        assert credentials.find(server.host) is None
+        assert login(server.host, MARY).username == "mary"
+        assert credentials.find(server.host) == MARY
+
+
+def test_nothing_there_keeps_nothing() -> None:
+    with pytest.raises(RegistryUnreachable):
+        login("localhost:1", MARY)
+    assert not docker_config.file().exists()
+
+
+def test_no_registry_keeps_nothing() -> None:
+    with standing_in(lambda asked: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
+        login(server.host, MARY)
+    assert not docker_config.file().exists()
+
+
+def test_a_helper_that_is_missing_is_said() -> None:
+    docker_config.save({"credsStore": "nowhere"})
+    with standing_in(guarded) as server, pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
+        login(server.host, MARY)
+
+
+@pytest.mark.parametrize(
+    ("credential", "why"),
+    [(Credential("", "x"), "needs a user name"), (Credential("mary", ""), "needs a user name"), (Credential("a:b", "x"), "no ':' in it")],
+)
+def test_what_is_no_credential_is_refused_before_anybody_is_asked(credential: Credential, why: str) -> None:
+    with standing_in(open_to_all) as server:
+        with pytest.raises(UsageError, match=why):
+            login(server.host, credential)
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "a b", "x:99999", "x:", "-u", "user@host", "../..", "http://", "ü.example.com", "a..b"])
+def test_what_is_no_registry_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no registry"):
+        registry_host(text)
+    with pytest.raises(UsageError):
+        logout(text)
+
+
+# --- what is kept ---
+
+
+@pytest.mark.parametrize(("registry", "checked"), [(guarded, True), (open_to_all, False)])
+def test_what_the_registry_takes_is_kept_in_the_file(registry: Callable[[Asked], Reply], checked: bool) -> None:
+    with standing_in(registry) as server:
+        file = str(docker_config.file())
+        assert login(server.host, MARY) == Login(host=server.host, username="mary", stored_in=file, encrypted=False, checked=checked)
+        assert credentials.find(server.host) == MARY
+        assert logout(server.host) == Logout(host=server.host, was_logged_in=True)
+        assert logout(server.host) == Logout(host=server.host, was_logged_in=False)
+        assert credentials.find(server.host) is None
+
+
+def test_a_configured_helper_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "docker-credential-box"
+    program.write_text('#!/bin/sh\ncat > "$(dirname "$0")/box"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with standing_in(guarded) as server:
+        docker_config.save({"credHelpers": {server.host: "box"}})
+        done = login(server.host, MARY)
+        assert (done.stored_in, done.encrypted) == ("docker-credential-box", True)
+        assert MARY.password in (tmp_path / "box").read_text()
+        assert MARY.password not in docker_config.file().read_text()
+        assert BASIC.partition(" ")[2] not in docker_config.file().read_text()
+
+
+def test_an_address_will_do() -> None:
+    with standing_in(guarded) as server:
+        assert login(f"http://{server.host}/v2/", MARY).host == server.host
+    assert list(docker_config.load()["auths"]) == [server.host]
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("localhost", "localhost"),
+        ("localhost:5000", "localhost:5000"),
+        (" registry.example.com/ ", "registry.example.com"),
+        ("HTTPS://registry.example.com/v2/", "registry.example.com"),
+        ("registry", "registry"),
+        ("[::1]:5000", "[::1]:5000"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("docker.io", "docker.io"),
+    ],
+)
+def test_what_is_a_registry(text: str, host: str) -> None:
+    assert registry_host(text) == host
+
+
+@pytest.mark.engine
+def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+    auth = Auth(user="mary", password=MARY.password)
+    registry = local_registry.up(
+        engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=places.state
+    ).registry
+    try:
+        with remote.open(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
+            line.ping()
+        with pytest.raises(AuthenticationFailed, match="does not accept"):
+            login(registry.address, WRONG)
+        login(registry.address, MARY)
+        with remote.open(registry.address) as line:
+            line.ping()
+    finally:
+        local_registry.down(engine, unique, volumes=True)

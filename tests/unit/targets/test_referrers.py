@@ -1,0 +1,166 @@
+"""Who refers to an image: by the registry's own list, and by the tag scheme where it has none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from registry_tool.base.errors import InvalidManifest, RegistryError
+from registry_tool.oci import manifest as manifests
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, OCI_INDEX, Manifest
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Repository, referrers
+from tests.support import faulty_proxy
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.faulty_proxy import FaultyLine
+
+SIGNATURE = "application/vnd.example.signature"
+
+
+@pytest.fixture
+def repository(line: FaultyLine, unique: str) -> Iterator[Repository]:
+    with remote.open(line.host) as registry:
+        opened = registry.repository(unique)
+        opened.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
+        yield opened
+
+
+def artifact(word: str, subject: Manifest | None = None) -> Manifest:
+    of = subject.descriptor if subject is not None else None
+    return manifests.image(EMPTY, [EMPTY], artifact_type=SIGNATURE, subject=of, annotations={"word": word})
+
+
+def words(repository: Repository, subject: Manifest) -> list[str]:
+    found = repository.referrers(subject.descriptor)
+    assert {entry.artifact_type for entry in found} <= {SIGNATURE}
+    return sorted(entry.annotations["word"] for entry in found)
+
+
+# --- by tag, as on registry:2 ---
+
+
+def test_what_is_pushed_is_listed(repository: Repository, line: FaultyLine) -> None:
+    subject, other = artifact("subject"), artifact("other")
+    for pushed in (subject, other):
+        repository.push_manifest(pushed, "v1")
+    assert words(repository, subject) == []
+    for word in ("a", "b", "a"):
+        repository.push_manifest(artifact(word, subject), None)
+    assert words(repository, subject) == ["a", "b"]
+    assert words(repository, other) == []
+    assert sorted(repository.tags()) == [referrers.tag_of(subject.digest), "v1"]
+
+
+def test_that_there_is_no_list_is_found_out_once(repository: Repository, line: FaultyLine) -> None:
+    subjects = [artifact(str(number)) for number in range(3)]
+    for subject in subjects:
+        repository.referrers(subject.descriptor)
+    assert line.count("GET", "/referrers/") == 1
+    assert line.count("GET", "/manifests/sha256-") == 3
+
+
+def test_what_is_deleted_is_not_listed_any_more(repository: Repository) -> None:
+    subject = artifact("subject")
+    repository.push_manifest(subject, "v1")
+    pushed = [artifact(word, subject) for word in ("a", "b")]
+    for one in pushed:
+        repository.push_manifest(one, None)
+    repository.delete(pushed[0].descriptor, subject=subject.descriptor)
+    assert words(repository, subject) == ["b"]
+    repository.delete(pushed[1].descriptor, subject=subject.descriptor)
+    assert words(repository, subject) == []
+
+
+def test_an_image_that_has_the_tag_by_chance_is_no_list(repository: Repository) -> None:
+    subject = artifact("subject")
+    repository.push_manifest(artifact("chance"), referrers.tag_of(subject.digest))
+    assert words(repository, subject) == []
+
+
+def test_a_list_that_is_damaged_is_said(repository: Repository, line: FaultyLine) -> None:
+    subject = artifact("subject")
+    repository.push_manifest(artifact("a", subject), None)
+    line.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
+    with pytest.raises(InvalidManifest):
+        repository.referrers(subject.descriptor)
+
+
+def test_tags_of_long_digests() -> None:
+    assert referrers.tag_of(Digest.of(b"x")) == f"sha256-{Digest.of(b'x').hex}"
+    assert len(referrers.tag_of(Digest.of(b"x", "sha512"))) == 128
+
+
+# --- by the registry's own list ---
+
+
+class Listing:
+    """A registry that keeps lists, in pages of one."""
+
+    def __init__(self, entries: list[Manifest]) -> None:
+        self.entries = entries
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.method == "PUT":
+            return Reply(status=201, headers={"OCI-Subject": str(Digest.of(b"subject"))})
+        if asked.method == "DELETE":
+            return Reply(status=202)
+        path, _, at = asked.path.partition("?at=")
+        number = int(at or 0)
+        page = manifests.index([entry.referrer for entry in self.entries[number : number + 1]])
+        headers = {"Content-Type": OCI_INDEX}
+        if number + 1 < len(self.entries):
+            headers["Link"] = f'<{path}?at={number + 1}>; rel="next"'
+        return Reply(body=page.raw, headers=headers)
+
+
+def test_all_pages_are_read() -> None:
+    subject = artifact("subject")
+    with standing_in(Listing([artifact(word, subject) for word in "abc"])) as server, remote.open(server.host) as registry:
+        repository = registry.repository("a")
+        assert words(repository, subject) == ["a", "b", "c"]
+        assert [asked.path for asked in server.asked] == [
+            f"/v2/a/referrers/{subject.digest}",
+            f"/v2/a/referrers/{subject.digest}?at=1",
+            f"/v2/a/referrers/{subject.digest}?at=2",
+        ]
+
+
+def test_an_empty_list_is_one() -> None:
+    with standing_in(Listing([])) as server, remote.open(server.host) as registry:
+        assert registry.repository("a").referrers(artifact("x").descriptor) == ()
+        assert len(server.asked) == 1
+
+
+def test_where_the_registry_keeps_lists_we_do_not() -> None:
+    subject = artifact("subject")
+    with standing_in(Listing([])) as server, remote.open(server.host) as registry:
+        repository = registry.repository("a")
+        repository.push_manifest(artifact("a", subject), None)
+        repository.delete(artifact("a", subject).descriptor, subject=subject.descriptor)
+        assert not any("sha256-" in asked.path for asked in server.asked)
+        assert [asked.method for asked in server.asked if asked.method != "GET"] == ["PUT", "DELETE"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"schemaVersion": 2, "manifests": [{}]}'])
+def test_what_is_no_list_is_said(body: bytes) -> None:
+    with standing_in(lambda asked: Reply(body=body)) as server, remote.open(server.host) as registry, pytest.raises(InvalidManifest):
+        registry.repository("a").referrers(artifact("x").descriptor)
+
+
+def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: Repository, line: FaultyLine) -> None:
+    subject = artifact("subject")
+    line.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
+    with pytest.raises(RegistryError):
+        repository.referrers(subject.descriptor)
+    repository.referrers(subject.descriptor)
+    assert line.count("GET", "/referrers/") == 2
+
+
+def test_nobody_is_asked_in_vain() -> None:
+    with standing_in(lambda asked: reply({}, 404)) as server, remote.open(server.host) as registry:
+        for _ in range(2):
+            assert registry.repository("a").referrers(artifact("x").descriptor) == ()
+        assert len(server.asked) == 3

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from registry_tool.auth import credentials, docker_config
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.engine import Engine
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.digest import Digest
+from registry_tool.targets import registry as remote
+from tests.support import canary
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+
+EMPTY = Digest.of(b"{}")
+UNKNOWN = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]}
+
+
+def tags(answer: Callable[[Asked], Reply]) -> tuple[str, ...]:
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        return registry.tags("john/get-started")
+
+
+# --- failures ---
+
+
+def test_no_such_repository() -> None:
+    with pytest.raises(NotFound, match="404 NAME_UNKNOWN repository name not known"):
+        tags(lambda asked: reply(UNKNOWN, 404))
+
+
+@pytest.mark.parametrize("document", [[], 3, "x", {"tags": "x"}, {"tags": [1]}, {"tags": [None]}, {"tags": {"a": 1}}])
+def test_what_is_no_list_of_tags(document: object) -> None:
+    with pytest.raises(RegistryError, match="no list of tags"):
+        tags(lambda asked: reply(document))
+
+
+def test_a_list_that_breaks_off_is_no_list() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "last" in asked.path:
+            return reply({}, 500)
+        return reply({"tags": ["a"]}, Link='<?last=a>; rel="next"')
+
+    with pytest.raises(RegistryError, match="GET /v2/john/get-started/tags/list\\?last=a: 500"):
+        tags(answer)
+
+
+def test_something_without_v2_is_no_registry() -> None:
+    with (
+        standing_in(lambda asked: reply({}, 404)) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry"),
+    ):
+        registry.ping()
+
+
+def test_nothing_there() -> None:
+    with remote.open("localhost:1") as registry, pytest.raises(RegistryUnreachable):
+        registry.ping()
+
+
+def test_a_broken_credential_store_matters_only_where_a_password_is_wanted() -> None:
+    docker_config.save({"credsStore": "nowhere"})
+    with standing_in(lambda asked: Reply()) as server, remote.open(server.host) as registry:
+        registry.ping()
+        server.answer = lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')
+        with pytest.raises(CredentialsError, match="docker-credential-nowhere"):
+            registry.ping()
+
+
+# --- what is there ---
+
+
+def test_a_stored_credential_is_found_and_shown() -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply() if asked.headers.get("authorization") else reply({}, 401, www_authenticate='Basic realm="x"')
+
+    with (
+        standing_in(answer) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(AuthenticationFailed),
+    ):
+        registry.ping()
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        credentials.store(server.host, Credential("mary", canary.password()))
+        registry.ping()
+
+
+@pytest.mark.parametrize("document", [{"name": "a", "tags": None}, {"name": "a", "tags": []}, {"name": "a"}])
+def test_a_repository_without_tags_has_none(document: object) -> None:
+    assert tags(lambda asked: reply(document)) == ()
+
+
+def test_tags_of_all_pages_in_order_and_each_once() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "last" in asked.path:
+            return reply({"tags": ["b", "part2"]}, Link='</v2/john/get-started/tags/list>; rel="next"')
+        return reply({"tags": ["v2", "b"]}, Link='</v2/john/get-started/tags/list?last=b>; rel="next"')
+
+    assert tags(answer) == ("v2", "b", "part2")
+
+
+def test_a_digest_is_what_the_registry_says() -> None:
+    with standing_in(lambda asked: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server, remote.open(server.host) as registry:
+        assert registry.digest("a/b", "v1") == Digest("sha256", "a" * 64)
+        (asked,) = server.asked
+    assert (asked.method, asked.path) == ("HEAD", "/v2/a/b/manifests/v1")
+    assert "application/vnd.oci.image.index.v1+json" in asked.headers["accept"]
+    assert "application/vnd.docker.distribution.manifest.v2+json" in asked.headers["accept"]
+
+
+def test_where_it_does_not_say_it_is_that_of_the_bytes() -> None:
+    with standing_in(lambda asked: Reply(body=b"{}")) as server, remote.open(server.host) as registry:
+        assert registry.digest("a", "v1") == EMPTY == Digest("sha256", hashlib.sha256(b"{}").hexdigest())
+
+
+def test_a_tag_that_is_not_there_has_no_digest() -> None:
+    with standing_in(lambda asked: reply(UNKNOWN, 404)) as server, remote.open(server.host) as registry:
+        assert registry.digest("a", "v1") is None
+
+
+# --- a real one ---
+
+
+@pytest.mark.engine
+def test_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str) -> None:
+    with remote.open(local.address) as registry:
+        registry.ping()
+        with pytest.raises(NotFound, match="NAME_UNKNOWN"):
+            registry.tags(unique)
+        assert registry.digest(unique, "v1") is None
+        for tag in ("v1", "v2"):
+            name = f"{local.address}/{unique}:{tag}"
+            tiny_image(name)
+            moved = engine.push(name)
+            assert registry.digest(unique, tag) == moved.digest
+        assert registry.tags(unique) == ("v1", "v2")
+
+
+# --- all of it ---
+
+
+def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "last" in asked.path:
+            return reply({"repositories": ["b", "c"]})
+        return reply({"repositories": ["a", "b"]}, Link='</v2/_catalog?last=b&n=2>; rel="next"')
+
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        names = registry.catalog()
+        assert next(names) == "a"
+        assert [asked.path for asked in server.asked] == ["/v2/_catalog?n=1000"]
+        assert list(names) == ["b", "c"]
+
+
+@pytest.mark.parametrize("document", [{"repositories": None}, {"repositories": []}, {}])
+def test_an_empty_registry_has_no_repositories(document: object) -> None:
+    with standing_in(lambda asked: reply(document)) as server, remote.open(server.host) as registry:
+        assert list(registry.catalog()) == []
+
+
+@pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": [1]}])
+def test_what_is_no_list_of_repositories(document: object) -> None:
+    with (
+        standing_in(lambda asked: reply(document)) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(RegistryError, match="no list of repositories"),
+    ):
+        list(registry.catalog())
+
+
+def test_a_registry_that_does_not_show_its_catalog() -> None:
+    with (
+        standing_in(lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(AuthenticationFailed),
+    ):
+        list(registry.catalog())
+
+
+def test_repositories_share_the_registrys_connections() -> None:
+    with standing_in(lambda asked: reply({"tags": ["v1"]})) as server, remote.open(server.host) as registry:
+        repositories = [registry.repository(name) for name in ("a", "b/c")]
+        assert [repository.name for repository in repositories] == [f"{server.host}/a", f"{server.host}/b/c"]
+        assert server.asked == []
+        assert [repository.tags() for repository in repositories] == [("v1",), ("v1",)]

@@ -1,0 +1,401 @@
+"""One repository over HTTP, against the registry in this process and a real one, on good lines and bad ones."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import pytest
+
+from registry_tool.base.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryUnreachable, TooManyRequests
+from registry_tool.oci import manifest as manifests
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, Manifest
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Presence, Repository
+from registry_tool.targets.target import Target
+from tests.support import faulty_proxy
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.faulty_proxy import FaultyLine
+
+OCTETS = "application/octet-stream"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+
+
+def some(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def described(content: bytes, media_type: str = OCTETS) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
+
+
+def push(repository: Repository, content: bytes, media_type: str = OCTETS) -> Descriptor:
+    descriptor = described(content, media_type)
+    repository.push(descriptor, io.BytesIO(content))
+    return descriptor
+
+
+def image(repository: Repository, *layers: bytes, **words: str) -> Manifest:
+    """An image of its own, pushed all but its manifest."""
+    config = push(repository, CONFIG, OCI_CONFIG)
+    return manifests.image(config, [push(repository, layer, LAYER) for layer in layers], annotations=words or None)
+
+
+def read(repository: Repository, descriptor: Descriptor, *, offset: int = 0, piece: int = 1000) -> bytes:
+    with repository.fetch(descriptor, offset=offset) as content:
+        return b"".join(iter(lambda: content.read(piece), b""))
+
+
+def test_it_is_a_place_of_content(repository: Repository) -> None:
+    place: Target = repository
+    assert place is repository
+
+
+# --- what is not there ---
+
+
+def test_no_such_repository(repository: Repository) -> None:
+    nothing = described(b"nothing")
+    for ask in (
+        repository.tags,
+        lambda: repository.head("v1"),
+        lambda: repository.manifest("v1"),
+        lambda: repository.manifest(nothing.digest),
+        lambda: repository.delete(nothing),
+        lambda: read(repository, nothing),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    assert repository.referrers(nothing) == ()
+    assert not repository.exists(nothing)
+    assert repository.last_byte(nothing) is Presence.MISSING
+
+
+@pytest.mark.parametrize("tag", ["../../other/manifests/v1", "..", ".", "v1?x=y", "v1#x", "a/b", "v1\r\nEvil: x", "\x1b[2J", "ü", "%2e%2e"])
+def test_whatever_a_registry_lists_as_a_tag_is_asked_for_in_this_repository(tag: str) -> None:
+    def answer(asked: Asked) -> Reply:
+        return reply({}, 404)
+
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        for ask in (registry.repository("a/b").head, registry.repository("a/b").manifest):
+            with pytest.raises(NotFound):
+                ask(tag)
+    for asked in server.asked:
+        assert asked.path.startswith("/v2/a/b/manifests/")
+        assert asked.path.count("/") == 5
+        assert not {"?", "#"} & set(asked.path)
+        assert "evil" not in asked.headers
+
+
+# --- manifests ---
+
+
+def test_a_manifest_comes_back_byte_by_byte(repository: Repository) -> None:
+    pushed = image(repository, some(100))
+    assert repository.push_manifest(pushed, "v1") == pushed.descriptor
+    for reference in ("v1", str(pushed.digest), pushed.digest):
+        found = repository.manifest(reference)
+        assert (found.raw, found.descriptor) == (pushed.raw, pushed.descriptor)
+    for known in ("v1", str(pushed.digest)):
+        assert repository.head(known) == repository.resolve(known) == pushed.descriptor
+    assert repository.exists(pushed.descriptor)
+    assert read(repository, pushed.descriptor) == pushed.raw
+    assert repository.tags() == ("v1",)
+
+
+def test_without_a_tag_it_is_there_by_its_digest(repository: Repository) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, None)
+    assert repository.manifest(pushed.digest).raw == pushed.raw
+
+
+def test_one_request_is_enough_to_look(repository: Repository, line: FaultyLine) -> None:
+    repository.push_manifest(image(repository), "v1")
+    line.mend()
+    repository.head("v1")
+    assert [(asked.method, asked.path) for asked in line.asked] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
+
+
+@pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
+def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: FaultyLine, name: str) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, "v1")
+    line.upon(faulty_proxy.with_header(name, ""))
+    assert repository.head("v1") == pushed.descriptor
+    assert repository.manifest("v1").raw == pushed.raw
+
+
+@pytest.mark.parametrize("said", ["rubbish", "sha256:12", "md5:" + "0" * 32])
+def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository, line: FaultyLine, said: str) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, "v1")
+    line.upon(faulty_proxy.with_header("Docker-Content-Digest", said))
+    assert repository.head("v1") == pushed.descriptor
+    assert repository.manifest("v1").raw == pushed.raw
+
+
+def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyLine) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, "v1")
+    line.upon(faulty_proxy.wrong_digest)
+    for ask in (lambda: repository.manifest("v1"), lambda: repository.manifest(pushed.digest), lambda: repository.head(str(pushed.digest))):
+        with pytest.raises(Mismatch, match=rf"answers (GET|HEAD) /v2/{repository.path}/manifests/"):
+            ask()
+
+
+@pytest.mark.parametrize("at", [0, 20, -1])
+def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyLine, at: int) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, "v1")
+    line.upon(faulty_proxy.flipped_byte(at))
+    for reference in ("v1", pushed.digest):
+        with pytest.raises(Mismatch, match="other bytes than those of sha256:"):
+            repository.manifest(reference)
+
+
+@pytest.mark.parametrize("media_type", [OCI_INDEX, "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
+def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyLine, media_type: str) -> None:
+    repository.push_manifest(image(repository), "v1")
+    line.upon(faulty_proxy.with_header("Content-Type", media_type))
+    with pytest.raises(InvalidManifest):
+        repository.manifest("v1")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 99_999, b"\xff\xfe", b'{"schemaVersion": 2}'])
+def test_what_is_no_manifest_is_said(body: bytes) -> None:
+    answer = Reply(body=body, headers={"Content-Type": OCI_IMAGE})
+    with standing_in(lambda asked: answer) as server, remote.open(server.host) as registry, pytest.raises(InvalidManifest):
+        registry.repository("a").manifest("v1")
+
+
+def test_a_manifest_of_100_megabytes_is_not_read() -> None:
+    sent: list[int] = []
+
+    def answer(asked: Asked) -> Reply:
+        sent.append(1)
+        return Reply(body=b" " * 100_000_000, headers={"Content-Type": OCI_IMAGE})
+
+    with (
+        standing_in(answer) as server,
+        remote.open(server.host) as registry,
+        pytest.raises(RegistryError, match=f"is larger than {manifests.MAX_SIZE} bytes: not read"),
+    ):
+        registry.repository("a").manifest("v1")
+    assert len(sent) == 1
+
+
+def test_other_bytes_than_were_pushed_are_noticed(repository: Repository, line: FaultyLine) -> None:
+    pushed = image(repository)
+    line.upon(faulty_proxy.wrong_digest, method="PUT")
+    with pytest.raises(Mismatch, match="took"):
+        repository.push_manifest(pushed, "v1")
+
+
+def test_sha512_is_a_digest_too() -> None:
+    raw = manifests.index([]).raw
+    digest = Digest.of(raw, "sha512")
+    answer = Reply(body=raw, headers={"Content-Type": OCI_INDEX, "Docker-Content-Digest": str(digest)})
+    with standing_in(lambda asked: answer) as server, remote.open(server.host) as registry:
+        repository = registry.repository("a")
+        for reference in ("v1", str(digest)):
+            assert repository.manifest(reference).digest == repository.head(reference).digest == digest
+
+
+# --- tags and deletion ---
+
+
+def test_a_digest_takes_all_its_tags_along(repository: Repository) -> None:
+    one, other = image(repository, one="1"), image(repository, other="1")
+    for tag in ("a", "b"):
+        repository.push_manifest(one, tag)
+    repository.push_manifest(other, "c")
+    assert repository.can_delete()
+    repository.delete(one.descriptor)
+    assert repository.tags() == ("c",)
+    with pytest.raises(NotFound):
+        repository.delete(one.descriptor)
+    repository.delete(other.descriptor)
+    assert repository.tags() == ()
+
+
+def test_registry_2_has_nothing_to_delete_a_tag_alone_with(repository: Repository, line: FaultyLine) -> None:
+    repository.push_manifest(image(repository), "v1")
+    assert not repository.can_untag()
+    line.mend()
+    with pytest.raises(RegistryError, match="cannot delete a tag alone"):
+        repository.untag("v1")
+    assert line.asked == []
+    assert repository.tags() == ("v1",)
+
+
+def test_where_a_tag_can_be_deleted_alone_it_is() -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=202) if asked.path.endswith("/v1") else reply({}, 404)
+
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        registry.repository("a").untag("v1")
+        with pytest.raises(NotFound):
+            registry.repository("a").untag("v2")
+        with pytest.raises(ValueError, match="not a tag"):
+            registry.repository("a").untag(str(Digest.of(b"")))
+    probe, *others = server.asked
+    assert probe.path.startswith("/v2/a/manifests/no-such-tag-")
+    assert [asked.path for asked in others] == ["/v2/a/manifests/v1", "/v2/a/manifests/v2"]
+
+
+# --- blobs ---
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 100_000])
+def test_a_blob_goes_there_and_comes_back(repository: Repository, size: int) -> None:
+    content = some(size)
+    descriptor = push(repository, content)
+    assert repository.exists(descriptor)
+    assert repository.last_byte(descriptor) is Presence.WHOLE
+    assert read(repository, descriptor) == content
+    for offset in {0, size // 2, size}:
+        assert read(repository, descriptor, offset=offset) == content[offset:]
+    push(repository, content)
+
+
+def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: FaultyLine) -> None:
+    content = some(100_000)
+    descriptor = push(repository, content)
+    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
+    before = len(line.asked)
+    assert read(repository, descriptor) == content
+    ranges = [asked.headers.get("range") for asked in line.asked[before:]]
+    assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
+
+
+def test_a_line_that_breaks_where_it_broke_is_given_up(repository: Repository, line: FaultyLine) -> None:
+    content = some(100_000)
+    descriptor = push(repository, content)
+    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    line.upon(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
+    before = len(line.asked)
+    with pytest.raises(BrokenOff):
+        read(repository, descriptor)
+    assert [asked.headers.get("range") for asked in line.asked[before:]] == [None, "bytes=30000-"]
+
+
+def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Repository, line: FaultyLine) -> None:
+    content = some(100_000)
+    descriptor = push(repository, content)
+
+    def without_range(asked: Asked, ask: faulty_proxy.Ask) -> Reply:
+        headers = {name: value for name, value in asked.headers.items() if name != "range"}
+        return ask(Asked(method=asked.method, path=asked.path, headers=headers, body=asked.body))
+
+    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    line.upon(without_range, method="GET", path="/blobs/")
+    assert read(repository, descriptor) == content
+    assert read(repository, descriptor, offset=99_000) == content[99_000:]
+    assert repository.last_byte(descriptor) is Presence.WHOLE
+
+
+def test_another_range_than_was_asked_for_is_refused(repository: Repository, line: FaultyLine) -> None:
+    descriptor = push(repository, some(1000))
+    line.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
+    with pytest.raises(RegistryError, match="from byte 0, not 500"):
+        read(repository, descriptor, offset=500)
+
+
+def test_a_flipped_byte_of_a_blob_is_noticed_before_the_last_is_given(repository: Repository, line: FaultyLine) -> None:
+    content = some(10_000)
+    descriptor = push(repository, content)
+    line.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
+    got = b""
+    with pytest.raises(Mismatch), repository.fetch(descriptor) as stream:
+        while piece := stream.read(1000):
+            got += piece
+    assert len(got) < len(content)
+
+
+@pytest.mark.parametrize(("by", "presence"), [(-1, Presence.LONG), (1, Presence.SHORT), (-999, Presence.LONG), (10**12, Presence.SHORT)])
+def test_a_size_that_is_not_true_is_noticed(repository: Repository, by: int, presence: Presence) -> None:
+    content = some(1000)
+    push(repository, content)
+    lying = Descriptor(media_type=OCTETS, digest=Digest.of(content), size=1000 + by)
+    assert repository.last_byte(lying) is presence
+    assert not presence
+    with pytest.raises(Mismatch, match="has 1000 bytes where"):
+        read(repository, lying)
+
+
+def test_a_size_of_zero_that_is_not_true(repository: Repository) -> None:
+    content = some(1000)
+    push(repository, content)
+    lying = Descriptor(media_type=OCTETS, digest=Digest.of(content), size=0)
+    assert repository.last_byte(lying) is Presence.LONG
+    with pytest.raises(Mismatch):
+        read(repository, lying)
+
+
+def test_an_endless_blob_ends() -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(body=b"x" * 1_000_000, headers={"Content-Length": "1000000000000"}, stall=1_000_000)
+
+    descriptor = described(b"x" * 10)
+    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(Mismatch, match="has 1000000000000 bytes"):
+        read(registry.repository("a"), descriptor)
+
+
+def test_where_content_is_elsewhere_it_is_fetched_there_without_a_password() -> None:
+    content = some(5000)
+
+    def elsewhere(asked: Asked) -> Reply:
+        first = int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if not first:
+            return Reply(body=content, cut=2000)
+        return Reply(status=206, body=content[first:], headers={"Content-Range": f"bytes {first}-4999/5000"})
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=307, headers={"Location": f"http://{storage.host}/blob?signature=x"})
+
+    with standing_in(elsewhere) as storage, standing_in(answer) as server, remote.open(server.host) as registry:
+        assert read(registry.repository("a"), described(content)) == content
+        assert [asked.headers.get("range") for asked in storage.asked] == [None, "bytes=2000-"]
+        assert [asked.headers.get("range") for asked in server.asked] == [None, "bytes=2000-"]
+        assert all("authorization" not in asked.headers for asked in storage.asked)
+
+
+# --- weather ---
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_passes_is_sat_out(repository: Repository, line: FaultyLine, status: int) -> None:
+    pushed = image(repository)
+    repository.push_manifest(pushed, "v1")
+    line.upon(faulty_proxy.instead(status), times=2)
+    assert repository.manifest("v1").raw == pushed.raw
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faulty_proxy.instead(429, retry_after="900"), TooManyRequests),
+        (faulty_proxy.instead(500), RegistryError),
+        (faulty_proxy.hang_up, RegistryUnreachable),
+        (faulty_proxy.cut_after(3), RegistryUnreachable),
+        (lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryError),
+        (lambda asked, ask: Reply(body=b""), RegistryError),
+    ],
+)
+def test_what_does_not_pass_is_said(repository: Repository, line: FaultyLine, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
+    repository.push_manifest(image(repository), "v1")
+    line.upon(fault)
+    with pytest.raises(kind) as caught:
+        repository.tags()
+    assert getattr(caught.value, "hint", None)
+
+
+def test_links_without_end_end(repository: Repository, line: FaultyLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_tool.transport.transport.MAX_PAGES", 10)
+    repository.push_manifest(image(repository), "v1")
+    line.upon(faulty_proxy.endless_link)
+    with pytest.raises(RegistryError, match="no end of pages"):
+        repository.tags()

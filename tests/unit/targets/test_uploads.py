@@ -1,0 +1,271 @@
+"""Content on its way into a registry, on good lines and bad ones."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import pytest
+
+from registry_tool.base.errors import BrokenOff, Mismatch, NotFound, RegistryError, RegistryToolError
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Registry, Repository, uploads
+from tests.support import faulty_proxy
+from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.faulty_proxy import FaultyLine
+
+OCTETS = "application/octet-stream"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that make three ways of a few bytes: in one piece up to 10, as a stream up to 100, and in chunks of 10."""
+    monkeypatch.setattr(uploads, "CHUNK", 10)
+    monkeypatch.setattr(uploads, "WHOLE", 100)
+    monkeypatch.setattr(uploads, "_PIECE", 7)
+
+
+def some(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def described(content: bytes) -> Descriptor:
+    return Descriptor(media_type=OCTETS, digest=Digest.of(content), size=len(content))
+
+
+def push(repository: Repository, content: bytes) -> Descriptor:
+    descriptor = described(content)
+    repository.push(descriptor, io.BytesIO(content))
+    return descriptor
+
+
+def methods(line: FaultyLine) -> list[str]:
+    return [asked.method for asked in line.asked]
+
+
+# --- what is not what it should be ---
+
+
+@pytest.mark.parametrize("size", [5, 50, 155])
+@pytest.mark.parametrize("wrong", ["byte", "short", "long"])
+def test_other_content_than_was_said_does_not_get_there(
+    repository: Repository, line: FaultyLine, small: None, size: int, wrong: str
+) -> None:
+    content = some(size)
+    descriptor = described(content)
+    other = {"byte": b"x" + content[1:], "short": content[:-1], "long": content + b"x"}[wrong]
+    with pytest.raises(Mismatch):
+        repository.push(descriptor, io.BytesIO(other))
+    assert not repository.exists(descriptor)
+    assert not repository.exists(described(other))
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that fails in the middle."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 20:
+            raise OSError(5, "Input/output error")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("size", [50, 155])
+def test_a_disk_that_fails_is_not_the_registrys_fault(repository: Repository, small: None, size: int) -> None:
+    descriptor = described(some(size))
+    with pytest.raises(RegistryToolError, match="what is to be pushed cannot be read: Input/output error") as caught:
+        repository.push(descriptor, Failing(some(size)))
+    assert type(caught.value) is RegistryToolError
+    assert not repository.exists(descriptor)
+
+
+def test_a_registry_that_takes_something_else_is_noticed(repository: Repository, line: FaultyLine) -> None:
+    line.upon(faulty_proxy.wrong_digest, method="PUT")
+    with pytest.raises(Mismatch, match="took"):
+        push(repository, some(5))
+
+
+@pytest.mark.parametrize("location", ["", "file:///etc/passwd"])
+def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, line: FaultyLine, location: str) -> None:
+    line.upon(faulty_proxy.with_header("Location", location), method="POST")
+    with pytest.raises(RegistryError):
+        push(repository, some(5))
+    assert methods(line) == ["POST"]
+
+
+# --- three ways ---
+
+
+@pytest.mark.parametrize(
+    ("size", "asked"),
+    [
+        (0, ["POST", "PUT"]),
+        (10, ["POST", "PUT"]),
+        (11, ["POST", "PUT"]),
+        (100, ["POST", "PUT"]),
+        (101, ["POST", *["PATCH"] * 11, "PUT"]),
+        (120, ["POST", *["PATCH"] * 12, "PUT"]),
+    ],
+)
+def test_whole_or_in_chunks(repository: Repository, line: FaultyLine, small: None, size: int, asked: list[str]) -> None:
+    content = some(size)
+    descriptor = push(repository, content)
+    assert methods(line) == asked
+    assert repository.last_byte(descriptor)
+    with repository.fetch(descriptor) as stream:
+        assert stream.read() == content
+
+
+def test_a_chunk_is_as_large_as_the_registry_wants(repository: Repository, line: FaultyLine, small: None) -> None:
+    line.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
+    push(repository, some(150))
+    assert [asked.headers["content-range"] for asked in line.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
+
+
+def test_what_is_known_only_in_the_end(repository: Repository) -> None:
+    content = some(1000)
+    with repository.upload() as upload:
+        upload.write(content[:600])
+        upload.write(content[600:])
+        upload.finish(Digest.of(content))
+    with repository.fetch(described(content)) as stream:
+        assert stream.read() == content
+
+
+def test_a_wrong_digest_in_the_end(repository: Repository) -> None:
+    with pytest.raises(RegistryError, match="DIGEST_INVALID"), repository.upload() as upload:
+        upload.write(some(100))
+        upload.finish(Digest.of(b"other"))
+
+
+def test_an_upload_that_is_left_is_given_up(repository: Repository, line: FaultyLine) -> None:
+    with pytest.raises(ZeroDivisionError), repository.upload() as upload:
+        upload.write(some(100))
+        raise ZeroDivisionError
+    assert methods(line) == ["POST", "PATCH", "DELETE"]
+    upload.give_up()
+    with pytest.raises(ValueError, match="has ended"):
+        upload.write(b"x")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 500])
+def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository, line: FaultyLine, status: int) -> None:
+    line.upon(faulty_proxy.instead(status), method="DELETE")
+    with pytest.raises(ZeroDivisionError), repository.upload():
+        raise ZeroDivisionError
+
+
+# --- bad lines ---
+
+
+def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(repository: Repository, line: FaultyLine, small: None) -> None:
+    """registry:2 knows an upload by its last location only, which was lost with the answer."""
+    line.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
+    with pytest.raises(BrokenOff):
+        push(repository, some(155))
+    assert methods(line) == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
+    assert not repository.exists(described(some(155)))
+
+
+@pytest.mark.parametrize(("arrived", "second"), [(0, "0-9"), (4, "4-9"), (10, "10-19")])
+def test_where_the_registry_says_how_far_it_is_an_upload_goes_on_from_there(small: None, arrived: int, second: str) -> None:
+    got = bytearray()
+
+    def answer(asked: Asked) -> Reply:
+        headers = {"Location": "/v2/a/blobs/uploads/x", "Range": f"0-{max(0, len(got) - 1)}"}
+        if asked.method == "PATCH" and not got and len(server.asked) == 2:
+            got.extend(asked.body[:arrived])
+            return Reply(hang_up=True)
+        if asked.method == "PATCH":
+            got.extend(asked.body)
+        return Reply(status=204 if asked.method == "GET" else 202, body=b"", headers=headers)
+
+    with standing_in(answer) as server, remote.open(server.host) as registry:
+        push(registry.repository("a"), some(120))
+    assert got == some(120)
+    ranges = [asked.headers["content-range"] for asked in server.asked if asked.method == "PATCH"]
+    assert ranges[:2] == ["0-9", second]
+
+
+@pytest.mark.parametrize("said", ["0-200", "rubbish", ""])
+def test_a_registry_that_has_more_than_was_sent_is_not_gone_on_with(small: None, said: str) -> None:
+    def answer(asked: Asked) -> Reply:
+        hang_up = asked.method == "PATCH" and len(server.asked) == 4
+        return Reply(status=202, headers={"Location": "/v2/a/blobs/uploads/x", "Range": said}, hang_up=hang_up)
+
+    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(BrokenOff):
+        push(registry.repository("a"), some(120))
+    assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
+
+
+def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyLine, small: None) -> None:
+    for after in (0, 3):
+        line.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
+    content = some(155)
+    with repository.fetch(push(repository, content)) as stream:
+        assert stream.read() == content
+
+
+def test_an_upload_broken_within_a_chunk_is_lost_and_says_so(repository: Repository, line: FaultyLine, small: None) -> None:
+    line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", after=2, times=1)
+    descriptor = described(some(155))
+    with pytest.raises(BrokenOff):
+        push(repository, some(155))
+    assert not repository.exists(descriptor)
+
+
+def test_a_line_that_breaks_at_every_chunk_is_given_up(repository: Repository, line: FaultyLine, small: None) -> None:
+    line.upon(faulty_proxy.hang_up, method="PATCH")
+    with pytest.raises(BrokenOff):
+        push(repository, some(155))
+    assert line.count("PATCH") == 3
+
+
+def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyLine) -> None:
+    line.upon(faulty_proxy.lose_answer, method="PUT")
+    with pytest.raises(BrokenOff):
+        push(repository, some(5))
+    assert line.count("PUT") == 1
+
+
+# --- mounting ---
+
+
+def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository, line: FaultyLine, unique: str) -> None:
+    descriptor = push(repository, some(1000))
+    sibling = opened.repository(f"{unique}/other")
+    assert not sibling.exists(descriptor)
+    line.mend()
+    assert sibling.mount(descriptor, repository.path)
+    assert methods(line) == ["POST"]
+    assert sibling.last_byte(descriptor)
+
+
+def test_what_nobody_has_is_not_mounted_and_no_upload_is_left(repository: Repository, line: FaultyLine, unique: str) -> None:
+    assert not repository.mount(described(b"nothing"), f"{unique}/other")
+    assert methods(line) == ["POST", "DELETE"]
+
+
+def test_a_registry_that_mounts_nothing() -> None:
+    with standing_in(lambda asked: Reply(status=202)) as server, remote.open(server.host) as registry:
+        assert not registry.repository("a").mount(described(b"x"), "b")
+        assert [asked.method for asked in server.asked] == ["POST"]
+
+
+def test_an_upload_elsewhere_gets_no_password() -> None:
+    content = some(5)
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=202, headers={"Location": f"http://{storage.host}/there?sig=x"})
+
+    with standing_in(lambda asked: Reply(status=201)) as storage, standing_in(answer) as server, remote.open(server.host) as registry:
+        push(registry.repository("a"), content)
+    (asked,) = storage.asked
+    assert (asked.method, asked.body, asked.path) == ("PUT", content, f"/there?sig=x&digest=sha256%3A{Digest.of(content).hex}")
+    assert "authorization" not in asked.headers
+
+
+def test_a_repository_that_is_not_ours() -> None:
+    with standing_in(lambda asked: reply({}, 404)) as server, remote.open(server.host) as registry, pytest.raises(NotFound):
+        push(registry.repository("a"), b"x")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from urllib3 import HTTPHeaderDict
+
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.errors import AuthenticationFailed
+from registry_tool.transport.authentication import Identity, purpose
+from registry_tool.transport.responses import Answer
+from registry_tool.transport.tokens import TokenRequest
+from tests.support import canary
+
+HOST = "registry.example.com"
+PULL = purpose("GET", "/v2/a/tags/list")
+
+
+def challenge(words: str) -> Answer:
+    headers = HTTPHeaderDict({"WWW-Authenticate": words})
+    return Answer(method="GET", path="/v2/", url=f"https://{HOST}/v2/", status=401, headers=headers, body=b"")
+
+
+def bearer(scope: str) -> Answer:
+    return challenge(f'Bearer realm="https://auth.example.com/token",service="s",scope="{scope}"')
+
+
+class Maker:
+    """Makes tokens that are good for ``lifetime`` seconds."""
+
+    def __init__(self, lifetime: float = 300) -> None:
+        self.asked: list[TokenRequest] = []
+        self.lifetime = lifetime
+
+    def __call__(self, wanted: TokenRequest) -> Answer:
+        self.asked.append(wanted)
+        body = json.dumps({"token": f"t{len(self.asked)}", "expires_in": self.lifetime}).encode()
+        return Answer(method="GET", path="/token", url=wanted.url, status=200, headers={}, body=body)
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("registry_tool.transport.authentication.time.monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("words", ["", "Negotiate", 'Basic realm="x"'])
+def test_who_has_nothing_to_show_is_told_to_log_in(words: str) -> None:
+    with pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
+        Identity(HOST, None, Maker()).meet(PULL, challenge(words), shown=None)
+
+
+def test_an_identity_token_is_no_password() -> None:
+    with pytest.raises(AuthenticationFailed):
+        Identity(HOST, Credential("<token>", canary.password()), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
+
+
+def test_nothing_is_shown_unasked() -> None:
+    who = Identity(HOST, Credential("mary", canary.password()), Maker())
+    assert who.header(PULL) is None
+    assert not who.was_asked
+
+
+def test_a_token_is_used_for_what_it_is_good_for() -> None:
+    maker = Maker()
+    who = Identity(HOST, None, maker)
+    assert who.meet(PULL, bearer("repository:a:pull"), shown=None) == "Bearer t1"
+    assert who.header(PULL) == who.header(purpose("HEAD", "/v2/a/blobs/x")) == "Bearer t1"
+    assert who.header(purpose("PUT", "/v2/a/manifests/x")) is None
+    assert who.header(purpose("GET", "/v2/b/tags/list")) is None
+    assert who.was_asked
+    assert len(maker.asked) == 1
+
+
+def test_one_scope_has_one_token_whatever_it_is_for() -> None:
+    maker = Maker()
+    who = Identity(HOST, None, maker)
+    everything = bearer("repository:a:pull,push")
+    assert who.meet(PULL, everything, shown=None) == who.meet(purpose("PUT", "/v2/a/manifests/x"), everything, shown=None) == "Bearer t1"
+    assert len(maker.asked) == 1
+
+
+def test_a_token_that_was_refused_is_replaced() -> None:
+    maker = Maker()
+    who = Identity(HOST, None, maker)
+    first = who.meet(PULL, bearer("repository:a:pull"), shown=None)
+    assert who.meet(PULL, bearer("repository:a:pull"), shown=first) == "Bearer t2"
+
+
+def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
+    maker = Maker(lifetime=300)
+    who = Identity(HOST, None, maker)
+    who.meet(PULL, bearer("repository:a:pull"), shown=None)
+    clock.now += 289
+    assert who.header(PULL) == "Bearer t1"
+    clock.now += 2
+    assert who.header(PULL) == "Bearer t2"
+    assert "repository%3Aa%3Apull" in maker.asked[1].url
+    clock.now += 289
+    assert who.header(PULL) == "Bearer t2"
+
+
+def test_a_short_life_is_used_too(clock: Clock) -> None:
+    maker = Maker(lifetime=5)
+    who = Identity(HOST, None, maker)
+    who.meet(PULL, bearer("x"), shown=None)
+    clock.now += 3.9
+    assert who.header(PULL) == "Bearer t1"
+    clock.now += 0.2
+    assert who.header(PULL) == "Bearer t2"
+
+
+def test_threads_that_want_the_same_token_have_it_made_once() -> None:
+    maker = Maker()
+    who = Identity(HOST, None, maker)
+    together = threading.Barrier(8, timeout=10)
+
+    def ask(_: int) -> str:
+        together.wait()
+        return who.meet(PULL, bearer("repository:a:pull"), shown=None)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(ask, range(8))) == {"Bearer t1"}
+    assert len(maker.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "what_for"),
+    [
+        ("GET", "/v2/", ("", "pull", "")),
+        ("GET", "/v2/_catalog?n=5", ("", "pull", "")),
+        ("GET", "/v2/john/get-started/tags/list", ("john/get-started", "pull", "")),
+        ("HEAD", "/v2/a/manifests/v1", ("a", "pull", "")),
+        ("PUT", "/v2/a/manifests/v1", ("a", "push", "")),
+        ("DELETE", "/v2/a/manifests/v1", ("a", "delete", "")),
+        ("GET", "/v2/a/b/referrers/sha256:x", ("a/b", "pull", "")),
+        ("POST", "/v2/a/b/blobs/uploads/", ("a/b", "push", "")),
+        ("PATCH", "/v2/a/b/blobs/uploads/some-id?_state=x", ("a/b", "push", "")),
+        ("POST", "/v2/a/blobs/uploads/?mount=sha256:x&from=c%2Fd", ("a", "push", "c/d")),
+        ("GET", "/v2/john/blobs/x/tags/list", ("john", "pull", "")),
+        ("GET", "/v2/a/blobs/blobs/sha256:x", ("a/blobs", "pull", "")),
+        ("PUT", "https://elsewhere.example.com/v2/a/blobs/uploads/x", ("a", "push", "")),
+    ],
+)
+def test_what_a_request_is_for(method: str, path: str, what_for: tuple[str, str, str]) -> None:
+    assert purpose(method, path) == what_for

@@ -1,0 +1,180 @@
+"""What goes out and what comes back: packing, proxies, certificates, lines that are kept."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import shutil
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.errors import BrokenOff, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.transport import Transport, pool
+from registry_tool.transport import transport as transport_module
+from tests.support import canary
+from tests.support.fake_server import Asked, Reply, listening, saying, self_signed, standing_in
+
+
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is on loopback pass for a registry elsewhere, on a machine that trusts nobody in particular."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in (transport_module, pool):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+
+
+# --- packing ---
+
+
+@pytest.mark.parametrize("packing", ["gzip", "GZIP", "br", "deflate", "gzip, gzip", "x" * 500])
+def test_what_is_packed_is_refused_unread(packing: str) -> None:
+    bomb = Reply(body=gzip.compress(b"\0" * 50_000_000), headers={"Content-Encoding": packing, "Content-Type": "application/json"})
+    with standing_in(lambda asked: bomb) as server, Transport(server.host) as line:
+        for ask in (line.get, line.stream):
+            with pytest.raises(RegistryError, match="packs its answer to GET /v2/a/manifests/x .* refused"):
+                ask("/v2/a/manifests/x")
+        assert line.head("/v2/a/manifests/x").status == 200
+    assert {asked.headers["accept-encoding"] for asked in server.asked} == {"identity"}
+
+
+def test_identity_is_no_packing() -> None:
+    with standing_in(lambda asked: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as line:
+        assert line.get("/v2/").body == b"{}"
+
+
+def test_a_refusal_may_be_packed_and_is_still_one() -> None:
+    packed = Reply(status=404, body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+    with standing_in(lambda asked: packed) as server, Transport(server.host) as line, pytest.raises(NotFound) as caught:
+        line.send("POST", "/v2/a/blobs/uploads/")
+    assert caught.value.refusal is not None
+    assert caught.value.refusal.status == 404
+
+
+# --- lines ---
+
+
+def test_a_line_is_kept_and_shared_by_threads() -> None:
+    lines: set[int] = set()
+    together = threading.Barrier(4, timeout=10)
+
+    def answer(asked: Asked) -> Reply:
+        lines.add(threading.get_ident())  # the server has a thread for each line
+        if asked.path == "/v2/together":
+            together.wait()
+        return Reply()
+
+    with standing_in(answer) as server, Transport(server.host) as line, ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            line.get("/v2/")
+        assert len(lines) == 1
+        list(threads.map(lambda _: line.get("/v2/together"), range(4)))
+        assert len(lines) == 4
+        list(threads.map(lambda _: line.get("/v2/"), range(40)))
+        assert len(lines) == 4
+
+
+def test_a_line_that_the_registry_closed_meanwhile_is_replaced() -> None:
+    def once(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with listening(once) as host, Transport(host, plain_http=True) as line:
+        assert [line.get("/v2/").status for _ in range(3)] == [200, 200, 200]
+
+
+def test_after_its_end_a_transport_begins_again() -> None:
+    with standing_in(lambda asked: Reply()) as server:
+        line = Transport(server.host)
+        line.get("/v2/")
+        line.close()
+        assert line.get("/v2/").status == 200
+        line.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", BrokenOff),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal", BrokenOff),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", BrokenOff),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nhalf a head", BrokenOff),
+        (b"", BrokenOff),
+        (b"220 mail.example.com ESMTP\r\n", NotARegistry),
+    ],
+)
+def test_what_breaks_off(words: bytes, kind: type[Exception]) -> None:
+    with listening(saying(words)) as host, Transport(host, plain_http=True) as line:
+        with pytest.raises(RegistryUnreachable) as caught:
+            line.send("DELETE", "/v2/a/manifests/x")  # is not tried again
+        assert type(caught.value) is kind
+
+
+# --- certificates ---
+
+
+def test_a_certificate_of_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    certificate = self_signed(tmp_path)  # for localhost and 127.0.0.1
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with (
+        standing_in(lambda asked: Reply(), address="127.0.0.2", certificate=certificate) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryUnreachable, match="cannot be trusted: IP address mismatch") as caught,
+    ):
+        line.get("/v2/")
+    assert caught.value.hint == "Its certificate is another server's: check the address, and who answers there."
+    assert server.asked == []
+
+
+# --- proxies ---
+
+
+def test_a_proxys_password_goes_to_the_proxy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(lambda asked: Reply()) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://john:{canary.password()}%40@{proxy.host}")
+        with Transport("registry.invalid", plain_http=True) as line:
+            line.get("/v2/")
+    (asked,) = proxy.asked
+    assert asked.path == "http://registry.invalid/v2/"
+    assert asked.headers["host"] == "registry.invalid"
+    assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
+
+
+def test_a_proxy_without_a_scheme_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(lambda asked: Reply()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.host)
+        with Transport("registry.invalid", plain_http=True) as line:
+            line.get("/v2/")
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://["])
+def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="proxy before registry.invalid") as caught:
+        line.get("/v2/")
+    assert caught.value.hint
+    assert "PROXY" in caught.value.hint
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_does_not_let_us_through(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    words = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+    with listening(saying(words)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{proxy}")
+        with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match=f"the proxy before registry.*{status}"):
+            line.get("/v2/")
+
+
+def test_no_proxy_knows_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    with standing_in(lambda asked: Reply()) as server, Transport(server.host, plain_http=True) as line:
+        assert line.get("/v2/").status == 200

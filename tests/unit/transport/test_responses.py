@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
+from registry_tool.transport.responses import Answer, refusal
+
+HOST = "localhost:5000"
+
+
+def answer(status: int = 200, body: bytes = b"{}", path: str = "/v2/a/tags/list?n=2", **headers: str) -> Answer:
+    named = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return Answer(method="GET", path=path, url=f"http://{HOST}{path}", status=status, headers=named, body=body)
+
+
+def errors(code: str, message: str) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": message, "detail": None}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "hint"),
+    [
+        (400, RegistryError, "log"),
+        (401, AuthenticationFailed, "regctl login localhost:5000"),
+        (403, AuthenticationFailed, "regctl login localhost:5000"),
+        (404, NotFound, "spelled"),
+        (405, RegistryError, "read-only"),
+        (429, TooManyRequests, "wait"),
+        (500, RegistryError, "log"),
+        (599, RegistryError, "log"),
+    ],
+)
+def test_a_refusal_carries_all_that_came_back(status: int, kind: type[Exception], hint: str) -> None:
+    error = refusal(HOST, answer(status, errors("SOME_CODE", "some message")))
+    assert type(error) is kind
+    for part in (HOST, "GET /v2/a/tags/list?n=2", str(status), "SOME_CODE", "some message"):
+        assert part in error.message
+    assert error.hint
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 307])
+def test_all_well(status: int) -> None:
+    assert refusal(HOST, answer(status)) is None
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404])
+def test_a_web_page_is_no_registry(status: int) -> None:
+    error = refusal(HOST, answer(status, b"<html>", content_type="text/HTML; charset=utf-8"))
+    assert type(error) is NotARegistry
+    assert HOST in error.message
+
+
+def test_airplay_is_named() -> None:
+    error = refusal(HOST, answer(403, b"", server="AirTunes/775.3.1"))
+    assert type(error) is NotARegistry
+    assert error.hint
+    assert "AirPlay" in error.hint
+
+
+def test_a_broken_registry_behind_a_proxy_is_still_one() -> None:
+    assert type(refusal(HOST, answer(502, b"<html>", content_type="text/html"))) is RegistryError
+    assert type(refusal(HOST, answer(401, b"<html>", content_type="text/html"))) is AuthenticationFailed
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"404 page not found", b"[]", b"{}", b'{"errors": 3}', b'{"errors": ["x"]}', b'{"errors": null}', b"[" * 99_999, b"\xff"]
+)
+def test_any_body_will_do(body: bytes) -> None:
+    assert answer(404, body).words == "404 Not Found"
+
+
+def test_a_servers_words_cannot_drive_the_terminal() -> None:
+    words = answer(404, errors("CODE", "a\x1b[2J\n\rb\u202e" + "x" * 1000)).words
+    assert words.isprintable()
+    assert len(words) < 320
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[" * 99_999, b"\xff"])
+def test_what_is_not_json_is_said(body: bytes) -> None:
+    with pytest.raises(RegistryError, match=r"the answer to GET /v2/a/tags/list\?n=2 is not JSON"):
+        answer(body=body).json()
+
+
+@pytest.mark.parametrize(
+    ("link", "following"),
+    [
+        ("", None),
+        ("rubbish", None),
+        ("<", None),
+        ("</v2/x>", None),
+        ('</v2/x>; rel="prev"', None),
+        ('</v2/a/tags/list?last=b&n=2>; rel="next"', "/v2/a/tags/list?last=b&n=2"),
+        ("</v2/x?last=b>; rel=next", "/v2/x?last=b"),
+        ('</v2/x?last=b>; title="rel=prev, or"; REL="prev next"', "/v2/x?last=b"),
+        ('</v2/first>; rel="first", </v2/x>; rel="next"', "/v2/x"),
+        ('<list?last=c>; rel="next"', "/v2/a/tags/list?last=c"),
+        ('<?last=c>; rel="next"', "/v2/a/tags/list?last=c"),
+        ('<http://elsewhere.example.com/v2/x?last=b>; rel="next"', "/v2/x?last=b"),
+        ('<//elsewhere.example.com/v2/x>; rel="next"', "/v2/x"),
+        ('</v2/x>; rel="nextish"', None),
+    ],
+)
+def test_links(link: str, following: str | None) -> None:
+    assert answer(link=link).next_path == following
+
+
+@pytest.mark.parametrize(
+    ("header", "challenges"),
+    [
+        ("", {}),
+        ("Negotiate", {"negotiate": {}}),
+        ('Basic realm="Registry Realm"', {"basic": {"realm": "Registry Realm"}}),
+        (
+            'Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a/b:pull,push"',
+            {"bearer": {"realm": "https://auth.example.com/token", "service": "registry", "scope": "repository:a/b:pull,push"}},
+        ),
+        (
+            'bearer Realm=https://a/t , error="invalid_token", Basic realm="a \\"b\\", Bearer c"',
+            {"bearer": {"realm": "https://a/t", "error": "invalid_token"}, "basic": {"realm": 'a "b", Bearer c'}},
+        ),
+        ('realm="nobody"', {}),
+    ],
+)
+def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
+    assert answer(401, www_authenticate=header).challenges == challenges

@@ -1,0 +1,197 @@
+"""Answers that are too long, too slow or have no end."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry_tool.base.errors import BrokenOff, RegistryError, RegistryUnreachable
+from registry_tool.transport import Transport
+from registry_tool.transport import stream as stream_module
+from tests.support.fake_server import Reply, listening, standing_in
+
+SHORT = (1.0, 0.4)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def dripping(head: bytes, piece: bytes, pause: float, times: int = 10_000) -> Callable[[socket.socket], None]:
+    """For ``listening``: says ``head``, and then ``piece`` again and again until nobody listens any more."""
+
+    def serve(connection: socket.socket) -> None:
+        if b"GET" not in connection.recv(65536):
+            return
+        connection.sendall(head)
+        for _ in range(times):
+            connection.sendall(piece)
+            time.sleep(pause)
+
+    return serve
+
+
+# --- too slow ---
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (OK + b"Content-Length: 100000\r\n\r\n", b"x"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (OK + b"\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["length", "chunks", "until it hangs up", "headers", "interim answers"],
+)
+def test_what_drips_is_not_waited_for(head: bytes, piece: bytes) -> None:
+    begun = time.monotonic()
+    with (
+        listening(dripping(head, piece, 0.05)) as host,
+        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match="answers GET /v2/ too slowly: less than 1024 bytes a second"),
+    ):
+        line.get("/v2/")
+    assert time.monotonic() - begun < 10
+
+
+def test_the_whole_has_a_deadline_however_steadily_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "SLOWEST", 1)
+    monkeypatch.setattr(stream_module, "_PIECE", 64)
+    with (
+        listening(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
+        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 1\.6 s"),
+    ):
+        line.get("/v2/")
+
+
+class Instant(io.RawIOBase):
+    """A byte whenever one is wanted."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:1] = b"x"
+        return 1
+
+
+def test_a_reader_may_take_its_time() -> None:
+    """Only waiting counts: who writes to a slow disk between two pieces is not at fault, nor is the registry."""
+    paced = stream_module._Paced(Instant(), timeout=0.01)
+    for _ in range(5):
+        time.sleep(0.02)
+        assert paced.read(1) == b"x"
+
+
+def test_a_slow_beginning_of_a_small_answer_is_no_matter() -> None:
+    with standing_in(lambda asked: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as line:
+        assert line.get("/v2/").json() == {}
+
+
+# --- too long ---
+
+
+def test_an_answer_without_end_ends() -> None:
+    seen = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if b"GET" not in connection.recv(65536):
+            return
+        connection.sendall(OK + b"\r\n")
+        try:
+            while True:
+                connection.sendall(b"x" * 65536)
+        except OSError:
+            seen.set()
+
+    with listening(serve) as host, Transport(host, plain_http=True) as line:
+        with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
+            line.get("/v2/", limit=1_000_000)
+        assert seen.wait(10), "the line was not hung up"
+
+
+@pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
+def test_a_limit_is_exact(size: int, limit: int, fits: bool) -> None:
+    with standing_in(lambda asked: Reply(body=b"x" * size)) as server, Transport(server.host) as line:
+        if fits:
+            assert len(line.get("/v2/", limit=limit).body) == size
+        else:
+            with pytest.raises(RegistryError, match="larger than"):
+                line.get("/v2/", limit=limit)
+        assert line.get("/v2/", limit=1_000_000).status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "its headers have no end"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "more than 100 headers"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "more than 65536 bytes"),
+    ],
+)
+def test_headers_without_end_end(head: bytes, why: str) -> None:
+    with (
+        listening(dripping(b"", head, 0.0)) as host,
+        Transport(host, plain_http=True) as line,
+        pytest.raises(RegistryUnreachable, match=why),
+    ):
+        line.get("/v2/")
+
+
+# --- piece by piece ---
+
+
+def test_a_stream_is_read_as_it_comes_and_its_line_used_again() -> None:
+    with standing_in(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
+        with line.stream("/v2/a/blobs/x") as stream:
+            assert stream.answer.status == 200
+            assert [stream.read(4), stream.read(4), stream.read(4), stream.read(4)] == [b"0123", b"4567", b"89", b""]
+        with line.stream("/v2/a/blobs/x") as stream:
+            assert stream.read() == b"0123456789"
+
+
+def test_what_is_left_early_hangs_up() -> None:
+    seen = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if b"GET" not in connection.recv(65536):
+            return
+        connection.sendall(OK + b"Content-Length: 1000000000\r\n\r\n")
+        try:
+            while True:
+                connection.sendall(b"x" * 65536)
+        except OSError:
+            seen.set()
+
+    with listening(serve) as host, Transport(host, plain_http=True) as line:
+        with line.stream("/v2/a/blobs/x") as stream:
+            assert stream.read(10) == b"x" * 10
+        assert seen.wait(10)
+
+
+def test_a_stream_that_breaks_off_says_so() -> None:
+    with (
+        standing_in(lambda asked: Reply(body=b"0123456789", cut=4)) as server,
+        Transport(server.host) as line,
+        line.stream("/v2/a/blobs/x") as stream,
+    ):
+        assert stream.read(4) == b"0123"
+        with pytest.raises(BrokenOff, match="broke off its answer to GET /v2/a/blobs/x"):
+            stream.read(4)
+
+
+def test_a_stream_that_falls_silent_says_so() -> None:
+    with (
+        standing_in(lambda asked: Reply(body=b"0123456789", stall=4)) as server,
+        Transport(server.host, timeouts=SHORT) as line,
+        line.stream("/v2/a/blobs/x") as stream,
+    ):
+        assert stream.read(4) == b"0123"
+        with pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/a/blobs/x within 0\.4 s"):
+            stream.read(4)

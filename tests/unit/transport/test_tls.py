@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.errors import RegistryUnreachable
+from registry_tool.transport import tls
+
+HOST = "registry.example.com:5000"
+
+
+# Those of elliptic curves are made in no time; an RSA key takes a quarter of a second.
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Signs certificates; nobody trusts it."""
+
+    folder: Path
+    certificate: Path
+    key: Path
+
+    def sign(self, name: str) -> tuple[Path, Path]:
+        """A certificate for ``name`` and its key."""
+        key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
+        openssl("req", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        extension = self.folder / "extension"
+        extension.write_text(f"subjectAltName=DNS:{name}")
+        signed_by = ("-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial", "-days", "2")
+        openssl("x509", "-req", "-in", request, *signed_by, "-extfile", extension, "-out", certificate)
+        return certificate, key
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    key, certificate = tmp_path / "ca.key", tmp_path / "ca.pem"
+    openssl("req", "-x509", *NEW_KEY, "-days", "2", "-subj", "/CN=nobody", "-keyout", key, "-out", certificate)
+    return Authority(tmp_path, certificate, key)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file of one authority that has signed nothing here: what stands for those that come with requests."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "bundle.pem"
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    openssl(
+        *("req", "-x509", *NEW_KEY, "-days", "2", "-subj", "/CN=other", "-out", path),
+        *("-keyout", tmp_path / "bundle.key"),
+    )
+    return str(path)
+
+
+@contextmanager
+def serving(certificate: tuple[Path, Path], *, clients_of: Path | None = None) -> Iterator[int]:
+    """Something that speaks TLS, and where ``clients_of`` is given wants a certificate that this authority signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    if clients_of is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients_of)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(10)
+                with context.wrap_socket(connection, server_side=True) as line:
+                    line.sendall(b"hello")
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def greeting(context: ssl.SSLContext, port: int, name: str) -> bytes:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=name) as line,
+    ):
+        return line.recv(5)
+
+
+def certs_d(base: Path, host: str = HOST) -> Path:
+    folder = base / "certs.d" / host
+    folder.mkdir(parents=True)
+    return folder
+
+
+# --- what is wrong with files ---
+
+
+def test_a_key_that_is_missing_is_named(own_folders: Path, authority: Authority, bundle: str) -> None:
+    shutil.copy(authority.certificate, certs_d(own_folders / ".docker") / "ours.cert")
+    with pytest.raises(RegistryUnreachable, match=r"ours\.cert: ours\.key is missing beside it; an authority's certificate ends in \.crt"):
+        tls.context(HOST, checked=True, bundle=bundle)
+
+
+def test_rubbish_is_named(own_folders: Path, bundle: str) -> None:
+    (certs_d(own_folders / ".docker") / "ca.crt").write_text("rubbish")
+    with pytest.raises(RegistryUnreachable, match=r"ca\.crt"):
+        tls.context(HOST, checked=True, bundle=bundle)
+
+
+def test_nobody_is_asked_for_a_keys_password(own_folders: Path, authority: Authority, bundle: str) -> None:
+    folder = certs_d(own_folders / ".docker")
+    certificate, key = authority.sign("client")
+    shutil.copy(certificate, folder / "client.cert")
+    openssl("ec", "-aes256", "-passout", "pass:x", "-in", key, "-out", folder / "client.key")
+    with pytest.raises(RegistryUnreachable, match=r"client\.cert: its key wants a password"):
+        tls.context(HOST, checked=True, bundle=bundle)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_file_that_a_variable_names_and_is_not_there(bundle: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "/nowhere/ca.pem")
+    with pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"):
+        tls.context(HOST, checked=True, bundle=bundle)
+
+
+# --- whom is trusted ---
+
+
+def test_who_is_signed_by_nobody_known_is_not_trusted(authority: Authority, bundle: str) -> None:
+    context = tls.context(HOST, checked=True, bundle=bundle)
+    with serving(authority.sign("localhost")) as port, pytest.raises(ssl.SSLCertVerificationError):
+        greeting(context, port, "localhost")
+
+
+@pytest.mark.parametrize("base", [".docker", ".config/docker", ".config/containers"])
+def test_certs_d_adds_an_authority_for_this_registry(own_folders: Path, authority: Authority, bundle: str, base: str) -> None:
+    shutil.copy(authority.certificate, certs_d(own_folders / base) / "ca.crt")
+    with serving(authority.sign("localhost")) as port:
+        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
+            greeting(tls.context(HOST, checked=True, bundle=bundle), port, "wrong.example.com")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            greeting(tls.context("registry.example.com", checked=True, bundle=bundle), port, "localhost")
+
+
+def test_a_variable_goes_before_the_systems_authorities(
+    authority: Authority, bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with serving(authority.sign("localhost")) as port:
+        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        folder = tmp_path / "hashed"
+        folder.mkdir()
+        shutil.copy(authority.certificate, folder / "ca.pem")
+        openssl("rehash", folder)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
+        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost")
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_our_own_certificate_is_shown(own_folders: Path, authority: Authority, bundle: str, checked: bool) -> None:
+    certificate, key = authority.sign("client")
+    with serving(authority.sign("localhost"), clients_of=authority.certificate) as port:
+        folder = certs_d(own_folders / ".docker")
+        shutil.copy(authority.certificate, folder / "ca.crt")
+        with pytest.raises(OSError):  # noqa: PT011 - a reset or an alert, as it comes
+            greeting(tls.context(HOST, checked=checked, bundle=bundle), port, "localhost")
+        shutil.copy(certificate, folder / "client.cert")
+        shutil.copy(key, folder / "client.key")
+        assert greeting(tls.context(HOST, checked=checked, bundle=bundle), port, "localhost") == b"hello"
+
+
+def test_on_loopback_any_certificate_will_do(authority: Authority, bundle: str) -> None:
+    with serving(authority.sign("localhost")) as port:
+        assert greeting(tls.context("localhost:5000", checked=False, bundle=bundle), port, "wrong.example.com") == b"hello"
+
+
+def test_old_tls_is_not_spoken(bundle: str) -> None:
+    assert tls.context(HOST, checked=True, bundle=bundle).minimum_version >= ssl.TLSVersion.TLSv1_2

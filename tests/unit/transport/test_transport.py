@@ -1,0 +1,750 @@
+from __future__ import annotations
+
+import base64
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from registry_tool import __version__
+from registry_tool.auth.credentials import Credential
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    BrokenOff,
+    CredentialsError,
+    Mismatch,
+    NotARegistry,
+    NotFound,
+    Refusal,
+    RegistryError,
+    RegistryUnreachable,
+    TooManyRequests,
+)
+from registry_tool.transport import Transport, pool
+from registry_tool.transport import transport as transport_module
+from tests.support import canary
+from tests.support.fake_server import JSON, Asked, Reply, StandIn, listening, reply, saying, self_signed, standing_in
+
+MARY = Credential("mary", canary.password("pässword"))
+BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
+SHORT = (1.0, 0.3)
+
+
+def ok(asked: Asked) -> Reply:
+    return Reply()
+
+
+def elsewhere(there: StandIn, path: str, status: int = 307) -> Reply:
+    return Reply(status=status, headers={"Location": f"http://{there.host}{path}"})
+
+
+# --- nothing, or no registry ---
+
+
+def test_nothing_listens() -> None:
+    with Transport("localhost:1") as line, pytest.raises(RegistryUnreachable, match="no registry answers at localhost:1") as caught:
+        line.get("/v2/")
+    assert caught.value.hint == "Start the local registry: regctl up"
+
+
+def test_no_such_host() -> None:
+    with Transport("nothing.invalid") as line, pytest.raises(RegistryUnreachable, match=r"no registry answers at nothing\.invalid"):
+        line.get("/v2/")
+
+
+def test_silence() -> None:
+    with (
+        standing_in(lambda asked: Reply(pause=1)) as server,
+        Transport(server.host, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
+    ):
+        line.get("/v2/")
+
+
+def test_silence_in_the_middle() -> None:
+    def stall(connection: socket.socket) -> None:
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")(connection)
+        time.sleep(1)
+
+    with (
+        listening(stall) as host,
+        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
+    ):
+        line.get("/v2/")
+
+
+def test_an_answer_cut_short() -> None:
+    with (
+        standing_in(lambda asked: Reply(missing=7)) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryUnreachable, match="broke off its answer to GET /v2/"),
+    ):
+        line.get("/v2/")
+
+
+def test_a_refusal_cut_short_is_a_refusal_all_the_same() -> None:
+    # distribution promises the whole blob's length for the few words of its 416.
+    with (
+        standing_in(lambda asked: Reply(status=416, body=b"invalid range", missing=7)) as server,
+        Transport(server.host) as transport,
+        pytest.raises(RegistryError) as caught,
+    ):
+        transport.stream("/v2/a/blobs/x", headers={"Range": "bytes=7-7"})
+    assert caught.value.refusal is not None
+    assert caught.value.refusal.status == 416
+    assert len(server.asked) == 1, "to ask again would get the same"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [(b"", RegistryUnreachable), (b"SSH-2.0-x\r\n", NotARegistry), (b"\0" * 70_000, RegistryUnreachable)]
+)
+def test_what_speaks_no_http(words: bytes, kind: type[Exception]) -> None:
+    with listening(saying(words)) as host, Transport(host) as line, pytest.raises(kind):
+        line.get("/v2/")
+
+
+def test_a_web_page_on_v2_is_no_registry() -> None:
+    page = Reply(body=b"<html>", headers={"Content-Type": "text/html"})
+    with (
+        standing_in(lambda asked: page) as server,
+        Transport(server.host) as line,
+        pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry: GET /v2/ gives a web page"),
+    ):
+        line.get("/v2/")
+
+
+def test_a_web_page_in_the_place_of_one_answer_is_that_ones_failure() -> None:
+    page = Reply(headers={"Content-Type": "text/html"})
+    with standing_in(lambda asked: page if asked.path.endswith("/x") else Reply()) as server, Transport(server.host) as line:
+        line.get("/v2/a/manifests/y")
+        with pytest.raises(RegistryError, match=r"GET /v2/a/manifests/x: a web page \(200\)"):
+            line.get("/v2/a/manifests/x")
+        server.answer = lambda asked: Reply(status=404, headers={"Content-Type": "text/html"})
+        with pytest.raises(NotFound):
+            line.get("/v2/a/manifests/x")
+
+
+def test_a_registry_that_starts_after_all_is_found_whatever_it_speaks() -> None:
+    with listening(saying(b"")) as host:
+        line = Transport(host)
+        with pytest.raises(RegistryUnreachable):
+            line.get("/v2/")
+    assert line._origin is None
+    line.close()
+
+
+# --- TLS and plain HTTP ---
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    return self_signed(tmp_path)
+
+
+def test_tls_on_loopback_is_taken_as_it_is(certificate: Path) -> None:
+    with standing_in(ok, certificate=certificate) as server, Transport(server.host) as line:
+        assert line.get("/v2/").status == 200
+
+
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is on loopback pass for a registry elsewhere, on a machine that trusts nobody in particular."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in (transport_module, pool):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+
+
+def test_elsewhere_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with standing_in(ok, certificate=certificate) as server:
+        with (
+            Transport(server.host) as line,
+            pytest.raises(RegistryUnreachable, match="cannot be trusted: self-signed certificate") as caught,
+        ):
+            line.get("/v2/")
+        assert caught.value.hint
+        assert "SSL_CERT_FILE" in caught.value.hint
+        assert server.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Transport(server.host) as line:
+            assert line.get("/v2/").status == 200
+
+
+def test_a_file_of_authorities_that_is_not_there_is_said(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with (
+        standing_in(ok, certificate=certificate) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"),
+    ):
+        line.get("/v2/")
+
+
+def test_elsewhere_plain_http_is_only_spoken_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with standing_in(ok) as server:
+        with Transport(server.host, credential=MARY) as line, pytest.raises(RegistryUnreachable, match="does not speak TLS") as caught:
+            line.get("/v2/")
+        assert caught.value.hint == "If it speaks plain HTTP, say --plain-http."
+        assert server.asked == []
+        with Transport(server.host, plain_http=True) as line:
+            assert line.get("/v2/").status == 200
+
+
+# --- proxies and other people's files ---
+
+
+def test_loopback_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(ok) as proxy, standing_in(ok) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy.host}")
+        for host in (server.host, f"localhost:{server.port}"):
+            with Transport(host) as line:
+                line.get("/v2/")
+        assert (len(proxy.asked), len(server.asked)) == (0, 2)
+
+
+def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(ok) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with Transport("registry.invalid", plain_http=True) as line:
+            line.get("/v2/")
+            assert [asked.path for asked in proxy.asked] == ["http://registry.invalid/v2/"]
+        monkeypatch.setenv("no_proxy", "registry.invalid")
+        with (
+            Transport("registry.invalid", plain_http=True) as line,
+            pytest.raises(RegistryUnreachable, match=r"no registry answers at registry\.invalid"),
+        ):
+            line.get("/v2/")
+
+
+def test_a_proxy_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", f"http://user:{canary.password()}@127.0.0.1:1")
+    with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="the proxy before registry") as caught:
+        line.get("/v2/")
+    assert canary.password() not in str(caught.value)
+
+
+def test_netrc_is_not_read(own_folders: Path) -> None:
+    (own_folders / ".netrc").write_text("machine 127.0.0.1 login netrc password netrc\n")
+    with standing_in(ok) as server, Transport(server.host) as line:
+        line.get("/v2/")
+        assert "authorization" not in server.asked[0].headers
+
+
+# --- requests and answers ---
+
+
+def test_who_asks_what_of_whom() -> None:
+    with standing_in(ok) as server, Transport(f"localhost:{server.port}") as line:
+        answer = line.get("/v2/x", headers={"Accept": "a/b"}, params={"n": "5", "last": "ü&"})
+        line.head("/v2/y")
+    first, second = server.asked
+    assert (first.method, first.path) == ("GET", "/v2/x?n=5&last=%C3%BC%26")
+    assert (second.method, second.path) == ("HEAD", "/v2/y")
+    assert first.headers["host"] == f"localhost:{server.port}"
+    assert first.headers["accept"] == "a/b"
+    assert first.headers["user-agent"] == f"registry-tool/{__version__}"
+    assert answer.url == f"http://127.0.0.1:{server.port}/v2/x?n=5&last=%C3%BC%26"
+    assert answer.headers.get("CONTENT-type") == JSON
+
+
+def test_a_refusal_is_raised_and_its_kind_tells() -> None:
+    body = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]}
+    with (
+        standing_in(lambda asked: reply(body, 404)) as server,
+        Transport(server.host) as line,
+        pytest.raises(NotFound, match="GET /v2/a/tags/list: 404 NAME_UNKNOWN repository name not known"),
+    ):
+        line.get("/v2/a/tags/list")
+
+
+# --- pages ---
+
+
+def chain(links: dict[str, str]) -> Callable[[Asked], Reply]:
+    def answer(asked: Asked) -> Reply:
+        link = links.get(asked.path)
+        return reply({"path": asked.path}, Link=f'<{link}>; rel="next"' if link else "")
+
+    return answer
+
+
+def paths(server: StandIn, path: str = "/v2/_catalog") -> list[str]:
+    with Transport(server.host) as line:
+        return [answer.json()["path"] for answer in line.pages(path, params={"n": "1"})]
+
+
+def test_pages_are_followed_to_their_end() -> None:
+    links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "?n=1&last=b"}
+    with standing_in(chain(links)) as server:
+        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=b"]
+
+
+def test_a_loop_of_links_ends() -> None:
+    links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "/v2/_catalog?n=1"}
+    with standing_in(chain(links)) as server:
+        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a"]
+
+
+def test_links_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "MAX_PAGES", 5)
+    with standing_in(lambda asked: reply({"path": ""}, Link=f'<{asked.path}1>; rel="next"')) as server:
+        with pytest.raises(RegistryError, match="no end of pages"):
+            paths(server)
+        assert len(server.asked) == 5
+
+
+def test_a_link_to_another_host_asks_our_own() -> None:
+    with standing_in(ok) as other:
+        with standing_in(chain({"/v2/_catalog?n=1": f"http://{other.host}/v2/_catalog?last=a"})) as server:
+            assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?last=a"]
+        assert other.asked == []
+
+
+# --- redirects ---
+
+
+def test_a_redirect_to_itself_keeps_the_password() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "authorization" not in asked.headers:
+            return reply({}, 401, www_authenticate='Basic realm="x"')
+        if asked.path == "/v2/old":
+            return Reply(status=301, headers={"Location": f"http://localhost:{server.port}/v2/new"})
+        return Reply()
+
+    with standing_in(answer) as server, Transport(f"localhost:{server.port}", credential=MARY) as line:
+        line.get("/v2/old")
+    assert [(asked.path, asked.headers.get("authorization")) for asked in server.asked] == [
+        ("/v2/old", None),
+        ("/v2/old", BASIC),
+        ("/v2/new", BASIC),
+    ]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_takes_no_password_along(status: int) -> None:
+    def answer(asked: Asked) -> Reply:
+        known = "authorization" in asked.headers
+        return elsewhere(other, "/blob", status) if known else reply({}, 401, www_authenticate='Basic realm="x"')
+
+    with standing_in(ok) as other, standing_in(answer) as server:
+        with Transport(server.host, credential=MARY) as line:
+            assert line.get("/v2/a/blobs/x").url == f"http://{other.host}/blob"
+        assert [(asked.path, "authorization" in asked.headers, asked.headers["host"]) for asked in other.asked] == [
+            ("/blob", False, other.host)
+        ]
+
+
+def test_who_is_asked_by_another_host_answers_nothing() -> None:
+    def greedy(asked: Asked) -> Reply:
+        return reply({}, 401, www_authenticate=f'Basic realm="x", Bearer realm="http://{other.host}/token"')
+
+    with (
+        standing_in(greedy) as other,
+        standing_in(lambda asked: elsewhere(other, "/blob")) as server,
+        Transport(server.host, credential=MARY) as line,
+    ):
+        with pytest.raises(AuthenticationFailed):
+            line.get("/v2/a/blobs/x")
+        assert [(asked.path, "authorization" in asked.headers) for asked in other.asked] == [("/blob", False)]
+        assert all("authorization" not in asked.headers for asked in server.asked)
+
+
+def test_redirects_end() -> None:
+    with (
+        standing_in(lambda asked: Reply(status=302, headers={"Location": asked.path + "x"})) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryError, match="redirects GET /v2/ without end"),
+    ):
+        line.get("/v2/")
+
+
+@pytest.mark.parametrize("location", ["http://elsewhere.invalid/x", "ftp://elsewhere.invalid/x", "file:///etc/passwd"])
+def test_a_redirect_away_from_tls_is_not_followed(certificate: Path, location: str) -> None:
+    with (
+        standing_in(lambda asked: Reply(status=302, headers={"Location": location}), certificate=certificate) as server,
+        Transport(server.host) as line,
+        pytest.raises(RegistryError, match="not followed"),
+    ):
+        line.get("/v2/")
+
+
+# --- who we are ---
+
+
+def guarded(asked: Asked) -> Reply:
+    known = asked.headers.get("authorization") == BASIC
+    return Reply() if known else reply({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, 401, www_authenticate='Basic realm="x"')
+
+
+def test_nobody_is_let_in() -> None:
+    with standing_in(guarded) as server, Transport(server.host) as line, pytest.raises(AuthenticationFailed) as caught:
+        line.get("/v2/")
+    assert caught.value.hint == f"Log in: regctl login {server.host}"
+
+
+def test_a_wrong_password() -> None:
+    with standing_in(guarded) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
+        with pytest.raises(
+            AuthenticationFailed, match="does not accept the user name or the password: GET /v2/: 401 UNAUTHORIZED who"
+        ) as caught:
+            line.get("/v2/")
+        assert canary.password("wrong") not in str(caught.value)
+        assert len(server.asked) == 2
+
+
+def test_the_right_one_is_shown_only_when_asked_for_and_then_kept() -> None:
+    with standing_in(guarded) as server, Transport(server.host, credential=MARY) as line:
+        line.get("/v2/")
+        line.get("/v2/")
+    assert [asked.headers.get("authorization") for asked in server.asked] == [None, BASIC, BASIC]
+
+
+def test_a_store_is_looked_into_only_when_the_registry_asks() -> None:
+    looks: list[str] = []
+
+    def look() -> Credential:
+        looks.append("")
+        return MARY
+
+    with standing_in(ok) as server, Transport(server.host, credential=look) as line:
+        line.get("/v2/")
+        assert looks == []
+        server.answer = guarded
+        line.get("/v2/a/tags/list")
+        line.get("/v2/b/tags/list")
+        assert len(looks) == 1
+
+
+def test_a_broken_store_is_the_error_where_a_password_is_wanted() -> None:
+    def look() -> Credential:
+        raise CredentialsError("the helper is missing")
+
+    with standing_in(guarded) as server, Transport(server.host, credential=look) as line, pytest.raises(CredentialsError):
+        line.get("/v2/")
+
+
+def test_a_login_of_an_unknown_kind() -> None:
+    with (
+        standing_in(lambda asked: reply({}, 401, www_authenticate="Negotiate")) as server,
+        Transport(server.host, credential=MARY) as line,
+        pytest.raises(AuthenticationFailed),
+    ):
+        line.get("/v2/")
+
+
+class Tokens:
+    """A registry whose tokens are made at ``realm``, and, on the same server, the place that makes them."""
+
+    def __init__(self, realm: str | None = None) -> None:
+        self.realm = realm
+        self.host = ""
+        self.made = 0
+        self.valid: set[str] = set()
+
+    def __call__(self, asked: Asked) -> Reply:
+        where = urlsplit(asked.path)
+        if where.path == "/token":
+            return self.make(asked, parse_qs(where.query or asked.body.decode()))
+        scope = f"repository:{'/'.join(where.path.split('/')[2:-2])}:pull"
+        if asked.headers.get("authorization", "") in {f"Bearer {token}-{scope}" for token in self.valid}:
+            return Reply()
+        realm = self.realm or f"http://{self.host}/token"
+        return reply({}, 401, www_authenticate=f'Bearer realm="{realm}",service="the registry",scope="{scope}"')
+
+    def make(self, asked: Asked, query: dict[str, list[str]]) -> Reply:
+        if asked.headers.get("authorization") not in (None, BASIC):
+            return reply({"errors": [{"code": "UNAUTHORIZED", "message": "no"}]}, 401)
+        assert query["service"] == ["the registry"]
+        self.made += 1
+        self.valid.add(f"t{self.made}")
+        return reply({"access_token" if asked.method == "POST" else "token": f"t{self.made}-{query['scope'][0]}"})
+
+
+def test_tokens_are_fetched_once_for_each_repository() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=MARY) as line:
+        tokens.host = server.host
+        for path in ("/v2/a/b/tags/list", "/v2/a/b/manifests/x", "/v2/c/tags/list", "/v2/a/b/manifests/y"):
+            line.get(path)
+        assert tokens.made == 2
+        asked = [asked for asked in server.asked if asked.path.startswith("/token")]
+        assert [one.headers.get("authorization") for one in asked] == [BASIC, BASIC]
+        assert parse_qs(urlsplit(asked[0].path).query) == {"service": ["the registry"], "scope": ["repository:a/b:pull"]}
+
+
+def test_an_old_token_is_replaced() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        line.get("/v2/a/tags/list")
+        tokens.valid.clear()
+        line.get("/v2/a/tags/list")
+        assert tokens.made == 2
+        assert all("Basic" not in asked.headers.get("authorization", "") for asked in server.asked)
+
+
+def test_an_identity_token_is_changed_for_one() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("<token>", canary.password("refresh"))) as line:
+        tokens.host = server.host
+        line.get("/v2/a/tags/list")
+        (asked,) = [asked for asked in server.asked if asked.path.startswith("/token")]
+    assert asked.method == "POST"
+    form = parse_qs(asked.body.decode())
+    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], [canary.password("refresh")])
+    assert "authorization" not in asked.headers
+
+
+def test_a_wrong_password_is_found_out_where_tokens_are_made() -> None:
+    tokens = Tokens()
+    with standing_in(tokens) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
+        tokens.host = server.host
+        with pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"):
+            line.get("/v2/a/tags/list")
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://elsewhere.invalid/token",
+        "http://127.0.0.1.invalid/token",
+        "ftp://localhost/token",
+        "/token",
+        "",
+        "http://localhost@elsewhere.invalid/",
+    ],
+)
+def test_a_password_goes_to_no_realm_that_is_not_tls(realm: str) -> None:
+    tokens = Tokens(realm or " ")
+    with (
+        standing_in(tokens) as server,
+        Transport(server.host, credential=MARY) as line,
+        pytest.raises(AuthenticationFailed, match="not TLS: refused"),
+    ):
+        line.get("/v2/a/tags/list")
+
+
+def test_a_registry_elsewhere_cannot_have_tokens_made_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in(Tokens()) as realm, standing_in(Tokens(f"http://{realm.host}/token")) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        with Transport("registry.invalid", plain_http=True, credential=MARY) as line, pytest.raises(AuthenticationFailed):
+            line.get("/v2/a/tags/list")
+        assert realm.asked == []
+
+
+@pytest.mark.parametrize("document", [{}, [], {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}, None])
+def test_what_is_no_token_is_said(document: object) -> None:
+    tokens = Tokens()
+    tokens.make = lambda asked, query: reply(document)  # type: ignore[method-assign]
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        with pytest.raises(RegistryError, match=r"makes the tokens .* and gives none"):
+            line.get("/v2/a/tags/list")
+
+
+# --- again ---
+
+
+def in_a_row(*statuses: int, **headers: str) -> Callable[[Asked], Reply]:
+    """One answer after the other, and then all is well."""
+    left = list(statuses)
+    return lambda asked: reply({}, left.pop(0), **headers) if left else Reply()
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_may_pass_is_asked_again(status: int) -> None:
+    with standing_in(in_a_row(status, status)) as server, Transport(server.host) as line:
+        assert line.get("/v2/").status == 200
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(("status", "times"), [(429, 4), (500, 1), (503, 4)])
+def test_what_does_not_pass_is_said_in_the_end(status: int, times: int) -> None:
+    with standing_in(in_a_row(*[status] * 10)) as server, Transport(server.host) as line:
+        with pytest.raises(RegistryError, match=f"GET /v2/: {status}") as caught:
+            line.get("/v2/")
+        assert len(server.asked) == times
+    assert isinstance(caught.value, TooManyRequests) is (status == 429)
+
+
+def test_who_wants_more_patience_than_there_is_is_not_asked_again() -> None:
+    with standing_in(in_a_row(429, retry_after="3600")) as server, Transport(server.host) as line:
+        with pytest.raises(TooManyRequests) as caught:
+            line.get("/v2/")
+        assert len(server.asked) == 1
+    assert caught.value.hint == "The registry wants fewer requests: wait 3600 seconds."
+
+
+def test_who_wants_a_pause_gets_it() -> None:
+    with standing_in(in_a_row(503, retry_after="1")) as server, Transport(server.host) as line:
+        begun = time.monotonic()
+        line.send("DELETE", "/v2/a/manifests/x")
+        assert time.monotonic() - begun >= 1
+        assert [asked.method for asked in server.asked] == ["DELETE", "DELETE"]
+
+
+def test_a_line_that_breaks_is_mended_for_what_changes_nothing_only() -> None:
+    broken = [Reply(hang_up=True), Reply(body=b"half", cut=2)]
+    with standing_in(lambda asked: broken.pop(0) if broken else Reply()) as server, Transport(server.host) as line:
+        assert line.get("/v2/").body == b"{}"
+        assert len(server.asked) == 3
+        broken += [Reply(hang_up=True)]
+        with pytest.raises(BrokenOff):
+            line.send("POST", "/v2/a/blobs/uploads/")
+        assert len(server.asked) == 4
+
+
+def test_what_can_be_read_once_is_sent_once() -> None:
+    with standing_in(in_a_row(429)) as server, Transport(server.host) as line:
+        with pytest.raises(TooManyRequests):
+            line.send("PUT", "/v2/a/blobs/uploads/x", body=iter([b"a", b"b"]), headers={"Content-Length": "2"})
+        assert [asked.body for asked in server.asked] == [b"ab"]
+
+
+def test_who_makes_tokens_may_be_busy_too() -> None:
+    tokens = Tokens()
+    busy = [reply({}, 503), reply({}, 429)]
+    made = tokens.make
+    tokens.make = lambda asked, query: busy.pop(0) if busy else made(asked, query)  # type: ignore[method-assign]
+    with standing_in(tokens) as server, Transport(server.host) as line:
+        tokens.host = server.host
+        assert line.get("/v2/a/tags/list").status == 200
+
+
+# --- sending, and where to ---
+
+
+def test_what_is_sent() -> None:
+    with standing_in(ok) as server, Transport(server.host) as line:
+        line.send("PUT", "/v2/a", params={"digest": "sha256:x"}, headers={"Content-Type": "a/b"}, body=b"bytes")
+        line.send("PATCH", "/v2/a?_state=x", params={"n": "1"}, headers={"Content-Length": "4"}, body=iter([b"ab", b"cd"]))
+        line.send("PATCH", "/v2/a", body=iter([b"ab", b"cd"]))
+        line.send("DELETE", "/v2/a")
+    whole, pieces, chunks, nothing = server.asked
+    assert (whole.method, whole.path, whole.body, whole.headers["content-type"]) == ("PUT", "/v2/a?digest=sha256%3Ax", b"bytes", "a/b")
+    assert whole.headers["content-length"] == "5"
+    assert (pieces.path, pieces.body, pieces.headers.get("transfer-encoding")) == ("/v2/a?_state=x&n=1", b"abcd", None)
+    assert (chunks.body, chunks.headers["transfer-encoding"]) == (b"abcd", "chunked")
+    assert (nothing.method, nothing.body) == ("DELETE", b"")
+
+
+def test_a_failure_of_what_is_sent_is_not_the_registrys() -> None:
+    def content() -> Iterator[bytes]:
+        yield b"half"
+        raise Mismatch("not what it should be")
+
+    with standing_in(ok) as server, Transport(server.host) as line:
+        with pytest.raises(Mismatch):
+            line.send("PUT", "/v2/a", headers={"Content-Length": "8"}, body=content())
+        assert line.get("/v2/").status == 200
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_what_changes_something_is_not_turned_into_a_question(status: int) -> None:
+    with (
+        standing_in(lambda asked: Reply(status=status, headers={"Location": "/v2/elsewhere"})) as server,
+        Transport(server.host) as line,
+    ):
+        with pytest.raises(RegistryError, match="redirects POST /v2/a to .*: not followed"):
+            line.send("POST", "/v2/a", body=b"x")
+        assert len(server.asked) == 1
+
+
+def test_what_changes_something_is_sent_to_nobody_else() -> None:
+    with standing_in(ok) as other, standing_in(lambda asked: elsewhere(other, "/v2/a")) as server, Transport(server.host) as line:
+        with pytest.raises(RegistryError, match="not followed"):
+            line.send("PUT", "/v2/a", body=b"x")
+        assert other.asked == []
+
+
+def test_what_changes_something_follows_the_registry_within_itself() -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=308, headers={"Location": "/v2/a/"}) if asked.path == "/v2/a" else Reply()
+
+    with standing_in(answer) as server, Transport(server.host) as line:
+        line.send("PUT", "/v2/a", body=b"x")
+    assert [(asked.method, asked.path, asked.body) for asked in server.asked] == [("PUT", "/v2/a", b"x"), ("PUT", "/v2/a/", b"x")]
+
+
+def test_a_location_elsewhere_gets_no_password() -> None:
+    def answer(asked: Asked) -> Reply:
+        if "authorization" not in asked.headers:
+            return reply({}, 401, www_authenticate='Basic realm="x"')
+        return Reply(status=202, headers={"Location": f"http://{other.host}/upload?sig=x"})
+
+    with standing_in(ok) as other, standing_in(answer) as server:
+        with Transport(server.host, credential=MARY) as line:
+            begun = line.send("POST", "/v2/a/blobs/uploads/")
+            line.send("PUT", line.location(begun), params={"digest": "d"}, body=b"x")
+        (asked,) = other.asked
+    assert (asked.method, asked.path, asked.headers.get("authorization")) == ("PUT", "/upload?sig=x&digest=d", None)
+
+
+@pytest.mark.parametrize(
+    ("location", "there"),
+    [
+        ("/v2/b?x=y", "/v2/b?x=y"),
+        ("b", "/v2/b"),
+        ("http://HOST/v2/b#z", "/v2/b"),
+        ("//HOST/v2/b", "/v2/b"),
+        ("http://other.example.com/v2/b", "http://other.example.com/v2/b"),
+        ("https://HOST/v2/b", "https://HOST/v2/b"),
+    ],
+)
+def test_where_a_location_leads(location: str, there: str) -> None:
+    with (
+        standing_in(lambda asked: Reply(headers={"Location": location.replace("HOST", server.host)})) as server,
+        Transport(server.host) as line,
+    ):
+        assert line.location(line.get("/v2/a")) == there.replace("HOST", server.host)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "https:", "javascript:alert(1)", "x:\x1b[2J"])
+def test_a_location_that_leads_nowhere(location: str) -> None:
+    with standing_in(lambda asked: Reply(headers={"Location": location})) as server, Transport(server.host) as line:
+        answer = line.get("/v2/a")
+        with pytest.raises(RegistryError) as caught:
+            line.location(answer)
+    assert caught.value.message.isprintable()
+
+
+def test_a_registry_behind_a_proxy_that_ends_tls_may_think_that_it_is_asked_in_the_open(certificate: Path) -> None:
+    with (
+        standing_in(lambda asked: Reply(headers={"Location": f"http://{server.host}/v2/b"}), certificate=certificate) as server,
+        Transport(server.host) as line,
+    ):
+        assert line.location(line.get("/v2/a")) == "/v2/b"
+
+
+# --- limits ---
+
+
+def test_how_many_requests_are_left_is_remembered() -> None:
+    answers = [reply({}), reply({}, RateLimit_Remaining="76;w=21600"), reply({}), reply({}, RateLimit_Remaining="75")]
+    with standing_in(lambda asked: answers.pop(0)) as server, Transport(server.host) as line:
+        left = []
+        for _ in range(4):
+            line.get("/v2/")
+            left.append(line.rate_limit_remaining)
+    assert left == [None, 76, 76, 75]
+
+
+def test_a_refusal_says_what_was_answered() -> None:
+    body = {"errors": [{"code": "DENIED", "message": "not you"}]}
+    with (
+        standing_in(lambda asked: reply(body, 403)) as server,
+        Transport(server.host) as line,
+        pytest.raises(AuthenticationFailed) as caught,
+    ):
+        line.send("DELETE", "/v2/a/manifests/x")
+    assert caught.value.refusal == Refusal(method="DELETE", path="/v2/a/manifests/x", status=403, code="DENIED", words="not you")

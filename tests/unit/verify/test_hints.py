@@ -1,0 +1,53 @@
+"""What a container's last words mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_tool.verify.checks import hints
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (
+            "python3: error while loading shared libraries: libexpat.so.1: cannot open shared object file: No such file or directory",
+            "lacks libexpat.so.1:",
+        ),
+        ("Error loading shared library libz.so.1: No such file or directory (needed by /bin/app)", "lacks libz.so.1:"),
+        ("exec /app: exec format error", "another processor"),
+        ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "wants the network"),
+        ("curl: (6) Could not resolve host: example.com", "wants the network"),
+        ("OSError: [Errno 101] Network is unreachable", "wants the network"),
+        ("ConnectionRefusedError: [Errno 111] Connection refused", "wants the network"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/data/settings.json'", "It wants /data/settings.json, which is not"),
+        ("panic: open /etc/app.toml: no such file or directory", "It wants /etc/app.toml, which is not"),
+        ("python3: can't open file '/app.py': [Errno 2] No such file or directory", "It wants /app.py, which is not"),
+        ("cat: /data/a: No such file or directory", "It wants /data/a, which is not"),
+        ("PermissionError: [Errno 1] Operation not permitted", "a right that containers do not have"),
+        ("mount: permission denied (are you root?)", "a right that containers do not have"),
+        ("/start.sh: 2: \r: not found", "end in CR LF"),
+        ("BlockingIOError: [Errno 11] Resource temporarily unavailable", "processes or threads"),
+        ("sh: 0: Cannot fork", "processes or threads"),
+        ("OSError: [Errno 27] File too large", "writes more"),
+        ("MemoryError", "more memory"),
+        ("OSError: [Errno 98] Address already in use", "one port"),
+    ],
+)
+def test_what_is_said_at_the_end_says_what_to_do(line: str, hint: str) -> None:
+    found = hints.of_words(["Traceback (most recent call last):", line])
+    assert found is not None
+    assert hint in found
+
+
+@pytest.mark.parametrize("lines", [(), ("serving",), ("GET / 200",)])
+def test_what_says_nothing_is_not_explained(lines: tuple[str, ...]) -> None:
+    assert hints.of_words(lines) is None
+
+
+@given(lines=st.lists(st.text(max_size=50), max_size=5))
+def test_whatever_is_said_the_way_out_is_one_line(lines: list[str]) -> None:
+    found = hints.of_words(lines)
+    assert found is None or len(found.splitlines()) == 1

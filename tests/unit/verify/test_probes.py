@@ -1,0 +1,233 @@
+"""Looks at what runs: what holds, what does not, and what is said of it. The servers are real; only the engine is left out."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_tool.base.deadline import Deadline, TooLong, bounded
+from registry_tool.engine import Container
+from registry_tool.verify.checks.probes import Seen, Subject, equals, value_at, watch
+from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.spec import Exit, Http, Probe, Tcp
+from tests.support.requirements import free_port
+
+RUNS = Container(id="1", name="c", image="i", image_id="1", state="running")
+
+
+@dataclass(kw_only=True)
+class Server:
+    """Answers with what ``answer`` gives for the number of the request and its path: status, text, and seconds to wait before."""
+
+    port: int
+    answer: Callable[[int, str], tuple[int, str, float]] = lambda number, path: (200, "Hello World!", 0.0)
+    hosts: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def _serving(answer: Callable[[int, str], tuple[int, str, float]]) -> Iterator[Server]:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.hosts.append(self.headers["Host"])
+            status, text, seconds = served.answer(len(served.hosts), self.path)
+            time.sleep(seconds)
+            with suppress(ConnectionError):  # who asked may have given up
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        served = Server(port=server.server_address[1], answer=answer)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Here:
+    """As much of a place as a look from outside needs."""
+
+    def address(self, port: int) -> tuple[str, int]:
+        return "127.0.0.1", port
+
+
+def _watch(asked: Probe, port: int, *, seconds: float = 0.3, now: Callable[[], Container | None] = lambda: RUNS) -> Seen:
+    subject = Subject(place=cast("Place", _Here()), container="1", ports={4000: port}, log=0)
+    [seen] = watch(subject, [asked], timeout=Deadline(seconds), now=now)
+    return seen
+
+
+def _page(**members: Any) -> Http:
+    return Http(published=4000, container=80, **members)
+
+
+DOCUMENT = json.dumps({"name": "john", "visits": [{"count": 7}, {"count": 7.5}], "ok": True, "none": None, "a b": "c=d"})
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "asked", "words"),
+    [
+        (404, "gone", {}, "the status is 404, and one below 400 was expected: 'gone'"),
+        (200, "here", {"status": 404}, "the status is 200, and 404 was expected: 'here'"),
+        (200, "Goodbye", {"text": ("Good", "Hello")}, "'Hello' is not in the answer: 'Goodbye'"),
+        (200, "", {"text": ("Hello",)}, "'Hello' is not in the answer: nothing"),
+        (200, "no\x1b[31m json", {"json": (("a", "1"),)}, "the answer is no JSON: 'no�[31m json'"),
+        (200, "[" * 100_000, {"json": (("a", "1"),)}, "the answer is no JSON"),
+        (200, DOCUMENT, {"json": (("visits.0.count", "8"),)}, "visits.0.count is '7', and 8 was expected"),
+        (200, DOCUMENT, {"json": (("visits.2.count", "8"),)}, "visits.2.count: there is no '2'"),
+        (200, DOCUMENT, {"json": (("name.first", "j"),)}, "name.first: there is no 'first'"),
+    ],
+)
+def test_a_page_that_is_not_as_it_should_be_says_how(status: int, text: str, asked: Mapping[str, Any], words: str) -> None:
+    with _serving(lambda number, path: (status, text, 0.0)) as server:
+        seen = _watch(_page(**asked), server.port)
+    assert seen.ok is False
+    assert seen.seen.startswith(words)
+    assert seen.looks > 1, "it was tried again"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"status": 200, "text": ("john", "visits")},
+        {"json": (("name", "john"), ("visits.0.count", "7"), ("visits.1.count", "7.5"), ("ok", "true"), ("none", "null"), ("a b", "c=d"))},
+        {"json": (("visits.0", '{ "count" : 7 }'),), "within": 5.0, "path": "/page?a=b"},
+    ],
+)
+def test_a_page_that_is_as_it_should_be_holds(asked: Mapping[str, Any]) -> None:
+    with _serving(lambda number, path: (200, DOCUMENT, 0.0)) as server:
+        seen = _watch(_page(**asked), server.port, seconds=10)
+    assert seen.ok is True, seen.seen
+    assert seen.looks == 3
+    assert server.hosts == ["localhost:4000"] * 3, "it is asked for by the name that a person would use"
+
+
+def test_a_page_that_needs_a_moment_is_waited_for() -> None:
+    with _serving(lambda number, path: (503 if number < 4 else 200, "", 0.0)) as server:
+        seen = _watch(_page(), server.port, seconds=10)
+    assert (seen.ok, seen.looks) == (True, 6)
+
+
+def test_a_page_that_is_right_only_once_is_wrong_at_once() -> None:
+    with _serving(lambda number, path: (200, "Hello" if number == 1 else "Goodbye", 0.0)) as server:
+        seen = _watch(_page(text=("Hello",)), server.port, seconds=60)
+    assert (seen.ok, seen.looks) == (False, 2)
+    assert seen.seen.startswith("it held once, and then no more: 'Hello' is not in the answer")
+
+
+def test_a_page_that_is_late_is_wrong() -> None:
+    with _serving(lambda number, path: (200, "", 0.3)) as server:
+        seen = _watch(_page(within=0.1), server.port, seconds=0.4)
+    assert (seen.ok, seen.seen) == (False, "no answer within 0.1 s")
+
+
+@pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
+def test_where_nobody_listens_that_is_said(asked: Probe) -> None:
+    seen = _watch(asked, free_port(), seconds=0.1)
+    assert seen.ok is False
+    assert "refused" in seen.seen.lower()
+
+
+def test_a_port_that_hangs_up_at_once_is_no_port() -> None:
+    """What an engine publishes takes connections also where nobody listens inside."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        seen = _watch(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.1)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert (seen.ok, seen.seen) == (False, "the connection was closed at once: nobody listens")
+
+
+def test_a_port_that_waits_for_us_to_speak_holds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        seen = _watch(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=5)
+    assert (seen.ok, seen.looks) == (True, 1)
+
+
+def _ended(code: int) -> Container:
+    return Container(id="1", name="c", image="i", image_id="1", state="exited", exit_code=code)
+
+
+def test_an_end_is_waited_for_and_its_code_compared() -> None:
+    states = iter([RUNS, RUNS, _ended(3)])
+    seen = _watch(Exit(code=3), 0, seconds=60, now=lambda: next(states))
+    assert (seen.ok, seen.seen, seen.looks) == (True, "it ended with code 3", 3)
+    assert _watch(Exit(code=0), 0, seconds=60, now=lambda: _ended(3)).ok is False
+    assert _watch(Exit(code=0), 0, seconds=0.05).seen == "it is still running"
+
+
+def test_what_ended_is_not_waited_for_and_nothing_is_said_of_its_page() -> None:
+    began = time.monotonic()
+    seen = _watch(_page(), free_port(), seconds=60, now=lambda: _ended(1))
+    assert seen.ok is None
+    assert time.monotonic() - began < 30
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(value=json_values)
+def test_every_value_is_what_json_spells_it(value: Any) -> None:
+    assert equals(value, value if isinstance(value, str) else json.dumps(value))
+
+
+@given(one=json_values, other=json_values)
+def test_what_is_spelled_differently_is_different(one: Any, other: Any) -> None:
+    spelled = other if isinstance(other, str) else json.dumps(other, sort_keys=True)
+    same = one == other if isinstance(one, str) else json.dumps(one, sort_keys=True) == spelled
+    if isinstance(one, str) == isinstance(other, str):
+        assert equals(one, spelled) is same
+
+
+@given(value=json_values, path=st.text(max_size=10))
+def test_any_path_finds_something_or_says_what_is_missing(value: Any, path: str) -> None:
+    try:
+        value_at(value, path)
+    except LookupError as error:
+        assert str(error.args[0]).startswith("there is no ")  # noqa: PT017
+
+
+def test_true_is_not_one() -> None:
+    assert not equals(True, "1")
+    assert not equals(1, "true")
+    assert not equals(1, "not json")
+
+
+def test_work_that_hangs_is_given_up_and_what_it_raises_is_raised() -> None:
+    until = Deadline(0.1)
+    with pytest.raises(TooLong):
+        bounded(threading.Event().wait, lambda: until.left)
+    with pytest.raises(ZeroDivisionError):
+        bounded(lambda: 1 // 0, lambda: 10.0)
+    assert bounded(lambda: 7, lambda: 10.0) == 7

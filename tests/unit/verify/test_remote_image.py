@@ -1,0 +1,108 @@
+"""What a registry has under a name: the image that is meant, what it is made of, what it weighs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry_tool import server
+from registry_tool.base.errors import Mismatch, NotFound
+from registry_tool.engine import Platform
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.reference import Reference
+from registry_tool.targets import registry as remote
+from registry_tool.verify import remote_image as origins
+from registry_tool.verify.remote_image import Origin
+from tests.support.content import DOCKER_IMAGE, config, layer, make_blob, make_image, make_index, put_manifest, sha256
+from tests.support.damage import in_this_process
+
+AMD = Platform(os="linux", architecture="amd64")
+ARM = Platform(os="linux", architecture="arm64")
+FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+
+def _look(port: int, name: str, platform: Platform = AMD) -> Origin:
+    image = Reference.parse(f"localhost:{port}/{name}", default_host="")
+    with remote.open(image.host) as registry:
+        return origins.look(registry, image, platform)
+
+
+def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: server.Running) -> None:
+    twice = layer(b"twice")
+    made = make_image(registry.port, "john/app", "1", twice, layer(b"once"), twice)
+    found = _look(registry.port, "john/app:1")
+    assert str(found.digest) == made.digest
+    assert found.size == len(made.raw) + len(made.config) + len(twice) + len(layer(b"once"))
+    assert str(found.by_digest) == f"localhost:{registry.port}/john/app@{made.digest}"
+    assert found.platforms == ("linux/amd64",)
+
+
+def test_of_an_index_the_right_one_is_taken(registry: server.Running) -> None:
+    children = [make_image(registry.port, "john/app", platform=platform) for platform in ("linux/arm64", "linux/amd64", "linux/s390x")]
+    made = make_index(registry.port, "john/app", "1", *children)
+    for platform, child in ((AMD, children[1]), (ARM, children[0])):
+        found = _look(registry.port, "john/app:1", platform)
+        assert found.image is not None
+        assert (str(found.digest), str(found.image.digest)) == (made.digest, child.digest)
+        assert found.size == len(made.raw) + len(child.raw) + child.size
+        assert found.config is not None
+        assert found.config.platform == platform
+
+
+def test_an_index_without_the_platform_says_what_it_has(registry: server.Running) -> None:
+    make_index(registry.port, "john/app", "1", make_image(registry.port, "john/app", platform="linux/s390x"))
+    found = _look(registry.port, "john/app:1")
+    assert (found.image, found.config, found.size, found.blobs) == (None, None, 0, ())
+    assert found.platforms == ("linux/s390x",)
+
+
+def test_layers_that_a_registry_need_not_have_are_not_counted() -> None:
+    with in_this_process() as registry:
+        own = layer(b"own")
+        made = config([own])
+        make_blob(registry.port, "john/app", made)
+        make_blob(registry.port, "john/app", own)
+        windows = {"mediaType": FOREIGN, "digest": sha256(b"windows"), "size": 10**9, "urls": ["https://example.com/windows"]}
+        raw = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": DOCKER_IMAGE,
+                "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": sha256(made), "size": len(made)},
+                "layers": [
+                    windows,
+                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": sha256(own), "size": len(own)},
+                ],
+            }
+        ).encode()
+        put_manifest(registry.port, "john/app", "1", raw, DOCKER_IMAGE)
+        assert _look(registry.port, "john/app:1").size == len(raw) + len(made) + len(own)
+
+
+def test_a_name_that_leads_nowhere_is_not_found(registry: server.Running) -> None:
+    with pytest.raises(NotFound):
+        _look(registry.port, "john/app:1")
+    with pytest.raises(NotFound):
+        _look(registry.port, f"john/app@{Digest.of(b'nothing')}")
+
+
+def test_a_config_that_is_damaged_is_told_and_the_rest_is_there() -> None:
+    with in_this_process() as registry:
+        made = make_image(registry.port, "john/app", "1")
+        registry.flip(made.config)
+        found = _look(registry.port, "john/app:1")
+    assert found.config is None
+    assert isinstance(found.trouble, Mismatch)
+    assert str(found.digest) == made.digest
+
+
+def test_reading_all_of_it_finds_what_is_damaged() -> None:
+    with in_this_process() as registry:
+        made = make_image(registry.port, "john/app", "1", layer(b"a"), layer(b"b" * 100_000))
+        image = Reference.parse(f"localhost:{registry.port}/john/app:1", default_host="")
+        with remote.open(image.host) as opened:
+            found = origins.look(opened, image, AMD)
+            origins.read_whole(opened, found)
+            registry.flip(made.layers[1])
+            with pytest.raises(Mismatch):
+                origins.read_whole(opened, found)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from registry_tool.base.errors import EngineNotFound
+from registry_tool.verify.report.compare import compare
+from registry_tool.verify.report.parts import Failure, Layer
+from registry_tool.verify.report.report import Certificate
+from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, digest, point, proven, red
+
+
+def changes(now: Certificate, before: Certificate = GREEN) -> list[tuple[str, str, str | None, str | None]]:
+    return [(change.where, change.what, change.before, change.now) for change in compare(before, now).changes]
+
+
+def test_a_point_that_turned_red_and_green_again() -> None:
+    before = replace(GREEN, proven=(proven(DOCKER, point("resolves"), point("probes")), GREEN.proven[1]))
+    assert changes(red(), before) == [("certificate", "ok", "ok", "red"), ("docker", "probes", "ok", "red")]
+    assert changes(before, red()) == [("certificate", "ok", "red", "ok"), ("docker", "probes", "red", "ok")]
+
+
+def test_a_point_that_is_new_and_one_that_is_not_told() -> None:
+    before = replace(GREEN, proven=(proven(DOCKER, point("resolves")),))
+    now = replace(GREEN, proven=(proven(DOCKER, point("resolves", None), point("stack")),))
+    assert changes(now, before) == [("docker", "resolves", "ok", "not told"), ("docker", "stack", None, "ok")]
+
+
+def test_another_image() -> None:
+    layers = (*SUBJECT.layers, Layer(digest=digest("new"), media_type="x", size=1))
+    now = replace(GREEN, subject=replace(SUBJECT, digest=digest("other"), size=1001, platform="linux/arm64", layers=layers))
+    assert changes(now) == [
+        ("image", "digest", str(digest("manifest")), str(digest("other"))),
+        ("image", "size", "1000 bytes", "1001 bytes"),
+        ("image", "platform", "linux/amd64", "linux/arm64"),
+        ("image", "layer", None, str(digest("new"))),
+    ]
+
+
+def test_another_engine() -> None:
+    newer = replace(DOCKER, engine="Docker 29.0.0", kernel="6.12.0", clean=False)
+    assert changes(replace(GREEN, proven=(replace(GREEN.proven[0], where=newer), GREEN.proven[1]))) == [
+        ("docker", "engine", "Docker 28.2.2", "Docker 29.0.0"),
+        ("docker", "kernel", "6.1.0", "6.12.0"),
+        ("docker", "clean", "yes", "no"),
+    ]
+
+
+def test_another_user_and_command() -> None:
+    def started(user: str, *command: str) -> Certificate:
+        return replace(GREEN, proven=(proven(PODMAN, point("starts", evidence={"user": user, "command": list(command), "id": user * 2})),))
+
+    assert changes(started("root", "sh", "x y"), started("app", "python")) == [
+        ("podman", "starts: user", "app", "root"),
+        ("podman", "starts: command", "python", "sh 'x y'"),
+    ]
+
+
+def test_another_digest_was_pulled() -> None:
+    now = replace(GREEN, proven=(replace(GREEN.proven[0], pulled={NAME: str(digest("x")), "redis": str(digest("y"))}), GREEN.proven[1]))
+    assert changes(now) == [
+        ("docker", f"pulled {NAME}", str(digest("manifest")), str(digest("x"))),
+        ("docker", "pulled redis", None, str(digest("y"))),
+    ]
+
+
+def test_a_place_less_and_another_command() -> None:
+    now = replace(GREEN, proven=GREEN.proven[:1], command="regctl verify", error=Failure.of(EngineNotFound("no podman")))
+    assert changes(now) == [
+        ("certificate", "ok", "ok", "red"),
+        ("certificate", "command", GREEN.command, "regctl verify"),
+        ("certificate", "error", None, "engine-not-found"),
+        ("podman", "place", "Podman 4.3.1", None),
+    ]
+
+
+def test_times_are_no_changes() -> None:
+    slower = replace(
+        GREEN.proven[0], setup=100.0, proof=100.0, end=100.0, points=tuple(replace(each, seconds=9.0) for each in GREEN.proven[0].points)
+    )
+    assert changes(replace(GREEN, made="2027-01-31T12:00:00Z", proven=(slower, GREEN.proven[1]))) == []

@@ -1,0 +1,89 @@
+"""Looks through a stack's one port."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from registry_tool.base.page_client import NoAnswer
+from registry_tool.verify.spec import Http
+from registry_tool.verify.stack.stack_client import Connections, Look, Pages
+from tests.support.fake_server import Reply, listening, standing_in
+
+HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
+DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
+
+
+def _look(reply: Reply, status: int | None = None) -> Look:
+    with standing_in(lambda asked: reply) as server:
+        pages = Pages(("127.0.0.1", server.port), Http(published=4000, container=80, path="/a", status=status))
+        try:
+            look = pages.look(timeout=3)
+        finally:
+            pages.close()
+        assert [(asked.path, asked.headers["host"]) for asked in server.asked] == [("/a", "localhost:4000")]
+    return look
+
+
+@pytest.mark.parametrize(("answers", "wanted"), [(404, None), (500, None), (200, 204), (503, 200)])
+def test_a_wrong_status_is_no_answer(answers: int, wanted: int | None) -> None:
+    with pytest.raises(NoAnswer, match=f"/a answered {answers}"):
+        _look(Reply(status=answers), wanted)
+
+
+@pytest.mark.parametrize(("answers", "wanted"), [(200, None), (302, None), (404, 404)])
+def test_a_right_one_is_one(answers: int, wanted: int | None) -> None:
+    assert not _look(Reply(status=answers), wanted).counter
+
+
+@pytest.mark.parametrize(
+    ("body", "host", "counter", "visits"),
+    [
+        (f"{HOST}<b>Visits:</b> 17", "0123456789ab", True, 17),
+        (f"{HOST}<b>Visits:</b> 17 so far", "0123456789ab", True, 17),
+        (f"{HOST}{DISABLED}", "0123456789ab", True, None),
+        (f"{HOST}<b>Visits:</b> many", "0123456789ab", False, None),
+        (f"{HOST}<b>Visits:</b> {'9' * 5000}", "0123456789ab", False, None),
+        ("<h1>It works!</h1>", None, False, None),
+        ("", None, False, None),
+    ],
+)
+def test_the_tutorials_page_is_known_by_its_line_of_visits(body: str, host: str | None, counter: bool, visits: int | None) -> None:
+    look = _look(Reply(body=body.encode(), headers={"X-Registry-Tool-Replica": "web-2"}))
+    assert (look.host, look.counter, look.visits, look.replica) == (host, counter, visits, "web-2")
+
+
+def test_a_look_takes_its_time() -> None:
+    assert 0.2 <= _look(Reply(pause=0.2)).seconds < 3
+
+
+def _closing(connection: socket.socket) -> None:
+    connection.close()
+
+
+def _silent(connection: socket.socket) -> None:
+    time.sleep(2)
+
+
+def _greeting(connection: socket.socket) -> None:
+    connection.sendall(b"220 hello\r\n")
+    time.sleep(2)
+
+
+def test_a_connection_that_is_closed_at_once_is_no_answer() -> None:
+    # What a proxy does that has nobody behind it.
+    with listening(_closing) as host, pytest.raises(NoAnswer):
+        Connections(("127.0.0.1", int(host.rpartition(":")[2]))).look(timeout=3)
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(NoAnswer, match="no connection"):
+        Connections(("127.0.0.1", 1)).look(timeout=3)
+
+
+@pytest.mark.parametrize("serving", [_silent, _greeting])
+def test_a_connection_that_holds_is_one(serving: object) -> None:
+    with listening(serving) as host:  # type: ignore[arg-type]
+        assert Connections(("127.0.0.1", int(host.rpartition(":")[2]))).look(timeout=3).replica is None

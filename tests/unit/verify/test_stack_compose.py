@@ -1,0 +1,261 @@
+"""What is read of a compose file, and how the rest is refused: with its line, and what is supported."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.verify.stack import compose, yaml_reader
+from registry_tool.verify.stack.compose import Composition, Service
+from tests.support.requirements import missing
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
+
+
+def _parse(text: str, **variables: str) -> Composition:
+    return compose.parse(text.encode(), file="stack.yml", variables=variables)
+
+
+def _service(keys: str, *, top: str = "") -> Service:
+    """The service ``web`` whose further lines are ``keys``."""
+    body = "".join(f"    {line}\n" for line in keys.splitlines())
+    [service] = _parse(f"services:\n  web:\n    image: a\n{body}{top}").services
+    return service
+
+
+def _refused(text: str, **variables: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        _parse(text, **variables)
+    return caught.value
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "word"),
+    [
+        ("build: .", 4, "services.web.build is not supported: an image is proven as it was pushed"),
+        ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes is not supported"),
+        ("env_file: .env", 4, "services.web.env_file is not supported"),
+        ("network_mode: host", 4, "services.web.network_mode is not supported"),
+        ("privileged: true", 4, "services.web.privileged is not supported"),
+        ("enviroment:\n  A: b", 4, "services.web.enviroment is not supported"),
+        ("deploy:\n  replica: 3", 5, "services.web.deploy.replica is not supported"),
+        ("deploy:\n  mode: global", 5, "services.web.deploy.mode is 'global'"),
+        ("deploy:\n  replicas: many", 5, "should be a number from 1 to"),
+        ("deploy:\n  replicas: 0", 5, "should be a number from 1 to"),
+        ("deploy:\n  replicas: ²", 5, "should be a number from 1 to"),
+        ("scale: 2\ndeploy:\n  replicas: 3", 4, "services.web.scale is 2, and deploy.replicas 3"),
+        ("ports:\n  - 4000:80\n  - 4000-4010:80", 6, "'4000-4010:80'"),
+        ("ports:\n  - 4000:80/udp", 5, "'4000:80/udp'"),
+        ("ports:\n  - '0:80'", 5, "'0:80'"),
+        ("ports:\n  - '80:65536'", 5, "'80:65536'"),
+        ("ports:\n  - published: 4000", 5, "without a target"),
+        ("ports:\n  - {target: 80, protocol: udp}", 5, "'udp'"),
+        ("ports: 80", 4, "should be a list"),
+        ("environment:\n  - HOME", 5, "'HOME' without a value: a proof takes nothing from this machine"),
+        ("environment:\n  HOME:", 5, "'HOME' without a value"),
+        ("environment:\n  - A=1\n  - A=2", 6, "has A twice"),
+        ("environment: {'A B': c}", 4, "'A B', which is no variable"),
+        ("environment: {A: [b]}", 4, "should be a text"),
+        ("command: 'sh -c \"'", 4, "is no command"),
+        ("depends_on: [redis]", 4, "has 'redis', and there is no such service"),
+        ("depends_on: {web: {condition: service_healthy}}", 4, "'service_healthy'"),
+        ("depends_on: [web]", 4, "services.web.depends_on goes in a circle: web -> web"),
+        ("networks: [webnet]", 4, "'webnet', which networks does not declare"),
+        ("networks: {default: {aliases: [www]}}", 4, "has settings"),
+        ("image: b", 4, "services.web.image is there twice"),
+        ("command: *default", 4, "aliases"),
+        ("command: !!python/object/apply:os.system [id]", 4, "tags"),
+        ("command: !local id", 4, "tags"),
+        ("? [a]\n: b", 4, "a key in services.web is no text"),
+        ("image2: [", 5, "this is no YAML"),
+        ("command: ${NOTHING}", 4, "needs the variable NOTHING, which is not set"),
+    ],
+)
+def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str) -> None:
+    body = "".join(f"    {text}\n" for text in keys.splitlines())
+    error = _refused(f"services:\n  web:\n    image: a\n{body}")
+    assert error.message.startswith(f"stack.yml:{line}: "), error.message
+    assert word in error.message
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "stack.yml is empty"),
+        ("version: '3'\n", "stack.yml:1: there are no services in it"),
+        ("- a\n", "stack.yml:1: should be a mapping"),
+        ("services: {}\n", "stack.yml:1: services has 0 services"),
+        ("services: []\n", "stack.yml:1: services should be a mapping"),
+        ("services:\n  web: nginx\n", "stack.yml:2: services.web should be a mapping"),
+        ("services:\n  web: {}\n", "stack.yml:2: services.web has no image"),
+        ("services:\n  a b: {image: a}\n", "stack.yml:2: services.a b should be called by letters"),
+        ("services:\n  web: {image: a}\nvolumes:\n  data:\n", "stack.yml:3: volumes is not supported"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {driver: macvlan}\n", "stack.yml:4: networks.n.driver is 'macvlan'"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {external: true}\n", "stack.yml:4: networks.n.external is not supported"),
+        ("services:\n  web: {image: a}\n---\nservices: {}\n", "stack.yml:3: this is no YAML"),
+        ("services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [a]}\n", "in a circle"),
+        ("services: {a: {image: '\a'}}", "stack.yml is no YAML"),
+        ("a: " + "[" * 40 + "]" * 40, "levels inside each other"),
+        ("a: " + "[" * 5000, "levels inside each other"),
+        ("#" * (yaml_reader.MAX_BYTES + 1), "bytes"),
+        ("services: {" + ", ".join(f"s{n}: {{image: a}}" for n in range(40)) + "}", "has 40 services"),
+    ],
+)
+def test_what_is_no_stack_is_refused(text: str, word: str) -> None:
+    assert word in _refused(text).message
+
+
+def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
+    with pytest.raises(UsageError, match=r"^stack\.yml:2: this is not UTF-8"):
+        compose.parse(b"services:\n  w\xffb: {image: a}\n", file="stack.yml")
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_is_built() -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{here}: &{here} [{', '.join([f'*{there}'] * 9)}]\n" for there, here in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    assert _refused(bomb).message == "stack.yml:2: aliases (*NAME) are not read"
+
+
+def test_the_hint_is_the_nearest_key_or_all_of_them() -> None:
+    assert _refused("services:\n  web:\n    imaeg: a\n").hint == "Did you mean image?"
+    hint = _refused("services:\n  web:\n    build: .\n").hint
+    assert hint is not None
+    assert "image" in hint
+    assert "depends_on" in hint
+    assert "build" not in hint
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="cannot be read"):
+        compose.load(tmp_path / "none.yml", {})
+    with pytest.raises(NotFound, match="cannot be read"):
+        compose.load(tmp_path, {})
+
+
+# --- what is read ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "ports"),
+    [
+        ("ports: [80]", ((None, 80),)),
+        ("ports: ['80/tcp']", ((None, 80),)),
+        ("ports: ['4000:80']", ((4000, 80),)),
+        # To YAML 1.1 this is the number 1342.
+        ("ports: [22:22]", ((22, 22),)),
+        ("ports: ['127.0.0.1:4000:80', '[::1]:4001:81']", ((4000, 80), (4001, 81))),
+        ("ports: [{target: 80, published: '4000', protocol: tcp, mode: host}]", ((4000, 80),)),
+        ("ports: []", ()),
+    ],
+)
+def test_ports(keys: str, ports: object) -> None:
+    assert _service(keys).ports == ports
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment"),
+    [
+        ("environment: {NAME: World, ON: yes, N: 010, EMPTY: ''}", {"NAME": "World", "ON": "yes", "N": "010", "EMPTY": ""}),
+        ("environment: [NAME=World, A=b=c, EMPTY=]", {"NAME": "World", "A": "b=c", "EMPTY": ""}),
+        ("environment:", {}),
+    ],
+)
+def test_an_environment_is_taken_as_it_is_written(keys: str, environment: object) -> None:
+    assert _service(keys).environment == environment
+
+
+@pytest.mark.parametrize(
+    ("keys", "command", "entrypoint"),
+    [
+        ("command: redis-server --appendonly yes", ("redis-server", "--appendonly", "yes"), None),
+        ("command: [sh, -c, 'echo $$HOME']\nentrypoint: ''", ("sh", "-c", "echo $HOME"), ()),
+        ("command:", (), None),
+    ],
+)
+def test_commands(keys: str, command: object, entrypoint: object) -> None:
+    service = _service(keys)
+    assert (service.command, service.entrypoint) == (command, entrypoint)
+
+
+def test_replicas() -> None:
+    assert _service("").replicas == 1
+    assert _service("scale: 4").replicas == 4
+    assert _service("deploy: {replicas: 5}\nscale: 5").replicas == 5
+    assert _service("deploy:").replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "variables", "filled"),
+    [
+        ("${APP:-a:1}", {}, "a:1"),
+        ("${APP:-a:1}", {"APP": ""}, "a:1"),
+        ("${APP-a:1}", {"APP": ""}, ""),
+        ("x/$APP:${TAG}", {"APP": "a", "TAG": "2"}, "x/a:2"),
+        ("$${APP}", {}, "${APP}"),
+        ("a$", {}, "a$"),
+    ],
+)
+def test_variables(image: str, variables: dict[str, str], filled: str) -> None:
+    [service] = _parse(f"services: {{web: {{image: '{image}'}}}}", **variables).services
+    assert service.image == filled
+
+
+def test_services_come_after_what_they_depend_on() -> None:
+    found = _parse(
+        "services:\n  a: {image: a, depends_on: [b, c]}\n  b: {image: b, depends_on: {c: {condition: service_started}}}\n  c: {image: c}\n"
+    )
+    assert [service.name for service in found.services] == ["c", "b", "a"]
+
+
+def test_networks() -> None:
+    text = (
+        "services:\n  a: {image: a}\n  b: {image: b, networks: [n, default]}\n  c: {image: c, networks: {n: }}\n"
+        "networks: {n: {driver: bridge}, unused: , default: {}}\n"
+    )
+    found = _parse(text)
+    assert {service.name: service.networks for service in found.services} == {"a": ("default",), "b": ("n", "default"), "c": ("n",)}
+    assert found.networks == ("default", "n")
+
+
+def test_notes_and_what_has_no_effect_are_passed_over() -> None:
+    service = _service("x-note: {a: [b]}\nlabels: {a: b}\nexpose: [80]\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
+    assert service == Service(name="web", image="a", line=3)
+
+
+def test_the_example_is_the_tutorials_stack() -> None:
+    found = compose.load(EXAMPLE, {"REGISTRY_TOOL_APP_IMAGE": "localhost:5001/me/app:2"})
+    redis, web = found.services
+    assert (redis.name, redis.image, redis.command) == ("redis", "redis:7-alpine", ("redis-server", "--appendonly", "yes"))
+    assert web == Service(
+        name="web",
+        image="localhost:5001/me/app:2",
+        line=7,
+        environment={"NAME": "World"},
+        ports=((4000, 80),),
+        replicas=3,
+        networks=("webnet",),
+        after=("redis",),
+    )
+    assert found.networks == ("webnet",)
+
+
+@pytest.mark.compose
+def test_the_example_is_one_to_compose_too() -> None:
+    program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    done = subprocess.run([*program, "-f", str(EXAMPLE), "config"], capture_output=True, text=True, timeout=60)
+    if "is not a docker command" in done.stderr:
+        missing("compose", "there is neither docker-compose nor docker compose")
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services["web"]["image"] == "localhost:5000/john/get-started:part2"
+    assert services["web"]["deploy"]["replicas"] == 3
