@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.measure import REGCTL, Result, in_turn, run, said
-from registry_tool.base.dirs import places
+from registry_tool.base.dirs import app_dirs
 from registry_tool.engine import connect
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS
-from registry_tool.verify.environments.selection import open_place
+from registry_tool.verify.environments.selection import open_environment
 
 PORT = 4000
 CLIENT = {"docker": "docker -H unix://{socket}", "podman": "podman --remote --url unix://{socket}"}
@@ -45,7 +45,7 @@ def _proven(kind: str, image: str) -> float:
 
 def _typed(kind: str, image: str) -> float:
     """By the engine's own client. Its socket is in a volume, where root reaches it."""
-    with connect() as engine, open_place(engine, kind, image=Reference.parse(image, default_host=""), places=places()) as place:
+    with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), places=app_dirs()) as place:
         forwarder = next(one for one in engine.containers(labels=place.labels()) if one.networks)
         volume = json.loads(said("docker", "volume", "inspect", forwarder.mounts[SOCKETS]))[0]["Mountpoint"]
         client = CLIENT[kind].format(socket=f"{volume}/{Path(SOCKET).name}")

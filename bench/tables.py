@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import wrk
 from bench.measure import REGCTL, Result, in_turn, run, said
-from registry_tool.base.concurrency import each
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.oci import manifest
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -58,7 +58,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> list[Result]:
         if with_skopeo and whole_loop:
             seconds["skopeo"] = [_inspected(few.of, few.of.tags)]
     tenth = [FEW / MANY * measured for measured in sizes["many"]]
-    small, large = (max(each.memory) / 1e6 for each in (few, many))
+    small, large = (max(map_unordered.memory) / 1e6 for map_unordered in (few, many))
     return [
         *_beside_others(seconds, whole_loop=whole_loop),
         Result(name="1,000 tags, warm / cold", ours=seconds["warm"], theirs=seconds["cold"], most=0.65),
@@ -139,7 +139,7 @@ def filled(host: str, path: str, count: int) -> Filled:
             repository.push_manifest(image, _tag(number))
             return f"/v2/{path}/manifests/{image.digest}", f"/v2/{path}/blobs/{described.digest}"
 
-        found = dict(each(push, range(count)))
+        found = dict(map_unordered(push, range(count)))
     tags = tuple(map(_tag, range(count)))
     return Filled(host=host, name=repository.name, tags=tags, paths=tuple(path for number in range(count) for path in found[number]))
 
@@ -163,7 +163,10 @@ def _config(path: str, number: int) -> bytes:
 
 
 def _image(config: Descriptor, layer: Descriptor) -> bytes:
-    described = [{"mediaType": each.media_type, "digest": str(each.digest), "size": each.size} for each in (config, layer)]
+    described = [
+        {"mediaType": map_unordered.media_type, "digest": str(map_unordered.digest), "size": map_unordered.size}
+        for map_unordered in (config, layer)
+    ]
     return json.dumps({"schemaVersion": 2, "mediaType": manifest.OCI_IMAGE, "config": described[0], "layers": described[1:]}).encode()
 
 

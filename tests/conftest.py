@@ -15,13 +15,13 @@ import pytest
 from hypothesis import settings
 
 from registry_tool import server
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound, Unreachable
 from registry_tool.base.progress import SILENT
 from registry_tool.demo import resources
 from registry_tool.engine import Engine, connect
 from registry_tool.local import registry as local_registry
-from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, Provisioner, wheels
+from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, wheels
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.targets import registry as remote
@@ -29,7 +29,7 @@ from registry_tool.transport import retry
 from tests.support import broken_images, canary, damage
 from tests.support.cli_runner import Typed
 from tests.support.engine_snapshot import Snapshot, snapshot, troubles
-from tests.support.faulty_proxy import FaultyLine, faulty_line
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.private_engine import why_not
 from tests.support.recording_server import Watched, watched
 from tests.support.requirements import free_port, missing
@@ -141,29 +141,29 @@ def session_engine(real_endpoint: str | None) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def session_places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def session_places(tmp_path_factory: pytest.TempPathFactory) -> AppDirs:
     """State and cache for the whole session: base images are brought once."""
     base = tmp_path_factory.mktemp("places")
     for name in ("state", "cache"):
         (base / name).mkdir()
-    return Places(state=base / "state", cache=base / "cache")
+    return AppDirs(state=base / "state", cache=base / "cache")
 
 
 @pytest.fixture(scope="session")
-def registry_image(session_engine: Engine, session_places: Places) -> str:
+def registry_image(session_engine: Engine, session_places: AppDirs) -> str:
     """The registry's base image, from wherever it can be had here; TEST_REGISTRY_IMAGE names another one to test with."""
-    return os.environ.get("TEST_REGISTRY_IMAGE") or Provisioner(session_engine, session_places.cache, SILENT).ensure(REGISTRY).name
+    return os.environ.get("TEST_REGISTRY_IMAGE") or BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(REGISTRY).name
 
 
 @pytest.fixture
-def places(tmp_path: Path, session_places: Places) -> Places:
+def places(tmp_path: Path, session_places: AppDirs) -> AppDirs:
     """State of the test's own; base images and wheels are the session's."""
     (tmp_path / "state").mkdir()
-    return Places(state=tmp_path / "state", cache=session_places.cache)
+    return AppDirs(state=tmp_path / "state", cache=session_places.cache)
 
 
 @pytest.fixture(scope="session")
-def local(session_engine: Engine, session_places: Places) -> Iterator[LocalRegistry]:
+def local(session_engine: Engine, session_places: AppDirs) -> Iterator[LocalRegistry]:
     """A real registry container of the session's own, on a port that nobody has."""
     name = f"t{uuid.uuid4().hex[:10]}"
     try:
@@ -181,14 +181,14 @@ def registry() -> Iterator[server.Running]:
 
 
 @pytest.fixture(params=["registry", pytest.param("local", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyLine]:
+def line(request: pytest.FixtureRequest) -> Iterator[FaultyProxy]:
     """A line to the registry in this process, and to the real one."""
-    with faulty_line(request.getfixturevalue(request.param).port) as line:
+    with faulty_proxy(request.getfixturevalue(request.param).port) as line:
         yield line
 
 
 @pytest.fixture
-def opened(line: FaultyLine) -> Iterator[remote.Registry]:
+def opened(line: FaultyProxy) -> Iterator[remote.Registry]:
     """The registry at the other end of the line."""
     with remote.open(line.host) as opened:
         yield opened
@@ -244,9 +244,9 @@ def tiny_image(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="module")
-def base(session_engine: Engine, session_places: Places) -> broken_images.Base:
+def base(session_engine: Engine, session_places: AppDirs) -> broken_images.Base:
     """What the broken images stand on."""
-    return broken_images.python_base(session_engine, Provisioner(session_engine, session_places.cache).ensure(PYTHON).name)
+    return broken_images.python_base(session_engine, BaseImageResolver(session_engine, session_places.cache).ensure(PYTHON).name)
 
 
 @pytest.fixture(scope="module")
@@ -257,9 +257,9 @@ def stock(session_engine: Engine, registry_image: str) -> Iterator[damage.Damage
 
 
 @pytest.fixture(scope="session")
-def kept_cache(session_engine: Engine, session_places: Places) -> Path:
+def kept_cache(session_engine: Engine, session_places: AppDirs) -> Path:
     """The cache as one demo with a network leaves it: base images and wheels, all that an engine without one needs."""
-    ladder = Provisioner(session_engine, session_places.cache, SILENT)
+    ladder = BaseImageResolver(session_engine, session_places.cache, SILENT)
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(ladder, base)
     python = ladder.ensure(PYTHON)
@@ -268,13 +268,13 @@ def kept_cache(session_engine: Engine, session_places: Places) -> Path:
     return session_places.cache
 
 
-def _set_aside(ladder: Provisioner, base: Base) -> None:
+def _set_aside(ladder: BaseImageResolver, base: Base) -> None:
     # Another worker's purge may take the image between the two; it comes back from the shelf.
     for _ in range(3):
         with suppress(NotFound):
-            ladder.set_aside(ladder.ensure(base))
+            ladder.archive(ladder.ensure(base))
             return
-    ladder.set_aside(ladder.ensure(base))
+    ladder.archive(ladder.ensure(base))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_tool.base import files
-from registry_tool.base.dirs import places
+from registry_tool.base.dirs import app_dirs
 from registry_tool.base.errors import CredentialsError
 
 
@@ -52,9 +52,9 @@ def save(changes: Mapping[str, Any]) -> None:
     """
     path = file()
     try:
-        with files.locked(places().state / "docker-config.lock"):
+        with files.lock(app_dirs().state / "docker-config.lock"):
             document = _merged(load(), changes)
-            files.write(path, json.dumps(document, indent="\t").encode() + b"\n", mode=0o600)
+            files.atomic_write(path, json.dumps(document, indent="\t").encode() + b"\n", mode=0o600)
     except OSError as error:
         raise CredentialsError(
             f"docker's configuration {path} cannot be written: {error.strerror}",

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
 
 
-def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS) -> Iterator[tuple[Item, Result]]:
+def map_unordered(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS) -> Iterator[tuple[Item, Result]]:
     """(item, what ``work`` makes of it) as they get done, in no order. Items are taken when a thread is free for them.
 
     What ``work`` raises is raised here, and nothing new is begun then; nor is it where the caller stops early. Whatever
@@ -56,7 +56,7 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int 
         over.set()
 
 
-class Once(Generic[Key, Result]):
+class SingleFlight(Generic[Key, Result]):
     """Makes a thing once for each key, however many threads want it at the same time. What failed is not tried again."""
 
     def __init__(self) -> None:

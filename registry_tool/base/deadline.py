@@ -37,7 +37,7 @@ class Deadline:
         return Deadline(min(seconds, self.left))
 
 
-class Heard:
+class ActivityObserver:
     """An observer that hands on what it hears, and knows how long ago it heard something last."""
 
     def __init__(self, observer: Observer) -> None:

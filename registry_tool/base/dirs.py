@@ -15,7 +15,7 @@ NAME = "registry-tool"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class AppDirs:
     """``word`` says what is unusual about these places, for a person; None where nothing is."""
 
     state: Path
@@ -23,17 +23,17 @@ class Places:
     word: str | None = None
 
 
-def places() -> Places:
+def app_dirs() -> AppDirs:
     """Find (and make) the folders. Raises OSError where not even the temporary folder can be written to."""
     state, state_fell = _first(("XDG_STATE_HOME", ".local/state"), "state")
     cache, cache_fell = _first(("XDG_CACHE_HOME", ".cache"), "cache")
     word = None
     if state_fell or cache_fell:
         word = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
-    return Places(state=state, cache=cache, word=word)
+    return AppDirs(state=state, cache=cache, word=word)
 
 
-def owner(folder: Path) -> str:
+def owner_id(folder: Path) -> str:
     """Whose folder this is, in eight digits: of the machine, the user and the place.
 
     On an engine, where machines and users may meet, things with it in their names are this owner's alone: only
@@ -56,8 +56,8 @@ def _first(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
         return folder, False
     fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
     fallback.parent.mkdir(mode=0o700, exist_ok=True)
-    owner = fallback.parent.lstat()
-    if owner.st_uid != os.getuid() or fallback.parent.is_symlink():
+    owner_id = fallback.parent.lstat()
+    if owner_id.st_uid != os.getuid() or fallback.parent.is_symlink():
         raise PermissionError(f"{fallback.parent} belongs to somebody else")
     fallback.mkdir(exist_ok=True)
     return fallback, True

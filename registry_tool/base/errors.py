@@ -39,7 +39,7 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 
-class Refusal(NamedTuple):
+class ErrorResponse(NamedTuple):
     """What a registry said no with: ``code`` (``MANIFEST_UNKNOWN``) and ``words`` are its own, fit for a terminal, or empty."""
 
     method: str
@@ -58,7 +58,7 @@ class RegistryToolError(Exception):
 
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
-    refusal: Refusal | None = None
+    refusal: ErrorResponse | None = None
     """The registry's answer, where one is what failed."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
@@ -88,7 +88,7 @@ class InvalidReference(UsageError):
     code = "invalid-reference"
 
 
-class Refused(UsageError):
+class ConfirmationRequired(UsageError):
     """Something that deletes has neither a terminal to ask on nor ``--yes``."""
 
     code = "refused"
@@ -119,7 +119,7 @@ class EngineTimeout(Unreachable):
     code = "engine-timeout"
 
 
-class NoPlace(Unreachable):
+class EnvironmentUnavailable(Unreachable):
     """An engine that a proof was to be made on cannot be had; ``excerpt`` is the end of its log, where it has one."""
 
     code = "no-place"
@@ -137,7 +137,7 @@ class NotARegistry(RegistryUnreachable):
     code = "not-a-registry"
 
 
-class BrokenOff(RegistryUnreachable):
+class ConnectionLost(RegistryUnreachable):
     """A registry, or what is before it, hung up on us in the middle."""
 
 
@@ -229,13 +229,13 @@ class ProvisionFailed(RegistryToolError):
     code = "provision-failed"
 
 
-class ProofFailed(RegistryToolError):
+class VerificationFailed(RegistryToolError):
     """A step of the demo did not prove what it should."""
 
     code = "proof-failed"
 
 
-class InvalidCertificate(RegistryToolError):
+class InvalidReport(RegistryToolError):
     """A certificate is damaged, or of a version that is not known, or it is none."""
 
     code = "invalid-certificate"

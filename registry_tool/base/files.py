@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace ``path`` by ``content``, atomically. The folder is made where it is missing. Raises OSError.
 
     A symbolic link stays one: the file it leads to is replaced (people link their docker configuration).
@@ -46,7 +46,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def lock(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock at ``path`` for the block; ``waiting`` is called once where somebody else has it.
 
     Many may hold a ``shared`` one together, and nobody else meanwhile.
@@ -66,7 +66,7 @@ def locked(path: Path, *, shared: bool = False, waiting: Callable[[], None] | No
         os.close(handle)
 
 
-def held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock at ``path``."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 20
 USER_AGENT = f"registry-tool/{__version__}"
 
 
-class NoAnswer(OSError):
+class NoResponse(OSError):
     """Nothing, or no whole answer, came from an address in time."""
 
 
@@ -37,7 +37,7 @@ class Page:
     headers: Mapping[str, str]
 
 
-def probe(url: str, *, timeout: float) -> Page:
+def get_page(url: str, *, timeout: float) -> Page:
     """GET ``url`` directly, never through a proxy: for pages on this machine or on the engine's. Follows no redirect.
 
     ``timeout`` is in seconds, for all of it. Raises NoAnswer.
@@ -53,11 +53,11 @@ def probe(url: str, *, timeout: float) -> Page:
                 raise
             return _look(url, parts, others[0], deadline)
     except ConnectionRefusedError as error:
-        raise NoAnswer(f"nothing answers at {url}: connection refused") from error
+        raise NoResponse(f"nothing answers at {url}: connection refused") from error
     except TimeoutError as error:
-        raise NoAnswer(f"no answer from {url} within {timeout:g} s") from error
+        raise NoResponse(f"no answer from {url} within {timeout:g} s") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(f"no whole answer from {url}: {str(error) or type(error).__name__}") from error
+        raise NoResponse(f"no whole answer from {url}: {str(error) or type(error).__name__}") from error
 
 
 def _look(url: str, parts: SplitResult, address: str, deadline: float) -> Page:
@@ -144,7 +144,7 @@ def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-class Visit:
+class PageClient:
     """Looks at one address over one connection, which is opened again where the server closed it."""
 
     def __init__(self, host: str, port: int, *, name: str = "localhost") -> None:
@@ -168,9 +168,9 @@ class Visit:
                 self._connection.close()
             return self._asked(path, deadline)
         except TimeoutError as error:
-            raise NoAnswer(f"no answer within {timeout:g} s") from error
+            raise NoResponse(f"no answer within {timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoAnswer(f"no whole answer: {str(error) or type(error).__name__}") from error
+            raise NoResponse(f"no whole answer: {str(error) or type(error).__name__}") from error
 
     def _asked(self, path: str, deadline: float) -> Page:
         connection = self._connection

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool.base import files, labels
-from registry_tool.base.dirs import owner
+from registry_tool.base.dirs import owner_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,27 +30,27 @@ class Run:
 
     def keep(self) -> None:
         """Say that what this run leaves is meant to stay."""
-        files.write(_kept(self.state, self.id), b"")
+        files.atomic_write(_kept(self.state, self.id), b"")
 
 
 @contextmanager
 def begin(state: Path) -> Iterator[Run]:
     """A new run, alive for the block. Nothing of it may exist before, so that a dead one is told from an unborn one."""
-    run = Run(id=owner(state) + uuid.uuid4().hex[:8], state=state)
+    run = Run(id=owner_id(state) + uuid.uuid4().hex[:8], state=state)
     path = _lock(state, run.id)
-    with files.locked(path):
+    with files.lock(path):
         try:
             yield run
         finally:
             path.unlink(missing_ok=True)
 
 
-def alive(state: Path, run_id: str) -> bool:
+def is_alive(state: Path, run_id: str) -> bool:
     """Whether the process of that run still lives."""
-    return files.held(_lock(state, run_id))
+    return files.is_locked(_lock(state, run_id))
 
 
-def kept(state: Path, run_id: str) -> bool:
+def is_kept(state: Path, run_id: str) -> bool:
     """Whether that run's containers were meant to stay."""
     return _kept(state, run_id).exists()
 
@@ -61,14 +61,14 @@ def forget(state: Path, run_id: str) -> None:
     _lock(state, run_id).unlink(missing_ok=True)
 
 
-def is_mine(state: Path, marks: Mapping[str, str]) -> bool:
+def is_owned(state: Path, marks: Mapping[str, str]) -> bool:
     """Whether a thing with these labels comes from one of this owner's runs."""
-    return is_own(state, marks.get(labels.DEMO, ""))
+    return is_own_id(state, marks.get(labels.DEMO, ""))
 
 
-def is_own(state: Path, run_id: str) -> bool:
+def is_own_id(state: Path, run_id: str) -> bool:
     """Whether that run is one of this owner's."""
-    return run_id.startswith(owner(state))
+    return run_id.startswith(owner_id(state))
 
 
 def _lock(state: Path, run_id: str) -> Path:

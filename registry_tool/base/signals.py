@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Hold the first SIGINT or SIGTERM back until the block ends. A second one breaks through, for engines that hang."""
     if threading.current_thread() is not threading.main_thread():
         # Signals are delivered to the main thread alone.

@@ -52,13 +52,13 @@ COMMANDS = {
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
 }
 
-NOUNS = {
+MANAGEMENT_COMMANDS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "run": "run", "stop": "stop", "kill": "kill", "rm": "rm", "logs": "logs"},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "build": "build", "tag": "tag", "push": "push", "pull": "pull"},
 }
 """Docker's management commands, hidden from help."""
 
-HABITS = {
+SUGGESTIONS = {
     "ls": "regctl list-tags NAME",
     "tags": "regctl list-tags NAME",
     "repo": "regctl catalog",
@@ -121,7 +121,7 @@ class Root(Noun):
         super().__init__(names={name: name for name in COMMANDS}, **options)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        names = NOUNS.get(cmd_name)
+        names = MANAGEMENT_COMMANDS.get(cmd_name)
         return Noun(names=names, name=cmd_name, hidden=True, callback=help_alone) if names else super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -146,8 +146,8 @@ def help_alone(ctx: click.Context) -> None:
 
 
 def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
-    if typed in HABITS:
-        return f"Did you mean: {HABITS[typed]}?"
+    if typed in SUGGESTIONS:
+        return f"Did you mean: {SUGGESTIONS[typed]}?"
     import difflib
 
     near = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from registry_tool.base.errors import Conflict, NotFound, Refused, RegistryToolError
+from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError
 from registry_tool.base.progress import Observer
 from registry_tool.cli.output import Output
 from registry_tool.cli.views.progress import Watch, watch
 
 if TYPE_CHECKING:
-    from registry_tool.base.dirs import Places
+    from registry_tool.base.dirs import AppDirs
     from registry_tool.content.listing import Cache
     from registry_tool.engine import Engine
 
@@ -37,11 +37,11 @@ class Session:
         return connect(context=self.context)
 
     @cached_property
-    def places(self) -> Places:
+    def places(self) -> AppDirs:
         """Where state and caches are; what is unusual about that is said once."""
-        from registry_tool.base.dirs import places
+        from registry_tool.base.dirs import app_dirs
 
-        found = places()
+        found = app_dirs()
         if found.word:
             self.output.note(found.word)
         return found
@@ -76,7 +76,7 @@ class Session:
     def content_cache(self, observer: Observer) -> Iterator[Cache]:
         """Manifests and configs of earlier runs, for a ``with`` block; nothing where there is no place for them."""
         from registry_tool.content.listing import NoCache
-        from registry_tool.targets.cache import Shelf
+        from registry_tool.targets.cache import ContentCache
 
         try:
             path = self.places.cache / "contents.sqlite"
@@ -84,7 +84,7 @@ class Session:
             observer.note(f"nothing is kept for the next time: {error.strerror or error}")
             yield NoCache()
             return
-        with Shelf(path, observer) as shelf:
+        with ContentCache(path, observer) as shelf:
             yield shelf
 
     def agree(self, plan: Sequence[str], *, yes: bool) -> bool:
@@ -94,7 +94,7 @@ class Session:
         for line in plan:
             self.output.note(line)
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise Refused("this removes things, and there is no terminal to ask on", hint="Add --yes to go ahead.")
+            raise ConfirmationRequired("this removes things, and there is no terminal to ask on", hint="Add --yes to go ahead.")
         import click
 
         if click.confirm("Go ahead?", err=True):

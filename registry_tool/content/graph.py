@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from registry_tool.base.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
+from registry_tool.base.errors import ConnectionLost, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, INDEXES, SCHEMA_1, Manifest
@@ -138,7 +138,7 @@ def _unseen(descriptors: Iterable[Descriptor], seen: set[Digest]) -> list[Descri
     return found
 
 
-_ONE_THINGS_FAILURE = (NotFound, Mismatch, InvalidManifest, RegistryError, BrokenOff)
+_ONE_THINGS_FAILURE = (NotFound, Mismatch, InvalidManifest, RegistryError, ConnectionLost)
 
 
 def _of_one_thing(error: RegistryToolError) -> RegistryToolError:

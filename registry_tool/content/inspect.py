@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from registry_tool.base.concurrency import each
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing import Contents, Details, ends_all
@@ -165,7 +165,7 @@ def _neighbours(
     siblings: list[str] = []
     shared: dict[Digest, list[str]] = {}
     observer.start("tags", "looking at the other tags", len(names))
-    for done, (name, found) in enumerate(each(look, names), 1):
+    for done, (name, found) in enumerate(map_unordered(look, names), 1):
         observer.advance("tags", done)
         if isinstance(found, RegistryToolError):
             if ends_all(found):

@@ -15,40 +15,42 @@ from importlib import import_module
 from pathlib import Path
 
 from registry_tool.base import files, labels, runs, units
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import NotFound, PortTaken, ProofFailed, RegistryToolError, UsageError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import NotFound, PortTaken, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.demo import build_cache, purge, sample_page
-from registry_tool.demo.result import FRIENDLY, DemoOptions, Step, Story, Watcher
+from registry_tool.demo.result import FRIENDLY, DemoListener, DemoOptions, DemoResult, DemoStep
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.local import orphans, tag_backup
-from registry_tool.local.base_images import REDIS, Provisioned, Provisioner
+from registry_tool.local.base_images import REDIS, BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 
-__all__ = ["DemoOptions", "Step", "Story", "Watcher", "demo"]
+__all__ = ["DemoListener", "DemoOptions", "DemoResult", "DemoStep", "demo"]
 
 FIRST_PORT = 4000
 PORTS_TRIED = 100
 APP_PORT = "80/tcp"
 
 
-def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Observer = SILENT, watcher: Watcher | None = None) -> Story:
+def demo(
+    engine: Engine, places: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, watcher: DemoListener | None = None
+) -> DemoResult:
     """Do the whole walk and clean up after it. A failure is in the story's ``error``; only an interruption is raised.
 
     Two demos of one name on one engine take turns; what dead ones left is removed first.
     """
-    story = Story(watcher=watcher, redis=options.redis)
+    story = DemoResult(watcher=watcher, redis=options.redis)
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
         with _turn(engine, places.state, wanted, observer), runs.begin(places.state) as run:
             story.run = run.id
             _sweep(engine, places.state, observer)
-            _Walk(engine, places, options, observer, story, run).walk()
+            _DemoRun(engine, places, options, observer, story, run).walk()
     except RegistryToolError as error:
         story.error = error
     return story
@@ -58,7 +60,7 @@ def demo(engine: Engine, places: Places, options: DemoOptions, *, observer: Obse
 def _turn(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
     name = f"{wanted.path}:{wanted.tag}"
     key = hashlib.sha256(f"{engine.id}\n{name}".encode()).hexdigest()[:16]
-    with files.locked(
+    with files.lock(
         state / "demos" / f"{key}.lock", waiting=lambda: observer.note(f"another demo of {name} is running: waiting for it to end")
     ):
         yield
@@ -71,12 +73,12 @@ def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
 
 
 @dataclass
-class _Walk:
+class _DemoRun:
     engine: Engine
-    places: Places
+    places: AppDirs
     options: DemoOptions
     observer: Observer
-    story: Story
+    story: DemoResult
     run: runs.Run
     target: str = ""
     friendly_borrowed: bool = False
@@ -84,7 +86,7 @@ class _Walk:
     """Whether the image has come back: from then on it stays under its registry name."""
 
     def __post_init__(self) -> None:
-        self.ladder = Provisioner(self.engine, self.places.cache, self.observer)
+        self.ladder = BaseImageResolver(self.engine, self.places.cache, self.observer)
 
     def walk(self) -> None:
         try:
@@ -176,7 +178,7 @@ class _Walk:
             reference = Reference.parse(target, default_host="")
             stored = remote.open(reference.host).digest(reference.path, reference.tag or "latest")
             if moved.digest is None or stored != moved.digest:
-                raise ProofFailed(
+                raise VerificationFailed(
                     f"the engine pushed {moved.digest}, and the registry has {stored} under {target}",
                     hint="Something else pushes to this name; run the demo again.",
                 )
@@ -201,7 +203,7 @@ class _Walk:
             if self.options.purge:
                 told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
             if still := self._left(*left):
-                raise ProofFailed(
+                raise VerificationFailed(
                     f"{still[0]} is still in the engine after it was removed",
                     hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
                 )
@@ -211,7 +213,7 @@ class _Walk:
             moved = self.engine.pull(target, observer=self.observer)
             image = self.engine.image(target)
             if image is None or moved.digest != pushed:
-                raise ProofFailed(
+                raise VerificationFailed(
                     f"{pushed} was pushed, and {moved.digest} came back from {target}",
                     hint="Something else pushes to this name; run the demo again.",
                 )
@@ -242,9 +244,9 @@ class _Walk:
         with self.story.step("run with redis", f"docker run -d --network {network} {target}") as told:
             base = self.ladder.ensure(REDIS)
             self.story.images.append(base)
-            with uninterrupted():
+            with defer_signals():
                 self.engine.create_network(network, labels=self.run.labels)
-            with uninterrupted():
+            with defer_signals():
                 redis = self.engine.run(
                     ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
                 )
@@ -271,7 +273,7 @@ class _Walk:
 
     def _tidy(self) -> None:
         """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
-        with uninterrupted():
+        with defer_signals():
             self._tidied()
 
     def _tidied(self) -> None:
@@ -302,7 +304,7 @@ class _Walk:
                 network=network,
             )
             try:
-                with uninterrupted():
+                with defer_signals():
                     return self.engine.run(spec), port
             except PortTaken:
                 if asked is not None:
@@ -312,13 +314,13 @@ class _Walk:
     @contextmanager
     def _base_lock(self, *, shared: bool) -> Iterator[None]:
         key = hashlib.sha256(self.engine.id.encode()).hexdigest()[:16]
-        with files.locked(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
+        with files.lock(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
             yield
 
     @contextmanager
     def _names(self) -> Iterator[None]:
         """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
-        with files.locked(self.places.state / "demos" / "names.lock"):
+        with files.lock(self.places.state / "demos" / "names.lock"):
             yield
 
     def _left(self, *names: str) -> list[str]:
@@ -331,8 +333,8 @@ class _Walk:
             return
 
 
-def _image_of(registry: LocalRegistry) -> Provisioned:
-    return Provisioned(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
+def _image_of(registry: LocalRegistry) -> BaseImage:
+    return BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
 
 
 def _load_client() -> None:

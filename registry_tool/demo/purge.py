@@ -5,12 +5,12 @@ from __future__ import annotations
 from registry_tool.base import units
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import build_cache
-from registry_tool.demo.result import Story
+from registry_tool.demo.result import DemoResult
 from registry_tool.engine import Engine, Image, Moved
-from registry_tool.local.base_images import PYTHON, Provisioner
+from registry_tool.local.base_images import PYTHON, BaseImageResolver
 
 
-def take_base(engine: Engine, ladder: Provisioner, story: Story) -> str:
+def take_base(engine: Engine, ladder: BaseImageResolver, story: DemoResult) -> str:
     """Remove the base image and the build cache, so that no layer of the app is left; says what was done.
 
     A base image that was in the engine before this tool stays. Of one that goes, a copy is kept.
@@ -20,7 +20,7 @@ def take_base(engine: Engine, ladder: Provisioner, story: Story) -> str:
     base = next(image for image in story.images if image.role == PYTHON.role)
     if not base.ours:
         return f"{base.name} stays: it was in the engine before this tool"
-    ladder.set_aside(base)
+    ladder.archive(base)
     try:
         engine.remove_image(base.name, force=True)
     except NotFound:

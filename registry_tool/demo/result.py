@@ -12,7 +12,7 @@ from typing import Protocol
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.base.page_client import Page
 from registry_tool.demo import resources
-from registry_tool.local.base_images import Provisioned
+from registry_tool.local.base_images import BaseImage
 
 FRIENDLY = "friendlyhello"
 """The tutorial's name for the image before it has a registry's."""
@@ -33,7 +33,7 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class DemoStep:
     """One step: the docker command it stands for, how long it took (seconds), and what there is to say about it."""
 
     name: str
@@ -46,12 +46,12 @@ class Step:
         return {"name": self.name, "ok": self.ok, "seconds": round(self.seconds, 3), "command": self.command, "detail": self.detail}
 
 
-class Watcher(Protocol):
+class DemoListener(Protocol):
     """Sees the steps as they happen."""
 
     def begin(self, name: str, command: str) -> None: ...
 
-    def end(self, step: Step) -> None: ...
+    def end(self, step: DemoStep) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -63,19 +63,19 @@ class Telling:
 
 
 @dataclass(kw_only=True)
-class Story:
+class DemoResult:
     """What a demo has come to so far. ``error`` is None where it went well."""
 
-    watcher: Watcher | None = None
+    watcher: DemoListener | None = None
     run: str = ""
     """The run's id, as its things are labelled."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DemoStep] = field(default_factory=list)
     reference: str | None = None
     digest: str | None = None
     image_id: str | None = None
     registry_address: str | None = None
     registry_image: str | None = None
-    images: list[Provisioned] = field(default_factory=list)
+    images: list[BaseImage] = field(default_factory=list)
     page: Page | None = None
     visits: list[int] = field(default_factory=list)
     page_with_redis: Page | None = None
@@ -96,11 +96,11 @@ class Story:
         try:
             yield telling
         except RegistryToolError as error:
-            self._end(Step(name=name, command=telling.command, seconds=monotonic() - started, ok=False, detail=error.message))
+            self._end(DemoStep(name=name, command=telling.command, seconds=monotonic() - started, ok=False, detail=error.message))
             raise
-        self._end(Step(name=name, command=telling.command, seconds=monotonic() - started, detail=telling.detail))
+        self._end(DemoStep(name=name, command=telling.command, seconds=monotonic() - started, detail=telling.detail))
 
-    def _end(self, step: Step) -> None:
+    def _end(self, step: DemoStep) -> None:
         self.steps.append(step)
         if self.watcher is not None:
             self.watcher.end(step)

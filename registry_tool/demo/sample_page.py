@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from registry_tool.base.errors import ProofFailed
-from registry_tool.base.page_client import NoAnswer, Page, probe
+from registry_tool.base.errors import VerificationFailed
+from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.engine import Container, Engine
 
 FIRST_ANSWER = 30.0
@@ -31,8 +31,8 @@ def look(engine: Engine, container: Container, port: int) -> Page:
     checked = started - STILL_THERE
     while True:
         try:
-            return probe(url, timeout=ONE_ANSWER)
-        except NoAnswer as error:
+            return get_page(url, timeout=ONE_ANSWER)
+        except NoResponse as error:
             now = time.monotonic()
             if now >= checked + STILL_THERE:
                 _still_running(engine, container)
@@ -65,9 +65,9 @@ def check(engine: Engine, container: Container, page: Page, visits: str | int) -
             raise failed(engine, container, f"the page's {what} should be {wanted!r}, and it says {said!r}")
 
 
-def failed(engine: Engine, container: Container, message: str) -> ProofFailed:
+def failed(engine: Engine, container: Container, message: str) -> VerificationFailed:
     """The error, with the last lines of the container's log."""
-    return ProofFailed(message, hint="The lines above are the container's last words.", excerpt=last_lines(engine, container.id))
+    return VerificationFailed(message, hint="The lines above are the container's last words.", excerpt=last_lines(engine, container.id))
 
 
 def last_lines(engine: Engine, container_id: str) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class _DialledConnection(UnixHTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-class Client(docker.APIClient):
+class SdkClient(docker.APIClient):
     """The SDK's client without its own ideas about ``config.json``, time-outs and streams.
 
     As it comes it takes credentials from that file, runs credential helpers without a time-out, and fails on a file
@@ -166,13 +166,13 @@ class Client(docker.APIClient):
         return "/".join((self.base_url, f"v{self.api_version}", *(quote(part, safe="/:@") for part in parts)))
 
 
-class Line:
+class EngineClient:
     """One engine's client, and the two ways to use it: :meth:`call` for an answer, :meth:`stream` for many."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Connect, and agree on a version. Raises the SDK's and the operating system's own exceptions: see ``connect``."""
         self.endpoint = endpoint
-        self.client = Client(
+        self.client = SdkClient(
             is_local=endpoint.is_local,
             dial=endpoint.dial,
             base_url=endpoint.url,
@@ -187,7 +187,7 @@ class Line:
         self.client.close()
 
     @contextmanager
-    def call(self, doing: str) -> Iterator[Client]:
+    def call(self, doing: str) -> Iterator[SdkClient]:
         """The client, for one call. ``doing`` completes "the engine stopped answering during …".
 
         Raises NotFound (404), Conflict (409), EngineError (any other refusal), EngineTimeout, Unreachable (the line is cut).
@@ -210,7 +210,7 @@ class Line:
                 raise EngineTimeout(f"the engine did not answer in time during {doing}", hint="Is it busy? Try again.") from error
             raise self._cut(doing) from error
 
-    def stream(self, doing: str, start: Callable[[Client], Iterator[T]]) -> Generator[T, None, None]:
+    def stream(self, doing: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:
         """What ``start`` yields, with the line's failures in our words; what the reader raises stays the reader's.
 
         Closing it early hangs up, and the engine gives the work up.

@@ -34,10 +34,10 @@ def reach(endpoint: Endpoint) -> Engine:
     if endpoint.dial is None and (path := endpoint.socket_path) is not None:
         _knock(endpoint, path)
     # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
-    from registry_tool.engine.client import Line  # noqa: PLC0415
+    from registry_tool.engine.client import EngineClient  # noqa: PLC0415
 
     try:
-        line = Line(endpoint)
+        line = EngineClient(endpoint)
     except Exception as error:
         raise _diagnosis(endpoint, error) from error
     return Engine(line)

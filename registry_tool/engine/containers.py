@@ -18,7 +18,7 @@ from registry_tool.engine.streams import frames
 from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
 
 if TYPE_CHECKING:
-    from registry_tool.engine.client import Line
+    from registry_tool.engine.client import EngineClient
 
 _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
@@ -30,7 +30,7 @@ _LOOK_AGAIN = 0.05
 class Containers:
     """The engine's containers. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    _line: Line
+    _line: EngineClient
 
     def container(self, name_or_id: str) -> Container | None:
         """The container of that name or id, in full; None where there is none."""

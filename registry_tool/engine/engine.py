@@ -18,7 +18,7 @@ from registry_tool.engine.values import About
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
-    from registry_tool.engine.client import Line
+    from registry_tool.engine.client import EngineClient
 
 
 class Engine(Builds, Transfer, Containers, Networks):
@@ -27,7 +27,7 @@ class Engine(Builds, Transfer, Containers, Networks):
     Every method raises Unreachable where the engine stops answering, and EngineError for a refusal of no better name.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: EngineClient) -> None:
         self._line = line
         self._ahead: threading.Thread | None = None
         self._said: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from registry_tool.engine.values import Image, RemovedImage
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
-    from registry_tool.engine.client import Line
+    from registry_tool.engine.client import EngineClient
 
 _NO_NAME = "<none>"
 
@@ -23,7 +23,7 @@ _NO_NAME = "<none>"
 class Images:
     """The engine's images. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    _line: Line
+    _line: EngineClient
 
     def image(self, name: str) -> Image | None:
         """The image that ``name`` (a name, a digest or an id) means to the engine; None where it has none."""

@@ -10,13 +10,13 @@ from registry_tool.engine.images import label_filter
 from registry_tool.engine.values import Network, Volume
 
 if TYPE_CHECKING:
-    from registry_tool.engine.client import Line
+    from registry_tool.engine.client import EngineClient
 
 
 class Networks:
     """The engine's networks and volumes. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    _line: Line
+    _line: EngineClient
 
     def network(self, name: str) -> Network | None:
         """The network of that name or id, with what is attached; None where there is none."""

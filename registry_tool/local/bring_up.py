@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
-from registry_tool.local.base_images import REGISTRY, Provisioned, Provisioner
+from registry_tool.local.base_images import REGISTRY, BaseImage, BaseImageResolver
 from registry_tool.local.registry import Auth, Up
 
 
@@ -17,30 +17,30 @@ class RegistryUp:
     """A registry that answers, and where its image came from (None where its container was there already)."""
 
     up: Up
-    provisioned: Provisioned | None
+    provisioned: BaseImage | None
 
 
 def registry_up(
     engine: Engine,
-    places: Places,
+    places: AppDirs,
     *,
     name: str = "default",
     port: int | None = None,
     auth: Auth | None = None,
     restart: str | None = None,
     timeout: float = 30.0,
-    provisioner: Provisioner | None = None,
+    provisioner: BaseImageResolver | None = None,
     observer: Observer = SILENT,
 ) -> RegistryUp:
     """Bring up the local registry ``name``; its base image is looked for only where a container has to be made.
 
     What is None stays as it is or was. ``timeout`` is in seconds. Raises what :func:`local_registry.up` and
-    :meth:`Provisioner.ensure` raise.
+    :meth:`BaseImageResolver.ensure` raise.
     """
-    had: list[Provisioned] = []
+    had: list[BaseImage] = []
 
     def image() -> str:
-        ladder = provisioner or Provisioner(engine, places.cache, observer)
+        ladder = provisioner or BaseImageResolver(engine, places.cache, observer)
         had.append(ladder.ensure(REGISTRY))
         return had[-1].name
 

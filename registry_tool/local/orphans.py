@@ -12,7 +12,7 @@ from registry_tool.local import tag_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
+class Orphans:
     """Things of runs that are over. ``runs`` are their ids; ``loans`` are (run id, borrowed name)."""
 
     runs: frozenset[str]
@@ -26,19 +26,19 @@ class Leftovers:
         return bool(self.containers or self.networks or self.images or self.loans)
 
 
-def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
+def find(engine: Engine, state: Path, *, kept: bool = False) -> Orphans:
     """What is left of this owner's dead runs; with ``kept`` also what ``--keep`` left running."""
     demos = {labels.DEMO: ""}
-    containers = [item for item in engine.containers(all=True, labels=demos) if runs.is_mine(state, item.labels)]
-    networks = [item for item in engine.networks(labels=demos) if runs.is_mine(state, item.labels)]
+    containers = [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(state, item.labels)]
+    networks = [item for item in engine.networks(labels=demos) if runs.is_owned(state, item.labels)]
     # One listing for both: listing is what an engine with many images is slow at.
     every = engine.images()
-    images = [image for image in every if runs.is_mine(state, image.labels)]
-    loans = [loan for image in every for loan in tag_backup.on_loan(image) if runs.is_own(state, loan[0])]
+    images = [image for image in every if runs.is_owned(state, image.labels)]
+    loans = [loan for image in every for loan in tag_backup.on_loan(image) if runs.is_own_id(state, loan[0])]
     marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
     seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
     dead = frozenset(run_id for run_id in seen if _is_over(state, run_id, kept=kept))
-    return Leftovers(
+    return Orphans(
         runs=dead,
         containers=tuple(item for item in containers if item.labels.get(labels.DEMO) in dead),
         networks=tuple(item for item in networks if item.labels.get(labels.DEMO) in dead),
@@ -47,7 +47,7 @@ def find(engine: Engine, state: Path, *, kept: bool = False) -> Leftovers:
     )
 
 
-def sweep(engine: Engine, state: Path, *, friendly: str) -> Leftovers:
+def sweep(engine: Engine, state: Path, *, friendly: str) -> Orphans:
     """Remove what dead runs left and give borrowed names back; returns what was found.
 
     ``friendly`` is the name a demo builds under: where it points at a dead run's image and nothing was kept for it,
@@ -55,7 +55,7 @@ def sweep(engine: Engine, state: Path, *, friendly: str) -> Leftovers:
     """
     found = find(engine, state)
     made = engine.image(friendly)
-    if made is not None and runs.is_mine(state, made.labels):
+    if made is not None and runs.is_owned(state, made.labels):
         run_id = made.labels.get(labels.DEMO, "")
         if _is_over(state, run_id, kept=True):
             tag_backup.give_back(engine, run_id, friendly)
@@ -63,7 +63,7 @@ def sweep(engine: Engine, state: Path, *, friendly: str) -> Leftovers:
     return found
 
 
-def remove(engine: Engine, state: Path, found: Leftovers) -> None:
+def remove(engine: Engine, state: Path, found: Orphans) -> None:
     """Remove what :func:`find` found."""
     _remove_things(engine, found.containers, found.networks)
     for run_id, name in found.loans:
@@ -95,9 +95,9 @@ def remove_nameless(engine: Engine, image_id: str) -> None:
 
 
 def _is_over(state: Path, run_id: str, *, kept: bool) -> bool:
-    if not run_id.isalnum() or runs.alive(state, run_id):
+    if not run_id.isalnum() or runs.is_alive(state, run_id):
         return False
-    return kept or not runs.kept(state, run_id)
+    return kept or not runs.is_kept(state, run_id)
 
 
 def _remove_things(engine: Engine, containers: tuple[Container, ...], networks: tuple[Network, ...]) -> None:

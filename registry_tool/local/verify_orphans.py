@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool.base import concurrency, labels, runs
-from registry_tool.base.dirs import owner
+from registry_tool.base.dirs import owner_id
 from registry_tool.base.errors import Conflict, NotFound
 from registry_tool.engine import Container, Engine, Network, Volume
 
@@ -22,7 +22,7 @@ def marks(run: runs.Run) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
+class VerifyOrphans:
     """Things of runs that are over. ``runs`` are their ids."""
 
     runs: frozenset[str]
@@ -31,14 +31,14 @@ class Leftovers:
     volumes: tuple[Volume, ...]
 
 
-def find(engine: Engine, state: Path) -> Leftovers:
+def find(engine: Engine, state: Path) -> VerifyOrphans:
     """What this owner's dead runs left. Living runs' and other people's things are none of it."""
     wanted = {labels.PROOF: ""}
     containers, networks = engine.containers(all=True, labels=wanted), engine.networks(labels=wanted)
     volumes = engine.volumes(labels=wanted)
     marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in volumes]
     dead = frozenset(run_id for run_id in {mark.get(labels.PROOF, "") for mark in marks} if _is_over(state, run_id))
-    return Leftovers(
+    return VerifyOrphans(
         runs=dead,
         containers=tuple(item for item in containers if item.labels.get(labels.PROOF) in dead),
         networks=tuple(item for item in networks if item.labels.get(labels.PROOF) in dead),
@@ -53,7 +53,7 @@ def sweep(engine: Engine, state: Path) -> frozenset[str]:
     return found.runs
 
 
-def remove(engine: Engine, state: Path, found: Leftovers) -> None:
+def remove(engine: Engine, state: Path, found: VerifyOrphans) -> None:
     """Remove what :func:`find` found."""
     for run_id in found.runs:
         clear(engine, run_id)
@@ -64,7 +64,7 @@ def clear(engine: Engine, run_id: str) -> None:
     """Remove the containers, networks and volumes of one run. What else is attached to its networks, as the registry is, is detached."""
     mine = {labels.PROOF: run_id}
     # Two at a time: an engine in a container takes a while to end, and so does what shares its network.
-    for _ in concurrency.each(
+    for _ in concurrency.map_unordered(
         lambda container: _if_there(engine.remove, container.id, force=True), engine.containers(all=True, labels=mine), threads=2
     ):
         continue
@@ -100,4 +100,4 @@ def _if_there(act: Callable[..., None], *arguments: object, **options: object) -
 
 
 def _is_over(state: Path, run_id: str) -> bool:
-    return run_id.isalnum() and run_id.startswith(owner(state)) and not runs.alive(state, run_id)
+    return run_id.isalnum() and run_id.startswith(owner_id(state)) and not runs.is_alive(state, run_id)

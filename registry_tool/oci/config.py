@@ -23,7 +23,7 @@ _TIME = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class HistoryEntry:
     """One line of how an image was made. A step without a layer changed the config only."""
 
     created: datetime | None = None
@@ -41,7 +41,7 @@ class Config:
     os: str = ""
     architecture: str = ""
     variant: str = ""
-    history: tuple[Step, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     diff_ids: tuple[Digest, ...] = ()
     """The layers' digests before compression, in the manifest's order."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -86,8 +86,8 @@ def parse_config(raw: bytes) -> Config:
     )
 
 
-def _step(document: Document) -> Step:
-    return Step(
+def _step(document: Document) -> HistoryEntry:
+    return HistoryEntry(
         created=moment(document.members.get("created")),
         created_by=document.text("created_by") or "",
         comment=document.text("comment") or "",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from registry_tool.pytest_plugin.images import ImageFactory
     from registry_tool.pytest_plugin.portable import Portable
     from registry_tool.pytest_plugin.registries import Served
-    from registry_tool.verify.report.report import Certificate
-    from registry_tool.verify.spec import Asked
+    from registry_tool.verify.report.report import VerifyReport
+    from registry_tool.verify.spec import VerifySpec
 
 _ENGINE = pytest.StashKey["Engine | str"]()
 """The engine of this run, or why there is none; looked for once."""
@@ -71,7 +71,7 @@ def registry() -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A real registry in a container, for the whole run of this process (with pytest-xdist: one for each worker)."""
-    from registry_tool.base.dirs import places
+    from registry_tool.base.dirs import app_dirs
     from registry_tool.base.errors import RegistryToolError
     from registry_tool.pytest_plugin.registries import in_container
 
@@ -79,7 +79,7 @@ def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     worker = getattr(config, "workerinput", {}).get("workerid", "main")
     engine, scratch = _engine(config), tmp_path_factory.mktemp("local-registry")
     try:
-        with in_container(engine, places(), scratch, worker=worker, image=config.getoption("--registry-image")) as served:
+        with in_container(engine, app_dirs(), scratch, worker=worker, image=config.getoption("--registry-image")) as served:
             yield served
     except RegistryToolError as error:
         raise _failure(error) from None
@@ -101,16 +101,16 @@ def image_factory(request: pytest.FixtureRequest) -> ImageFactory:
 @pytest.fixture
 def portable(request: pytest.FixtureRequest) -> Portable:
     """Asserts that an image runs on an engine that has never seen it."""
-    from registry_tool.base.dirs import places
+    from registry_tool.base.dirs import app_dirs
     from registry_tool.pytest_plugin.portable import portable_for
     from registry_tool.verify.verify import USUAL, verify
 
     node: pytest.Item = request.node
     config, engine = request.config, _engine(request.config)
 
-    def prove(asked: Asked, on: Sequence[str]) -> Certificate:
+    def prove(asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
         require = (USUAL,) if _required(config) and not on else ()
-        return verify(engine, asked, on, places=places(), require=require, command=f"pytest {node.nodeid}")
+        return verify(engine, asked, on, places=app_dirs(), require=require, command=f"pytest {node.nodeid}")
 
     return portable_for(node, prove, lambda why: _missing(config, "a place for the proof", why))
 

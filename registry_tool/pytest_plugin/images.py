@@ -37,13 +37,13 @@ Files = Mapping[str, "bytes | str | Path | File"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class PushedImage:
     """What was pushed. ``reference`` is ``HOST/PATH:TAG``; ``platform`` is None for an index."""
 
     reference: str
     manifest: Manifest
     platform: Platform | None = None
-    children: tuple[Image, ...] = ()
+    children: tuple[PushedImage, ...] = ()
     """The images of an index."""
     content: tuple[bytes, ...] = field(default=(), repr=False)
     """Config and layers, in the manifest's order."""
@@ -88,7 +88,7 @@ class ImageFactory:
         user: str = "",
         workdir: str = "",
         created: str = CREATED,
-    ) -> Image:
+    ) -> PushedImage:
         """An image of ``layers``, pushed to ``name`` in the registry ``to``, and to ``tags`` beside it.
 
         Without layers it has one, in which a file says the image's name; without a name it gets one that is this test's alone.
@@ -115,11 +115,11 @@ class ImageFactory:
         }
         config = json.dumps(document, separators=(",", ":")).encode()
         made = manifests.image(_descriptor(config, manifests.OCI_CONFIG), [_descriptor(blob, _LAYER) for blob in blobs])
-        image = Image(reference=str(reference), manifest=made, platform=wanted, content=(config, *blobs))
+        image = PushedImage(reference=str(reference), manifest=made, platform=wanted, content=(config, *blobs))
         _push(registry, reference, image, tags)
         return image
 
-    def index(self, *images: Image, name: str | None = None, to: Served | None = None, tags: Sequence[str] = ()) -> Image:
+    def index(self, *images: PushedImage, name: str | None = None, to: Served | None = None, tags: Sequence[str] = ()) -> PushedImage:
         """An index of ``images``, each for its platform; they are pushed beside it, by digest. The rest is as above."""
         registry, reference = self._place(name, to, tags)
         children = []
@@ -128,7 +128,7 @@ class ImageFactory:
                 raise ValueError(f"{image} is an index itself")
             own = image.manifest.descriptor
             children.append(Descriptor(media_type=own.media_type, digest=own.digest, size=own.size, platform=image.platform))
-        index = Image(reference=str(reference), manifest=manifests.index(children), children=images)
+        index = PushedImage(reference=str(reference), manifest=manifests.index(children), children=images)
         _push(registry, reference, index, tags)
         return index
 
@@ -153,7 +153,7 @@ def _named(platform: Platform) -> dict[str, str]:
     return {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
 
 
-def _push(registry: Served, reference: Reference, image: Image, tags: Sequence[str]) -> None:
+def _push(registry: Served, reference: Reference, image: PushedImage, tags: Sequence[str]) -> None:
     repository = registry.client.repository(reference.path)
     for each in (image, *image.children):
         if each.manifest.config is not None:

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 import pytest
 
-from registry_tool.base.errors import NoPlace, UsageError
+from registry_tool.base.errors import EnvironmentUnavailable, UsageError
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
-from registry_tool.pytest_plugin.images import Image
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.spec import Asked, Exec, Exit, Http, Log, Probe, Tcp
+from registry_tool.pytest_plugin.images import PushedImage
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp, VerifySpec
 
 PROPERTY = "registry-tool.certificate"
 """Of the test, in a report as JUnit XML: the certificate's JSON."""
@@ -32,13 +32,13 @@ class Portable:
     ``missing`` skips or fails the test where a place cannot be had, and nothing else is wrong.
     """
 
-    verify: Callable[[Asked, Sequence[str]], Certificate]
-    keep: Callable[[Certificate], None]
+    verify: Callable[[VerifySpec, Sequence[str]], VerifyReport]
+    keep: Callable[[VerifyReport], None]
     missing: Callable[[str], NoReturn]
 
     def __call__(
         self,
-        image: Image | str,
+        image: PushedImage | str,
         *,
         on: str | Sequence[str] = (),
         http: str | None = None,
@@ -56,7 +56,7 @@ class Portable:
         timeout: float = 30.0,
         stop_within: float = 10.0,
         redis: bool = False,
-    ) -> Certificate:
+    ) -> VerifyReport:
         """Prove ``image`` on every place in ``on``: ``docker``, ``podman``, ``context:NAME``, ``here``.
 
         Arguments are those of ``regctl verify``: ``http`` is ``"4000:80/PATH"``, and ``status``, ``text``, ``json`` and
@@ -76,8 +76,8 @@ class Portable:
             others.append(Log(text=log))
         if exit_code is not None:
             others.append(Exit(code=exit_code))
-        wanted = expect or (image.digest if isinstance(image, Image) else None)
-        asked = Asked(
+        wanted = expect or (image.digest if isinstance(image, PushedImage) else None)
+        asked = VerifySpec(
             image=Reference.parse(str(image), default_host="").or_latest(),
             expect=_digest(wanted) if wanted else None,
             probes=(*page, *others, *probes),
@@ -89,17 +89,19 @@ class Portable:
         certificate = self.verify(asked, (on,) if isinstance(on, str) else tuple(on))
         self.keep(certificate)
         error = certificate.error
-        if error is not None and error.code == NoPlace.code and all(proven.ok for proven in certificate.proven):
+        if error is not None and error.code == EnvironmentUnavailable.code and all(proven.ok for proven in certificate.proven):
             self.missing("\n".join(filter(None, (error.message, error.hint, *certificate.notes))))
         if not certificate.ok:
             raise NotPortable("\n".join(red(certificate)))
         return certificate
 
 
-def portable_for(node: pytest.Item, verify: Callable[[Asked, Sequence[str]], Certificate], missing: Callable[[str], NoReturn]) -> Portable:
+def portable_for(
+    node: pytest.Item, verify: Callable[[VerifySpec, Sequence[str]], VerifyReport], missing: Callable[[str], NoReturn]
+) -> Portable:
     """For one test: its certificates are shown where it fails, and are in its report."""
 
-    def keep(certificate: Certificate) -> None:
+    def keep(certificate: VerifyReport) -> None:
         node.user_properties.append((PROPERTY, documents.dumps(certificate.as_json())))
         node.add_report_section("call", "certificate", "\n".join(told(certificate)))
 
@@ -124,7 +126,7 @@ def _digest(text: str) -> Digest:
         raise UsageError(f"expect: {error}") from None
 
 
-def red(certificate: Certificate) -> Iterator[str]:
+def red(certificate: VerifyReport) -> Iterator[str]:
     """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
     yield f"{certificate.subject.reference} is not proven to be portable"
     for proven in certificate.proven:
@@ -142,7 +144,7 @@ def red(certificate: Certificate) -> Iterator[str]:
     yield from certificate.notes
 
 
-def told(certificate: Certificate) -> Iterator[str]:
+def told(certificate: VerifyReport) -> Iterator[str]:
     """What a certificate says, a line for each point."""
     for proven in certificate.proven:
         for point in proven.points:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 # Each fixture imports what it needs: a registry in this process is to be there at once.
 if TYPE_CHECKING:
-    from registry_tool.base.dirs import Places
+    from registry_tool.base.dirs import AppDirs
     from registry_tool.engine import Engine
     from registry_tool.targets.registry import Registry
 
@@ -62,11 +62,11 @@ def in_process() -> Iterator[Served]:
 
 
 @contextmanager
-def in_container(engine: Engine, places: Places, scratch: Path, *, worker: str, image: str | None) -> Iterator[Served]:
+def in_container(engine: Engine, places: AppDirs, scratch: Path, *, worker: str, image: str | None) -> Iterator[Served]:
     """A real registry with name, port and volume of its own; all of it goes at the end, and what killed runs left goes now.
 
     ``image`` None: ``registry:2``, from where it can be had. ``scratch`` is a folder for what lasts no longer than this.
-    Raises what :func:`registry_tool.local.registry.up` and :meth:`registry_tool.local.base_images.Provisioner.ensure` raise.
+    Raises what :func:`registry_tool.local.registry.up` and :meth:`registry_tool.local.base_images.BaseImageResolver.ensure` raise.
     """
     from registry_tool.base import files
     from registry_tool.base.errors import NotFound
@@ -77,7 +77,7 @@ def in_container(engine: Engine, places: Places, scratch: Path, *, worker: str, 
     sweep(engine, alive)
     name = f"{_PREFIX}{worker}-{uuid.uuid4().hex[:10]}"
     lock = alive / f"{name}.lock"
-    with files.locked(lock):
+    with files.lock(lock):
         try:
             served = Served(host=_up(engine, places, scratch, name, image))
             try:
@@ -97,13 +97,13 @@ def sweep(engine: Engine, alive: Path) -> None:
     from registry_tool.local import registry as local_registry
 
     for lock in sorted(alive.glob(f"{_PREFIX}*.lock")):
-        if not files.held(lock):
+        if not files.is_locked(lock):
             with suppress(NotFound):
                 local_registry.down(engine, lock.stem, volumes=True)
             lock.unlink(missing_ok=True)
 
 
-def _up(engine: Engine, places: Places, scratch: Path, name: str, image: str | None) -> str:
+def _up(engine: Engine, places: AppDirs, scratch: Path, name: str, image: str | None) -> str:
     from registry_tool.base.errors import PortTaken
     from registry_tool.local import registry as local_registry
 
@@ -126,11 +126,11 @@ def _up(engine: Engine, places: Places, scratch: Path, name: str, image: str | N
     raise AssertionError("a loop that returns or raises")
 
 
-def _image(engine: Engine, places: Places, image: str | None) -> str:
+def _image(engine: Engine, places: AppDirs, image: str | None) -> str:
     if image is None:
-        from registry_tool.local.base_images import REGISTRY, Provisioner
+        from registry_tool.local.base_images import REGISTRY, BaseImageResolver
 
-        return Provisioner(engine, places.cache).ensure(REGISTRY).name
+        return BaseImageResolver(engine, places.cache).ensure(REGISTRY).name
     if engine.image(image) is None:
         engine.pull(image)
     return image

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from registry_tool.server.application import Application
 from registry_tool.server.listener import Server, serving
 from registry_tool.server.memory import MemoryStorage
-from registry_tool.server.storage import Kind, Storage, Upload, WrongDigest
+from registry_tool.server.storage import Kind, Storage, StoredUpload, WrongDigest
 
-__all__ = ["Application", "Kind", "MemoryStorage", "Running", "Server", "Storage", "Upload", "WrongDigest", "running", "serving"]
+__all__ = ["Application", "Kind", "MemoryStorage", "Running", "Server", "Storage", "StoredUpload", "WrongDigest", "running", "serving"]
 
 
 @dataclass(frozen=True, kw_only=True)

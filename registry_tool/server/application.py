@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from registry_tool.server.blobs import Blobs
 from registry_tool.server.manifests import Manifests
-from registry_tool.server.messages import JSON, PLAIN, Answer, Environ, Fault, Refusal, Request, StartResponse, as_json, refusal
+from registry_tool.server.messages import JSON, PLAIN, Environ, Fault, HttpError, Request, ServerResponse, StartResponse, as_json, refusal
 from registry_tool.server.storage import Storage
 from registry_tool.server.uploads import Uploads
 
@@ -31,7 +31,7 @@ _REFERENCE = r"(?P<reference>\w[\w.-]{0,127}|[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-
 _BLOB = r"(?P<reference>[a-zA-Z0-9-_+.]+:[a-zA-Z0-9]+)"
 _READS = ("GET", "HEAD")
 
-Handler = Callable[..., Answer]
+Handler = Callable[..., ServerResponse]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Application:
         request = Request(environ)
         try:
             answer = self._answer(request)
-        except Refusal as refused:
+        except HttpError as refused:
             answer = refused.answer()
         headers = list(answer.headers)
         if request.path != "/":
@@ -100,16 +100,16 @@ class Application:
             return ()
         return (answer.body,) if isinstance(answer.body, bytes) else answer.body
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> ServerResponse:
         path = request.path
         if path == "/":
-            return Answer(status=200, headers=(("Cache-Control", "no-cache"),))
+            return ServerResponse(status=200, headers=(("Cache-Control", "no-cache"),))
         clean = _clean(path)
         if clean != path:
             return _moved(request, clean)
         if path == "/v2/":
             self._check_user(request, ())
-            return Answer(status=200, headers=(("Content-Type", JSON),), body=b"{}")
+            return ServerResponse(status=200, headers=(("Content-Type", JSON),), body=b"{}")
         for route in self._routes:
             match = route.path.fullmatch(path)
             if match is not None:
@@ -117,9 +117,9 @@ class Application:
         other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
         if other == "/v2/" or any(route.path.fullmatch(other) for route in self._routes):
             return _moved(request, other, words=request.method in _READS)
-        return Answer(status=404, headers=(("Content-Type", PLAIN),), body=b"404 page not found\n")
+        return ServerResponse(status=404, headers=(("Content-Type", PLAIN),), body=b"404 page not found\n")
 
-    def _handle(self, request: Request, handlers: Mapping[str, Handler], parts: Mapping[str, str]) -> Answer:
+    def _handle(self, request: Request, handlers: Mapping[str, Handler], parts: Mapping[str, str]) -> ServerResponse:
         name = parts.get("repository", "")
         self._check_user(request, _access(request, name))
         if len(name) > MAX_NAME:
@@ -129,8 +129,8 @@ class Application:
             return handler(request, **parts)
         allow = ("Allow", ", ".join(sorted(handlers)))
         if request.method == "OPTIONS":
-            return Answer(status=200, headers=(allow,))
-        return Answer(status=405, headers=(allow, ("Content-Type", PLAIN)), body=b"Method not allowed\n")
+            return ServerResponse(status=200, headers=(allow,))
+        return ServerResponse(status=405, headers=(allow, ("Content-Type", PLAIN)), body=b"Method not allowed\n")
 
     def _check_user(self, request: Request, access: Iterable[Mapping[str, str]]) -> None:
         if self._let_in is None:
@@ -144,16 +144,16 @@ class Application:
             if self._let_in(user, password):
                 return
         challenge = ("Www-Authenticate", f'Basic realm="{self._realm}"')
-        raise Refusal(Fault(code="UNAUTHORIZED", detail=list(access) or None), headers=(challenge,))
+        raise HttpError(Fault(code="UNAUTHORIZED", detail=list(access) or None), headers=(challenge,))
 
-    def _tags(self, request: Request, repository: str) -> Answer:
+    def _tags(self, request: Request, repository: str) -> ServerResponse:
         """All tags in one answer: ``n`` and ``last`` are not looked at."""
         tags = self.storage.tags(repository)
         if tags is None:
             raise refusal("NAME_UNKNOWN", {"name": repository})
-        return Answer(status=200, headers=(("Content-Type", JSON),), body=as_json({"name": repository, "tags": list(tags) or None}))
+        return ServerResponse(status=200, headers=(("Content-Type", JSON),), body=as_json({"name": repository, "tags": list(tags) or None}))
 
-    def _catalog(self, request: Request) -> Answer:
+    def _catalog(self, request: Request) -> ServerResponse:
         """A page of the repositories, ``a/b`` before ``a-b``: ordered part by part."""
         count = _count(request.query.get("n", ""))
         last = request.query.get("last", "")
@@ -163,7 +163,7 @@ class Application:
         headers = [("Content-Type", JSON)]
         if page and len(following) > count:
             headers.append(("Link", f'</v2/_catalog?{urlencode({"last": page[-1], "n": count})}>; rel="next"'))
-        return Answer(status=200, headers=tuple(headers), body=as_json({"repositories": page}))
+        return ServerResponse(status=200, headers=tuple(headers), body=as_json({"repositories": page}))
 
 
 def _allowed(handlers: Mapping[str, Handler], *, read_only: bool) -> Mapping[str, Handler]:
@@ -205,9 +205,9 @@ def _clean(path: str) -> str:
     return f"{clean}/" if path.endswith("/") and clean != "/" else clean
 
 
-def _moved(request: Request, path: str, *, words: bool = False) -> Answer:
+def _moved(request: Request, path: str, *, words: bool = False) -> ServerResponse:
     query = request.environ.get("QUERY_STRING", "")
     location = quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
     body = f'<a href="{location}">Moved Permanently</a>.\n\n'.encode() if words else b""
     headers = (("Location", location), *((("Content-Type", "text/html; charset=utf-8"),) if words else ()))
-    return Answer(status=301, headers=headers, body=body)
+    return ServerResponse(status=301, headers=headers, body=body)

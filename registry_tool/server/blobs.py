@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from registry_tool.oci.digest import Digest
-from registry_tool.server.messages import PIECE, PLAIN, Answer, Request, refusal
+from registry_tool.server.messages import PIECE, PLAIN, Request, ServerResponse, refusal
 from registry_tool.server.storage import Storage
 
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)", re.ASCII)
@@ -38,7 +38,7 @@ class Blobs:
                 self._sizes[target] = known
         return known
 
-    def get(self, request: Request, repository: str, reference: str) -> Answer:
+    def get(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """GET and HEAD."""
         wanted = _parsed(reference)
         found = self.stat(repository, wanted)
@@ -48,7 +48,7 @@ class Blobs:
         etag = f'"{target}"'
         headers = [("Cache-Control", "max-age=31536000"), ("Docker-Content-Digest", str(target)), ("Etag", etag)]
         if any(tag.strip() in (etag, "*") for tag in request.header("If-None-Match").split(",")):
-            return Answer(status=304, headers=tuple(headers))
+            return ServerResponse(status=304, headers=tuple(headers))
         first, last, status = 0, size - 1, 200
         asked = request.header("Range")
         # Several ranges at once get the whole: that is allowed, and nobody asks a registry for them.
@@ -61,9 +61,9 @@ class Blobs:
             headers.append(("Content-Range", f"bytes {first}-{last}/{size}"))
         headers += [("Accept-Ranges", "bytes"), ("Content-Type", "application/octet-stream"), ("Content-Length", str(last - first + 1))]
         content = self._storage.open(target) if request.method == "GET" else None
-        return Answer(status=status, headers=tuple(headers), body=_read(content, first, last) if content else ())
+        return ServerResponse(status=status, headers=tuple(headers), body=_read(content, first, last) if content else ())
 
-    def delete(self, request: Request, repository: str, reference: str) -> Answer:
+    def delete(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """DELETE: the repository's link goes."""
         wanted = _parsed(reference)
         if not self._delete:
@@ -71,7 +71,7 @@ class Blobs:
         if self.stat(repository, wanted) is None:
             raise refusal("BLOB_UNKNOWN")
         self._storage.unlink(repository, "layer", wanted)
-        return Answer(status=202)
+        return ServerResponse(status=202)
 
 
 def _parsed(digest: str) -> Digest:
@@ -97,12 +97,12 @@ def _range(asked: str, size: int) -> tuple[int, int]:
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-def _unsatisfiable(why: str, headers: list[tuple[str, str]], size: int) -> Answer:
+def _unsatisfiable(why: str, headers: list[tuple[str, str]], size: int) -> ServerResponse:
     """distribution promises the blob's length here, and sends a few words: the client sees the answer break off."""
     if "overlap" in why:
         headers.append(("Content-Range", f"bytes */{size}"))
     headers += [("Content-Type", PLAIN), ("Content-Length", str(size))]
-    return Answer(status=416, headers=tuple(headers), body=(f"{why}\n".encode(),))
+    return ServerResponse(status=416, headers=tuple(headers), body=(f"{why}\n".encode(),))
 
 
 def _read(content: BinaryIO, first: int, last: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import DOCKER_IMAGE, DOCKER_LIST, INDEXES, MAX_SIZE, OCI_IMAGE, OCI_INDEX
 from registry_tool.server.blobs import Blobs
-from registry_tool.server.messages import Answer, BrokenBody, Fault, Refusal, Request, refusal
+from registry_tool.server.messages import BrokenBody, Fault, HttpError, Request, ServerResponse, refusal
 from registry_tool.server.storage import Storage
 
 _OCI_WORDS = {OCI_IMAGE: ("manifest", "manifests"), OCI_INDEX: ("index", "indexes")}
@@ -32,7 +32,7 @@ class Manifests:
         self._delete = delete
         self._foreign_urls = foreign_urls
 
-    def get(self, request: Request, repository: str, reference: str) -> Answer:
+    def get(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """GET and HEAD."""
         digest = _digest(reference)
         tag = None if digest else reference
@@ -41,7 +41,7 @@ class Manifests:
             if digest is None:
                 raise refusal("MANIFEST_UNKNOWN", {"Tag": reference})
         if request.header("If-None-Match") in (str(digest), f'"{digest}"'):
-            return Answer(status=304)
+            return ServerResponse(status=304)
         raw, media_type = self._read(repository, digest)
         accepted = {part.partition(";")[0].strip() for part in request.header("Accept").split(",")}
         if media_type in _OCI_WORDS and media_type not in accepted:
@@ -52,9 +52,9 @@ class Manifests:
         if tag is not None and media_type == DOCKER_IMAGE and DOCKER_IMAGE not in accepted:
             raise refusal("MANIFEST_INVALID", {})
         headers = (("Content-Type", media_type), ("Docker-Content-Digest", str(digest)), ("Etag", f'"{digest}"'))
-        return Answer(status=200, headers=headers, body=raw)
+        return ServerResponse(status=200, headers=headers, body=raw)
 
-    def put(self, request: Request, repository: str, reference: str) -> Answer:
+    def put(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """PUT: by tag or by digest."""
         raw = _body(request)
         document = _checked(raw, request.header("Content-Type"))
@@ -64,15 +64,15 @@ class Manifests:
             raise refusal("DIGEST_INVALID")
         faults = tuple(self._faults(repository, document))
         if faults:
-            raise Refusal(*faults)
+            raise HttpError(*faults)
         self._storage.put(raw)
         self._storage.link(repository, "manifest", digest, digest)
         if tag is not None:
             self._storage.tag(repository, tag, digest)
         url = f"{request.origin}/v2/{repository}/manifests/{digest}"
-        return Answer(status=201, headers=(("Location", url), ("Docker-Content-Digest", str(digest))))
+        return ServerResponse(status=201, headers=(("Location", url), ("Docker-Content-Digest", str(digest))))
 
-    def delete(self, request: Request, repository: str, reference: str) -> Answer:
+    def delete(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """DELETE: of a digest, with all tags that are at it. A tag cannot be deleted alone."""
         if not self._delete:
             raise refusal("UNSUPPORTED")
@@ -87,7 +87,7 @@ class Manifests:
         for name, target in (self._storage.tags(repository) or {}).items():
             if target == digest:
                 self._storage.untag(repository, name)
-        return Answer(status=202)
+        return ServerResponse(status=202)
 
     def _linked(self, repository: str, digest: Digest) -> Digest | None:
         return self._storage.linked(repository, "manifest", digest) or self._storage.linked(repository, "layer", digest)

@@ -85,7 +85,7 @@ class MemoryStorage:
 
 
 class MemoryUpload:
-    """A :class:`~registry_tool.server.storage.Upload`."""
+    """A :class:`~registry_tool.server.storage.StoredUpload`."""
 
     def __init__(self, storage: MemoryStorage, repository: str) -> None:
         self.id = str(uuid.uuid4())

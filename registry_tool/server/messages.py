@@ -46,7 +46,7 @@ class BrokenBody(OSError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ServerResponse:
     """Content-Length is added where ``body`` is whole and none was said."""
 
     status: int
@@ -67,7 +67,7 @@ class Fault:
         return document if self.detail is NOTHING else {**document, "detail": self.detail}
 
 
-class Refusal(Exception):
+class HttpError(Exception):
     """The request is refused; the first fault decides the status."""
 
     def __init__(self, *faults: Fault, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -75,15 +75,15 @@ class Refusal(Exception):
         self.faults = faults
         self.headers = headers
 
-    def answer(self) -> Answer:
+    def answer(self) -> ServerResponse:
         """As it goes out."""
         body = as_json({"errors": [fault.as_json() for fault in self.faults]})
-        return Answer(status=_REFUSALS[self.faults[0].code][0], headers=(("Content-Type", JSON), *self.headers), body=body)
+        return ServerResponse(status=_REFUSALS[self.faults[0].code][0], headers=(("Content-Type", JSON), *self.headers), body=body)
 
 
-def refusal(code: str, detail: object = NOTHING, message: str | None = None) -> Refusal:
+def refusal(code: str, detail: object = NOTHING, message: str | None = None) -> HttpError:
     """A refusal with one fault."""
-    return Refusal(Fault(code=code, detail=detail, message=message))
+    return HttpError(Fault(code=code, detail=detail, message=message))
 
 
 def as_json(document: object) -> bytes:

@@ -18,7 +18,7 @@ class WrongDigest(ValueError):
     """What was uploaded does not have the digest that was said."""
 
 
-class Upload(Protocol):
+class StoredUpload(Protocol):
     """A blob on its way in. What was written stays, whatever becomes of the connection."""
 
     @property
@@ -72,8 +72,8 @@ class Storage(Protocol):
     def open(self, digest: Digest) -> BinaryIO | None:
         """The content, seekable; None where it is not there."""
 
-    def begin(self, repository: str) -> Upload:
+    def begin(self, repository: str) -> StoredUpload:
         """A new upload."""
 
-    def resume(self, repository: str, id: str) -> Upload | None:
+    def resume(self, repository: str, id: str) -> StoredUpload | None:
         """The upload ``id`` of ``repository``, None where there is none, or none any more."""

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from registry_tool.oci.digest import Digest
 from registry_tool.server.blobs import Blobs
-from registry_tool.server.messages import Answer, BrokenBody, Request, refusal
-from registry_tool.server.storage import Storage, Upload, WrongDigest
+from registry_tool.server.messages import BrokenBody, Request, ServerResponse, refusal
+from registry_tool.server.storage import Storage, StoredUpload, WrongDigest
 
 _SIGNATURE = hashlib.sha256().digest_size
 
@@ -30,7 +30,7 @@ class Uploads:
         self._blobs = blobs
         self._secret = secret or secrets.token_bytes(32)
 
-    def begin(self, request: Request, repository: str, reference: str) -> Answer:
+    def begin(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """POST: mount, or begin. A ``digest`` in the query is ignored: there is no upload in one request."""
         if reference:
             self._resume(request, repository, reference)
@@ -39,11 +39,11 @@ class Uploads:
             return _created(request, repository, mounted)
         return self._goes_on(request, repository, self._storage.begin(repository), 202)
 
-    def status(self, request: Request, repository: str, reference: str) -> Answer:
+    def status(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """GET and HEAD."""
         return self._goes_on(request, repository, self._resume(request, repository, reference), 204)
 
-    def append(self, request: Request, repository: str, reference: str) -> Answer:
+    def append(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """PATCH: the next piece. Content-Range is not looked at, so that pieces out of order are taken as they come."""
         upload = self._resume(request, repository, reference)
         if request.header("Content-Type") not in ("", "application/octet-stream"):
@@ -51,7 +51,7 @@ class Uploads:
         _write(upload, request)
         return self._goes_on(request, repository, upload, 202)
 
-    def finish(self, request: Request, repository: str, reference: str) -> Answer:
+    def finish(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """PUT: the last piece, or nothing, or everything, and the digest of all."""
         upload = self._resume(request, repository, reference)
         said = request.query.get("digest", "")
@@ -70,10 +70,10 @@ class Uploads:
             self._storage.link(repository, "layer", name, target)
         return _created(request, repository, target)
 
-    def cancel(self, request: Request, repository: str, reference: str) -> Answer:
+    def cancel(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """DELETE."""
         self._resume(request, repository, reference).cancel()
-        return Answer(status=204, headers=(("Docker-Upload-Uuid", reference),))
+        return ServerResponse(status=204, headers=(("Docker-Upload-Uuid", reference),))
 
     def _mount(self, repository: str, digest: str, source: str) -> Digest | None:
         """Whatever keeps a blob from being mounted, it can still be uploaded."""
@@ -86,7 +86,7 @@ class Uploads:
         self._storage.link(repository, "layer", found[0], found[0])
         return found[0]
 
-    def _resume(self, request: Request, repository: str, id: str) -> Upload:
+    def _resume(self, request: Request, repository: str, id: str) -> StoredUpload:
         if not id:
             raise refusal("BLOB_UPLOAD_UNKNOWN")
         offset = self._offset(request.query.get("_state", ""), repository, id)
@@ -97,12 +97,12 @@ class Uploads:
             raise refusal("BLOB_UPLOAD_INVALID")
         return upload
 
-    def _goes_on(self, request: Request, repository: str, upload: Upload, status: int) -> Answer:
+    def _goes_on(self, request: Request, repository: str, upload: StoredUpload, status: int) -> ServerResponse:
         url = f"{request.origin}/v2/{repository}/blobs/uploads/{upload.id}?_state={quote(self._state(repository, upload), safe='')}"
         last = max(upload.size - 1, 0)  # nothing written and one byte written look alike
-        return Answer(status=status, headers=(("Docker-Upload-Uuid", upload.id), ("Location", url), ("Range", f"0-{last}")))
+        return ServerResponse(status=status, headers=(("Docker-Upload-Uuid", upload.id), ("Location", url), ("Range", f"0-{last}")))
 
-    def _state(self, repository: str, upload: Upload) -> str:
+    def _state(self, repository: str, upload: StoredUpload) -> str:
         state = json.dumps({"Name": repository, "UUID": upload.id, "Offset": upload.size}).encode()
         return base64.urlsafe_b64encode(self._sign(state) + state).decode()
 
@@ -123,7 +123,7 @@ class Uploads:
         return hmac.new(self._secret, content, hashlib.sha256).digest()
 
 
-def _write(upload: Upload, request: Request) -> None:
+def _write(upload: StoredUpload, request: Request) -> None:
     try:
         for piece in request.pieces():
             upload.write(piece)
@@ -132,6 +132,6 @@ def _write(upload: Upload, request: Request) -> None:
         raise refusal("UNKNOWN", str(error)) from error
 
 
-def _created(request: Request, repository: str, target: Digest) -> Answer:
+def _created(request: Request, repository: str, target: Digest) -> ServerResponse:
     url = f"{request.origin}/v2/{repository}/blobs/{target}"
-    return Answer(status=201, headers=(("Location", url), ("Docker-Content-Digest", str(target))))
+    return ServerResponse(status=201, headers=(("Location", url), ("Docker-Content-Digest", str(target))))

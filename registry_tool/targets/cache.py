@@ -34,7 +34,7 @@ _SETUP = f"""
 """
 
 
-class Shelf:
+class ContentCache:
     """The shelf in the file at ``path``, for many threads and many processes. Nothing here raises.
 
     ``observer`` gets the one word where something is wrong with it. What was put there is written in batches, and
@@ -54,7 +54,7 @@ class Shelf:
         with self._lock:
             self._open()
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> ContentCache:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -103,7 +103,7 @@ class Shelf:
             version = self._version(self._line)
             if version == 0 and not again:
                 # Two who switch to WAL at once do not wait for each other as two who write do.
-                with files.locked(self._lock_file):
+                with files.lock(self._lock_file):
                     version = self._set_up(self._line)
             elif version == 0:
                 version = self._set_up(self._line)
@@ -135,7 +135,7 @@ class Shelf:
         """Put an empty one in the place of a damaged file, unless another process has done so already."""
         self._drop_line()
         try:
-            with files.locked(self._lock_file):
+            with files.lock(self._lock_file):
                 if self._path.stat().st_ino == self._inode:
                     for suffix in ("", "-wal", "-shm"):
                         self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

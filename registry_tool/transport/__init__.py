@@ -13,8 +13,8 @@ authentication"):
 
 from __future__ import annotations
 
-from registry_tool.transport.responses import Answer
-from registry_tool.transport.stream import Stream
+from registry_tool.transport.responses import Response
+from registry_tool.transport.stream import ResponseStream
 from registry_tool.transport.transport import MAX_ANSWER, Transport
 
-__all__ = ["MAX_ANSWER", "Answer", "Stream", "Transport"]
+__all__ = ["MAX_ANSWER", "Response", "ResponseStream", "Transport"]

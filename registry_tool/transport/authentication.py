@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import AuthenticationFailed
 from registry_tool.transport import tokens
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 from registry_tool.transport.tokens import TokenRequest
 
 MARGIN = 10.0
@@ -32,7 +32,7 @@ class _Grant:
     challenge: Mapping[str, str]
 
 
-class Identity:
+class Authenticator:
     """The headers for one registry. Threads may share it; a token that several of them want is made once.
 
     ``send`` sends a request for a token and gives its answer; refusals are raised. ``credential`` may be a function:
@@ -43,7 +43,7 @@ class Identity:
         self,
         host: str,
         credential: Credential | Callable[[], Credential | None] | None,
-        send: Callable[[TokenRequest], Answer],
+        send: Callable[[TokenRequest], Response],
         *,
         plain_http: bool = False,
     ) -> None:
@@ -74,13 +74,13 @@ class Identity:
                 grant = self._purposes[purpose] = self._token(grant.challenge)
             return grant.header
 
-    def meet(self, purpose: Purpose, answer: Answer, *, shown: str | None) -> str:
+    def meet(self, purpose: Purpose, answer: Response, *, shown: str | None) -> str:
         """The header that meets the challenge of a 401, which ``shown`` did not. AuthenticationFailed, CredentialsError."""
         with self._lock:
             grant = self._purposes[purpose] = self._grant(answer, shown)
             return grant.header
 
-    def _grant(self, answer: Answer, shown: str | None) -> _Grant:
+    def _grant(self, answer: Response, shown: str | None) -> _Grant:
         asked = answer.challenges
         credential = self._who()
         if "bearer" in asked:

@@ -19,12 +19,12 @@ import requests.utils
 import urllib3
 import urllib3.connection
 
-from registry_tool.base.errors import BrokenOff, NotARegistry, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
 from registry_tool.base.loopback import is_loopback
 from registry_tool.base.page_client import USER_AGENT
 from registry_tool.transport import tls, tracing
-from registry_tool.transport.responses import Answer
-from registry_tool.transport.stream import PATIENCE, PacedResponse, Stream, TooSlow
+from registry_tool.transport.responses import Response
+from registry_tool.transport.stream import PATIENCE, PacedResponse, ResponseStream, TooSlow
 
 TIMEOUTS = (3.05, 30.0)
 """Seconds to connect, and seconds to wait for the next bytes of an answer."""
@@ -65,7 +65,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class Wire:
+class HttpPool:
     """Threads may share it. ``timeouts`` are as :data:`TIMEOUTS`."""
 
     def __init__(self, timeouts: tuple[float, float]) -> None:
@@ -85,7 +85,7 @@ class Wire:
 
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: Content | None = None, *, path: str, host: str | None = None
-    ) -> Stream:
+    ) -> ResponseStream:
         """Send a request and take the head of its answer, whatever it says; no redirect is followed.
 
         ``host`` is what the other side calls itself, where that is not in ``url``; ``path`` is what was asked for, for
@@ -118,9 +118,9 @@ class Wire:
             lost = self._lost(other, asked, error)
             tracing.failed(method, url, lost.message)
             raise lost from error
-        answer = Answer(method=method, path=path, url=url, status=response.status, headers=response.headers, body=b"")
+        answer = Response(method=method, path=path, url=url, status=response.status, headers=response.headers, body=b"")
         tracing.answered(answer, time.monotonic() - begun)
-        stream = Stream(answer, response, _FAILURES, lambda error: self._lost(other, asked, error), PATIENCE * self._timeouts[1])
+        stream = ResponseStream(answer, response, _FAILURES, lambda error: self._lost(other, asked, error), PATIENCE * self._timeouts[1])
         _check_packing(other, stream)
         return stream
 
@@ -162,7 +162,7 @@ class Wire:
             return RegistryUnreachable(f"{host} answers {asked} too slowly: {why}", hint=_LOG)
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
             return RegistryUnreachable(f"{host} did not answer {asked} within {self._timeouts[1]:g} s", hint=_LOG)
-        return BrokenOff(f"{host} broke off its answer to {asked}: {why}", hint=_LOG)
+        return ConnectionLost(f"{host} broke off its answer to {asked}: {why}", hint=_LOG)
 
 
 def nothing_answers(host: str, why: str) -> RegistryUnreachable:
@@ -187,7 +187,7 @@ def _root(error: BaseException) -> BaseException:
         error = cause
 
 
-def _check_packing(host: str, stream: Stream) -> None:
+def _check_packing(host: str, stream: ResponseStream) -> None:
     """Refuse what is packed: nobody asked for it, and a few bytes of it may unpack to a disk full."""
     answer = stream.answer
     packing = answer.headers.get("content-encoding", "identity").strip().lower()

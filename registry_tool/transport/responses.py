@@ -15,9 +15,9 @@ from urllib.parse import urljoin, urlsplit
 
 from registry_tool.base.errors import (
     AuthenticationFailed,
+    ErrorResponse,
     NotARegistry,
     NotFound,
-    Refusal,
     RegistryError,
     RegistryToolError,
     TooManyRequests,
@@ -32,7 +32,7 @@ MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     """A registry's answer. ``headers`` is asked in any case: ``headers.get("content-type")``. ``path`` is what was asked for."""
 
     method: str
@@ -100,7 +100,7 @@ def _is_next(parameters: str) -> bool:
     return "next" in found.get("rel", "").lower().split()
 
 
-def refusal(host: str, answer: Answer, *, is_registry: bool = False) -> RegistryToolError | None:
+def error_from(host: str, answer: Response, *, is_registry: bool = False) -> RegistryToolError | None:
     """The failure that ``answer`` is, with its words in ``refusal``; None where it is what a registry answers when all is well.
 
     ``is_registry``: that it is one is known from other answers, so a web page is this one answer's failure.
@@ -108,11 +108,11 @@ def refusal(host: str, answer: Answer, *, is_registry: bool = False) -> Registry
     error = _failure(host, answer, is_registry=is_registry)
     if error is not None:
         code, words = next(iter(_own_errors(answer.body)), ("", ""))
-        error.refusal = Refusal(method=answer.method, path=answer.path, status=answer.status, code=code, words=words)
+        error.refusal = ErrorResponse(method=answer.method, path=answer.path, status=answer.status, code=code, words=words)
     return error
 
 
-def _failure(host: str, answer: Answer, *, is_registry: bool) -> RegistryToolError | None:
+def _failure(host: str, answer: Response, *, is_registry: bool) -> RegistryToolError | None:
     asked = f"{answer.method} {answer.path}"
     login = f"Log in with a user that may do this: regctl login {host}"
     if answer.status == 401:
@@ -137,21 +137,21 @@ def _failure(host: str, answer: Answer, *, is_registry: bool) -> RegistryToolErr
     return RegistryError(message, hint="Look at the registry's log.")
 
 
-def _later(answer: Answer) -> str:
+def _later(answer: Response) -> str:
     wanted = answer.headers.get("retry-after", "").strip()
     wait = f"wait {wanted} seconds" if re.fullmatch(r"[0-9]{1,9}", wanted) else "wait a little"
     return f"The registry wants fewer requests: {wait}."
 
 
-def _is_web_page(answer: Answer) -> bool:
+def _is_web_page(answer: Response) -> bool:
     return answer.headers.get("content-type", "").lower().startswith("text/html") or _is_airplay(answer)
 
 
-def _is_airplay(answer: Answer) -> bool:
+def _is_airplay(answer: Response) -> bool:
     return answer.headers.get("server", "").startswith("AirTunes")
 
 
-def _other_server(answer: Answer, host: str) -> str:
+def _other_server(answer: Response, host: str) -> str:
     if _is_airplay(answer):
         return "It is this Mac's AirPlay receiver. Turn it off (System Settings, AirDrop & Handoff), or use another port."
     return f"Name the registry's own address with --registry, or find out what listens at {host}."

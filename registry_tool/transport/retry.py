@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from registry_tool.base.errors import BrokenOff, RegistryToolError
-from registry_tool.transport.responses import Answer
+from registry_tool.base.errors import ConnectionLost, RegistryToolError
+from registry_tool.transport.responses import Response
 
 ATTEMPTS = 4
 """How often a request is made at most."""
@@ -20,7 +20,7 @@ _SAFE = ("GET", "HEAD")
 _PASSING = (429, 502, 503, 504)
 
 
-def pause(attempt: int, method: str, answer: Answer | None, error: RegistryToolError | None) -> float | None:
+def pause(attempt: int, method: str, answer: Response | None, error: RegistryToolError | None) -> float | None:
     """Seconds to wait before the next attempt; None where there is to be none. ``attempt`` counts from 1.
 
     One of ``answer`` and ``error`` is how this attempt ended. What changes something is repeated only where the
@@ -31,7 +31,7 @@ def pause(attempt: int, method: str, answer: Answer | None, error: RegistryToolE
         return None
     backoff: float = FIRST_PAUSE * 3 ** (attempt - 1)
     if answer is None:
-        return backoff if isinstance(error, BrokenOff) and method in _SAFE else None
+        return backoff if isinstance(error, ConnectionLost) and method in _SAFE else None
     if answer.status not in _PASSING:
         return None
     wanted = retry_after(answer)
@@ -43,7 +43,7 @@ def pause(attempt: int, method: str, answer: Answer | None, error: RegistryToolE
     return max(wanted, backoff) if wanted <= MAX_PAUSE else None
 
 
-def retry_after(answer: Answer) -> float | None:
+def retry_after(answer: Response) -> float | None:
     """Seconds that the registry wants us to wait (RFC 9110, 10.2.3); None where it does not say.
 
     A date is compared with the answer's own: the registry's clock and ours need not agree.

@@ -11,8 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
-from registry_tool.base.errors import BrokenOff, RegistryError, RegistryToolError
-from registry_tool.transport.responses import Answer
+from registry_tool.base.errors import ConnectionLost, RegistryError, RegistryToolError
+from registry_tool.transport.responses import Response
 
 SLOWEST = 1024
 """Bytes a second, on the average of two read time-outs. What comes more slowly than that does not come."""
@@ -74,7 +74,7 @@ class PacedResponse(http.client.HTTPResponse):
         self._paced.head_left = float("inf")
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where the rest of an answer comes from: urllib3's response."""
 
     def read(self, amt: int | None = None, /) -> bytes: ...
@@ -82,7 +82,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-class Stream:
+class ResponseStream:
     """An answer whose body is still to be read. ``answer`` is all but that. Close it: its connection is then free for others, or hung up.
 
     ``failures`` are what ``source`` raises where it breaks off, and ``explain`` puts that into our own words.
@@ -90,8 +90,8 @@ class Stream:
 
     def __init__(
         self,
-        answer: Answer,
-        source: Source,
+        answer: Response,
+        source: ByteSource,
         failures: tuple[type[Exception], ...],
         explain: Callable[[Exception], RegistryToolError],
         patience: float,
@@ -102,7 +102,7 @@ class Stream:
         self._explain = explain
         self._patience = patience
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> ResponseStream:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -124,7 +124,7 @@ class Stream:
         with self:
             try:
                 self._collect(pieces, limit)
-            except BrokenOff:
+            except ConnectionLost:
                 if self.answer.status < 400:
                     raise
         if pieces:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 
 LOG = logging.getLogger("registry_tool.transport")
 
@@ -27,7 +27,7 @@ def asked(method: str, url: str, headers: Mapping[str, str]) -> None:
         LOG.debug("> %s %s %s", method, address(url), _shown(headers))
 
 
-def answered(answer: Answer, seconds: float) -> None:
+def answered(answer: Response, seconds: float) -> None:
     """Log an answer that came."""
     if LOG.isEnabledFor(logging.DEBUG):
         LOG.debug("< %s %s %s (%.3f s) %s", answer.status, answer.method, address(answer.url), seconds, _shown(answer.headers))

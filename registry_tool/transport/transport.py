@@ -14,10 +14,10 @@ from registry_tool.base.errors import RegistryError, RegistryToolError, Registry
 from registry_tool.base.loopback import find_origin, is_loopback
 from registry_tool.transport import retry
 from registry_tool.transport import tracing as trace
-from registry_tool.transport.authentication import Identity, purpose
-from registry_tool.transport.pool import TIMEOUTS, Content, Wire, nothing_answers
-from registry_tool.transport.responses import Answer, refusal
-from registry_tool.transport.stream import Stream
+from registry_tool.transport.authentication import Authenticator, purpose
+from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
+from registry_tool.transport.responses import Response, error_from
+from registry_tool.transport.stream import ResponseStream
 from registry_tool.transport.tokens import TokenRequest
 
 MAX_ANSWER = 32 << 20
@@ -79,8 +79,8 @@ class Transport:
         self._name = _HUB.get(host, host)
         self._origin: str | None = None
         self._is_registry = False
-        self._identity = Identity(host, credential, self._ask_for_token, plain_http=bool(plain_http))
-        self._wire = Wire(timeouts)
+        self._identity = Authenticator(host, credential, self._ask_for_token, plain_http=bool(plain_http))
+        self._wire = HttpPool(timeouts)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Transport:
@@ -100,11 +100,11 @@ class Transport:
 
     def get(
         self, path: str, *, headers: Mapping[str, str] = _NOTHING, params: Mapping[str, str] = _NOTHING, limit: int = MAX_ANSWER
-    ) -> Answer:
+    ) -> Response:
         """GET ``path`` (``/v2/…``), a body of ``limit`` bytes at most."""
         return self._ask(_Request(method="GET", path=_with_query(path, params), headers=headers, limit=limit)).answer
 
-    def head(self, path: str, *, headers: Mapping[str, str] = _NOTHING) -> Answer:
+    def head(self, path: str, *, headers: Mapping[str, str] = _NOTHING) -> Response:
         """HEAD ``path``."""
         return self._ask(_Request(method="HEAD", path=path, headers=headers)).answer
 
@@ -116,7 +116,7 @@ class Transport:
         headers: Mapping[str, str] = _NOTHING,
         params: Mapping[str, str] = _NOTHING,
         body: Content | None = None,
-    ) -> Answer:
+    ) -> Response:
         """POST, PUT, PATCH or DELETE. ``path`` may be the ``Location`` of an answer (:meth:`location`).
 
         A body that is not bytes is read once, so that nothing is tried again; without a ``Content-Length`` among
@@ -124,11 +124,11 @@ class Transport:
         """
         return self._ask(_Request(method=method, path=_with_query(path, params), headers=headers, body=body)).answer
 
-    def stream(self, path: str, *, headers: Mapping[str, str] = _NOTHING) -> Stream:
+    def stream(self, path: str, *, headers: Mapping[str, str] = _NOTHING) -> ResponseStream:
         """GET ``path``, its body still to be read. To be closed."""
         return self._ask(_Request(method="GET", path=path, headers=headers, streamed=True))
 
-    def pages(self, path: str, *, params: Mapping[str, str] = _NOTHING) -> Iterator[Answer]:
+    def pages(self, path: str, *, params: Mapping[str, str] = _NOTHING) -> Iterator[Response]:
         """GET ``path`` and what each answer's ``Link`` calls the next one; ends where that leads back."""
         seen: set[str] = set()
         following: str | None = _with_query(path, params)
@@ -140,7 +140,7 @@ class Transport:
             yield answer
             following = answer.next_path
 
-    def location(self, answer: Answer) -> str:
+    def location(self, answer: Response) -> str:
         """Where an answer's ``Location`` leads, as :meth:`send` takes it: a path of the registry's, or a whole address elsewhere."""
         origin = self._find_origin()
         there = self._redirected(answer.url, answer.headers.get("location", ""), origin)
@@ -148,12 +148,12 @@ class Transport:
 
     # --- one request ---
 
-    def _ask(self, request: _Request) -> Stream:
+    def _ask(self, request: _Request) -> ResponseStream:
         stream = self._insist(request.method, request.path, lambda: self._once(request), repeatable=request.is_repeatable)
         self._is_registry = True
         return stream
 
-    def _insist(self, method: str, path: str, once: Callable[[], Stream], *, repeatable: bool = True) -> Stream:
+    def _insist(self, method: str, path: str, once: Callable[[], ResponseStream], *, repeatable: bool = True) -> ResponseStream:
         """What ``once`` gives, done again where that is right (:mod:`registry_tool.transport.retry`); a refusal is raised."""
         attempt = 0
         while True:
@@ -163,7 +163,7 @@ class Transport:
             try:
                 stream = once()
                 answer = stream.answer
-                error = refusal(self.host, answer, is_registry=self._is_registry)
+                error = error_from(self.host, answer, is_registry=self._is_registry)
                 if error is None:
                     return stream
             except RegistryUnreachable as lost:
@@ -174,7 +174,7 @@ class Transport:
             trace.waiting(method, path, pause)
             time.sleep(pause)
 
-    def _once(self, request: _Request) -> Stream:
+    def _once(self, request: _Request) -> ResponseStream:
         what_for = purpose(request.method, request.path)
         shown = self._identity.header(what_for)
         stream = self._follow(request, shown)
@@ -189,7 +189,7 @@ class Transport:
             stream.read_whole(request.limit)
         return stream
 
-    def _follow(self, request: _Request, authorization: str | None) -> Stream:
+    def _follow(self, request: _Request, authorization: str | None) -> ResponseStream:
         method, path, origin = request.method, request.path, self._find_origin()
         shown = path if path.isprintable() and "?" not in path else trace.address(path)
         url = path if "://" in path.partition("?")[0] else origin + path
@@ -227,7 +227,7 @@ class Transport:
             raise RegistryError(f"{self.host} redirects from {scheme} to {there.scheme}://{there.netloc}: not followed", hint=_ASK)
         return there._replace(fragment="").geturl()
 
-    def _check_may_follow(self, request: _Request, answer: Answer, url: str, origin: str) -> None:
+    def _check_may_follow(self, request: _Request, answer: Response, url: str, origin: str) -> None:
         """What changes something is not sent to anybody else, nor turned into a GET."""
         if request.method in _SAFE:
             return
@@ -249,11 +249,11 @@ class Transport:
                     self._origin = f"{'http' if self.plain_http else 'https'}://{self._name}"
             return self._origin
 
-    def _ask_for_token(self, wanted: TokenRequest) -> Answer:
+    def _ask_for_token(self, wanted: TokenRequest) -> Response:
         body = wanted.form.encode() if wanted.form is not None else None
         path = urlsplit(wanted.url).path
 
-        def once() -> Stream:
+        def once() -> ResponseStream:
             stream = self._wire.exchange(wanted.method, wanted.url, wanted.headers, body, path=path)
             stream.read_whole(_MAX_TOKEN)
             return stream

@@ -18,7 +18,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class RemoteImage:
     """``root`` is what the name leads to; ``image`` is the same, or the one for the engine's platform where ``root`` is an index.
 
     ``image`` and ``config`` are None where there is none for that platform: ``platforms`` are those that there are.
@@ -58,7 +58,7 @@ class Origin:
         return sum(manifests.values()) + sum(each.size for each in self.blobs)
 
 
-def look(registry: Registry, name: Reference, platform: Platform) -> Origin:
+def look(registry: Registry, name: Reference, platform: Platform) -> RemoteImage:
     """Ask for manifest and config of ``name``, for ``platform`` where it is an index.
 
     Where there is a tag, it is that which is asked for: whether it leads to the digest beside it is for the proof to say.
@@ -77,10 +77,10 @@ def look(registry: Registry, name: Reference, platform: Platform) -> Origin:
             config = contents.config(image.config)
         except (NotFound, Mismatch, InvalidManifest) as error:
             trouble = error
-    return Origin(name=name, root=root, image=image, config=config, platforms=_platforms(root, config), trouble=trouble)
+    return RemoteImage(name=name, root=root, image=image, config=config, platforms=_platforms(root, config), trouble=trouble)
 
 
-def read_whole(registry: Registry, origin: Origin) -> None:
+def read_whole(registry: Registry, origin: RemoteImage) -> None:
     """See that everything it is made of can be had again: each blob read to its end. Raises NotFound, Mismatch, and so on."""
     repository = registry.repository(origin.name.path)
     for blob in origin.blobs:

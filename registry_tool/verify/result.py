@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-POINTS: Mapping[str, str] = MappingProxyType(
+CHECKS: Mapping[str, str] = MappingProxyType(
     {
         "resolves": "the name leads to the digest that was expected",
         "clean": "the engine had no image before",
@@ -26,7 +26,7 @@ POINTS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Check:
     """One point at one place. ``ok`` None: it could not be told, or nothing was asked (``detail`` says which), which is not red.
 
     ``evidence`` is what was seen, as JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
@@ -56,7 +56,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class EnvironmentInfo:
     """The engine that a proof was made on, as the certificate tells it. ``kind`` is docker, podman, context or here."""
 
     kind: str
@@ -85,11 +85,11 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class EnvironmentResult:
     """All points at one place. Seconds: ``setup`` until the engine was ready, ``proof`` from then on, ``end`` for taking it away."""
 
-    where: Where
-    points: tuple[Point, ...]
+    where: EnvironmentInfo
+    points: tuple[Check, ...]
     pulled: Mapping[str, str] = field(default_factory=dict)
     """What was pulled there: reference -> digest."""
     setup: float = 0.0

@@ -14,7 +14,7 @@ from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.oci.digest import Digest
 from registry_tool.verify import parsing
 from registry_tool.verify.spec import MOST_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp
-from registry_tool.verify.toml_table import Table
+from registry_tool.verify.toml_table import TomlTable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,7 +54,7 @@ PROBES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class VerifySettings:
     """What the file says; None and empty where it says nothing. ``stack`` is as seen from the file's folder. Times are seconds."""
 
     image: str | None = None
@@ -72,21 +72,21 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
 
-def find(folder: Path) -> Settings:
+def find(folder: Path) -> VerifySettings:
     """What ``portability.toml`` in ``folder`` says; nothing where there is none. Raises UsageError, RegistryToolError."""
     path = folder / FILE
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_SIZE + 1)
     except FileNotFoundError:
-        return Settings()
+        return VerifySettings()
     except OSError as error:
         raise RegistryToolError(f"{FILE} cannot be read: {error.strerror or error}") from error
     settings = parse(content)
     return replace(settings, stack=folder / settings.stack) if settings.stack else settings
 
 
-def parse(content: bytes, *, file: str = FILE) -> Settings:
+def parse(content: bytes, *, file: str = FILE) -> VerifySettings:
     """Read the file's content. Raises UsageError, which names the file, the member and what is wrong with it."""
     if len(content) > MAX_SIZE:
         raise UsageError(f"{file}: more than {MAX_SIZE} bytes are no settings")
@@ -100,16 +100,16 @@ def parse(content: bytes, *, file: str = FILE) -> Settings:
         raise UsageError(f"{file}: nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{file}: {_decoder(str(error), text)}", hint="See https://toml.io for how it is written.") from None
-    return of(Table(members, file))
+    return of(TomlTable(members, file))
 
 
-def of(table: Table) -> Settings:
+def of(table: TomlTable) -> VerifySettings:
     """What the file says, once it is decoded. Raises UsageError."""
     table.only(KNOWN)
     timeouts = table.inner("timeouts")
     timeouts.only(("probes", "stop"))
     stack = table.text("stack")
-    return Settings(
+    return VerifySettings(
         image=table.text("image"),
         expect=table.spelled("expect", Digest.parse),
         engines=_places(table, "engines"),
@@ -126,14 +126,14 @@ def of(table: Table) -> Settings:
     )
 
 
-def _places(table: Table, key: str) -> tuple[str, ...]:
+def _places(table: TomlTable, key: str) -> tuple[str, ...]:
     names = table.texts(key)
     for name in names:
         table.checked(key, parsing.where, name)
     return table.once(key, names)
 
 
-def _services(table: Table) -> tuple[str, ...]:
+def _services(table: TomlTable) -> tuple[str, ...]:
     names = table.texts("services")
     for name in names:
         if name not in SERVICES:
@@ -143,7 +143,7 @@ def _services(table: Table) -> tuple[str, ...]:
     return table.once("services", names)
 
 
-def _environment(table: Table) -> dict[str, str]:
+def _environment(table: TomlTable) -> dict[str, str]:
     inner = table.inner("environment")
     for name in inner.members:
         if not name or "=" in name or any(letter.isspace() or not letter.isprintable() for letter in name):
@@ -151,7 +151,7 @@ def _environment(table: Table) -> dict[str, str]:
     return {name: inner.string(name) for name in inner.members}
 
 
-def _probes(table: Table) -> tuple[Probe, ...]:
+def _probes(table: TomlTable) -> tuple[Probe, ...]:
     probes = tuple(map(_probe, table.tables("probes")))
     published: dict[int, int] = {}
     for probe in probes:
@@ -160,7 +160,7 @@ def _probes(table: Table) -> tuple[Probe, ...]:
     return probes
 
 
-def _probe(table: Table) -> Probe:
+def _probe(table: TomlTable) -> Probe:
     kinds = [kind for kind in PROBES if kind in table.members]
     if len(kinds) != 1:
         words = f"it is {' and '.join(kinds)} at once" if kinds else "it does not say what it is"
@@ -182,7 +182,7 @@ def _probe(table: Table) -> Probe:
     return _built(table, Exit, code=table.number("exit", least=0, most=255))
 
 
-def _built(table: Table, kind: Callable[..., Value], **members: object) -> Value:
+def _built(table: TomlTable, kind: Callable[..., Value], **members: object) -> Value:
     """What is well-formed each by itself may not be together; then the words are the kind's own."""
     try:
         return kind(**members)
@@ -190,13 +190,13 @@ def _built(table: Table, kind: Callable[..., Value], **members: object) -> Value
         raise UsageError(f"{table.where}: {error.message}", hint=error.hint) from None
 
 
-def _command(table: Table) -> tuple[str, ...]:
+def _command(table: TomlTable) -> tuple[str, ...]:
     if isinstance(table.members["exec"], list):
         return table.texts("exec") or table.refuse("exec", "the command is empty")
     return table.needed("exec", parsing.command)
 
 
-def _json(table: Table) -> tuple[tuple[str, str], ...]:
+def _json(table: TomlTable) -> tuple[tuple[str, str], ...]:
     inner = table.inner("json")
     for name, value in inner.members.items():
         if not isinstance(value, (str, int, float, bool)):
@@ -204,7 +204,7 @@ def _json(table: Table) -> tuple[tuple[str, str], ...]:
     return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in inner.members.items())
 
 
-def _limits(table: Table) -> Limits:
+def _limits(table: TomlTable) -> Limits:
     inner = table.inner("limits")
     inner.only(("memory", "processes", "log", "disk", "seconds"))
     limits = {

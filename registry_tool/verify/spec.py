@@ -167,7 +167,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class VerifySpec:
     """One image and all that is to be proven of it. ``timeout`` (for the probes to hold) and ``stop_within`` are in seconds."""
 
     image: Reference

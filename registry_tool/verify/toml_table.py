@@ -17,7 +17,7 @@ _KINDS: Mapping[type, str] = {str: "text", bool: "true or false", int: "a whole 
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TomlTable:
     """``members`` as they were decoded; ``where`` is the file, and the way to this table. All readers raise UsageError."""
 
     members: Mapping[str, Any]
@@ -108,17 +108,17 @@ class Table:
             self.refuse(key, f'a size is wanted (as "512MiB"), not {_kind(value)}')
         return self.spelled(key, parsing.size)
 
-    def inner(self, key: str) -> Table:
+    def inner(self, key: str) -> TomlTable:
         """A table; an empty one where there is none."""
-        return Table(self._typed(key, dict) or {}, self._at(key))
+        return TomlTable(self._typed(key, dict) or {}, self._at(key))
 
-    def tables(self, key: str) -> tuple[Table, ...]:
+    def tables(self, key: str) -> tuple[TomlTable, ...]:
         """A list of tables; empty where there is none."""
         values: Sequence[Any] = self._typed(key, list) or ()
         for index, value in enumerate(values):
             if not isinstance(value, dict):
                 self.refuse(f"{key}[{index}]", f"a table is wanted, not {_kind(value)}", hint=f"A table of a list begins with [[{key}]].")
-        return tuple(Table(value, self._at(f"{key}[{index}]")) for index, value in enumerate(values))
+        return tuple(TomlTable(value, self._at(f"{key}[{index}]")) for index, value in enumerate(values))
 
     def _typed(self, key: str, kind: type) -> Any:
         value = self.members.get(key)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from registry_tool import __version__
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import NoPlace, ProofFailed, RegistryToolError, UsageError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import EnvironmentUnavailable, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.oci.descriptor import Platform
@@ -18,60 +18,60 @@ from registry_tool.targets import registry as remote
 from registry_tool.targets.registry import Registry
 from registry_tool.verify import parsing, remote_image
 from registry_tool.verify.checks.run import prove
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.environments.selection import open_place
-from registry_tool.verify.report.parts import Failure, Layer, Subject
-from registry_tool.verify.report.report import Certificate, now
-from registry_tool.verify.result import Point, Proven, Where
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.environments.selection import open_environment
+from registry_tool.verify.report.parts import Failure, ImageRecord, LayerRecord
+from registry_tool.verify.report.report import VerifyReport, now
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack import check as stacks
 
 USUAL, WEAKEST = "docker", "here"
 """What is taken where no place is asked for, and what is taken where that cannot be had."""
 
 
-class Watcher(Protocol):
+class VerifyListener(Protocol):
     """Is told of the proof as it goes on: a place that is being opened, that is ready (after ``setup`` seconds), its points and its end."""
 
     def opening(self, name: str) -> None: ...
 
-    def ready(self, where: Where, setup: float) -> None: ...
+    def ready(self, where: EnvironmentInfo, setup: float) -> None: ...
 
-    def point(self, point: Point) -> None: ...
+    def point(self, point: Check) -> None: ...
 
-    def over(self, proven: Proven) -> None: ...
+    def over(self, proven: EnvironmentResult) -> None: ...
 
 
-class Unwatched:
+class NullListener:
     """Tells nobody."""
 
     def opening(self, name: str) -> None:
         return None
 
-    def ready(self, where: Where, setup: float) -> None:
+    def ready(self, where: EnvironmentInfo, setup: float) -> None:
         return None
 
-    def point(self, point: Point) -> None:
+    def point(self, point: Check) -> None:
         return None
 
-    def over(self, proven: Proven) -> None:
+    def over(self, proven: EnvironmentResult) -> None:
         return None
 
 
-UNWATCHED: Watcher = Unwatched()
+UNWATCHED: VerifyListener = NullListener()
 
 
 def verify(
     engine: Engine,
-    asked: Asked,
+    asked: VerifySpec,
     wheres: Sequence[str] = (),
     *,
-    places: Places,
+    places: AppDirs,
     require: Sequence[str] = (),
     command: str = "registry_tool.verify.verify",
     observer: Observer = SILENT,
-    watcher: Watcher = UNWATCHED,
-) -> Certificate:
+    watcher: VerifyListener = UNWATCHED,
+) -> VerifyReport:
     """Prove what is ``asked`` at each of ``wheres``; with none, on a clean docker, or on the present engine where there can be none.
 
     ``engine`` is the present one. ``command`` is what the certificate says was typed. Whatever fails is in the certificate: a
@@ -90,7 +90,7 @@ def verify(
         except RegistryToolError as error:
             run.failures.append(error)
     run.miss(require)
-    return Certificate(
+    return VerifyReport(
         subject=run.subject,
         made=now(),
         tool=f"registry-tool {__version__}",
@@ -118,26 +118,26 @@ def _check(wheres: Sequence[str], require: Sequence[str]) -> None:
 @dataclass(kw_only=True)
 class _Run:
     engine: Engine
-    asked: Asked
+    asked: VerifySpec
     registry: Registry
-    places: Places
+    places: AppDirs
     observer: Observer
-    watcher: Watcher
-    proven: list[Proven] = field(default_factory=list)
+    watcher: VerifyListener
+    proven: list[EnvironmentResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[RegistryToolError] = field(default_factory=list)
     why: dict[str, str | None] = field(default_factory=dict)
     """Place that could not be had -> what would help."""
 
     def __post_init__(self) -> None:
-        self.subject = Subject(reference=str(self.asked.image))
+        self.subject = ImageRecord(reference=str(self.asked.image))
 
     def look(self, platform: Platform) -> None:
         """See what the registry has, before an engine is started for it."""
         image = self.asked.image
         found = remote_image.look(self.registry, image, platform)
         config = found.image.config if found.image else None
-        self.subject = Subject(
+        self.subject = ImageRecord(
             reference=str(image),
             digest=found.digest,
             media_type=found.root.descriptor.media_type,
@@ -145,7 +145,7 @@ class _Run:
             platform=str(found.config.platform) if found.config and found.config.platform else None,
             config=config.digest if config else None,
             layers=tuple(
-                Layer(digest=layer.digest, media_type=layer.media_type, size=layer.size)
+                LayerRecord(digest=layer.digest, media_type=layer.media_type, size=layer.size)
                 for layer in (found.image.layers if found.image else ())
             ),
         )
@@ -165,19 +165,19 @@ class _Run:
         """What was required and is not among what was proven on."""
         for name in required:
             if name not in [proven.where.name for proven in self.proven]:
-                self.failures.append(ProofFailed(f"{name} is required, and nothing was proven there", hint=self.why.get(name)))
+                self.failures.append(VerificationFailed(f"{name} is required, and nothing was proven there", hint=self.why.get(name)))
 
     def _usual(self) -> None:
         try:
             self._at(USUAL)
-        except NoPlace as error:
+        except EnvironmentUnavailable as error:
             self.why[USUAL] = error.hint
             self.notes.append(f"not on a clean {USUAL}: {error.message}; on the present engine instead, which is the weakest proof")
             self._at(WEAKEST)
 
     def _at(self, name: str) -> None:
         """Raises NoPlace where it cannot be had. What was proven is kept, whatever becomes of the place then."""
-        proven: Proven | None = None
+        proven: EnvironmentResult | None = None
         self.watcher.opening(name)
         begun = time.monotonic()
         try:
@@ -206,17 +206,17 @@ class _Run:
                 self.watcher.over(proven)
 
     @contextmanager
-    def _place(self, name: str) -> Iterator[Place]:
+    def _place(self, name: str) -> Iterator[Environment]:
         """Whatever keeps us from it, it cannot be had; a wrong command stays one."""
         asked = self.asked
         ready = False
         try:
-            with open_place(
+            with open_environment(
                 self.engine, name, image=asked.image, places=self.places, registry_as=asked.registry_as, observer=self.observer
             ) as place:
                 ready = True
                 yield place
         except RegistryToolError as error:
-            if ready or isinstance(error, (UsageError, NoPlace)):
+            if ready or isinstance(error, (UsageError, EnvironmentUnavailable)):
                 raise
-            raise NoPlace(f"{name} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error
+            raise EnvironmentUnavailable(f"{name} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error

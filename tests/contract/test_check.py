@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry_tool.content.check import Report, check
+from registry_tool.content.check import CheckReport, check
 from registry_tool.targets import registry as remote
 from tests.support.content import config, layer, sha256, zstd_packed
 from tests.support.damage import Damageable, fifty_images, image_of, in_a_container, in_this_process
-from tests.support.faulty_proxy import FaultyLine, faulty_line
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 
 
 @pytest.fixture(params=["in this process", pytest.param("in a container", marks=pytest.mark.engine)])
@@ -24,7 +24,7 @@ def damageable(request: pytest.FixtureRequest, unique: str) -> Iterator[Damageab
         yield registry
 
 
-def counted(line: FaultyLine, *, deep: bool) -> Report:
+def counted(line: FaultyProxy, *, deep: bool) -> CheckReport:
     """A check that asked nothing twice."""
     line.mend()
     with remote.open(line.host) as registry:
@@ -34,7 +34,7 @@ def counted(line: FaultyLine, *, deep: bool) -> Report:
     return report
 
 
-def told(report: Report) -> list[tuple[str, str, str, tuple[str, ...]]]:
+def told(report: CheckReport) -> list[tuple[str, str, str, tuple[str, ...]]]:
     """(kind, repository, digest, tags) of every finding."""
     return sorted(
         (finding.kind, finding.reference.partition("/")[2].partition("@")[0], str(finding.digest), finding.tags)
@@ -47,7 +47,7 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
     made = fifty_images(damageable.port)
     [size] = [len(blob) for blob in made.lying.layers]
     lie = ("wrong-size", "lying", sha256(made.lying.layers[0]), ("1",))
-    with faulty_line(damageable.port) as line:
+    with faulty_proxy(damageable.port) as line:
         # Pushing has warmed the registry's memory, and so does this.
         for whole in (counted(line, deep=False), counted(line, deep=True)):
             assert told(whole) == [lie]
@@ -82,7 +82,7 @@ def test_what_zstd_packed_is_compared_with_what_the_config_says(damageable: Dama
     one, other = layer(b"one"), layer(b"other")
     image_of(damageable.port, "whole", "1", config([one]), said, content=zstd_packed(gzip.decompress(one)))
     lying = image_of(damageable.port, "lying", "1", config([one]), said, content=zstd_packed(gzip.decompress(other)))
-    with faulty_line(damageable.port) as line:
+    with faulty_proxy(damageable.port) as line:
         assert told(counted(line, deep=False)) == []
         found = counted(line, deep=True)
     assert told(found) == [("wrong-diff-id", "lying", sha256(lying.config), ("1",))]

@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.auth import credentials
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY
@@ -317,7 +317,7 @@ def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, lo
 
 
 @pytest.fixture(scope="module")
-def guarded(session_engine: Engine, session_places: Places, registry_image: str) -> Iterator[str]:
+def guarded(session_engine: Engine, session_places: AppDirs, registry_image: str) -> Iterator[str]:
     """The address of a registry for john alone."""
     name = f"guarded-{os.urandom(4).hex()}"
     try:

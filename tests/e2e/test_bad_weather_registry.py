@@ -53,7 +53,7 @@ import pytest
 
 from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.dirs import places
+from registry_tool.base.dirs import app_dirs
 from registry_tool.oci.digest import Digest
 from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
@@ -381,7 +381,7 @@ def no_file(path: Path) -> None:
 def test_a_cache_that_cannot_be_used_costs_a_word_and_nothing_else(typed: Typed, watching: Watched, spoil: Callable[[Path], None]) -> None:
     make_image(watching.port, APP, "v1")
     table = typed("list-tags", APP).out
-    [cache] = places().cache.glob("*.sqlite")
+    [cache] = app_dirs().cache.glob("*.sqlite")
     for left in cache.parent.glob("*.sqlite-*"):
         left.unlink()
     spoil(cache)

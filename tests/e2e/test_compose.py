@@ -17,7 +17,7 @@ from registry_tool.demo import resources
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Auth, Up, spec
-from registry_tool.local.registry.spec import Settings
+from registry_tool.local.registry.spec import RegistrySettings
 from tests.support import canary
 from tests.support.registry_over_http import ask, push_tag, tags
 from tests.support.requirements import free_port, missing
@@ -41,7 +41,7 @@ def described() -> dict[str, Any]:
 
 @pytest.fixture
 def created() -> ContainerSpec:
-    return spec.container_spec("default", image="registry:2", port=5000, settings=Settings.fresh())
+    return spec.container_spec("default", image="registry:2", port=5000, settings=RegistrySettings.fresh())
 
 
 def test_the_environment_is_the_same_but_for_the_secret(described: dict[str, Any], created: ContainerSpec) -> None:

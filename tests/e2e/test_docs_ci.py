@@ -17,7 +17,7 @@ from registry_tool.cli.app import root
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import DOCKER_ENGINE, Provisioner
+from registry_tool.local.base_images import DOCKER_ENGINE, BaseImageResolver
 from tests.support.documents import ROOT, Reader, reading
 
 CI = ROOT / "docs" / "ci"
@@ -107,8 +107,8 @@ def test_the_page_tells_every_exit_code() -> None:
 
 @pytest.fixture
 def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Iterator[Reader]:
-    ladder = Provisioner(session_engine, kept_cache)
-    ladder.set_aside(ladder.ensure(DOCKER_ENGINE))
+    ladder = BaseImageResolver(session_engine, kept_cache)
+    ladder.archive(ladder.ensure(DOCKER_ENGINE))
     with reading(tmp_path, kept_cache) as person:
         person.types("cd sample_app")
         yield person

@@ -13,15 +13,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import resources
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import Provisioner
+from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import POINTS
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import CHECKS
 from registry_tool.verify.settings import KNOWN, PROBES
 from tests.support.documents import ROOT, blocks, commands
 
@@ -30,10 +30,10 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def pushed(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
+def pushed(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[str]:
     """What a demo leaves: the sample app, built and pushed, in a registry of the session's own."""
     context, name = resources.sample_app(), f"{local.address}/john/get-started:part2"
-    prepared = build_inputs.prepare(engine, Provisioner(engine, places.cache), places.cache, context)
+    prepared = build_inputs.prepare(engine, BaseImageResolver(engine, places.cache), places.cache, context)
     engine.build(context, build_args=prepared.build_args, labels={"for": "verify"}, extra=prepared.extra, tags=(name,))
     engine.push(name)
     yield local.address
@@ -48,7 +48,7 @@ def pushed(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str
 @pytest.mark.engine
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: Places, tmp_path: Path) -> None:
+def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: AppDirs, tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -61,10 +61,10 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: 
         done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said[line] = done.stdout
-    certificate = Certificate.read(folder / "proof.json")
+    certificate = VerifyReport.read(folder / "proof.json")
     assert [each.where.name for each in certificate.proven] == ["docker", "podman"]
     for proven in certificate.proven:
-        assert {point.name: point.ok for point in proven.points} == dict.fromkeys(POINTS, True)
+        assert {point.name: point.ok for point in proven.points} == dict.fromkeys(CHECKS, True)
     assert ET.parse(folder / "junit.xml").getroot().get("failures") == "0"  # noqa: S314 - our own
     assert (folder / "summary.md").read_text(encoding="utf-8").startswith("## ✅ ")
     assert "  probes     ok " in said["regctl verify"]
@@ -73,7 +73,7 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: 
 def test_its_points_are_those_that_are_proven() -> None:
     assert (
         dict(re.findall(r"^\| `([a-z]+)` \| ([^|]+) \|$", TEXT.partition("## What is proven")[2].partition("\n## ")[0], re.MULTILINE))
-        == POINTS
+        == CHECKS
     )
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.progress import SILENT
 from registry_tool.demo.resources import sample_app
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import PYTHON, REDIS, Provisioned, Provisioner, wheels
+from registry_tool.local.base_images import PYTHON, REDIS, BaseImage, BaseImageResolver, wheels
 from tests.support.requirements import missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -47,17 +47,17 @@ print(time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")
-def python(session_engine: Engine, session_places: Places) -> Provisioned:
-    return Provisioner(session_engine, session_places.cache, SILENT).ensure(PYTHON)
+def python(session_engine: Engine, session_places: AppDirs) -> BaseImage:
+    return BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(PYTHON)
 
 
 @pytest.fixture(scope="module")
-def python_image(python: Provisioned) -> str:
+def python_image(python: BaseImage) -> str:
     return python.name
 
 
 @pytest.fixture
-def context(session_engine: Engine, session_places: Places, python: Provisioned, tmp_path: Path) -> Path:
+def context(session_engine: Engine, session_places: AppDirs, python: BaseImage, tmp_path: Path) -> Path:
     """The app's folder with the wheels in it, as ``regctl build`` sends it."""
     folder = tmp_path / "context"
     shutil.copytree(sample_app(), folder, ignore=shutil.ignore_patterns("wheels", "__pycache__"))
@@ -243,9 +243,9 @@ def network(docker: Docker, unique: str) -> Iterator[str]:
 
 
 def test_it_counts_beside_a_redis_that_comes_and_goes(  # the network before what runs in it: it goes after that, too
-    docker: Docker, network: str, run: Run, page: Page, image: str, session_engine: Engine, session_places: Places
+    docker: Docker, network: str, run: Run, page: Page, image: str, session_engine: Engine, session_places: AppDirs
 ) -> None:
-    redis_image = Provisioner(session_engine, session_places.cache, SILENT).ensure(REDIS).name
+    redis_image = BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(REDIS).name
     redis = run(f"--network={network}", "--network-alias=redis", redis_image)
     app = run(f"--network={network}", "-p", "127.0.0.1::80", image)
     eventually(lambda: DISABLED not in page(app)[0])

@@ -16,7 +16,7 @@ import pytest
 
 from registry_tool.cli.command_table import COMMANDS
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import DOCKER_ENGINE, PROXY, Provisioner
+from registry_tool.local.base_images import DOCKER_ENGINE, PROXY, BaseImageResolver
 from tests.support import canary
 from tests.support.documents import ROOT, Reader, blocks, commands, reading
 
@@ -51,9 +51,9 @@ def script() -> Iterator[ModuleType]:
 @pytest.fixture
 def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Iterator[Reader]:
     """Somebody on an engine that has nothing and reaches nothing, with what was kept at home."""
-    ladder = Provisioner(session_engine, kept_cache)
+    ladder = BaseImageResolver(session_engine, kept_cache)
     for base in (DOCKER_ENGINE, PROXY):
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
     with reading(tmp_path, kept_cache) as person:
         shutil.copytree(DOCS, person.folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
         yield person

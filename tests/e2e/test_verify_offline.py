@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, Provisioner
-from registry_tool.verify.report.report import Certificate
+from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, BaseImageResolver
+from registry_tool.verify.report.report import VerifyReport
 from tests.support.documents import ROOT
 from tests.support.private_engine import private_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
-def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_places: Places, own_engine_possible: None, tmp_path: Path) -> None:
-    ladder = Provisioner(session_engine, session_places.cache)
+def test_it_ends_green(
+    kept_cache: Path, session_engine: Engine, session_places: AppDirs, own_engine_possible: None, tmp_path: Path
+) -> None:
+    ladder = BaseImageResolver(session_engine, session_places.cache)
     for base in (DOCKER_ENGINE, PODMAN_ENGINE):
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
     cache = tmp_path / "cache"
     shutil.copytree(kept_cache, cache / "registry-tool")
     environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
@@ -35,7 +37,7 @@ def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_places:
         left = engine.run(["docker", "ps", "--all", "--format", "{{.Names}}"]).stdout.split()
         networks = engine.run(["docker", "network", "ls", "--format", "{{.Name}}"]).stdout.split()
         volumes = engine.run(["docker", "volume", "ls", "--format", "{{.Name}}"]).stdout.split()
-    certificate = Certificate.read(proof)
+    certificate = VerifyReport.read(proof)
     assert [(each.where.name, each.ok) for each in certificate.proven] == [("docker", True), ("podman", True)]
     assert left == volumes == ["registry-tool-default"]
     assert sorted(networks) == ["bridge", "host", "none"]

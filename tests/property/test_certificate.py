@@ -10,23 +10,23 @@ from hypothesis import strategies as st
 
 from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Change
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.report import VerifyReport
 from tests.support.reports import GREEN, certificates
 from tests.support.schema import faults
 from tests.unit.verify.test_report import SCHEMA, read_or_refused
 
 
 @given(certificates)
-def test_every_certificate_comes_back(certificate: Certificate) -> None:
+def test_every_certificate_comes_back(certificate: VerifyReport) -> None:
     written = certificate.as_bytes()
-    read = Certificate.parse(written)
+    read = VerifyReport.parse(written)
     assert read.as_bytes() == written
     assert read.digest == certificate.digest
     assert read.ok is certificate.ok
 
 
 @given(certificates)
-def test_every_certificate_fits_the_schema(certificate: Certificate) -> None:
+def test_every_certificate_fits_the_schema(certificate: VerifyReport) -> None:
     assert list(faults(json.loads(certificate.as_bytes()), SCHEMA, SCHEMA)) == []
 
 
@@ -40,18 +40,18 @@ def test_no_byte_changes_what_is_said_without_being_noticed(where: int, by: int)
     raw = bytearray(GREEN.as_bytes())
     raw[where] ^= by
     if read_or_refused(bytes(raw)) is None:
-        assert Certificate.parse(bytes(raw)) == GREEN, "only a blank may be another"
+        assert VerifyReport.parse(bytes(raw)) == GREEN, "only a blank may be another"
 
 
 @given(certificates)
-def test_nothing_changed_from_itself(certificate: Certificate) -> None:
+def test_nothing_changed_from_itself(certificate: VerifyReport) -> None:
     later = replace(certificate, made="2027-01-31T12:00:00Z", against=None)
     assert compare(certificate, later).changes == ()
     assert compare(certificate, later).digest == certificate.digest
 
 
 @given(certificates, certificates)
-def test_the_way_back_is_the_same_changes(before: Certificate, now: Certificate) -> None:
+def test_the_way_back_is_the_same_changes(before: VerifyReport, now: VerifyReport) -> None:
     def turned(change: Change) -> Change:
         return replace(change, before=change.now, now=change.before)
 
@@ -62,7 +62,7 @@ def test_the_way_back_is_the_same_changes(before: Certificate, now: Certificate)
 
 
 @given(certificates, certificates)
-def test_a_point_that_turned_is_named(before: Certificate, now: Certificate) -> None:
+def test_a_point_that_turned_is_named(before: VerifyReport, now: VerifyReport) -> None:
     told = {(change.where, change.what) for change in compare(before, now).changes}
     then = {(each.where.name, point.name): point.ok for each in before.proven for point in each.points}
     today = {(each.where.name, point.name): point.ok for each in now.proven for point in each.points}

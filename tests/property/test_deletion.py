@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry_tool import server
 from registry_tool.base.errors import NotFound
 from registry_tool.content import delete
-from registry_tool.content.delete import Deletable, Plan, Selection
+from registry_tool.content.delete import Deletable, DeletionPlan, Selection
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -109,7 +109,7 @@ def tags_of(repository: Deletable) -> tuple[str, ...]:
 Snapshot = dict[str, tuple[Digest, set[Digest]]]
 
 
-def snapshot(repository: Deletable, plan: Plan) -> Snapshot:
+def snapshot(repository: Deletable, plan: DeletionPlan) -> Snapshot:
     """What each tag that is not in the plan stands for. A digest that was named goes out of whatever contains it."""
     named = frozenset(filter(None, [plan.selection.digest]))
     found: Snapshot = {}
@@ -121,11 +121,11 @@ def snapshot(repository: Deletable, plan: Plan) -> Snapshot:
     return found
 
 
-def check(repository: Deletable, before: Snapshot, plan: Plan) -> None:
+def check(repository: Deletable, before: Snapshot, plan: DeletionPlan) -> None:
     assert snapshot(repository, plan) == before
 
 
-def check_done(repository: Deletable, plan: Plan) -> None:
+def check_done(repository: Deletable, plan: DeletionPlan) -> None:
     left = tags_of(repository)
     assert not plan.tags & set(left)
     assert not [tag for tag in left if repository.manifest(tag).is_tombstone]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 
 PATH = "/v2/john/get-started/tags/list"
 ORIGIN = "https://registry.example.com:5000"
@@ -24,9 +24,9 @@ challenge_like = st.lists(
 ).map("".join)
 
 
-def answer(**headers: str) -> Answer:
+def answer(**headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(method="GET", path=PATH, url=ORIGIN + PATH, status=401, headers=named, body=b"")
+    return Response(method="GET", path=PATH, url=ORIGIN + PATH, status=401, headers=named, body=b"")
 
 
 def stays_at_home(link: str) -> None:

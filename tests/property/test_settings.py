@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from registry_tool.base.errors import UsageError
 from registry_tool.verify import settings
-from registry_tool.verify.settings import KNOWN, PROBES, Settings
-from registry_tool.verify.toml_table import Table
+from registry_tool.verify.settings import KNOWN, PROBES, VerifySettings
+from registry_tool.verify.toml_table import TomlTable
 from tests.support.schema import faults
 
 SCHEMA = json.loads(Path(settings.__file__).with_name("portability.schema.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ BEYOND = ("is published for", "bytes of memory are too few", "cannot be taken ap
 
 def read_or_refused(document: dict[str, Any]) -> str | None:
     try:
-        settings.of(Table(document, "portability.toml"))
+        settings.of(TomlTable(document, "portability.toml"))
     except UsageError as error:
         message = error.message
     else:
@@ -100,7 +100,7 @@ def test_the_schema_has_every_member() -> None:
 @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
 def test_no_bytes_are_too_much(content: bytes) -> None:
     try:
-        assert isinstance(settings.parse(content), Settings)
+        assert isinstance(settings.parse(content), VerifySettings)
     except UsageError as error:
         message = error.message
     else:

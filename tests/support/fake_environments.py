@@ -13,8 +13,8 @@ from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine import About, Engine
 from registry_tool.oci.descriptor import Platform
 from registry_tool.verify import verify
-from registry_tool.verify.result import Point, Proven
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.result import Check, EnvironmentResult
+from registry_tool.verify.spec import VerifySpec
 from tests.support.reports import DOCKER, PODMAN, point
 
 HERE = replace(DOCKER, kind="here", name="here", clean=False, image=None)
@@ -28,8 +28,8 @@ class StandIn:
     missing: dict[str, RegistryToolError] = field(default_factory=dict)
     broken: dict[str, RegistryToolError] = field(default_factory=dict)
     stuck: dict[str, RegistryToolError] = field(default_factory=dict)
-    points: tuple[Point, ...] = (point("resolves"),)
-    asked: Asked | None = None
+    points: tuple[Check, ...] = (point("resolves"),)
+    asked: VerifySpec | None = None
     happened: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -45,7 +45,7 @@ class StandIn:
             if asked in self.stuck:
                 raise self.stuck[asked]
 
-    def prove(self, place: Any, asked: Asked, *, told: Any, **given: Any) -> Proven:
+    def prove(self, place: Any, asked: VerifySpec, *, told: Any, **given: Any) -> EnvironmentResult:
         name = place.where.name
         self.happened.append(f"prove {name}")
         if name in self.broken:
@@ -53,7 +53,7 @@ class StandIn:
         self.asked = asked
         for each in self.points:
             told(each)
-        return Proven(where=place.where, points=self.points)
+        return EnvironmentResult(where=place.where, points=self.points)
 
 
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:

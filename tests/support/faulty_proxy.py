@@ -54,7 +54,7 @@ class _Rule:
 
 
 @dataclass
-class FaultyLine:
+class FaultyProxy:
     """Ask ``host`` (``127.0.0.1:PORT``). The first rule that takes a request decides; without one it passes."""
 
     target: int
@@ -111,9 +111,9 @@ class FaultyLine:
 
 
 @contextmanager
-def faulty_line(target: int) -> Iterator[FaultyLine]:
+def faulty_proxy(target: int) -> Iterator[FaultyProxy]:
     """A line to the registry on port ``target`` of loopback, for the block."""
-    line = FaultyLine(target)
+    line = FaultyProxy(target)
     with standing_in(line.answer) as stand_in:
         line.host, line.port = stand_in.host, stand_in.port
         yield line
@@ -154,7 +154,7 @@ def lose_answer(asked: Asked, ask: Ask) -> Reply:
     return Reply(hang_up=True)
 
 
-def cut_request_after(line: FaultyLine, count: int) -> Fault:
+def cut_request_after(line: FaultyProxy, count: int) -> Fault:
     """The registry sees the line cut after ``count`` bytes of the request's body; so does the client."""
 
     def fault(asked: Asked, ask: Ask) -> Reply:

@@ -7,43 +7,45 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Against, Change, Failure, Layer, Subject
-from registry_tool.verify.report.report import KINDS, Certificate
-from registry_tool.verify.result import POINTS, Point, Proven, Where
+from registry_tool.verify.report.parts import Against, Change, Failure, ImageRecord, LayerRecord
+from registry_tool.verify.report.report import KINDS, VerifyReport
+from registry_tool.verify.result import CHECKS, Check, EnvironmentInfo, EnvironmentResult
 
 NAME = "localhost:5000/john/get-started:part2"
 EVIL = "a|b\x1b[31m\x00\n<b>`x` ![i](http://x) www.x.y \u202e\ufffe ]]>&\"'\ud800"
 """What no name may do to a terminal, a page or a document."""
 
-DOCKER = Where(
+DOCKER = EnvironmentInfo(
     kind="docker", name="docker", engine="Docker 28.2.2", kernel="6.1.0", platform="linux/amd64", clean=True, image="docker:28-dind"
 )
-PODMAN = Where(kind="podman", name="podman", engine="Podman 4.3.1", kernel="6.1.0", platform="linux/amd64", clean=True, image="podman:4")
+PODMAN = EnvironmentInfo(
+    kind="podman", name="podman", engine="Podman 4.3.1", kernel="6.1.0", platform="linux/amd64", clean=True, image="podman:4"
+)
 
 
 def digest(text: str) -> Digest:
     return Digest.of(text.encode())
 
 
-def point(name: str, ok: bool | None = True, **members: object) -> Point:
-    return replace(Point(name=name, ok=ok, detail=f"{name} was looked at", seconds=0.25), **members)  # type: ignore[arg-type]
+def point(name: str, ok: bool | None = True, **members: object) -> Check:
+    return replace(Check(name=name, ok=ok, detail=f"{name} was looked at", seconds=0.25), **members)  # type: ignore[arg-type]
 
 
-def proven(where: Where, *points: Point) -> Proven:
-    return Proven(where=where, points=points, pulled={NAME: str(digest("manifest"))}, setup=1.5, proof=2.0, end=0.5)
+def proven(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
+    return EnvironmentResult(where=where, points=points, pulled={NAME: str(digest("manifest"))}, setup=1.5, proof=2.0, end=0.5)
 
 
-SUBJECT = Subject(
+SUBJECT = ImageRecord(
     reference=NAME,
     digest=digest("manifest"),
     media_type="application/vnd.oci.image.manifest.v1+json",
     size=1000,
     platform="linux/amd64",
     config=digest("config"),
-    layers=(Layer(digest=digest("layer"), media_type="application/vnd.oci.image.layer.v1.tar+gzip", size=900),),
+    layers=(LayerRecord(digest=digest("layer"), media_type="application/vnd.oci.image.layer.v1.tar+gzip", size=900),),
 )
 
-GREEN = Certificate(
+GREEN = VerifyReport(
     subject=SUBJECT,
     made="2026-01-31T12:00:00Z",
     tool="registry-tool 0.1.0",
@@ -59,7 +61,7 @@ GREEN = Certificate(
 )
 
 
-def red(**members: object) -> Certificate:
+def red(**members: object) -> VerifyReport:
     """One whose page does not answer on docker."""
     probes = point("probes", False, detail="no answer", hint="Look at its log.", excerpt=("starting", "broken"), **members)
     return replace(GREEN, proven=(proven(DOCKER, point("resolves"), probes), GREEN.proven[1]))
@@ -77,8 +79,8 @@ _evidence = st.recursive(
     max_leaves=4,
 )
 _points = st.builds(
-    Point,
-    name=st.sampled_from(list(POINTS)),
+    Check,
+    name=st.sampled_from(list(CHECKS)),
     ok=st.sampled_from([True, True, False, None]),
     detail=_text,
     hint=st.none() | _text,
@@ -87,7 +89,7 @@ _points = st.builds(
     excerpt=st.lists(_text, max_size=2).map(tuple),
 )
 _wheres = st.builds(
-    Where,
+    EnvironmentInfo,
     kind=st.sampled_from(KINDS),
     name=st.sampled_from(["docker", "podman", "here", "context:far"]),
     engine=_name,
@@ -97,7 +99,7 @@ _wheres = st.builds(
     image=st.none() | _name,
 )
 _proven = st.builds(
-    Proven,
+    EnvironmentResult,
     where=_wheres,
     points=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
     pulled=st.dictionaries(_name, _digests.map(str), max_size=2),
@@ -105,9 +107,9 @@ _proven = st.builds(
     proof=_seconds,
     end=_seconds,
 )
-_layers = st.builds(Layer, digest=_digests, media_type=_name, size=st.integers(0, 2**40))
+_layers = st.builds(LayerRecord, digest=_digests, media_type=_name, size=st.integers(0, 2**40))
 _subjects = st.builds(
-    Subject,
+    ImageRecord,
     reference=_name,
     digest=st.none() | _digests,
     media_type=st.none() | _name,
@@ -127,7 +129,7 @@ _changes = st.builds(Change, where=_name, what=_name, before=st.none() | _text, 
 _against = st.builds(Against, digest=_digests, made=st.just("2025-01-31T12:00:00Z"), changes=st.lists(_changes, max_size=2).map(tuple))
 
 certificates = st.builds(
-    Certificate,
+    VerifyReport,
     subject=_subjects,
     made=st.just("2026-01-31T12:00:00Z"),
     tool=_name,

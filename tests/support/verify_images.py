@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import NoPlace, NotFound
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import EnvironmentUnavailable, NotFound
 from registry_tool.engine import Engine
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.environments.environment import Place, Traffic
-from registry_tool.verify.environments.selection import open_place
-from registry_tool.verify.result import Point, Proven, Where
+from registry_tool.verify.environments.environment import Environment, Traffic
+from registry_tool.verify.environments.selection import open_environment
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 from tests.support.requirements import missing
 
 
@@ -21,12 +21,12 @@ def reference(name: str) -> Reference:
 
 
 @contextmanager
-def opened(engine: Engine, kind: str, name: str, places: Places) -> Iterator[Place]:
+def opened(engine: Engine, kind: str, name: str, places: AppDirs) -> Iterator[Environment]:
     """As ``open_place``."""
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(open_place(engine, kind, image=reference(name), places=places))
-        except NoPlace as error:
+            place = stack.enter_context(open_environment(engine, kind, image=reference(name), places=places))
+        except EnvironmentUnavailable as error:
             missing(f"{kind}-proof", error.message)
         yield place
 
@@ -45,8 +45,8 @@ class ThisEngine:
     """The registries that it was asked about: other tests use this engine at the same time, each with a registry of its own."""
 
     @property
-    def where(self) -> Where:
-        return Where(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
+    def where(self) -> EnvironmentInfo:
+        return EnvironmentInfo(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
 
     def named(self, image: Reference) -> str:
         self.hosts.add(image.host)
@@ -62,7 +62,7 @@ class ThisEngine:
         return self.marks
 
 
-def empty(place: Place) -> None:
+def empty(place: Environment) -> None:
     """Take every image off a clean engine, so that it is clean again."""
     assert place.where.clean
     for image in place.engine.images():
@@ -72,10 +72,10 @@ def empty(place: Place) -> None:
     assert place.engine.images(all=True) == ()
 
 
-def red(proven: Proven) -> list[str]:
+def red(proven: EnvironmentResult) -> list[str]:
     return [point.name for point in proven.points if point.ok is False]
 
 
-def point(proven: Proven, name: str) -> Point:
+def point(proven: EnvironmentResult, name: str) -> Check:
     [found] = [point for point in proven.points if point.name == name]
     return found

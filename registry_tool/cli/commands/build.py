@@ -47,7 +47,7 @@ def build(
       regctl build -t friendlyhello .
       regctl build -t john/get-started:part2 -f Dockerfile.dev .
     """
-    from registry_tool.local.base_images import Provisioner
+    from registry_tool.local.base_images import BaseImageResolver
     from registry_tool.local.images import build_inputs
     from registry_tool.oci.reference import DOCKER_HUB, Reference
 
@@ -60,7 +60,7 @@ def build(
     with session.watch(quiet=quiet) as observer:
         prepared = build_inputs.prepare(
             session.engine,
-            Provisioner(session.engine, session.places.cache, observer),
+            BaseImageResolver(session.engine, session.places.cache, observer),
             session.places.cache,
             path,
             dockerfile=dockerfile,

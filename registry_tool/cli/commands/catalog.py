@@ -13,7 +13,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.content.listing import Catalog, Holding
+    from registry_tool.content.listing import Catalog, RepositorySummary
 
 
 @click.command("catalog")
@@ -69,14 +69,14 @@ def _tell(session: Session, host: str, found: Catalog) -> int:
     return registry_options.exit_code([error for _, error in errors])
 
 
-def _cells(holding: Holding) -> tuple[str, ...]:
+def _cells(holding: RepositorySummary) -> tuple[str, ...]:
     tags = NOT_KNOWN if holding.tags is None else str(holding.tags)
     return holding.name, tags, registry_options.size(holding.size), registry_options.age(holding.changed)
 
 
-def _document(holding: Holding) -> dict[str, object]:
+def _document(holding: RepositorySummary) -> dict[str, object]:
     return {"name": holding.name, "tags": holding.tags, "size": holding.size, "last_change": registry_options.time(holding.changed)}
 
 
-def _error(holding: Holding, error: RegistryToolError) -> dict[str, object]:
+def _error(holding: RepositorySummary, error: RegistryToolError) -> dict[str, object]:
     return {"repository": holding.name, **error.as_json()}

@@ -16,7 +16,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.content.check import Finding, Report
+    from registry_tool.content.check import CheckReport, Finding
 
 _MOST_TAGS = 3
 
@@ -69,20 +69,20 @@ def _selected(session: Session, names: Sequence[str]) -> tuple[str, list[str] | 
     return hosts[0], [reference.path for reference in references]
 
 
-def _written(report: Report, path: Path) -> Report:
+def _written(report: CheckReport, path: Path) -> CheckReport:
     """``report``, with what kept us from writing it as its error."""
     from registry_tool.base import files
     from registry_tool.cli.views.junit import junit
 
     try:
-        files.write(path, junit(report))
+        files.atomic_write(path, junit(report))
     except OSError as error:
         failure = RegistryToolError(f"{path} cannot be written: {error.strerror or error}", hint="Name another file with --junit.")
         return replace(report, error=report.error or failure)
     return report
 
 
-def _tell(session: Session, report: Report) -> None:
+def _tell(session: Session, report: CheckReport) -> None:
     from registry_tool.content.check import KINDS, places
 
     out = session.output

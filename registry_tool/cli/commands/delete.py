@@ -14,7 +14,7 @@ from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
-    from registry_tool.content.delete import Done, Held, Plan, Removal, Selection
+    from registry_tool.content.delete import Deleted, DeletionPlan, Dependent, Removal, Selection
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
@@ -64,15 +64,15 @@ def delete(
         return _carry_out(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
 
 
-def _answer_dry(out: Output, plan: Plan, lines: list[str], *, quiet: bool) -> None:
+def _answer_dry(out: Output, plan: DeletionPlan, lines: list[str], *, quiet: bool) -> None:
     if out.json:
         out.document({"ok": True, "dry_run": True, **document(plan), "done": []})
     else:
         out.lines(list(_names(plan)) if quiet else lines)
 
 
-def _carry_out(out: Output, plan: Plan, going: Iterable[Done], *, quiet: bool) -> int:
-    done: list[Done] = []
+def _carry_out(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, quiet: bool) -> int:
+    done: list[Deleted] = []
     failures: list[RegistryToolError] = []
     try:
         for each in going:
@@ -98,7 +98,7 @@ def _selected(session: Session, name: str) -> tuple[Reference, Selection]:
     return found if has_host(name) else Selection.parse(name, default_host=registry_options.host(session))
 
 
-def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> Plan:
+def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> DeletionPlan:
     from registry_tool.content import delete
 
     try:
@@ -106,7 +106,7 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
     except NotFound:
         if not missing_ok:
             raise
-        return delete.Plan(selection=selection, removals=(), absent=True, looked=delete.Looked(tags=0, manifests=0))
+        return delete.DeletionPlan(selection=selection, removals=(), absent=True, looked=delete.Looked(tags=0, manifests=0))
     if plan.absent and not missing_ok:
         what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} is not there"
         raise NotFound(what, hint=f"See what there is: regctl list-tags {selection.repository}")
@@ -116,7 +116,7 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
 # --- for a person ---
 
 
-def shown(plan: Plan) -> Iterator[str]:
+def shown(plan: DeletionPlan) -> Iterator[str]:
     """What goes, what else is hit, what that frees: line by line."""
     if plan.is_empty:
         yield f"{plan.selection} is not there: nothing to remove."
@@ -159,19 +159,19 @@ def _goes(removal: Removal) -> str:
     return "goes" if len(removal.tags) == 1 else "go"
 
 
-def _named(held: Iterable[Held]) -> Iterator[str]:
+def _named(held: Iterable[Dependent]) -> Iterator[str]:
     for each in held:
         tags = ", ".join(each.tags)
         yield f"{each.type} {each.digest} ({tags})" if tags else f"{each.type} {each.digest}"
 
 
-def _over(plan: Plan) -> str:
+def _over(plan: DeletionPlan) -> str:
     looked = plan.looked
     unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
     return f"computed over {looked.tags} tags and {looked.manifests} manifests of this repository{unread}; others may share content with it"
 
 
-def _names(plan: Plan) -> Iterator[str]:
+def _names(plan: DeletionPlan) -> Iterator[str]:
     """What goes, as it is told when it is gone."""
     for removal in plan.removals:
         yield from (f"{plan.selection.repository}:{tag}" for tag in removal.tags)
@@ -179,7 +179,7 @@ def _names(plan: Plan) -> Iterator[str]:
             yield f"{plan.selection.repository}@{removal.digest}"
 
 
-def _told(done: Done, repository: str, *, quiet: bool) -> Iterator[str]:
+def _told(done: Deleted, repository: str, *, quiet: bool) -> Iterator[str]:
     """As docker tells what ``rmi`` removed."""
     tags = [f"{repository}:{tag}" for tag in done.tags]
     if done.what == "finished":
@@ -194,7 +194,7 @@ def _told(done: Done, repository: str, *, quiet: bool) -> Iterator[str]:
 # --- for a script ---
 
 
-def document(plan: Plan) -> dict[str, object]:
+def document(plan: DeletionPlan) -> dict[str, object]:
     """The plan for JSON."""
     return {
         "repository": plan.selection.repository,
@@ -221,5 +221,5 @@ def document(plan: Plan) -> dict[str, object]:
     }
 
 
-def _done(done: Done) -> dict[str, object]:
+def _done(done: Deleted) -> dict[str, object]:
     return {"what": done.what, "tags": list(done.tags), "digest": str(done.digest) if done.digest else None}

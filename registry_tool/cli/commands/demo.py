@@ -11,11 +11,11 @@ import click
 
 from registry_tool.cli import options, program_name
 from registry_tool.cli.session import Session
-from registry_tool.cli.views.demo import Stage
+from registry_tool.cli.views.demo import DemoView
 
 if TYPE_CHECKING:
-    from registry_tool.base.dirs import Places
-    from registry_tool.demo.result import Story
+    from registry_tool.base.dirs import AppDirs
+    from registry_tool.demo.result import DemoResult
 
 
 @click.command("demo")
@@ -54,7 +54,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
 
     asked = DemoOptions(image=image, port=port, registry=name, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
     out = session.output
-    with Stage(out, progress=session.progress) as stage:
+    with DemoView(out, progress=session.progress) as stage:
         story = walk(session.engine, session.places, asked, observer=stage, watcher=stage)
     if out.json:
         out.document(story.as_json())
@@ -65,7 +65,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     return story.error.exit_code if story.error else 0
 
 
-def _end(story: Story, places: Places, name: str) -> list[str]:
+def _end(story: DemoResult, places: AppDirs, name: str) -> list[str]:
     """What was seen, what stays, how it goes, and what to try next."""
     me = program_name.spelling()
     reference = story.reference or ""
@@ -90,7 +90,7 @@ def _end(story: Story, places: Places, name: str) -> list[str]:
     return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
 
 
-def _seen(story: Story) -> list[str]:
+def _seen(story: DemoResult) -> list[str]:
     page = story.page_with_redis or story.page
     if page is None:
         return []

@@ -13,7 +13,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.content.listing import Options, Row, Table
+    from registry_tool.content.listing import Options, Row, TagTable
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
 
@@ -114,7 +114,7 @@ def _what_is_asked(wanted: Options, details: bool | None, *, is_near: bool, quie
     return replace(wanted, look="details" if full else "digests", siblings=siblings)
 
 
-def _tell(session: Session, reference: Reference, table: Table, wanted: Options, *, digests: bool, quiet: bool) -> int:
+def _tell(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
     out = session.output
     # A name is a name, whatever became of its image.
     errors = [row.error for row in table.rows if row.error is not None and not quiet]

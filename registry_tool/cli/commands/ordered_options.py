@@ -14,7 +14,7 @@ _BEFORE = {"registry": "--registry", "context": "--context"}
 """Options before the command that change what it does."""
 
 
-class InOrder(click.Command):
+class OrderedCommand(click.Command):
     """click hands each option its own values; which came after which is known to its parser alone."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -19,9 +19,9 @@ from registry_tool.verify import parsing
 
 if TYPE_CHECKING:
     from registry_tool.oci.digest import Digest
-    from registry_tool.verify.report.report import Certificate
-    from registry_tool.verify.settings import Settings
-    from registry_tool.verify.spec import Asked, Probe
+    from registry_tool.verify.report.report import VerifyReport
+    from registry_tool.verify.settings import VerifySettings
+    from registry_tool.verify.spec import Probe, VerifySpec
 
 Value = TypeVar("Value")
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -43,7 +43,7 @@ def _digest(text: str) -> Digest:
     return _spelled(Digest.parse)(text)
 
 
-@click.command("verify", cls=ordered_options.InOrder)
+@click.command("verify", cls=ordered_options.OrderedCommand)
 @click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]")
 @click.option(
     "--on",
@@ -89,14 +89,14 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
       regctl verify --show proof.json
     """
     from registry_tool.verify.report.compare import compare
-    from registry_tool.verify.report.report import Certificate
+    from registry_tool.verify.report.report import VerifyReport
 
     session: Session = ctx.obj
-    earlier = Certificate.read(against) if against else None
+    earlier = VerifyReport.read(against) if against else None
     if show is not None:
         if name is not None:
             raise UsageError(f"--show shows what is in {show}, and {name} is named", hint=f"Leave one out: regctl verify --show {show}")
-        certificate = Certificate.read(show)
+        certificate = VerifyReport.read(show)
     else:
         certificate = _proven(ctx, session, name, given)
     if earlier is not None:
@@ -106,13 +106,13 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
     return certificate.error.exit_code if certificate.error is not None else int(not certificate.ok)
 
 
-def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> Certificate:
+def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> VerifyReport:
     from registry_tool.verify import settings
     from registry_tool.verify.verify import verify as prove
 
     said = settings.find(Path.cwd())
     asked = _asked(ctx, session, name, given, said)
-    with view.Watched(session.output, progress=session.progress) as watched:
+    with view.VerifyView(session.output, progress=session.progress) as watched:
         return prove(
             session.engine,
             asked,
@@ -125,9 +125,9 @@ def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[
         )
 
 
-def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: Settings) -> Asked:
+def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: VerifySettings) -> VerifySpec:
     """What is typed and, where it says nothing, what the file says."""
-    from registry_tool.verify.spec import Asked
+    from registry_tool.verify.spec import VerifySpec
 
     probes = _probes(ordered_options.in_order(ctx)) or said.probes
     named = name or said.image
@@ -141,7 +141,7 @@ def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[s
         "stop_within": said.stop_within,
         "replicas": given["replicas"] or said.replicas,
     }
-    return Asked(
+    return VerifySpec(
         image=registry_options.named(session, named).or_latest(),
         expect=given["expect"] or said.expect,
         probes=probes,
@@ -191,14 +191,14 @@ def _number(text: str, what: str) -> int:
     return int(text)
 
 
-def _written(certificate: Certificate, output: Path | None, junit: Path | None, markdown: Path | None) -> Certificate:
+def _written(certificate: VerifyReport, output: Path | None, junit: Path | None, markdown: Path | None) -> VerifyReport:
     """``certificate``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
     from registry_tool.cli.views.junit import certificate_junit
     from registry_tool.cli.views.markdown import markdown as page
     from registry_tool.verify.report.parts import Failure
     from registry_tool.verify.report.report import write
 
-    renderings: tuple[tuple[Path | None, Callable[[Certificate], bytes]], ...] = (
+    renderings: tuple[tuple[Path | None, Callable[[VerifyReport], bytes]], ...] = (
         (junit, certificate_junit),
         (markdown, lambda certificate: page(certificate).encode(errors="replace")),
         (output, lambda certificate: certificate.as_bytes()),
@@ -213,7 +213,7 @@ def _written(certificate: Certificate, output: Path | None, junit: Path | None, 
     return certificate
 
 
-def _tell(session: Session, certificate: Certificate, *, shown: bool) -> None:
+def _tell(session: Session, certificate: VerifyReport, *, shown: bool) -> None:
     out = session.output
     if out.json:
         out.document(certificate.as_json())

@@ -11,10 +11,10 @@ from registry_tool.cli.views import formatting
 from registry_tool.cli.views.progress import Bars
 
 if TYPE_CHECKING:
-    from registry_tool.demo.result import Step
+    from registry_tool.demo.result import DemoStep
 
 
-class Stage:
+class DemoView:
     """The demo's observer and its watcher. A build's own lines show while they are new, and only on a terminal."""
 
     def __init__(self, output: Output, *, progress: bool) -> None:
@@ -22,7 +22,7 @@ class Stage:
         self._bars = Bars(transient=True) if progress and is_terminal(sys.stderr) else None
         self._step = ""
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> DemoView:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -35,7 +35,7 @@ class Stage:
         if self._bars is not None:
             self._bars.start("step", f"{name}: {command}")
 
-    def end(self, step: Step) -> None:
+    def end(self, step: DemoStep) -> None:
         self._clear()
         self._step = ""
         mark = ("ok    ", "green") if step.ok else ("FAILED", "red")

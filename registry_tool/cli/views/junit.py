@@ -6,15 +6,15 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from registry_tool.content.check import Checked, Finding, Report
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import Point, Proven
+from registry_tool.content.check import Checked, CheckReport, Finding
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Check, EnvironmentResult
 
 # What XML 1.0 has no way to write, not even escaped.
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(report: Report) -> bytes:
+def junit(report: CheckReport) -> bytes:
     """The document. What hits several tags is a failure of each; what hits none is a case of its own."""
     root = Element("testsuites", name="regctl check")
     for checked in report.repositories:
@@ -25,7 +25,7 @@ def junit(report: Report) -> bytes:
     return _written(root, ("tests", "failures", "errors"))
 
 
-def certificate_junit(certificate: Certificate) -> bytes:
+def certificate_junit(certificate: VerifyReport) -> bytes:
     """The same of a proof. A point that could not be told, or was not asked, is a case that was skipped."""
     root = Element("testsuites", name="regctl verify")
     for proven in certificate.proven:
@@ -38,7 +38,7 @@ def certificate_junit(certificate: Certificate) -> bytes:
     return _written(root, ("tests", "failures", "errors", "skipped"))
 
 
-def _place(root: Element, proven: Proven, certificate: Certificate) -> None:
+def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) -> None:
     where = proven.where
     suite = SubElement(root, "testsuite", name=_fit(where.name), timestamp=certificate.made.removesuffix("Z"))
     properties = SubElement(suite, "properties")
@@ -56,7 +56,7 @@ def _place(root: Element, proven: Proven, certificate: Certificate) -> None:
     suite.set("time", f"{proven.setup + proven.proof + proven.end:.3f}")
 
 
-def _judge(case: Element, point: Point) -> None:
+def _judge(case: Element, point: Check) -> None:
     if point.ok is None:
         SubElement(case, "skipped", message=_fit(point.detail))
     elif not point.ok:

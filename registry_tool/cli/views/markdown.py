@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from registry_tool.base import units
 from registry_tool.cli.views import formatting
 from registry_tool.verify.report.parts import Against
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import POINTS, Point, Proven
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import CHECKS, Check, EnvironmentResult
 
 _MARKS = {True: "✅", False: "❌", None: "➖"}
 _MARK_UP = re.compile(r"([\\`*_\[\]~#!|$@]|:(?=//)|(?<=www)\.)")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def markdown(certificate: Certificate) -> str:
+def markdown(certificate: VerifyReport) -> str:
     """The page: a line that says it all, a table of points and places, what is red, and what the certificate is of."""
     name = _code(certificate.subject.reference)
     blocks = [f"## {_MARKS[certificate.ok]} {name} is {'' if certificate.ok else 'not '}proven to be portable"]
@@ -36,18 +36,18 @@ def markdown(certificate: Certificate) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _points(proven: Sequence[Proven]) -> Iterator[str]:
+def _points(proven: Sequence[EnvironmentResult]) -> Iterator[str]:
     yield _row(["", *(_text(each.where.name) for each in proven)])
     yield _row(["---"] * (len(proven) + 1))
     yield _row(["engine", *(f"{_text(each.where.engine)}, {'clean' if each.where.clean else 'not a clean one'}" for each in proven)])
     for name in dict.fromkeys(point.name for each in proven for point in each.points):
         found = [next((point for point in each.points if point.name == name), None) for each in proven]
-        meaning = f": {POINTS[name]}" if name in POINTS else ""
+        meaning = f": {CHECKS[name]}" if name in CHECKS else ""
         yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[point.ok] if point else "" for point in found)])
     yield _row(["seconds", *(f"{each.setup:.1f} + {each.proof:.1f} + {each.end:.1f}" for each in proven)])
 
 
-def _red(proven: Proven, point: Point) -> Iterator[str]:
+def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
     hint = f" {_text(point.hint)}" if point.hint else ""
     yield f"❌ **{_text(point.name)}** on {_text(proven.where.name)}: {_text(point.detail)}.{hint}"
     yield from _log(point.excerpt)
@@ -66,7 +66,7 @@ def _changes(against: Against) -> Iterator[str]:
         yield _row([_text(change.where), _text(change.what), *(_text(value) if value else "" for value in (change.before, change.now))])
 
 
-def _facts(certificate: Certificate) -> Iterator[str]:
+def _facts(certificate: VerifyReport) -> Iterator[str]:
     subject = certificate.subject
     yield "| image | |"
     yield "|---|---|"

@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING
 from registry_tool.base import units
 from registry_tool.cli.output import Output
 from registry_tool.cli.views import formatting
-from registry_tool.cli.views.demo import Stage
+from registry_tool.cli.views.demo import DemoView
 
 if TYPE_CHECKING:
     from registry_tool.verify.report.parts import Against
-    from registry_tool.verify.report.report import Certificate
-    from registry_tool.verify.result import Point, Proven, Where
+    from registry_tool.verify.report.report import VerifyReport
+    from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
 _MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}
 
 
-class Watched(Stage):
+class VerifyView(DemoView):
     """The proof as it happens: its observer, as the demo's, and its watcher. With ``--json`` it is told on standard error."""
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> VerifyView:
         return self
 
     def opening(self, name: str) -> None:
         self.begin(name, "an engine is made ready")
 
-    def ready(self, where: Where, setup: float) -> None:
+    def ready(self, where: EnvironmentInfo, setup: float) -> None:
         self._clear()
         place(self._output, where, setup)
 
-    def point(self, found: Point) -> None:
+    def point(self, found: Check) -> None:
         self._clear()
         point(self._output, found)
 
-    def over(self, proven: Proven) -> None:
+    def over(self, proven: EnvironmentResult) -> None:
         self._clear()
 
 
-def place(output: Output, where: Where, setup: float) -> None:
+def place(output: Output, where: EnvironmentInfo, setup: float) -> None:
     """The head of a place."""
     clean = "a clean engine" if where.clean else "not a clean engine"
     about = f"{where.engine}, {where.platform}, {clean}, ready in {formatting.seconds(setup)}"
     output.spans((formatting.one_line(where.name), "head"), (f": {formatting.one_line(about)}", ""))
 
 
-def point(output: Output, point: Point) -> None:
+def point(output: Output, point: Check) -> None:
     """One point, and what there is to say of one that is red."""
     head = ((f"  {formatting.one_line(point.name):<10} ", "bold"), _MARKS[point.ok], (f" {formatting.seconds(point.seconds):>7}  ", ""))
     output.spans(*head, (formatting.one_line(point.detail), ""))
@@ -57,7 +57,7 @@ def point(output: Output, point: Point) -> None:
         output.spans((f"    hint: {formatting.one_line(point.hint)}", ""))
 
 
-def whole(output: Output, certificate: Certificate) -> None:
+def whole(output: Output, certificate: VerifyReport) -> None:
     """All places of a certificate."""
     for proven in certificate.proven:
         place(output, proven.where, proven.setup)
@@ -77,7 +77,7 @@ def changes(output: Output, against: Against) -> None:
         output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
 
 
-def summary(output: Output, certificate: Certificate) -> None:
+def summary(output: Output, certificate: VerifyReport) -> None:
     """What was chosen, and the last line."""
     output.line()
     for note in certificate.notes[:-1]:
@@ -85,7 +85,7 @@ def summary(output: Output, certificate: Certificate) -> None:
     output.spans((formatting.one_line(_last(certificate)), "green" if certificate.ok else "red"))
 
 
-def _last(certificate: Certificate) -> str:
+def _last(certificate: VerifyReport) -> str:
     subject = certificate.subject
     name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
     red = [f"{each.name} on {proven.where.name}" for proven in certificate.proven for each in proven.points if each.ok is False]
@@ -98,5 +98,5 @@ def _last(certificate: Certificate) -> str:
     return "; ".join((words, *certificate.notes[-1:]))
 
 
-def _counted(proven: tuple[Proven, ...]) -> str:
+def _counted(proven: tuple[EnvironmentResult, ...]) -> str:
     return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.points), 'point')}" for each in proven)

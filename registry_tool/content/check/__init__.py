@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from registry_tool.base import concurrency, units
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.check.findings import KINDS, Checked, Finding, Kind, Report
-from registry_tool.content.check.repository import Check
-from registry_tool.content.check.run import Run
+from registry_tool.content.check.findings import KINDS, Checked, CheckReport, Finding, Rule
+from registry_tool.content.check.repository import RepositoryCheck
+from registry_tool.content.check.run import CheckRun
 from registry_tool.targets.registry import Registry
 
-__all__ = ["KINDS", "Checked", "Finding", "Kind", "Report", "check"]
+__all__ = ["KINDS", "CheckReport", "Checked", "Finding", "Rule", "check"]
 
 _AT_A_TIME = 4
 """Repositories; requests are bounded for themselves."""
 
 
-def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep: bool = False, observer: Observer = SILENT) -> Report:
+def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep: bool = False, observer: Observer = SILENT) -> CheckReport:
     """Look at all that the tags of ``repositories`` (paths; None: of all there are) lead to.
 
     What is asked, and how often: a tag once; a manifest, and the presence of a config or layer, once for each
@@ -30,21 +30,21 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     What goes wrong with one thing is a finding. What concerns the whole registry is the report's ``error``, beside
     what was found until then, and so is a repository that was named and is not there. Raises nothing of the sort.
     """
-    run = Run(registry, deep=deep, observer=observer)
+    run = CheckRun(registry, deep=deep, observer=observer)
     done: list[Checked] = []
     error: RegistryToolError | None = None
 
     def one(path: str) -> Checked | NotFound:
         run.begin(path)
         try:
-            return Check(run, registry.repository(path)).run()
+            return RepositoryCheck(run, registry.repository(path)).run()
         except NotFound as missing:
             return missing
 
     try:
         # Sorted and each once, whatever a catalog says.
         paths = sorted(set(registry.catalog() if repositories is None else repositories))
-        for _, found in concurrency.each(one, paths, threads=min(_AT_A_TIME, len(paths))):
+        for _, found in concurrency.map_unordered(one, paths, threads=min(_AT_A_TIME, len(paths))):
             if isinstance(found, Checked):
                 done.append(found)
             elif repositories is not None:
@@ -57,7 +57,7 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     done.sort(key=lambda checked: checked.name)
     notes = (*run.notes, *(note for checked in done for note in checked.notes))
     run.finish(f"Checked {units.count(sum(each.images for each in done), 'image')} in {places(len(done))}")
-    return Report(repositories=tuple(done), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
+    return CheckReport(repositories=tuple(done), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
 
 
 def places(count: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from registry_tool.base.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, TooManyRequests
+from registry_tool.base.errors import ConnectionLost, InvalidManifest, Mismatch, NotFound, RegistryError, TooManyRequests
 from registry_tool.content.check.decompress import UNKNOWN, Content, Inside
 from registry_tool.oci import config as configs
 from registry_tool.oci.descriptor import Descriptor, Platform
@@ -23,7 +23,7 @@ _PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BlobStatus:
     """What a repository has of a blob: ``size`` bytes. ``trouble`` is ``missing``, ``truncated-blob``, ``unreadable`` or none.
 
     ``in_doubt``: that is another size than was said of it.
@@ -36,7 +36,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ConfigFacts:
     """What counts of an image's config."""
 
     platform: Platform | None
@@ -44,7 +44,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class BlobContent:
     """What the bytes showed. ``trouble`` is ``corrupt-blob``, ``unreadable`` or none; the rest is known where there is none.
 
     ``config`` is an image's config or what is wrong with it; None where nobody wanted one.
@@ -53,36 +53,36 @@ class Reading:
     trouble: str | None = None
     detail: str = ""
     inside: Content = UNKNOWN
-    config: Facts | str | None = None
+    config: ConfigFacts | str | None = None
 
 
-def look(repository: Repository, descriptor: Descriptor) -> Standing:
+def look(repository: Repository, descriptor: Descriptor) -> BlobStatus:
     """What is there, in one small request where all is well. Raises what concerns more than this blob."""
     try:
         presence = repository.last_byte(descriptor)
         if presence is Presence.WHOLE:
-            return Standing(size=descriptor.size)
+            return BlobStatus(size=descriptor.size)
         if presence is Presence.MISSING:
-            return Standing(trouble="missing")
+            return BlobStatus(trouble="missing")
         return _look_closer(repository, descriptor)
     except TooManyRequests:
         raise
-    except (RegistryError, BrokenOff, NotFound) as error:
-        return Standing(trouble="unreadable", detail=error.message)
+    except (RegistryError, ConnectionLost, NotFound) as error:
+        return BlobStatus(trouble="unreadable", detail=error.message)
 
 
-def _look_closer(repository: Repository, descriptor: Descriptor) -> Standing:
+def _look_closer(repository: Repository, descriptor: Descriptor) -> BlobStatus:
     size = repository.said_size(descriptor)
     if not size:
         # Of nothing there is no last byte: what was emptied is lost whole.
-        return Standing(trouble="missing")
+        return BlobStatus(trouble="missing")
     if size == descriptor.size:
-        return Standing(size=size, trouble="truncated-blob", detail=f"the registry believes in all {size} bytes, and has no last one")
+        return BlobStatus(size=size, trouble="truncated-blob", detail=f"the registry believes in all {size} bytes, and has no last one")
     # What was said to be empty has been read just now.
-    return Standing(size=size, in_doubt=descriptor.size > 0)
+    return BlobStatus(size=size, in_doubt=descriptor.size > 0)
 
 
-def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unpack: bool, came: Callable[[int], None]) -> Reading:
+def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unpack: bool, came: Callable[[int], None]) -> BlobContent:
     """Read every byte, and hold none but a config's. ``came`` hears how many came. Raises what concerns more than this blob."""
     inside = Inside()
     kept = bytearray()
@@ -97,10 +97,10 @@ def read(repository: Repository, descriptor: Descriptor, *, as_config: bool, unp
     except TooManyRequests:
         raise
     except Mismatch:
-        return Reading(trouble="corrupt-blob")
-    except (RegistryError, BrokenOff, NotFound) as error:
-        return Reading(trouble="unreadable", detail=error.message)
-    return Reading(inside=inside.finish(), config=_facts(bytes(kept)) if as_config else None)
+        return BlobContent(trouble="corrupt-blob")
+    except (RegistryError, ConnectionLost, NotFound) as error:
+        return BlobContent(trouble="unreadable", detail=error.message)
+    return BlobContent(inside=inside.finish(), config=_facts(bytes(kept)) if as_config else None)
 
 
 def _opened(repository: Repository, descriptor: Descriptor) -> AbstractContextManager[Readable]:
@@ -110,9 +110,9 @@ def _opened(repository: Repository, descriptor: Descriptor) -> AbstractContextMa
     return verified(io.BytesIO(), descriptor)
 
 
-def _facts(raw: bytes) -> Facts | str:
+def _facts(raw: bytes) -> ConfigFacts | str:
     try:
         config = configs.parse_config(raw)
     except InvalidManifest as error:
         return error.message
-    return Facts(platform=config.platform, diff_ids=config.diff_ids)
+    return ConfigFacts(platform=config.platform, diff_ids=config.diff_ids)

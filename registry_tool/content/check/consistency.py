@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from registry_tool.base import units
-from registry_tool.content.check.blobs import Facts, Reading
+from registry_tool.content.check.blobs import BlobContent, ConfigFacts
 from registry_tool.content.graph import Edge, Node
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
@@ -70,7 +70,7 @@ def left_out(edges: tuple[Edge, ...], there: Collection[Digest]) -> set[Digest]:
     return gone if len(gone) > 1 and kept and not torn else set()
 
 
-def of_another_platform(reading: Reading, named_by: Collection[Named]) -> list[Named]:
+def of_another_platform(reading: BlobContent, named_by: Collection[Named]) -> list[Named]:
     """Entries of indexes that say another platform of an image than its config does."""
     found = platform_of(reading)
     if found is None:
@@ -82,9 +82,9 @@ def of_another_platform(reading: Reading, named_by: Collection[Named]) -> list[N
     ]
 
 
-def platform_of(reading: Reading) -> Platform | None:
+def platform_of(reading: BlobContent) -> Platform | None:
     """What the config says."""
-    return reading.config.platform if isinstance(reading.config, Facts) else None
+    return reading.config.platform if isinstance(reading.config, ConfigFacts) else None
 
 
 def _is_one(said: Platform, found: Platform) -> bool:
@@ -95,11 +95,11 @@ def _is_one(said: Platform, found: Platform) -> bool:
     return (said.os, said.architecture) == (found.os, found.architecture) and variants
 
 
-def image(manifest: Manifest, config: Reading, readings: Mapping[Digest, Reading], *, deep: bool) -> Iterator[tuple[str, str]]:
+def image(manifest: Manifest, config: BlobContent, readings: Mapping[Digest, BlobContent], *, deep: bool) -> Iterator[tuple[str, str]]:
     """(kind, detail) where an image's config and its layers do not agree."""
     if isinstance(config.config, str):
         yield "invalid-config", config.config
-    if not isinstance(config.config, Facts):
+    if not isinstance(config.config, ConfigFacts):
         return
     diff_ids = config.config.diff_ids
     if len(diff_ids) != len(manifest.layers):
@@ -120,9 +120,9 @@ def image(manifest: Manifest, config: Reading, readings: Mapping[Digest, Reading
             yield "wrong-diff-id", f"layers[{number}]: unpacks to {inside.digest}, the config says {diff_id}"
 
 
-def not_looked_into(manifest: Manifest, config: Reading, readings: Mapping[Digest, Reading]) -> int:
+def not_looked_into(manifest: Manifest, config: BlobContent, readings: Mapping[Digest, BlobContent]) -> int:
     """How many layers were read, and not compared with what the config says they unpack to."""
-    if not isinstance(config.config, Facts):
+    if not isinstance(config.config, ConfigFacts):
         return 0
     pairs = zip((readings.get(layer.digest) for layer in manifest.layers), config.config.diff_ids, strict=False)
     known = [(reading.inside, diff_id) for reading, diff_id in pairs if reading is not None and not reading.inside.is_broken]

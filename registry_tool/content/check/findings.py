@@ -9,7 +9,7 @@ from registry_tool.base.errors import RegistryToolError
 from registry_tool.oci.digest import Digest
 
 
-class Kind(NamedTuple):
+class Rule(NamedTuple):
     """``meaning`` says what was found, ``hint`` what to do about it."""
 
     meaning: str
@@ -20,27 +20,27 @@ _PUSH = "Push the image again. Restart the registry first: it may believe that i
 _BUILD = "Build and push the image again: what was pushed does not agree with itself."
 
 KINDS = {
-    "missing-manifest": Kind("a tag's manifest is not there", "Push the image again, or delete the tag."),
-    "missing-child": Kind("an index names what is not there", _PUSH),
-    "left-out-child": Kind(
+    "missing-manifest": Rule("a tag's manifest is not there", "Push the image again, or delete the tag."),
+    "missing-child": Rule("an index names what is not there", _PUSH),
+    "left-out-child": Rule(
         "an index names platforms that are not there, it seems because it was copied without them",
         "Copy it again with all its platforms, or put an index of those that are there in its place.",
     ),
-    "missing-referrer": Kind("a list of referrers names what is not there", "Attach it again: sign the image anew, for example."),
-    "missing-config": Kind("an image's config is not there", _PUSH),
-    "missing-layer": Kind("a layer is not there", _PUSH),
-    "truncated-blob": Kind("a config or layer ends too early", _PUSH),
-    "corrupt-blob": Kind("a config or layer has other bytes than its digest says", _PUSH),
-    "corrupt-manifest": Kind("a manifest has other bytes than its digest says", _PUSH),
-    "invalid-manifest": Kind("a manifest is not what the specification wants", _BUILD),
-    "invalid-config": Kind("an image's config is not what the specification wants", _BUILD),
-    "wrong-size": Kind("something is whole, and has another size than is said of it", _BUILD),
-    "wrong-media-type": Kind("something is of another media type than is said of it", _BUILD),
-    "wrong-platform": Kind("an index and an image's config name different platforms", _BUILD),
-    "wrong-subject": Kind("what is listed as a referrer refers to something else", "Attach it again: sign the image anew, for example."),
-    "wrong-diff-id": Kind("layers unpack to something else than the config says", _BUILD),
-    "too-deep": Kind("manifests are too many inside each other, and the rest was not looked at", "Delete it: no engine can use this."),
-    "unreadable": Kind("the registry answers with an error", "Look at the registry's log."),
+    "missing-referrer": Rule("a list of referrers names what is not there", "Attach it again: sign the image anew, for example."),
+    "missing-config": Rule("an image's config is not there", _PUSH),
+    "missing-layer": Rule("a layer is not there", _PUSH),
+    "truncated-blob": Rule("a config or layer ends too early", _PUSH),
+    "corrupt-blob": Rule("a config or layer has other bytes than its digest says", _PUSH),
+    "corrupt-manifest": Rule("a manifest has other bytes than its digest says", _PUSH),
+    "invalid-manifest": Rule("a manifest is not what the specification wants", _BUILD),
+    "invalid-config": Rule("an image's config is not what the specification wants", _BUILD),
+    "wrong-size": Rule("something is whole, and has another size than is said of it", _BUILD),
+    "wrong-media-type": Rule("something is of another media type than is said of it", _BUILD),
+    "wrong-platform": Rule("an index and an image's config name different platforms", _BUILD),
+    "wrong-subject": Rule("what is listed as a referrer refers to something else", "Attach it again: sign the image anew, for example."),
+    "wrong-diff-id": Rule("layers unpack to something else than the config says", _BUILD),
+    "too-deep": Rule("manifests are too many inside each other, and the rest was not looked at", "Delete it: no engine can use this."),
+    "unreadable": Rule("the registry answers with an error", "Look at the registry's log."),
 }
 """Every kind of finding. Names stay; more may come."""
 
@@ -86,7 +86,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class CheckReport:
     """``images`` are what tags stand for, ``blobs`` the configs and layers that were looked at, each once in the registry;
     ``bytes_read`` are those of manifests, configs and layers. ``notes`` are for a person, and no damage. ``error`` ended it early.
     """

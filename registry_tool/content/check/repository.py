@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import partial
 
 from registry_tool.base import units
-from registry_tool.base.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
+from registry_tool.base.errors import ConnectionLost, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.content.check import consistency
-from registry_tool.content.check.blobs import Reading, Standing, look
+from registry_tool.content.check.blobs import BlobContent, BlobStatus, look
 from registry_tool.content.check.consistency import Named
 from registry_tool.content.check.findings import KINDS, Checked, Finding
-from registry_tool.content.check.run import Run
+from registry_tool.content.check.run import CheckRun
 from registry_tool.content.graph import MAX_DEPTH, Graph, Node, referrer_edges, walk
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -24,18 +24,18 @@ from registry_tool.targets.registry.referrers import tag_of
 _LIST_OF_REFERRERS = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}")
 
 
-class Check:
+class RepositoryCheck:
     """The check of one repository, from :meth:`run` to what it found."""
 
-    def __init__(self, run: Run, repository: Repository) -> None:
+    def __init__(self, run: CheckRun, repository: Repository) -> None:
         self._run = run
         self._repository = repository
         self._tags: dict[Digest, list[str]] = {}
         self._graph = Graph()
         self._nodes: dict[Digest, Node] = {}
         self._lists: set[Digest] = set()
-        self._standings: dict[Digest, Standing] = {}
-        self._readings: dict[Digest, Reading] = {}
+        self._standings: dict[Digest, BlobStatus] = {}
+        self._readings: dict[Digest, BlobContent] = {}
         self._found: list[Finding] = []
         self._notes: list[str] = []
 
@@ -73,7 +73,7 @@ class Check:
                 return tag, self._run.ask(lambda: self._repository.resolve(tag))
             except TooManyRequests:
                 raise
-            except (NotFound, Mismatch, InvalidManifest, RegistryError, BrokenOff) as error:
+            except (NotFound, Mismatch, InvalidManifest, RegistryError, ConnectionLost) as error:
                 return tag, error
 
         self._roots: dict[Digest, Descriptor] = {}
@@ -193,7 +193,7 @@ class Check:
         unread = (each.size for each in descriptors.values() if each.digest not in self._run.blobs)
         self._run.expect(things=len(descriptors), size=sum(unread))
 
-        def examine(descriptor: Descriptor) -> tuple[Digest, Standing, Reading | None]:
+        def examine(descriptor: Descriptor) -> tuple[Digest, BlobStatus, BlobContent | None]:
             standing = self._run.ask(partial(look, self._repository, descriptor))
             self._run.looked_at(descriptor.digest)
             is_config = descriptor.digest in configs
@@ -216,7 +216,7 @@ class Check:
                 found.add(node.manifest.config.digest)
         return found
 
-    def _judge_blob(self, digest: Digest, standing: Standing, reading: Reading | None, holders: list[Named]) -> None:
+    def _judge_blob(self, digest: Digest, standing: BlobStatus, reading: BlobContent | None, holders: list[Named]) -> None:
         if standing.trouble == "missing":
             for role in ("config", "layer", "child"):
                 some = [(holder, edge) for holder, edge in holders if edge.role == role]

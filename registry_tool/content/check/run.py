@@ -10,7 +10,7 @@ from registry_tool.base import concurrency
 from registry_tool.base.errors import RegistryError
 from registry_tool.base.progress import Observer
 from registry_tool.content.check import blobs
-from registry_tool.content.check.blobs import Reading
+from registry_tool.content.check.blobs import BlobContent
 from registry_tool.oci import config as configs
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -28,7 +28,7 @@ class Over(Exception):
     """The check has ended early; whoever is still at it stops."""
 
 
-class Run:
+class CheckRun:
     """Requests, of which few are under way at a time, and what is known of blobs: their bytes are read once for all repositories.
 
     ``blobs`` are those that were looked at, ``bytes_read`` of everything, ``notes`` of the registry as a whole.
@@ -44,7 +44,7 @@ class Run:
         self._gate = threading.BoundedSemaphore(concurrency.THREADS)
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._readings: concurrency.Once[Digest, Reading] = concurrency.Once()
+        self._readings: concurrency.SingleFlight[Digest, BlobContent] = concurrency.SingleFlight()
         self._finding_out = threading.Lock()
         self._total = 0
         self._done = 0
@@ -52,7 +52,7 @@ class Run:
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """What ``work`` makes of each, in no order; it is to :meth:`ask`."""
         wanted = list(items)
-        for _, result in concurrency.each(work, wanted, threads=min(concurrency.THREADS, len(wanted))):
+        for _, result in concurrency.map_unordered(work, wanted, threads=min(concurrency.THREADS, len(wanted))):
             yield result
 
     def ask(self, question: Callable[[], Result]) -> Result:
@@ -66,10 +66,10 @@ class Run:
         """Nothing is asked from now on."""
         self._over.set()
 
-    def read(self, repository: Repository, descriptor: Descriptor, *, as_config: bool) -> Reading:
+    def read(self, repository: Repository, descriptor: Descriptor, *, as_config: bool) -> BlobContent:
         """What the blob's bytes show, wherever it was read first."""
 
-        def now() -> Reading:
+        def now() -> BlobContent:
             return self.ask(
                 lambda: blobs.read(
                     repository,

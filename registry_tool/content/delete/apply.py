@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError
-from registry_tool.content.delete.plan import Held, Plan, Removal
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal
 from registry_tool.content.delete.planner import hits
-from registry_tool.content.delete.snapshot import Deletable, Holdings, look
+from registry_tool.content.delete.snapshot import Deletable, RepositorySnapshot, look
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, tombstone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Deleted:
     """One thing that is gone: an unfinished deletion (``finished``), a tag (``untagged``), or a manifest (``deleted``) with its tags."""
 
     what: Literal["finished", "untagged", "deleted"]
@@ -27,7 +27,7 @@ class Done:
     digest: Digest | None = None
 
 
-def apply(plan: Plan, repository: Deletable, *, allow_empty: bool = False) -> Iterator[Done]:
+def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = False) -> Iterator[Deleted]:
     """Delete what ``plan`` says, a thing at a time; each is told when it is done. What went meanwhile is no failure.
 
     Raises Refused where a glob takes the last tag without ``allow_empty``; Conflict where the repository is no longer as
@@ -41,22 +41,22 @@ def apply(plan: Plan, repository: Deletable, *, allow_empty: bool = False) -> It
     for dead in plan.unfinished:
         # Its digest is of nothing but a tombstone: whatever the tag is now, nothing else can be meant.
         _delete(repository, dead.descriptor)
-        yield Done(what="finished", tags=(dead.tag,))
+        yield Deleted(what="finished", tags=(dead.tag,))
     guard = _Guard(plan, repository)
     for removal in plan.removals:
         if not removal.alone:
             guard.check(removal)
             _delete(repository, removal.descriptor, subject=removal.subject)
-            yield Done(what="deleted", tags=removal.tags, digest=removal.digest)
+            yield Deleted(what="deleted", tags=removal.tags, digest=removal.digest)
             continue
         for tag in removal.tags:
             guard.check(removal)
             if guard.stands(tag, removal):
                 _untag(repository, tag, plan)
-            yield Done(what="untagged", tags=(tag,))
+            yield Deleted(what="untagged", tags=(tag,))
 
 
-def check_deletable(plan: Plan, repository: Deletable) -> None:
+def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
     """Raises RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. Changes nothing."""
     if repository.can_delete():
         return
@@ -84,10 +84,10 @@ def check_deletable(plan: Plan, repository: Deletable) -> None:
 class _Guard:
     """Looks again, and compares with the plan."""
 
-    def __init__(self, plan: Plan, repository: Deletable) -> None:
+    def __init__(self, plan: DeletionPlan, repository: Deletable) -> None:
         self._plan = plan
         self._repository = repository
-        self._seen: Holdings | None = None
+        self._seen: RepositorySnapshot | None = None
         self._until = 0.0
 
     def check(self, removal: Removal) -> None:
@@ -119,7 +119,7 @@ class _Guard:
         except NotFound:
             return False
 
-    def _now(self) -> Holdings:
+    def _now(self) -> RepositorySnapshot:
         """What is there now. A look is used again for as long as it took: what it saw first is that old anyway."""
         began = time.monotonic()
         if self._seen is None or began > self._until:
@@ -135,7 +135,7 @@ class _Guard:
         )
 
 
-def _untag(repository: Deletable, tag: str, plan: Plan) -> None:
+def _untag(repository: Deletable, tag: str, plan: DeletionPlan) -> None:
     """Remove the tag and nothing else. Where the registry has nothing for that, a tombstone takes its place and is deleted.
 
     Ended between the two, the tombstone stays: no table shows it, and the next deletion finishes this one.
@@ -161,7 +161,7 @@ def _delete(repository: Deletable, descriptor: Descriptor, *, subject: Descripto
         return
 
 
-def _digests(held: tuple[Held, ...]) -> tuple[str, ...]:
+def _digests(held: tuple[Dependent, ...]) -> tuple[str, ...]:
     return tuple(str(each.digest) for each in held)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from registry_tool.base.errors import Refused
+from registry_tool.base.errors import ConfirmationRequired
 from registry_tool.content.delete.selection import Selection
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -12,7 +12,7 @@ from registry_tool.oci.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Dependent:
     """A manifest that stays, with the tags it has of its own; ``type`` is :attr:`Manifest.type`, or ``unknown``."""
 
     digest: Digest
@@ -35,8 +35,8 @@ class Removal:
     tags: tuple[str, ...] = ()
     alone: bool
     siblings: tuple[str, ...] = ()
-    indexes: tuple[Held, ...] = ()
-    referrers: tuple[Held, ...] = ()
+    indexes: tuple[Dependent, ...] = ()
+    referrers: tuple[Dependent, ...] = ()
     subject: Descriptor | None = None
     part_of: Digest | None = None
 
@@ -63,7 +63,7 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DeletionPlan:
     """In the order in which it is applied: ``unfinished``, then ``removals``.
 
     ``bytes_freed`` is what a collection could then free, manifests included: blobs and manifests that nothing else needs
@@ -99,6 +99,6 @@ class Plan:
     def check_allowed(self, *, allow_empty: bool) -> None:
         """Raises Refused where a glob takes the last tag, and that was not allowed."""
         if self.selection.pattern is not None and self.removals and not self.tags_left and not allow_empty:
-            raise Refused(
+            raise ConfirmationRequired(
                 f"{self.selection} takes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
             )

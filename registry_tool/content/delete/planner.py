@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from registry_tool.base.errors import Conflict
-from registry_tool.content.delete.plan import Held, Looked, Plan, Removal, Tombstone
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Looked, Removal, Tombstone
 from registry_tool.content.delete.selection import Selection
-from registry_tool.content.delete.snapshot import Holdings, listed_subject
+from registry_tool.content.delete.snapshot import RepositorySnapshot, listed_subject
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 
 
-def decide(selection: Selection, holdings: Holdings) -> Plan:
+def decide(selection: Selection, holdings: RepositorySnapshot) -> DeletionPlan:
     """What deleting ``selection`` takes and hits.
 
     A digest that is named goes. The digest of a tag that is named goes if no other tag, index or referrer needs it;
@@ -25,7 +25,7 @@ def decide(selection: Selection, holdings: Holdings) -> Plan:
     chosen = dict.fromkeys([*(holdings.tags[tag].digest for tag in sorted(tags)), *named])
     going = _going(holdings, tags, chosen, named)
     removals = [_removal(holdings, digest, tags, going) for digest in _in_order(holdings, [*chosen, *sorted(going)])]
-    plan = Plan(
+    plan = DeletionPlan(
         selection=selection,
         removals=tuple(removals),
         unfinished=tuple(Tombstone(tag=tag, descriptor=found) for tag, found in sorted(holdings.tombstones.items())),
@@ -37,7 +37,7 @@ def decide(selection: Selection, holdings: Holdings) -> Plan:
     return replace(plan, bytes_freed=_freed(holdings, {*going, *(found.digest for found in holdings.tombstones.values())}))
 
 
-def hits(holdings: Holdings, removal: Removal, *, tags: frozenset[str], going: frozenset[Digest]) -> Removal:
+def hits(holdings: RepositorySnapshot, removal: Removal, *, tags: frozenset[str], going: frozenset[Digest]) -> Removal:
     """``removal`` with what it hits now, where ``tags`` and ``going`` are about to go, or are gone."""
     digest = removal.digest
     indexes = holdings.indexes(digest) - going
@@ -52,7 +52,7 @@ def hits(holdings: Holdings, removal: Removal, *, tags: frozenset[str], going: f
     )
 
 
-def _selected(selection: Selection, holdings: Holdings) -> tuple[frozenset[str], bool]:
+def _selected(selection: Selection, holdings: RepositorySnapshot) -> tuple[frozenset[str], bool]:
     """(the tags that are selected, whether the selection is of something whose deletion was begun)."""
     if selection.tag is None and selection.digest is not None:
         is_dead = any(found.digest == selection.digest for found in holdings.tombstones.values())
@@ -68,7 +68,7 @@ def _selected(selection: Selection, holdings: Holdings) -> tuple[frozenset[str],
     return frozenset(tags), bool(selection.matching(holdings.tombstones))
 
 
-def _going(holdings: Holdings, tags: frozenset[str], chosen: Iterable[Digest], named: frozenset[Digest]) -> frozenset[Digest]:
+def _going(holdings: RepositorySnapshot, tags: frozenset[str], chosen: Iterable[Digest], named: frozenset[Digest]) -> frozenset[Digest]:
     candidates = holdings.reached(chosen, by_subject=False)
     if holdings.doubtful - candidates.keys():
         # What could not be read may need any of them.
@@ -80,7 +80,7 @@ def _going(holdings: Holdings, tags: frozenset[str], chosen: Iterable[Digest], n
     return frozenset(digest for digest in candidates if digest not in held and digest not in holdings.unread.keys() - set(chosen))
 
 
-def _removal(holdings: Holdings, digest: Digest, tags: frozenset[str], going: frozenset[Digest]) -> Removal:
+def _removal(holdings: RepositorySnapshot, digest: Digest, tags: frozenset[str], going: frozenset[Digest]) -> Removal:
     own = tuple(tag for tag in holdings.tags_on(digest) if tag in tags)
     is_named = own or (holdings.named is not None and holdings.named.digest == digest)
     parts = holdings.indexes(digest) & going
@@ -95,7 +95,7 @@ def _removal(holdings: Holdings, digest: Digest, tags: frozenset[str], going: fr
     return hits(holdings, bare, tags=tags, going=going)
 
 
-def _in_order(holdings: Holdings, digests: Iterable[Digest]) -> list[Digest]:
+def _in_order(holdings: RepositorySnapshot, digests: Iterable[Digest]) -> list[Digest]:
     """Whatever needs something before what it needs, so that a plan that is applied by half leaves nothing broken."""
     wanted = dict.fromkeys(digests)
     found: dict[Digest, None] = {}
@@ -113,7 +113,7 @@ def _in_order(holdings: Holdings, digests: Iterable[Digest]) -> list[Digest]:
     return list(found)
 
 
-def _freed(holdings: Holdings, going: set[Digest]) -> int:
+def _freed(holdings: RepositorySnapshot, going: set[Digest]) -> int:
     kept: set[Digest] = set()
     sizes: dict[Digest, int] = {}
     for digest in holdings.graph.edges:
@@ -126,16 +126,16 @@ def _freed(holdings: Holdings, going: set[Digest]) -> int:
     return sum(size for digest, size in sizes.items() if digest not in kept)
 
 
-def _held(holdings: Holdings, digests: Iterable[Digest]) -> tuple[Held, ...]:
-    return tuple(Held(digest=digest, type=_type(holdings, digest), tags=holdings.tags_on(digest)) for digest in sorted(digests))
+def _held(holdings: RepositorySnapshot, digests: Iterable[Digest]) -> tuple[Dependent, ...]:
+    return tuple(Dependent(digest=digest, type=_type(holdings, digest), tags=holdings.tags_on(digest)) for digest in sorted(digests))
 
 
-def _type(holdings: Holdings, digest: Digest) -> str:
+def _type(holdings: RepositorySnapshot, digest: Digest) -> str:
     manifest = holdings.manifests.get(digest)
     return manifest.type if manifest is not None else "unknown"
 
 
-def _descriptor(holdings: Holdings, digest: Digest) -> Descriptor:
+def _descriptor(holdings: RepositorySnapshot, digest: Digest) -> Descriptor:
     """Of a manifest that goes: as it was read; as its tag or its name led to it, where it could not be."""
     if digest in holdings.manifests:
         return holdings.manifests[digest].descriptor

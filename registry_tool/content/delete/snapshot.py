@@ -40,7 +40,7 @@ class Deletable(Target, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holdings:
+class RepositorySnapshot:
     """``tags`` are those that stand for something, unfinished deletions (:attr:`tombstones`) among them.
 
     ``named`` is the digest that was asked for, where it is there. ``unread`` is why a manifest could not be read;
@@ -130,7 +130,9 @@ def listed_subject(tag: str) -> Digest | None:
         return None
 
 
-def look(repository: Deletable, selection: Selection, *, known: Sequence[Manifest] = (), about: Iterable[Digest] = ()) -> Holdings:
+def look(
+    repository: Deletable, selection: Selection, *, known: Sequence[Manifest] = (), about: Iterable[Digest] = ()
+) -> RepositorySnapshot:
     """Look at a repository: each tag is asked, each manifest read once, and not at all where it is ``known``.
 
     Who refers to something is asked of what is selected, and of ``about``, and of what these contain.
@@ -140,7 +142,7 @@ def look(repository: Deletable, selection: Selection, *, known: Sequence[Manifes
         named = _resolved(repository, str(selection.digest)) if selection.digest is not None else None
         names = _tags(repository, has_content=bool(named or known))
         tags = {tag: found for tag, found in zip(names, pool.map(lambda tag: _resolved(repository, tag), names), strict=True) if found}
-        holdings = Holdings(tags=tags, manifests={manifest.digest: manifest for manifest in known}, named=named)
+        holdings = RepositorySnapshot(tags=tags, manifests={manifest.digest: manifest for manifest in known}, named=named)
         # Walking reads manifests and nothing else.
         source = cast(Target, _Remembering(repository, holdings.manifests))
         roots = [*tags.values(), *([named] if named else [])]
@@ -184,7 +186,7 @@ def _resolved(repository: Target, reference: str) -> Descriptor | None:
         return None
 
 
-def _keep(holdings: Holdings, node: Node, *, again: bool = False) -> None:
+def _keep(holdings: RepositorySnapshot, node: Node, *, again: bool = False) -> None:
     digest = node.descriptor.digest
     if node.manifest is not None and node.error is not None:
         # Who refers to it is not known, so that it must not be touched.

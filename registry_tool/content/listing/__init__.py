@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from registry_tool.content.listing.catalog import Catalog, Holding, catalog, names
+from registry_tool.content.listing.catalog import Catalog, RepositorySummary, catalog, names
 from registry_tool.content.listing.contents import Contents, Details
-from registry_tool.content.listing.source import Cache, NoCache, Source, ends_all
-from registry_tool.content.listing.table import Options, Row, Table
+from registry_tool.content.listing.source import Cache, ContentSource, NoCache, ends_all
+from registry_tool.content.listing.table import Options, Row, TagTable
 from registry_tool.content.listing.tags import list_tags
 
 __all__ = [
     "Cache",
     "Catalog",
+    "ContentSource",
     "Contents",
     "Details",
-    "Holding",
     "NoCache",
     "Options",
+    "RepositorySummary",
     "Row",
-    "Source",
-    "Table",
+    "TagTable",
     "catalog",
     "ends_all",
     "list_tags",

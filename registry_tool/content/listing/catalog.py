@@ -8,10 +8,10 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Protocol
 
-from registry_tool.base.concurrency import each
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.listing.source import Cache, Source, ends_all
+from registry_tool.content.listing.source import Cache, ContentSource, ends_all
 from registry_tool.content.listing.table import Options
 from registry_tool.content.listing.tags import list_tags
 from registry_tool.oci.reference import LENT
@@ -25,11 +25,11 @@ class Holder(Protocol):
 
     def catalog(self) -> Iterator[str]: ...
 
-    def repository(self, path: str) -> Source: ...
+    def repository(self, path: str) -> ContentSource: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class RepositorySummary:
     """One repository. ``size`` is bytes of configs and layers, each digest once; what is not known is None.
 
     ``changed`` is when the newest of its images was made: a registry does not tell when it was pushed.
@@ -46,7 +46,7 @@ class Holding:
 class Catalog:
     """By name. ``stopped`` is why there are not more."""
 
-    holdings: tuple[Holding, ...]
+    holdings: tuple[RepositorySummary, ...]
     stopped: RegistryToolError | None = None
 
 
@@ -58,7 +58,7 @@ def names(registry: Holder) -> list[str]:
     return [name for name in sorted(registry.catalog()) if not (name.startswith(LENT) and _is_empty(registry.repository(name)))]
 
 
-def _is_empty(repository: Source) -> bool:
+def _is_empty(repository: ContentSource) -> bool:
     try:
         return not repository.tags()
     except NotFound:
@@ -75,30 +75,30 @@ def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = Non
     """
     found_names = names(registry)
     stopped: list[RegistryToolError] = []
-    holdings: list[Holding] = []
+    holdings: list[RepositorySummary] = []
 
-    def look(name: str) -> Holding | RegistryToolError:
+    def look(name: str) -> RepositorySummary | RegistryToolError:
         options = Options(look="details" if details else "names")
         try:
             table = list_tags(registry.repository(name), options, cache=cache, threads=_IN_EACH)
         except NotFound:
             # distribution lists what never had a tag, and then does not know it.
-            return Holding(name=name, tags=0)
+            return RepositorySummary(name=name, tags=0)
         except RegistryToolError as error:
-            return error if ends_all(error) else Holding(name=name, errors=(error,))
+            return error if ends_all(error) else RepositorySummary(name=name, errors=(error,))
         if table.stopped is not None:
             return table.stopped
         newest = max((row.created for row in table.rows if row.created is not None), default=None)
         errors = tuple(row.error for row in table.rows if row.error is not None)
-        return Holding(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
+        return RepositorySummary(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
 
     observer.start("catalog", "looking at the repositories", len(found_names))
-    for name, found in each(look, takewhile(lambda _: not stopped, found_names), threads=_AT_ONCE):
-        if isinstance(found, Holding):
+    for name, found in map_unordered(look, takewhile(lambda _: not stopped, found_names), threads=_AT_ONCE):
+        if isinstance(found, RepositorySummary):
             holdings.append(found)
         else:
             stopped.append(found)
-            holdings.append(Holding(name=name, errors=(found,)))
+            holdings.append(RepositorySummary(name=name, errors=(found,)))
         observer.advance("catalog", len(holdings))
     observer.finish("catalog", "looked at the repositories")
     return Catalog(holdings=tuple(sorted(holdings, key=lambda holding: holding.name)), stopped=next(iter(stopped), None))

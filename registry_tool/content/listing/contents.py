@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from registry_tool.base.concurrency import Once
+from registry_tool.base.concurrency import SingleFlight
 from registry_tool.base.errors import InvalidManifest, RegistryToolError
-from registry_tool.content.listing.source import Budget, Cache, Memory, NoCache, Source, ends_all
+from registry_tool.content.listing.source import Cache, ContentSource, Memory, NoCache, RateLimiter, ends_all
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
@@ -47,7 +47,7 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PlatformSummary:
     """What is kept of one manifest: ten thousand of them must find room."""
 
     type: Type
@@ -64,12 +64,12 @@ class Contents:
     ``remember``: what was read stays at hand, whatever the cache is worth; for one image, not for a table of them.
     """
 
-    def __init__(self, source: Source, cache: Cache | None = None, *, remember: bool = False) -> None:
+    def __init__(self, source: ContentSource, cache: Cache | None = None, *, remember: bool = False) -> None:
         self.source = source
-        self.budget = Budget(source)
+        self.budget = RateLimiter(source)
         self._cache = Memory(cache or NoCache()) if remember else cache or NoCache()
-        self._parts: Once[Digest, Part] = Once()
-        self._configs: Once[Digest, tuple[datetime | None, Platform | None]] = Once()
+        self._parts: SingleFlight[Digest, PlatformSummary] = SingleFlight()
+        self._configs: SingleFlight[Digest, tuple[datetime | None, Platform | None]] = SingleFlight()
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """The manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what asking raises."""
@@ -102,7 +102,7 @@ class Contents:
         Raises as :meth:`manifest` does where its own manifest cannot be had or read.
         """
         top = self.part(descriptor)
-        walk = _Walk(self, wanted)
+        walk = _Traversal(self, wanted)
         walk.visit(descriptor, top)
         known = walk.error is None
         return Details(
@@ -118,7 +118,7 @@ class Contents:
 
     def blobs(self, descriptor: Descriptor) -> dict[Digest, int]:
         """Configs and layers that a tag's manifest leads to, with their sizes; no config is read. Raises as :meth:`manifest` does."""
-        walk = _Walk(self, None, births=False)
+        walk = _Traversal(self, None, births=False)
         walk.visit(descriptor, self.part(descriptor))
         return walk.blobs
 
@@ -127,7 +127,7 @@ class Contents:
         part = self.part(descriptor)
         return Details(type=part.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=part.is_tombstone)
 
-    def part(self, descriptor: Descriptor) -> Part:
+    def part(self, descriptor: Descriptor) -> PlatformSummary:
         """The manifest, as far as it is kept."""
         return self._parts.get(descriptor.digest, lambda: _reduced(self.manifest(descriptor)))
 
@@ -146,7 +146,7 @@ class Contents:
             return b"".join(pieces)
 
 
-class _Walk:
+class _Traversal:
     """Everything below one tag. It ends, whatever indexes say: each manifest once, so many at most, so deep at most."""
 
     def __init__(self, contents: Contents, wanted: Platform | None, *, births: bool = True) -> None:
@@ -161,7 +161,7 @@ class _Walk:
         self.is_whole = True
         self.fits = False
 
-    def visit(self, descriptor: Descriptor, part: Part, depth: int = 0) -> None:
+    def visit(self, descriptor: Descriptor, part: PlatformSummary, depth: int = 0) -> None:
         """Take in ``part``, whose descriptor says its platform where it is a child, and what it leads to."""
         self._seen.add(descriptor.digest)
         if not part.children:
@@ -196,7 +196,7 @@ class _Walk:
             return False
         return child.platform is None or child.platform.fits(self._wanted)
 
-    def _take(self, descriptor: Descriptor, part: Part) -> None:
+    def _take(self, descriptor: Descriptor, part: PlatformSummary) -> None:
         born, platform = configs.moment(part.annotated), descriptor.platform
         if self._births and part.config is not None and part.config.media_type in _IMAGE_CONFIGS and not is_attestation(descriptor):
             try:
@@ -222,9 +222,9 @@ class _Walk:
         self.is_whole = self.is_whole and is_whole
 
 
-def _reduced(manifest: Manifest) -> Part:
+def _reduced(manifest: Manifest) -> PlatformSummary:
     blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
-    return Part(
+    return PlatformSummary(
         type=manifest.type,
         blobs=tuple({blob.digest: blob.size for blob in blobs}.items()),
         config=manifest.config,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from registry_tool.base.errors import AuthenticationFailed, BrokenOff, RegistryToolError, TooManyRequests, Unreachable
+from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, RegistryToolError, TooManyRequests, Unreachable
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -24,7 +24,7 @@ class Cache(Protocol):
     def put(self, digest: Digest, content: bytes) -> None: ...
 
 
-class Source(Protocol):
+class ContentSource(Protocol):
     """What a table is made from: a repository in a registry. ``head`` costs less than a manifest, and on Docker Hub nothing."""
 
     @property
@@ -66,10 +66,10 @@ class Memory:
         self._below.put(digest, content)
 
 
-class Budget:
+class RateLimiter:
     """How many requests the registry lets us make, by its own word: no more than that are under way, and none beyond."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ContentSource) -> None:
         self._source = source
         self._under_way = 0
         self._least: int | None = None
@@ -102,4 +102,4 @@ class Budget:
 
 def ends_all(error: RegistryToolError) -> bool:
     """Whether there is no use in asking the registry for anything else."""
-    return isinstance(error, (TooManyRequests, AuthenticationFailed, Unreachable)) and not isinstance(error, BrokenOff)
+    return isinstance(error, (TooManyRequests, AuthenticationFailed, Unreachable)) and not isinstance(error, ConnectionLost)

@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class TagTable:
     """``count`` is how many tags the registry lists, ``size`` bytes of all that was looked into, each digest once.
 
     ``vanished`` were listed, and gone when they were looked at. ``stopped`` is why not all was looked at.
@@ -77,7 +77,7 @@ class Table:
 
 
 @dataclass(slots=True)
-class Neighbours:
+class SiblingIndex:
     """Which tags stand for the same digest."""
 
     _tags: dict[Digest, list[str]] = field(default_factory=dict)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from itertools import islice, takewhile
 from typing import TypeVar
 
-from registry_tool.base.concurrency import THREADS, each
-from registry_tool.base.errors import BrokenOff, NotFound, RegistryError, RegistryToolError
+from registry_tool.base.concurrency import THREADS, map_unordered
+from registry_tool.base.errors import ConnectionLost, NotFound, RegistryError, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import Contents, Details
-from registry_tool.content.listing.source import Cache, Source, ends_all
-from registry_tool.content.listing.table import Neighbours, Options, Row, Table, ordered, selected
+from registry_tool.content.listing.source import Cache, ContentSource, ends_all
+from registry_tool.content.listing.table import Options, Row, SiblingIndex, TagTable, ordered, selected
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
@@ -30,8 +30,13 @@ Found = TypeVar("Found")
 
 
 def list_tags(
-    source: Source, options: Options | None = None, *, cache: Cache | None = None, observer: Observer = SILENT, threads: int = THREADS
-) -> Table:
+    source: ContentSource,
+    options: Options | None = None,
+    *,
+    cache: Cache | None = None,
+    observer: Observer = SILENT,
+    threads: int = THREADS,
+) -> TagTable:
     """The table of ``source``'s tags.
 
     Each tag costs one HEAD, each manifest and config that is not in ``cache`` one GET. A tag that cannot be looked at,
@@ -43,7 +48,7 @@ def list_tags(
 
 
 class _Survey:
-    def __init__(self, source: Source, options: Options, cache: Cache | None, observer: Observer, threads: int) -> None:
+    def __init__(self, source: ContentSource, options: Options, cache: Cache | None, observer: Observer, threads: int) -> None:
         self._contents = Contents(source, cache)
         self._options = options
         self._observer = observer
@@ -52,16 +57,16 @@ class _Survey:
         self._troubles: dict[str, RegistryToolError] = {}
         self._details: dict[Digest, Details | RegistryToolError] = {}
         self._blobs: dict[Digest, int] = {}
-        self._neighbours = Neighbours()
+        self._neighbours = SiblingIndex()
         self._stopped: RegistryToolError | None = None
         self._failed_in_a_row = 0
         self._done = self._total = 0
 
-    def table(self) -> Table:
+    def table(self) -> TagTable:
         names = self._contents.budget.ask(self._contents.source.tags)
         chosen = selected(names, self._options)
         if self._options.look == "names":
-            return Table(rows=ordered([Row(name=name) for name in chosen], self._options), count=len(names))
+            return TagTable(rows=ordered([Row(name=name) for name in chosen], self._options), count=len(names))
         self._begin(names if self._options.siblings else chosen, chosen)
         rows = self._rows(names, chosen)
         absent = [name for name in chosen if isinstance(self._troubles.get(name), NotFound)]
@@ -69,7 +74,7 @@ class _Survey:
         rows += [Row(name=name, error=_listed_only(self._troubles[name])) for name in absent if name not in vanished]
         if self._total > _WORTH_A_BAR:
             self._observer.finish("tags", "looked at the tags")
-        return Table(
+        return TagTable(
             rows=ordered(rows, self._options),
             count=len(names),
             size=sum(self._blobs.values()) if self._options.look == "details" else None,
@@ -182,7 +187,7 @@ class _Survey:
         self, work: Callable[[Item], Found | RegistryToolError], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Found | RegistryToolError]]:
         """``work`` on each of ``items``; nothing new is begun once the registry will not be asked any more."""
-        for item, found in each(work, takewhile(lambda _: self._stopped is None, items), threads=self._threads):
+        for item, found in map_unordered(work, takewhile(lambda _: self._stopped is None, items), threads=self._threads):
             if isinstance(found, RegistryToolError):
                 if self._ends(found):
                     self._stopped = self._stopped or found
@@ -203,7 +208,7 @@ class _Survey:
     def _ends(self, error: RegistryToolError) -> bool:
         if ends_all(error):
             return True
-        if isinstance(error, BrokenOff) or (error.refusal is not None and error.refusal.status in _BUSY):
+        if isinstance(error, ConnectionLost) or (error.refusal is not None and error.refusal.status in _BUSY):
             self._failed_in_a_row += 1
         return self._failed_in_a_row > MAX_IN_A_ROW
 

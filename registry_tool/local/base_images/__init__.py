@@ -1,7 +1,7 @@
 """Where base images and wheels come from: at hand, from docker.io and an index, or from distribution packages."""
 
 from registry_tool.local.base_images.recipes import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
-from registry_tool.local.base_images.resolver import Provisioned, Provisioner
+from registry_tool.local.base_images.resolver import BaseImage, BaseImageResolver
 from registry_tool.local.base_images.wheelhouse import wheels
 
-__all__ = ["DOCKER_ENGINE", "PODMAN_ENGINE", "PROXY", "PYTHON", "REDIS", "REGISTRY", "Base", "Provisioned", "Provisioner", "wheels"]
+__all__ = ["DOCKER_ENGINE", "PODMAN_ENGINE", "PROXY", "PYTHON", "REDIS", "REGISTRY", "Base", "BaseImage", "BaseImageResolver", "wheels"]

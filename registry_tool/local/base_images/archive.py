@@ -38,7 +38,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ImageArchive:
     """The folder with the copies: for each role and platform an image, its description and a lock."""
 
     folder: Path
@@ -103,7 +103,7 @@ class Shelf:
             )
             # Between the two the description fits no file, which is noticed: a copy less, never a wrong one.
             temporary.replace(target)
-            files.write(self._description(role, platform), json.dumps(asdict(copy), indent=2).encode() + b"\n")
+            files.atomic_write(self._description(role, platform), json.dumps(asdict(copy), indent=2).encode() + b"\n")
         return target
 
     def discard(self, role: str, platform: Platform) -> None:
@@ -124,7 +124,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class ImportedImages:
     """Which images this tool brought to which engine from elsewhere: they alone may be taken away by ``--purge``."""
 
     file: Path
@@ -133,12 +133,12 @@ class Brought:
         return image_id in self._read().get(engine, [])
 
     def add(self, engine: str, image_id: str) -> None:
-        with files.locked(self.file.with_suffix(".lock")):
+        with files.lock(self.file.with_suffix(".lock")):
             known = self._read()
             ids = known.setdefault(engine, [])
             if image_id not in ids:
                 ids.append(image_id)
-                files.write(self.file, json.dumps(known, indent=2).encode() + b"\n")
+                files.atomic_write(self.file, json.dumps(known, indent=2).encode() + b"\n")
 
     def _read(self) -> dict[str, list[str]]:
         try:

@@ -10,7 +10,7 @@ from registry_tool.base import files, labels
 from registry_tool.base.errors import CredentialsError, EngineError, NotFound, ProvisionFailed, RegistryError, RegistryUnreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
-from registry_tool.local.base_images.archive import Brought, Copy, Shelf
+from registry_tool.local.base_images.archive import Copy, ImageArchive, ImportedImages
 from registry_tool.local.base_images.recipes import REGISTRY, Base
 
 FROM_ENGINE = "engine"
@@ -25,7 +25,7 @@ _NO_PULL = (EngineError, RegistryError, RegistryUnreachable, NotFound, Credentia
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provisioned:
+class BaseImage:
     """A base image in the engine. ``source`` is ``engine``, ``packages``, ``docker.io`` or ``quay.io``; ``id`` the engine's ``Id``."""
 
     role: str
@@ -36,33 +36,33 @@ class Provisioned:
     """Whether this tool brought it to this engine, now or earlier."""
 
 
-class Provisioner:
+class BaseImageResolver:
     """Brings base images to ``engine``; copies are kept below ``cache``."""
 
     def __init__(self, engine: Engine, cache: Path, observer: Observer = SILENT) -> None:
         self._engine = engine
         self._observer = observer
-        self._shelf = Shelf(cache / "bases")
-        self._brought = Brought(cache / "bases" / "brought.json")
+        self._shelf = ImageArchive(cache / "bases")
+        self._brought = ImportedImages(cache / "bases" / "brought.json")
 
     @cached_property
     def hub_reachable(self) -> bool:
         """Whether the engine reaches docker.io; asked once, within :data:`HUB_TIMEOUT`."""
         return self._engine.can_pull(REGISTRY.official, timeout=HUB_TIMEOUT)
 
-    def ensure(self, base: Base) -> Provisioned:
+    def ensure(self, base: Base) -> BaseImage:
         """``base`` in the engine, from the first rung that holds. Raises ProvisionFailed, Unreachable (the engine is gone), OSError."""
         present = self._in_engine(base)
         if present is not None:
             return present
         waiting = f"another process is fetching the {base.role} image; waiting for it"
-        with files.locked(self._shelf.lock(base.role), waiting=lambda: self._observer.note(waiting)):
+        with files.lock(self._shelf.lock(base.role), waiting=lambda: self._observer.note(waiting)):
             return self._in_engine(base) or self._from_shelf(base) or self._from_elsewhere(base)
 
-    def set_aside(self, provisioned: Provisioned) -> Path:
+    def archive(self, provisioned: BaseImage) -> Path:
         """Keep a copy of an image that is about to leave the engine; it comes back with the same id. Raises NotFound, OSError."""
         platform = self._engine.about.platform
-        with files.locked(self._shelf.lock(provisioned.role)):
+        with files.lock(self._shelf.lock(provisioned.role)):
             image = self._engine.image(provisioned.name)
             if image is None:
                 raise NotFound(f"the engine has no image {provisioned.name} to keep a copy of")
@@ -78,23 +78,23 @@ class Provisioner:
                 packages=image.labels.get(labels.PACKAGES, ""),
             )
 
-    def _in_engine(self, base: Base) -> Provisioned | None:
+    def _in_engine(self, base: Base) -> BaseImage | None:
         for name in base.names:
             found = self._found(base, name, FROM_ENGINE)
             if found is not None:
                 return found
         return None
 
-    def _found(self, base: Base, name: str, source: str) -> Provisioned | None:
+    def _found(self, base: Base, name: str, source: str) -> BaseImage | None:
         image = self._engine.image(name)
         if image is None:
             return None
         # What somebody built on a base of ours inherits its labels; it does not have its name.
         built = name == base.own and image.labels.get(labels.ROLE) == labels.ROLE_BASE
         ours = built or self._brought.has(self._engine.id, image.id)
-        return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=ours)
+        return BaseImage(role=base.role, name=name, id=image.id, source=source, ours=ours)
 
-    def _from_shelf(self, base: Base) -> Provisioned | None:
+    def _from_shelf(self, base: Base) -> BaseImage | None:
         try:
             copy = self._shelf.find(base.role, self._engine.about.platform)
             if copy is None:
@@ -113,7 +113,7 @@ class Provisioner:
         if self._engine.image(copy.name) is None:
             raise ValueError(f"there is no {copy.name} in it")
 
-    def _from_elsewhere(self, base: Base) -> Provisioned:
+    def _from_elsewhere(self, base: Base) -> BaseImage:
         tried = ["not in the engine"]
         if not self.hub_reachable:
             tried.append("docker.io does not answer")
@@ -133,7 +133,7 @@ class Provisioner:
                 excerpt=error.excerpt,
             ) from error
 
-    def _from_packages(self, base: Base) -> Provisioned:
+    def _from_packages(self, base: Base) -> BaseImage:
         # The last rung is seldom stood upon, and what it needs takes time to load.
         from registry_tool.local.base_images import packages  # noqa: PLC0415
 
@@ -152,12 +152,12 @@ class Provisioner:
             self._observer.note(f"no copy of {base.own} is kept: {error.strerror or error}")
         return provisioned
 
-    def _arrived(self, base: Base, name: str, source: str) -> Provisioned:
+    def _arrived(self, base: Base, name: str, source: str) -> BaseImage:
         image = self._engine.image(name)
         if image is None:
             raise EngineError(f"the engine took {name} in and does not have it")
         self._brought.add(self._engine.id, image.id)
-        return Provisioned(role=base.role, name=name, id=image.id, source=source, ours=True)
+        return BaseImage(role=base.role, name=name, id=image.id, source=source, ours=True)
 
 
 def _ways_out(base: Base, hint: str | None) -> str:

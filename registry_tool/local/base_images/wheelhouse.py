@@ -100,7 +100,7 @@ def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, ca
         observer.note("no wheels fetched: there is no pip here; the build asks an index")
         return None
     waiting = "another process is fetching the wheels; waiting for it"
-    with files.locked(folder.with_suffix(".lock"), waiting=lambda: observer.note(waiting)):
+    with files.lock(folder.with_suffix(".lock"), waiting=lambda: observer.note(waiting)):
         if folder.is_dir():
             return folder
         for left in shelf.glob(f".{folder.name}.*.part"):
@@ -118,12 +118,12 @@ def _interpreter(engine: Engine, base_image: str, base_id: str, shelf: Path) -> 
     """Ask the image for its Python, in a container that is thrown away; once for each image."""
     which = base_id.rpartition(":")[2][:32]
     known = shelf / f"python-{which}.json"
-    with files.locked(known.with_suffix(".lock")):
+    with files.lock(known.with_suffix(".lock")):
         try:
             return Interpreter.parse(known.read_bytes())
         except (FileNotFoundError, ValueError):
-            found = Interpreter.parse(_ask(engine, base_image, name=f"{_PROBE}-{which[:12]}-{dirs.owner(shelf)}"))
-        files.write(known, found.to_json())
+            found = Interpreter.parse(_ask(engine, base_image, name=f"{_PROBE}-{which[:12]}-{dirs.owner_id(shelf)}"))
+        files.atomic_write(known, found.to_json())
         return found
 
 

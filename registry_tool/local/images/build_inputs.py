@@ -14,7 +14,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.build.dockerfile import arguments, base_images, instructions
 from registry_tool.local import base_images as provision
-from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Provisioned, Provisioner
+from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, BaseImage, BaseImageResolver
 
 _KNOWN = {base.official: base for base in (PYTHON, REDIS, REGISTRY)}
 _WHEELS = "wheels"
@@ -26,12 +26,12 @@ class Prepared:
 
     build_args: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Path] = field(default_factory=dict)
-    bases: tuple[Provisioned, ...] = ()
+    bases: tuple[BaseImage, ...] = ()
 
 
 def prepare(
     engine: Engine,
-    ladder: Provisioner,
+    ladder: BaseImageResolver,
     cache: Path,
     context: Path,
     *,

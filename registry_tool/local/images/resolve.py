@@ -17,7 +17,7 @@ _ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ResolvedImage:
     """An image in the engine, the name it was found by, and a note where another image has a name just as good."""
 
     image: Image
@@ -36,7 +36,7 @@ def on_registry(text: str, registry_host: str | None) -> Reference:
     return Reference.parse(text, default_host=registry_host or DOCKER_HUB).or_latest()
 
 
-def search_engine(engine: Engine, registry_host: str | None, text: str) -> Found | None:
+def search_engine(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage | None:
     """The image that ``text`` means on the engine's side, or None. Raises InvalidReference."""
     if not _ID.fullmatch(text):
         Reference.parse(text, default_host=DOCKER_HUB)
@@ -47,13 +47,13 @@ def search_engine(engine: Engine, registry_host: str | None, text: str) -> Found
         note = None
         if local is not None and local_name is not None and local.id != typed.id and _answers_to(typed, text):
             note = f"using {text} ({_short(typed)}); {local_name} is another image ({_short(local)})"
-        return Found(image=typed, name=text, note=note)
+        return ResolvedImage(image=typed, name=text, note=note)
     if local is not None and local_name is not None:
-        return Found(image=local, name=local_name)
+        return ResolvedImage(image=local, name=local_name)
     return None
 
 
-def on_engine(engine: Engine, registry_host: str | None, text: str) -> Found:
+def on_engine(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage:
     """As :func:`search_engine`, but an image that is nowhere is NotFound."""
     found = search_engine(engine, registry_host, text)
     if found is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from registry_tool.base.errors import NotARegistry, RegistryToolError, RegistryUnreachable
-from registry_tool.base.page_client import NoAnswer, Page, probe
+from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.engine import Engine
 from registry_tool.local.registry.registry import LocalRegistry
 from registry_tool.local.registry.spec import LOOPBACK
@@ -40,8 +40,8 @@ class Look:
 def look(port: int, *, timeout: float = _ONE_TRY) -> Look:
     """Try ``/v2/`` on ``port`` of this machine once, for ``timeout`` seconds at most."""
     try:
-        page = probe(_url(port), timeout=timeout)
-    except NoAnswer as error:
+        page = get_page(_url(port), timeout=timeout)
+    except NoResponse as error:
         return Look(seen=Seen.NOTHING, word=str(error))
     return Look(seen=_judge(page), word=f"HTTP {page.status}, {_kind(page) or 'no content type'}")
 

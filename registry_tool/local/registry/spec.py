@@ -39,7 +39,7 @@ _RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class RegistrySettings:
     """What is remembered of a registry. ``secret`` signs the state of uploads, so that one goes on across a recreation."""
 
     port: int | None
@@ -48,12 +48,12 @@ class Settings:
     restart: str = RESTART
 
     @classmethod
-    def fresh(cls) -> Settings:
+    def fresh(cls) -> RegistrySettings:
         """Those of a registry that never was: no port yet, and a random secret."""
         return cls(port=None, secret=secrets.token_hex(32))
 
     @classmethod
-    def parse(cls, content: bytes) -> Settings:
+    def parse(cls, content: bytes) -> RegistrySettings:
         """Read ``settings.json``; unknown members are for later versions. Raises ValueError on anything that is not one."""
         document = json.loads(content)
         if not isinstance(document, dict):
@@ -103,7 +103,7 @@ def environment(secret: str, *, auth: bool) -> dict[str, str]:
     return variables
 
 
-def container_spec(name: str, *, image: str, port: int, settings: Settings) -> ContainerSpec:
+def container_spec(name: str, *, image: str, port: int, settings: RegistrySettings) -> ContainerSpec:
     """The container of the registry ``name`` on ``port``, reachable from this machine alone."""
     own = thing_labels(name)
     if settings.user is not None:

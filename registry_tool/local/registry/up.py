@@ -23,7 +23,7 @@ from registry_tool.local.registry import volume_state as keeping
 from registry_tool.local.registry.passwords import Auth
 from registry_tool.local.registry.reach import wait_until_answering
 from registry_tool.local.registry.registry import LocalRegistry
-from registry_tool.local.registry.volume_state import Kept
+from registry_tool.local.registry.volume_state import VolumeState
 
 _TRIES = 40
 """How often we look again after somebody else was faster, with pauses of 50 ms."""
@@ -40,7 +40,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _UpRequest:
     """What was typed; None means: as it is, or as it was."""
 
     engine: Engine
@@ -51,13 +51,13 @@ class _Asked:
     restart: str | None
     state: Path
 
-    def over(self, kept: Kept) -> Kept:
+    def over(self, kept: VolumeState) -> VolumeState:
         """``kept``, with what was asked for in its place."""
         settings = replace(kept.settings, restart=self.restart or kept.settings.restart)
         if self.auth is None:
             return replace(kept, settings=settings)
         known = kept.htpasswd is not None and self.auth.is_in(kept.htpasswd)
-        return Kept(settings=replace(settings, user=self.auth.user), htpasswd=kept.htpasswd if known else self.auth.htpasswd())
+        return VolumeState(settings=replace(settings, user=self.auth.user), htpasswd=kept.htpasswd if known else self.auth.htpasswd())
 
 
 class _LookAgain(Exception):
@@ -90,7 +90,7 @@ def up(
         spec.check_port(port)
     if restart is not None:
         spec.check_restart(restart)
-    asked = _Asked(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
+    asked = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
     with lock(engine, name, state, observer):
         created, note = _settle(asked)
         found = registry.find(engine, name)
@@ -104,10 +104,10 @@ def lock(engine: Engine, name: str, state: Path, observer: Observer) -> Abstract
     """One ``up`` or ``down`` at a time for one registry of one engine."""
     which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
     waiting = f"waiting for another command that is busy with the registry {name!r}"
-    return files.locked(state / f"registry-{which}-{name}.lock", waiting=lambda: observer.note(waiting))
+    return files.lock(state / f"registry-{which}-{name}.lock", waiting=lambda: observer.note(waiting))
 
 
-def _settle(asked: _Asked) -> tuple[bool, str | None]:
+def _settle(asked: _UpRequest) -> tuple[bool, str | None]:
     """(was a container created?, why this port?) when a container of the registry was started."""
     for _ in range(_TRIES):
         found = registry.find(asked.engine, asked.name)
@@ -118,7 +118,7 @@ def _settle(asked: _Asked) -> tuple[bool, str | None]:
     raise Conflict(f"the registry {asked.name!r} goes as often as it is found", hint="Look for another program that cleans up here.")
 
 
-def _begin(asked: _Asked) -> tuple[bool, str | None]:
+def _begin(asked: _UpRequest) -> tuple[bool, str | None]:
     """There is no container: create one, on the volume where there is one."""
     image = asked.image()
     try:
@@ -127,10 +127,10 @@ def _begin(asked: _Asked) -> tuple[bool, str | None]:
         if asked.engine.image(image) is None:
             raise
         raise _LookAgain from error
-    return _create(asked, image, asked.over(kept or Kept(settings=spec.Settings.fresh())))
+    return _create(asked, image, asked.over(kept or VolumeState(settings=spec.RegistrySettings.fresh())))
 
 
-def _go_on(asked: _Asked, found: LocalRegistry) -> tuple[bool, str | None]:
+def _go_on(asked: _UpRequest, found: LocalRegistry) -> tuple[bool, str | None]:
     """There is a container: use it, start it, or put another in its place."""
     port_fits = found.port != 0 and asked.port in (None, found.port)
     if found.running and port_fits and asked.auth is None and asked.restart is None:
@@ -157,14 +157,14 @@ def _go_on(asked: _Asked, found: LocalRegistry) -> tuple[bool, str | None]:
     return _replace(asked, found, kept, wanted)
 
 
-def _read(engine: Engine, container: Container) -> Kept:
+def _read(engine: Engine, container: Container) -> VolumeState:
     try:
         return keeping.read(engine, container)
     except NotFound as error:
         raise _LookAgain from error
 
 
-def _start(engine: Engine, container: Container, found: LocalRegistry, kept: Kept) -> None:
+def _start(engine: Engine, container: Container, found: LocalRegistry, kept: VolumeState) -> None:
     try:
         if found.state == "created" and found.started_by != "compose":
             # An `up` that was killed got no further; written again they are the same.
@@ -174,7 +174,7 @@ def _start(engine: Engine, container: Container, found: LocalRegistry, kept: Kep
         raise _LookAgain from error
 
 
-def _replace(asked: _Asked, found: LocalRegistry, kept: Kept, wanted: Kept) -> tuple[bool, str | None]:
+def _replace(asked: _UpRequest, found: LocalRegistry, kept: VolumeState, wanted: VolumeState) -> tuple[bool, str | None]:
     """Another container on the same volume; where it cannot be had, the one that was there comes back."""
     if found.volume != spec.thing_name(asked.name):
         raise Conflict(
@@ -206,7 +206,7 @@ def remove(engine: Engine, found: LocalRegistry) -> None:
         return
 
 
-def _create(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | None]:
+def _create(asked: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
     """A container and, where there is none, its volume; where the container cannot be had, no new volume stays either."""
     made = keeping.make_volume(asked.engine, asked.name)
     try:
@@ -220,7 +220,7 @@ def _create(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | None]:
         raise
 
 
-def _on_a_port(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | None]:
+def _on_a_port(asked: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
     """A container on the port that was asked for, the remembered one, or the next free one."""
     remembered = wanted.settings.port
     lost: set[int] = set()
@@ -238,7 +238,7 @@ def _on_a_port(asked: _Asked, image: str, wanted: Kept) -> tuple[bool, str | Non
         note = note or f"port {port} is held by {held_by}"
 
 
-def _port(asked: _Asked, remembered: int | None, lost: set[int]) -> tuple[int, str | None]:
+def _port(asked: _UpRequest, remembered: int | None, lost: set[int]) -> tuple[int, str | None]:
     """(the port to try, why it is not the usual one)."""
     if asked.port is not None:
         held_by = _holder(asked, asked.port)
@@ -259,11 +259,11 @@ def _port(asked: _Asked, remembered: int | None, lost: set[int]) -> tuple[int, s
     return port, reason
 
 
-def _holder(asked: _Asked, port: int) -> str | None:
+def _holder(asked: _UpRequest, port: int) -> str | None:
     return ports.holder(port, asked.engine.containers(), here=asked.engine.endpoint.is_local)
 
 
-def _started(asked: _Asked, image: str, port: int, wanted: Kept) -> bool:
+def _started(asked: _UpRequest, image: str, port: int, wanted: VolumeState) -> bool:
     """Create and start; False where the port was taken. What was created and cannot start is removed again."""
     wanted = replace(wanted, settings=replace(wanted.settings, port=port))
     description = spec.container_spec(asked.name, image=image, port=port, settings=wanted.settings)
@@ -283,7 +283,7 @@ def _started(asked: _Asked, image: str, port: int, wanted: Kept) -> bool:
     return True
 
 
-def _conflict(asked: _Asked) -> Exception:
+def _conflict(asked: _UpRequest) -> Exception:
     """The container's name is taken: by another ``up`` that was faster, or by somebody else."""
     name = spec.thing_name(asked.name)
     holder = asked.engine.container(name)

@@ -17,21 +17,21 @@ from registry_tool.local.registry.spec import (
     HTPASSWD,
     SETTINGS,
     STORAGE,
-    Settings,
+    RegistrySettings,
     thing_labels,
     thing_name,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class VolumeState:
     """The settings, and the ``htpasswd`` file where there is a password."""
 
-    settings: Settings
+    settings: RegistrySettings
     htpasswd: bytes | None = None
 
 
-def read(engine: Engine, container: Container) -> Kept:
+def read(engine: Engine, container: Container) -> VolumeState:
     """What the volume in ``container`` keeps, whether that runs or not; without any, what the container itself says.
 
     Raises RegistryError where the settings are damaged: going on without them might let in whoever comes.
@@ -39,20 +39,20 @@ def read(engine: Engine, container: Container) -> Kept:
     content = engine.get_file(container.id, SETTINGS)
     if content is None:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
-        settings = Settings(port=None, secret=secret) if secret else Settings.fresh()
+        settings = RegistrySettings(port=None, secret=secret) if secret else RegistrySettings.fresh()
         # One that an `up` created and no more: it wants a password which was never written, so it lets nobody in, and stays so.
-        return Kept(settings=replace(settings, user=container.labels.get(labels.USER)))
+        return VolumeState(settings=replace(settings, user=container.labels.get(labels.USER)))
     try:
-        settings = Settings.parse(content)
+        settings = RegistrySettings.parse(content)
     except ValueError as error:
         raise RegistryError(
             f"the registry's settings in its volume are damaged: {error}",
             hint=f"Repair {SETTINGS} in the volume {container.mounts.get(STORAGE, '')}, or remove the file to begin with new settings.",
         ) from error
-    return Kept(settings=settings, htpasswd=engine.get_file(container.id, HTPASSWD))
+    return VolumeState(settings=settings, htpasswd=engine.get_file(container.id, HTPASSWD))
 
 
-def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Kept | None:
+def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> VolumeState | None:
     """What the volume of the registry ``name`` keeps, read in a throw-away container that never starts; None without a volume.
 
     Who calls it holds the lock in ``state``: what a killed one left there is removed. Raises Conflict where a volume of
@@ -66,7 +66,7 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Kept |
             f"the volume {volume.name} is somebody else's: it does not carry this tool's labels, and was not touched",
             hint="Take another name for the registry: regctl up --name NAME",
         )
-    probe = f"{thing_name(name)}-probe-{dirs.owner(state)}"
+    probe = f"{thing_name(name)}-probe-{dirs.owner_id(state)}"
     spec = ContainerSpec(
         image=image,
         name=probe,
@@ -96,7 +96,7 @@ def _probe_labels(name: str) -> dict[str, str]:
     return {labels.ROLE: labels.ROLE_PROBE, labels.REGISTRY: name}
 
 
-def write(engine: Engine, container_id: str, kept: Kept) -> None:
+def write(engine: Engine, container_id: str, kept: VolumeState) -> None:
     """Put it into the volume, through a container that was created and need not run."""
     files = {f"{FOLDER}/settings.json": (kept.settings.to_json(), 0o600)}
     if kept.htpasswd is not None:

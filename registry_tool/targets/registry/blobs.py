@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from registry_tool.base.errors import BrokenOff, Mismatch, NotFound, RegistryError
-from registry_tool.transport import Answer, Stream, Transport
+from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError
+from registry_tool.transport import Response, ResponseStream, Transport
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>[0-9]{1,18})-[0-9]{1,18}|\*)/(?P<size>[0-9]{1,18}|\*)", re.ASCII)
@@ -61,7 +61,7 @@ def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]
                 return _compared(_count(stream, size), size)
             if len(stream.read(2)) != 1:
                 return Presence.SHORT
-        except BrokenOff:
+        except ConnectionLost:
             return None
     return Presence.WHOLE if total is None else _compared(total, size)
 
@@ -72,14 +72,14 @@ def _compared(found: int, size: int) -> Presence:
     return Presence.SHORT if found < size else Presence.LONG
 
 
-def _count(stream: Stream, size: int) -> int:
+def _count(stream: ResponseStream, size: int) -> int:
     count = 0
     while count <= size and (piece := stream.read(_PIECE)):
         count += len(piece)
     return count
 
 
-def _range(answer: Answer) -> tuple[int | None, int | None]:
+def _range(answer: Response) -> tuple[int | None, int | None]:
     """(first byte, whole size) of ``Content-Range``, None for what it does not say."""
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
     if match is None:
@@ -103,13 +103,13 @@ class Resumed:
         self._headers = headers
         self._left = _MAX_RESUMED
         self._came = False
-        self._stream: Stream | None = self._open() if offset < size or size == 0 else None
+        self._stream: ResponseStream | None = self._open() if offset < size or size == 0 else None
 
     def read(self, size: int = -1, /) -> bytes:
         while self._stream is not None:
             try:
                 piece = self._stream.read(size)
-            except BrokenOff:
+            except ConnectionLost:
                 self.close()
                 if not self._came or not self._left:
                     raise
@@ -126,7 +126,7 @@ class Resumed:
         if self._stream is not None:
             self._stream.close()
 
-    def _open(self) -> Stream | None:
+    def _open(self) -> ResponseStream | None:
         headers = {**self._headers, "Range": f"bytes={self._at}-"} if self._at else self._headers
         try:
             stream = self._transport.stream(self._path, headers=headers)
@@ -141,7 +141,7 @@ class Resumed:
             raise
         return stream
 
-    def _check(self, stream: Stream) -> None:
+    def _check(self, stream: ResponseStream) -> None:
         answer = stream.answer
         if answer.status == 206:
             first, size = _range(answer)

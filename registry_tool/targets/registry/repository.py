@@ -19,7 +19,7 @@ from registry_tool.targets.registry.capabilities import Capabilities, manifest_p
 from registry_tool.targets.registry.uploads import Upload
 from registry_tool.targets.target import Readable, verified
 from registry_tool.transport import Transport
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 
 _ACCEPT: Mapping[str, str] = {"Accept": ACCEPT}
 _MANIFESTS = frozenset((*IMAGES, *INDEXES, *SCHEMA_1))
@@ -201,14 +201,14 @@ class Repository:
             self._referrers(subject)
         return bool(self._capabilities.referrers)
 
-    def _mismatch(self, answer: Answer, what: str) -> Mismatch:
+    def _mismatch(self, answer: Response, what: str) -> Mismatch:
         return Mismatch(
             f"{self.host} answers {answer.method} {answer.path} with {what}",
             hint=f"What is stored there may be damaged: regctl check {self.name}",
         )
 
 
-def names_in(host: str, answer: Answer, member: str) -> tuple[str, ...]:
+def names_in(host: str, answer: Response, member: str) -> tuple[str, ...]:
     """The names that an answer lists; distribution writes null for none. RegistryError where it is no such list."""
     document = answer.json()
     names = (document.get(member) or []) if isinstance(document, dict) else None
@@ -222,7 +222,7 @@ def _digest(reference: str) -> Digest | None:
     return Digest.parse(reference) if ":" in reference else None
 
 
-def _said_digest(answer: Answer) -> Digest | None:
+def _said_digest(answer: Response) -> Digest | None:
     """The specification lets a registry leave the header away: the digest is that of the bytes."""
     try:
         return Digest.parse(answer.headers.get("docker-content-digest", "").strip())

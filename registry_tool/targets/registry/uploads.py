@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
-from registry_tool.base.errors import BrokenOff, Mismatch, NotFound, RegistryError, RegistryToolError
+from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.target import Readable, verified
-from registry_tool.transport import Answer, Transport
+from registry_tool.transport import Response, Transport
 
 CHUNK = 8 << 20
 """Bytes that are sent at once, and sent again where the line breaks between chunks; storages on S3 want 5 MiB at least."""
@@ -57,7 +57,7 @@ class Upload:
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{self._at}-{self._at + len(rest) - 1}"}
             try:
                 answer = self._transport.send("PATCH", self._place(), headers=headers, body=bytes(rest))
-            except BrokenOff as broken:
+            except ConnectionLost as broken:
                 if not tries_left:
                     raise
                 rest = rest[self._arrived(broken, len(rest)) :]
@@ -87,14 +87,14 @@ class Upload:
             raise ValueError("this upload has ended")
         return self._location
 
-    def _next(self, answer: Answer) -> str:
+    def _next(self, answer: Response) -> str:
         if not answer.headers.get("location"):
             raise RegistryError(
                 f"{self._transport.host} answers {answer.method} {answer.path} without saying where to go on", hint="Look at its log."
             )
         return self._transport.location(answer)
 
-    def _arrived(self, broken: BrokenOff, sent: int) -> int:
+    def _arrived(self, broken: ConnectionLost, sent: int) -> int:
         """How much of the last chunk arrived; the session is where it says then."""
         try:
             answer = self._transport.get(self._place())
@@ -172,7 +172,7 @@ def _give_up(transport: Transport, location: str) -> None:
             raise
 
 
-def check_digest(host: str, answer: Answer, digest: Digest) -> None:
+def check_digest(host: str, answer: Response, digest: Digest) -> None:
     """Mismatch where the registry says that it took something else."""
     said = answer.headers.get("docker-content-digest")
     if said and said.strip() != str(digest) and said.startswith(f"{digest.algorithm}:"):

@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 
 from registry_tool.base import units
 from registry_tool.verify.checks import hints
-from registry_tool.verify.checks.container_run import Trial
-from registry_tool.verify.checks.probes import Seen
+from registry_tool.verify.checks.container_run import ContainerRun
+from registry_tool.verify.checks.probes import ProbeResult
 from registry_tool.verify.checks.pull_checks import skipped
-from registry_tool.verify.result import Point
+from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Exit, Http, Tcp
 
 _KILLED = 128 + 9
@@ -19,7 +19,7 @@ _TOO_MUCH = "What it keeps belongs into a volume; more is allowed by the limits.
 _INIT = "A program that is process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
 
 
-def starts(trial: Trial, *, fits: bool) -> Point:
+def starts(trial: ContainerRun, *, fits: bool) -> Check:
     """It runs until it is asked to end; or ends by itself, where nothing says that it should not. ``fits``: to the platform."""
     evidence = _evidence(trial)
     seen = hint = None
@@ -30,11 +30,11 @@ def starts(trial: Trial, *, fits: bool) -> Point:
         hint = trial.program or hint
     if seen is None:
         words = f"as {evidence['user']}: {evidence['command']}"
-        return Point(name="starts", ok=True, detail=words, evidence=evidence, seconds=trial.started_in)
+        return Check(name="starts", ok=True, detail=words, evidence=evidence, seconds=trial.started_in)
     if not fits:
         # It was said already what is wrong with it.
-        return Point(name="starts", ok=None, detail=f"it does not, as it is for another platform: {seen}", evidence=evidence)
-    return Point(
+        return Check(name="starts", ok=None, detail=f"it does not, as it is for another platform: {seen}", evidence=evidence)
+    return Check(
         name="starts",
         ok=False,
         detail=seen,
@@ -45,11 +45,11 @@ def starts(trial: Trial, *, fits: bool) -> Point:
     )
 
 
-def listens(trial: Trial) -> Point:
+def listens(trial: ContainerRun) -> Check:
     """On each TCP port that it exposes, where others reach it."""
     ports = trial.exposed
     if not ports:
-        return Point(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)")
+        return Check(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)")
     if trial.ended_early:
         return skipped("listens", "it runs no more")
     found = trial.listening
@@ -71,13 +71,13 @@ def listens(trial: Trial) -> Point:
         hint = "Let EXPOSE and what the program listens on be the same port."
         return _red(trial, "listens", detail, hint, evidence, trial.listening_in)
     detail = f"{_ports(ports)}{'' if found else elsewhere}"
-    return Point(name="listens", ok=True, detail=detail, evidence=evidence, seconds=trial.listening_in)
+    return Check(name="listens", ok=True, detail=detail, evidence=evidence, seconds=trial.listening_in)
 
 
-def probes(trial: Trial, listening: Point, starting: Point) -> Point:
+def probes(trial: ContainerRun, listening: Check, starting: Check) -> Check:
     """All that were asked for. One that failed as nobody listens, or as the container is no more, was told there."""
     if not trial.seen:
-        return Point(name="probes", ok=None, detail="nothing was asked of it")
+        return Check(name="probes", ok=None, detail="nothing was asked of it")
     deaf = set(trial.exposed) - (trial.listening.reachable if trial.listening else set()) if listening.ok is False else set()
     judged = [_judged(trial, seen, deaf, starting) for seen in trial.seen]
     evidence: dict[str, object] = {"probes": [seen.as_json() for seen in judged]}
@@ -89,9 +89,9 @@ def probes(trial: Trial, listening: Point, starting: Point) -> Point:
     lost = [seen for seen in judged if seen.ok is None]
     if lost:
         detail = f"not all could be told: {lost[0].kind} {lost[0].probe}: {lost[0].seen}"
-        return Point(name="probes", ok=None, detail=detail, evidence=evidence, seconds=trial.probes_in)
+        return Check(name="probes", ok=None, detail=detail, evidence=evidence, seconds=trial.probes_in)
     detail = "; ".join(f"{seen.kind} {seen.probe}: {seen.seen}" for seen in judged)
-    return Point(name="probes", ok=True, detail=detail, evidence=evidence, seconds=trial.probes_in)
+    return Check(name="probes", ok=True, detail=detail, evidence=evidence, seconds=trial.probes_in)
 
 
 _PROBE_HINTS = {
@@ -103,28 +103,28 @@ _PROBE_HINTS = {
 }
 
 
-def _judged(trial: Trial, seen: Seen, deaf: set[int], starting: Point) -> Seen:
+def _judged(trial: ContainerRun, seen: ProbeResult, deaf: set[int], starting: Check) -> ProbeResult:
     if seen.ok is None and starting.ok:
         return replace(seen, ok=False, seen=f"it had ended already ({seen.seen})")
     follows = isinstance(seen.probe, (Http, Tcp)) and seen.probe.container in deaf
     return replace(seen, ok=None) if seen.ok is False and (follows or not starting.ok) else seen
 
 
-def ends(trial: Trial) -> Point:
+def ends(trial: ContainerRun) -> Check:
     """On the signal that the image wants, in time; or by itself, where that is its way."""
     evidence: dict[str, object] = {"code": _code(trial), "signal": trial.signal, "within": trial.asked.stop_within}
     if trial.ended_early:
         if not _may_end(trial):
             return skipped("ends", "it ended before it was asked to")
-        return Point(name="ends", ok=True, detail=f"by itself, with code {_code(trial)}", evidence=evidence, seconds=trial.lived)
+        return Check(name="ends", ok=True, detail=f"by itself, with code {_code(trial)}", evidence=evidence, seconds=trial.lived)
     if trial.killed:
         detail = f"it did not end within {trial.asked.stop_within:g} s of {trial.signal}, and was killed"
         return _red(trial, "ends", detail, _INIT, evidence | {"code": None}, trial.ended_in)
     detail = f"on {trial.signal} within {trial.ended_in:.2f} s, with code {_code(trial)}"
-    return Point(name="ends", ok=True, detail=detail, evidence=evidence, seconds=trial.ended_in)
+    return Check(name="ends", ok=True, detail=detail, evidence=evidence, seconds=trial.ended_in)
 
 
-def alone(trial: Trial) -> Point:
+def alone(trial: ContainerRun) -> Check:
     """Nothing was mounted, shared or granted, and there was no way out."""
     rights = trial.container.rights if trial.container else None
     if rights is None:
@@ -149,14 +149,14 @@ def alone(trial: Trial) -> Point:
     if had:
         # We asked for none of it: the engine gives it to everything.
         hint = "Does the engine's configuration give this to each container?"
-        return Point(name="alone", ok=False, detail=f"it had {', '.join(had)}", hint=hint, evidence=evidence)
+        return Check(name="alone", ok=False, detail=f"it had {', '.join(had)}", hint=hint, evidence=evidence)
     if not trial.place.isolated:
         detail = "no mounts, no capabilities; whether it used the network cannot be told, as this engine has a way out"
-        return Point(name="alone", ok=None, detail=detail, evidence=evidence)
-    return Point(name="alone", ok=True, detail="no mounts, no capabilities, no way out", evidence=evidence)
+        return Check(name="alone", ok=None, detail=detail, evidence=evidence)
+    return Check(name="alone", ok=True, detail="no mounts, no capabilities, no way out", evidence=evidence)
 
 
-def _evidence(trial: Trial) -> dict[str, object]:
+def _evidence(trial: ContainerRun) -> dict[str, object]:
     container = trial.container
     entrypoint = container.entrypoint if container else trial.config.entrypoint
     command = container.command if container else trial.config.cmd
@@ -168,11 +168,11 @@ def _evidence(trial: Trial) -> dict[str, object]:
     }
 
 
-def _code(trial: Trial) -> int | None:
+def _code(trial: ContainerRun) -> int | None:
     return trial.container.exit_code if trial.container else None
 
 
-def _may_end(trial: Trial) -> bool:
+def _may_end(trial: ContainerRun) -> bool:
     """Whether it was meant to end by itself, or nothing that was asked says that it was not."""
     asked = trial.asked.probes
     if any(isinstance(each, Exit) for each in asked):
@@ -180,7 +180,7 @@ def _may_end(trial: Trial) -> bool:
     return _code(trial) == 0 and not trial.exposed and not any(isinstance(each, (Http, Tcp)) for each in asked)
 
 
-def _end(trial: Trial) -> tuple[str, str | None]:
+def _end(trial: ContainerRun) -> tuple[str, str | None]:
     """How it ended before it was asked to, and what to do about it."""
     limits, code, container = trial.asked.limits, _code(trial), trial.container
     if trial.overfull:
@@ -193,8 +193,8 @@ def _end(trial: Trial) -> tuple[str, str | None]:
     return f"it ended by itself with code {code}, {trial.lived:.1f} s after its start", hints.of_words(trial.excerpt)
 
 
-def _red(trial: Trial, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Point:
-    return Point(name=name, ok=False, detail=detail, hint=hint, evidence=evidence, seconds=seconds, excerpt=trial.excerpt)
+def _red(trial: ContainerRun, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Check:
+    return Check(name=name, ok=False, detail=detail, hint=hint, evidence=evidence, seconds=seconds, excerpt=trial.excerpt)
 
 
 def _ports(ports: tuple[int, ...] | list[int]) -> str:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from registry_tool.base import loopback
 from registry_tool.base.deadline import Deadline, TooLong, bounded
 from registry_tool.base.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.oci.config import Config
 from registry_tool.verify.checks import listening, program
 from registry_tool.verify.checks.listening import Listening
-from registry_tool.verify.checks.probes import PAUSE, Seen, Subject, is_over, watch
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.spec import Asked, Http, Probe, Tcp
+from registry_tool.verify.checks.probes import PAUSE, ProbeResult, ProbeTarget, is_over, watch
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.spec import Http, Probe, Tcp, VerifySpec
 
 SETTLES = 1.0
 """Seconds for which a container is watched of which nothing was asked."""
@@ -30,11 +30,11 @@ _NOTHING = 0.05
 
 
 @dataclass(kw_only=True)
-class Trial:
+class ContainerRun:
     """What was seen of it. Times are in seconds."""
 
-    place: Place
-    asked: Asked
+    place: Environment
+    asked: VerifySpec
     config: Config
     image: str
     """What it is called there."""
@@ -48,7 +48,7 @@ class Trial:
     """It ended before it was asked to."""
     overfull: bool = False
     """It was ended for what it wrote."""
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ProbeResult, ...] = ()
     listening: Listening | None = None
     connects: dict[int, bool] = field(default_factory=dict)
     """Where it could not be told where it listens: exposed port -> whether connections are taken there."""
@@ -94,7 +94,7 @@ class Trial:
                 self._look()
                 self._end()
         finally:
-            with uninterrupted():
+            with defer_signals():
                 self._remove()
 
     # --- start ---
@@ -107,7 +107,7 @@ class Trial:
                     self._begin()
                 except PortTaken:
                     # Somebody has the port that was asked for. Which one it is proves nothing: let the engine choose.
-                    with uninterrupted():
+                    with defer_signals():
                         self._remove()
                     self._create(self._bindings(any_port=True))
                     self._begin()
@@ -131,7 +131,7 @@ class Trial:
             # To podman these few limits would be all there are, in place of its own.
             file_size=None if self.engine.about.product == "Podman" else limits.disk,
         )
-        with uninterrupted():
+        with defer_signals():
             self.container = self.engine.create(spec)
 
     def _begin(self) -> None:
@@ -168,7 +168,7 @@ class Trial:
         timeout = self._deadline.within(self.asked.timeout)
         with self._timed("probes_in"):
             if self.probes and self.container is not None:
-                subject = Subject(place=self.place, container=self.container.id, ports=self.ports, log=2 * self.asked.limits.log)
+                subject = ProbeTarget(place=self.place, container=self.container.id, ports=self.ports, log=2 * self.asked.limits.log)
                 self.seen = watch(subject, self.probes, timeout=timeout, now=self._now)
             else:
                 self._watch(Deadline(SETTLES))
@@ -199,7 +199,7 @@ class Trial:
             return
         bound = {binding.container_port: binding.host_port for binding in self.container.ports}
         ports = {port: bound.get(f"{port}/tcp", port) for port in self.exposed}
-        subject = Subject(place=self.place, container=self.container.id, ports=ports, log=0)
+        subject = ProbeTarget(place=self.place, container=self.container.id, ports=ports, log=0)
         asked = [Tcp(published=port, container=port) for port in self.exposed]
         found = watch(subject, asked, timeout=timeout, now=self._now)
         self.connects = {each.published: seen.ok is True for each, seen in zip(asked, found, strict=True)}

@@ -14,7 +14,7 @@ from registry_tool.base import page_client as probe
 from registry_tool.base.deadline import Deadline, TooLong, bounded
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine import Container, Engine
-from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp
 
 IN_A_ROW = 3
@@ -31,7 +31,7 @@ _SHOWN = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ProbeResult:
     """What came of one probe. ``ok`` None: it could not be told. ``seconds`` is from the first look to the last."""
 
     probe: Probe
@@ -56,10 +56,10 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ProbeTarget:
     """What is looked at. ``ports``: published as asked for -> published in fact. ``log`` is how many bytes of it are read."""
 
-    place: Place
+    place: Environment
     container: str
     ports: Mapping[int, int]
     log: int
@@ -76,7 +76,7 @@ Now = Callable[[], Container | None]
 """The container, as it is now; None where it is gone."""
 
 
-def watch(subject: Subject, probes: Sequence[Probe], *, timeout: Deadline, now: Now) -> tuple[Seen, ...]:
+def watch(subject: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, now: Now) -> tuple[ProbeResult, ...]:
     """Repeat ``probes`` until all hold, or one can hold no more, or the container ended, or time is up."""
     tries = [_Try(subject, each) for each in probes]
     while True:
@@ -97,7 +97,7 @@ def is_over(container: Container | None) -> bool:
 
 
 class _Try:
-    def __init__(self, subject: Subject, asked: Probe) -> None:
+    def __init__(self, subject: ProbeTarget, asked: Probe) -> None:
         self._subject = subject
         self._asked = asked
         self._began = time.monotonic()
@@ -123,14 +123,14 @@ class _Try:
                 self.ok = False
             return
 
-    def seen(self, *, over: bool) -> Seen:
+    def seen(self, *, over: bool) -> ProbeResult:
         # A look at what is no more tells nothing of it; its log and its end can still be told.
         lost = over and not isinstance(self._asked, (Log, Exit))
         ok = self.ok if self.ok is not None or lost else False
-        return Seen(probe=self._asked, ok=ok, seen=self._words, seconds=time.monotonic() - self._began, looks=self._looks)
+        return ProbeResult(probe=self._asked, ok=ok, seen=self._words, seconds=time.monotonic() - self._began, looks=self._looks)
 
 
-def _look(subject: Subject, asked: Probe, container: Container | None, timeout: Deadline) -> tuple[bool, str]:
+def _look(subject: ProbeTarget, asked: Probe, container: Container | None, timeout: Deadline) -> tuple[bool, str]:
     """(whether it holds, what was seen)."""
     if isinstance(asked, Http):
         return _page(subject, asked, timeout)
@@ -145,15 +145,15 @@ def _look(subject: Subject, asked: Probe, container: Container | None, timeout: 
     return container.exit_code == asked.code, f"it ended with code {container.exit_code}"
 
 
-def _page(subject: Subject, asked: Http, timeout: Deadline) -> tuple[bool, str]:
+def _page(subject: ProbeTarget, asked: Http, timeout: Deadline) -> tuple[bool, str]:
     host, port = subject.address(asked.published)
     allowed = asked.within or max(_AT_LEAST, min(ONE_ANSWER, timeout.left))
     began = time.monotonic()
     try:
         # A connection of its own for each, and the name by which a person would ask.
-        with closing(probe.Visit(host, port, name=f"localhost:{asked.published}")) as visit:
+        with closing(probe.PageClient(host, port, name=f"localhost:{asked.published}")) as visit:
             page = visit.look(asked.path, timeout=allowed)
-    except probe.NoAnswer as error:
+    except probe.NoResponse as error:
         return False, str(error)
     seconds = time.monotonic() - began
     wrong = next(filter(None, (_status(asked, page), _texts(asked, page), _values(asked, page))), None)
@@ -225,7 +225,7 @@ def _port(address: tuple[str, int], timeout: Deadline) -> tuple[bool, str]:
         return False, f"no connection: {error.strerror or error}"
 
 
-def _command(subject: Subject, asked: Exec, timeout: Deadline) -> tuple[bool, str]:
+def _command(subject: ProbeTarget, asked: Exec, timeout: Deadline) -> tuple[bool, str]:
     left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
         code, output = bounded(lambda: subject.engine.execute(subject.container, asked.command), lambda: left.left)
@@ -236,7 +236,7 @@ def _command(subject: Subject, asked: Exec, timeout: Deadline) -> tuple[bool, st
     return code == 0, f"it ended with code {code}: {_shown(output.decode(errors='replace'))}"
 
 
-def _log(subject: Subject, asked: Log, timeout: Deadline) -> tuple[bool, str]:
+def _log(subject: ProbeTarget, asked: Log, timeout: Deadline) -> tuple[bool, str]:
     left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
         text = bounded(lambda: read_log(subject.engine, subject.container, subject.log), lambda: left.left)

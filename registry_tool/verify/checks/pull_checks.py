@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry_tool.base import units
-from registry_tool.base.deadline import Deadline, Heard, TooLong, bounded
-from registry_tool.base.errors import BrokenOff, Mismatch, NotFound, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
+from registry_tool.base.deadline import ActivityObserver, Deadline, TooLong, bounded
+from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
 from registry_tool.base.progress import Observer
 from registry_tool.engine import Engine, Image, Moved, Platform
 from registry_tool.oci.digest import Digest
@@ -15,10 +15,10 @@ from registry_tool.oci.manifest import is_foreign
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import Registry
 from registry_tool.verify import remote_image as origins
-from registry_tool.verify.environments.environment import Place, Traffic
-from registry_tool.verify.remote_image import Origin
-from registry_tool.verify.result import Point
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.environments.environment import Environment, Traffic
+from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.result import Check
+from registry_tool.verify.spec import VerifySpec
 
 MORE = 256 << 10
 """Bytes that may come beside the image itself and a hundredth of it: questions, answers, their headers."""
@@ -27,7 +27,7 @@ STANDS_STILL = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class PullResult:
     """What came of the pull. ``moved`` None: it failed, and ``error`` says why; both None: there was nothing to pull."""
 
     moved: Moved | None = None
@@ -37,17 +37,17 @@ class Arrival:
     """As the engine has it."""
 
 
-def skipped(name: str, why: str) -> Point:
+def skipped(name: str, why: str) -> Check:
     """A point that cannot be looked at, and why."""
-    return Point(name=name, ok=None, detail=f"not looked at: {why}")
+    return Check(name=name, ok=None, detail=f"not looked at: {why}")
 
 
-def unresolved(asked: Asked, error: RegistryToolError) -> Point:
+def unresolved(asked: VerifySpec, error: RegistryToolError) -> Check:
     """The name leads nowhere, or to something that cannot be read."""
-    return Point(name="resolves", ok=False, detail=error.message, hint=error.hint or f"Was it pushed? regctl push {asked.image}")
+    return Check(name="resolves", ok=False, detail=error.message, hint=error.hint or f"Was it pushed? regctl push {asked.image}")
 
 
-def resolves(asked: Asked, origin: Origin, compared: Image | None) -> Point:
+def resolves(asked: VerifySpec, origin: RemoteImage, compared: Image | None) -> Check:
     """``compared`` is what an engine has under this name: only looked at where nothing was expected."""
     found = origin.digest
     evidence: dict[str, object] = {"name": str(asked.image), "digest": str(found), "media_type": origin.root.descriptor.media_type}
@@ -55,12 +55,12 @@ def resolves(asked: Asked, origin: Origin, compared: Image | None) -> Point:
     if wanted is not None:
         evidence["expected"] = str(wanted)
         if wanted == found:
-            return Point(name="resolves", ok=True, detail=f"{found}, as expected", evidence=evidence)
+            return Check(name="resolves", ok=True, detail=f"{found}, as expected", evidence=evidence)
         hint = f"Something else was pushed to that name since. Push again, or prove what was meant: {asked.image.with_digest(wanted)}"
-        return Point(name="resolves", ok=False, detail=f"it leads to {found}, and {wanted} was expected", hint=hint, evidence=evidence)
+        return Check(name="resolves", ok=False, detail=f"it leads to {found}, and {wanted} was expected", hint=hint, evidence=evidence)
     if compared is None:
         detail = f"{found}; not compared, as nothing says what it should be"
-        return Point(
+        return Check(
             name="resolves",
             ok=None,
             detail=detail,
@@ -69,12 +69,12 @@ def resolves(asked: Asked, origin: Origin, compared: Image | None) -> Point:
         )
     evidence["compared"] = {"id": compared.id, "digests": list(compared.digests)}
     if is_same(compared, origin):
-        return Point(name="resolves", ok=True, detail=f"{found}, as on the present engine", evidence=evidence)
+        return Check(name="resolves", ok=True, detail=f"{found}, as on the present engine", evidence=evidence)
     detail = f"it leads to {found}, and the present engine has another image under this name ({compared.id[:19]})"
-    return Point(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {asked.image}", evidence=evidence)
+    return Check(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {asked.image}", evidence=evidence)
 
 
-def is_same(image: Image, origin: Origin) -> bool:
+def is_same(image: Image, origin: RemoteImage) -> bool:
     """Whether an engine's image is the registry's. Its ``Id`` is a config's digest, or a manifest's: that depends on its store."""
     if any(digest.endswith(f"@{origin.digest}") for digest in image.digests):
         return True
@@ -82,27 +82,27 @@ def is_same(image: Image, origin: Origin) -> bool:
     return image.id in {str(origin.digest), *((str(config.digest),) if config else ())}
 
 
-def clean(place: Place, images: Sequence[Image], origin: Origin) -> Point:
+def clean(place: Environment, images: Sequence[Image], origin: RemoteImage) -> Check:
     """``images`` are those the engine had before anything was pulled."""
     evidence: dict[str, object] = {"images": len(images)}
     there = next((image for image in images if is_same(image, origin)), None)
     if there is not None:
         hint = "Remove it there first, or prove it on a clean engine: --on docker"
-        return Point(name="clean", ok=False, detail=f"the engine had it already ({there.id[:19]})", hint=hint, evidence=evidence)
+        return Check(name="clean", ok=False, detail=f"the engine had it already ({there.id[:19]})", hint=hint, evidence=evidence)
     if not place.where.clean:
         detail = f"it was not there, but the engine is not a clean one: it has {units.count(len(images), 'other image')}"
-        return Point(name="clean", ok=None, detail=detail, evidence=evidence)
+        return Check(name="clean", ok=None, detail=detail, evidence=evidence)
     if images:
         known = (*images[0].names, *images[0].digests, images[0].id)[0]
-        return Point(name="clean", ok=False, detail=f"the engine had {units.count(len(images), 'image')}: {known}", evidence=evidence)
-    return Point(name="clean", ok=True, detail="it had none", evidence=evidence)
+        return Check(name="clean", ok=False, detail=f"the engine had {units.count(len(images), 'image')}: {known}", evidence=evidence)
+    return Check(name="clean", ok=True, detail="it had none", evidence=evidence)
 
 
-def pull(place: Place, origin: Origin, observer: Observer) -> Arrival:
+def pull(place: Environment, origin: RemoteImage, observer: Observer) -> PullResult:
     """Pull it by its digest, and count what comes until that ends. Only an engine that fails is raised: Unreachable."""
     name = place.named(origin.by_digest)
     place.traffic(reset=True)
-    heard, counted = Heard(observer), Traffic()
+    heard, counted = ActivityObserver(observer), Traffic()
 
     def left() -> float:
         nonlocal counted
@@ -115,29 +115,29 @@ def pull(place: Place, origin: Origin, observer: Observer) -> Arrival:
         moved = bounded(lambda: place.engine.pull(name, known_as=origin.name.host, observer=heard), left)
     except TooLong:
         stalled = PullFailed(f"the pull stood still for {STANDS_STILL:g} s", hint="Does the registry still answer? Its log: regctl logs")
-        return Arrival(error=stalled, traffic=place.traffic())
+        return PullResult(error=stalled, traffic=place.traffic())
     except RegistryToolError as error:
         if isinstance(error, Unreachable) and not isinstance(error, RegistryUnreachable):
             raise  # the engine itself
-        return Arrival(error=error, traffic=place.traffic())
-    return Arrival(moved=moved, traffic=place.traffic(), image=place.engine.image(name))
+        return PullResult(error=error, traffic=place.traffic())
+    return PullResult(moved=moved, traffic=place.traffic(), image=place.engine.image(name))
 
 
-def damage(registry: Registry, origin: Origin, arrival: Arrival) -> RegistryToolError | None:
+def damage(registry: Registry, origin: RemoteImage, arrival: PullResult) -> RegistryToolError | None:
     """Why a pull failed that did, where the registry itself does not have all of it: engines' words for that differ."""
     if arrival.error is None or isinstance(arrival.error, Unreachable):
         return None
     until = Deadline(STANDS_STILL)
     try:
         bounded(lambda: origins.read_whole(registry, origin), lambda: until.left)
-    except (Mismatch, NotFound, BrokenOff) as error:
+    except (Mismatch, NotFound, ConnectionLost) as error:
         return error
     except (RegistryToolError, TooLong):
         return None  # whatever that is, it is not what kept the engine from it
     return None
 
 
-def fetched(origin: Origin, arrival: Arrival, damaged: RegistryToolError | None = None) -> Point:
+def fetched(origin: RemoteImage, arrival: PullResult, damaged: RegistryToolError | None = None) -> Check:
     """At least what the image is made of, and hardly more. ``damaged`` is as :func:`damage` found it."""
     least, most = origin.size, origin.size + origin.size // 100 + MORE
     traffic = arrival.traffic
@@ -151,36 +151,36 @@ def fetched(origin: Origin, arrival: Arrival, damaged: RegistryToolError | None 
         if damaged is not None:
             evidence["damaged"] = damaged.message
             hint = f"What the registry has is damaged: regctl check {origin.name.repository} says what. Push it again."
-        return Point(name="fetched", ok=False, detail=f"{arrival.error.message}{came}", hint=hint, evidence=evidence)
+        return Check(name="fetched", ok=False, detail=f"{arrival.error.message}{came}", hint=hint, evidence=evidence)
     if traffic is None:
-        return Point(name="fetched", ok=None, detail="pulled; nobody counts the bytes on the way to this engine", evidence=evidence)
+        return Check(name="fetched", ok=None, detail="pulled; nobody counts the bytes on the way to this engine", evidence=evidence)
     exact = f"{units.size(traffic.down)} for an image of {units.size(least)}"
     if traffic.down < least:
         detail = f"too little was fetched: {exact}"
         hint = "The rest came from elsewhere: this engine is not as clean as it should be, or has another way to the image."
-        return Point(name="fetched", ok=False, detail=detail, hint=hint, evidence=evidence)
+        return Check(name="fetched", ok=False, detail=detail, hint=hint, evidence=evidence)
     if traffic.down > most:
         hint = "Something else was fetched beside it, or parts of it more than once: look at the registry's log."
-        return Point(name="fetched", ok=False, detail=f"too much was fetched: {exact}", hint=hint, evidence=evidence)
-    return Point(name="fetched", ok=True, detail=exact, evidence=evidence)
+        return Check(name="fetched", ok=False, detail=f"too much was fetched: {exact}", hint=hint, evidence=evidence)
+    return Check(name="fetched", ok=True, detail=exact, evidence=evidence)
 
 
-def digest(origin: Origin, arrival: Arrival) -> Point:
+def digest(origin: RemoteImage, arrival: PullResult) -> Check:
     """The one that the engine ended the pull with, and the one it keeps with the image."""
     told = arrival.moved.digest if arrival.moved else None
     kept = tuple(arrival.image.digests) if arrival.image else ()
     evidence: dict[str, object] = {"registry": str(origin.digest), "pull": str(told), "engine": list(kept)}
     if told == origin.digest and any(_digest(known) in _fitting(origin) for known in kept):
-        return Point(name="digest", ok=True, detail=str(told), evidence=evidence)
+        return Check(name="digest", ok=True, detail=str(told), evidence=evidence)
     detail = f"the engine reports {told} and keeps {', '.join(kept) or 'none'}; the registry has {origin.digest}"
-    return Point(name="digest", ok=False, detail=detail, hint="Does something on the way change what is fetched?", evidence=evidence)
+    return Check(name="digest", ok=False, detail=detail, hint="Does something on the way change what is fetched?", evidence=evidence)
 
 
-def content(origin: Origin, arrival: Arrival) -> Point:
+def content(origin: RemoteImage, arrival: PullResult) -> Check:
     """The layers' digests before compression, as the engine has unpacked them, and the config's."""
     if origin.trouble is not None or origin.config is None or origin.image is None or origin.image.config is None:
         detail = origin.trouble.message if origin.trouble else "it has no config of an image"
-        return Point(name="content", ok=False, detail=detail, hint=f"Look at it with: regctl inspect {origin.name}")
+        return Check(name="content", ok=False, detail=detail, hint=f"Look at it with: regctl inspect {origin.name}")
     image = arrival.image
     wanted, found = tuple(map(str, origin.config.diff_ids)), image.layers if image else ()
     config, id = str(origin.image.config.digest), image.id if image else ""
@@ -188,35 +188,35 @@ def content(origin: Origin, arrival: Arrival) -> Point:
     if wanted != found:
         same = sum(one == other for one, other in zip(wanted, found, strict=False))
         detail = f"{same} of {units.count(len(wanted), 'layer')} are the registry's; the engine has {len(found)}"
-        return Point(name="content", ok=False, detail=detail, hint="Pull it again on an engine of its own.", evidence=evidence)
+        return Check(name="content", ok=False, detail=detail, hint="Pull it again on an engine of its own.", evidence=evidence)
     layers = units.count(len(wanted), "layer")
     if id == config:
-        return Point(name="content", ok=True, detail=f"config and {layers}", evidence=evidence)
+        return Check(name="content", ok=True, detail=f"config and {layers}", evidence=evidence)
     if id in {str(fitting) for fitting in _fitting(origin)}:
         # A store that keeps images by manifest: that names the config.
-        return Point(name="content", ok=True, detail=f"{layers}, and the config by the manifest that is the id there", evidence=evidence)
+        return Check(name="content", ok=True, detail=f"{layers}, and the config by the manifest that is the id there", evidence=evidence)
     detail = f"the engine has another config: {id}, not {config}"
-    return Point(name="content", ok=False, detail=detail, hint="Something rewrote it on the way: pull without a mirror.", evidence=evidence)
+    return Check(name="content", ok=False, detail=detail, hint="Something rewrote it on the way: pull without a mirror.", evidence=evidence)
 
 
-def platform(engine: Engine, origin: Origin, arrival: Arrival) -> Point:
+def platform(engine: Engine, origin: RemoteImage, arrival: PullResult) -> Check:
     """The image's, and of an index the right one."""
     wanted = engine.about.platform
     evidence: dict[str, object] = {"engine": str(wanted), "image": list(origin.platforms)}
     if origin.image is None:
         has = ", ".join(origin.platforms) or "no platform"
         hint = f"Build it for {wanted}, too: docker buildx build --platform …"
-        return Point(name="platform", ok=False, detail=f"there is none for {wanted}: it has {has}", hint=hint, evidence=evidence)
+        return Check(name="platform", ok=False, detail=f"there is none for {wanted}: it has {has}", hint=hint, evidence=evidence)
     said = origin.config.platform if origin.config else None
     evidence |= {"manifest": str(origin.image.digest), "config": str(said) if said else None}
     if said is None:
-        return Point(name="platform", ok=None, detail="the image does not say what it is for", evidence=evidence)
+        return Check(name="platform", ok=None, detail="the image does not say what it is for", evidence=evidence)
     kept = (arrival.image.platform if arrival.image else None) or said
     if not (runs_on(said, wanted) and runs_on(kept, wanted)):
         hint = f"Build it on such a machine, or: docker buildx build --platform {wanted} …"
-        return Point(name="platform", ok=False, detail=f"it is for {said}, and the engine is {wanted}", hint=hint, evidence=evidence)
+        return Check(name="platform", ok=False, detail=f"it is for {said}, and the engine is {wanted}", hint=hint, evidence=evidence)
     chosen = f", the right one of {len(origin.platforms)}" if origin.root.kind == "index" else ""
-    return Point(name="platform", ok=True, detail=f"{said}{chosen}", evidence=evidence)
+    return Check(name="platform", ok=True, detail=f"{said}{chosen}", evidence=evidence)
 
 
 def runs_on(image: Platform, engine: Platform) -> bool:
@@ -224,7 +224,7 @@ def runs_on(image: Platform, engine: Platform) -> bool:
     return image.fits(engine) if engine.variant else (image.os, image.architecture) == (engine.os, engine.architecture)
 
 
-def _fitting(origin: Origin) -> set[Digest]:
+def _fitting(origin: RemoteImage) -> set[Digest]:
     return {origin.digest, *((origin.image.digest,) if origin.image else ())}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Image
@@ -16,28 +16,28 @@ from registry_tool.targets import registry as remote
 from registry_tool.targets.registry import Registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import container_checks, pull_checks
-from registry_tool.verify.checks.container_run import Trial
-from registry_tool.verify.checks.pull_checks import Arrival, skipped
-from registry_tool.verify.environments.current import Present
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.remote_image import Origin
-from registry_tool.verify.result import POINTS, Point, Proven
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.checks.container_run import ContainerRun
+from registry_tool.verify.checks.pull_checks import PullResult, skipped
+from registry_tool.verify.environments.current import CurrentEngine
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.result import CHECKS, Check, EnvironmentResult
+from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack.check import prove_stack
 
 _SIGNS = {True: "yes", False: "no", None: "not told"}
 
 
 def prove(
-    place: Place,
-    asked: Asked,
+    place: Environment,
+    asked: VerifySpec,
     *,
     present: Engine,
-    places: Places,
+    places: AppDirs,
     registry: Registry | None = None,
     observer: Observer = SILENT,
-    told: Callable[[Point], None] = lambda point: None,
-) -> Proven:
+    told: Callable[[Check], None] = lambda point: None,
+) -> EnvironmentResult:
     """Look at every point of ``asked.image`` at ``place``; what is made there is removed again, however it ends.
 
     ``present`` is the engine that somebody works with: what it has under this name is compared where nothing is expected, and
@@ -46,22 +46,24 @@ def prove(
     AuthenticationFailed and the like where the registry does not let us in.
     """
     with ExitStack() as opened:
-        walk = _Walk(place, asked, registry or opened.enter_context(remote.open(asked.image.host)), observer, told)
+        walk = _CheckSequence(place, asked, registry or opened.enter_context(remote.open(asked.image.host)), observer, told)
         began = time.monotonic()
         walk.all(None if asked.expected else _had(place, asked, present))
         walk.stack(present, places)
-    return Proven(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
+    return EnvironmentResult(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
 
 
-def _had(place: Place, asked: Asked, present: Engine) -> Image | None:
-    had = place.had if isinstance(place, Present) else None
+def _had(place: Environment, asked: VerifySpec, present: Engine) -> Image | None:
+    had = place.had if isinstance(place, CurrentEngine) else None
     return had or present.image(str(asked.image))
 
 
-class _Walk:
-    def __init__(self, place: Place, asked: Asked, registry: Registry, observer: Observer, told: Callable[[Point], None]) -> None:
+class _CheckSequence:
+    def __init__(
+        self, place: Environment, asked: VerifySpec, registry: Registry, observer: Observer, told: Callable[[Check], None]
+    ) -> None:
         self._place, self._asked, self._registry, self._observer, self._told = place, asked, registry, observer, told
-        self.points: list[Point] = []
+        self.points: list[Check] = []
         self.pulled: dict[str, str] = {}
         self._image: str | None = None
         """What the place calls it, once it has it."""
@@ -80,7 +82,7 @@ class _Walk:
             return
         self._try(self._image, origin.config)
 
-    def stack(self, present: Engine, places: Places) -> None:
+    def stack(self, present: Engine, places: AppDirs) -> None:
         """Last, as it brings other images there."""
         point, pulled_beside = prove_stack(
             self._place, self._asked, image=self._image, present=present, places=places, observer=self._observer
@@ -89,10 +91,10 @@ class _Walk:
         if point is not None:
             self._take(point)
 
-    def _resolve(self, compared: Image | None) -> Origin | None:
-        origin: Origin | None = None
+    def _resolve(self, compared: Image | None) -> RemoteImage | None:
+        origin: RemoteImage | None = None
 
-        def look() -> Point:
+        def look() -> Check:
             nonlocal origin
             try:
                 origin = origins.look(self._registry, self._asked.image, self._place.engine.about.platform)
@@ -103,10 +105,10 @@ class _Walk:
         self._look("resolves", look)
         return origin
 
-    def _pull(self, origin: Origin) -> Arrival:
-        arrival = Arrival()
+    def _pull(self, origin: RemoteImage) -> PullResult:
+        arrival = PullResult()
 
-        def look() -> Point:
+        def look() -> Check:
             nonlocal arrival
             if origin.image is None:
                 return skipped("fetched", "there is none for this platform")
@@ -119,7 +121,7 @@ class _Walk:
             self.pulled[self._image] = str(origin.digest)
         return arrival
 
-    def _compare(self, origin: Origin, arrival: Arrival) -> None:
+    def _compare(self, origin: RemoteImage, arrival: PullResult) -> None:
         if arrival.moved is None:
             self._take(skipped("digest", "nothing was pulled"))
             # What the registry itself does not have whole is wrong here; otherwise there is nothing to compare it with.
@@ -133,8 +135,8 @@ class _Walk:
 
     def _try(self, image: str, config: Config) -> None:
         fits = self.points[-1].ok is not False
-        trial = Trial(place=self._place, asked=self._asked, config=config, image=image)
-        self._observer.start("starts", POINTS["starts"])
+        trial = ContainerRun(place=self._place, asked=self._asked, config=config, image=image)
+        self._observer.start("starts", CHECKS["starts"])
         trial.run()
         starting = container_checks.starts(trial, fits=fits)
         self._take(starting)
@@ -147,13 +149,13 @@ class _Walk:
         self._take(container_checks.ends(trial))
         self._take(container_checks.alone(trial))
 
-    def _look(self, name: str, look: Callable[[], Point]) -> None:
+    def _look(self, name: str, look: Callable[[], Check]) -> None:
         began = time.monotonic()
-        self._observer.start(name, POINTS[name])
+        self._observer.start(name, CHECKS[name])
         point = look()
         self._take(replace(point, seconds=time.monotonic() - began))
 
-    def _take(self, point: Point) -> None:
+    def _take(self, point: Check) -> None:
         self.points.append(point)
         self._observer.finish(point.name, f"{_SIGNS[point.ok]}: {point.detail}")
         self._told(point)
@@ -161,6 +163,6 @@ class _Walk:
     def _skip_rest(self, why: str) -> None:
         looked = {point.name for point in self.points}
         # The stack is looked at by whoever makes one.
-        for name in POINTS:
+        for name in CHECKS:
             if name not in looked and name != "stack":
                 self._take(skipped(name, why))

@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from registry_tool.base import loopback, runs
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import EngineError, EngineNotFound, NoPlace, RegistryToolError, Unreachable
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import EngineError, EngineNotFound, EnvironmentUnavailable, RegistryToolError, Unreachable
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, reach
 from registry_tool.local import verify_orphans
-from registry_tool.local.base_images import PYTHON, Provisioned, Provisioner
+from registry_tool.local.base_images import PYTHON, BaseImage, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry, find_all
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS, START, Inner
-from registry_tool.verify.environments.tunnel.tunnel import Door, program
-from registry_tool.verify.result import Where
+from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS, START, InnerEngine
+from registry_tool.verify.environments.tunnel.tunnel import Tunnel, program
+from registry_tool.verify.result import EnvironmentInfo
 
 READY_WITHIN = 30.0
 """Seconds for the engine inside to answer; it takes less than one where nothing else is going on."""
@@ -47,12 +47,12 @@ _CAPABILITIES = (
 """What an engine needs beyond what any container has: mounts, networks, a look at its containers' processes."""
 
 
-class CleanPlace:
-    """The engine, its door and what is said of it. See :class:`registry_tool.verify.environments.environment.Place`."""
+class CleanEnvironment:
+    """The engine, its door and what is said of it. See :class:`registry_tool.verify.environments.environment.Environment`."""
 
     isolated = True
 
-    def __init__(self, where: Where, engine: Engine, door: Door, marks: Mapping[str, str]) -> None:
+    def __init__(self, where: EnvironmentInfo, engine: Engine, door: Tunnel, marks: Mapping[str, str]) -> None:
         self.where = where
         self.engine = engine
         self._door = door
@@ -81,15 +81,15 @@ class CleanPlace:
 
 @contextmanager
 def open_clean(
-    engine: Engine, kind: str, *, image: Reference, places: Places, ladder: Provisioner | None = None, observer: Observer = SILENT
-) -> Iterator[CleanPlace]:
+    engine: Engine, kind: str, *, image: Reference, places: AppDirs, ladder: BaseImageResolver | None = None, observer: Observer = SILENT
+) -> Iterator[CleanEnvironment]:
     """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
 
     What dead proofs left is removed first, and all that is made here in the end. Raises NoPlace, Unreachable, OSError (no disk space).
     """
     _check(engine)
     address = _registry_address(image)
-    ladder = ladder or Provisioner(engine, places.cache, observer)
+    ladder = ladder or BaseImageResolver(engine, places.cache, observer)
     with runs.begin(places.state) as run, ExitStack() as opened:
         try:
             verify_orphans.sweep(engine, places.state)
@@ -100,26 +100,28 @@ def open_clean(
         except RegistryToolError as error:
             if isinstance(error, Unreachable):
                 raise
-            raise NoPlace(f"a clean {kind} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error
+            raise EnvironmentUnavailable(
+                f"a clean {kind} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt
+            ) from error
         yield place
 
 
-def _made(making: _Making, registry_host: str, address: tuple[str, int], opened: ExitStack) -> CleanPlace:
+def _made(making: _Making, registry_host: str, address: tuple[str, int], opened: ExitStack) -> CleanEnvironment:
     host, port = address
     registry = next((one for one in find_all(making.engine) if one.running and one.port == port), None)
     inside = making.start_forwarder(registry)
     container = making.start_engine(registry_host)
-    door = opened.enter_context(making.hang_door(None if registry else address))
+    door = opened.enter_context(making.open_tunnel(None if registry else address))
     door.listen("127.0.0.1" if host == "localhost" else host, port, inside)
     clean = opened.enter_context(making.wait_until_ready(container, door))
-    return CleanPlace(making.where(clean), clean, door, verify_orphans.marks(making.run))
+    return CleanEnvironment(making.where(clean), clean, door, verify_orphans.marks(making.run))
 
 
 def _check(engine: Engine) -> None:
     about = engine.about
     version = tuple(int(part) for part in about.api_version.split(".") if part.isdigit())
     if version < OLDEST:
-        raise NoPlace(
+        raise EnvironmentUnavailable(
             f"{about.product} {about.version} is too old for an engine in a container (API {about.api_version})",
             hint="It takes Docker 20.10 or later; --on here proves it on the present engine.",
         )
@@ -129,14 +131,14 @@ def _registry_address(image: Reference) -> tuple[str, int]:
     """Host and port, as the image's name spells them."""
     parts = urlsplit(f"//{image.host}")
     if not loopback.is_loopback(image.host):
-        raise NoPlace(
+        raise EnvironmentUnavailable(
             f"a clean engine reaches a registry on this machine only, and {image.host} is elsewhere",
             hint="Use --on here, or --on context:NAME; or copy the image to a local registry: regctl up, then push.",
         )
     return parts.hostname or "localhost", parts.port or 80
 
 
-def _knocked(door: Door, endpoint: Endpoint) -> Engine | None:
+def _knocked(door: Tunnel, endpoint: Endpoint) -> Engine | None:
     """The engine, if it answers; None while nobody listens there."""
     try:
         # Cheaper than what the SDK makes of nobody.
@@ -152,9 +154,9 @@ class _Making:
 
     engine: Engine
     run: runs.Run
-    inner: Inner
-    base: Provisioned
-    python: Provisioned
+    inner: InnerEngine
+    base: BaseImage
+    python: BaseImage
 
     @property
     def _name(self) -> str:
@@ -163,12 +165,12 @@ class _Making:
     def start_forwarder(self, registry: LocalRegistry | None) -> tuple[str, int] | None:
         """Where the registry is in its network; None where it is not in there."""
         marks = verify_orphans.marks(self.run)
-        with uninterrupted():
+        with defer_signals():
             self.engine.create_volume(self._name, labels=marks)
         if registry is not None:
-            with uninterrupted():
+            with defer_signals():
                 self.engine.create_network(self._name, labels=marks, internal=True)
-            with uninterrupted():
+            with defer_signals():
                 self.engine.connect_network(self._name, registry.container_id)
         spec = ContainerSpec(
             image=self.python.name,
@@ -179,10 +181,10 @@ class _Making:
             volumes={self._name: SOCKETS},
             labels=marks,
         )
-        with uninterrupted():
+        with defer_signals():
             forwarder = self.engine.create(spec)
         self.engine.put_files(forwarder.id, "/", {_PROGRAM: (program(), 0o644)})
-        with uninterrupted():
+        with defer_signals():
             self.engine.start(forwarder.id)
         # An address and no name: the engine's look-up of names is one more thing that may be slow.
         if registry is None:
@@ -190,7 +192,9 @@ class _Making:
         seen = self.engine.container(registry.container_id)
         address = seen.networks.get(self._name) if seen is not None else None
         if not address:
-            raise NoPlace(f"the registry {registry.name!r} is going away", hint="Look with: regctl status. Start it with: regctl up.")
+            raise EnvironmentUnavailable(
+                f"the registry {registry.name!r} is going away", hint="Look with: regctl status. Start it with: regctl up."
+            )
         return address, _REGISTRY_PORT
 
     def start_engine(self, registry: str) -> Container:
@@ -208,11 +212,11 @@ class _Making:
         refused: list[EngineError] = []
         for spec in (replace(plain, privileged=True), narrow):
             try:
-                with uninterrupted():
+                with defer_signals():
                     return self._started(spec, registry)
             except EngineError as error:
                 refused.append(error)
-        raise NoPlace(
+        raise EnvironmentUnavailable(
             f"this engine does not start an engine in a container: {refused[1].message} (with --privileged: {refused[0].message})",
             hint="It has to allow --privileged, or mounts and networks of a container's own. --on here proves it on the present engine.",
         )
@@ -227,11 +231,11 @@ class _Making:
             raise
         return created
 
-    def hang_door(self, registry: tuple[str, int] | None) -> Door:
-        return Door(self.engine.dial(f"{self._name}-door", ("python3", "-I", "-B", f"/{_PROGRAM}")), registry)
+    def open_tunnel(self, registry: tuple[str, int] | None) -> Tunnel:
+        return Tunnel(self.engine.dial(f"{self._name}-door", ("python3", "-I", "-B", f"/{_PROGRAM}")), registry)
 
     @contextmanager
-    def wait_until_ready(self, container: Container, door: Door) -> Iterator[Engine]:
+    def wait_until_ready(self, container: Container, door: Tunnel) -> Iterator[Engine]:
         """The engine inside, as soon as it answers. Raises NoPlace where it does not."""
         endpoint = Endpoint(url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: door.open(SOCKET))
         deadline = time.monotonic() + READY_WITHIN
@@ -245,20 +249,20 @@ class _Making:
         with clean:
             yield clean
 
-    def _not_ready(self, container: Container, what: str) -> NoPlace:
+    def _not_ready(self, container: Container, what: str) -> EnvironmentUnavailable:
         try:
             chunks = [content for _, content in self.engine.logs(container.id, tail=_LOG_LINES)]
         except (EngineError, Unreachable) as error:
             chunks = [error.message.encode()]
-        return NoPlace(
+        return EnvironmentUnavailable(
             f"the clean {self.inner.kind} {what}",
             hint="Its log says why. --on here proves it on the present engine.",
             excerpt=tuple(b"".join(chunks).decode("utf-8", "replace").splitlines()),
         )
 
-    def where(self, clean: Engine) -> Where:
+    def where(self, clean: Engine) -> EnvironmentInfo:
         about = clean.about
-        return Where(
+        return EnvironmentInfo(
             kind=self.inner.kind,
             name=self.inner.kind,
             engine=f"{about.product} {about.version}",
@@ -269,5 +273,5 @@ class _Making:
         )
 
     def remove(self) -> None:
-        with uninterrupted():
+        with defer_signals():
             verify_orphans.clear(self.engine, self.run.id)

@@ -12,24 +12,24 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from registry_tool.base import loopback
-from registry_tool.base.errors import Conflict, InvalidManifest, Mismatch, NotFound, ProofFailed, RegistryToolError, UsageError
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.errors import Conflict, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image, connect
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 from registry_tool.targets.registry import Registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.remote_image import Origin
-from registry_tool.verify.result import Where
+from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.result import EnvironmentInfo
 
 _CLEAN = "A clean engine needs nothing removed: --on docker"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Present:
-    """An engine that was there before (:class:`registry_tool.verify.environments.environment.Place`)."""
+class CurrentEngine:
+    """An engine that was there before (:class:`registry_tool.verify.environments.environment.Environment`)."""
 
-    where: Where
+    where: EnvironmentInfo
     engine: Engine
     host: str
     """The registry, as this engine sees it."""
@@ -53,19 +53,21 @@ class Present:
 
 
 @contextmanager
-def here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[Present]:
+def here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
     """The present engine, without ``image``. ``labels`` are for what is made there.
 
     Raises Conflict where the image cannot be taken off it without loss, and what asking the registry raises.
     """
     where, had = _where(engine, "here", "here"), engine.image(str(image))
-    place = Present(where=where, engine=engine, host=image.host, marks=labels, had=had)
+    place = CurrentEngine(where=where, engine=engine, host=image.host, marks=labels, had=had)
     with _purged(place, image, registry):
         yield place
 
 
 @contextmanager
-def context(name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str]) -> Iterator[Present]:
+def context(
+    name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str]
+) -> Iterator[CurrentEngine]:
     """The engine of docker's context ``name``, without ``image``; it reaches the registry as ``registry_as``.
 
     Raises UsageError (no such context; ``registry_as`` is missing where it is needed), what :func:`here` raises, Unreachable.
@@ -77,20 +79,20 @@ def context(name: str, image: Reference, registry: Registry, *, registry_as: str
         )
     with connect(context=name) as engine:
         where = _where(engine, "context", f"context:{name}")
-        place = Present(where=where, engine=engine, host=registry_as or image.host, marks=labels)
+        place = CurrentEngine(where=where, engine=engine, host=registry_as or image.host, marks=labels)
         with _purged(place, image, registry):
             yield place
 
 
-def _where(engine: Engine, kind: str, name: str) -> Where:
+def _where(engine: Engine, kind: str, name: str) -> EnvironmentInfo:
     about = engine.about
-    return Where(
+    return EnvironmentInfo(
         kind=kind, name=name, engine=f"{about.product} {about.version}", kernel=about.kernel, platform=str(about.platform), clean=False
     )
 
 
 @contextmanager
-def _purged(place: Present, image: Reference, registry: Registry) -> Iterator[None]:
+def _purged(place: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
     try:
         origin = origins.look(registry, image, place.engine.about.platform)
     except (NotFound, Mismatch, InvalidManifest):
@@ -108,11 +110,11 @@ def _purged(place: Present, image: Reference, registry: Registry) -> Iterator[No
             _remove(place.engine, (*found.names, *found.digests, found.id))
         yield
     finally:
-        with uninterrupted():
+        with defer_signals():
             _give_back(place.engine, names, held, image.host)
 
 
-def _names(place: Present, origin: Origin) -> tuple[str, ...]:
+def _names(place: CurrentEngine, origin: RemoteImage) -> tuple[str, ...]:
     """Its digest there, and the ids that it may have; never its tag, under which there may be another image."""
     config = origin.image.config if origin.image else None
     ids = (origin.digest, config.digest) if config else (origin.digest,)
@@ -123,7 +125,7 @@ def _held(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
     return tuple({found.id: found for found in map(engine.image, names) if found}.values())
 
 
-def _check(place: Present, image: Reference, held: tuple[Image, ...]) -> None:
+def _check(place: CurrentEngine, image: Reference, held: tuple[Image, ...]) -> None:
     """Raises Conflict where something else than the name under proof needs the image."""
     ids = {found.id for found in held}
     mine = (place.named(image), place.named(replace(image, digest=None)))
@@ -147,7 +149,7 @@ def _check(place: Present, image: Reference, held: tuple[Image, ...]) -> None:
             )
 
 
-def _is_own_digest(place: Present, image: Reference, name: str) -> bool:
+def _is_own_digest(place: CurrentEngine, image: Reference, name: str) -> bool:
     known = Reference.parse(name, default_host=DOCKER_HUB)
     return known.digest is not None and known.repository == Reference.parse(place.named(image), default_host=DOCKER_HUB).repository
 
@@ -171,7 +173,7 @@ def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...], 
         try:
             engine.pull(names[0], known_as=host)
         except RegistryToolError as error:
-            raise ProofFailed(
+            raise VerificationFailed(
                 f"{names[0]} was taken off this engine and cannot be brought back: {error.message}",
                 hint=f"When the registry answers again: docker pull {names[0]}",
             ) from error

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from registry_tool.engine import Engine
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.result import Where
+from registry_tool.verify.result import EnvironmentInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +22,14 @@ class Traffic:
     refused: int = 0
 
 
-class Place(Protocol):
+class Environment(Protocol):
     """An engine that is ready, for as long as its context manager is open.
 
-    Made by :func:`registry_tool.verify.environments.selection.open_place`.
+    Made by :func:`registry_tool.verify.environments.selection.open_environment`.
     """
 
     @property
-    def where(self) -> Where:
+    def where(self) -> EnvironmentInfo:
         """What the certificate says of it."""
 
     @property

@@ -77,7 +77,7 @@ exec podman --runtime "$runtime" --log-level warn system service --time 0 unix:/
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inner:
+class InnerEngine:
     """One kind of engine. ``files`` gives what is put into its container before the start, for a registry's HOST:PORT."""
 
     kind: str
@@ -98,9 +98,9 @@ def _podman_files(registry: str) -> Files:
     }
 
 
-INNER: Mapping[str, Inner] = MappingProxyType(
+INNER: Mapping[str, InnerEngine] = MappingProxyType(
     {
-        "docker": Inner(kind="docker", base=DOCKER_ENGINE, files=_docker_files),
-        "podman": Inner(kind="podman", base=PODMAN_ENGINE, files=_podman_files),
+        "docker": InnerEngine(kind="docker", base=DOCKER_ENGINE, files=_docker_files),
+        "podman": InnerEngine(kind="podman", base=PODMAN_ENGINE, files=_podman_files),
     }
 )

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from registry_tool.base import runs
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import UsageError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, connect
 from registry_tool.local import verify_orphans
-from registry_tool.local.base_images import Provisioner
+from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.oci.reference import Reference
 from registry_tool.targets import registry as remote
 from registry_tool.verify.environments import current
 from registry_tool.verify.environments.clean import open_clean
-from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.inner_engine import INNER
 
 HERE = "here"
@@ -25,16 +25,16 @@ CONTEXT = "context:"
 
 
 @contextmanager
-def open_place(
+def open_environment(
     engine: Engine,
     asked: str,
     *,
     image: Reference,
-    places: Places,
+    places: AppDirs,
     registry_as: str | None = None,
-    ladder: Provisioner | None = None,
+    ladder: BaseImageResolver | None = None,
     observer: Observer = SILENT,
-) -> Iterator[Place]:
+) -> Iterator[Environment]:
     """The place ``asked`` for, as long as the block lasts. ``image`` has its registry in its name.
 
     ``engine`` is the present one; ``registry_as`` is the registry's HOST:PORT as another context sees it. What dead proofs left
@@ -54,7 +54,7 @@ def open_place(
             verify_orphans.sweep(other, places.state)
     with runs.begin(places.state) as run:
         marks, registry = verify_orphans.marks(run), remote.open(image.host)
-        opened: AbstractContextManager[Place] = (
+        opened: AbstractContextManager[Environment] = (
             current.here(engine, image, registry, labels=marks)
             if asked == HERE
             else current.context(name, image, registry, registry_as=registry_as, labels=marks)
@@ -63,7 +63,7 @@ def open_place(
             try:
                 yield place
             finally:
-                with uninterrupted():
+                with defer_signals():
                     verify_orphans.clear(place.engine, run.id)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from registry_tool.verify.report.parts import Against, Change, Subject
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import Point, Proven
+from registry_tool.verify.report.parts import Against, Change, ImageRecord
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Check, EnvironmentResult
 
 STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}
 """What a point's ``ok`` is called."""
@@ -17,7 +17,7 @@ EVIDENCE = ("user", "command", "exposed", "signal", "code")
 Told = Mapping[str, str | None]
 
 
-def compare(before: Certificate, now: Certificate) -> Against:
+def compare(before: VerifyReport, now: VerifyReport) -> Against:
     """``before`` by its digest, and what is different in ``now``: of the image, of the run, and place by place."""
     changes = [
         *_changes("image", _subject(before.subject), _subject(now.subject)),
@@ -39,7 +39,7 @@ def _changes(where: str, before: Told, now: Told) -> Iterator[Change]:
             yield Change(where=where, what=what, before=before.get(what), now=now.get(what))
 
 
-def _subject(subject: Subject) -> Told:
+def _subject(subject: ImageRecord) -> Told:
     return {
         "reference": subject.reference,
         "digest": _text(subject.digest),
@@ -50,7 +50,7 @@ def _subject(subject: Subject) -> Told:
     }
 
 
-def _layers(before: Subject, now: Subject) -> Iterator[Change]:
+def _layers(before: ImageRecord, now: ImageRecord) -> Iterator[Change]:
     then, today = ([str(layer.digest) for layer in subject.layers] for subject in (before, now))
     for digest in dict.fromkeys(then):
         if digest not in today:
@@ -60,7 +60,7 @@ def _layers(before: Subject, now: Subject) -> Iterator[Change]:
             yield Change(where="image", what="layer", before=None, now=digest)
 
 
-def _run(certificate: Certificate) -> Told:
+def _run(certificate: VerifyReport) -> Told:
     return {
         "ok": STATES[certificate.ok],
         "tool": certificate.tool,
@@ -69,7 +69,7 @@ def _run(certificate: Certificate) -> Told:
     }
 
 
-def _place(proven: Proven) -> Told:
+def _place(proven: EnvironmentResult) -> Told:
     where = proven.where
     told: dict[str, str | None] = {
         "kind": where.kind,
@@ -85,12 +85,12 @@ def _place(proven: Proven) -> Told:
     return told
 
 
-def _point(point: Point) -> Told:
+def _point(point: Check) -> Told:
     evidence = {f"{point.name}: {name}": _shown(point.evidence[name]) for name in EVIDENCE if point.evidence.get(name) is not None}
     return {point.name: STATES[point.ok], **evidence}
 
 
-def _engine(proven: Proven | None) -> str | None:
+def _engine(proven: EnvironmentResult | None) -> str | None:
     return None if proven is None else proven.where.engine
 
 

@@ -10,7 +10,7 @@ from registry_tool.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class LayerRecord:
     """``size`` is in bytes, as the registry keeps it."""
 
     digest: Digest
@@ -22,7 +22,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ImageRecord:
     """What the proof is about, as the registry has it. Where it could not be asked, ``reference`` is all there is.
 
     ``digest`` and ``media_type`` are what the name leads to: an index, maybe. ``platform``, ``config``, ``layers`` and ``size``
@@ -35,7 +35,7 @@ class Subject:
     size: int | None = None
     platform: str | None = None
     config: Digest | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerRecord, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         return {

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from registry_tool.base import files
-from registry_tool.base.errors import InvalidCertificate, InvalidManifest, NotFound, RegistryToolError
+from registry_tool.base.errors import InvalidManifest, InvalidReport, NotFound, RegistryToolError
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reader import Document
-from registry_tool.verify.report.parts import Against, Change, Failure, Layer, Subject
-from registry_tool.verify.result import Point, Proven, Where
+from registry_tool.verify.report.parts import Against, Change, Failure, ImageRecord, LayerRecord
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
 FORMAT = "registry-tool.portability/1"
 KINDS = ("docker", "podman", "context", "here")
-"""Of :class:`registry_tool.verify.result.Where`."""
+"""Of :class:`registry_tool.verify.result.EnvironmentInfo`."""
 MAX_SIZE = 16 << 20
 """Bytes of a certificate. Ten places with a whole log each are far below."""
 
@@ -35,14 +35,14 @@ _AGAIN = "Make it anew with: regctl verify"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class VerifyReport:
     """``made`` is RFC 3339 in UTC. ``command`` is as it was typed, without values of variables. ``notes`` say what was chosen."""
 
-    subject: Subject
+    subject: ImageRecord
     made: str
     tool: str
     command: str
-    proven: tuple[Proven, ...] = ()
+    proven: tuple[EnvironmentResult, ...] = ()
     notes: tuple[str, ...] = ()
     error: Failure | None = None
     against: Against | None = None
@@ -69,7 +69,7 @@ class Certificate:
         write(path, self.as_bytes())
 
     @classmethod
-    def read(cls, path: Path) -> Certificate:
+    def read(cls, path: Path) -> VerifyReport:
         """The certificate in the file ``path``. Raises NotFound, RegistryToolError, InvalidCertificate."""
         try:
             with path.open("rb") as stream:
@@ -81,7 +81,7 @@ class Certificate:
         return cls.parse(raw, what=str(path))
 
     @classmethod
-    def parse(cls, raw: bytes, *, what: str = "certificate") -> Certificate:
+    def parse(cls, raw: bytes, *, what: str = "certificate") -> VerifyReport:
         """Read a certificate that may come from anywhere. Raises InvalidCertificate: which is damaged, or of another version, or none."""
         try:
             document = Document.read(raw, what=what, max_size=MAX_SIZE)
@@ -89,7 +89,7 @@ class Certificate:
             return _certificate(document)
         except InvalidManifest as error:
             words = error.message if error.message.startswith(what) else f"{what}: {error.message}"
-            raise InvalidCertificate(words, hint=_AGAIN) from None
+            raise InvalidReport(words, hint=_AGAIN) from None
 
     def _content(self) -> dict[str, object]:
         document: dict[str, object] = {
@@ -120,7 +120,7 @@ def canonical(content: Mapping[str, object]) -> bytes:
 def write(path: Path, content: bytes) -> None:
     """Replace ``path`` by what is made of a certificate, atomically. Raises RegistryToolError."""
     try:
-        files.write(path, content)
+        files.atomic_write(path, content)
     except OSError as error:
         raise RegistryToolError(f"{path} cannot be written: {error.strerror or error}", hint="Name another file.") from error
 
@@ -150,10 +150,10 @@ def _plain(value: object) -> object:
 def _check(document: Document, what: str) -> None:
     said = document.members.get("format")
     if not isinstance(said, str) or said.partition("/")[0] != _FAMILY:
-        raise InvalidCertificate(f"{what}: not a certificate of this tool", hint=_AGAIN)
+        raise InvalidReport(f"{what}: not a certificate of this tool", hint=_AGAIN)
     if said != FORMAT:
         hint = "A newer registry-tool made it, maybe: update this one."
-        raise InvalidCertificate(f"{what}: a certificate of a version that is not known here: {said[:80]!a}, not {FORMAT}", hint=hint)
+        raise InvalidReport(f"{what}: a certificate of a version that is not known here: {said[:80]!a}, not {FORMAT}", hint=hint)
     digest = _digest(document, "digest")
     content = {key: value for key, value in document.members.items() if key != "digest"}
     try:
@@ -162,12 +162,12 @@ def _check(document: Document, what: str) -> None:
         document.refuse("digest", "there is a number beyond all bounds in this certificate")
     if found != digest:
         words = f"{what}: changed after it was made: it says {digest}, and its content is {found}"
-        raise InvalidCertificate(words, hint="It proves nothing any more. " + _AGAIN)
+        raise InvalidReport(words, hint="It proves nothing any more. " + _AGAIN)
 
 
-def _certificate(document: Document) -> Certificate:
+def _certificate(document: Document) -> VerifyReport:
     error, against = document.inner("error"), document.inner("against")
-    read = Certificate(
+    read = VerifyReport(
         subject=_subject(_needed(document, "image")),
         made=_time(document, "made"),
         tool=document.required_text("tool"),
@@ -182,8 +182,8 @@ def _certificate(document: Document) -> Certificate:
     return read
 
 
-def _subject(document: Document) -> Subject:
-    return Subject(
+def _subject(document: Document) -> ImageRecord:
+    return ImageRecord(
         reference=document.required_text("reference"),
         digest=_digest(document, "digest") if document.has("digest") else None,
         media_type=document.text("media_type"),
@@ -191,15 +191,15 @@ def _subject(document: Document) -> Subject:
         platform=document.text("platform"),
         config=_digest(document, "config") if document.has("config") else None,
         layers=tuple(
-            Layer(digest=_digest(each, "digest"), media_type=each.required_text("media_type"), size=each.number("size"))
+            LayerRecord(digest=_digest(each, "digest"), media_type=each.required_text("media_type"), size=each.number("size"))
             for each in document.objects("layers")
         ),
     )
 
 
-def _proven(document: Document) -> Proven:
+def _proven(document: Document) -> EnvironmentResult:
     seconds = _needed(document, "seconds")
-    read = Proven(
+    read = EnvironmentResult(
         where=_where(_needed(document, "where")),
         points=tuple(map(_point, document.objects("points"))),
         pulled={each.required_text("reference"): str(_digest(each, "digest")) for each in document.objects("pulled")},
@@ -212,17 +212,17 @@ def _proven(document: Document) -> Proven:
     return read
 
 
-def _where(document: Document) -> Where:
+def _where(document: Document) -> EnvironmentInfo:
     kind = document.required_text("kind")
     if kind not in KINDS:
         document.refuse("kind", f"{kind[:80]!a} is none of {', '.join(KINDS)}")
     needed = {name: document.required_text(name) for name in ("name", "engine", "kernel", "platform")}
-    return Where(kind=kind, clean=document.truth("clean"), image=document.text("image"), **needed)
+    return EnvironmentInfo(kind=kind, clean=document.truth("clean"), image=document.text("image"), **needed)
 
 
-def _point(document: Document) -> Point:
+def _point(document: Document) -> Check:
     ok: Any = document.members.get("ok")
-    return Point(
+    return Check(
         name=document.required_text("name"),
         ok=ok if ok is None else document.truth("ok"),
         detail=document.text("detail") or "",

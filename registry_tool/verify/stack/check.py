@@ -1,7 +1,7 @@
 """The point "stack": an image's services on the engine of a place, together, and what happens when one of them fails.
 
-``--with redis``, ``--replicas N`` and ``--stack FILE`` are one thing here (:mod:`registry_tool.verify.stack.plan`). The stack has its own
-networks, one Redis, and N replicas of the app behind one port; Redis and the proxy are lent (:mod:`registry_tool.verify.stack.helper_images`).
+``--with redis``, ``--replicas N`` and ``--stack FILE`` make the same plan (:mod:`registry_tool.verify.stack.plan`): networks of the
+stack's own, one Redis, and N replicas of the app behind one port. Redis and the proxy run as helper images.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import os
 import time
 from contextlib import closing, suppress
 
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import NotFound, ProofFailed, RegistryToolError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import NotFound, RegistryToolError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PROXY, Base
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.result import Point
-from registry_tool.verify.spec import Asked, Http, Tcp
-from registry_tool.verify.stack.helper_images import Lender, Lent, sweep
-from registry_tool.verify.stack.plan import Plan, plan, port
-from registry_tool.verify.stack.resilience import Faults
-from registry_tool.verify.stack.running_stack import standing
-from registry_tool.verify.stack.stack_client import Connections, Looks, Pages
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.result import Check
+from registry_tool.verify.spec import Http, Tcp, VerifySpec
+from registry_tool.verify.stack.helper_images import HelperImage, HelperImages, sweep
+from registry_tool.verify.stack.plan import StackPlan, plan, port
+from registry_tool.verify.stack.resilience import Resilience
+from registry_tool.verify.stack.running_stack import running_stack
+from registry_tool.verify.stack.stack_client import Connections, Pages, StackClient
 
 NAME = "stack"
 
 
-def check(asked: Asked) -> None:
+def check(asked: VerifySpec) -> None:
     """See that the stack that is asked for can be read, before anything is started. Raises UsageError, NotFound."""
     plan(asked, os.environ)
 
 
 def prove_stack(
-    place: Place, asked: Asked, *, image: str | None, present: Engine, places: Places, observer: Observer = SILENT
-) -> tuple[Point | None, dict[str, str]]:
+    place: Environment, asked: VerifySpec, *, image: str | None, present: Engine, places: AppDirs, observer: Observer = SILENT
+) -> tuple[Check | None, dict[str, str]]:
     """Prove it on ``place``, which calls the image ``image``; None: it has not got it. Returns the point, None where no stack was
     asked for, and what was pulled.
 
@@ -48,9 +48,9 @@ def prove_stack(
         sweep(present, places.state)
         return None, {}
     if image is None:
-        return Point(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
+        return Check(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
     begun = time.monotonic()
-    lender = Lender(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
+    lender = HelperImages(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
     proving = _Proving(place, asked, image, planned, lender)
     observer.start(NAME, "proving the stack")
     failure: RegistryToolError | None = None
@@ -61,10 +61,10 @@ def prove_stack(
         failure = error
     finally:
         if not place.where.clean:
-            with uninterrupted():
+            with defer_signals():
                 proving.give_back()
     observer.finish(NAME, "stack" if failure is None else "stack: failed")
-    point = Point(
+    point = Check(
         name=NAME,
         ok=failure is None,
         detail=detail if failure is None else failure.message,
@@ -77,7 +77,7 @@ def prove_stack(
 
 
 class _Proving:
-    def __init__(self, place: Place, asked: Asked, image: str, planned: Plan, lender: Lender) -> None:
+    def __init__(self, place: Environment, asked: VerifySpec, image: str, planned: StackPlan, lender: HelperImages) -> None:
         self._place = place
         self._asked = asked
         self._name = image
@@ -102,13 +102,13 @@ class _Proving:
         images = {part.service.name: self._brought(part.source) or image[0] for part in self._plan.parts}
         page = self._page(inside)
         self.evidence["port"], self.evidence["proxied"] = inside, proxied is not None
-        with standing(
+        with running_stack(
             self._place, self._plan, images, port=inside, http=page is not None, proxied=proxied, limits=self._asked.limits
         ) as stack:
-            looks: Looks = Pages(stack.address, page) if page is not None else Connections(stack.address)
+            looks: StackClient = Pages(stack.address, page) if page is not None else Connections(stack.address)
             with closing(looks):
                 until = time.monotonic() + self._asked.limits.seconds
-                faults = Faults(stack=stack, looks=looks, timeout=self._asked.timeout, until=until, evidence=self.evidence)
+                faults = Resilience(stack=stack, looks=looks, timeout=self._asked.timeout, until=until, evidence=self.evidence)
                 faults.run()
         self.evidence["counter"] = faults.counts
         if not faults.counts and self._plan.redis is not None:
@@ -125,7 +125,7 @@ class _Proving:
         """The id of the image under proof, and what it exposes."""
         image = self._place.engine.image(self._name)
         if image is None:
-            raise ProofFailed(f"{self._name} is not on the engine any more", hint="Did something else remove it? Prove it again.")
+            raise VerificationFailed(f"{self._name} is not on the engine any more", hint="Did something else remove it? Prove it again.")
         return image.id, image.exposed
 
     def _brought(self, source: Reference | Base | None) -> str | None:
@@ -144,7 +144,7 @@ class _Proving:
         self._helped({"role": "service", "reference": str(source), "digest": str(moved.digest), "fetched": traffic and traffic.down})
         return name
 
-    def _lend(self, base: Base) -> Lent:
+    def _lend(self, base: Base) -> HelperImage:
         lent = self._lender.lend(base, self._place)
         if lent.reference is not None:
             self.pulled[lent.reference] = str(lent.digest)

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool.base import files
-from registry_tool.base.dirs import owner
+from registry_tool.base.dirs import owner_id
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import Base, Provisioned, Provisioner
+from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import LENT, Reference
 from registry_tool.targets import registry as remote
-from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.environment import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lent:
+class HelperImage:
     """``image`` is what it is called on the engine it was lent to, and ``id`` what it is there, whoever takes that name away.
 
     ``reference`` and ``digest`` are None where it was there already.
@@ -55,7 +55,7 @@ class Lent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lender:
+class HelperImages:
     """Lends what ``present`` has, or can have, through the registry at ``host``. ``state`` has the lock, ``cache`` copies of images."""
 
     present: Engine
@@ -64,23 +64,23 @@ class Lender:
     cache: Path
     observer: Observer = SILENT
 
-    def lend(self, base: Base, place: Place) -> Lent:
+    def lend(self, base: Base, place: Environment) -> HelperImage:
         """Bring ``base`` to ``place``. Raises ProvisionFailed, and what pushing and pulling raise."""
-        provisioned = Provisioner(self.present, self.cache, self.observer).ensure(base)
+        provisioned = BaseImageResolver(self.present, self.cache, self.observer).ensure(base)
         if place.where.kind == "here":
-            return Lent(role=base.role, image=provisioned.name, id=provisioned.id, source=provisioned.source)
+            return HelperImage(role=base.role, image=provisioned.name, id=provisioned.id, source=provisioned.source)
         version = hashlib.sha256(provisioned.id.encode()).hexdigest()[:12]
-        reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=f"{owner(self.state)}-{version}")
+        reference = Reference(host=self.host, path=f"{LENT}{base.role}", tag=f"{owner_id(self.state)}-{version}")
         waiting = "another proof is lending an image; waiting for it"
         # One at a time: what one of them pushed, another must not take away before it was pulled.
-        with files.locked(_lock(self.state), waiting=lambda: self.observer.note(waiting)):
+        with files.lock(_lock(self.state), waiting=lambda: self.observer.note(waiting)):
             try:
                 return self._lend(provisioned, reference, place)
             except NotFound:
                 # Somebody else on this machine, who has a lock of their own, lent the same and took it away.
                 return self._lend(provisioned, reference, place)
 
-    def _lend(self, provisioned: Provisioned, reference: Reference, place: Place) -> Lent:
+    def _lend(self, provisioned: BaseImage, reference: Reference, place: Environment) -> HelperImage:
         digest = self._push(provisioned.name, reference)
         try:
             name = place.named(reference.with_digest(digest))
@@ -91,9 +91,9 @@ class Lender:
             if brought is None:
                 raise NotFound(f"{name} was pulled, and is not on the engine any more")
         finally:
-            with uninterrupted():
+            with defer_signals():
                 left = self._give_back(reference, digest)
-        return Lent(
+        return HelperImage(
             role=provisioned.role,
             image=name,
             id=brought.id,
@@ -108,11 +108,11 @@ class Lender:
         _sweep(self.present, self.state)
         name = str(reference)
         try:
-            with uninterrupted():
+            with defer_signals():
                 self.present.tag(image, name)
             moved = self.present.push(name, observer=self.observer)
         finally:
-            with uninterrupted():
+            with defer_signals():
                 _sweep(self.present, self.state)
         if moved.digest is None:
             raise NotFound(f"the engine pushed {name} and says no digest")
@@ -136,14 +136,14 @@ class Lender:
 
 def sweep(engine: Engine, state: Path) -> None:
     """Take away the names under which a run that was killed pushed what it lent; nothing where a living one has the lock."""
-    if not files.held(_lock(state)):
+    if not files.is_locked(_lock(state)):
         _sweep(engine, state)
 
 
 def _sweep(engine: Engine, state: Path) -> None:
     # Another owner's names may be a living proof's, whose lock is not seen here. What was lent to this very engine (a context
     # may mean it) has a digest and no tag in its repository, and stays.
-    mine = f":{owner(state)}-"
+    mine = f":{owner_id(state)}-"
     for image in engine.images():
         for tag in [name for name in image.names if f"/{LENT}" in name and mine in name]:
             pushed = [name for name in image.digests if name.partition("@")[0] == tag.rpartition(":")[0]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from registry_tool.base.errors import InvalidReference, ProofFailed, UsageError
+from registry_tool.base.errors import InvalidReference, UsageError, VerificationFailed
 from registry_tool.local.base_images import REDIS, Base
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
-from registry_tool.verify.spec import Asked, Http, Tcp
+from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import compose
 from registry_tool.verify.stack.compose import DEFAULT_NETWORK, Composition, Service
 from registry_tool.verify.stack.yaml_reader import refusal
@@ -18,7 +18,7 @@ REDIS_COMMAND = ("redis-server", "--appendonly", "yes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class StackService:
     """One service and where its image comes from: the image under proof, lent by us, or the registry."""
 
     service: Service
@@ -33,16 +33,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StackPlan:
     """``parts`` in the order in which they are started; ``app`` is the one that is looked at; ``file`` None: made of options."""
 
-    parts: tuple[Part, ...]
-    app: Part
+    parts: tuple[StackService, ...]
+    app: StackService
     networks: tuple[str, ...]
     file: str | None = None
 
     @property
-    def redis(self) -> Part | None:
+    def redis(self) -> StackService | None:
         """The one Redis; None where there is none, or more than one."""
         found = [part for part in self.parts if part.is_redis and part is not self.app and part.service.replicas == 1]
         return found[0] if len(found) == 1 else None
@@ -52,7 +52,7 @@ class Plan:
         return self.app.service.replicas
 
 
-def plan(asked: Asked, variables: Mapping[str, str]) -> Plan | None:
+def plan(asked: VerifySpec, variables: Mapping[str, str]) -> StackPlan | None:
     """The stack that was asked for, None where none was. ``variables`` fill in ``${NAME}`` of a file.
 
     Raises UsageError, for a file with the line; NotFound where it cannot be read.
@@ -66,24 +66,24 @@ def plan(asked: Asked, variables: Mapping[str, str]) -> Plan | None:
     return _of(compose.load(asked.stack, variables), asked)
 
 
-def port(plan: Plan, asked: Asked, exposed: tuple[str, ...]) -> int:
+def port(plan: StackPlan, asked: VerifySpec, exposed: tuple[str, ...]) -> int:
     """The port inside that the app is looked at on: a probe's, the file's, the image's (``exposed``: ``80/tcp``). Raises ProofFailed."""
     probed = [probe.container for probe in asked.probes if isinstance(probe, (Http, Tcp))]
     published = [inside for _, inside in plan.app.service.ports]
     said = [int(name.partition("/")[0]) for name in exposed if name.endswith("/tcp")]
     for found in (*probed, *published, *said):
         return found
-    raise ProofFailed("nothing says on which port the image listens", hint="Say it: --http 4000:80 or --tcp 6379:6379")
+    raise VerificationFailed("nothing says on which port the image listens", hint="Say it: --http 4000:80 or --tcp 6379:6379")
 
 
-def _from_options(asked: Asked) -> Composition:
+def _from_options(asked: VerifySpec) -> Composition:
     redis = Service(name="redis", image=REDIS.official, line=0, command=REDIS_COMMAND)
     app = Service(name="app", image=str(asked.image), line=0, replicas=asked.replicas)
     return Composition(file="", services=(redis, app) if asked.redis else (app,), networks=(DEFAULT_NETWORK,))
 
 
-def _of(composition: Composition, asked: Asked) -> Plan:
-    parts = tuple(Part(service=service, source=_source(service, composition.file, asked)) for service in composition.services)
+def _of(composition: Composition, asked: VerifySpec) -> StackPlan:
+    parts = tuple(StackService(service=service, source=_source(service, composition.file, asked)) for service in composition.services)
     apps = [part for part in parts if part.source is None]
     if not apps:
         raise UsageError(f"{composition.file} has no service of {asked.image}", hint="The image under proof is one of a stack's services.")
@@ -91,7 +91,7 @@ def _of(composition: Composition, asked: Asked) -> Plan:
     # What was said for the proof comes before what a file says.
     environment = {**app.service.environment, **asked.environment}
     fitted = replace(app, service=replace(app.service, environment=environment))
-    return Plan(
+    return StackPlan(
         parts=tuple(fitted if part is app else part for part in parts),
         app=fitted,
         networks=composition.networks,
@@ -99,7 +99,7 @@ def _of(composition: Composition, asked: Asked) -> Plan:
     )
 
 
-def _source(service: Service, file: str, asked: Asked) -> Reference | Base | None:
+def _source(service: Service, file: str, asked: VerifySpec) -> Reference | Base | None:
     try:
         reference = Reference.parse(service.image, default_host=asked.image.host).or_latest()
     except InvalidReference as error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from registry_tool.base.errors import ProofFailed
-from registry_tool.base.page_client import NoAnswer
-from registry_tool.verify.stack.running_stack import Standing
-from registry_tool.verify.stack.stack_client import NO_REDIS, Look, Looks
+from registry_tool.base.errors import VerificationFailed
+from registry_tool.base.page_client import NoResponse
+from registry_tool.verify.stack.running_stack import RunningStack
+from registry_tool.verify.stack.stack_client import NO_REDIS, StackClient, StackResponse
 
 EACH, MOST = 100, 300
 """Answers that are counted: for each replica, and in all."""
@@ -31,11 +31,11 @@ _TOLD = 3.0
 
 
 @dataclass(kw_only=True)
-class Faults:
+class Resilience:
     """Tries one stack; ``evidence`` grows as it goes, ``said`` with it in words. Raises ProofFailed where something does not hold."""
 
-    stack: Standing
-    looks: Looks
+    stack: RunningStack
+    looks: StackClient
     timeout: float
     """Seconds until it is ready."""
     until: float
@@ -77,7 +77,7 @@ class Faults:
         """Look once; what is missing, None where that answer is as it should be."""
         try:
             look = self.looks.look(timeout=ONE_LOOK)
-        except NoAnswer as error:
+        except NoResponse as error:
             return str(error)
         self.told_apart = look.replica is not None
         self.counts = look.counter and self.stack.redis is not None
@@ -200,21 +200,21 @@ class Faults:
         while not self.told_apart and time.monotonic() - begun < NOTICED:
             try:
                 self.looks.look(timeout=ONE_LOOK)
-            except NoAnswer:
+            except NoResponse:
                 lost += 1
         return lost
 
     # --- one look ---
 
-    def _look(self, timeout: float, when: str) -> Look:
+    def _look(self, timeout: float, when: str) -> StackResponse:
         if time.monotonic() > self.until:
             raise self._failed(f"{when}: the time for the proof is over", "Its answers may be slow.")
         try:
             return self.looks.look(timeout=timeout)
-        except NoAnswer as error:
+        except NoResponse as error:
             raise self._failed(f"{when}: {error}", "Its last lines may say why.") from error
 
-    def _served(self, looks: list[Look], earlier: int) -> list[str]:
+    def _served(self, looks: list[StackResponse], earlier: int) -> list[str]:
         """The replicas that these looks were at: said by the answers, or by the proxy, which had told of ``earlier`` before."""
         if self.told_apart or self.stack.proxy is None:
             return sorted({look.replica for look in looks if look.replica})
@@ -231,5 +231,5 @@ class Faults:
                     f"{name} {'is gone' if now is None else f'ended with code {now.exit_code}'}", "Its last lines may say why."
                 )
 
-    def _failed(self, message: str, hint: str) -> ProofFailed:
-        return ProofFailed(message, hint=hint, excerpt=self.stack.excerpt())
+    def _failed(self, message: str, hint: str) -> VerificationFailed:
+        return VerificationFailed(message, hint=hint, excerpt=self.stack.excerpt())

@@ -7,23 +7,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from registry_tool.base.errors import NotFound, ProofFailed
-from registry_tool.base.signals import uninterrupted
+from registry_tool.base.errors import NotFound, VerificationFailed
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, PortBinding
-from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Limits
 from registry_tool.verify.stack import proxy
-from registry_tool.verify.stack.plan import Part, Plan
+from registry_tool.verify.stack.plan import StackPlan, StackService
 
 LAST_LINES = 10
 
 
 @dataclass(kw_only=True)
-class Standing:
+class RunningStack:
     """``replicas`` are the app's containers by what the proxy calls them; ``address`` is where this process finds their one port."""
 
-    place: Place
-    plan: Plan
+    place: Environment
+    plan: StackPlan
     limits: Limits
     prefix: str
     replicas: dict[str, Container] = field(default_factory=dict)
@@ -52,18 +52,18 @@ class Standing:
 
 
 @contextmanager
-def standing(
-    place: Place, plan: Plan, images: Mapping[str, str], *, port: int, http: bool, proxied: str | None, limits: Limits
-) -> Iterator[Standing]:
+def running_stack(
+    place: Environment, plan: StackPlan, images: Mapping[str, str], *, port: int, http: bool, proxied: str | None, limits: Limits
+) -> Iterator[RunningStack]:
     """Start it, and take it away again, where the engine itself is not thrown away.
 
     ``images`` is service -> image on that engine; ``proxied`` is the proxy's, None where the one replica is looked at directly;
     ``port`` is the app's inside. Raises what the engine raises; ProofFailed where a replica ends at once.
     """
-    stack = Standing(place=place, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
+    stack = RunningStack(place=place, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
     try:
         for network in plan.networks:
-            with uninterrupted():
+            with defer_signals():
                 place.engine.create_network(stack.network(network), labels=place.labels())
         for part in plan.parts:
             _start(stack, part, images[part.service.name], publish=port if part is plan.app and proxied is None else None)
@@ -75,11 +75,11 @@ def standing(
         yield stack
     finally:
         if not place.where.clean:
-            with uninterrupted():
+            with defer_signals():
                 _take_away(stack)
 
 
-def _start(stack: Standing, part: Part, image: str, *, publish: int | None) -> None:
+def _start(stack: RunningStack, part: StackService, image: str, *, publish: int | None) -> None:
     service = part.service
     for number in range(1, service.replicas + 1):
         spec = ContainerSpec(
@@ -100,7 +100,7 @@ def _start(stack: Standing, part: Part, image: str, *, publish: int | None) -> N
             stack.redis = container
 
 
-def _start_proxy(stack: Standing, image: str, port: int, *, http: bool) -> Container:
+def _start_proxy(stack: RunningStack, image: str, port: int, *, http: bool) -> Container:
     network = stack.plan.app.service.networks[0]
     addresses = {name: container.networks.get(stack.network(network), "") for name, container in stack.replicas.items()}
     if not all(addresses.values()):
@@ -111,10 +111,10 @@ def _start_proxy(stack: Standing, image: str, port: int, *, http: bool) -> Conta
 
 
 def _run(
-    stack: Standing, spec: ContainerSpec, networks: tuple[str, ...], alias: str, *, files: Mapping[str, tuple[bytes, int]] | None = None
+    stack: RunningStack, spec: ContainerSpec, networks: tuple[str, ...], alias: str, *, files: Mapping[str, tuple[bytes, int]] | None = None
 ) -> Container:
     engine, (first, *others) = stack.place.engine, [stack.network(name) for name in networks]
-    with uninterrupted():
+    with defer_signals():
         created = engine.create(replace(spec, network=first, aliases=(alias,)))
         stack.containers.append(created)
     for network in others:
@@ -125,26 +125,26 @@ def _run(
     return engine.container(created.id) or created
 
 
-def _binding(place: Place, port: int) -> PortBinding:
+def _binding(place: Environment, port: int) -> PortBinding:
     """The engine chooses the port. On somebody's machine nobody else reaches it; an engine elsewhere has to be reached from here."""
     return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip="" if place.where.kind == "context" else "127.0.0.1")
 
 
-def _published(stack: Standing, container: Container, port: int) -> int:
+def _published(stack: RunningStack, container: Container, port: int) -> int:
     for binding in container.ports:
         if binding.container_port == f"{port}/tcp" and binding.host_port:
             return binding.host_port
     raise _ended(stack)
 
 
-def _ended(stack: Standing) -> ProofFailed:
+def _ended(stack: RunningStack) -> VerificationFailed:
     """What has no address and no port does not run any more."""
-    return ProofFailed(
+    return VerificationFailed(
         "a container of the stack ended as soon as it was started", hint="Its last lines may say why.", excerpt=stack.excerpt()
     )
 
 
-def _take_away(stack: Standing) -> None:
+def _take_away(stack: RunningStack) -> None:
     engine = stack.place.engine
     for container in reversed(stack.containers):
         try:

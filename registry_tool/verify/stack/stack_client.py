@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from registry_tool.base.page_client import NoAnswer, Visit
+from registry_tool.base.page_client import NoResponse, PageClient
 from registry_tool.verify.spec import Http
 from registry_tool.verify.stack.proxy import REPLICA
 
@@ -22,7 +22,7 @@ _HOLDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class StackResponse:
     """One answer. ``counter`` says whether it is the tutorial's page, with its line of visits; ``visits`` is None where it counts none."""
 
     seconds: float
@@ -33,10 +33,10 @@ class Look:
     visits: int | None = None
 
 
-class Looks(Protocol):
+class StackClient(Protocol):
     """A way to look."""
 
-    def look(self, *, timeout: float) -> Look:
+    def look(self, *, timeout: float) -> StackResponse:
         """Look once. ``timeout`` is in seconds. Raises NoAnswer, also for an answer that is a wrong one."""
 
     def close(self) -> None: ...
@@ -48,17 +48,17 @@ class Pages:
     def __init__(self, address: tuple[str, int], page: Http) -> None:
         host, port = address
         self._page = page
-        self._visit = Visit(host, port, name=f"localhost:{page.published}")
+        self._visit = PageClient(host, port, name=f"localhost:{page.published}")
 
-    def look(self, *, timeout: float) -> Look:
+    def look(self, *, timeout: float) -> StackResponse:
         begun = time.monotonic()
         found = self._visit.look(self._page.path, timeout=timeout)
         took = time.monotonic() - begun
         wanted = self._page.status
         if found.status != wanted if wanted is not None else found.status >= 400:
-            raise NoAnswer(f"{self._page.path} answered {found.status}")
+            raise NoResponse(f"{self._page.path} answered {found.status}")
         host, visits = _HOST.search(found.body), _VISITS.search(found.body)
-        return Look(
+        return StackResponse(
             seconds=took,
             replica=found.headers.get(REPLICA.lower()),
             host=host[1] if host else None,
@@ -76,7 +76,7 @@ class Connections:
 
     address: tuple[str, int]
 
-    def look(self, *, timeout: float) -> Look:
+    def look(self, *, timeout: float) -> StackResponse:
         begun = time.monotonic()
         try:
             with socket.create_connection(self.address, timeout=timeout) as connection:
@@ -86,10 +86,10 @@ class Connections:
                 except TimeoutError:
                     holds = True
         except OSError as error:
-            raise NoAnswer(f"no connection: {error.strerror or error}") from error
+            raise NoResponse(f"no connection: {error.strerror or error}") from error
         if not holds:
-            raise NoAnswer("the connection was closed at once")
-        return Look(seconds=time.monotonic() - begun)
+            raise NoResponse("the connection was closed at once")
+        return StackResponse(seconds=time.monotonic() - begun)
 
     def close(self) -> None:
         return None

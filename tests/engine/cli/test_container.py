@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base import labels, runs
-from registry_tool.base.dirs import places
+from registry_tool.base.dirs import app_dirs
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import verify_orphans
 from registry_tool.local.registry import LocalRegistry
@@ -134,7 +134,7 @@ def test_rm_all_shows_what_goes_and_wants_a_yes(typed: Typed, engine: Engine, sh
 
 def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    state = places().state
+    state = app_dirs().state
     with runs.begin(state) as run:
         marks = verify_orphans.marks(run)
     engine.create_volume(unique, labels=marks)

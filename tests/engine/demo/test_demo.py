@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base import labels, runs
-from registry_tool.base.dirs import Places, owner
+from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import resources, sample_page
-from registry_tool.demo.demo import DemoOptions, Step, Story, demo
+from registry_tool.demo.demo import DemoOptions, DemoResult, DemoStep, demo
 from registry_tool.engine import ContainerSpec, Engine, Image, PortBinding
 from registry_tool.local import orphans, tag_backup
-from registry_tool.local.base_images import PYTHON, Provisioner
+from registry_tool.local.base_images import PYTHON, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
 from registry_tool.targets import registry as remote
@@ -24,7 +24,7 @@ from tests.support.requirements import free_port, missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
-Run = Callable[..., Story]
+Run = Callable[..., DemoResult]
 Make = Callable[..., str]
 
 STEPS = ["up", "build", "tag", "push", "remove", "pull", "run", "look"]
@@ -40,7 +40,7 @@ class Stopping:
         if name == self.name and not self.after:
             raise KeyboardInterrupt
 
-    def end(self, step: Step) -> None:
+    def end(self, step: DemoStep) -> None:
         if step.name == self.name and self.after:
             raise KeyboardInterrupt
 
@@ -59,16 +59,16 @@ def friendly(unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def run(engine: Engine, places: Places, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
+def run(engine: Engine, places: AppDirs, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
     """Runs a demo of a name of the test's own; afterwards nothing of it is left, whatever happened."""
 
-    def start(*, watcher: Stopping | None = None, **options: object) -> Story:
+    def start(*, watcher: Stopping | None = None, **options: object) -> DemoResult:
         chosen: dict[str, object] = {"image": image, "registry": local.name, "port": free_port(), **options}
         return demo(engine, places, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
 
     yield start
     # A purge takes a base image along that may have been there before the tests.
-    Provisioner(engine, places.cache).ensure(PYTHON)
+    BaseImageResolver(engine, places.cache).ensure(PYTHON)
     orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
     for left in images_of(engine, places):
         for name in (*left.names, left.id):
@@ -91,22 +91,22 @@ def app(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def images_of(engine: Engine, places: Places) -> list[Image]:
+def images_of(engine: Engine, places: AppDirs) -> list[Image]:
     """Images of this test's demos, those of the builder's own keeping, too."""
-    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_mine(places.state, item.labels)]
+    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_owned(places.state, item.labels)]
 
 
 def _friendly(names: Iterable[str]) -> bool:
     return any(name.endswith("hello:latest") for name in names)
 
 
-def nothing_is_left(engine: Engine, places: Places) -> None:
+def nothing_is_left(engine: Engine, places: AppDirs) -> None:
     demos = {labels.DEMO: ""}
-    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_mine(places.state, item.labels)] == []
-    assert [item for item in engine.networks(labels=demos) if runs.is_mine(places.state, item.labels)] == []
+    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(places.state, item.labels)] == []
+    assert [item for item in engine.networks(labels=demos) if runs.is_owned(places.state, item.labels)] == []
     names = [name for item in engine.images() for name in item.names]
-    assert not [name for name in names if f"registry-tool/kept/{owner(places.state)}" in name]
-    assert not [item for item in engine.images() if runs.is_mine(places.state, item.labels) and _friendly(item.names)]
+    assert not [name for name in names if f"registry-tool/kept/{owner_id(places.state)}" in name]
+    assert not [item for item in engine.images() if runs.is_owned(places.state, item.labels) and _friendly(item.names)]
 
 
 SERVER = """
@@ -150,7 +150,7 @@ LATE_PAGES = {
 class TestBadWeather:
     @pytest.mark.parametrize("kind", LATE_PAGES)
     def test_a_page_that_never_comes(
-        self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
+        self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(sample_page, "FIRST_ANSWER", 1.5)
         monkeypatch.setattr(sample_page, "ONE_ANSWER", 1.0)
@@ -165,7 +165,7 @@ class TestBadWeather:
         nothing_is_left(engine, places)
 
     def test_a_page_that_is_slow_and_right_is_waited_for(
-        self, run: Run, engine: Engine, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, engine: Engine, places: AppDirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         context = tmp_path / "app"
         shutil.copytree(resources.sample_app(), context)
@@ -177,7 +177,7 @@ class TestBadWeather:
 
     @pytest.mark.parametrize("kind", BAD_PAGES)
     def test_a_page_that_is_not_the_apps(
-        self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
+        self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
     ) -> None:
         program, message, last_words = BAD_PAGES[kind]
         story = run(context=app(program))
@@ -191,7 +191,7 @@ class TestBadWeather:
         nothing_is_left(engine, places)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
-    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, places: Places, app: Callable[[str], Path]) -> None:
+    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path]) -> None:
         context = app("")
         with (context / "Dockerfile").open("a") as file:
             file.write("\nRUN echo the-reason && false\n")
@@ -202,14 +202,14 @@ class TestBadWeather:
         nothing_is_left(engine, places)
 
     def test_a_page_port_that_is_taken(
-        self, run: Run, engine: Engine, places: Places, tiny_image: Make, local: LocalRegistry, unique: str
+        self, run: Run, engine: Engine, places: AppDirs, tiny_image: Make, local: LocalRegistry, unique: str
     ) -> None:
         story = run(port=local.port)
         assert story.error is not None
         assert story.error.code == "port-taken"
         nothing_is_left(engine, places)
 
-    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, places: AppDirs) -> None:
         story = run(image="registry.example/john/app:1")
         assert story.error is not None
         assert story.error.code == "usage"
@@ -224,7 +224,7 @@ class TestBadWeather:
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("name", STEPS)
     def test_an_interruption_leaves_what_stays_and_nothing_else(
-        self, run: Run, engine: Engine, places: Places, image: str, local: LocalRegistry, name: str, after: bool
+        self, run: Run, engine: Engine, places: AppDirs, image: str, local: LocalRegistry, name: str, after: bool
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(watcher=Stopping(name, after=after))
@@ -237,7 +237,7 @@ class TestBadWeather:
 
 
 class TestGoodWeather:
-    def test_the_whole_walk(self, run: Run, engine: Engine, places: Places, image: str, local: LocalRegistry) -> None:
+    def test_the_whole_walk(self, run: Run, engine: Engine, places: AppDirs, image: str, local: LocalRegistry) -> None:
         story = run()
         assert story.error is None
         assert [step.name for step in story.steps] == STEPS
@@ -262,7 +262,7 @@ class TestGoodWeather:
         inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
         assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
 
-    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, places: AppDirs) -> None:
         story = run(redis=True)
         assert story.error is None
         assert story.visits == [1, 2, 3]
@@ -271,7 +271,7 @@ class TestGoodWeather:
         assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
         nothing_is_left(engine, places)
 
-    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, places: AppDirs) -> None:
         first, second = run(), run()
         assert (first.error, second.error) == (None, None)
         assert first.image_id != second.image_id
@@ -282,7 +282,7 @@ class TestGoodWeather:
             assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
 
     def test_what_the_friendly_name_pointed_at_it_points_at_again(
-        self, run: Run, engine: Engine, places: Places, friendly: str, tiny_image: Make
+        self, run: Run, engine: Engine, places: AppDirs, friendly: str, tiny_image: Make
     ) -> None:
         mine = tiny_image(friendly)
         for story in (run(), run(image="John/App")):
@@ -295,7 +295,7 @@ class TestGoodWeather:
         assert back is not None and back.id == mine
         nothing_is_left(engine, places)
 
-    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, places: AppDirs) -> None:
         story = run(keep=True)
         assert story.error is None
         (name,) = story.kept
@@ -307,7 +307,7 @@ class TestGoodWeather:
         orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
         assert engine.container(name) is None
 
-    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, places: AppDirs) -> None:
         story = run(keep=True, redis=True)
         assert story.error is None
         mine = engine.containers(all=True, labels={labels.DEMO: story.run})
@@ -332,7 +332,7 @@ class TestGoodWeather:
 
     # On an engine of its own it is in the suite (test_demo_offline); here other tests build on the base image that goes.
     @pytest.mark.soak
-    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, places: Places) -> None:
+    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, places: AppDirs) -> None:
         for _ in range(2):
             story = run(purge=True)
             assert story.error is None
@@ -344,7 +344,7 @@ class TestGoodWeather:
 
 class TestLeftovers:
     def test_a_dead_runs_things_are_removed_and_nobody_elses(
-        self, engine: Engine, places: Places, local: LocalRegistry, unique: str
+        self, engine: Engine, places: AppDirs, local: LocalRegistry, unique: str
     ) -> None:
         with runs.begin(places.state) as dead:
             marks = dead.labels
@@ -365,7 +365,7 @@ class TestLeftovers:
                     if engine.container(container.id) is not None:
                         engine.remove(container.id, force=True)
 
-    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, places: Places, unique: str, tiny_image: Make) -> None:
+    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
         mine = tiny_image(name)
         with runs.begin(places.state) as dead:
@@ -377,7 +377,7 @@ class TestLeftovers:
 
     @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
     def test_what_two_borrowed_side_by_side_is_given_back_by_the_last_of_them(
-        self, engine: Engine, places: Places, unique: str, tiny_image: Make, last: str
+        self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make, last: str
     ) -> None:
         """Also where the first one goes while the name is the second one's."""
         name = f"{unique}hello"
@@ -389,10 +389,10 @@ class TestLeftovers:
                 tag_backup.give_back(engine, each.id, name)
         back = engine.image(name)
         assert back is not None and back.id == mine
-        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner(places.state)}" in name]
+        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner_id(places.state)}" in name]
 
     def test_what_another_owner_borrowed_is_not_ours_to_give_back(
-        self, engine: Engine, places: Places, tmp_path: Path, unique: str, tiny_image: Make
+        self, engine: Engine, places: AppDirs, tmp_path: Path, unique: str, tiny_image: Make
     ) -> None:
         """Whether that one's demo lives cannot be seen from here."""
         name = f"{unique}hello"
@@ -403,7 +403,7 @@ class TestLeftovers:
             tag_backup.give_back(engine, theirs.id, name)
 
     def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
-        self, engine: Engine, places: Places, unique: str, tiny_image: Make
+        self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make
     ) -> None:
         name = f"{unique}hello"
         tiny_image(name)

@@ -10,7 +10,7 @@ import pytest
 
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import PYTHON, Base, Provisioned, Provisioner
+from registry_tool.local.base_images import PYTHON, Base, BaseImage, BaseImageResolver
 from registry_tool.local.images import build_inputs
 
 pytestmark = pytest.mark.engine
@@ -24,9 +24,9 @@ class Ladder:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def ensure(self, base: Base) -> Provisioned:
+    def ensure(self, base: Base) -> BaseImage:
         self.asked.append(base.role)
-        return Provisioned(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", ours=True)
+        return BaseImage(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", ours=True)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def context(tmp_path: Path) -> Write:
 
 def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tuple[build_inputs.Prepared, list[str]]:
     ladder = Ladder()
-    said = build_inputs.prepare(engine, cast(Provisioner, ladder), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
+    said = build_inputs.prepare(engine, cast(BaseImageResolver, ladder), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
     return said, ladder.asked
 
 

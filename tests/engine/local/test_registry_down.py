@@ -83,4 +83,4 @@ def test_it_takes_the_lock_that_up_takes(engine: Engine, running: str, tmp_path:
     local_registry.down(engine, running, state=tmp_path)
 
     (lock,) = tmp_path.glob(f"registry-*-{running}.lock")
-    assert not files.held(lock)
+    assert not files.is_locked(lock)

@@ -320,7 +320,7 @@ def test_it_waits_for_another_command_and_says_so(bring: Bring, engine: Engine, 
     said = Notes()
     done: list[Up] = []
     waiting = threading.Thread(target=lambda: done.append(bring(observer=said)))
-    with files.locked(lock):
+    with files.lock(lock):
         waiting.start()
         assert said.heard.wait(20)
         assert not done
@@ -343,7 +343,7 @@ def test_a_registry_without_a_password_gets_one(bring: Bring) -> None:
 def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
-    settings = spec.Settings(port=port, secret="of the killed one")
+    settings = spec.RegistrySettings(port=port, secret="of the killed one")
     created = engine.create(spec.container_spec(unique, image=registry_image, port=port, settings=settings))
 
     up = bring()
@@ -357,7 +357,7 @@ def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
 ) -> None:
     port = free_port()
     engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
-    settings = spec.Settings(port=port, secret="s", user="john")
+    settings = spec.RegistrySettings(port=port, secret="s", user="john")
     engine.create(spec.container_spec(unique, image=registry_image, port=port, settings=settings))
 
     assert bring().registry.user == "john"

@@ -15,8 +15,8 @@ from registry_tool.base.errors import Conflict, RegistryError
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import spec, volume_state
-from registry_tool.local.registry.spec import Settings
-from registry_tool.local.registry.volume_state import Kept
+from registry_tool.local.registry.spec import RegistrySettings
+from registry_tool.local.registry.volume_state import VolumeState
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +41,7 @@ def test_what_was_written_is_read_and_no_container_is_left(
 ) -> None:
     volume_state.make_volume(engine, unique)
     volume_state.make_volume(engine, unique)
-    written = Kept(settings=Settings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
+    written = VolumeState(settings=RegistrySettings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
     description = spec.container_spec(unique, image=registry_image, port=5007, settings=written.settings)
     created = engine.create(description)
     volume_state.write(engine, created.id, written)
@@ -59,7 +59,7 @@ def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
 
     found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
-    assert found == Kept(settings=Settings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
+    assert found == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
 
 
 def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
@@ -85,7 +85,7 @@ def test_a_volume_of_somebody_else_is_not_read(
 
 def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
     volume_state.make_volume(engine, unique)
-    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=Settings.fresh()))
+    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=RegistrySettings.fresh()))
     engine.put_files(created.id, spec.STORAGE, {"registry-tool/settings.json": (b'{"secret": 1}', 0o600)})
 
     with pytest.raises(RegistryError, match="damaged: no secret") as failure:

@@ -20,7 +20,7 @@ from registry_tool.base import files, labels
 from registry_tool.base.errors import NotFound, ProvisionFailed
 from registry_tool.base.progress import Silent
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.local.base_images import Base, Provisioner, packages
+from registry_tool.local.base_images import Base, BaseImageResolver, packages
 from registry_tool.local.base_images.recipes import Recipe, Text
 from registry_tool.local.base_images.resolver import HUB_TIMEOUT
 from registry_tool.local.registry import LocalRegistry
@@ -39,7 +39,7 @@ class Listening(Silent):
         self.notes.append(text)
 
 
-class Deaf(Provisioner):
+class Deaf(BaseImageResolver):
     """Asks nobody: fails the test where anything below the kept copies is tried."""
 
     @property
@@ -71,7 +71,7 @@ def without_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-def _offline(provisioner: Provisioner) -> Provisioner:
+def _offline(provisioner: BaseImageResolver) -> BaseImageResolver:
     provisioner.__dict__["hub_reachable"] = False
     return provisioner
 
@@ -109,7 +109,7 @@ class TestKept:
     def test_a_copy_comes_back_with_the_id_it_had(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         had = tiny_image(base.official)
         ladder = Deaf(engine, tmp_path)
-        kept = ladder.set_aside(ladder.ensure(base))
+        kept = ladder.archive(ladder.ensure(base))
         assert kept.is_relative_to(tmp_path)
         _forget(engine, base.official)
         found = ladder.ensure(base)
@@ -120,7 +120,7 @@ class TestKept:
     ) -> None:
         tiny_image(base.official)
         ladder = Deaf(engine, tmp_path)
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
         _forget(engine, base.official)
         assert ladder.ensure(base).ours
         later = Deaf(engine, tmp_path).ensure(base)
@@ -129,7 +129,7 @@ class TestKept:
     def test_a_stand_in_comes_back_as_one(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.own, {labels.ROLE: labels.ROLE_BASE})
         ladder = Deaf(engine, tmp_path)
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
         _forget(engine, base.own)
         found = ladder.ensure(base)
         assert (found.name, found.source, found.ours) == (base.own, "packages", True)
@@ -137,16 +137,16 @@ class TestKept:
     def test_a_copy_that_is_there_is_not_made_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         ladder = Deaf(engine, tmp_path)
-        first = ladder.set_aside(ladder.ensure(base))
+        first = ladder.archive(ladder.ensure(base))
         made = first.stat().st_mtime_ns
-        assert ladder.set_aside(ladder.ensure(base)).stat().st_mtime_ns == made
+        assert ladder.archive(ladder.ensure(base)).stat().st_mtime_ns == made
 
     def test_a_copy_of_another_image_takes_its_place(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         ladder = Deaf(engine, tmp_path)
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
         newer = tiny_image(base.official)
-        ladder.set_aside(ladder.ensure(base))
+        ladder.archive(ladder.ensure(base))
         _forget(engine, base.official)
         assert ladder.ensure(base).id == newer
 
@@ -156,7 +156,7 @@ class TestKept:
         found = ladder.ensure(base)
         _forget(engine, base.official)
         with pytest.raises(NotFound, match=base.official):
-            ladder.set_aside(found)
+            ladder.archive(found)
 
     @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "not its description", "half a description"])
     def test_a_damaged_copy_is_thrown_away_with_a_word(
@@ -164,8 +164,8 @@ class TestKept:
     ) -> None:
         tiny_image(base.official)
         listening = Listening()
-        ladder = _offline(Provisioner(engine, tmp_path, listening))
-        kept = ladder.set_aside(ladder.ensure(base))
+        ladder = _offline(BaseImageResolver(engine, tmp_path, listening))
+        kept = ladder.archive(ladder.ensure(base))
         _forget(engine, base.official)
         description = next(kept.parent.glob(f"{base.role}-*.json"))
         content = bytearray(kept.read_bytes())
@@ -194,8 +194,8 @@ class TestKept:
         # Sound as a file, and no image: as from an engine whose format this one does not read.
         tiny_image(base.official)
         listening = Listening()
-        ladder = _offline(Provisioner(engine, tmp_path, listening))
-        kept = ladder.set_aside(ladder.ensure(base))
+        ladder = _offline(BaseImageResolver(engine, tmp_path, listening))
+        kept = ladder.archive(ladder.ensure(base))
         _forget(engine, base.official)
         description = next(kept.parent.glob(f"{base.role}-*.json"))
         kept.write_bytes(b"no image at all")
@@ -221,7 +221,7 @@ class TestHub:
             engine.remove_image(base.official, force=True)
 
     def test_it_is_pulled_from_there(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
-        ladder = Provisioner(engine, tmp_path)
+        ladder = BaseImageResolver(engine, tmp_path)
         ladder.__dict__["hub_reachable"] = True
         found = ladder.ensure(hub)
         assert (found.name, found.source, found.ours) == (hub.official, "docker.io", True)
@@ -229,7 +229,7 @@ class TestHub:
         assert (later.source, later.ours, later.id) == ("engine", True, found.id)
 
     def test_what_was_brought_to_one_engine_was_not_brought_to_another(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
-        ladder = Provisioner(engine, tmp_path)
+        ladder = BaseImageResolver(engine, tmp_path)
         ladder.__dict__["hub_reachable"] = True
         ladder.ensure(hub)
         brought = tmp_path / "bases" / "brought.json"
@@ -240,7 +240,7 @@ class TestHub:
         self, base: Base, local: LocalRegistry, engine: Engine, tmp_path: Path, without_packages: None
     ) -> None:
         base = replace(base, official=f"{local.address}/library/nothing-of-this-name:1")
-        ladder = Provisioner(engine, tmp_path)
+        ladder = BaseImageResolver(engine, tmp_path)
         ladder.__dict__["hub_reachable"] = True
         with pytest.raises(ProvisionFailed, match=r"docker\.io does not give it"):
             ladder.ensure(base)
@@ -253,14 +253,14 @@ class TestHub:
             return False
 
         monkeypatch.setattr(engine, "can_pull", can_pull)
-        ladder = Provisioner(engine, tmp_path)
+        ladder = BaseImageResolver(engine, tmp_path)
         assert [ladder.hub_reachable, ladder.hub_reachable] == [False, False]
         assert asked == [HUB_TIMEOUT]
         assert HUB_TIMEOUT <= 3
 
     def test_the_real_one_answers_or_is_given_up_in_time(self, engine: Engine, tmp_path: Path) -> None:
         began = time.monotonic()
-        assert Provisioner(engine, tmp_path).hub_reachable in (True, False)
+        assert BaseImageResolver(engine, tmp_path).hub_reachable in (True, False)
         assert time.monotonic() - began < HUB_TIMEOUT + 1
 
 
@@ -268,7 +268,7 @@ def test_where_no_rung_holds_each_is_named_and_the_way_out_is_said(
     engine: Engine, base: Base, tmp_path: Path, without_packages: None
 ) -> None:
     with pytest.raises(ProvisionFailed) as caught:
-        _offline(Provisioner(engine, tmp_path)).ensure(base)
+        _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
     tried = "not in the engine, docker.io does not answer, and building it from packages needs mmdebstrap"
     assert caught.value.message == f"the base image {base.official} cannot be had: {tried}"
     assert caught.value.exit_code == 1
@@ -284,7 +284,7 @@ class TestPackages:
             missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
 
     def test_it_is_built_and_runs_and_says_from_what(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
-        found = _offline(Provisioner(engine, tmp_path)).ensure(base)
+        found = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
         assert (found.name, found.source, found.ours) == (base.own, "packages", True)
         image = engine.image(base.own)
         assert image is not None
@@ -296,7 +296,7 @@ class TestPackages:
         assert _output(engine, found.name) == unique
 
     def test_the_second_time_needs_no_network_not_even_on_an_empty_engine(self, engine: Engine, base: Base, tmp_path: Path) -> None:
-        first = _offline(Provisioner(engine, tmp_path)).ensure(base)
+        first = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
         assert not list((tmp_path / "bases").glob(".*")), "something unfinished is left"
         _forget(engine, base.own)
         again = Deaf(engine, tmp_path).ensure(base)
@@ -316,13 +316,13 @@ class TestPackages:
         _until(lambda: list((tmp_path / "bases").glob(f".{base.role}.*.part/mmdebstrap.*/var/lib/apt")))
         child.send_signal(number)
         child.communicate(timeout=20)
-        assert not files.held(tmp_path / "bases" / f"{base.role}.lock")
+        assert not files.is_locked(tmp_path / "bases" / f"{base.role}.lock")
         if number == signal.SIGINT:
             assert not list((tmp_path / "bases").glob(".*"))
         # What it had started ends, too: with us, or at its next word.
         _until(lambda: not _processes_with(str(tmp_path)))
         assert engine.image(base.own) is None
-        assert _offline(Provisioner(engine, tmp_path)).ensure(base).source == "packages"
+        assert _offline(BaseImageResolver(engine, tmp_path)).ensure(base).source == "packages"
         assert not list((tmp_path / "bases").glob(".*"))
 
     def test_without_space_for_a_copy_the_image_is_there_all_the_same(
@@ -331,9 +331,9 @@ class TestPackages:
         def full(*arguments: object, **named: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("registry_tool.local.base_images.archive.Shelf.keep", full)
+        monkeypatch.setattr("registry_tool.local.base_images.archive.ImageArchive.keep", full)
         listening = Listening()
-        assert _offline(Provisioner(engine, tmp_path, listening)).ensure(base).source == "packages"
+        assert _offline(BaseImageResolver(engine, tmp_path, listening)).ensure(base).source == "packages"
         assert any("no copy" in note and "No space left on device" in note for note in listening.notes)
 
 

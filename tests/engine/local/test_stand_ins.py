@@ -12,7 +12,7 @@ import pytest
 from registry_tool.base import labels
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
-from registry_tool.local.base_images import PROXY, PYTHON, REDIS, REGISTRY, Base, Provisioner, packages
+from registry_tool.local.base_images import PROXY, PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, packages
 from registry_tool.local.base_images.files import APPLETS, REGISTRY_CONFIG
 from tests.support.requirements import missing
 
@@ -23,7 +23,7 @@ def _built(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory)
     if packages.Distribution.here() is None or shutil.which(packages.TOOL) is None:
         missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
     unique = f"t{uuid.uuid4().hex[:10]}"
-    ladder = Provisioner(engine, tmp_path_factory.mktemp(unique), SILENT)
+    ladder = BaseImageResolver(engine, tmp_path_factory.mktemp(unique), SILENT)
     # Whatever this machine reaches: these tests are about what is made of packages.
     ladder.__dict__["hub_reachable"] = False
     found = ladder.ensure(replace(base, role=unique, official=f"{unique}.invalid/{base.official}"))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
 from registry_tool.pytest_plugin.portable import PROPERTY
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.report import VerifyReport
 from tests.unit.pytest_plugin.test_plugin import no_other_plugin, parallel, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -40,7 +40,7 @@ PUSHED = """
 
 
 @pytest.fixture
-def inner(pytester: pytest.Pytester, session_places: Places, registry_image: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def inner(pytester: pytest.Pytester, session_places: AppDirs, registry_image: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Where inner runs are, with ``pushed``: the name of an image that is in their ``local_registry``."""
     (pytester.path / "cache").mkdir()
     (pytester.path / "cache/registry-tool").symlink_to(session_places.cache)
@@ -50,18 +50,18 @@ def inner(pytester: pytest.Pytester, session_places: Places, registry_image: str
     return pytester
 
 
-def certificates(pytester: pytest.Pytester) -> dict[str, Certificate]:
+def certificates(pytester: pytest.Pytester) -> dict[str, VerifyReport]:
     """Test -> its certificate, out of the report."""
     report = ET.parse(pytester.path / "report.xml")  # noqa: S314 - our own
     return {
-        case.get("name", ""): Certificate.parse(kept.get("value", "").encode())
+        case.get("name", ""): VerifyReport.parse(kept.get("value", "").encode())
         for case in report.iter("testcase")
         for kept in case.iter("property")
         if kept.get("name") == PROPERTY
     }
 
 
-def red(certificate: Certificate) -> list[str]:
+def red(certificate: VerifyReport) -> list[str]:
     return [point.name for proven in certificate.proven for point in proven.points if point.ok is False]
 
 

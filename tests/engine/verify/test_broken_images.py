@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
 from registry_tool.verify.checks.run import prove
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.result import POINTS, Proven
-from registry_tool.verify.spec import Asked, Exec, Exit, Http, Limits, Log
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.result import CHECKS, EnvironmentResult
+from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Base, Pushed
 from tests.support.damage import Damageable
@@ -165,14 +165,14 @@ HARMFUL: Mapping[str, Broken] = {
     ],
 )
 def at(
-    request: pytest.FixtureRequest, session_engine: Engine, session_places: Places, stock: Damageable
-) -> Iterator[Callable[[str], Place]]:
+    request: pytest.FixtureRequest, session_engine: Engine, session_places: AppDirs, stock: Damageable
+) -> Iterator[Callable[[str], Environment]]:
     """Gives the place for an image. A clean docker is opened once, and is empty for each; podman keeps what it has unpacked."""
     kind = str(request.param)
     if kind == "docker":
         with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_places) as place:
 
-            def emptied(name: str) -> Place:
+            def emptied(name: str) -> Environment:
                 empty(place)
                 return place
 
@@ -185,16 +185,16 @@ def at(
 class _Each:
     """A place that is opened for one image after the other."""
 
-    def __init__(self, engine: Engine, places: Places, kind: str) -> None:
+    def __init__(self, engine: Engine, places: AppDirs, kind: str) -> None:
         self._engine, self._places, self._kind = engine, places, kind
-        self._now: Iterator[Place] | None = None
+        self._now: Iterator[Environment] | None = None
 
-    def open(self, name: str) -> Place:
+    def open(self, name: str) -> Environment:
         self._close()
         self._now = self._opened(name)
         return next(self._now)
 
-    def _opened(self, name: str) -> Iterator[Place]:
+    def _opened(self, name: str) -> Iterator[Environment]:
         with opened(self._engine, self._kind, name, self._places) as place:
             yield place
 
@@ -210,24 +210,24 @@ class _Each:
         self._close()
 
 
-def _asked(name: str, more: Mapping[str, object] | None = None) -> Asked:
+def _asked(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
     members: dict[str, object] = {"image": reference(name), "probes": (PAGE,), "timeout": 3.0, **(more or {})}
-    return Asked(**members)  # type: ignore[arg-type]
+    return VerifySpec(**members)  # type: ignore[arg-type]
 
 
-def _is_red(proven: Proven, name: str, detail: str, hint: str) -> None:
+def _is_red(proven: EnvironmentResult, name: str, detail: str, hint: str) -> None:
     """On this one point of all, with these words (regular expressions)."""
     assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.points]
     found = point(proven, name)
     assert re.search(detail, found.detail), found.detail
     assert found.hint is not None
     assert re.search(hint, found.hint), (found.hint, found.excerpt)
-    assert [each.name for each in proven.points] == [name for name in POINTS if name != "stack"]
+    assert [each.name for each in proven.points] == [name for name in CHECKS if name != "stack"]
 
 
 @pytest.mark.parametrize("name", TWELVE)
 def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
-    name: str, at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places, unique: str
+    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
 ) -> None:
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
@@ -236,7 +236,7 @@ def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
 
 
 def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
-    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
 ) -> None:
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
@@ -246,7 +246,7 @@ def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
 
 
 def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
-    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places, tiny_image: Callable[..., str]
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs, tiny_image: Callable[..., str]
 ) -> None:
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
@@ -260,7 +260,7 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
 @pytest.mark.soak
 @pytest.mark.parametrize("name", HARMFUL)
 def test_what_does_harm_is_kept_within_its_limits(
-    name: str, at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
 ) -> None:
     broken = HARMFUL[name]
     pushed = broken.make(stock, base, name)
@@ -273,10 +273,10 @@ def test_what_does_harm_is_kept_within_its_limits(
 
 
 def test_a_program_that_ends_is_asked_for_its_code(
-    at: Callable[[str], Place], stock: Damageable, base: Base, engine: Engine, places: Places
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
 ) -> None:
     pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
-    asked = Asked(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
+    asked = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
     proven = prove(at(pushed.name), asked, present=engine, places=places)
     assert red(proven) == []
     assert point(proven, "ends").detail == "by itself, with code 3"

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import Conflict, Mismatch, NotFound, ProofFailed, UsageError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import Conflict, Mismatch, NotFound, UsageError, VerificationFailed
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.oci.digest import Digest
 from registry_tool.targets import registry as remote
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks.run import prove
 from registry_tool.verify.environments import current
-from registry_tool.verify.environments.current import Present
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.environments.current import CurrentEngine
+from registry_tool.verify.spec import VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Pushed
 from tests.support.damage import Damageable, in_a_container
@@ -52,7 +52,7 @@ def _by_digest(image: Pushed) -> str:
     return f"{image.name.rpartition(':')[0]}@{image.digest}"
 
 
-def _open(engine: Engine, image: Pushed, use: Callable[[Present], object]) -> None:
+def _open(engine: Engine, image: Pushed, use: Callable[[CurrentEngine], object]) -> None:
     name = reference(image.name)
     with remote.open(name.host) as registry, current.here(engine, name, registry, labels=LABELS) as place:
         use(place)
@@ -63,7 +63,7 @@ def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engi
     before = engine.image(pushed.name)
     assert before is not None
 
-    def use(place: Present) -> None:
+    def use(place: CurrentEngine) -> None:
         assert [engine.image(name) for name in (pushed.name, _by_digest(pushed), before.id)] == [None, None, None]
         assert (place.where.kind, place.where.clean, place.isolated, place.traffic()) == ("here", False, False, None)
         assert place.address(4000) == ("127.0.0.1", 4000)
@@ -78,7 +78,7 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
     engine.pull(pushed.name)
     before = engine.image(pushed.name)
 
-    def use(place: Present) -> None:
+    def use(place: CurrentEngine) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -93,11 +93,11 @@ def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, sto
     assert image is not None and image.config is not None
     config = str(image.config.digest)
 
-    def use(place: Present) -> None:
+    def use(place: CurrentEngine) -> None:
         # The config: a layer that is missing, an engine asks for again and again, and of manifests it keeps copies.
         stock.change(config, None)
 
-    with pytest.raises(ProofFailed, match="was taken off this engine and cannot be brought back: ") as caught:
+    with pytest.raises(VerificationFailed, match="was taken off this engine and cannot be brought back: ") as caught:
         _open(engine, pushed, use)
     assert caught.value.hint is not None
     assert _by_digest(pushed) in caught.value.hint
@@ -119,7 +119,7 @@ def test_another_image_under_its_tag_is_somebodys(engine: Engine, pushed: Pushed
 def _stays(engine: Engine, pushed: Pushed, kind: type[Exception], words: str) -> str | None:
     before = engine.image(pushed.name)
 
-    def use(place: Present) -> None:
+    def use(place: CurrentEngine) -> None:
         pytest.fail("it was opened")
 
     with pytest.raises(kind, match=words) as caught:
@@ -160,10 +160,10 @@ def test_a_name_that_leads_nowhere_takes_nothing_away(engine: Engine, stock: Dam
     _open(engine, nowhere, lambda place: None)
 
 
-def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, places: Places) -> None:
+def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, places: AppDirs) -> None:
     engine.pull(pushed.name)
     found = []
-    _open(engine, pushed, lambda place: found.append(prove(place, Asked(image=reference(pushed.name)), present=engine, places=places)))
+    _open(engine, pushed, lambda place: found.append(prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places)))
     [proven] = found
     assert point(proven, "resolves").ok is True
     assert "as on the present engine" in point(proven, "resolves").detail

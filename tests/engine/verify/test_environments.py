@@ -22,19 +22,19 @@ from registry_tool import server
 from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
 from registry_tool.base import concurrency, labels, runs
-from registry_tool.base.dirs import Places, owner
-from registry_tool.base.errors import EngineError, NoPlace, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
+from registry_tool.base.dirs import AppDirs, owner_id
+from registry_tool.base.errors import EngineError, EnvironmentUnavailable, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
 from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
 from registry_tool.local import registry as local_registry
 from registry_tool.local import verify_orphans
-from registry_tool.local.base_images import Base, Provisioned, Provisioner
+from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import Auth, LocalRegistry
 from registry_tool.targets.registry import open as open_registry
 from registry_tool.verify.environments import inner_engine
-from registry_tool.verify.environments.clean import CleanPlace
-from registry_tool.verify.environments.environment import Place
-from registry_tool.verify.environments.selection import check, open_place
+from registry_tool.verify.environments.clean import CleanEnvironment
+from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.environments.selection import check, open_environment
 from tests.support.requirements import free_port
 from tests.support.verify_images import opened, reference
 
@@ -91,8 +91,8 @@ def _pushed(engine: Engine, image: str, name: str) -> Iterator[str]:
         engine.remove_image(f"{repository}@{digest}")
 
 
-def clean(place: Place) -> CleanPlace:
-    assert isinstance(place, CleanPlace)
+def clean(place: Environment) -> CleanEnvironment:
+    assert isinstance(place, CleanEnvironment)
     return place
 
 
@@ -123,7 +123,7 @@ def traces(ids: list[str]) -> list[str]:
     return [*mounts, *groups, *processes]
 
 
-def shell(place: Place, image: str, script: str = "sleep 600", **options: Any) -> Container:
+def shell(place: Environment, image: str, script: str = "sleep 600", **options: Any) -> Container:
     spec = ContainerSpec(image=image, entrypoint=("sh", "-c"), command=(script,), labels=place.labels(), **options)
     return place.engine.run(spec)
 
@@ -138,31 +138,31 @@ def test_what_is_no_place_is_told_what_is_one(asked: str) -> None:
     assert told.value.hint is not None and "docker, podman, here, context:NAME" in told.value.hint
 
 
-def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, places: Places) -> None:
+def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, places: AppDirs) -> None:
     image = reference("registry.example.com/john/app:1")
     with (
-        pytest.raises(NoPlace, match=r"registry\.example\.com is elsewhere") as told,
-        open_place(engine, "docker", image=image, places=places),
+        pytest.raises(EnvironmentUnavailable, match=r"registry\.example\.com is elsewhere") as told,
+        open_environment(engine, "docker", image=image, places=places),
     ):
         pass
     assert told.value.exit_code == 3
     assert told.value.hint is not None and "--on here" in told.value.hint
 
 
-def test_an_engine_that_is_too_old_is_told_so(engine: Engine, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_too_old_is_told_so(engine: Engine, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     about = engine.about
     old = About(name="old", version="19.03.15", api_version="1.40", platform=about.platform, storage="overlay2", product="Docker")
     monkeypatch.setattr(engine, "about", old)
     with (
-        pytest.raises(NoPlace, match="Docker 19.03.15 is too old"),
-        open_place(engine, "docker", image=reference("localhost:5000/a:1"), places=places),
+        pytest.raises(EnvironmentUnavailable, match="Docker 19.03.15 is too old"),
+        open_environment(engine, "docker", image=reference("localhost:5000/a:1"), places=places),
     ):
         pass
 
 
 @with_docker
 def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
-    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Engine.start
 
@@ -175,7 +175,10 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
     monkeypatch.setattr(Engine, "start", forbidding)
     seen: list[str] = []
     monkeypatch.setattr(runs, "begin", _noting(runs.begin, seen))
-    with pytest.raises(NoPlace, match="not on this machine") as told, open_place(engine, "docker", image=reference(pushed), places=places):
+    with (
+        pytest.raises(EnvironmentUnavailable, match="not on this machine") as told,
+        open_environment(engine, "docker", image=reference(pushed), places=places),
+    ):
         pass
     assert "--privileged" in told.value.message and told.value.hint is not None
     assert things(engine, seen[0]) == []
@@ -183,25 +186,25 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
 
 @with_docker
 def test_what_cannot_be_made_is_a_place_that_cannot_be_had(
-    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ensure(self: Provisioner, base: Base) -> Provisioned:
+    def ensure(self: BaseImageResolver, base: Base) -> BaseImage:
         raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
 
-    monkeypatch.setattr(Provisioner, "ensure", ensure)
-    with pytest.raises(NoPlace, match="a clean docker cannot be had: no base image anywhere") as told:
-        open_place(engine, "docker", image=reference(pushed), places=places).__enter__()
+    monkeypatch.setattr(BaseImageResolver, "ensure", ensure)
+    with pytest.raises(EnvironmentUnavailable, match="a clean docker cannot be had: no base image anywhere") as told:
+        open_environment(engine, "docker", image=reference(pushed), places=places).__enter__()
     assert (told.value.exit_code, told.value.hint, told.value.excerpt) == (3, "Bring one.", ("E: nothing",))
 
 
 @with_docker
 def test_an_engine_inside_that_ends_tells_its_last_lines(
-    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo the disk is on fire >&2\nexit 1\n")
     with (
-        pytest.raises(NoPlace, match="ended while it started") as told,
-        open_place(engine, "docker", image=reference(pushed), places=places),
+        pytest.raises(EnvironmentUnavailable, match="ended while it started") as told,
+        open_environment(engine, "docker", image=reference(pushed), places=places),
     ):
         pass
     assert "the disk is on fire" in told.value.excerpt
@@ -209,20 +212,20 @@ def test_an_engine_inside_that_ends_tells_its_last_lines(
 
 @with_docker
 def test_an_engine_inside_that_never_answers_is_given_up(
-    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo nearly there\nexec sleep 600\n")
     monkeypatch.setattr("registry_tool.verify.environments.clean.READY_WITHIN", 0.5)
     with (
-        pytest.raises(NoPlace, match=r"does not answer within 0\.5 s") as told,
-        open_place(engine, "docker", image=reference(pushed), places=places),
+        pytest.raises(EnvironmentUnavailable, match=r"does not answer within 0\.5 s") as told,
+        open_environment(engine, "docker", image=reference(pushed), places=places),
     ):
         pass
     assert told.value.excerpt == ("nearly there",)
 
 
 @each_kind
-def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine, pushed: str, places: Places, kind: str) -> None:
+def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine, pushed: str, places: AppDirs, kind: str) -> None:
     with opened(engine, kind, pushed, places) as place:
         clean(place).refuse("blobs")
         with pytest.raises((PullFailed, RegistryUnreachable)):
@@ -239,7 +242,7 @@ def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine,
 
 
 @each_kind
-def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, places: Places, kind: str) -> None:
+def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, kind: str) -> None:
     before = networks(engine, local)
     with opened(engine, kind, pushed, places) as place:
         run_id = place.labels()[labels.PROOF]
@@ -258,7 +261,7 @@ def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalReg
     assert networks(engine, local) == before
 
 
-def _pulls_by_digest(place: Place, name: str) -> None:
+def _pulls_by_digest(place: Environment, name: str) -> None:
     image = reference(name)
     repository = open_registry(image.host).repository(image.path)
     digest = repository.head(image.tag or "").digest
@@ -274,7 +277,7 @@ def _pulls_by_digest(place: Place, name: str) -> None:
     assert found is not None and any(str(digest) in known for known in found.digests)
 
 
-def _publishes(place: Place, name: str) -> None:
+def _publishes(place: Environment, name: str) -> None:
     binding = PortBinding(container_port="80/tcp", host_port=4000, host_ip="127.0.0.1")
     container = shell(place, name, PAGE, ports=(binding,))
     _eventually(lambda: clean(place).connect(4000, timeout=5))
@@ -286,14 +289,14 @@ def _publishes(place: Place, name: str) -> None:
     place.engine.remove(container.id, force=True)
 
 
-def _said(place: Place, container: Container, *command: str) -> bytes:
+def _said(place: Environment, container: Container, *command: str) -> bytes:
     code, said = place.engine.execute(container.id, command)
     if code != 0:
         raise OSError(said)
     return said
 
 
-def _names_its_neighbours(place: Place, name: str) -> None:
+def _names_its_neighbours(place: Environment, name: str) -> None:
     network = place.engine.create_network("neighbours", labels=place.labels())
     shell(place, name, PAGE, network="neighbours", aliases=("other",), name="one")
     two = shell(place, name, network="neighbours", name="two")
@@ -304,7 +307,7 @@ def _names_its_neighbours(place: Place, name: str) -> None:
     place.engine.remove_network(network.name)
 
 
-def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Place, name: str) -> None:
+def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Environment, name: str) -> None:
     container = shell(place, name)
     door = next(item for item in engine.containers(labels={labels.PROOF: place.labels()[labels.PROOF]}) if item.name.endswith("-door"))
     registry = engine.container(local.container_id)
@@ -322,7 +325,7 @@ def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Place, na
 
 @each_kind
 def test_a_registry_that_is_no_container_is_reached_through_us(
-    engine: Engine, registry: server.Running, shell_image: str, places: Places, kind: str
+    engine: Engine, registry: server.Running, shell_image: str, places: AppDirs, kind: str
 ) -> None:
     name = f"{registry.host}/john/shell:1"
     for pushed in _pushed(engine, shell_image, name):
@@ -338,7 +341,7 @@ def test_a_registry_that_is_no_container_is_reached_through_us(
 
 @each_kind
 def test_a_password_goes_with_the_request_and_nowhere_else(
-    engine: Engine, shell_image: str, places: Places, unique: str, kind: str
+    engine: Engine, shell_image: str, places: AppDirs, unique: str, kind: str
 ) -> None:
     password = f"secret-{unique}"
     try:
@@ -353,7 +356,7 @@ def test_a_password_goes_with_the_request_and_nowhere_else(
         local_registry.down(engine, unique, volumes=True)
 
 
-def _everything_of(engine: Engine, place: Place) -> bytes:
+def _everything_of(engine: Engine, place: Environment) -> bytes:
     """What the engine knows of the proof's containers, what they logged, and the clean engine's own files."""
     seen = b""
     for listed in engine.containers(labels={labels.PROOF: place.labels()[labels.PROOF]}):
@@ -365,7 +368,7 @@ def _everything_of(engine: Engine, place: Place) -> bytes:
 
 
 @with_docker
-def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
     before = networks(engine, local)
     with opened(engine, "docker", pushed, places) as one, opened(engine, "docker", pushed, places) as two:
         one.engine.pull(pushed)
@@ -380,7 +383,7 @@ def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: s
 @with_docker
 @pytest.mark.parametrize("moment", [-86_400.0, 4_300_000_000.0])
 def test_a_broken_clock_is_in_nobodys_way(
-    engine: Engine, pushed: str, places: Places, monkeypatch: pytest.MonkeyPatch, moment: float
+    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: float
 ) -> None:
     """Before 1970, as where a battery is empty, and beyond 32 bits; it stands still, too."""
     monkeypatch.setattr(time, "time", lambda: moment)
@@ -389,7 +392,7 @@ def test_a_broken_clock_is_in_nobodys_way(
 
 
 @with_docker
-def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
     before, run_id = networks(engine, local), ""
     with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, places) as place:
         run_id = place.labels()[labels.PROOF]
@@ -418,7 +421,7 @@ with connect() as engine:
 """
 
 
-def _child(pushed: str, places: Places) -> subprocess.Popen[str]:
+def _child(pushed: str, places: AppDirs) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, pushed, str(places.state), str(places.cache)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -428,13 +431,13 @@ def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
     return child.communicate(timeout=60)[1]
 
 
-def _mine(engine: Engine, places: Places) -> list[str]:
-    own = owner(places.state)
+def _mine(engine: Engine, places: AppDirs) -> list[str]:
+    own = owner_id(places.state)
     found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
     return [item.name for item in found if item.labels[labels.PROOF].startswith(own)]
 
 
-def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, places: Places, times: int, number: signal.Signals) -> None:
+def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, times: int, number: signal.Signals) -> None:
     before = networks(engine, local)
     seed = random.randrange(10**6)
     sys.stdout.write(f"seed {seed}\n")
@@ -454,12 +457,12 @@ def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, places:
 
 
 @with_docker
-def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
     _killed_at_random(engine, local, pushed, places, 3, signal.SIGKILL)
 
 
 @with_docker
-def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: Places) -> None:
+def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
     _killed_at_random(engine, local, pushed, places, 3, signal.SIGINT)
 
 
@@ -467,13 +470,13 @@ def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: Lo
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, places: Places, number: signal.Signals) -> None:
+def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, number: signal.Signals) -> None:
     _killed_at_random(engine, local, pushed, places, 10, number)
 
 
 @with_docker
 def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
-    engine: Engine, local: LocalRegistry, pushed: str, places: Places
+    engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs
 ) -> None:
     before = networks(engine, local)
     child = _child(pushed, places)
@@ -495,7 +498,7 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
     assert networks(engine, local) == before
 
 
-def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places: AppDirs, unique: str) -> None:
     with runs.begin(places.state) as run:
         marks = verify_orphans.marks(run)
     other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
@@ -509,7 +512,7 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places
                     image=registry_image, entrypoint=("sleep",), command=("60",), network=unique, volumes={unique: "/v"}, labels=marks
                 )
                 engine.run(spec)
-            for _ in concurrency.each(lambda _: _sweep(places), range(4), threads=4):
+            for _ in concurrency.map_unordered(lambda _: _sweep(places), range(4), threads=4):
                 continue
             assert things(engine, run.id) == []
         left = engine.container(other.id)
@@ -519,12 +522,12 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places
         engine.remove(other.id, force=True)
 
 
-def _sweep(places: Places) -> None:
+def _sweep(places: AppDirs) -> None:
     with connect() as engine:
         verify_orphans.sweep(engine, places.state)
 
 
-def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, places: Places, unique: str) -> None:
+def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, places: AppDirs, unique: str) -> None:
     foreign = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: f"0000000{unique}"}
     engine.create_volume(unique, labels=foreign)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base import files, labels
-from registry_tool.base.dirs import Places, owner
+from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound, RegistryUnreachable
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.base_images import REDIS
@@ -17,7 +17,7 @@ from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
 from registry_tool.targets import registry as remote
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.stack.helper_images import Lender, Lent, sweep
+from registry_tool.verify.stack.helper_images import HelperImage, HelperImages, sweep
 from tests.support.requirements import free_port, wait_for_registry
 from tests.support.verify_images import ThisEngine
 
@@ -35,22 +35,22 @@ def place(engine: Engine) -> Iterator[ThisEngine]:
                 engine.remove_image(name)
 
 
-def _lender(engine: Engine, places: Places, host: str) -> Lender:
-    return Lender(present=engine, host=host, state=places.state, cache=places.cache)
+def _lender(engine: Engine, places: AppDirs, host: str) -> HelperImages:
+    return HelperImages(present=engine, host=host, state=places.state, cache=places.cache)
 
 
 def _lent_names(engine: Engine, host: str) -> set[str]:
     return {name for image in engine.images() for name in image.names if name.startswith(f"{host}/registry-tool/lent/")}
 
 
-def test_a_registry_that_is_not_there(engine: Engine, places: Places, place: ThisEngine) -> None:
+def test_a_registry_that_is_not_there(engine: Engine, places: AppDirs, place: ThisEngine) -> None:
     host = f"localhost:{free_port()}"
     with pytest.raises(RegistryUnreachable):
         _lender(engine, places, host).lend(REDIS, place)
     assert _lent_names(engine, host) == set(), "the name it was pushed under is gone all the same"
 
 
-def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine) -> None:
+def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
     lent = _lender(engine, places, local.address).lend(REDIS, place)
     assert lent.reference is not None
     reference = Reference.parse(lent.reference, default_host="")
@@ -63,14 +63,14 @@ def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Pl
         assert registry.tags(reference.path) == ()
 
 
-def test_here_it_is_there_already(engine: Engine, places: Places) -> None:
+def test_here_it_is_there_already(engine: Engine, places: AppDirs) -> None:
     lent = _lender(engine, places, "nowhere.invalid").lend(REDIS, ThisEngine(engine, "here"))
     assert (lent.reference, lent.digest, lent.fetched) == (None, None, None)
     assert engine.image(lent.image) is not None
 
 
-def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine) -> None:
-    lent: list[Lent] = []
+def test_two_at_once_take_turns(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
+    lent: list[HelperImage] = []
     lender = _lender(engine, places, local.address)
     threads = [threading.Thread(target=lambda: lent.append(lender.lend(REDIS, place))) for _ in range(3)]
     for thread in threads:
@@ -81,10 +81,10 @@ def test_two_at_once_take_turns(engine: Engine, places: Places, local: LocalRegi
 
 
 @pytest.fixture
-def left(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
+def left(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[str]:
     """The name that a run leaves which is killed while it pushes."""
     provisioned = _lender(engine, places, "x").lend(REDIS, ThisEngine(engine, "here")).image
-    name = f"{local.address}/registry-tool/lent/redis:{owner(places.state)}-killed"
+    name = f"{local.address}/registry-tool/lent/redis:{owner_id(places.state)}-killed"
     engine.tag(provisioned, name)
     yield name
     assert engine.image(provisioned) is not None
@@ -92,24 +92,24 @@ def left(engine: Engine, places: Places, local: LocalRegistry) -> Iterator[str]:
         engine.remove_image(name)
 
 
-def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: Places, left: str) -> None:
+def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: AppDirs, left: str) -> None:
     sweep(engine, places.state)
     assert engine.image(left) is None
 
 
-def test_it_goes_with_the_next_that_lends(engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, left: str) -> None:
+def test_it_goes_with_the_next_that_lends(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, left: str) -> None:
     _lender(engine, places, local.address).lend(REDIS, place)
     assert engine.image(left) is None
 
 
-def test_what_another_owner_pushes_stays(engine: Engine, places: Places, tmp_path: Path, left: str) -> None:
+def test_what_another_owner_pushes_stays(engine: Engine, places: AppDirs, tmp_path: Path, left: str) -> None:
     """Whether that one lives cannot be seen from here."""
     sweep(engine, tmp_path)
     assert engine.image(left) is not None
 
 
-def test_what_a_living_one_pushes_stays(engine: Engine, places: Places, left: str) -> None:
-    with files.locked(places.state / "proofs" / "lent.lock"):
+def test_what_a_living_one_pushes_stays(engine: Engine, places: AppDirs, left: str) -> None:
+    with files.lock(places.state / "proofs" / "lent.lock"):
         sweep(engine, places.state)
     assert engine.image(left) is not None
 
@@ -133,7 +133,7 @@ def deleting_nothing(engine: Engine, registry_image: str) -> Iterator[str]:
 
 
 def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
-    engine: Engine, places: Places, deleting_nothing: str, place: ThisEngine
+    engine: Engine, places: AppDirs, deleting_nothing: str, place: ThisEngine
 ) -> None:
     lent = _lender(engine, places, deleting_nothing).lend(REDIS, place)
     assert lent.left == f"{deleting_nothing} deletes nothing"
@@ -143,7 +143,7 @@ def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
 
 
 def test_another_proof_takes_nothing_away_that_was_lent(
-    engine: Engine, places: Places, local: LocalRegistry, deleting_nothing: str, place: ThisEngine
+    engine: Engine, places: AppDirs, local: LocalRegistry, deleting_nothing: str, place: ThisEngine
 ) -> None:
     """To the present engine by another name, say, where the same image is pushed from."""
     lent = _lender(engine, places, local.address).lend(REDIS, place)
@@ -154,7 +154,7 @@ def test_another_proof_takes_nothing_away_that_was_lent(
 
 
 def test_what_somebody_else_took_away_meanwhile_is_lent_again(
-    engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Reference] = []
 
@@ -168,7 +168,7 @@ def test_what_somebody_else_took_away_meanwhile_is_lent_again(
 
 
 def test_a_pull_that_fails_gives_the_registry_back_too(
-    engine: Engine, places: Places, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(image: Reference) -> str:
         return f"{local.address}/nobody/nothing:1"

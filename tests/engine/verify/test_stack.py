@@ -16,18 +16,18 @@ import pytest
 import yaml
 
 from registry_tool.base import labels
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import NoPlace, NotFound, UsageError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import EnvironmentUnavailable, NotFound, UsageError
 from registry_tool.demo import resources
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import Provisioner
+from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
 from registry_tool.targets import registry as remote
-from registry_tool.verify.environments.selection import open_place
-from registry_tool.verify.result import Point
-from registry_tool.verify.spec import Asked, Http, Limits, Tcp
+from registry_tool.verify.environments.selection import open_environment
+from registry_tool.verify.result import Check
+from registry_tool.verify.spec import Http, Limits, Tcp, VerifySpec
 from registry_tool.verify.stack import check as stack
 from registry_tool.verify.stack import compose, resilience, stack_client
 from tests.support.documents import ROOT, commands
@@ -38,14 +38,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 DOCUMENT = ROOT / "docs/stack.md"
 PAGE = Http(published=4000, container=80)
-Prove = Callable[..., Point]
+Prove = Callable[..., Check]
 
 
 @pytest.fixture(scope="module")
-def app(session_engine: Engine, session_places: Places, local: LocalRegistry) -> Iterator[Reference]:
+def app(session_engine: Engine, session_places: AppDirs, local: LocalRegistry) -> Iterator[Reference]:
     """The sample app, built and pushed to the session's registry."""
     context = resources.sample_app()
-    ladder = Provisioner(session_engine, session_places.cache)
+    ladder = BaseImageResolver(session_engine, session_places.cache)
     prepared = build_inputs.prepare(session_engine, ladder, session_places.cache, context)
     name = f"{local.address}/stacked/get-started:part2"
     image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
@@ -72,11 +72,11 @@ def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture
-def prove(engine: Engine, places: Places, app: Reference, marks: Mapping[str, str]) -> Prove:
+def prove(engine: Engine, places: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
     """Proves a stack of the sample app on the present engine."""
 
-    def proven(kind: str = "here", **asked: Any) -> Point:
-        wanted = Asked(image=app, **{"probes": (PAGE,), **asked})
+    def proven(kind: str = "here", **asked: Any) -> Check:
+        wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
         point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, places=places)
         assert point is not None
         return point
@@ -88,7 +88,7 @@ def prove(engine: Engine, places: Places, app: Reference, marks: Mapping[str, st
 def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
     """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
 
-    def proven(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Point:
+    def proven(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Check:
         command = ["python", "-c", program.replace("$", "$$")]
         web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
         path = tmp_path / "stack.yml"
@@ -206,17 +206,17 @@ def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
     assert point.detail == "after 1 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
 
 
-def test_an_image_that_is_not_there(engine: Engine, places: Places, local: LocalRegistry, marks: Mapping[str, str]) -> None:
+def test_an_image_that_is_not_there(engine: Engine, places: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
-    place, asked = ThisEngine(engine, "here", marks), Asked(image=absent, replicas=2)
+    place, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
     point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, places=places)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
 
 
-def test_an_image_that_never_came(engine: Engine, places: Places, app: Reference) -> None:
+def test_an_image_that_never_came(engine: Engine, places: AppDirs, app: Reference) -> None:
     """Which is no stack's fault: the points before it are red."""
-    asked = Asked(image=app, replicas=2)
+    asked = VerifySpec(image=app, replicas=2)
     point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, places=places)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
@@ -226,14 +226,14 @@ def test_a_file_that_cannot_be_read_is_said_before_anything_is_started(tmp_path:
     path = tmp_path / "stack.yml"
     path.write_text("services: {web: {build: .}}", encoding="utf-8")
     with pytest.raises(UsageError, match=r"stack\.yml:1: services\.web\.build is not supported"):
-        stack.check(Asked(image=app, stack=path))
+        stack.check(VerifySpec(image=app, stack=path))
 
 
 def test_nothing_is_left_when_somebody_interrupts(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: resilience.Faults) -> None:
+    def interrupted(self: resilience.Resilience) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(resilience.Faults, "run", interrupted)
+    monkeypatch.setattr(resilience.Resilience, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prove(replicas=2, redis=True)
 
@@ -247,7 +247,7 @@ def test_three_replicas_count_as_one_and_bear_each_others_failures(prove: Prove)
     _check_tutorial(point, "app")
 
 
-def _check_tutorial(point: Point, name: str) -> None:
+def _check_tutorial(point: Check, name: str) -> None:
     seen: Any = point.evidence
     answers = seen["answers"]
     assert (answers["answers"], answers["different_numbers"]) == (300, 300)
@@ -299,8 +299,11 @@ def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: 
     assert seen["replica_killed"]["replicas"] == ["app-2"]
 
 
-def test_nothing_was_asked_for(engine: Engine, places: Places, app: Reference) -> None:
-    assert stack.prove_stack(ThisEngine(engine, "here", {}), Asked(image=app), image=str(app), present=engine, places=places) == (None, {})
+def test_nothing_was_asked_for(engine: Engine, places: AppDirs, app: Reference) -> None:
+    assert stack.prove_stack(ThisEngine(engine, "here", {}), VerifySpec(image=app), image=str(app), present=engine, places=places) == (
+        None,
+        {},
+    )
 
 
 # --- what is lent ---
@@ -327,13 +330,13 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
 
 
 @pytest.mark.soak
-def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> None:
-    asked = Asked(image=app, probes=(PAGE,), redis=True, replicas=3)
+def test_on_a_clean_podman(engine: Engine, places: AppDirs, app: Reference) -> None:
+    asked = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
-        with open_place(engine, "podman", image=app, places=places) as place:
+        with open_environment(engine, "podman", image=app, places=places) as place:
             place.engine.pull(place.named(app))
             point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, places=places)
-    except NoPlace as error:
+    except EnvironmentUnavailable as error:
         missing("podman-proof", error.message)
     assert point is not None
     assert point.ok, point
@@ -347,7 +350,7 @@ def test_on_a_clean_podman(engine: Engine, places: Places, app: Reference) -> No
 
 
 @pytest.mark.slow
-def test_its_lines_work_on_a_clean_docker(app: Reference, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_lines_work_on_a_clean_docker(app: Reference, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -360,12 +363,12 @@ def test_its_lines_work_on_a_clean_docker(app: Reference, places: Places, monkey
     for line, name in zip(lines, ("app", "web"), strict=True):
         typed = line.replace("john/get-started:part2", str(app)) + " --json"
         done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-        if done.returncode == NoPlace.exit_code:
+        if done.returncode == EnvironmentUnavailable.exit_code:
             missing("docker-proof", done.stdout)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         [proven] = json.loads(done.stdout)["proven"]
         [told] = [point for point in proven["points"] if point["name"] == "stack"]
-        _check_tutorial(Point(name="stack", ok=told["ok"], detail=told["detail"], evidence=told["evidence"]), name)
+        _check_tutorial(Check(name="stack", ok=told["ok"], detail=told["detail"], evidence=told["evidence"]), name)
         assert all(image["fetched"] > 1_000_000 for image in told["evidence"]["images"])
 
 

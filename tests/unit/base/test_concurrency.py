@@ -4,22 +4,22 @@ import threading
 
 import pytest
 
-from registry_tool.base.concurrency import Once, each
+from registry_tool.base.concurrency import SingleFlight, map_unordered
 
 
 def test_each_does_all_and_tells_which_was_which() -> None:
-    assert dict(each(lambda number: number * number, range(100))) == {number: number * number for number in range(100)}
+    assert dict(map_unordered(lambda number: number * number, range(100))) == {number: number * number for number in range(100)}
 
 
 def test_each_does_several_at_a_time_and_no_more() -> None:
     together = threading.Barrier(4, timeout=20)
-    assert len(list(each(lambda _: together.wait(), range(8), threads=4))) == 8
+    assert len(list(map_unordered(lambda _: together.wait(), range(8), threads=4))) == 8
 
 
 def test_each_takes_nothing_before_there_is_a_thread_for_it() -> None:
     numbers = iter(range(1000))
     go_on = threading.Event()
-    results = each(lambda number: number == 0 or go_on.wait(20), numbers, threads=2)
+    results = map_unordered(lambda number: number == 0 or go_on.wait(20), numbers, threads=2)
     assert next(results) == (0, True)
     assert next(numbers) < 10
     results.close()  # type: ignore[attr-defined]
@@ -35,18 +35,18 @@ def test_what_the_work_raises_ends_it() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(each(work, range(10_000), threads=1))
+        list(map_unordered(work, range(10_000), threads=1))
     assert done == [0, 1, 2, 3]
 
 
 def test_what_the_items_raise_ends_it() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(each(str, (1 // number for number in (1, 0))))
+        list(map_unordered(str, (1 // number for number in (1, 0))))
 
 
 def test_a_caller_that_leaves_does_not_wait_for_what_hangs() -> None:
     hang = threading.Event()
-    results = each(lambda number: hang.wait(60) if number else True, range(8), threads=8)
+    results = map_unordered(lambda number: hang.wait(60) if number else True, range(8), threads=8)
     assert next(results) == (0, True)
     results.close()  # type: ignore[attr-defined]
     hang.set()
@@ -55,7 +55,7 @@ def test_a_caller_that_leaves_does_not_wait_for_what_hangs() -> None:
 def test_once_makes_a_thing_once_for_many_threads() -> None:
     made: list[str] = []
     begin = threading.Barrier(8, timeout=20)
-    once: Once[str, str] = Once()
+    once: SingleFlight[str, str] = SingleFlight()
 
     def make() -> str:
         made.append("x")
@@ -65,13 +65,13 @@ def test_once_makes_a_thing_once_for_many_threads() -> None:
         begin.wait()
         return once.get("key", make)
 
-    assert [thing for _, thing in each(want, range(8), threads=8)] == ["thing"] * 8
+    assert [thing for _, thing in map_unordered(want, range(8), threads=8)] == ["thing"] * 8
     assert made == ["x"]
 
 
 def test_once_does_not_try_again_what_failed() -> None:
     tries: list[int] = []
-    once: Once[str, int] = Once()
+    once: SingleFlight[str, int] = SingleFlight()
 
     def fail() -> int:
         tries.append(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.dirs import NAME, places
+from registry_tool.base.dirs import NAME, app_dirs
 
 
 @pytest.fixture(autouse=True)
@@ -29,19 +29,19 @@ def test_a_home_that_cannot_be_written_to(own_temporary: Path, tmp_path: Path, m
     home = tmp_path / "home"
     home.write_text("")
     monkeypatch.setenv("HOME", str(home))
-    found = places()
+    found = app_dirs()
     assert (found.state, found.cache) == (fallback(own_temporary) / "state", fallback(own_temporary) / "cache")
     assert found.word is not None
     assert str(fallback(own_temporary)) in found.word
     assert found.state.is_dir()
     assert found.cache.is_dir()
     assert stat.S_IMODE(fallback(own_temporary).stat().st_mode) == 0o700
-    assert places() == found, "the second time finds what the first one made"
+    assert app_dirs() == found, "the second time finds what the first one made"
 
 
 def test_only_the_cache_cannot_be_written_to(own_temporary: Path, own_folders: Path) -> None:
     (own_folders / ".cache").write_text("")
-    found = places()
+    found = app_dirs()
     assert found.state == own_folders / ".local" / "state" / NAME
     assert found.cache == fallback(own_temporary) / "cache"
     assert found.word is not None
@@ -53,7 +53,7 @@ def test_a_folder_that_is_there_and_read_only(own_temporary: Path, own_folders: 
     folder.mkdir(parents=True)
     folder.chmod(0o500)
     try:
-        assert places().cache == fallback(own_temporary) / "cache"
+        assert app_dirs().cache == fallback(own_temporary) / "cache"
     finally:
         folder.chmod(0o700)
 
@@ -67,7 +67,7 @@ def test_no_home_and_somebody_elses_folder_in_the_temporary_one(
     prey.mkdir()
     fallback(own_temporary).symlink_to(prey)
     with pytest.raises(PermissionError, match="belongs to somebody else"):
-        places()
+        app_dirs()
     assert list(prey.iterdir()) == []
 
 
@@ -78,7 +78,7 @@ def test_nor_one_that_another_user_made(own_temporary: Path, tmp_path: Path, mon
     fallback(own_temporary).mkdir()
     os.chown(fallback(own_temporary), 65534, 65534)
     with pytest.raises(PermissionError, match="belongs to somebody else"):
-        places()
+        app_dirs()
 
 
 def test_nothing_can_be_written_to(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +87,14 @@ def test_nothing_can_be_written_to(own_temporary: Path, tmp_path: Path, monkeypa
     own_temporary.rmdir()
     own_temporary.write_text("")
     with pytest.raises(OSError, match=r"Not a directory|No such file"):
-        places()
+        app_dirs()
 
 
 @pytest.mark.parametrize("value", ["relative/folder", "", "."])
 def test_a_relative_path_is_ignored(value: str, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", value)
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-    found = places()
+    found = app_dirs()
     assert (found.state, found.cache) == (own_folders / ".local" / "state" / NAME, own_folders / ".cache" / NAME)
     assert found.word is None
 
@@ -102,7 +102,7 @@ def test_a_relative_path_is_ignored(value: str, own_folders: Path, monkeypatch: 
 def test_the_specification_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    found = places()
+    found = app_dirs()
     assert (found.state, found.cache, found.word) == (tmp_path / "s" / NAME, tmp_path / "c" / NAME, None)
     assert found.state.is_dir()
     assert found.cache.is_dir()

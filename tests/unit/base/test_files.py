@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(tmp_path: Path
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        files.write(path, b"new")
+        files.atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -48,7 +48,7 @@ def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        files.write(path, b"new")
+        files.atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -56,20 +56,20 @@ def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("")
     with pytest.raises(OSError, match=r"File exists|Not a directory"):
-        files.write(tmp_path / "folder" / "file", b"x")
+        files.atomic_write(tmp_path / "folder" / "file", b"x")
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError):
-        files.write(tmp_path / "file", b"x")
+        files.atomic_write(tmp_path / "file", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", os.urandom(1 << 20)])
 def test_what_is_written_is_there_with_its_folder_and_mode(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a" / "b" / "file"
-    files.write(path, content, mode=0o640)
+    files.atomic_write(path, content, mode=0o640)
     assert path.read_bytes() == content
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert list(path.parent.iterdir()) == [path]
@@ -78,7 +78,7 @@ def test_what_is_written_is_there_with_its_folder_and_mode(tmp_path: Path, conte
 def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        files.write(tmp_path / "file", b"")
+        files.atomic_write(tmp_path / "file", b"")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
@@ -93,7 +93,7 @@ def test_a_secret_is_at_no_moment_open_to_others(tmp_path: Path, monkeypatch: py
         real(handle)
 
     monkeypatch.setattr(os, "fsync", look)
-    files.write(tmp_path / "file", b"secret", mode=0o600)
+    files.atomic_write(tmp_path / "file", b"secret", mode=0o600)
     assert modes == [0o600]
 
 
@@ -104,7 +104,7 @@ def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
     if there:
         target.write_bytes(b"old")
     (tmp_path / "link").symlink_to(target)
-    files.write(tmp_path / "link", b"new")
+    files.atomic_write(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink()
     assert target.read_bytes() == b"new"
 
@@ -112,7 +112,7 @@ def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
 def test_a_reader_sees_old_or_new_and_never_half(tmp_path: Path) -> None:
     path = tmp_path / "file"
     old, new = b"a" * 300_000, b"b" * 300_000
-    files.write(path, old)
+    files.atomic_write(path, old)
     seen: set[bytes] = set()
     done = threading.Event()
 
@@ -123,8 +123,8 @@ def test_a_reader_sees_old_or_new_and_never_half(tmp_path: Path) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(20):
-        files.write(path, new)
-        files.write(path, old)
+        files.atomic_write(path, new)
+        files.atomic_write(path, old)
     done.set()
     reader.join()
     assert seen <= {old, new}
@@ -151,11 +151,11 @@ def test_a_lock_is_waited_for_with_one_word_and_dies_with_its_process(tmp_path: 
         threading.Timer(0.2, holder.send_signal, (signal.SIGKILL,)).start()
 
     with holder:
-        assert files.held(lock)
-        with files.locked(lock, waiting=waiting):
+        assert files.is_locked(lock)
+        with files.lock(lock, waiting=waiting):
             assert holder.wait(5) == -signal.SIGKILL, "the lock was given while its holder lived"
     assert words == ["waiting"]
-    assert not files.held(lock)
+    assert not files.is_locked(lock)
     assert lock.exists()
 
 
@@ -166,9 +166,9 @@ def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(TimeoutError), files.locked(tmp_path / "lock"):
+        with pytest.raises(TimeoutError), files.lock(tmp_path / "lock"):
             pass
-        assert files.held(tmp_path / "lock"), "its holder still has it"
+        assert files.is_locked(tmp_path / "lock"), "its holder still has it"
     finally:
         signal.signal(signal.SIGALRM, before)
         with holder:
@@ -178,17 +178,17 @@ def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str
 def test_a_free_lock_is_had_without_a_word(tmp_path: Path) -> None:
     words: list[str] = []
     lock = tmp_path / "folder" / "lock"
-    assert not files.held(lock)
-    with files.locked(lock, waiting=lambda: words.append("waiting")):
-        assert files.held(lock)
-    assert not files.held(lock)
+    assert not files.is_locked(lock)
+    with files.lock(lock, waiting=lambda: words.append("waiting")):
+        assert files.is_locked(lock)
+    assert not files.is_locked(lock)
     assert words == []
 
 
 def test_a_lock_is_given_back_after_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), files.locked(tmp_path / "lock"):
+    with pytest.raises(RuntimeError), files.lock(tmp_path / "lock"):
         raise RuntimeError
-    assert not files.held(tmp_path / "lock")
+    assert not files.is_locked(tmp_path / "lock")
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
     def work() -> None:
         nonlocal inside, most
-        with files.locked(tmp_path / "lock"):
+        with files.lock(tmp_path / "lock"):
             inside += 1
             most = max(most, inside)
             inside -= 1
@@ -211,10 +211,10 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_children_do_not_keep_the_lock(tmp_path: Path) -> None:
-    with files.locked(tmp_path / "lock"):
+    with files.lock(tmp_path / "lock"):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
-        assert not files.held(tmp_path / "lock")
+        assert not files.is_locked(tmp_path / "lock")
     finally:
         with child:
             child.kill()

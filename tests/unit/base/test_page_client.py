@@ -5,32 +5,32 @@ import time
 
 import pytest
 
-from registry_tool.base.page_client import MAX_BYTES, NoAnswer, Visit, probe
+from registry_tool.base.page_client import MAX_BYTES, NoResponse, PageClient, get_page
 from tests.support.fake_server import Reply, listening, saying, standing_in
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
 def test_nothing_there() -> None:
-    with pytest.raises(NoAnswer, match="nothing answers at http://localhost:1/: connection refused"):
-        probe("http://localhost:1/", timeout=1)
+    with pytest.raises(NoResponse, match="nothing answers at http://localhost:1/: connection refused"):
+        get_page("http://localhost:1/", timeout=1)
 
 
 def test_no_such_host() -> None:
-    with pytest.raises(NoAnswer, match=r"no whole answer from http://nothing\.invalid/"):
-        probe("http://nothing.invalid/", timeout=3)
+    with pytest.raises(NoResponse, match=r"no whole answer from http://nothing\.invalid/"):
+        get_page("http://nothing.invalid/", timeout=3)
 
 
 def test_silence_ends_with_the_time() -> None:
-    with standing_in(lambda asked: Reply(pause=2)) as server, pytest.raises(NoAnswer, match=r"within 0\.2 s"):
-        probe(f"http://{server.host}/", timeout=0.2)
+    with standing_in(lambda asked: Reply(pause=2)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
+        get_page(f"http://{server.host}/", timeout=0.2)
 
 
 def test_a_page_that_trickles_in_is_late_as_a_whole() -> None:
     with standing_in(lambda asked: Reply(body=b"x" * 100, trickle=0.05)) as server:
         begun = time.monotonic()
-        with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
-            probe(f"http://{server.host}/", timeout=0.3)
+        with pytest.raises(NoResponse, match=r"within 0\.3 s"):
+            get_page(f"http://{server.host}/", timeout=0.3)
         assert time.monotonic() - begun < 3
 
 
@@ -45,8 +45,8 @@ def test_nor_does_a_beginning_that_trickles_in_take_longer(beginning: bytes) -> 
 
     with listening(trickling) as host:
         begun = time.monotonic()
-        with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
-            probe(f"http://{host}/", timeout=0.3)
+        with pytest.raises(NoResponse, match=r"within 0\.3 s"):
+            get_page(f"http://{host}/", timeout=0.3)
         assert time.monotonic() - begun < 1.5
 
 
@@ -59,28 +59,28 @@ def test_a_pause_in_the_middle_counts_from_the_beginning() -> None:
 
     with listening(pausing) as host:
         begun = time.monotonic()
-        with pytest.raises(NoAnswer, match="within 1 s"):
-            probe(f"http://{host}/", timeout=1)
+        with pytest.raises(NoResponse, match="within 1 s"):
+            get_page(f"http://{host}/", timeout=1)
         assert time.monotonic() - begun < 1.6
 
 
 @pytest.mark.parametrize("missing", [1, 1000])
 def test_a_page_cut_short(missing: int) -> None:
-    with standing_in(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoAnswer, match="no whole answer"):
-        probe(f"http://{server.host}/", timeout=3)
+    with standing_in(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
+        get_page(f"http://{server.host}/", timeout=3)
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X" * 70_000])
 def test_what_is_no_web_server(words: bytes) -> None:
-    with listening(saying(words)) as host, pytest.raises(NoAnswer):
-        probe(f"http://{host}/", timeout=1)
+    with listening(saying(words)) as host, pytest.raises(NoResponse):
+        get_page(f"http://{host}/", timeout=1)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
 def test_any_status_is_an_answer(status: int) -> None:
     answer = Reply(status=status, body="<h3>Hällo</h3>".encode(), headers={**HTML, "Location": "http://elsewhere.invalid/"})
     with standing_in(lambda asked: answer) as server:
-        page = probe(f"http://localhost:{server.port}/a?b=c", timeout=3)
+        page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=3)
     assert (page.status, page.body) == (status, "<h3>Hällo</h3>")
     assert page.url == f"http://localhost:{server.port}/a?b=c"
     assert page.headers["content-type"] == HTML["Content-Type"]
@@ -90,27 +90,27 @@ def test_any_status_is_an_answer(status: int) -> None:
 @pytest.mark.parametrize("kind", ["text/html; charset=latin-1", "text/html; charset=no-such", "text/html"])
 def test_what_is_not_its_charset_is_replaced_not_raised(kind: str) -> None:
     with standing_in(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
-        assert probe(f"http://{server.host}", timeout=3).body in ("aä", "a�")
+        assert get_page(f"http://{server.host}", timeout=3).body in ("aä", "a�")
 
 
 def test_a_page_without_end_is_read_so_far() -> None:
     with standing_in(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
-        assert len(probe(f"http://{server.host}/", timeout=10).body) == MAX_BYTES
+        assert len(get_page(f"http://{server.host}/", timeout=10).body) == MAX_BYTES
 
 
 def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with standing_in(lambda asked: Reply()) as server:
-        assert probe(f"http://{server.host}/", timeout=3).status == 200
+        assert get_page(f"http://{server.host}/", timeout=3).status == 200
 
 
 # --- several looks over one connection ---
 
 
-def _visit(host: str) -> Visit:
+def _visit(host: str) -> PageClient:
     address, _, port = host.rpartition(":")
-    return Visit(address, int(port))
+    return PageClient(address, int(port))
 
 
 def test_a_visit_asks_again_over_the_same_connection() -> None:
@@ -153,7 +153,7 @@ def test_a_visit_that_is_not_answered_in_time_ends_and_the_next_is_a_new_one() -
     pauses = iter([2.0, 0.0])
     with standing_in(lambda asked: Reply(pause=next(pauses))) as server:
         visit = _visit(server.host)
-        with pytest.raises(NoAnswer, match=r"no answer within 0\.2 s"):
+        with pytest.raises(NoResponse, match=r"no answer within 0\.2 s"):
             visit.look("/", timeout=0.2)
         assert visit.look("/", timeout=3).body == "{}"
         visit.close()
@@ -164,5 +164,5 @@ def test_a_visit_to_what_is_no_web_server(words: bytes) -> None:
     with listening(saying(words)) as host:
         visit = _visit(host)
         for _ in range(2):
-            with pytest.raises(NoAnswer, match="no whole answer"):
+            with pytest.raises(NoResponse, match="no whole answer"):
                 visit.look("/", timeout=1)

@@ -16,7 +16,7 @@ import registry_tool
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli import command_table
 from registry_tool.cli.app import main
-from registry_tool.cli.command_table import COMMANDS, HABITS, NOUNS
+from registry_tool.cli.command_table import COMMANDS, MANAGEMENT_COMMANDS, SUGGESTIONS
 from tests.support.cli_runner import REGCTL, Typed, matches_golden, spawn
 
 NOWHERE = "unix:///nowhere/engine.sock"
@@ -49,11 +49,11 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
     ("arguments", "hint"),
     [
         (("psuh", "x"), "regctl push"),
-        (("ls", "x"), HABITS["ls"]),
-        (("repo", "ls"), HABITS["repo"]),
+        (("ls", "x"), SUGGESTIONS["ls"]),
+        (("repo", "ls"), SUGGESTIONS["repo"]),
         (("digest", "x"), "regctl inspect -q"),
         (("image", "lss"), "regctl image ls"),
-        (("docker", "ps"), HABITS["docker"]),
+        (("docker", "ps"), SUGGESTIONS["docker"]),
         (("version",), "regctl --version"),
         (("xyzzy",), "regctl --help"),
     ],
@@ -237,9 +237,9 @@ def test_every_command_has_help_with_an_example(typed: Typed, name: str) -> None
     matches_golden(f"help/{name}.txt", answer.out)
 
 
-@pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, names in NOUNS.items() for name in names])
+@pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, names in MANAGEMENT_COMMANDS.items() for name in names])
 def test_dockers_own_spelling_leads_to_the_same_command(typed: Typed, noun: str, name: str) -> None:
-    same = typed(NOUNS[noun][name], "--help").out.partition("\n")[2]
+    same = typed(MANAGEMENT_COMMANDS[noun][name], "--help").out.partition("\n")[2]
     answer = typed(noun, name, "--help")
     assert answer.code == 0
     assert answer.out.partition("\n")[2] == same

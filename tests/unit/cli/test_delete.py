@@ -18,7 +18,7 @@ from registry_tool.local.registry import LocalRegistry
 from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
 from tests.support.content import ACCEPT, Made, layer, make_artifact, make_image, make_index, put_manifest
 from tests.support.fake_server import Asked, Reply
-from tests.support.faulty_proxy import Ask, FaultyLine, faulty_line
+from tests.support.faulty_proxy import Ask, FaultyProxy, faulty_proxy
 from tests.support.registry_over_http import ask, tags
 from tests.support.requirements import missing
 
@@ -126,7 +126,7 @@ def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry:
         return answer
 
     first = ask(registry.port, "HEAD", f"/v2/{name}/manifests/v1", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
-    with faulty_line(registry.port) as line:
+    with faulty_proxy(registry.port) as line:
         line.upon(push_then_pass, method="DELETE", path=first, times=1)
         answer = typed("delete", "--yes", "--json", f"{line.host}/{name}:v[12]")
     assert answer.code == 1
@@ -185,7 +185,7 @@ def test_what_is_printed_is_what_went(typed: Typed, registry: server.Running, na
 # --- on a real registry, and on ours ---
 
 
-def killed_between_tombstone_and_deletion(line: FaultyLine, name: str) -> None:
+def killed_between_tombstone_and_deletion(line: FaultyProxy, name: str) -> None:
     """``regctl delete``, killed when it asks for the tombstone to be deleted and before the registry hears of it."""
     asked, let_go = threading.Event(), threading.Event()
 
@@ -215,7 +215,7 @@ def manifest(port: int, repository: str, reference: str) -> Any:
 
 @pytest.mark.parametrize("following", ["v1", "v3"])
 def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_finishes(
-    typed: Typed, line: FaultyLine, unique: str, following: str
+    typed: Typed, line: FaultyProxy, unique: str, following: str
 ) -> None:
     made = three_tags(line.target, unique)
     killed_between_tombstone_and_deletion(line, f"{line.host}/{unique}:v1")

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from registry_tool.cli.output import Output
-from registry_tool.cli.views.demo import Stage
-from registry_tool.demo.result import Step
+from registry_tool.cli.views.demo import DemoView
+from registry_tool.demo.result import DemoStep
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from tests.support.cli_runner import Terminal, Typed, spawn
@@ -30,16 +30,16 @@ def test_a_demo_that_fails_has_a_result_and_an_error(capsys: pytest.CaptureFixtu
 
 def test_in_a_pipe_a_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
-    with Stage(output, progress=True) as stage:
+    with DemoView(output, progress=True) as stage:
         stage.begin("build", "docker build .")
         stage.note("Step 1/9")
         stage.start("key", "row")
         stage.advance("key", 1)
         stage.finish("key", "row")
-        stage.end(Step(name="build", command="docker build .", seconds=1.25, detail="abc"))
+        stage.end(DemoStep(name="build", command="docker build .", seconds=1.25, detail="abc"))
         stage.note("a warning")
         stage.begin("tag", "docker tag a b")
-        stage.end(Step(name="tag", command="docker tag a b", seconds=0, ok=False, detail="no"))
+        stage.end(DemoStep(name="tag", command="docker tag a b", seconds=0, ok=False, detail="no"))
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [
         "build          ok       1.2 s  $ docker build .  # abc",

@@ -8,13 +8,13 @@ from hypothesis import given
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.junit import certificate_junit
 from registry_tool.verify.report.parts import Failure
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.report import VerifyReport
 from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
 
 COUNTS = ("tests", "failures", "errors", "skipped")
 
 
-def parsed(certificate: Certificate) -> ET.Element:
+def parsed(certificate: VerifyReport) -> ET.Element:
     return ET.fromstring(certificate_junit(certificate))  # noqa: S314 - our own
 
 
@@ -76,7 +76,7 @@ def test_it_stands_what_strangers_write() -> None:
 
 
 @given(certificates)
-def test_every_certificate_is_xml_that_counts_right(certificate: Certificate) -> None:
+def test_every_certificate_is_xml_that_counts_right(certificate: VerifyReport) -> None:
     root = parsed(certificate)
     points = [each for place in certificate.proven for each in place.points]
     wanted = [len(points), sum(each.ok is False for each in points), 0, sum(each.ok is None for each in points)]

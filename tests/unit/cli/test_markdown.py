@@ -10,7 +10,7 @@ from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.markdown import markdown
 from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.report import VerifyReport
 from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
 
 CELL = re.compile(r"(?<!\\)\|")
@@ -92,7 +92,7 @@ def test_nothing_steers_a_terminal(steers: str) -> None:
 
 
 @given(certificates)
-def test_every_certificate_has_straight_tables(certificate: Certificate) -> None:
+def test_every_certificate_has_straight_tables(certificate: VerifyReport) -> None:
     page = markdown(certificate)
     assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
     page.encode()

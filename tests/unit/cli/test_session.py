@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from registry_tool.base.errors import Conflict, EngineError, NotFound, Refused, Unreachable
+from registry_tool.base.errors import ConfirmationRequired, Conflict, EngineError, NotFound, Unreachable
 from registry_tool.cli.commands import container, image
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
@@ -54,7 +54,7 @@ def test_the_registry_is_the_one_that_is_named_then_the_default_then_the_only_on
 
 
 def test_without_a_terminal_and_without_a_yes_nothing_is_agreed_to(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(ConfirmationRequired):
         session.agree(["this goes"], yes=False)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "this goes\n")

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from registry_tool.base.errors import NoPlace
+from registry_tool.base.errors import EnvironmentUnavailable
 from registry_tool.cli.session import Session
 from registry_tool.oci.digest import Digest
 from registry_tool.server import Running
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
@@ -213,7 +213,7 @@ def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standi
 
 
 def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) -> None:
-    standin.missing["podman"] = NoPlace("there is no podman", hint="Install it.", excerpt=("a log",))
+    standin.missing["podman"] = EnvironmentUnavailable("there is no podman", hint="Install it.", excerpt=("a log",))
     answer = typed("verify", "john/app:1", "--on", "podman", "--on", "docker")
     assert answer.code == 3
     assert "not proven: " in answer.out.splitlines()[-1]
@@ -221,7 +221,7 @@ def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) ->
 
 
 def test_where_here_is_taken_the_last_line_says_so(typed: Typed, standin: StandIn) -> None:
-    standin.missing["docker"] = NoPlace("too old", hint="Update it.")
+    standin.missing["docker"] = EnvironmentUnavailable("too old", hint="Update it.")
     answer = typed("verify", "john/app:1")
     assert answer.code == 0
     assert answer.out.startswith("here: Docker 28.2.2, linux/amd64, not a clean engine, ready in")
@@ -242,11 +242,11 @@ def test_a_name_that_is_not_there(typed: Typed) -> None:
 
 def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, standin: StandIn) -> None:
     standin.points = (point("starts", False, hint="x", excerpt=("a",)), point("ends", None))
-    standin.missing["podman"] = NoPlace("no podman")
+    standin.missing["podman"] = EnvironmentUnavailable("no podman")
     answer = typed("verify", "john/app:1", "--json", "--on", "docker", "--on", "podman")
     assert answer.code == 3
     assert as_told(answer.json, SECTIONS["verify"][1]) == []
-    assert Certificate.parse(answer.out.encode()).error is not None
+    assert VerifyReport.parse(answer.out.encode()).error is not None
     # What happens is told meanwhile, elsewhere.
     assert "  starts     RED" in answer.err
 
@@ -263,7 +263,7 @@ def test_it_is_written_in_every_form(typed: Typed, standin: StandIn, tmp_path: P
     files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
     words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
     assert typed("verify", "john/app:1", *words).code == 1
-    certificate = Certificate.read(files["proof.json"])
+    certificate = VerifyReport.read(files["proof.json"])
     assert [each.name for each in certificate.proven[0].points] == ["starts"]
     assert ET.parse(files["junit.xml"]).getroot().get("failures") == "1"  # noqa: S314 - our own
     assert files["page.md"].read_text(encoding="utf-8").startswith("## ❌ ")
@@ -277,7 +277,7 @@ def test_one_that_cannot_be_written_is_red_beside_what_was_seen(typed: Typed, tm
     assert answer.code == 1
     assert "cannot be written" in answer.json["error"]["message"]
     assert len(answer.json["proven"]) == 1
-    assert Certificate.read(tmp_path / "proof.json").error is not None
+    assert VerifyReport.read(tmp_path / "proof.json").error is not None
 
 
 # Shown and compared, without an engine or a registry.
@@ -315,7 +315,7 @@ def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     document = alone("verify", "--json", "--show", str(now), "--against", str(before)).json
     assert document["against"]["digest"] == str(GREEN.digest)
     assert as_told(document, SECTIONS["verify"][1]) == []
-    assert Certificate.parse(json.dumps(document).encode()).against is not None
+    assert VerifyReport.parse(json.dumps(document).encode()).against is not None
 
 
 def test_one_that_was_changed_by_hand_is_refused(typed: Typed, standin: StandIn, tmp_path: Path) -> None:

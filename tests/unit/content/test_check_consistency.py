@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry_tool.content.check import consistency
-from registry_tool.content.check.blobs import Facts, Reading
+from registry_tool.content.check.blobs import BlobContent, ConfigFacts
 from registry_tool.content.check.decompress import Content, Packing
 from registry_tool.content.graph import edges
 from registry_tool.oci.descriptor import Platform
@@ -48,12 +48,12 @@ def image(*layers: str, media_type: str = f"{LAYER}+gzip") -> Manifest:
     return parse(json.dumps(document).encode())
 
 
-def config(*diff_ids: str, platform: Platform | None = None) -> Reading:
-    return Reading(config=Facts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
+def config(*diff_ids: str, platform: Platform | None = None) -> BlobContent:
+    return BlobContent(config=ConfigFacts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
 
 
-def inside(packing: Packing, name: str) -> Reading:
-    return Reading(inside=Content(packing, digest(name)))
+def inside(packing: Packing, name: str) -> BlobContent:
+    return BlobContent(inside=Content(packing, digest(name)))
 
 
 BUILT_WITH_BUILDKIT = [
@@ -127,20 +127,20 @@ def test_a_config_names_as_many_layers_as_the_manifest() -> None:
     [
         (f"{LAYER}+gzip", inside("gzip", "inside"), []),
         (f"{LAYER}+gzip", inside("gzip", "other"), ["wrong-diff-id"]),
-        (f"{LAYER}+gzip", Reading(inside=Content("gzip", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", BlobContent(inside=Content("gzip", is_broken=True)), ["wrong-diff-id"]),
         (f"{LAYER}+gzip", inside("plain", "inside"), ["wrong-media-type"]),
         (f"{LAYER}+gzip", inside("zstd", "inside"), ["wrong-media-type"]),
         (LAYER, inside("plain", "inside"), []),
         (LAYER, inside("gzip", "inside"), ["wrong-media-type"]),
         (f"{LAYER}+zstd", inside("zstd", "inside"), []),
         (f"{LAYER}+zstd", inside("zstd", "other"), ["wrong-diff-id"]),
-        (f"{LAYER}+zstd", Reading(inside=Content("zstd", is_broken=True)), ["wrong-diff-id"]),
-        (f"{LAYER}+zstd", Reading(inside=Content("zstd")), []),
+        (f"{LAYER}+zstd", BlobContent(inside=Content("zstd", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", BlobContent(inside=Content("zstd")), []),
         (f"{LAYER}+zstd", inside("gzip", "inside"), ["wrong-media-type"]),
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
     ],
 )
-def test_layers_unpack_to_what_the_config_says(media_type: str, reading: Reading, found: list[str]) -> None:
+def test_layers_unpack_to_what_the_config_says(media_type: str, reading: BlobContent, found: list[str]) -> None:
     whole = image("a", media_type=media_type)
     assert [kind for kind, _ in consistency.image(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
     assert list(consistency.image(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
@@ -148,15 +148,15 @@ def test_layers_unpack_to_what_the_config_says(media_type: str, reading: Reading
 
 
 def test_what_was_not_compared_is_counted() -> None:
-    readings = {digest("a"): Reading(inside=Content("zstd")), digest("b"): inside("gzip", "b"), digest("c"): Reading()}
+    readings = {digest("a"): BlobContent(inside=Content("zstd")), digest("b"): inside("gzip", "b"), digest("c"): BlobContent()}
     assert consistency.not_looked_into(image("a", "b", "c", "d"), config("a", "b", "c", "d"), readings) == 2
-    other = Reading(config=Facts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
+    other = BlobContent(config=ConfigFacts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
     assert consistency.not_looked_into(image("b"), other, readings) == 1
-    broken = {digest("a"): Reading(inside=Content("zstd", is_broken=True))}
+    broken = {digest("a"): BlobContent(inside=Content("zstd", is_broken=True))}
     assert consistency.not_looked_into(image("a"), config("a"), broken) == 0, "a finding says so"
-    assert consistency.not_looked_into(image("a"), Reading(config="no config"), readings) == 0
+    assert consistency.not_looked_into(image("a"), BlobContent(config="no config"), readings) == 0
 
 
 def test_what_is_wrong_with_a_config_is_told() -> None:
-    assert list(consistency.image(image("a"), Reading(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
-    assert list(consistency.image(image("a"), Reading(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"
+    assert list(consistency.image(image("a"), BlobContent(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
+    assert list(consistency.image(image("a"), BlobContent(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"

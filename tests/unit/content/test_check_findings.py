@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from registry_tool.base.errors import NotFound
-from registry_tool.content.check import KINDS, Checked, Finding, Report
+from registry_tool.content.check import KINDS, Checked, CheckReport, Finding
 from registry_tool.oci.digest import Digest
 from tests.support.documents import ROOT
 
@@ -24,10 +24,10 @@ def test_every_hint_is_a_sentence() -> None:
 def test_a_report_is_ok_where_there_is_nothing_to_tell() -> None:
     whole = Checked(name="localhost:5000/a", tags=("1",), images=1, findings=(), notes=())
     hurt = Checked(name="localhost:5000/b", tags=("1", "2"), images=2, findings=(FINDING,), notes=())
-    assert Report(repositories=(whole,), blobs=2, bytes_read=3).ok
-    assert not Report(repositories=(whole, hurt), blobs=2, bytes_read=3).ok
-    assert not Report(repositories=(whole,), blobs=2, bytes_read=3, error=NotFound("x")).ok
-    report = Report(repositories=(whole, hurt), blobs=2, bytes_read=3, notes=("n",))
+    assert CheckReport(repositories=(whole,), blobs=2, bytes_read=3).ok
+    assert not CheckReport(repositories=(whole, hurt), blobs=2, bytes_read=3).ok
+    assert not CheckReport(repositories=(whole,), blobs=2, bytes_read=3, error=NotFound("x")).ok
+    report = CheckReport(repositories=(whole, hurt), blobs=2, bytes_read=3, notes=("n",))
     assert (report.images, report.findings) == (3, (FINDING,))
     assert report.as_json() == {
         "ok": False,

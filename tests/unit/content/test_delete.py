@@ -9,29 +9,28 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from registry_tool import server
-from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, Refused, RegistryError, UsageError
+from registry_tool.base.errors import AuthenticationFailed, ConfirmationRequired, Conflict, NotFound, RegistryError, UsageError
 from registry_tool.content import delete
-from registry_tool.content.delete import Plan, Selection
+from registry_tool.content.delete import DeletionPlan, Selection
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
-from tests.support import faulty_proxy
 from tests.support.content import ACCEPT, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
-from tests.support.faulty_proxy import FaultyLine, faulty_line
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy, flipped_byte, instead
 from tests.support.registry_over_http import ask, tags
 
 NAME = "john/app"
 
 
 @pytest.fixture
-def line(registry: server.Running) -> Iterator[FaultyLine]:
-    with faulty_line(registry.port) as line:
+def line(registry: server.Running) -> Iterator[FaultyProxy]:
+    with faulty_proxy(registry.port) as line:
         yield line
 
 
 @pytest.fixture
-def repository(line: FaultyLine) -> Iterator[Repository]:
+def repository(line: FaultyProxy) -> Iterator[Repository]:
     with Registry(Transport(line.host)) as opened:
         yield opened.repository(NAME)
 
@@ -40,32 +39,32 @@ def of(tag: str | None = None, *, digest: str | None = None, pattern: str | None
     return Selection(repository=f"localhost/{NAME}", tag=tag, digest=Digest.parse(digest) if digest else None, pattern=pattern)
 
 
-def write(line: FaultyLine) -> int:
+def write(line: FaultyProxy) -> int:
     """How many requests changed something, or tried."""
     return line.count("PUT|POST|PATCH|DELETE")
 
 
-def there(line: FaultyLine, reference: str) -> bool:
+def there(line: FaultyProxy, reference: str) -> bool:
     return ask(line.target, "GET", f"/v2/{NAME}/manifests/{reference}", headers={"Accept": ACCEPT})[0] == 200
 
 
-def at(line: FaultyLine, tag: str) -> str:
+def at(line: FaultyProxy, tag: str) -> str:
     return ask(line.target, "HEAD", f"/v2/{NAME}/manifests/{tag}", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
 
 
-def retag(line: FaultyLine, made: Made, *names: str) -> None:
+def retag(line: FaultyProxy, made: Made, *names: str) -> None:
     for name in names:
         put_manifest(line.target, NAME, name, made.raw, made.media_type)
 
 
-def bury(line: FaultyLine, tag: str) -> str:
+def bury(line: FaultyProxy, tag: str) -> str:
     """As a deletion leaves it that was killed."""
     grave = tombstone(tag, unique=f"{tag}'s")
     make_blob(line.target, NAME, EMPTY_CONTENT)
     return put_manifest(line.target, NAME, tag, grave.raw, OCI_IMAGE)
 
 
-def applied(repository: Repository, plan: Plan, *, allow_empty: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+def applied(repository: Repository, plan: DeletionPlan, *, allow_empty: bool = False) -> list[tuple[str, tuple[str, ...]]]:
     return [(done.what, done.tags) for done in delete.apply(plan, repository, allow_empty=allow_empty)]
 
 
@@ -106,26 +105,26 @@ def test_a_repository_alone_is_refused_with_both_spellings() -> None:
 # --- failures ---
 
 
-def moved_tag(line: FaultyLine, made: Made) -> None:
+def moved_tag(line: FaultyProxy, made: Made) -> None:
     make_image(line.target, NAME, "v1", layer(b"new"))
 
 
-def new_tag(line: FaultyLine, made: Made) -> None:
+def new_tag(line: FaultyProxy, made: Made) -> None:
     retag(line, made, "new")
 
 
-def new_index(line: FaultyLine, made: Made) -> None:
+def new_index(line: FaultyProxy, made: Made) -> None:
     make_index(line.target, NAME, "many", made)
 
 
-def new_referrer(line: FaultyLine, made: Made) -> None:
+def new_referrer(line: FaultyProxy, made: Made) -> None:
     make_artifact(line.target, NAME, made)
 
 
 @pytest.mark.parametrize("change", [moved_tag, new_tag, new_index, new_referrer])
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_moved_meanwhile_is_left_alone(
-    repository: Repository, line: FaultyLine, change: Callable[[FaultyLine, Made], None], shared: bool
+    repository: Repository, line: FaultyProxy, change: Callable[[FaultyProxy, Made], None], shared: bool
 ) -> None:
     made = make_image(line.target, NAME, "v1")
     if shared:
@@ -140,7 +139,7 @@ def test_what_moved_meanwhile_is_left_alone(
     assert there(line, made.digest)
 
 
-def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(repository: Repository, line: FaultyLine) -> None:
+def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     plan = delete.plan(repository, of("v1"))
@@ -150,7 +149,7 @@ def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(reposito
     assert at(line, "v1") == made.digest
 
 
-def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyLine) -> None:
+def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     plan = delete.plan(repository, of("v1"))
     assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{made.digest}")[0] == 202
@@ -158,7 +157,7 @@ def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyL
     assert tags(line.target, NAME) == []
 
 
-def test_the_second_of_two_plans_stops_where_the_first_went(repository: Repository, line: FaultyLine) -> None:
+def test_the_second_of_two_plans_stops_where_the_first_went(repository: Repository, line: FaultyProxy) -> None:
     for name in ("v1", "v2", "v3"):
         make_image(line.target, NAME, name)
     plan = delete.plan(repository, of(pattern="v*"))
@@ -185,7 +184,7 @@ def test_where_nothing_may_be_deleted_nothing_is_written(
     made = make_image(registry.port, NAME, "v1")
     if shared:
         put_manifest(registry.port, NAME, "v2", made.raw, made.media_type)
-    with server.running(application(registry.application.storage)) as closed, faulty_line(closed.port) as line:
+    with server.running(application(registry.application.storage)) as closed, faulty_proxy(closed.port) as line:
         repository = Repository(Transport(line.host), NAME)
         plan = delete.plan(repository, of("v1"))
         with pytest.raises(RegistryError) as caught:
@@ -196,37 +195,37 @@ def test_where_nothing_may_be_deleted_nothing_is_written(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_may_not_is_told_so_and_nothing_is_written(repository: Repository, line: FaultyLine, status: int) -> None:
+def test_who_may_not_is_told_so_and_nothing_is_written(repository: Repository, line: FaultyProxy, status: int) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     plan = delete.plan(repository, of("v1"))
-    line.upon(faulty_proxy.instead(status), method="DELETE")
+    line.upon(instead(status), method="DELETE")
     with pytest.raises(AuthenticationFailed):
         applied(repository, plan)
     assert line.count("PUT|POST|PATCH") == 0
     assert there(line, "v1")
 
 
-def test_a_glob_may_not_take_the_last_tag_unless_it_is_told_to(repository: Repository, line: FaultyLine) -> None:
+def test_a_glob_may_not_take_the_last_tag_unless_it_is_told_to(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     make_image(line.target, NAME, "v2")
     make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of(pattern="v*"))
     assert plan.tags_left == 0, "a list of referrers is no tag to a person"
-    with pytest.raises(Refused, match="last tag"):
+    with pytest.raises(ConfirmationRequired, match="last tag"):
         applied(repository, plan)
     assert there(line, "v1")
     applied(repository, plan, allow_empty=True)
     assert {tag for tag in tags(line.target, NAME) or () if not tag.startswith("sha256-")} == set()
 
 
-def test_a_tag_that_is_typed_may_be_the_last(repository: Repository, line: FaultyLine) -> None:
+def test_a_tag_that_is_typed_may_be_the_last(repository: Repository, line: FaultyProxy) -> None:
     make_image(line.target, NAME, "v1")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
     assert tags(line.target, NAME) == []
 
 
-def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, line: FaultyLine) -> None:
+def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     with pytest.raises(Conflict, match="not at"):
         delete.plan(repository, of("v1", digest=f"sha256:{'0' * 64}"))
@@ -234,7 +233,7 @@ def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, li
     assert not there(line, "v1")
 
 
-def test_what_is_not_there(repository: Repository, line: FaultyLine) -> None:
+def test_what_is_not_there(repository: Repository, line: FaultyProxy) -> None:
     with pytest.raises(NotFound):
         delete.plan(repository, of("v1"))
     make_image(line.target, NAME, "v1")
@@ -245,10 +244,10 @@ def test_what_is_not_there(repository: Repository, line: FaultyLine) -> None:
         assert applied(repository, plan) == []
 
 
-def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository, line: FaultyLine) -> None:
+def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     index = make_index(line.target, NAME, "many", made)
-    line.upon(faulty_proxy.flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
+    line.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
     plan = delete.plan(repository, of("v1"))
     assert plan.removals[0].alone
     assert len(plan.looked.unread) == 1
@@ -257,16 +256,16 @@ def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository
     assert there(line, made.digest)
 
 
-def test_what_cannot_be_read_can_be_deleted(repository: Repository, line: FaultyLine) -> None:
+def test_what_cannot_be_read_can_be_deleted(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
-    line.upon(faulty_proxy.flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
+    line.upon(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
     assert not there(line, made.digest)
 
 
-def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository: Repository, line: FaultyLine) -> None:
+def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
-    line.upon(faulty_proxy.instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
+    line.upon(instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
     with pytest.raises(RegistryError):
         delete.plan(repository, of("v1"))
 
@@ -274,14 +273,14 @@ def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository:
 # --- what goes, and what stays ---
 
 
-def test_a_plan_writes_nothing(repository: Repository, line: FaultyLine) -> None:
+def test_a_plan_writes_nothing(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     delete.plan(repository, of(pattern="*"))
     assert write(line) == 0
 
 
-def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: FaultyLine) -> None:
+def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2", "v3")
     plan = delete.plan(repository, of("v2"))
@@ -292,7 +291,7 @@ def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: Faul
     assert at(line, "v1") == at(line, "v3") == made.digest
 
 
-def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: FaultyLine) -> None:
+def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     make_image(line.target, NAME, "other")
@@ -302,14 +301,14 @@ def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: Faulty
     assert not there(line, made.digest)
 
 
-def test_layers_that_another_image_has_are_not_freed(repository: Repository, line: FaultyLine) -> None:
+def test_layers_that_another_image_has_are_not_freed(repository: Repository, line: FaultyProxy) -> None:
     shared, own = layer(b"shared"), layer(b"own")
     made = make_image(line.target, NAME, "v1", shared, own)
     make_image(line.target, NAME, "v2", shared)
     assert delete.plan(repository, of("v1")).bytes_freed == made.size + len(made.raw) - len(shared)
 
 
-def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyLine) -> None:
+def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     index = make_index(line.target, NAME, "many", made)
     plan = delete.plan(repository, of("v1"))
@@ -321,7 +320,7 @@ def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyLin
     assert there(line, made.digest)
 
 
-def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, line: FaultyLine) -> None:
+def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, line: FaultyProxy) -> None:
     amd, arm, note = (make_image(line.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
     index = make_index(line.target, NAME, "many", amd, arm, attestations=[note])
     retag(line, arm, "arm")
@@ -333,7 +332,7 @@ def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, li
     assert at(line, "arm") == arm.digest
 
 
-def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyLine) -> None:
+def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of("v1"))
@@ -344,7 +343,7 @@ def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyLine) 
     assert there(line, made.digest)
 
 
-def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repository, line: FaultyLine) -> None:
+def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     signature = make_artifact(line.target, NAME, made)
@@ -359,13 +358,13 @@ def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repositor
     assert there(line, signature.digest)
 
 
-def test_a_digest_without_a_tag_can_go(repository: Repository, line: FaultyLine) -> None:
+def test_a_digest_without_a_tag_can_go(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME)
     assert applied(repository, delete.plan(repository, of(digest=made.digest))) == [("deleted", ())]
     assert not there(line, made.digest)
 
 
-def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: FaultyLine) -> None:
+def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     first, second = (make_artifact(line.target, NAME, made, content=content) for content in (b"first", b"second"))
     plan = delete.plan(repository, of(digest=first.digest))
@@ -379,7 +378,7 @@ def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: Fa
     assert at(line, "v1") == made.digest
 
 
-def test_everything_goes_where_everything_is_meant(repository: Repository, line: FaultyLine) -> None:
+def test_everything_goes_where_everything_is_meant(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     make_index(line.target, NAME, "many", made)
@@ -393,7 +392,7 @@ def test_everything_goes_where_everything_is_meant(repository: Repository, line:
 # --- deletions that were not finished ---
 
 
-def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, line: FaultyLine) -> None:
+def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, line: FaultyProxy) -> None:
     grave = bury(line, "old")
     make_image(line.target, NAME, "v1")
     make_image(line.target, NAME, "v2")
@@ -405,7 +404,7 @@ def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, lin
 
 
 @pytest.mark.parametrize("selection", [of("old"), of(pattern="o*")])
-def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line: FaultyLine, selection: Selection) -> None:
+def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line: FaultyProxy, selection: Selection) -> None:
     bury(line, "old")
     plan = delete.plan(repository, selection)
     assert not plan.absent
@@ -414,7 +413,7 @@ def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line:
     assert tags(line.target, NAME) == []
 
 
-def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Repository, line: FaultyLine) -> None:
+def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Repository, line: FaultyProxy) -> None:
     bury(line, "old")
     plan = delete.plan(repository, of("old"))
     made = make_image(line.target, NAME, "old")
@@ -422,7 +421,7 @@ def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Reposit
     assert at(line, "old") == made.digest
 
 
-def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Repository, line: FaultyLine) -> None:
+def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Repository, line: FaultyProxy) -> None:
     for number in range(40):
         make_image(line.target, NAME, f"v{number}")
     line.mend()
@@ -431,11 +430,11 @@ def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Reposit
     assert line.count() <= 1 + 40 + 40 + 2
 
 
-def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, line: FaultyLine) -> None:
+def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of(digest=signature.digest))
-    line.upon(faulty_proxy.instead(500), method="DELETE", path=signature.digest)
+    line.upon(instead(500), method="DELETE", path=signature.digest)
     with pytest.raises(RegistryError):
         applied(repository, plan)
     line.mend()
@@ -445,7 +444,7 @@ def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, li
     assert not there(line, signature.digest)
 
 
-def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, line: FaultyLine) -> None:
+def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, line: FaultyProxy) -> None:
     here, gone = make_image(line.target, NAME, platform="linux/arm64"), make_image(line.target, NAME)
     index = make_index(line.target, NAME, "many", here, gone)
     assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
@@ -455,7 +454,7 @@ def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, l
     assert not there(line, here.digest)
 
 
-def test_an_index_that_comes_in_the_middle_keeps_what_it_contains(repository: Repository, line: FaultyLine) -> None:
+def test_an_index_that_comes_in_the_middle_keeps_what_it_contains(repository: Repository, line: FaultyProxy) -> None:
     second = [make_image(line.target, NAME, name) for name in ("v1", "v2", "v3")][1]
     began = time.monotonic()
     plan = delete.plan(repository, of(pattern="v[12]"))

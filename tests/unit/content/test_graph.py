@@ -9,7 +9,7 @@ import pytest
 from registry_tool.base import concurrency
 from registry_tool.base.errors import (
     AuthenticationFailed,
-    BrokenOff,
+    ConnectionLost,
     InvalidManifest,
     Mismatch,
     NotFound,
@@ -59,7 +59,7 @@ def place() -> Counting:
 
 
 def threads(read: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    for _, result in concurrency.each(read, items):
+    for _, result in concurrency.map_unordered(read, items):
         yield result
 
 
@@ -117,7 +117,7 @@ def test_what_is_just_as_deep_as_it_may_be_is_whole(place: Counting) -> None:
     assert not any(node.is_last for node in walk(place, [inner]))
 
 
-@pytest.mark.parametrize("error", [NotFound("x"), Mismatch("x"), InvalidManifest("x"), AuthenticationFailed("x"), BrokenOff("x")])
+@pytest.mark.parametrize("error", [NotFound("x"), Mismatch("x"), InvalidManifest("x"), AuthenticationFailed("x"), ConnectionLost("x")])
 def test_what_fails_for_one_is_told_beside_the_others(place: Counting, error: Exception) -> None:
     children = [place.image(f"{number}") for number in range(3)]
     place.failing[children[1].digest] = error

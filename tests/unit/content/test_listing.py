@@ -10,20 +10,20 @@ import pytest
 
 from registry_tool.base.errors import (
     AuthenticationFailed,
-    BrokenOff,
+    ConnectionLost,
     InvalidManifest,
     NotFound,
     RegistryError,
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.content.listing import Options, Row, Table, list_tags
+from registry_tool.content.listing import Options, Row, TagTable, list_tags
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
 from registry_tool.oci.versions import Range
 from registry_tool.targets import registry as remote
-from registry_tool.targets.cache import Shelf
+from registry_tool.targets.cache import ContentCache
 from tests.support.content import OCI_INDEX, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.recording_server import Watched, watched
 
@@ -36,7 +36,7 @@ def registry() -> Iterator[Watched]:
         yield watching
 
 
-def table(registry: Watched, cache: Shelf | None = None, **options: Any) -> Table:
+def table(registry: Watched, cache: ContentCache | None = None, **options: Any) -> TagTable:
     registry.forget()
     with remote.open(registry.host) as opened:
         return list_tags(opened.repository(APP), Options(**options), cache=cache)
@@ -252,10 +252,10 @@ def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
 def test_a_warm_table_is_one_cheap_request_a_tag(registry: Watched, tmp_path: Path) -> None:
     for number in range(20):
         make_image(registry.port, APP, f"v{number}")
-    with Shelf(tmp_path / "shelf") as shelf:
+    with ContentCache(tmp_path / "shelf") as shelf:
         cold = table(registry, cache=shelf)
     assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
-    with Shelf(tmp_path / "shelf") as shelf:
+    with ContentCache(tmp_path / "shelf") as shelf:
         assert table(registry, cache=shelf) == cold
     assert registry.counts == {"GET": 1, "HEAD": 20}
 
@@ -365,7 +365,7 @@ def test_what_is_damaged_is_a_row_that_says_so(registry: Watched) -> None:
     assert found["whole"].error is None
     assert isinstance(found["bad0"].error, NotFound)
     # The registry believes in it still, and breaks off.
-    assert isinstance(found["bad1"].error, (NotFound, BrokenOff))
+    assert isinstance(found["bad1"].error, (NotFound, ConnectionLost))
     assert (found["bad1"].size, found["bad1"].created, found["bad1"].type) == (config_gone.size, None, "image")
     assert found["bad2"].error is not None
     assert found["bad3"].error is not None

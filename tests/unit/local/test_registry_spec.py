@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from registry_tool.base.errors import UsageError
 from registry_tool.local.registry import spec
-from registry_tool.local.registry.spec import Settings
+from registry_tool.local.registry.spec import RegistrySettings
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "_a", "A", "a b", "a/b", "ä", "a" * 64, "a\n", "../x"])
@@ -60,11 +60,11 @@ def test_docker_s_restart_policies_are_fine(restart: str) -> None:
 )
 def test_damaged_settings_are_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        Settings.parse(content)
+        RegistrySettings.parse(content)
 
 
 def test_members_of_later_versions_do_not_disturb() -> None:
-    assert Settings.parse(b'{"secret": "s", "port": 5001, "colour": "blue"}') == Settings(port=5001, secret="s")
+    assert RegistrySettings.parse(b'{"secret": "s", "port": 5001, "colour": "blue"}') == RegistrySettings(port=5001, secret="s")
 
 
 @given(
@@ -74,13 +74,13 @@ def test_members_of_later_versions_do_not_disturb() -> None:
     restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure", "on-failure:3"]),
 )
 def test_settings_come_back_as_they_were(port: int | None, secret: str, user: str | None, restart: str) -> None:
-    settings = Settings(port=port, secret=secret, user=user, restart=restart)
+    settings = RegistrySettings(port=port, secret=secret, user=user, restart=restart)
 
-    assert Settings.parse(settings.to_json()) == settings
+    assert RegistrySettings.parse(settings.to_json()) == settings
 
 
 def test_every_new_registry_has_a_secret_of_its_own_that_no_repr_shows() -> None:
-    first, second = Settings.fresh(), Settings.fresh()
+    first, second = RegistrySettings.fresh(), RegistrySettings.fresh()
 
     assert first.secret != second.secret
     assert len(bytes.fromhex(first.secret)) == 32
@@ -89,7 +89,7 @@ def test_every_new_registry_has_a_secret_of_its_own_that_no_repr_shows() -> None
 
 
 def test_a_registry_is_on_loopback_only_and_nothing_comes_from_the_host() -> None:
-    described = spec.container_spec("team", image="registry:2", port=5007, settings=Settings(port=None, secret="s"))
+    described = spec.container_spec("team", image="registry:2", port=5007, settings=RegistrySettings(port=None, secret="s"))
 
     assert [(port.host_ip, port.host_port, port.container_port) for port in described.ports] == [("127.0.0.1", 5007, "5000/tcp")]
     assert dict(described.volumes) == {"registry-tool-team": "/var/lib/registry"}
@@ -97,8 +97,8 @@ def test_a_registry_is_on_loopback_only_and_nothing_comes_from_the_host() -> Non
 
 
 def test_a_user_turns_the_password_on_and_is_told_by_a_label() -> None:
-    without = spec.container_spec("a", image="i", port=1, settings=Settings(port=None, secret="s"))
-    with_user = spec.container_spec("a", image="i", port=1, settings=Settings(port=None, secret="s", user="john"))
+    without = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s"))
+    with_user = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s", user="john"))
 
     added = dict(with_user.environment.items() - without.environment.items())
     assert added == {

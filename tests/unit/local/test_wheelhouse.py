@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.dirs import Places, owner
+from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
 from registry_tool.base.progress import SILENT, Silent
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import PYTHON, Provisioner, wheelhouse, wheels
+from registry_tool.local.base_images import PYTHON, BaseImageResolver, wheelhouse, wheels
 from registry_tool.local.base_images.wheelhouse import Interpreter
 from tests.support.requirements import free_port
 
@@ -163,8 +163,8 @@ class TestFetch:
 @pytest.mark.engine
 class TestReal:
     @pytest.fixture
-    def python(self, engine: Engine, session_places: Places) -> str:
-        return Provisioner(engine, session_places.cache, SILENT).ensure(PYTHON).name
+    def python(self, engine: Engine, session_places: AppDirs) -> str:
+        return BaseImageResolver(engine, session_places.cache, SILENT).ensure(PYTHON).name
 
     def test_the_image_says_what_its_python_takes(self, engine: Engine, python: str, tmp_path: Path) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
@@ -198,7 +198,7 @@ with connect() as engine:
 """
         killed = subprocess.run([sys.executable, "-c", code, python, str(tmp_path)], cwd=Path(__file__).parents[1])
         assert killed.returncode == -signal.SIGKILL
-        name = f"registry-tool-python-{next(tmp_path.glob('python-*.lock')).stem[7:19]}-{owner(tmp_path)}"
+        name = f"registry-tool-python-{next(tmp_path.glob('python-*.lock')).stem[7:19]}-{owner_id(tmp_path)}"
         assert engine.container(name) is not None
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path).implementation == "cp"
         assert engine.container(name) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry_tool.base.errors import InvalidManifest
-from registry_tool.oci.config import Config, Step, parse_config
+from registry_tool.oci.config import Config, HistoryEntry, parse_config
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 
@@ -39,8 +39,8 @@ def test_everything_is_read() -> None:
     assert config.platform == Platform(os="linux", architecture="arm64", variant="v8")
     assert config.diff_ids == (layer,)
     assert config.history == (
-        Step(created=datetime(2024, 1, 1, tzinfo=timezone.utc), created_by="RUN x", comment="c", empty_layer=True),
-        Step(),
+        HistoryEntry(created=datetime(2024, 1, 1, tzinfo=timezone.utc), created_by="RUN x", comment="c", empty_layer=True),
+        HistoryEntry(),
     )
     assert (config.labels, config.env, config.cmd, config.entrypoint) == ({"k": "v"}, ("PATH=/bin",), ("python", "app.py"), ("/init",))
     assert (config.exposed, config.user) == (("443/tcp", "80/tcp"), "nobody")
@@ -100,7 +100,7 @@ def test_moments(text: str, moment: datetime) -> None:
 )
 def test_no_date_is_invented(value: object) -> None:
     assert read(created=value).created is None
-    assert read(history=[{"created": value}]).history == (Step(),)
+    assert read(history=[{"created": value}]).history == (HistoryEntry(),)
 
 
 @pytest.mark.parametrize(

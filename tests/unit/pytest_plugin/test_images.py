@@ -12,7 +12,7 @@ import pytest
 from registry_tool.base.errors import InvalidReference, NotFound
 from registry_tool.oci.config import parse_config
 from registry_tool.oci.descriptor import Platform
-from registry_tool.pytest_plugin.images import CREATED, File, Image, ImageFactory
+from registry_tool.pytest_plugin.images import CREATED, File, ImageFactory, PushedImage
 from registry_tool.pytest_plugin.registries import Served, in_process
 
 
@@ -27,7 +27,7 @@ def factory(served: Served) -> ImageFactory:
     return ImageFactory(lambda: served, "pytest/here")
 
 
-def tar(image: Image, layer: int = 0) -> tarfile.TarFile:
+def tar(image: PushedImage, layer: int = 0) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(image.content[1 + layer]))
 
 

@@ -12,37 +12,37 @@ from registry_tool.oci.digest import Digest
 from registry_tool.pytest_plugin.images import ImageFactory
 from registry_tool.pytest_plugin.portable import PROPERTY, NotPortable, Portable, portable_for
 from registry_tool.pytest_plugin.registries import in_process
-from registry_tool.verify.report.parts import Failure, Subject
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import Point, Proven, Where
-from registry_tool.verify.spec import Asked, Exec, Exit, Http, Log, Tcp
+from registry_tool.verify.report.parts import Failure, ImageRecord
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.spec import Exec, Exit, Http, Log, Tcp, VerifySpec
 
 NAME = "localhost:5000/john/app:1"
-STARTS = Point(name="starts", ok=True, detail="as root: /run")
-UNTOLD = Point(name="alone", ok=None, detail="not asked for")
-RED = Point(name="listens", ok=False, detail="nothing listens on 80", hint="Does it listen on 8080?", excerpt=("listening on 8080",))
+STARTS = Check(name="starts", ok=True, detail="as root: /run")
+UNTOLD = Check(name="alone", ok=None, detail="not asked for")
+RED = Check(name="listens", ok=False, detail="nothing listens on 80", hint="Does it listen on 8080?", excerpt=("listening on 8080",))
 
 
-def made(*points: Point, error: Failure | None = None, notes: tuple[str, ...] = ()) -> Certificate:
-    where = Where(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
-    proven = (Proven(where=where, points=points),) if points else ()
-    subject, when = Subject(reference=NAME), "2026-01-02T03:04:05Z"
-    return Certificate(subject=subject, made=when, tool="0", command="pytest", proven=proven, error=error, notes=notes)
+def made(*points: Check, error: Failure | None = None, notes: tuple[str, ...] = ()) -> VerifyReport:
+    where = EnvironmentInfo(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
+    proven = (EnvironmentResult(where=where, points=points),) if points else ()
+    subject, when = ImageRecord(reference=NAME), "2026-01-02T03:04:05Z"
+    return VerifyReport(subject=subject, made=when, tool="0", command="pytest", proven=proven, error=error, notes=notes)
 
 
 class Proofs:
     """Answers with ``certificate``, and remembers what was asked."""
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(self, certificate: VerifyReport) -> None:
         self.certificate = certificate
-        self.asked: list[tuple[Asked, Sequence[str]]] = []
-        self.kept: list[Certificate] = []
+        self.asked: list[tuple[VerifySpec, Sequence[str]]] = []
+        self.kept: list[VerifyReport] = []
 
     @property
     def portable(self) -> Portable:
         return Portable(verify=self._verify, keep=self.kept.append, missing=pytest.skip)
 
-    def _verify(self, asked: Asked, on: Sequence[str]) -> Certificate:
+    def _verify(self, asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
         self.asked.append((asked, on))
         return self.certificate
 
@@ -104,7 +104,7 @@ def test_a_proof_of_nothing_is_not_green() -> None:
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dict[str, object], word: str) -> None:
     proofs = Proofs(made(STARTS))
-    call: Callable[..., Certificate] = proofs.portable
+    call: Callable[..., VerifyReport] = proofs.portable
     with pytest.raises(UsageError, match=word):
         call(NAME, **arguments)
     assert proofs.asked == []
@@ -170,7 +170,7 @@ def test_what_is_not_said_is_not_asked() -> None:
     proofs.portable("localhost:5000/john/app", on="here", text=(), http="4000:80/")
     [(asked, on)] = proofs.asked
     assert on == ("here",)
-    assert asked == Asked(image=asked.image, probes=(Http(published=4000, container=80),))
+    assert asked == VerifySpec(image=asked.image, probes=(Http(published=4000, container=80),))
     assert asked.image.tag == "latest"
 
 
@@ -194,7 +194,7 @@ def test_the_certificate_is_kept_with_the_test(request: pytest.FixtureRequest) -
     certificate = made(STARTS, UNTOLD)
     portable_for(node, lambda asked, on: certificate, pytest.skip)(NAME)
     kept = [value for name, value in node.user_properties if name == PROPERTY]
-    assert [Certificate.parse(str(value).encode()) for value in kept] == [certificate]
+    assert [VerifyReport.parse(str(value).encode()) for value in kept] == [certificate]
     assert json.loads(str(kept[0]))["digest"] == str(certificate.digest)
     sections = [text for _, name, text in node._report_sections if name == "certificate"]
     assert sections == ["docker: starts ok: as root: /run\ndocker: alone -: not asked for"]

@@ -9,28 +9,28 @@ import pytest
 
 from tests.support import faulty_proxy
 from tests.support.content import ACCEPT, layer, make_blob, make_image, sha256
-from tests.support.faulty_proxy import FaultyLine
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.registry_over_http import ask
 
 CONTENT = b"0123456789" * 100
 
 
 @pytest.fixture
-def blob(line: FaultyLine, unique: str) -> str:
+def blob(line: FaultyProxy, unique: str) -> str:
     """Where :data:`CONTENT` is."""
     path = f"/v2/{unique}/blobs/{make_blob(line.port, unique, CONTENT)}"
     line.mend()
     return path
 
 
-def broken(line: FaultyLine, path: str) -> bytes:
+def broken(line: FaultyProxy, path: str) -> bytes:
     """What came of an answer that breaks off."""
     with pytest.raises(http.client.IncompleteRead) as caught:
         ask(line.port, "GET", path)
     return bytes(caught.value.partial)
 
 
-def test_without_a_fault_everything_passes(line: FaultyLine, unique: str) -> None:
+def test_without_a_fault_everything_passes(line: FaultyProxy, unique: str) -> None:
     made = make_image(line.port, unique, "tag", layer(b"one"), layer(b"two"))
 
     status, headers, body = ask(line.port, "GET", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
@@ -42,13 +42,13 @@ def test_without_a_fault_everything_passes(line: FaultyLine, unique: str) -> Non
     assert {name for name in direct[1] if name != "date"} <= set(headers)
 
 
-def test_urls_lead_back_through_the_line(line: FaultyLine, unique: str) -> None:
+def test_urls_lead_back_through_the_line(line: FaultyProxy, unique: str) -> None:
     _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
 
     assert headers["location"].startswith(f"http://127.0.0.1:{line.port}/")
 
 
-def test_a_body_in_chunks_passes(line: FaultyLine, unique: str) -> None:
+def test_a_body_in_chunks_passes(line: FaultyProxy, unique: str) -> None:
     _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
     connection = http.client.HTTPConnection("127.0.0.1", line.port, timeout=20)
     try:
@@ -58,7 +58,7 @@ def test_a_body_in_chunks_passes(line: FaultyLine, unique: str) -> None:
         connection.close()
 
 
-def test_what_was_asked_is_counted_with_its_range(line: FaultyLine, blob: str) -> None:
+def test_what_was_asked_is_counted_with_its_range(line: FaultyProxy, blob: str) -> None:
     ask(line.port, "GET", blob, headers={"Range": "bytes=1-2"})
     ask(line.port, "GET", blob)
     ask(line.port, "HEAD", blob)
@@ -69,14 +69,14 @@ def test_what_was_asked_is_counted_with_its_range(line: FaultyLine, blob: str) -
     assert (line.count(), line.count("GET"), line.count("HEAD", r"/blobs/"), line.count(path="/manifests/")) == (4, 3, 1, 0)
 
 
-def test_a_cut_answer(line: FaultyLine, blob: str) -> None:
+def test_a_cut_answer(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.cut_after(10), path="/blobs/", times=1)
 
     assert broken(line, blob) == CONTENT[:10]
     assert ask(line.port, "GET", blob)[2] == CONTENT
 
 
-def test_a_stalled_answer(line: FaultyLine, blob: str) -> None:
+def test_a_stalled_answer(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.stall_after(10))
     connection = http.client.HTTPConnection("127.0.0.1", line.port, timeout=0.3)
     try:
@@ -89,14 +89,14 @@ def test_a_stalled_answer(line: FaultyLine, blob: str) -> None:
         connection.close()
 
 
-def test_a_trickling_answer_is_whole(line: FaultyLine, blob: str) -> None:
+def test_a_trickling_answer_is_whole(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.trickle(0.0001))
 
     assert ask(line.port, "GET", blob)[2] == CONTENT
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
-def test_another_answer_instead_so_many_times_in_a_row(line: FaultyLine, blob: str, status: int) -> None:
+def test_another_answer_instead_so_many_times_in_a_row(line: FaultyProxy, blob: str, status: int) -> None:
     line.upon(faulty_proxy.instead(status, Retry_After="1"), times=2)
 
     got = [ask(line.port, "GET", blob) for _ in range(3)]
@@ -106,7 +106,7 @@ def test_another_answer_instead_so_many_times_in_a_row(line: FaultyLine, blob: s
     assert json.loads(got[0][2])["errors"][0]["code"]
 
 
-def test_a_fault_after_so_many_that_pass_on_one_method_and_path(line: FaultyLine, blob: str) -> None:
+def test_a_fault_after_so_many_that_pass_on_one_method_and_path(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.instead(500), method="GET", path=r"/blobs/", after=1, times=1)
 
     statuses = [ask(line.port, method, path)[0] for method, path in [("HEAD", blob), ("GET", "/v2/")] + [("GET", blob)] * 3]
@@ -114,7 +114,7 @@ def test_a_fault_after_so_many_that_pass_on_one_method_and_path(line: FaultyLine
     assert statuses == [200, 200, 200, 500, 200]
 
 
-def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(line: FaultyLine, unique: str, blob: str) -> None:
+def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(line: FaultyProxy, unique: str, blob: str) -> None:
     for fault in (faulty_proxy.hang_up, faulty_proxy.lose_answer):
         line.upon(fault, method="DELETE", times=1)
         with pytest.raises(http.client.RemoteDisconnected):
@@ -123,7 +123,7 @@ def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(line: FaultyLine, 
         assert ask(line.port, "HEAD", blob)[0] == expected
 
 
-def test_a_request_cut_within_its_body(line: FaultyLine, unique: str) -> None:
+def test_a_request_cut_within_its_body(line: FaultyProxy, unique: str) -> None:
     _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
     path = headers["location"].partition(str(line.port))[2]
     line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", times=1)
@@ -135,7 +135,7 @@ def test_a_request_cut_within_its_body(line: FaultyLine, unique: str) -> None:
     assert ask(line.port, "GET", path)[0] == 404
 
 
-def test_a_wrong_digest(line: FaultyLine, blob: str) -> None:
+def test_a_wrong_digest(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.wrong_digest)
 
     _, headers, body = ask(line.port, "GET", blob)
@@ -144,7 +144,7 @@ def test_a_wrong_digest(line: FaultyLine, blob: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_length_that_is_too_small(line: FaultyLine, blob: str, method: str) -> None:
+def test_a_length_that_is_too_small(line: FaultyProxy, blob: str, method: str) -> None:
     line.upon(faulty_proxy.wrong_length(-10))
 
     _, headers, body = ask(line.port, method, blob)
@@ -152,19 +152,19 @@ def test_a_length_that_is_too_small(line: FaultyLine, blob: str, method: str) ->
     assert (headers["content-length"], body) == ("990", CONTENT[:990] if method == "GET" else b"")
 
 
-def test_a_length_that_is_too_large(line: FaultyLine, blob: str) -> None:
+def test_a_length_that_is_too_large(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.wrong_length(10))
 
     assert broken(line, blob) == CONTENT
 
 
-def test_a_flipped_byte(line: FaultyLine, blob: str) -> None:
+def test_a_flipped_byte(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.flipped_byte(3))
 
     assert ask(line.port, "GET", blob)[2] == CONTENT[:3] + bytes([CONTENT[3] ^ 0xFF]) + CONTENT[4:]
 
 
-def test_pages_without_end(line: FaultyLine, unique: str) -> None:
+def test_pages_without_end(line: FaultyProxy, unique: str) -> None:
     make_image(line.port, unique, "tag")
     line.upon(faulty_proxy.endless_link, path="/tags/list")
     seen, following = [], f"/v2/{unique}/tags/list"
@@ -178,7 +178,7 @@ def test_pages_without_end(line: FaultyLine, unique: str) -> None:
     assert len(set(seen)) == 5
 
 
-def test_mended_it_has_no_faults_and_no_memory(line: FaultyLine, blob: str) -> None:
+def test_mended_it_has_no_faults_and_no_memory(line: FaultyProxy, blob: str) -> None:
     line.upon(faulty_proxy.instead(500))
     assert ask(line.port, "GET", blob)[0] == 500
 

@@ -15,7 +15,7 @@ import pytest
 from registry_tool.base import progress
 from registry_tool.oci.digest import Digest
 from registry_tool.targets import cache
-from registry_tool.targets.cache import Shelf
+from registry_tool.targets.cache import ContentCache
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,14 +43,14 @@ def content(number: int) -> bytes:
 
 
 def fill(path: Path, count: int = 3) -> None:
-    with Shelf(path) as kept:
+    with ContentCache(path) as kept:
         for number in range(count):
             kept.put(Digest.of(content(number)), content(number))
 
 
 def found(path: Path, words: Words, count: int = 3) -> list[bool]:
     """Which of the contents are at hand; whatever comes is right."""
-    with Shelf(path, words) as kept:
+    with ContentCache(path, words) as kept:
         all_found = [kept.get(Digest.of(content(number))) for number in range(count)]
     assert all(one in (None, content(number)) for number, one in enumerate(all_found))
     return [one is not None for one in all_found]
@@ -120,7 +120,7 @@ def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words
         path = path / "content.sqlite"
     else:
         path.mkdir()
-    with Shelf(path, words) as kept:
+    with ContentCache(path, words) as kept:
         kept.put(Digest.of(b"x"), b"x")
         assert kept.get(Digest.of(b"x")) is None
     assert len(words.words) == 1
@@ -129,7 +129,7 @@ def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words
 
 def test_a_full_one_can_still_be_read(path: Path, words: Words) -> None:
     fill(path)
-    with Shelf(path, words) as kept:
+    with ContentCache(path, words) as kept:
         assert kept._line is not None
         kept._line.execute(f"PRAGMA max_page_count = {kept._line.execute('PRAGMA page_count').fetchone()[0]}")
         for number in range(3, 1000):
@@ -167,7 +167,7 @@ def test_what_is_put_there_is_there_the_next_time(path: Path, words: Words) -> N
 
 
 def test_what_waits_to_be_written_is_at_hand(path: Path) -> None:
-    with Shelf(path) as kept:
+    with ContentCache(path) as kept:
         kept.put(Digest.of(b"x"), b"x")
         assert kept.get(Digest.of(b"x")) == b"x"
         kept.put(Digest.of(b"y"), b"not y")
@@ -176,14 +176,14 @@ def test_what_waits_to_be_written_is_at_hand(path: Path) -> None:
 
 def test_other_algorithms(path: Path) -> None:
     digest = Digest.of(b"x", "sha512")
-    with Shelf(path) as kept:
+    with ContentCache(path) as kept:
         kept.put(digest, b"x")
-    with Shelf(path) as kept:
+    with ContentCache(path) as kept:
         assert kept.get(digest) == b"x"
 
 
 def test_nothing_happens_after_its_end(path: Path, words: Words) -> None:
-    kept = Shelf(path, words)
+    kept = ContentCache(path, words)
     kept.close()
     kept.put(Digest.of(b"x"), b"x")
     assert kept.get(Digest.of(b"x")) is None
@@ -193,7 +193,7 @@ def test_nothing_happens_after_its_end(path: Path, words: Words) -> None:
 
 def test_what_is_large_is_not_kept_and_the_oldest_goes(path: Path, monkeypatch: pytest.MonkeyPatch, words: Words) -> None:
     large = b"x" * (cache.MAX_ENTRY + 1)
-    with Shelf(path) as kept:
+    with ContentCache(path) as kept:
         kept.put(Digest.of(large), large)
         assert kept.get(Digest.of(large)) is None
     monkeypatch.setattr(cache, "MAX_TOTAL", 64 << 10)
@@ -205,7 +205,7 @@ def test_what_is_large_is_not_kept_and_the_oldest_goes(path: Path, monkeypatch: 
 
 
 def test_threads_share_it(path: Path) -> None:
-    with Shelf(path) as kept, ThreadPoolExecutor(8) as threads:
+    with ContentCache(path) as kept, ThreadPoolExecutor(8) as threads:
 
         def use(number: int) -> bool:
             kept.put(Digest.of(content(number)), content(number))

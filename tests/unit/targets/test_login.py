@@ -8,7 +8,7 @@ import pytest
 
 from registry_tool.auth import credentials, docker_config
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.dirs import Places
+from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, RegistryUnreachable, UsageError
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
@@ -157,7 +157,7 @@ def test_what_is_a_registry(text: str, host: str) -> None:
 
 
 @pytest.mark.engine
-def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: Places, unique: str) -> None:
+def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: AppDirs, unique: str) -> None:
     auth = Auth(user="mary", password=MARY.password)
     registry = local_registry.up(
         engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=places.state

@@ -15,13 +15,13 @@ from registry_tool.targets import registry as remote
 from registry_tool.targets.registry import Repository, referrers
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
-from tests.support.faulty_proxy import FaultyLine
+from tests.support.faulty_proxy import FaultyProxy
 
 SIGNATURE = "application/vnd.example.signature"
 
 
 @pytest.fixture
-def repository(line: FaultyLine, unique: str) -> Iterator[Repository]:
+def repository(line: FaultyProxy, unique: str) -> Iterator[Repository]:
     with remote.open(line.host) as registry:
         opened = registry.repository(unique)
         opened.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
@@ -42,7 +42,7 @@ def words(repository: Repository, subject: Manifest) -> list[str]:
 # --- by tag, as on registry:2 ---
 
 
-def test_what_is_pushed_is_listed(repository: Repository, line: FaultyLine) -> None:
+def test_what_is_pushed_is_listed(repository: Repository, line: FaultyProxy) -> None:
     subject, other = artifact("subject"), artifact("other")
     for pushed in (subject, other):
         repository.push_manifest(pushed, "v1")
@@ -54,7 +54,7 @@ def test_what_is_pushed_is_listed(repository: Repository, line: FaultyLine) -> N
     assert sorted(repository.tags()) == [referrers.tag_of(subject.digest), "v1"]
 
 
-def test_that_there_is_no_list_is_found_out_once(repository: Repository, line: FaultyLine) -> None:
+def test_that_there_is_no_list_is_found_out_once(repository: Repository, line: FaultyProxy) -> None:
     subjects = [artifact(str(number)) for number in range(3)]
     for subject in subjects:
         repository.referrers(subject.descriptor)
@@ -80,7 +80,7 @@ def test_an_image_that_has_the_tag_by_chance_is_no_list(repository: Repository) 
     assert words(repository, subject) == []
 
 
-def test_a_list_that_is_damaged_is_said(repository: Repository, line: FaultyLine) -> None:
+def test_a_list_that_is_damaged_is_said(repository: Repository, line: FaultyProxy) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("a", subject), None)
     line.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
@@ -150,7 +150,7 @@ def test_what_is_no_list_is_said(body: bytes) -> None:
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
-def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: Repository, line: FaultyLine) -> None:
+def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: Repository, line: FaultyProxy) -> None:
     subject = artifact("subject")
     line.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
     with pytest.raises(RegistryError):

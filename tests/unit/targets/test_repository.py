@@ -7,7 +7,15 @@ import random
 
 import pytest
 
-from registry_tool.base.errors import BrokenOff, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryUnreachable, TooManyRequests
+from registry_tool.base.errors import (
+    ConnectionLost,
+    InvalidManifest,
+    Mismatch,
+    NotFound,
+    RegistryError,
+    RegistryUnreachable,
+    TooManyRequests,
+)
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -17,7 +25,7 @@ from registry_tool.targets.registry import Presence, Repository
 from registry_tool.targets.target import Target
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
-from tests.support.faulty_proxy import FaultyLine
+from tests.support.faulty_proxy import FaultyProxy
 
 OCTETS = "application/octet-stream"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -112,7 +120,7 @@ def test_without_a_tag_it_is_there_by_its_digest(repository: Repository) -> None
     assert repository.manifest(pushed.digest).raw == pushed.raw
 
 
-def test_one_request_is_enough_to_look(repository: Repository, line: FaultyLine) -> None:
+def test_one_request_is_enough_to_look(repository: Repository, line: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     line.mend()
     repository.head("v1")
@@ -120,7 +128,7 @@ def test_one_request_is_enough_to_look(repository: Repository, line: FaultyLine)
 
 
 @pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
-def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: FaultyLine, name: str) -> None:
+def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: FaultyProxy, name: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.with_header(name, ""))
@@ -129,7 +137,7 @@ def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: Fau
 
 
 @pytest.mark.parametrize("said", ["rubbish", "sha256:12", "md5:" + "0" * 32])
-def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository, line: FaultyLine, said: str) -> None:
+def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository, line: FaultyProxy, said: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.with_header("Docker-Content-Digest", said))
@@ -137,7 +145,7 @@ def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository,
     assert repository.manifest("v1").raw == pushed.raw
 
 
-def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyLine) -> None:
+def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyProxy) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.wrong_digest)
@@ -147,7 +155,7 @@ def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyLine
 
 
 @pytest.mark.parametrize("at", [0, 20, -1])
-def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyLine, at: int) -> None:
+def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyProxy, at: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.flipped_byte(at))
@@ -157,7 +165,7 @@ def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyLine, at:
 
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
-def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyLine, media_type: str) -> None:
+def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyProxy, media_type: str) -> None:
     repository.push_manifest(image(repository), "v1")
     line.upon(faulty_proxy.with_header("Content-Type", media_type))
     with pytest.raises(InvalidManifest):
@@ -187,7 +195,7 @@ def test_a_manifest_of_100_megabytes_is_not_read() -> None:
     assert len(sent) == 1
 
 
-def test_other_bytes_than_were_pushed_are_noticed(repository: Repository, line: FaultyLine) -> None:
+def test_other_bytes_than_were_pushed_are_noticed(repository: Repository, line: FaultyProxy) -> None:
     pushed = image(repository)
     line.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
@@ -221,7 +229,7 @@ def test_a_digest_takes_all_its_tags_along(repository: Repository) -> None:
     assert repository.tags() == ()
 
 
-def test_registry_2_has_nothing_to_delete_a_tag_alone_with(repository: Repository, line: FaultyLine) -> None:
+def test_registry_2_has_nothing_to_delete_a_tag_alone_with(repository: Repository, line: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     assert not repository.can_untag()
     line.mend()
@@ -261,7 +269,7 @@ def test_a_blob_goes_there_and_comes_back(repository: Repository, size: int) -> 
     push(repository, content)
 
 
-def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: FaultyLine) -> None:
+def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
@@ -271,18 +279,18 @@ def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: Fa
     assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
-def test_a_line_that_breaks_where_it_broke_is_given_up(repository: Repository, line: FaultyLine) -> None:
+def test_a_line_that_breaks_where_it_broke_is_given_up(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
     line.upon(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
     before = len(line.asked)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionLost):
         read(repository, descriptor)
     assert [asked.headers.get("range") for asked in line.asked[before:]] == [None, "bytes=30000-"]
 
 
-def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Repository, line: FaultyLine) -> None:
+def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
 
@@ -297,14 +305,14 @@ def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Re
     assert repository.last_byte(descriptor) is Presence.WHOLE
 
 
-def test_another_range_than_was_asked_for_is_refused(repository: Repository, line: FaultyLine) -> None:
+def test_another_range_than_was_asked_for_is_refused(repository: Repository, line: FaultyProxy) -> None:
     descriptor = push(repository, some(1000))
     line.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
     with pytest.raises(RegistryError, match="from byte 0, not 500"):
         read(repository, descriptor, offset=500)
 
 
-def test_a_flipped_byte_of_a_blob_is_noticed_before_the_last_is_given(repository: Repository, line: FaultyLine) -> None:
+def test_a_flipped_byte_of_a_blob_is_noticed_before_the_last_is_given(repository: Repository, line: FaultyProxy) -> None:
     content = some(10_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
@@ -367,7 +375,7 @@ def test_where_content_is_elsewhere_it_is_fetched_there_without_a_password() -> 
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_passes_is_sat_out(repository: Repository, line: FaultyLine, status: int) -> None:
+def test_what_passes_is_sat_out(repository: Repository, line: FaultyProxy, status: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.instead(status), times=2)
@@ -385,7 +393,7 @@ def test_what_passes_is_sat_out(repository: Repository, line: FaultyLine, status
         (lambda asked, ask: Reply(body=b""), RegistryError),
     ],
 )
-def test_what_does_not_pass_is_said(repository: Repository, line: FaultyLine, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
+def test_what_does_not_pass_is_said(repository: Repository, line: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
     repository.push_manifest(image(repository), "v1")
     line.upon(fault)
     with pytest.raises(kind) as caught:
@@ -393,7 +401,7 @@ def test_what_does_not_pass_is_said(repository: Repository, line: FaultyLine, fa
     assert getattr(caught.value, "hint", None)
 
 
-def test_links_without_end_end(repository: Repository, line: FaultyLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_without_end_end(repository: Repository, line: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.transport.transport.MAX_PAGES", 10)
     repository.push_manifest(image(repository), "v1")
     line.upon(faulty_proxy.endless_link)

@@ -7,14 +7,14 @@ import random
 
 import pytest
 
-from registry_tool.base.errors import BrokenOff, Mismatch, NotFound, RegistryError, RegistryToolError
+from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets import registry as remote
 from registry_tool.targets.registry import Registry, Repository, uploads
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
-from tests.support.faulty_proxy import FaultyLine
+from tests.support.faulty_proxy import FaultyProxy
 
 OCTETS = "application/octet-stream"
 
@@ -41,7 +41,7 @@ def push(repository: Repository, content: bytes) -> Descriptor:
     return descriptor
 
 
-def methods(line: FaultyLine) -> list[str]:
+def methods(line: FaultyProxy) -> list[str]:
     return [asked.method for asked in line.asked]
 
 
@@ -51,7 +51,7 @@ def methods(line: FaultyLine) -> list[str]:
 @pytest.mark.parametrize("size", [5, 50, 155])
 @pytest.mark.parametrize("wrong", ["byte", "short", "long"])
 def test_other_content_than_was_said_does_not_get_there(
-    repository: Repository, line: FaultyLine, small: None, size: int, wrong: str
+    repository: Repository, line: FaultyProxy, small: None, size: int, wrong: str
 ) -> None:
     content = some(size)
     descriptor = described(content)
@@ -80,14 +80,14 @@ def test_a_disk_that_fails_is_not_the_registrys_fault(repository: Repository, sm
     assert not repository.exists(descriptor)
 
 
-def test_a_registry_that_takes_something_else_is_noticed(repository: Repository, line: FaultyLine) -> None:
+def test_a_registry_that_takes_something_else_is_noticed(repository: Repository, line: FaultyProxy) -> None:
     line.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
         push(repository, some(5))
 
 
 @pytest.mark.parametrize("location", ["", "file:///etc/passwd"])
-def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, line: FaultyLine, location: str) -> None:
+def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, line: FaultyProxy, location: str) -> None:
     line.upon(faulty_proxy.with_header("Location", location), method="POST")
     with pytest.raises(RegistryError):
         push(repository, some(5))
@@ -108,7 +108,7 @@ def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, lin
         (120, ["POST", *["PATCH"] * 12, "PUT"]),
     ],
 )
-def test_whole_or_in_chunks(repository: Repository, line: FaultyLine, small: None, size: int, asked: list[str]) -> None:
+def test_whole_or_in_chunks(repository: Repository, line: FaultyProxy, small: None, size: int, asked: list[str]) -> None:
     content = some(size)
     descriptor = push(repository, content)
     assert methods(line) == asked
@@ -117,7 +117,7 @@ def test_whole_or_in_chunks(repository: Repository, line: FaultyLine, small: Non
         assert stream.read() == content
 
 
-def test_a_chunk_is_as_large_as_the_registry_wants(repository: Repository, line: FaultyLine, small: None) -> None:
+def test_a_chunk_is_as_large_as_the_registry_wants(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
     push(repository, some(150))
     assert [asked.headers["content-range"] for asked in line.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
@@ -139,7 +139,7 @@ def test_a_wrong_digest_in_the_end(repository: Repository) -> None:
         upload.finish(Digest.of(b"other"))
 
 
-def test_an_upload_that_is_left_is_given_up(repository: Repository, line: FaultyLine) -> None:
+def test_an_upload_that_is_left_is_given_up(repository: Repository, line: FaultyProxy) -> None:
     with pytest.raises(ZeroDivisionError), repository.upload() as upload:
         upload.write(some(100))
         raise ZeroDivisionError
@@ -150,7 +150,7 @@ def test_an_upload_that_is_left_is_given_up(repository: Repository, line: Faulty
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 500])
-def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository, line: FaultyLine, status: int) -> None:
+def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository, line: FaultyProxy, status: int) -> None:
     line.upon(faulty_proxy.instead(status), method="DELETE")
     with pytest.raises(ZeroDivisionError), repository.upload():
         raise ZeroDivisionError
@@ -159,10 +159,10 @@ def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository,
 # --- bad lines ---
 
 
-def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(repository: Repository, line: FaultyLine, small: None) -> None:
+def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(repository: Repository, line: FaultyProxy, small: None) -> None:
     """registry:2 knows an upload by its last location only, which was lost with the answer."""
     line.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert methods(line) == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
     assert not repository.exists(described(some(155)))
@@ -194,12 +194,12 @@ def test_a_registry_that_has_more_than_was_sent_is_not_gone_on_with(small: None,
         hang_up = asked.method == "PATCH" and len(server.asked) == 4
         return Reply(status=202, headers={"Location": "/v2/a/blobs/uploads/x", "Range": said}, hang_up=hang_up)
 
-    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(BrokenOff):
+    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(ConnectionLost):
         push(registry.repository("a"), some(120))
     assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
 
 
-def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyLine, small: None) -> None:
+def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyProxy, small: None) -> None:
     for after in (0, 3):
         line.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
     content = some(155)
@@ -207,24 +207,24 @@ def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: 
         assert stream.read() == content
 
 
-def test_an_upload_broken_within_a_chunk_is_lost_and_says_so(repository: Repository, line: FaultyLine, small: None) -> None:
+def test_an_upload_broken_within_a_chunk_is_lost_and_says_so(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", after=2, times=1)
     descriptor = described(some(155))
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert not repository.exists(descriptor)
 
 
-def test_a_line_that_breaks_at_every_chunk_is_given_up(repository: Repository, line: FaultyLine, small: None) -> None:
+def test_a_line_that_breaks_at_every_chunk_is_given_up(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.hang_up, method="PATCH")
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert line.count("PATCH") == 3
 
 
-def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyLine) -> None:
+def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyProxy) -> None:
     line.upon(faulty_proxy.lose_answer, method="PUT")
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionLost):
         push(repository, some(5))
     assert line.count("PUT") == 1
 
@@ -232,7 +232,7 @@ def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyLine)
 # --- mounting ---
 
 
-def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository, line: FaultyLine, unique: str) -> None:
+def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository, line: FaultyProxy, unique: str) -> None:
     descriptor = push(repository, some(1000))
     sibling = opened.repository(f"{unique}/other")
     assert not sibling.exists(descriptor)
@@ -242,7 +242,7 @@ def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository
     assert sibling.last_byte(descriptor)
 
 
-def test_what_nobody_has_is_not_mounted_and_no_upload_is_left(repository: Repository, line: FaultyLine, unique: str) -> None:
+def test_what_nobody_has_is_not_mounted_and_no_upload_is_left(repository: Repository, line: FaultyProxy, unique: str) -> None:
     assert not repository.mount(described(b"nothing"), f"{unique}/other")
     assert methods(line) == ["POST", "DELETE"]
 

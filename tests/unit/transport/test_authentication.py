@@ -9,8 +9,8 @@ from urllib3 import HTTPHeaderDict
 
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import AuthenticationFailed
-from registry_tool.transport.authentication import Identity, purpose
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.authentication import Authenticator, purpose
+from registry_tool.transport.responses import Response
 from registry_tool.transport.tokens import TokenRequest
 from tests.support import canary
 
@@ -18,12 +18,12 @@ HOST = "registry.example.com"
 PULL = purpose("GET", "/v2/a/tags/list")
 
 
-def challenge(words: str) -> Answer:
+def challenge(words: str) -> Response:
     headers = HTTPHeaderDict({"WWW-Authenticate": words})
-    return Answer(method="GET", path="/v2/", url=f"https://{HOST}/v2/", status=401, headers=headers, body=b"")
+    return Response(method="GET", path="/v2/", url=f"https://{HOST}/v2/", status=401, headers=headers, body=b"")
 
 
-def bearer(scope: str) -> Answer:
+def bearer(scope: str) -> Response:
     return challenge(f'Bearer realm="https://auth.example.com/token",service="s",scope="{scope}"')
 
 
@@ -34,10 +34,10 @@ class Maker:
         self.asked: list[TokenRequest] = []
         self.lifetime = lifetime
 
-    def __call__(self, wanted: TokenRequest) -> Answer:
+    def __call__(self, wanted: TokenRequest) -> Response:
         self.asked.append(wanted)
         body = json.dumps({"token": f"t{len(self.asked)}", "expires_in": self.lifetime}).encode()
-        return Answer(method="GET", path="/token", url=wanted.url, status=200, headers={}, body=body)
+        return Response(method="GET", path="/token", url=wanted.url, status=200, headers={}, body=body)
 
 
 class Clock:
@@ -54,23 +54,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize("words", ["", "Negotiate", 'Basic realm="x"'])
 def test_who_has_nothing_to_show_is_told_to_log_in(words: str) -> None:
     with pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
-        Identity(HOST, None, Maker()).meet(PULL, challenge(words), shown=None)
+        Authenticator(HOST, None, Maker()).meet(PULL, challenge(words), shown=None)
 
 
 def test_an_identity_token_is_no_password() -> None:
     with pytest.raises(AuthenticationFailed):
-        Identity(HOST, Credential("<token>", canary.password()), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
+        Authenticator(HOST, Credential("<token>", canary.password()), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
 
 
 def test_nothing_is_shown_unasked() -> None:
-    who = Identity(HOST, Credential("mary", canary.password()), Maker())
+    who = Authenticator(HOST, Credential("mary", canary.password()), Maker())
     assert who.header(PULL) is None
     assert not who.was_asked
 
 
 def test_a_token_is_used_for_what_it_is_good_for() -> None:
     maker = Maker()
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     assert who.meet(PULL, bearer("repository:a:pull"), shown=None) == "Bearer t1"
     assert who.header(PULL) == who.header(purpose("HEAD", "/v2/a/blobs/x")) == "Bearer t1"
     assert who.header(purpose("PUT", "/v2/a/manifests/x")) is None
@@ -81,7 +81,7 @@ def test_a_token_is_used_for_what_it_is_good_for() -> None:
 
 def test_one_scope_has_one_token_whatever_it_is_for() -> None:
     maker = Maker()
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     everything = bearer("repository:a:pull,push")
     assert who.meet(PULL, everything, shown=None) == who.meet(purpose("PUT", "/v2/a/manifests/x"), everything, shown=None) == "Bearer t1"
     assert len(maker.asked) == 1
@@ -89,14 +89,14 @@ def test_one_scope_has_one_token_whatever_it_is_for() -> None:
 
 def test_a_token_that_was_refused_is_replaced() -> None:
     maker = Maker()
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     first = who.meet(PULL, bearer("repository:a:pull"), shown=None)
     assert who.meet(PULL, bearer("repository:a:pull"), shown=first) == "Bearer t2"
 
 
 def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
     maker = Maker(lifetime=300)
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     who.meet(PULL, bearer("repository:a:pull"), shown=None)
     clock.now += 289
     assert who.header(PULL) == "Bearer t1"
@@ -109,7 +109,7 @@ def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
 
 def test_a_short_life_is_used_too(clock: Clock) -> None:
     maker = Maker(lifetime=5)
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     who.meet(PULL, bearer("x"), shown=None)
     clock.now += 3.9
     assert who.header(PULL) == "Bearer t1"
@@ -119,7 +119,7 @@ def test_a_short_life_is_used_too(clock: Clock) -> None:
 
 def test_threads_that_want_the_same_token_have_it_made_once() -> None:
     maker = Maker()
-    who = Identity(HOST, None, maker)
+    who = Authenticator(HOST, None, maker)
     together = threading.Barrier(8, timeout=10)
 
     def ask(_: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.errors import BrokenOff, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, NotARegistry, NotFound, RegistryError, RegistryUnreachable
 from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
 from tests.support import canary
@@ -98,11 +98,11 @@ def test_after_its_end_a_transport_begins_again() -> None:
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", BrokenOff),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal", BrokenOff),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", BrokenOff),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nhalf a head", BrokenOff),
-        (b"", BrokenOff),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nhalf a head", ConnectionLost),
+        (b"", ConnectionLost),
         (b"220 mail.example.com ESMTP\r\n", NotARegistry),
     ],
 )

@@ -6,14 +6,14 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
-from registry_tool.transport.responses import Answer, refusal
+from registry_tool.transport.responses import Response, error_from
 
 HOST = "localhost:5000"
 
 
-def answer(status: int = 200, body: bytes = b"{}", path: str = "/v2/a/tags/list?n=2", **headers: str) -> Answer:
+def answer(status: int = 200, body: bytes = b"{}", path: str = "/v2/a/tags/list?n=2", **headers: str) -> Response:
     named = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return Answer(method="GET", path=path, url=f"http://{HOST}{path}", status=status, headers=named, body=body)
+    return Response(method="GET", path=path, url=f"http://{HOST}{path}", status=status, headers=named, body=body)
 
 
 def errors(code: str, message: str) -> bytes:
@@ -34,7 +34,7 @@ def errors(code: str, message: str) -> bytes:
     ],
 )
 def test_a_refusal_carries_all_that_came_back(status: int, kind: type[Exception], hint: str) -> None:
-    error = refusal(HOST, answer(status, errors("SOME_CODE", "some message")))
+    error = error_from(HOST, answer(status, errors("SOME_CODE", "some message")))
     assert type(error) is kind
     for part in (HOST, "GET /v2/a/tags/list?n=2", str(status), "SOME_CODE", "some message"):
         assert part in error.message
@@ -44,26 +44,26 @@ def test_a_refusal_carries_all_that_came_back(status: int, kind: type[Exception]
 
 @pytest.mark.parametrize("status", [200, 201, 204, 307])
 def test_all_well(status: int) -> None:
-    assert refusal(HOST, answer(status)) is None
+    assert error_from(HOST, answer(status)) is None
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404])
 def test_a_web_page_is_no_registry(status: int) -> None:
-    error = refusal(HOST, answer(status, b"<html>", content_type="text/HTML; charset=utf-8"))
+    error = error_from(HOST, answer(status, b"<html>", content_type="text/HTML; charset=utf-8"))
     assert type(error) is NotARegistry
     assert HOST in error.message
 
 
 def test_airplay_is_named() -> None:
-    error = refusal(HOST, answer(403, b"", server="AirTunes/775.3.1"))
+    error = error_from(HOST, answer(403, b"", server="AirTunes/775.3.1"))
     assert type(error) is NotARegistry
     assert error.hint
     assert "AirPlay" in error.hint
 
 
 def test_a_broken_registry_behind_a_proxy_is_still_one() -> None:
-    assert type(refusal(HOST, answer(502, b"<html>", content_type="text/html"))) is RegistryError
-    assert type(refusal(HOST, answer(401, b"<html>", content_type="text/html"))) is AuthenticationFailed
+    assert type(error_from(HOST, answer(502, b"<html>", content_type="text/html"))) is RegistryError
+    assert type(error_from(HOST, answer(401, b"<html>", content_type="text/html"))) is AuthenticationFailed
 
 
 @pytest.mark.parametrize(

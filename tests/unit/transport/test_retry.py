@@ -3,18 +3,18 @@ from __future__ import annotations
 import pytest
 from urllib3 import HTTPHeaderDict
 
-from registry_tool.base.errors import BrokenOff, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, RegistryError, RegistryUnreachable
 from registry_tool.transport import retry
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 from registry_tool.transport.retry import pause
 
-BROKEN = BrokenOff("x")
+BROKEN = ConnectionLost("x")
 NOW = "Tue, 24 Nov 2026 10:00:00 GMT"
 
 
-def answer(status: int, **headers: str) -> Answer:
+def answer(status: int, **headers: str) -> Response:
     named = HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return Answer(method="", path="/v2/", url="http://x/v2/", status=status, headers=named, body=b"")
+    return Response(method="", path="/v2/", url="http://x/v2/", status=status, headers=named, body=b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])

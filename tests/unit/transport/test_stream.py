@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from registry_tool.base.errors import BrokenOff, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, RegistryError, RegistryUnreachable
 from registry_tool.transport import Transport
 from registry_tool.transport import stream as stream_module
 from tests.support.fake_server import Reply, listening, standing_in
@@ -182,7 +182,7 @@ def test_a_stream_that_breaks_off_says_so() -> None:
         line.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
-        with pytest.raises(BrokenOff, match="broke off its answer to GET /v2/a/blobs/x"):
+        with pytest.raises(ConnectionLost, match="broke off its answer to GET /v2/a/blobs/x"):
             stream.read(4)
 
 

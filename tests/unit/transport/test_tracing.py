@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from registry_tool.transport import tracing
-from registry_tool.transport.responses import Answer
+from registry_tool.transport.responses import Response
 from tests.support import canary
 
 SECRET = canary.password()
@@ -36,7 +36,7 @@ def test_addresses(url: str, shown: str) -> None:
 @pytest.mark.parametrize("value", [f"Basic {SECRET}", f"Bearer {SECRET}", SECRET, f"a={SECRET}; b"])
 def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
     tracing.asked("GET", "https://h/v2/", {name: value, "Accept": "a/b"})
-    tracing.answered(Answer(method="GET", path="/v2/", url="https://h/v2/", status=200, headers={name: value}, body=SECRET.encode()), 0.5)
+    tracing.answered(Response(method="GET", path="/v2/", url="https://h/v2/", status=200, headers={name: value}, body=SECRET.encode()), 0.5)
     assert SECRET not in log.text
     assert "Accept='a/b'" in log.text
     assert "< 200 GET https://h/v2/ (0.500 s)" in log.text
@@ -44,7 +44,7 @@ def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
 
 def test_where_an_answer_leads(log: pytest.LogCaptureFixture) -> None:
     headers = {"Location": f"https://s3/x?sig={SECRET}"}
-    tracing.answered(Answer(method="GET", path="/v2/", url="https://h/v2/", status=307, headers=headers, body=b""), 0.5)
+    tracing.answered(Response(method="GET", path="/v2/", url="https://h/v2/", status=307, headers=headers, body=b""), 0.5)
     assert SECRET not in log.text
     assert "Location='https://s3/x?sig=***'" in log.text
 

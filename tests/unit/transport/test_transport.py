@@ -14,12 +14,12 @@ from registry_tool import __version__
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import (
     AuthenticationFailed,
-    BrokenOff,
+    ConnectionLost,
     CredentialsError,
+    ErrorResponse,
     Mismatch,
     NotARegistry,
     NotFound,
-    Refusal,
     RegistryError,
     RegistryUnreachable,
     TooManyRequests,
@@ -599,7 +599,7 @@ def test_a_line_that_breaks_is_mended_for_what_changes_nothing_only() -> None:
         assert line.get("/v2/").body == b"{}"
         assert len(server.asked) == 3
         broken += [Reply(hang_up=True)]
-        with pytest.raises(BrokenOff):
+        with pytest.raises(ConnectionLost):
             line.send("POST", "/v2/a/blobs/uploads/")
         assert len(server.asked) == 4
 
@@ -747,4 +747,4 @@ def test_a_refusal_says_what_was_answered() -> None:
         pytest.raises(AuthenticationFailed) as caught,
     ):
         line.send("DELETE", "/v2/a/manifests/x")
-    assert caught.value.refusal == Refusal(method="DELETE", path="/v2/a/manifests/x", status=403, code="DENIED", words="not you")
+    assert caught.value.refusal == ErrorResponse(method="DELETE", path="/v2/a/manifests/x", status=403, code="DENIED", words="not you")

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from registry_tool.base.deadline import Deadline, TooLong, bounded
 from registry_tool.engine import Container
-from registry_tool.verify.checks.probes import Seen, Subject, equals, value_at, watch
-from registry_tool.verify.environments.environment import Place
+from registry_tool.verify.checks.probes import ProbeResult, ProbeTarget, equals, value_at, watch
+from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Exit, Http, Probe, Tcp
 from tests.support.requirements import free_port
 
@@ -68,8 +68,8 @@ class _Here:
         return "127.0.0.1", port
 
 
-def _watch(asked: Probe, port: int, *, seconds: float = 0.3, now: Callable[[], Container | None] = lambda: RUNS) -> Seen:
-    subject = Subject(place=cast("Place", _Here()), container="1", ports={4000: port}, log=0)
+def _watch(asked: Probe, port: int, *, seconds: float = 0.3, now: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:
+    subject = ProbeTarget(place=cast(Environment, _Here()), container="1", ports={4000: port}, log=0)
     [seen] = watch(subject, [asked], timeout=Deadline(seconds), now=now)
     return seen
 

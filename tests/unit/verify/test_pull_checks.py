@@ -16,10 +16,10 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.checks import pull_checks
-from registry_tool.verify.checks.pull_checks import Arrival
+from registry_tool.verify.checks.pull_checks import PullResult
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.remote_image import Origin
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.spec import VerifySpec
 from tests.support import content
 
 NAME = Reference.parse("localhost:5000/john/app:1", default_host="")
@@ -30,7 +30,7 @@ MANIFEST = manifests.image(
     Descriptor(media_type=manifests.OCI_CONFIG, digest=Digest.of(RAW_CONFIG), size=len(RAW_CONFIG)),
     [Descriptor(media_type="application/vnd.oci.image.layer.v1.tar+gzip", digest=Digest.of(one), size=len(one)) for one in LAYERS],
 )
-ORIGIN = Origin(name=NAME, root=MANIFEST, image=MANIFEST, config=CONFIG, platforms=("linux/amd64",))
+ORIGIN = RemoteImage(name=NAME, root=MANIFEST, image=MANIFEST, config=CONFIG, platforms=("linux/amd64",))
 CONFIG_ID, MANIFEST_ID = str(Digest.of(RAW_CONFIG)), str(MANIFEST.digest)
 REPOSITORY = NAME.repository
 HAD = Image(
@@ -40,7 +40,7 @@ HAD = Image(
     platform=Platform(os="linux", architecture="amd64"),
 )
 MOVED = Moved(reference=str(ORIGIN.by_digest), descriptor=MANIFEST.descriptor)
-ARRIVED = Arrival(moved=MOVED, image=HAD, traffic=Traffic(down=ORIGIN.size))
+ARRIVED = PullResult(moved=MOVED, image=HAD, traffic=Traffic(down=ORIGIN.size))
 OTHER = str(Digest.of(b"other"))
 
 
@@ -59,7 +59,7 @@ def test_where_nobody_counts_that_is_said() -> None:
 
 @pytest.mark.parametrize("damaged", [None, InvalidManifest("a layer is damaged")])
 def test_a_pull_that_failed_says_why_and_how_much_came(damaged: RegistryToolError | None) -> None:
-    failed = Arrival(error=PullFailed("the pull failed"), traffic=Traffic(down=100, refused=2))
+    failed = PullResult(error=PullFailed("the pull failed"), traffic=Traffic(down=100, refused=2))
     point = pull_checks.fetched(ORIGIN, failed, damaged)
     assert point.ok is False
     assert point.detail.startswith("the pull failed; 100B of ")
@@ -102,7 +102,7 @@ def test_the_content_is_compared_by_what_each_kind_of_store_knows(image: Image |
 
 def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
     damaged = replace(ORIGIN, config=None, trouble=InvalidManifest("the config is damaged"))
-    point = pull_checks.content(damaged, Arrival())
+    point = pull_checks.content(damaged, PullResult())
     assert (point.ok, point.detail) == (False, "the config is damaged")
 
 
@@ -119,16 +119,16 @@ def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
 )
 def test_an_engines_image_is_the_registrys_by_digest_or_id(image: Image, same: bool) -> None:
     assert pull_checks.is_same(image, ORIGIN) is same
-    point = pull_checks.resolves(Asked(image=NAME), ORIGIN, image)
+    point = pull_checks.resolves(VerifySpec(image=NAME), ORIGIN, image)
     assert point.ok is same
     assert (point.hint is None) is same
 
 
 def test_what_is_expected_goes_before_what_an_engine_has() -> None:
     stranger = Image(id=OTHER)
-    assert pull_checks.resolves(Asked(image=NAME, expect=MANIFEST.digest), ORIGIN, stranger).ok is True
-    assert pull_checks.resolves(Asked(image=NAME, expect=Digest.of(b"other")), ORIGIN, HAD).ok is False
-    assert pull_checks.resolves(Asked(image=NAME), ORIGIN, None).ok is None
+    assert pull_checks.resolves(VerifySpec(image=NAME, expect=MANIFEST.digest), ORIGIN, stranger).ok is True
+    assert pull_checks.resolves(VerifySpec(image=NAME, expect=Digest.of(b"other")), ORIGIN, HAD).ok is False
+    assert pull_checks.resolves(VerifySpec(image=NAME), ORIGIN, None).ok is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from registry_tool.targets import registry as remote
 from registry_tool.verify import remote_image as origins
-from registry_tool.verify.remote_image import Origin
+from registry_tool.verify.remote_image import RemoteImage
 from tests.support.content import DOCKER_IMAGE, config, layer, make_blob, make_image, make_index, put_manifest, sha256
 from tests.support.damage import in_this_process
 
@@ -22,7 +22,7 @@ ARM = Platform(os="linux", architecture="arm64")
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
-def _look(port: int, name: str, platform: Platform = AMD) -> Origin:
+def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
     image = Reference.parse(f"localhost:{port}/{name}", default_host="")
     with remote.open(image.host) as registry:
         return origins.look(registry, image, platform)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from registry_tool.base.errors import EngineNotFound, InvalidCertificate, NotFound, ProofFailed, RegistryToolError, UsageError
+from registry_tool.base.errors import EngineNotFound, InvalidReport, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.oci.digest import Digest
 from registry_tool.verify.report import report as certificates
 from registry_tool.verify.report.parts import Against, Change, Failure
-from registry_tool.verify.report.report import FORMAT, MAX_SIZE, Certificate, canonical
+from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical
 from tests.support.reports import DOCKER, EVIL, GREEN, point, proven, red
 from tests.support.schema import faults
 
@@ -29,8 +29,8 @@ def sealed(document: dict[str, Any]) -> bytes:
 
 
 def refused(raw: bytes) -> str:
-    with pytest.raises(InvalidCertificate) as failed:
-        Certificate.parse(raw)
+    with pytest.raises(InvalidReport) as failed:
+        VerifyReport.parse(raw)
     assert "\n" not in failed.value.message
     assert failed.value.message.isprintable()
     assert failed.value.hint
@@ -79,10 +79,10 @@ def test_a_number_beyond_all_bounds() -> None:
 
 def test_one_that_is_not_there_and_one_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(NotFound) as missing:
-        Certificate.read(tmp_path / "none.json")
+        VerifyReport.read(tmp_path / "none.json")
     assert "none.json is not there" in missing.value.message
     with pytest.raises(RegistryToolError, match="cannot be read"):
-        Certificate.read(tmp_path)
+        VerifyReport.read(tmp_path)
 
 
 def test_one_that_cannot_be_written(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ WHOLE = replace(
 
 def read_or_refused(raw: bytes) -> str | None:
     try:
-        Certificate.parse(raw)
-    except InvalidCertificate as error:
+        VerifyReport.parse(raw)
+    except InvalidReport as error:
         message = error.message
     else:
         return None
@@ -187,20 +187,20 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "new" / "certificate.json"
     for certificate in (GREEN, red(), replace(GREEN, error=Failure.of(EngineNotFound("none", hint="x", excerpt=("a",))))):
         certificate.write(file)
-        assert Certificate.read(file) == certificate
+        assert VerifyReport.read(file) == certificate
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_another_program_may_have_written_it_its_own_way() -> None:
     document = GREEN.as_json()
-    assert Certificate.parse(json.dumps(document, sort_keys=True, ensure_ascii=False, indent=7).encode()) == GREEN
+    assert VerifyReport.parse(json.dumps(document, sort_keys=True, ensure_ascii=False, indent=7).encode()) == GREEN
     # As jq does: a whole number without its point, and the other way round.
-    assert Certificate.parse(GREEN.as_bytes().replace(b'"proof": 2,', b'"proof": 2.0,')) == GREEN
+    assert VerifyReport.parse(GREEN.as_bytes().replace(b'"proof": 2,', b'"proof": 2.0,')) == GREEN
 
 
 def test_members_of_a_newer_tool_are_borne() -> None:
-    assert Certificate.parse(sealed({**GREEN.as_json(), "weather": "fine"})) == GREEN
+    assert VerifyReport.parse(sealed({**GREEN.as_json(), "weather": "fine"})) == GREEN
 
 
 def test_a_file_steers_no_terminal() -> None:
@@ -209,7 +209,7 @@ def test_a_file_steers_no_terminal() -> None:
     )
     written = evil.as_bytes()
     assert re.fullmatch(rb"[\n\x20-\x7e]+", written)
-    read = Certificate.parse(written)
+    read = VerifyReport.parse(written)
     assert read.command == EVIL.replace("\ud800", "?")
     assert read.as_bytes() == written
 
@@ -222,7 +222,7 @@ def test_what_is_green() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(EngineNotFound("x"), 3), (ProofFailed("x"), 1), (UsageError("x"), 2), (RegistryToolError("x"), 1)]
+    ("error", "code"), [(EngineNotFound("x"), 3), (VerificationFailed("x"), 1), (UsageError("x"), 2), (RegistryToolError("x"), 1)]
 )
 def test_a_failure_has_its_exit_code(error: RegistryToolError, code: int) -> None:
     assert Failure.of(error).exit_code == code

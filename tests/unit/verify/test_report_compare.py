@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.verify.report.compare import compare
-from registry_tool.verify.report.parts import Failure, Layer
-from registry_tool.verify.report.report import Certificate
+from registry_tool.verify.report.parts import Failure, LayerRecord
+from registry_tool.verify.report.report import VerifyReport
 from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, digest, point, proven, red
 
 
-def changes(now: Certificate, before: Certificate = GREEN) -> list[tuple[str, str, str | None, str | None]]:
+def changes(now: VerifyReport, before: VerifyReport = GREEN) -> list[tuple[str, str, str | None, str | None]]:
     return [(change.where, change.what, change.before, change.now) for change in compare(before, now).changes]
 
 
@@ -26,7 +26,7 @@ def test_a_point_that_is_new_and_one_that_is_not_told() -> None:
 
 
 def test_another_image() -> None:
-    layers = (*SUBJECT.layers, Layer(digest=digest("new"), media_type="x", size=1))
+    layers = (*SUBJECT.layers, LayerRecord(digest=digest("new"), media_type="x", size=1))
     now = replace(GREEN, subject=replace(SUBJECT, digest=digest("other"), size=1001, platform="linux/arm64", layers=layers))
     assert changes(now) == [
         ("image", "digest", str(digest("manifest")), str(digest("other"))),
@@ -46,7 +46,7 @@ def test_another_engine() -> None:
 
 
 def test_another_user_and_command() -> None:
-    def started(user: str, *command: str) -> Certificate:
+    def started(user: str, *command: str) -> VerifyReport:
         return replace(GREEN, proven=(proven(PODMAN, point("starts", evidence={"user": user, "command": list(command), "id": user * 2})),))
 
     assert changes(started("root", "sh", "x y"), started("app", "python")) == [

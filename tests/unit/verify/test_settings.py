@@ -7,7 +7,7 @@ import pytest
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.oci.digest import Digest
 from registry_tool.verify import settings
-from registry_tool.verify.settings import FILE, MAX_SIZE, Settings, parse
+from registry_tool.verify.settings import FILE, MAX_SIZE, VerifySettings, parse
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Tcp
 from tests.support.documents import ROOT, blocks
 
@@ -74,7 +74,7 @@ def refused(text: str) -> tuple[str, str | None]:
 
 
 def test_all_of_it() -> None:
-    assert parse(WHOLE.encode()) == Settings(
+    assert parse(WHOLE.encode()) == VerifySettings(
         image="john/get-started:part2",
         expect=Digest.parse(DIGEST),
         engines=("docker", "podman", "context:far-away", "here"),
@@ -108,8 +108,8 @@ def test_all_of_it() -> None:
 
 
 def test_an_empty_file_says_nothing() -> None:
-    assert parse(b"") == Settings()
-    assert Settings().limits == Limits()
+    assert parse(b"") == VerifySettings()
+    assert VerifySettings().limits == Limits()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_is_no_text_and_what_is_too_much() -> None:
 
 
 def test_it_is_found_in_its_folder(tmp_path: Path) -> None:
-    assert settings.find(tmp_path) == Settings()
+    assert settings.find(tmp_path) == VerifySettings()
     (tmp_path / FILE).write_text('stack = "stack/compose.yml"')
     assert settings.find(tmp_path).stack == tmp_path / "stack" / "compose.yml"
     (tmp_path / "folder" / FILE).mkdir(parents=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from registry_tool.base.errors import UsageError
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.spec import Asked, Exec, Exit, Http, Limits, Log, Probe, Tcp
+from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp, VerifySpec
 
 IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host="")
 ONE, OTHER = Digest.of(b"one"), Digest.of(b"other")
@@ -63,18 +63,18 @@ def test_what_is_no_command_is_refused(text: str) -> None:
         (Limits, {"processes": 0}, "too few"),
         (Limits, {"log": 0}, "too few"),
         (Limits, {"seconds": float("nan")}, "will not do"),
-        (Asked, {"image": Reference(host="", path="john/app", tag="1")}, "no full name"),
-        (Asked, {"image": Reference(host="localhost:5000", path="john/app")}, "no full name"),
-        (Asked, {"image": IMAGE.with_digest(ONE), "expect": OTHER}, "another digest"),
-        (Asked, {"image": IMAGE, "environment": {"A=B": "1"}}, "no name for a variable"),
-        (Asked, {"image": IMAGE, "environment": {"": "1"}}, "no name for a variable"),
-        (Asked, {"image": IMAGE, "timeout": 0.0}, "will not do"),
-        (Asked, {"image": IMAGE, "timeout": float("inf")}, "will not do"),
-        (Asked, {"image": IMAGE, "stop_within": -1.0}, "will not do"),
-        (Asked, {"image": IMAGE, "replicas": 0}, "no number of replicas"),
-        (Asked, {"image": IMAGE, "registry_as": "http://registry:5000"}, "no registry's address"),
-        (Asked, {"image": IMAGE, "probes": (Exit(code=0), Exit(code=1))}, "ends once"),
-        (Asked, {"image": IMAGE, "probes": (Http.parse("4000:80"), Tcp.parse("4000:81"))}, "cannot be published for both 80 and 81"),
+        (VerifySpec, {"image": Reference(host="", path="john/app", tag="1")}, "no full name"),
+        (VerifySpec, {"image": Reference(host="localhost:5000", path="john/app")}, "no full name"),
+        (VerifySpec, {"image": IMAGE.with_digest(ONE), "expect": OTHER}, "another digest"),
+        (VerifySpec, {"image": IMAGE, "environment": {"A=B": "1"}}, "no name for a variable"),
+        (VerifySpec, {"image": IMAGE, "environment": {"": "1"}}, "no name for a variable"),
+        (VerifySpec, {"image": IMAGE, "timeout": 0.0}, "will not do"),
+        (VerifySpec, {"image": IMAGE, "timeout": float("inf")}, "will not do"),
+        (VerifySpec, {"image": IMAGE, "stop_within": -1.0}, "will not do"),
+        (VerifySpec, {"image": IMAGE, "replicas": 0}, "no number of replicas"),
+        (VerifySpec, {"image": IMAGE, "registry_as": "http://registry:5000"}, "no registry's address"),
+        (VerifySpec, {"image": IMAGE, "probes": (Exit(code=0), Exit(code=1))}, "ends once"),
+        (VerifySpec, {"image": IMAGE, "probes": (Http.parse("4000:80"), Tcp.parse("4000:81"))}, "cannot be published for both 80 and 81"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(kind: type, members: dict[str, Any], words: str) -> None:
@@ -83,13 +83,13 @@ def test_what_cannot_be_asked_is_refused(kind: type, members: dict[str, Any], wo
 
 
 def test_two_looks_at_one_port_are_fine() -> None:
-    asked = Asked(image=IMAGE, probes=(Http.parse("4000:80/a"), Http.parse("4000:80/b"), Tcp.parse("4000:80")))
+    asked = VerifySpec(image=IMAGE, probes=(Http.parse("4000:80/a"), Http.parse("4000:80/b"), Tcp.parse("4000:80")))
     assert len(asked.probes) == 3
 
 
 @pytest.mark.parametrize(("name", "expect", "wanted"), [(IMAGE, None, None), (IMAGE, ONE, ONE), (IMAGE.with_digest(ONE), None, ONE)])
 def test_a_digest_may_be_expected_in_two_ways(name: Reference, expect: Digest | None, wanted: Digest | None) -> None:
-    assert Asked(image=name, expect=expect).expected == wanted
+    assert VerifySpec(image=name, expect=expect).expected == wanted
 
 
 def test_a_value_of_a_page_may_have_an_equals_sign() -> None:

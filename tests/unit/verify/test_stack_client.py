@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from registry_tool.base.page_client import NoAnswer
+from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
-from registry_tool.verify.stack.stack_client import Connections, Look, Pages
+from registry_tool.verify.stack.stack_client import Connections, Pages, StackResponse
 from tests.support.fake_server import Reply, listening, standing_in
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
 DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
 
 
-def _look(reply: Reply, status: int | None = None) -> Look:
+def _look(reply: Reply, status: int | None = None) -> StackResponse:
     with standing_in(lambda asked: reply) as server:
         pages = Pages(("127.0.0.1", server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
@@ -29,7 +29,7 @@ def _look(reply: Reply, status: int | None = None) -> Look:
 
 @pytest.mark.parametrize(("answers", "wanted"), [(404, None), (500, None), (200, 204), (503, 200)])
 def test_a_wrong_status_is_no_answer(answers: int, wanted: int | None) -> None:
-    with pytest.raises(NoAnswer, match=f"/a answered {answers}"):
+    with pytest.raises(NoResponse, match=f"/a answered {answers}"):
         _look(Reply(status=answers), wanted)
 
 
@@ -74,12 +74,12 @@ def _greeting(connection: socket.socket) -> None:
 
 def test_a_connection_that_is_closed_at_once_is_no_answer() -> None:
     # What a proxy does that has nobody behind it.
-    with listening(_closing) as host, pytest.raises(NoAnswer):
+    with listening(_closing) as host, pytest.raises(NoResponse):
         Connections(("127.0.0.1", int(host.rpartition(":")[2]))).look(timeout=3)
 
 
 def test_nobody_listens() -> None:
-    with pytest.raises(NoAnswer, match="no connection"):
+    with pytest.raises(NoResponse, match="no connection"):
         Connections(("127.0.0.1", 1)).look(timeout=3)
 
 

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.errors import NotFound, ProofFailed, UsageError
+from registry_tool.base.errors import NotFound, UsageError, VerificationFailed
 from registry_tool.local.base_images import REDIS
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.spec import Asked, Http, Tcp
+from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import plan as plans
-from registry_tool.verify.stack.plan import Plan
+from registry_tool.verify.stack.plan import StackPlan
 
 IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host="")
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
 
 
-def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> Plan:
+def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> StackPlan:
     path = folder / "stack.yml"
     path.write_text(text, encoding="utf-8")
-    planned = plans.plan(Asked(image=image, stack=path, **asked), {})  # type: ignore[arg-type]
+    planned = plans.plan(VerifySpec(image=image, stack=path, **asked), {})  # type: ignore[arg-type]
     assert planned is not None
     return planned
 
@@ -49,22 +49,22 @@ def test_what_to_do_with_an_image_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_file_and_options_do_not_go_together() -> None:
-    for asked in (Asked(image=IMAGE, stack=EXAMPLE, redis=True), Asked(image=IMAGE, stack=EXAMPLE, replicas=2)):
+    for asked in (VerifySpec(image=IMAGE, stack=EXAMPLE, redis=True), VerifySpec(image=IMAGE, stack=EXAMPLE, replicas=2)):
         with pytest.raises(UsageError, match="--stack says which services there are"):
             plans.plan(asked, {})
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        plans.plan(Asked(image=IMAGE, stack=tmp_path / "none.yml"), {})
+        plans.plan(VerifySpec(image=IMAGE, stack=tmp_path / "none.yml"), {})
 
 
 def test_nothing_was_asked_for() -> None:
-    assert plans.plan(Asked(image=IMAGE), {}) is None
+    assert plans.plan(VerifySpec(image=IMAGE), {}) is None
 
 
 def test_options_make_the_same_as_a_file() -> None:
-    planned = plans.plan(Asked(image=IMAGE, redis=True, replicas=3, environment={"NAME": "John"}), {})
+    planned = plans.plan(VerifySpec(image=IMAGE, redis=True, replicas=3, environment={"NAME": "John"}), {})
     assert planned is not None
     assert [(part.service.name, part.source, part.service.replicas) for part in planned.parts] == [("redis", REDIS, 1), ("app", None, 3)]
     assert planned.app is planned.parts[1]
@@ -75,7 +75,7 @@ def test_options_make_the_same_as_a_file() -> None:
 
 
 def test_the_example() -> None:
-    planned = plans.plan(Asked(image=IMAGE, stack=EXAMPLE, environment={"NAME": "John"}), {})
+    planned = plans.plan(VerifySpec(image=IMAGE, stack=EXAMPLE, environment={"NAME": "John"}), {})
     assert planned is not None
     assert planned.redis is planned.parts[0]
     assert (planned.app.service.name, planned.replicas, planned.networks) == ("web", 3, ("webnet",))
@@ -137,12 +137,12 @@ def test_of_several_services_the_one_with_a_port_is_looked_at(tmp_path: Path) ->
 )
 def test_the_port_inside(tmp_path: Path, probes: object, ports: str, exposed: tuple[str, ...], found: int) -> None:
     planned = _plan(tmp_path, f"services: {{web: {{image: 'john/get-started:part2', ports: {ports}}}}}")
-    assert plans.port(planned, Asked(image=IMAGE, probes=probes), exposed) == found  # type: ignore[arg-type]
+    assert plans.port(planned, VerifySpec(image=IMAGE, probes=probes), exposed) == found  # type: ignore[arg-type]
 
 
 def test_no_port_at_all() -> None:
-    asked = Asked(image=IMAGE, replicas=2)
+    asked = VerifySpec(image=IMAGE, replicas=2)
     planned = plans.plan(asked, {})
     assert planned is not None
-    with pytest.raises(ProofFailed, match="nothing says on which port"):
+    with pytest.raises(VerificationFailed, match="nothing says on which port"):
         plans.port(planned, asked, ("53/udp",))

@@ -19,7 +19,7 @@ import pytest
 from registry_tool import server
 from registry_tool.base.errors import RegistryToolError, Unreachable
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.environments.tunnel.tunnel import Door, program
+from registry_tool.verify.environments.tunnel.tunnel import Tunnel, program
 from tests.support.fake_server import listening
 from tests.support.requirements import free_port
 
@@ -74,11 +74,11 @@ def page() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def hung(inside: Program, registry: server.Running, *, carried: bool) -> Iterator[tuple[Door, int]]:
+def hung(inside: Program, registry: server.Running, *, carried: bool) -> Iterator[tuple[Tunnel, int]]:
     """The door, and the port at which the registry is to be found inside."""
     address = ("127.0.0.1", registry.port)
     port = free_port()
-    with Door(inside, address if carried else None) as door:
+    with Tunnel(inside, address if carried else None) as door:
         door.listen("127.0.0.1", port, None if carried else address)
         yield door, port
 
@@ -152,7 +152,7 @@ def test_a_request_for_a_blob_is_refused_also_where_it_comes_in_pieces(inside: P
 
 
 def test_a_registry_that_is_away_looks_as_it_does_without_a_door(inside: Program) -> None:
-    with Door(inside, ("127.0.0.1", free_port())) as door:
+    with Tunnel(inside, ("127.0.0.1", free_port())) as door:
         port = free_port()
         door.listen("127.0.0.1", port, None)
         with pytest.raises(ConnectionError):
@@ -160,7 +160,7 @@ def test_a_registry_that_is_away_looks_as_it_does_without_a_door(inside: Program
 
 
 def test_a_door_does_not_do_what_it_does_not_know(inside: Program, page: tuple[str, int]) -> None:
-    with Door(inside, None) as door:
+    with Tunnel(inside, None) as door:
         with pytest.raises(RegistryToolError, match="cannot refuse"):
             door.refuse("Tuesdays")
         with pytest.raises(RegistryToolError, match="cannot listen"):
@@ -178,7 +178,7 @@ def test_a_program_that_is_gone_is_an_error_that_says_so(inside: Program, regist
 
 
 def test_from_inside_nothing_but_the_registry_is_reached(inside: Program, page: tuple[str, int]) -> None:
-    with Door(inside, None) as door:
+    with Tunnel(inside, None) as door:
         port = free_port()
         door.listen("127.0.0.1", port, None)
         # It asks us for the registry, and there is none.
@@ -205,7 +205,7 @@ def test_what_goes_to_the_registry_is_counted(inside: Program, registry: server.
 
 
 def test_a_port_inside_is_one_of_ours(inside: Program, page: tuple[str, int]) -> None:
-    with Door(inside, None) as door:
+    with Tunnel(inside, None) as door:
         address = door.address(page[1])
         assert address == door.address(page[1])
         assert address[0] == "127.0.0.1"

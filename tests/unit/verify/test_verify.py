@@ -8,16 +8,24 @@ from typing import Any
 
 import pytest
 
-from registry_tool.base.dirs import Places
-from registry_tool.base.errors import Conflict, EngineError, NoPlace, NotFound, ProvisionFailed, RegistryToolError, UsageError
+from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import (
+    Conflict,
+    EngineError,
+    EnvironmentUnavailable,
+    NotFound,
+    ProvisionFailed,
+    RegistryToolError,
+    UsageError,
+)
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from registry_tool.server import Running
 from registry_tool.verify import verify as module
 from registry_tool.verify.report import report as certificates
-from registry_tool.verify.report.report import Certificate
-from registry_tool.verify.result import Point, Proven, Where
-from registry_tool.verify.spec import Asked
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.verify import verify
 from tests.support.content import Made, make_image, make_index
 from tests.support.fake_environments import ENGINE, StandIn, standing_in
@@ -34,19 +42,19 @@ def image(registry: Running) -> Made:
 
 
 @pytest.fixture
-def asked(registry: Running, image: Made) -> Asked:
-    return Asked(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
+def asked(registry: Running, image: Made) -> VerifySpec:
+    return VerifySpec(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
 
 
-def proof(asked: Asked, places: Places, *wheres: str, **more: Any) -> Certificate:
+def proof(asked: VerifySpec, places: AppDirs, *wheres: str, **more: Any) -> VerifyReport:
     return verify(ENGINE, asked, wheres, places=places, **more)
 
 
-def names(certificate: Certificate) -> list[str]:
+def names(certificate: VerifyReport) -> list[str]:
     return [each.where.name for each in certificate.proven]
 
 
-def test_one_place_after_the_other(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     certificate = proof(asked, places, "docker", "podman", command="regctl verify")
     assert standin.happened == ["open docker", "prove docker", "close docker", "open podman", "prove podman", "close podman"]
     assert certificate.ok
@@ -54,10 +62,10 @@ def test_one_place_after_the_other(standin: StandIn, asked: Asked, places: Place
     assert (certificate.command, certificate.notes, certificate.error) == ("regctl verify", (), None)
     assert certificate.tool.startswith("registry-tool ")
     assert all(each.setup >= 0 and each.proof >= 0 and each.end >= 0 for each in certificate.proven)
-    assert Certificate.parse(certificate.as_bytes()).as_bytes() == certificate.as_bytes()
+    assert VerifyReport.parse(certificate.as_bytes()).as_bytes() == certificate.as_bytes()
 
 
-def test_what_the_registry_has_is_told(standin: StandIn, asked: Asked, places: Places, image: Made) -> None:
+def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, places: AppDirs, image: Made) -> None:
     subject = proof(asked, places).subject
     assert subject.reference == str(asked.image)
     assert str(subject.digest) == image.digest
@@ -68,24 +76,28 @@ def test_what_the_registry_has_is_told(standin: StandIn, asked: Asked, places: P
     assert [layer.digest for layer in subject.layers] == list(map(Digest.of, image.layers))
 
 
-def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, places: Places) -> None:
+def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, places: AppDirs) -> None:
     index = make_index(registry.port, "john/far", "1", make_image(registry.port, "john/far", platform="linux/s390x"))
-    subject = proof(Asked(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), places).subject
+    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), places).subject
     assert str(subject.digest) == index.digest
     assert (subject.size, subject.config, subject.layers) == (None, None, ())
 
 
-def test_with_no_place_named_it_is_docker(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_with_no_place_named_it_is_docker(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     certificate = proof(asked, places)
     assert names(certificate) == ["docker"]
     assert certificate.notes == ()
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(NoPlace("too old", hint="Do."), "too old"), (ProvisionFailed("no", hint="Do."), "docker cannot be had: no")]
+    ("error", "said"),
+    [
+        (EnvironmentUnavailable("too old", hint="Do."), "too old"),
+        (ProvisionFailed("no", hint="Do."), "docker cannot be had: no"),
+    ],
 )
 def test_where_docker_cannot_be_had_the_present_engine_is_taken_and_that_is_said(
-    standin: StandIn, asked: Asked, places: Places, error: RegistryToolError, said: str
+    standin: StandIn, asked: VerifySpec, places: AppDirs, error: RegistryToolError, said: str
 ) -> None:
     standin.missing["docker"] = error
     certificate = proof(asked, places)
@@ -94,8 +106,8 @@ def test_where_docker_cannot_be_had_the_present_engine_is_taken_and_that_is_said
     assert certificate.notes == (f"not on a clean docker: {said}; on the present engine instead, which is the weakest proof",)
 
 
-def test_where_docker_is_required_that_is_red(standin: StandIn, asked: Asked, places: Places) -> None:
-    standin.missing["docker"] = NoPlace("docker cannot be had: no", hint="Do.")
+def test_where_docker_is_required_that_is_red(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+    standin.missing["docker"] = EnvironmentUnavailable("docker cannot be had: no", hint="Do.")
     certificate = proof(asked, places, require=["docker"])
     assert not certificate.ok
     assert names(certificate) == ["here"], "what can be proven is"
@@ -103,7 +115,7 @@ def test_where_docker_is_required_that_is_red(standin: StandIn, asked: Asked, pl
     assert (certificate.error.code, certificate.error.exit_code, certificate.error.hint) == ("proof-failed", 1, "Do.")
 
 
-def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     standin.missing["docker"] = Conflict("something is in the way", hint="Move it.")
     certificate = proof(asked, places, "docker", "podman", require=["docker"])
     assert names(certificate) == ["podman"], "the other has its turn"
@@ -112,15 +124,15 @@ def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: A
     assert (certificate.error.message, certificate.error.hint) == ("docker cannot be had: something is in the way", "Move it.")
 
 
-def test_neither_docker_nor_here(standin: StandIn, asked: Asked, places: Places) -> None:
-    standin.missing = {"docker": NoPlace("no docker"), "here": Conflict("not here")}
+def test_neither_docker_nor_here(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+    standin.missing = {"docker": EnvironmentUnavailable("no docker"), "here": Conflict("not here")}
     certificate = proof(asked, places)
     assert (certificate.ok, certificate.proven) == (False, ())
     assert certificate.error is not None
     assert certificate.error.exit_code == 3
 
 
-def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     standin.broken["docker"] = EngineError("it died")
     certificate = proof(asked, places, "docker", "podman")
     assert names(certificate) == ["podman"]
@@ -129,7 +141,7 @@ def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: Asked
     assert "close docker" in standin.happened
 
 
-def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     standin.stuck["docker"] = EngineError("it stays")
     certificate = proof(asked, places, "docker")
     assert names(certificate) == ["docker"]
@@ -138,14 +150,14 @@ def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked:
     assert certificate.error.message == "it stays"
 
 
-def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     certificate = proof(replace(asked, image=replace(asked.image, tag="none")), places, "docker")
     assert standin.happened == []
     assert certificate.error is not None
     assert (certificate.error.code, certificate.error.exit_code, certificate.subject.digest) == ("not-found", 1, None)
 
 
-def test_a_registry_that_does_not_answer(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     certificate = proof(replace(asked, image=replace(asked.image, host="127.0.0.1:1")), places, "docker")
     assert certificate.error is not None
     assert certificate.error.exit_code == 3
@@ -161,27 +173,27 @@ def test_a_registry_that_does_not_answer(standin: StandIn, asked: Asked, places:
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_tried(
-    standin: StandIn, asked: Asked, places: Places, wheres: tuple[str, ...], require: tuple[str, ...], word: str
+    standin: StandIn, asked: VerifySpec, places: AppDirs, wheres: tuple[str, ...], require: tuple[str, ...], word: str
 ) -> None:
     with pytest.raises(UsageError, match=word):
         proof(asked, places, *wheres, require=require)
     assert standin.happened == []
 
 
-def test_a_wrong_command_stays_one_though_a_place_finds_it(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_wrong_command_stays_one_though_a_place_finds_it(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     standin.missing["docker"] = UsageError("no such context")
     with pytest.raises(UsageError, match="no such context"):
         proof(asked, places, "docker")
 
 
-def test_a_compose_file_that_is_not_there(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_a_compose_file_that_is_not_there(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     with pytest.raises(NotFound):
         proof(replace(asked, stack=places.state / "none.yml"), places)
     assert standin.happened == []
 
 
-def test_an_interruption_closes_the_place(standin: StandIn, asked: Asked, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*given: Any, **more: Any) -> Proven:
+def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: Any, **more: Any) -> EnvironmentResult:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "prove", interrupted)
@@ -199,7 +211,7 @@ def test_an_interruption_closes_the_place(standin: StandIn, asked: Asked, places
     ],
 )
 def test_a_broken_clock_makes_an_odd_date_and_no_more(
-    standin: StandIn, asked: Asked, places: Places, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
+    standin: StandIn, asked: VerifySpec, places: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
 ) -> None:
     class Broken(datetime):
         @classmethod
@@ -209,25 +221,25 @@ def test_a_broken_clock_makes_an_odd_date_and_no_more(
     monkeypatch.setattr(certificates, "datetime", Broken)
     made = proof(asked, places, "docker")
     assert (made.ok, made.made) == (True, told)
-    assert Certificate.parse(made.as_bytes()).as_bytes() == made.as_bytes()
+    assert VerifyReport.parse(made.as_bytes()).as_bytes() == made.as_bytes()
 
 
-def test_the_watcher_is_told_in_order(standin: StandIn, asked: Asked, places: Places) -> None:
+def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
     told: list[str] = []
 
     class Watching:
         def opening(self, name: str) -> None:
             told.append(f"opening {name}")
 
-        def ready(self, where: Where, setup: float) -> None:
+        def ready(self, where: EnvironmentInfo, setup: float) -> None:
             told.append(f"ready {where.name}")
 
-        def point(self, point: Point) -> None:
+        def point(self, point: Check) -> None:
             told.append(point.name)
 
-        def over(self, proven: Proven) -> None:
+        def over(self, proven: EnvironmentResult) -> None:
             told.append(f"over {proven.where.name}")
 
-    standin.missing["podman"] = NoPlace("no")
+    standin.missing["podman"] = EnvironmentUnavailable("no")
     proof(asked, places, "docker", "podman", watcher=Watching())
     assert told == ["opening docker", "ready docker", "resolves", "over docker", "opening podman"]

@@ -25,7 +25,7 @@ _PACKAGE = "registry_tool/proof/places/door"
 _MAIN = b"from registry_tool.verify.environments.tunnel.forwarder import main\n\nmain()\n"
 
 
-class Stream(Protocol):
+class TunnelStream(Protocol):
     """What the door is hung into: :class:`registry_tool.engine.attached.Attached`."""
 
     def read(self, size: int = ...) -> bytes: ...
@@ -50,13 +50,13 @@ def program() -> bytes:
     return buffer.getvalue()
 
 
-class Door:
+class Tunnel:
     """Open as long as the program at ``stream``'s other end lives; a context manager.
 
     ``registry`` is HOST:PORT as this process reaches it: for a forwarder that cannot itself.
     """
 
-    def __init__(self, stream: Stream, registry: tuple[str, int] | None) -> None:
+    def __init__(self, stream: TunnelStream, registry: tuple[str, int] | None) -> None:
         self._stream = stream
         self._registry = registry
         self._said = bytearray()
@@ -110,7 +110,7 @@ class Door:
         self._reader.join(timeout=OPEN_TIMEOUT)
         self._stream.close()
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> Tunnel:
         return self
 
     def __exit__(self, *details: object) -> None:
