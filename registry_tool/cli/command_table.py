@@ -44,7 +44,7 @@ COMMANDS = {
     "rmi": Entry("image", IMAGE, "Remove images."),
     "login": Entry("login", IMAGE, "Check a password against a registry, and store it."),
     "logout": Entry("login", IMAGE, "Forget the password of a registry."),
-    "list-tags": Entry("tags", HOLDS, "List the tags of a repository, with what each stands for."),
+    "list-tags": Entry("list_tags", HOLDS, "List the tags of a repository, with what each stands for."),
     "catalog": Entry("catalog", HOLDS, "List the repositories of a registry."),
     "inspect": Entry("inspect", HOLDS, "Show what an image in a registry is made of."),
     "check": Entry("check", HOLDS, "Check that every image in a registry is whole."),
@@ -133,7 +133,7 @@ class Root(Noun):
 
 def load(name: str) -> click.Command:
     """Import the command ``name``."""
-    module = import_module(f"registry_tool.cli.{COMMANDS[name].module}")
+    module = import_module(f"registry_tool.cli.commands.{COMMANDS[name].module}")
     command: click.Command = getattr(module, name.replace("-", "_"))
     return command
 

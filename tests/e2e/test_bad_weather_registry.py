@@ -62,6 +62,7 @@ from tests.support.cli_runner import Answer, Typed, spawn
 from tests.support.content import Made, layer, make_image, put_manifest
 from tests.support.damage import image_of
 from tests.support.fake_server import JSON, Asked, Reply, listening, reply, self_signed, standing_in
+from tests.support.paths import ROOT
 from tests.support.recording_server import Reply as Other
 from tests.support.recording_server import Watched
 from tests.unit.transport.test_stream import OK, dripping
@@ -81,7 +82,7 @@ STEERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 def test_what_the_table_names_is_there() -> None:
     named = set(re.findall(r"test_\w+", __doc__ or ""))
-    there = {name for path in Path(__file__).parent.rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
     assert named <= there
     assert len(named) > 40
 

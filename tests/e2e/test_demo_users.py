@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.private_engine import PrivateEngine, private_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.timeout(300)]
@@ -21,7 +22,7 @@ SOMEBODY = 54321
 # The interpreter may lie where only root can read; reading is all that this lets somebody do, a socket wants writing.
 AS_SOMEBODY = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", "--inh-caps=+dac_read_search"]
 AS_SOMEBODY += ["--ambient-caps=+dac_read_search"]
-CHECKOUT = str(Path(__file__).parent.parent)
+CHECKOUT = str(ROOT)
 
 
 @pytest.fixture

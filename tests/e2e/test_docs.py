@@ -19,7 +19,8 @@ from registry_tool.cli.app import root
 from registry_tool.cli.command_table import COMMANDS, load
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
-from tests.support.documents import DOCUMENTS, ROOT, Reader, blocks, commands, pairs, reading
+from tests.support.documents import DOCUMENTS, Reader, blocks, commands, pairs, reading
+from tests.support.paths import ROOT
 from tests.support.requirements import missing
 
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"

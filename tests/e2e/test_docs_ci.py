@@ -18,7 +18,8 @@ from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, BaseImageResolver
-from tests.support.documents import ROOT, Reader, reading
+from tests.support.documents import Reader, reading
+from tests.support.paths import ROOT
 
 CI = ROOT / "docs" / "ci"
 GITHUB, GITLAB = CI / "github-actions.yml", CI / "gitlab-ci.yml"

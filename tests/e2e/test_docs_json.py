@@ -12,7 +12,8 @@ import pytest
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli.command_table import COMMANDS, load
-from tests.support.documents import ROOT, Reader, reading
+from tests.support.documents import Reader, reading
+from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 

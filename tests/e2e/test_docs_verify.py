@@ -23,7 +23,8 @@ from registry_tool.local.registry import LocalRegistry
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import CHECKS
 from registry_tool.verify.settings import KNOWN, PROBES
-from tests.support.documents import ROOT, blocks, commands
+from tests.support.documents import blocks, commands
+from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "verify.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ import pytest
 
 from registry_tool import __version__
 from registry_tool.demo import resources
+from tests.support.paths import ROOT
 from tests.support.private_engine import private_engine
 from tests.support.requirements import free_port
 
@@ -24,7 +25,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCKS = [ROOT / "requirements" / name for name in ("run.lock", "dev.lock")]
 
 
@@ -123,7 +123,7 @@ def test_both_programs_say_their_version_without_an_engine(
 
 
 def test_what_is_shipped_is_found_beside_the_code(installed: Installed) -> None:
-    program = "from registry_tool import shipped; print(shipped.sample_app()); print(shipped.compose_file())"
+    program = "from registry_tool.demo import resources; print(resources.sample_app()); print(resources.compose_file())"
     sample, compose = map(Path, installed.run("python", "-c", program).stdout.splitlines())
     assert sample.is_relative_to(installed.folder)
     assert compose.is_relative_to(installed.folder)

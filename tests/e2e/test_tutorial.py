@@ -18,7 +18,8 @@ from registry_tool.cli.command_table import COMMANDS
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, PROXY, BaseImageResolver
 from tests.support import canary
-from tests.support.documents import ROOT, Reader, blocks, commands, reading
+from tests.support.documents import Reader, blocks, commands, reading
+from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "pictures"

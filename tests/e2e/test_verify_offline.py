@@ -14,7 +14,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, BaseImageResolver
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.documents import ROOT
+from tests.support.paths import ROOT
 from tests.support.private_engine import private_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]

@@ -11,15 +11,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry_tool.cli.app import main
 from tests.support import canary
+from tests.support.paths import ROOT
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests/golden"
 REGCTL = (sys.executable, "-m", "registry_tool")
 
 

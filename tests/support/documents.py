@@ -16,9 +16,9 @@ from pathlib import Path
 
 from registry_tool.demo import resources
 from tests.support.cli_runner import Terminal
+from tests.support.paths import ROOT
 from tests.support.private_engine import PrivateEngine, private_engine
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

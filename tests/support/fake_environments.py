@@ -59,7 +59,7 @@ class StandIn:
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """In every place's stead, as ``verify`` opens them."""
     made = StandIn()
-    monkeypatch.setattr(verify, "open_place", made.open_place)
+    monkeypatch.setattr(verify, "open_environment", made.open_place)
     monkeypatch.setattr(verify, "prove", made.prove)
     return made
 

@@ -11,7 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 SHELLS = [name for name in ("dash", "bash", "sh") if shutil.which(name)][:2]
 BASICS = "sh cat cksum date dirname env grep head ls mkdir mktemp mv chmod pwd readlink rm sed setsid sleep tail touch tr".split()
 

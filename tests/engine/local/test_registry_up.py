@@ -20,6 +20,7 @@ from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Auth, Up, ports, spec
 from tests.support import canary
+from tests.support.paths import ROOT
 from tests.support.registry_over_http import ask, push_blob, push_tag, tags
 from tests.support.requirements import free_port
 
@@ -474,7 +475,7 @@ with connect() as engine:
 """
     states = [tmp_path / ("one" if one_state else str(number)) for number in range(count)]
     command = [sys.executable, "-c", code, unique, registry_image]
-    root = Path(__file__).parent.parent
+    root = ROOT
     processes = [
         subprocess.Popen([*command, str(state)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for state in states
     ]

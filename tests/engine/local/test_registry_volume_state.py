@@ -17,6 +17,7 @@ from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import spec, volume_state
 from registry_tool.local.registry.spec import RegistrySettings
 from registry_tool.local.registry.volume_state import VolumeState
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.engine
 
@@ -109,7 +110,7 @@ with connect() as engine:
 def left(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> str:
     """The id of a probe whose process was killed."""
     volume_state.make_volume(engine, unique)
-    killed = subprocess.run([sys.executable, "-c", KILLED, unique, registry_image, str(tmp_path)], cwd=Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", KILLED, unique, registry_image, str(tmp_path)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     (probe,) = _probes(engine, volume)
     return probe

@@ -30,7 +30,8 @@ from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Http, Limits, Tcp, VerifySpec
 from registry_tool.verify.stack import check as stack
 from registry_tool.verify.stack import compose, resilience, stack_client
-from tests.support.documents import ROOT, commands
+from tests.support.documents import commands
+from tests.support.paths import ROOT
 from tests.support.requirements import missing
 from tests.support.verify_images import ThisEngine
 
@@ -314,7 +315,7 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
 ) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_APP_IMAGE", str(app))
     before = {name for image in engine.images() for name in (*image.names, *image.digests)}
-    point = prove("context", stack=Path(__file__).resolve().parent.parent / "docs/examples/stack.yml")
+    point = prove("context", stack=ROOT / "docs/examples/stack.yml")
     assert point.ok, point
     _check_tutorial(point, "web")
     images: Any = point.evidence["images"]

@@ -5,7 +5,7 @@ import re
 from registry_tool.base.errors import NotFound
 from registry_tool.content.check import KINDS, Checked, CheckReport, Finding
 from registry_tool.oci.digest import Digest
-from tests.support.documents import ROOT
+from tests.support.paths import ROOT
 
 DIGEST = Digest.of(b"x")
 FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", digest=DIGEST, tags=("1",), detail="is not there")

@@ -15,6 +15,7 @@ from registry_tool.base import labels
 from registry_tool.base.errors import Conflict
 from registry_tool.engine.values import Container, PortBinding
 from registry_tool.local.registry import ports
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_privileged_port_is_the_engine_s_to_refuse() -> None:
         assert not ports.is_taken(1)
         return
     code = "import os; from registry_tool.local.registry.ports import is_taken; os.setuid(65534); raise SystemExit(is_taken(1))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="names of processes come from /proc here")

@@ -21,6 +21,7 @@ from registry_tool.base.progress import SILENT, Silent
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PYTHON, BaseImageResolver, wheelhouse, wheels
 from registry_tool.local.base_images.wheelhouse import Interpreter
+from tests.support.paths import ROOT
 from tests.support.requirements import free_port
 
 MUSL = Interpreter(implementation="cp", version="3.13.1", abi="cp313", platforms=("musllinux_1_2_aarch64", "musllinux_1_1_aarch64"))
@@ -196,7 +197,7 @@ with connect() as engine:
     engine.wait = lambda *words, **named: os.kill(os.getpid(), 9)
     wheelhouse._interpreter(engine, sys.argv[1], "sha256:1", Path(sys.argv[2]))
 """
-        killed = subprocess.run([sys.executable, "-c", code, python, str(tmp_path)], cwd=Path(__file__).parents[1])
+        killed = subprocess.run([sys.executable, "-c", code, python, str(tmp_path)], cwd=ROOT)
         assert killed.returncode == -signal.SIGKILL
         name = f"registry-tool-python-{next(tmp_path.glob('python-*.lock')).stem[7:19]}-{owner_id(tmp_path)}"
         assert engine.container(name) is not None

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "registry_tool"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

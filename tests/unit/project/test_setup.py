@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_machine import ROOT, SHELLS, Machine
+from tests.support.fake_machine import SHELLS, Machine
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(params=SHELLS)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from registry_tool.demo import resources
-from tests.support.documents import ROOT, blocks
+from tests.support.documents import blocks
+from tests.support.paths import ROOT
 
 pytest_plugins = ["pytester"]
 

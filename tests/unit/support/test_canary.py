@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 HEAD = """
 import base64, logging, os, subprocess, sys, time
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base.errors import RegistryError
-from tests import canary
+from tests.support import canary
 from tests.support.cli_runner import Answer, Terminal
 
 SECRET = canary.password("x")
@@ -68,7 +70,7 @@ FINE = (
 
 
 CONFTEST = """
-from tests import canary
+from tests.support import canary
 
 def pytest_configure(config):
     canary.watch(config)
@@ -85,7 +87,7 @@ def run(folder: Path, body: str, *options: str, conftest: str = CONFTEST) -> sub
     (folder / "conftest.py").write_text(conftest)
     (folder / "test_it.py").write_text(HEAD + body)
     words = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", "/dev/null", "--basetemp", str(folder / "tmp"), *options]
-    repository = Path(__file__).parents[1]
+    repository = ROOT
     environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{os.environ['PYTHONPATH']}"}
     command = [sys.executable, "-m", "pytest", *words, str(folder / "test_it.py")]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False)

@@ -16,8 +16,7 @@ from registry_tool.base import progress
 from registry_tool.oci.digest import Digest
 from registry_tool.targets import cache
 from registry_tool.targets.cache import ContentCache
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
 
 
 class Words(progress.Silent):

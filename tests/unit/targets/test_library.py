@@ -13,7 +13,7 @@ import pytest
 import registry_tool
 from registry_tool.server import running
 from tests.support.content import OCI_IMAGE, layer, make_image, put_manifest
-from tests.support.documents import ROOT
+from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "library.md"
 

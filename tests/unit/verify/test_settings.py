@@ -9,7 +9,8 @@ from registry_tool.oci.digest import Digest
 from registry_tool.verify import settings
 from registry_tool.verify.settings import FILE, MAX_SIZE, VerifySettings, parse
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Tcp
-from tests.support.documents import ROOT, blocks
+from tests.support.documents import blocks
+from tests.support.paths import ROOT
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -12,9 +12,10 @@ import yaml
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.verify.stack import compose, yaml_reader
 from registry_tool.verify.stack.compose import Composition, Service
+from tests.support.paths import ROOT
 from tests.support.requirements import missing
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
+EXAMPLE = ROOT / "docs/examples/stack.yml"
 
 
 def _parse(text: str, **variables: str) -> Composition:

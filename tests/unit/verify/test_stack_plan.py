@@ -12,9 +12,10 @@ from registry_tool.oci.reference import Reference
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import plan as plans
 from registry_tool.verify.stack.plan import StackPlan
+from tests.support.paths import ROOT
 
 IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host="")
-EXAMPLE = Path(__file__).resolve().parent.parent / "docs/examples/stack.yml"
+EXAMPLE = ROOT / "docs/examples/stack.yml"
 
 
 def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> StackPlan:

@@ -223,4 +223,8 @@ def test_a_port_inside_is_one_of_ours(inside: Program, page: tuple[str, int]) ->
 def test_the_program_is_one_file_with_the_two_modules() -> None:
     with zipfile.ZipFile(io.BytesIO(program())) as archive:
         names = set(archive.namelist())
-    assert {"__main__.py", "registry_tool/proof/places/door/multiplex.py", "registry_tool/proof/places/door/forwarder.py"} <= names
+    assert {
+        "__main__.py",
+        "registry_tool/verify/environments/tunnel/multiplexer.py",
+        "registry_tool/verify/environments/tunnel/forwarder.py",
+    } <= names

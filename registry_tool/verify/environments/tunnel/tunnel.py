@@ -21,7 +21,7 @@ from registry_tool.verify.environments.tunnel.multiplexer import Multiplexer
 OPEN_TIMEOUT = 10.0
 """Seconds for a connection through the door."""
 _LOG = 4096
-_PACKAGE = "registry_tool/proof/places/door"
+_PACKAGE = "registry_tool/verify/environments/tunnel"
 _MAIN = b"from registry_tool.verify.environments.tunnel.forwarder import main\n\nmain()\n"
 
 
@@ -40,9 +40,9 @@ def program() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         files = {"__main__.py": _MAIN}
-        for folder in ("registry_tool", "registry_tool/proof", "registry_tool/proof/places", _PACKAGE):
+        for folder in ("registry_tool", "registry_tool/verify", "registry_tool/verify/environments", _PACKAGE):
             files[f"{folder}/__init__.py"] = b""
-        for name in ("multiplex.py", "forwarder.py"):
+        for name in ("multiplexer.py", "forwarder.py"):
             files[f"{_PACKAGE}/{name}"] = (here / name).read_bytes()
         for path, content in files.items():
             # Each with a date of its own making: with the machine's, a clock before 1980 would be an error.
