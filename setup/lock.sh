@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes requirements/run.lock and requirements/dev.lock anew from pyproject.toml. Arguments go to uv (--upgrade).
+# Writes requirements/run.lock, dev.lock and release.lock anew from pyproject.toml. Arguments go to uv (--upgrade).
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
@@ -8,12 +8,16 @@ cd "$(dirname "$0")/.."
 python=${SETUP_PYTHON:-.venv/bin/python}
 "$python" -c 'import uv' 2>/dev/null || "$python" -m pip install --quiet --disable-pip-version-check uv
 
+# compile OLDEST_PYTHON ARGUMENTS...
 # No index, no folder of this machine goes into a lock: whoever installs uses what their own pip is set to.
 compile() {
-    "$python" -m uv pip compile --quiet --no-config --universal --python-version 3.10 --generate-hashes \
+    oldest=$1
+    shift
+    "$python" -m uv pip compile --quiet --no-config --universal --python-version "$oldest" --generate-hashes \
         --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$@" pyproject.toml
 }
 
-compile --group build -o requirements/run.lock "$@"
-compile --group dev -c requirements/run.lock -o requirements/dev.lock "$@"
-say 'requirements/run.lock and requirements/dev.lock are up to date'
+compile 3.10 --group build -o requirements/run.lock "$@"
+compile 3.10 --group dev -c requirements/run.lock -o requirements/dev.lock "$@"
+compile 3.11 --group release -c requirements/dev.lock -o requirements/release.lock "$@"
+say 'requirements/run.lock, dev.lock and release.lock are up to date'

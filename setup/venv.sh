@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv, or brings it up to date: `venv.sh run` holds what the tool needs, `venv.sh dev` what its tests need, too.
+# Makes .venv, or brings it up to date: `venv.sh run` holds what the tool needs, `venv.sh dev` what its tests need, too, and
+# `venv.sh release` what the documents' site and a release need beside all that.
 #
 # .venv/ready says what it was made from: kind, place, and sums of the lock and pyproject.toml. It is written last and taken away
 # first, so that a set-up that was killed in the middle starts clean. PYTHON names a Python to use instead of looking for one.
@@ -17,18 +18,30 @@ main() {
     if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null && [ -f "$stamp" ]; then
         found=$(cat "$stamp")
         [ "$found" != "$wanted" ] || exit 0
-        # What the tests need has in it all that a run needs.
-        [ "$kind" != run ] || [ "$found" != "$(sums dev)" ] || exit 0
+        # Each kind has in it all that the kinds before it need.
+        for larger in $(larger_than "$kind"); do
+            [ "$found" != "$(sums "$larger")" ] || exit 0
+        done
         # The same place, another lock: pip changes what differs. Elsewhere, its scripts name a folder that is gone.
         [ "$(tail -n 1 "$stamp")" = "$PWD" ] || fresh
     else
         fresh
+    fi
+    if [ "$kind" = release ] && ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        stop 1 "this takes Python 3.11 or newer (.venv has an older one): PYTHON=/path/to/python3 make …, after make clean"
     fi
     rm -f "$stamp"
     say "installing requirements/$kind.lock into .venv …"
     pip install --require-hashes -r "$lock"
     pip install --no-deps --no-build-isolation -e .
     printf '%s\n' "$wanted" >"$stamp"
+}
+
+larger_than() {
+    case $1 in
+        run) echo dev release ;;
+        dev) echo release ;;
+    esac
 }
 
 sums() {

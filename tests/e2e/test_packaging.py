@@ -25,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LOCKS = [ROOT / "requirements" / name for name in ("run.lock", "dev.lock")]
+LOCKS = [ROOT / "requirements" / name for name in ("run.lock", "dev.lock", "release.lock")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,14 +182,19 @@ def test_the_locks_are_in_step_with_the_project() -> None:
     groups = document["dependency-groups"]
     run = [*document["project"]["dependencies"], *groups["build"]]
     dev = [*run, *(item for item in groups["dev"] if isinstance(item, str))]
-    for lock, wanted in zip(LOCKS, (run, dev), strict=True):
+    release = [*dev, *(item for item in groups["release"] if isinstance(item, str))]
+    for lock, wanted in zip(LOCKS, (run, dev, release), strict=True):
         pinned = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
         for text in wanted:
             name, _, least = text.partition(";")[0].strip().lower().partition(">=")
+            if 'python_version < "3.11"' in text and lock.name == "release.lock":
+                continue  # which is for Python 3.11 and newer
             assert name in pinned, f"{lock.name} lacks {name}: make lock"
             assert _numbers(pinned[name]) >= _numbers(least), f"{lock.name} has {name} {pinned[name]}, wanted {least}: make lock"
     lines = [set(re.findall(r"^[a-z0-9._-]+==\S+", lock.read_text(encoding="utf-8"), re.MULTILINE)) for lock in LOCKS]
     assert lines[0] <= lines[1], "what a run needs is the same for the tests"
+    tested = {line.partition("==")[0] for line in lines[1]}
+    assert {line for line in lines[2] if line.partition("==")[0] in tested} <= lines[1], "what is tested is what is released"
 
 
 def _numbers(version: str) -> list[int]:

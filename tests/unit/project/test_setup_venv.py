@@ -77,11 +77,33 @@ def test_a_changed_lock_or_project_is_installed(checkout: Checkout, changed: str
     assert (checkout.folder / ".venv/kept").exists(), "what is there is brought up to date, not made anew"
 
 
-def test_what_the_tests_need_has_all_that_a_run_needs(checkout: Checkout) -> None:
+@pytest.mark.parametrize(("there", "wanted"), [("dev", "run"), ("release", "run"), ("release", "dev")])
+def test_an_environment_that_holds_more_than_is_wanted_is_kept(checkout: Checkout, there: str, wanted: str) -> None:
+    checkout.python()
+    assert checkout.set_up(there).returncode == 0
+    assert checkout.set_up(wanted).stderr == ""
+    assert len(_pip_lines(checkout.installs)) == 2
+
+
+def test_an_environment_that_holds_less_than_is_wanted_is_added_to(checkout: Checkout) -> None:
+    checkout.python()
+    for kind in ("run", "dev", "release"):
+        assert checkout.set_up(kind).returncode == 0
+        (checkout.folder / f".venv/{kind}").touch()
+    locks = [word for call in _pip_lines(checkout.installs) for word in call.split() if word.endswith(".lock")]
+    assert locks == [f"requirements/{kind}.lock" for kind in ("run", "dev", "release")]
+    assert (checkout.folder / ".venv/run").exists(), "what is there is brought up to date, not made anew"
+
+
+def test_a_release_on_an_older_python_is_explained(checkout: Checkout) -> None:
     checkout.python()
     assert checkout.set_up("dev").returncode == 0
-    assert checkout.set_up("run").stderr == ""
-    assert len(_pip_lines(checkout.installs)) == 2
+    inner = checkout.folder / ".venv/bin/python"
+    inner.write_text('#!/bin/sh\ncase "$*" in *"(3, 11)"*) exit 1 ;; esac\n')
+    done = checkout.set_up("release")
+    assert done.returncode == 1
+    assert "this takes Python 3.11 or newer" in done.stderr
+    assert (checkout.folder / ".venv/ready").exists(), "what is there can be used on"
 
 
 def test_a_set_up_that_was_killed_starts_clean(checkout: Checkout) -> None:
