@@ -45,7 +45,7 @@ def _proven(kind: str, image: str) -> float:
 
 def _typed(kind: str, image: str) -> float:
     """By the engine's own client. Its socket is in a volume, where root reaches it."""
-    with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), places=app_dirs()) as place:
+    with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), dirs=app_dirs()) as place:
         forwarder = next(one for one in engine.containers(labels=place.labels()) if one.networks)
         volume = json.loads(said("docker", "volume", "inspect", forwarder.mounts[SOCKETS]))[0]["Mountpoint"]
         client = CLIENT[kind].format(socket=f"{volume}/{Path(SOCKET).name}")

@@ -20,7 +20,7 @@ from registry_tool.base.concurrency import map_unordered
 from registry_tool.oci import manifest
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 
 FEW, MANY = 1_000, 10_000
 SAMPLE = 20
@@ -126,7 +126,7 @@ def registry() -> Iterator[str]:
 
 def filled(host: str, path: str, count: int) -> Filled:
     """Push ``count`` images, each with a config of its own."""
-    with remote.open(host) as registry:
+    with open_registry(host) as registry:
         repository = registry.repository(path)
         layer = _described(_LAYER, "application/vnd.oci.image.layer.v1.tar")
         repository.push(layer, io.BytesIO(_LAYER))

@@ -24,7 +24,7 @@ from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, wheels
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import LocalRegistry
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import Registry, Repository, open_registry
 from registry_tool.transport import retry
 from tests.support import broken_images, canary, damage
 from tests.support.cli_runner import Typed
@@ -141,33 +141,33 @@ def session_engine(real_endpoint: str | None) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def session_places(tmp_path_factory: pytest.TempPathFactory) -> AppDirs:
+def session_dirs(tmp_path_factory: pytest.TempPathFactory) -> AppDirs:
     """State and cache for the whole session: base images are brought once."""
-    base = tmp_path_factory.mktemp("places")
+    base = tmp_path_factory.mktemp("dirs")
     for name in ("state", "cache"):
         (base / name).mkdir()
     return AppDirs(state=base / "state", cache=base / "cache")
 
 
 @pytest.fixture(scope="session")
-def registry_image(session_engine: Engine, session_places: AppDirs) -> str:
+def registry_image(session_engine: Engine, session_dirs: AppDirs) -> str:
     """The registry's base image, from wherever it can be had here; TEST_REGISTRY_IMAGE names another one to test with."""
-    return os.environ.get("TEST_REGISTRY_IMAGE") or BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(REGISTRY).name
+    return os.environ.get("TEST_REGISTRY_IMAGE") or BaseImageResolver(session_engine, session_dirs.cache, SILENT).ensure(REGISTRY).name
 
 
 @pytest.fixture
-def places(tmp_path: Path, session_places: AppDirs) -> AppDirs:
+def dirs(tmp_path: Path, session_dirs: AppDirs) -> AppDirs:
     """State of the test's own; base images and wheels are the session's."""
     (tmp_path / "state").mkdir()
-    return AppDirs(state=tmp_path / "state", cache=session_places.cache)
+    return AppDirs(state=tmp_path / "state", cache=session_dirs.cache)
 
 
 @pytest.fixture(scope="session")
-def local(session_engine: Engine, session_places: AppDirs) -> Iterator[LocalRegistry]:
+def local(session_engine: Engine, session_dirs: AppDirs) -> Iterator[LocalRegistry]:
     """A real registry container of the session's own, on a port that nobody has."""
     name = f"t{uuid.uuid4().hex[:10]}"
     try:
-        yield registry_up(session_engine, session_places, name=name, port=free_port()).up.registry
+        yield registry_up(session_engine, session_dirs, name=name, port=free_port()).up.registry
     finally:
         local_registry.down(session_engine, name, volumes=True)
 
@@ -188,14 +188,14 @@ def line(request: pytest.FixtureRequest) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def opened(line: FaultyProxy) -> Iterator[remote.Registry]:
+def opened(line: FaultyProxy) -> Iterator[Registry]:
     """The registry at the other end of the line."""
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         yield opened
 
 
 @pytest.fixture
-def repository(opened: remote.Registry, unique: str) -> remote.Repository:
+def repository(opened: Registry, unique: str) -> Repository:
     """A repository of the test's own in it."""
     return opened.repository(f"{unique}/app")
 
@@ -244,9 +244,9 @@ def tiny_image(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="module")
-def base(session_engine: Engine, session_places: AppDirs) -> broken_images.Base:
+def base(session_engine: Engine, session_dirs: AppDirs) -> broken_images.Base:
     """What the broken images stand on."""
-    return broken_images.python_base(session_engine, BaseImageResolver(session_engine, session_places.cache).ensure(PYTHON).name)
+    return broken_images.python_base(session_engine, BaseImageResolver(session_engine, session_dirs.cache).ensure(PYTHON).name)
 
 
 @pytest.fixture(scope="module")
@@ -257,15 +257,15 @@ def stock(session_engine: Engine, registry_image: str) -> Iterator[damage.Damage
 
 
 @pytest.fixture(scope="session")
-def kept_cache(session_engine: Engine, session_places: AppDirs) -> Path:
+def kept_cache(session_engine: Engine, session_dirs: AppDirs) -> Path:
     """The cache as one demo with a network leaves it: base images and wheels, all that an engine without one needs."""
-    ladder = BaseImageResolver(session_engine, session_places.cache, SILENT)
+    ladder = BaseImageResolver(session_engine, session_dirs.cache, SILENT)
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(ladder, base)
     python = ladder.ensure(PYTHON)
-    found = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_places.cache, SILENT)
+    found = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
     assert found is not None, "the wheels of the sample app cannot be had"
-    return session_places.cache
+    return session_dirs.cache
 
 
 def _set_aside(ladder: BaseImageResolver, base: Base) -> None:

@@ -16,21 +16,21 @@ NAME = "registry-tool"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppDirs:
-    """``word`` says what is unusual about these places, for a person; None where nothing is."""
+    """State and cache of this program; ``warning`` is for a person, where a folder is not the usual one."""
 
     state: Path
     cache: Path
-    word: str | None = None
+    warning: str | None = None
 
 
 def app_dirs() -> AppDirs:
     """Find (and make) the folders. Raises OSError where not even the temporary folder can be written to."""
     state, state_fell = _first(("XDG_STATE_HOME", ".local/state"), "state")
     cache, cache_fell = _first(("XDG_CACHE_HOME", ".cache"), "cache")
-    word = None
+    warning = None
     if state_fell or cache_fell:
-        word = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
-    return AppDirs(state=state, cache=cache, word=word)
+        warning = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
+    return AppDirs(state=state, cache=cache, warning=warning)
 
 
 def owner_id(folder: Path) -> str:

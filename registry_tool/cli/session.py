@@ -37,14 +37,14 @@ class Session:
         return connect(context=self.context)
 
     @cached_property
-    def places(self) -> AppDirs:
-        """Where state and caches are; what is unusual about that is said once."""
+    def dirs(self) -> AppDirs:
+        """The folders of state and cache; their warning is printed once."""
         from registry_tool.base.dirs import app_dirs
 
-        found = app_dirs()
-        if found.word:
-            self.output.note(found.word)
-        return found
+        dirs = app_dirs()
+        if dirs.warning:
+            self.output.note(dirs.warning)
+        return dirs
 
     def registry_host(self) -> str | None:
         """The local registry's ``HOST:PORT``: named by ``--registry``, or the one that ``up`` started; None where there is none.
@@ -79,7 +79,7 @@ class Session:
         from registry_tool.targets.cache import ContentCache
 
         try:
-            path = self.places.cache / "contents.sqlite"
+            path = self.dirs.cache / "contents.sqlite"
         except OSError as error:
             observer.note(f"nothing is kept for the next time: {error.strerror or error}")
             yield NoCache()

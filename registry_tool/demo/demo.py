@@ -38,7 +38,7 @@ APP_PORT = "80/tcp"
 
 
 def demo(
-    engine: Engine, places: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, watcher: DemoListener | None = None
+    engine: Engine, dirs: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, watcher: DemoListener | None = None
 ) -> DemoResult:
     """Do the whole walk and clean up after it. A failure is in the story's ``error``; only an interruption is raised.
 
@@ -47,10 +47,10 @@ def demo(
     story = DemoResult(watcher=watcher, redis=options.redis)
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
-        with _turn(engine, places.state, wanted, observer), runs.begin(places.state) as run:
+        with _turn(engine, dirs.state, wanted, observer), runs.begin(dirs.state) as run:
             story.run = run.id
-            _sweep(engine, places.state, observer)
-            _DemoRun(engine, places, options, observer, story, run).walk()
+            _sweep(engine, dirs.state, observer)
+            _DemoRun(engine, dirs, options, observer, story, run).walk()
     except RegistryToolError as error:
         story.error = error
     return story
@@ -75,7 +75,7 @@ def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
 @dataclass
 class _DemoRun:
     engine: Engine
-    places: AppDirs
+    dirs: AppDirs
     options: DemoOptions
     observer: Observer
     story: DemoResult
@@ -86,7 +86,7 @@ class _DemoRun:
     """Whether the image has come back: from then on it stays under its registry name."""
 
     def __post_init__(self) -> None:
-        self.ladder = BaseImageResolver(self.engine, self.places.cache, self.observer)
+        self.ladder = BaseImageResolver(self.engine, self.dirs.cache, self.observer)
 
     def walk(self) -> None:
         try:
@@ -111,7 +111,7 @@ class _DemoRun:
         with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as told:
             brought = registry_up(
                 self.engine,
-                self.places,
+                self.dirs,
                 name=self.options.registry,
                 port=self.options.registry_port,
                 provisioner=self.ladder,
@@ -130,7 +130,7 @@ class _DemoRun:
     def _build(self) -> str:
         # A purge on the same engine waits until the base image has been built upon.
         with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
-            prepared = build_inputs.prepare(self.engine, self.ladder, self.places.cache, self.options.context, observer=self.observer)
+            prepared = build_inputs.prepare(self.engine, self.ladder, self.dirs.cache, self.options.context, observer=self.observer)
             self.story.images.extend(prepared.bases)
             image_id = self.engine.build(
                 self.options.context,
@@ -173,10 +173,10 @@ class _DemoRun:
         with self.story.step("push", f"docker push {target}") as told:
             _load_client()
             moved = self.engine.push(target, observer=self.observer)
-            from registry_tool.targets import registry as remote  # noqa: PLC0415 - loaded by now
+            from registry_tool.targets.registry import open_registry  # noqa: PLC0415 - loaded by now
 
             reference = Reference.parse(target, default_host="")
-            stored = remote.open(reference.host).digest(reference.path, reference.tag or "latest")
+            stored = open_registry(reference.host).digest(reference.path, reference.tag or "latest")
             if moved.digest is None or stored != moved.digest:
                 raise VerificationFailed(
                     f"the engine pushed {moved.digest}, and the registry has {stored} under {target}",
@@ -314,13 +314,13 @@ class _DemoRun:
     @contextmanager
     def _base_lock(self, *, shared: bool) -> Iterator[None]:
         key = hashlib.sha256(self.engine.id.encode()).hexdigest()[:16]
-        with files.lock(self.places.state / "demos" / f"base-{key}.lock", shared=shared):
+        with files.lock(self.dirs.state / "demos" / f"base-{key}.lock", shared=shared):
             yield
 
     @contextmanager
     def _names(self) -> Iterator[None]:
         """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
-        with files.lock(self.places.state / "demos" / "names.lock"):
+        with files.lock(self.dirs.state / "demos" / "names.lock"):
             yield
 
     def _left(self, *names: str) -> list[str]:

@@ -22,7 +22,7 @@ class RegistryUp:
 
 def registry_up(
     engine: Engine,
-    places: AppDirs,
+    dirs: AppDirs,
     *,
     name: str = "default",
     port: int | None = None,
@@ -40,11 +40,11 @@ def registry_up(
     had: list[BaseImage] = []
 
     def image() -> str:
-        ladder = provisioner or BaseImageResolver(engine, places.cache, observer)
+        ladder = provisioner or BaseImageResolver(engine, dirs.cache, observer)
         had.append(ladder.ensure(REGISTRY))
         return had[-1].name
 
     up = local_registry.up(
-        engine, image=image, name=name, port=port, auth=auth, restart=restart, timeout=timeout, state=places.state, observer=observer
+        engine, image=image, name=name, port=port, auth=auth, restart=restart, timeout=timeout, state=dirs.state, observer=observer
     )
     return RegistryUp(up=up, provisioned=had[-1] if had else None)

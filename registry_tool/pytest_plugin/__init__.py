@@ -110,7 +110,7 @@ def portable(request: pytest.FixtureRequest) -> Portable:
 
     def prove(asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
         require = (USUAL,) if _required(config) and not on else ()
-        return verify(engine, asked, on, places=app_dirs(), require=require, command=f"pytest {node.nodeid}")
+        return verify(engine, asked, on, dirs=app_dirs(), require=require, command=f"pytest {node.nodeid}")
 
     return portable_for(node, prove, lambda why: _missing(config, "a place for the proof", why))
 

@@ -62,7 +62,7 @@ def in_process() -> Iterator[Served]:
 
 
 @contextmanager
-def in_container(engine: Engine, places: AppDirs, scratch: Path, *, worker: str, image: str | None) -> Iterator[Served]:
+def in_container(engine: Engine, dirs: AppDirs, scratch: Path, *, worker: str, image: str | None) -> Iterator[Served]:
     """A real registry with name, port and volume of its own; all of it goes at the end, and what killed runs left goes now.
 
     ``image`` None: ``registry:2``, from where it can be had. ``scratch`` is a folder for what lasts no longer than this.
@@ -73,13 +73,13 @@ def in_container(engine: Engine, places: AppDirs, scratch: Path, *, worker: str,
     from registry_tool.local import registry as local_registry
 
     which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
-    alive = places.state / "pytest" / which
+    alive = dirs.state / "pytest" / which
     sweep(engine, alive)
     name = f"{_PREFIX}{worker}-{uuid.uuid4().hex[:10]}"
     lock = alive / f"{name}.lock"
     with files.lock(lock):
         try:
-            served = Served(host=_up(engine, places, scratch, name, image))
+            served = Served(host=_up(engine, dirs, scratch, name, image))
             try:
                 yield served
             finally:
@@ -103,7 +103,7 @@ def sweep(engine: Engine, alive: Path) -> None:
             lock.unlink(missing_ok=True)
 
 
-def _up(engine: Engine, places: AppDirs, scratch: Path, name: str, image: str | None) -> str:
+def _up(engine: Engine, dirs: AppDirs, scratch: Path, name: str, image: str | None) -> str:
     from registry_tool.base.errors import PortTaken
     from registry_tool.local import registry as local_registry
 
@@ -112,7 +112,7 @@ def _up(engine: Engine, places: AppDirs, scratch: Path, name: str, image: str | 
             # Not the next free port from 5000 on, which is the one that people give to a registry of their own.
             up = local_registry.up(
                 engine,
-                image=lambda: _image(engine, places, image),
+                image=lambda: _image(engine, dirs, image),
                 name=name,
                 port=_free_port(),
                 restart="no",
@@ -126,11 +126,11 @@ def _up(engine: Engine, places: AppDirs, scratch: Path, name: str, image: str | 
     raise AssertionError("a loop that returns or raises")
 
 
-def _image(engine: Engine, places: AppDirs, image: str | None) -> str:
+def _image(engine: Engine, dirs: AppDirs, image: str | None) -> str:
     if image is None:
         from registry_tool.local.base_images import REGISTRY, BaseImageResolver
 
-        return BaseImageResolver(engine, places.cache).ensure(REGISTRY).name
+        return BaseImageResolver(engine, dirs.cache).ensure(REGISTRY).name
     if engine.image(image) is None:
         engine.pull(image)
     return image

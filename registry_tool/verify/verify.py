@@ -14,8 +14,7 @@ from registry_tool.base.errors import EnvironmentUnavailable, RegistryToolError,
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.oci.descriptor import Platform
-from registry_tool.targets import registry as remote
-from registry_tool.targets.registry import Registry
+from registry_tool.targets.registry import Registry, open_registry
 from registry_tool.verify import parsing, remote_image
 from registry_tool.verify.checks.run import prove
 from registry_tool.verify.environments.environment import Environment
@@ -66,7 +65,7 @@ def verify(
     asked: VerifySpec,
     wheres: Sequence[str] = (),
     *,
-    places: AppDirs,
+    dirs: AppDirs,
     require: Sequence[str] = (),
     command: str = "registry_tool.verify.verify",
     observer: Observer = SILENT,
@@ -80,8 +79,8 @@ def verify(
     """
     _check(wheres, require)
     stacks.check(asked)
-    with remote.open(asked.image.host) as registry:
-        run = _Run(engine=engine, asked=asked, registry=registry, places=places, observer=observer, watcher=watcher)
+    with open_registry(asked.image.host) as registry:
+        run = _Run(engine=engine, asked=asked, registry=registry, dirs=dirs, observer=observer, watcher=watcher)
         try:
             run.look(engine.about.platform)
             run.go(wheres)
@@ -120,7 +119,7 @@ class _Run:
     engine: Engine
     asked: VerifySpec
     registry: Registry
-    places: AppDirs
+    dirs: AppDirs
     observer: Observer
     watcher: VerifyListener
     proven: list[EnvironmentResult] = field(default_factory=list)
@@ -192,7 +191,7 @@ class _Run:
                     place,
                     self.asked,
                     present=self.engine,
-                    places=self.places,
+                    dirs=self.dirs,
                     registry=self.registry,
                     observer=self.observer,
                     told=self.watcher.point,
@@ -212,7 +211,7 @@ class _Run:
         ready = False
         try:
             with open_environment(
-                self.engine, name, image=asked.image, places=self.places, registry_as=asked.registry_as, observer=self.observer
+                self.engine, name, image=asked.image, dirs=self.dirs, registry_as=asked.registry_as, observer=self.observer
             ) as place:
                 ready = True
                 yield place

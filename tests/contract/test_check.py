@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from registry_tool.content.check import CheckReport, check
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from tests.support.content import config, layer, sha256, zstd_packed
 from tests.support.damage import Damageable, fifty_images, image_of, in_a_container, in_this_process
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
@@ -27,7 +27,7 @@ def damageable(request: pytest.FixtureRequest, unique: str) -> Iterator[Damageab
 def counted(line: FaultyProxy, *, deep: bool) -> CheckReport:
     """A check that asked nothing twice."""
     line.mend()
-    with remote.open(line.host) as registry:
+    with open_registry(line.host) as registry:
         report = check(registry, deep=deep)
     assert report.error is None
     assert line.twice() == []

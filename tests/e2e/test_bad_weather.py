@@ -317,7 +317,7 @@ def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, lo
 
 
 @pytest.fixture(scope="module")
-def guarded(session_engine: Engine, session_places: AppDirs, registry_image: str) -> Iterator[str]:
+def guarded(session_engine: Engine, session_dirs: AppDirs, registry_image: str) -> Iterator[str]:
     """The address of a registry for john alone."""
     name = f"guarded-{os.urandom(4).hex()}"
     try:
@@ -327,7 +327,7 @@ def guarded(session_engine: Engine, session_places: AppDirs, registry_image: str
             name=name,
             port=free_port(),
             auth=Auth(user="john", password=PASSWORD),
-            state=session_places.state,
+            state=session_dirs.state,
         ).registry.address
     finally:
         local_registry.down(session_engine, name, volumes=True)

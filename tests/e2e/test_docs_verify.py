@@ -31,10 +31,10 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def pushed(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[str]:
+def pushed(engine: Engine, dirs: AppDirs, local: LocalRegistry) -> Iterator[str]:
     """What a demo leaves: the sample app, built and pushed, in a registry of the session's own."""
     context, name = resources.sample_app(), f"{local.address}/john/get-started:part2"
-    prepared = build_inputs.prepare(engine, BaseImageResolver(engine, places.cache), places.cache, context)
+    prepared = build_inputs.prepare(engine, BaseImageResolver(engine, dirs.cache), dirs.cache, context)
     engine.build(context, build_args=prepared.build_args, labels={"for": "verify"}, extra=prepared.extra, tags=(name,))
     engine.push(name)
     yield local.address
@@ -49,11 +49,11 @@ def pushed(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[st
 @pytest.mark.engine
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, places: AppDirs, tmp_path: Path) -> None:
+def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: AppDirs, tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "REGISTRY_TOOL_REGISTRY": pushed, "XDG_CACHE_HOME": str(places.cache.parent)}
+    environment = {**os.environ, "PATH": path, "REGISTRY_TOOL_REGISTRY": pushed, "XDG_CACHE_HOME": str(dirs.cache.parent)}
     [settings] = blocks(PAGE, "toml")
     said = {}
     for line in commands(PAGE):

@@ -47,8 +47,8 @@ print(time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")
-def python(session_engine: Engine, session_places: AppDirs) -> BaseImage:
-    return BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(PYTHON)
+def python(session_engine: Engine, session_dirs: AppDirs) -> BaseImage:
+    return BaseImageResolver(session_engine, session_dirs.cache, SILENT).ensure(PYTHON)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def python_image(python: BaseImage) -> str:
 
 
 @pytest.fixture
-def context(session_engine: Engine, session_places: AppDirs, python: BaseImage, tmp_path: Path) -> Path:
+def context(session_engine: Engine, session_dirs: AppDirs, python: BaseImage, tmp_path: Path) -> Path:
     """The app's folder with the wheels in it, as ``regctl build`` sends it."""
     folder = tmp_path / "context"
     shutil.copytree(sample_app(), folder, ignore=shutil.ignore_patterns("wheels", "__pycache__"))
-    found = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_places.cache)
+    found = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_dirs.cache)
     assert found is not None
     shutil.copytree(found, folder / "wheels")
     return folder
@@ -243,9 +243,9 @@ def network(docker: Docker, unique: str) -> Iterator[str]:
 
 
 def test_it_counts_beside_a_redis_that_comes_and_goes(  # the network before what runs in it: it goes after that, too
-    docker: Docker, network: str, run: Run, page: Page, image: str, session_engine: Engine, session_places: AppDirs
+    docker: Docker, network: str, run: Run, page: Page, image: str, session_engine: Engine, session_dirs: AppDirs
 ) -> None:
-    redis_image = BaseImageResolver(session_engine, session_places.cache, SILENT).ensure(REDIS).name
+    redis_image = BaseImageResolver(session_engine, session_dirs.cache, SILENT).ensure(REDIS).name
     redis = run(f"--network={network}", "--network-alias=redis", redis_image)
     app = run(f"--network={network}", "-p", "127.0.0.1::80", image)
     eventually(lambda: DISABLED not in page(app)[0])

@@ -20,10 +20,8 @@ from tests.support.private_engine import private_engine
 pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
-def test_it_ends_green(
-    kept_cache: Path, session_engine: Engine, session_places: AppDirs, own_engine_possible: None, tmp_path: Path
-) -> None:
-    ladder = BaseImageResolver(session_engine, session_places.cache)
+def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: AppDirs, own_engine_possible: None, tmp_path: Path) -> None:
+    ladder = BaseImageResolver(session_engine, session_dirs.cache)
     for base in (DOCKER_ENGINE, PODMAN_ENGINE):
         ladder.archive(ladder.ensure(base))
     cache = tmp_path / "cache"

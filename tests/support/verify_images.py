@@ -21,11 +21,11 @@ def reference(name: str) -> Reference:
 
 
 @contextmanager
-def opened(engine: Engine, kind: str, name: str, places: AppDirs) -> Iterator[Environment]:
+def opened(engine: Engine, kind: str, name: str, dirs: AppDirs) -> Iterator[Environment]:
     """As ``open_place``."""
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(open_environment(engine, kind, image=reference(name), places=places))
+            place = stack.enter_context(open_environment(engine, kind, image=reference(name), dirs=dirs))
         except EnvironmentUnavailable as error:
             missing(f"{kind}-proof", error.message)
         yield place

@@ -60,8 +60,8 @@ def build(
     with session.watch(quiet=quiet) as observer:
         prepared = build_inputs.prepare(
             session.engine,
-            BaseImageResolver(session.engine, session.places.cache, observer),
-            session.places.cache,
+            BaseImageResolver(session.engine, session.dirs.cache, observer),
+            session.dirs.cache,
             path,
             dockerfile=dockerfile,
             build_args=options.pairs(build_args, "--build-arg", os.environ),

@@ -36,10 +36,10 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     """
     from registry_tool.base.loopback import is_loopback
     from registry_tool.content import listing
-    from registry_tool.targets import registry as remote
+    from registry_tool.targets.registry import open_registry
 
     host = options.registry_host(registry) if registry is not None else registry_options.host(session)
-    with remote.open(host, plain_http=plain_http or None) as opened, session.watch(quiet=quiet, counting=True) as observer:
+    with open_registry(host, plain_http=plain_http or None) as opened, session.watch(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in listing.names(opened)])
             return 0

@@ -41,10 +41,10 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
       regctl check --deep --junit report.xml john/get-started
     """
     from registry_tool.content.check import check as look
-    from registry_tool.targets import registry as remote
+    from registry_tool.targets.registry import open_registry
 
     host, repositories = _selected(session, names)
-    with remote.open(host, plain_http=plain_http or None) as registry, session.watch(counting=not deep) as observer:
+    with open_registry(host, plain_http=plain_http or None) as registry, session.watch(counting=not deep) as observer:
         report = look(registry, repositories, deep=deep, observer=observer)
     if junit is not None:
         report = _written(report, junit)

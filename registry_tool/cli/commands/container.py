@@ -113,7 +113,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     from registry_tool.local import orphans as demos
     from registry_tool.local import verify_orphans as proofs
 
-    engine, state = session.engine, session.places.state
+    engine, state = session.engine, session.dirs.state
     of_demos, of_proofs = demos.find(engine, state, kept=True), proofs.find(engine, state)
     ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
     containers = {container.id: container for container in (*ran, *of_demos.containers, *of_proofs.containers)}

@@ -43,10 +43,10 @@ def delete(
       regctl delete --dry-run 'john/get-started:part*'
     """
     from registry_tool.content import delete
-    from registry_tool.targets import registry as remote
+    from registry_tool.targets.registry import open_registry
 
     reference, selection = _selected(session, name)
-    with remote.open(reference.host, plain_http=plain_http or None) as registry:
+    with open_registry(reference.host, plain_http=plain_http or None) as registry:
         repository = registry.repository(reference.path)
         plan = _plan(repository, selection, missing_ok=missing_ok)
         lines = list(shown(plan))

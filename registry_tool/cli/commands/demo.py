@@ -55,17 +55,17 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     asked = DemoOptions(image=image, port=port, registry=name, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
     out = session.output
     with DemoView(out, progress=session.progress) as stage:
-        story = walk(session.engine, session.places, asked, observer=stage, watcher=stage)
+        story = walk(session.engine, session.dirs, asked, observer=stage, watcher=stage)
     if out.json:
         out.document(story.as_json())
     elif story.error is not None:
         out.complaint(story.error)
     else:
-        out.lines(_end(story, session.places, name))
+        out.lines(_end(story, session.dirs, name))
     return story.error.exit_code if story.error else 0
 
 
-def _end(story: DemoResult, places: AppDirs, name: str) -> list[str]:
+def _end(story: DemoResult, dirs: AppDirs, name: str) -> list[str]:
     """What was seen, what stays, how it goes, and what to try next."""
     me = program_name.spelling()
     reference = story.reference or ""
@@ -82,7 +82,7 @@ def _end(story: DemoResult, places: AppDirs, name: str) -> list[str]:
         stays.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
     if story.build_cache:
         stays.append((f"the build cache {story.build_cache}", f"{me} rmi {story.build_cache}"))
-    stays.append((f"caches in {places.cache}", f"rm -r {shlex.quote(str(places.cache))}"))
+    stays.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
     if story.kept:
         stays.insert(0, (f"the running page: {', '.join(story.kept)}", f"{me} rm -f {' '.join(story.kept)}"))
     for what, command in stays:

@@ -59,14 +59,14 @@ def inspect(
     from registry_tool.base.loopback import is_loopback
     from registry_tool.content import inspect
     from registry_tool.content.listing import Contents
-    from registry_tool.targets import registry as remote
+    from registry_tool.targets.registry import open_registry
 
     if sum((raw, as_config, path is not None, quiet, session.output.json)) > 1:
         raise UsageError("only one of --raw, --config, --format, --quiet and --json at a time", hint="Leave out the others.")
     wanted = json_path.parse(path) if path is not None else None
     reference = registry_options.named(session, name)
     with (
-        remote.open(reference.host, plain_http=plain_http or None) as registry,
+        open_registry(reference.host, plain_http=plain_http or None) as registry,
         session.watch(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

@@ -70,7 +70,7 @@ def list_tags(
     from registry_tool.content.listing import Options
     from registry_tool.content.listing import list_tags as tag_table
     from registry_tool.oci.versions import Range
-    from registry_tool.targets import registry as remote
+    from registry_tool.targets.registry import open_registry
 
     wanted = Options(
         sort=sort,  # type: ignore[arg-type] # click has seen to it
@@ -85,7 +85,7 @@ def list_tags(
         raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl list-tags {reference.repository}")
     wanted = _what_is_asked(wanted, details, is_near=is_loopback(reference.host), quiet=quiet)
     with (
-        remote.open(reference.host, plain_http=plain_http or None) as registry,
+        open_registry(reference.host, plain_http=plain_http or None) as registry,
         session.watch(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

@@ -63,7 +63,7 @@ def up(
         who = Auth(user=auth, password=password.ask(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
     with session.watch(quiet=quiet) as observer:
         brought = registry_up(
-            session.engine, session.places, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
+            session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
         )
     registry, image = brought.up.registry, brought.provisioned
     out = session.output
@@ -109,7 +109,7 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
             return 1
     try:
         with session.watch() as observer:
-            gone = local_registry.down(session.engine, name, volumes=volumes, state=session.places.state, observer=observer)
+            gone = local_registry.down(session.engine, name, volumes=volumes, state=session.dirs.state, observer=observer)
     except NotFound:
         if not missing_ok:
             raise

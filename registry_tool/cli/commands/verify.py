@@ -117,7 +117,7 @@ def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[
             session.engine,
             asked,
             given["wheres"] or said.engines,
-            places=session.places,
+            dirs=session.dirs,
             require=given["require"] or (() if given["wheres"] else said.require),
             command=ordered_options.as_typed(ctx, given["env"]),
             observer=watched,

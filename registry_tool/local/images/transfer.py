@@ -9,7 +9,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Moved
 from registry_tool.local.images import resolve
 from registry_tool.oci.reference import Reference, has_host
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def push(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
 def _stranger(host: str) -> NotARegistry | None:
     """The error for a web page that says yes to everything: to an engine it is a registry, until the end of a push."""
     try:
-        with remote.open(host) as registry:
+        with open_registry(host) as registry:
             registry.ping()
     except NotARegistry as error:
         return error

@@ -7,9 +7,9 @@ from registry_tool.targets.registry.registry import Registry
 from registry_tool.targets.registry.repository import Repository
 from registry_tool.targets.registry.uploads import Upload
 
-__all__ = ["Presence", "Registry", "Repository", "Upload", "open"]
+__all__ = ["Presence", "Registry", "Repository", "Upload", "open_registry"]
 
 
-def open(host: str, *, plain_http: bool | None = None) -> Registry:
+def open_registry(host: str, *, plain_http: bool | None = None) -> Registry:
     """As :meth:`Registry.open`."""
     return Registry.open(host, plain_http=plain_http)

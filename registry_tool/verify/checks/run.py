@@ -12,8 +12,7 @@ from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Image
 from registry_tool.oci.config import Config
-from registry_tool.targets import registry as remote
-from registry_tool.targets.registry import Registry
+from registry_tool.targets.registry import Registry, open_registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import container_checks, pull_checks
 from registry_tool.verify.checks.container_run import ContainerRun
@@ -33,7 +32,7 @@ def prove(
     asked: VerifySpec,
     *,
     present: Engine,
-    places: AppDirs,
+    dirs: AppDirs,
     registry: Registry | None = None,
     observer: Observer = SILENT,
     told: Callable[[Check], None] = lambda point: None,
@@ -46,10 +45,10 @@ def prove(
     AuthenticationFailed and the like where the registry does not let us in.
     """
     with ExitStack() as opened:
-        walk = _CheckSequence(place, asked, registry or opened.enter_context(remote.open(asked.image.host)), observer, told)
+        walk = _CheckSequence(place, asked, registry or opened.enter_context(open_registry(asked.image.host)), observer, told)
         began = time.monotonic()
         walk.all(None if asked.expected else _had(place, asked, present))
-        walk.stack(present, places)
+        walk.stack(present, dirs)
     return EnvironmentResult(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
 
 
@@ -82,11 +81,9 @@ class _CheckSequence:
             return
         self._try(self._image, origin.config)
 
-    def stack(self, present: Engine, places: AppDirs) -> None:
+    def stack(self, present: Engine, dirs: AppDirs) -> None:
         """Last, as it brings other images there."""
-        point, pulled_beside = prove_stack(
-            self._place, self._asked, image=self._image, present=present, places=places, observer=self._observer
-        )
+        point, pulled_beside = prove_stack(self._place, self._asked, image=self._image, present=present, dirs=dirs, observer=self._observer)
         self.pulled |= pulled_beside
         if point is not None:
             self._take(point)

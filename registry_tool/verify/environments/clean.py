@@ -81,7 +81,7 @@ class CleanEnvironment:
 
 @contextmanager
 def open_clean(
-    engine: Engine, kind: str, *, image: Reference, places: AppDirs, ladder: BaseImageResolver | None = None, observer: Observer = SILENT
+    engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, ladder: BaseImageResolver | None = None, observer: Observer = SILENT
 ) -> Iterator[CleanEnvironment]:
     """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
 
@@ -89,10 +89,10 @@ def open_clean(
     """
     _check(engine)
     address = _registry_address(image)
-    ladder = ladder or BaseImageResolver(engine, places.cache, observer)
-    with runs.begin(places.state) as run, ExitStack() as opened:
+    ladder = ladder or BaseImageResolver(engine, dirs.cache, observer)
+    with runs.begin(dirs.state) as run, ExitStack() as opened:
         try:
-            verify_orphans.sweep(engine, places.state)
+            verify_orphans.sweep(engine, dirs.state)
             inner = INNER[kind]
             making = _Making(engine=engine, run=run, inner=inner, base=ladder.ensure(inner.base), python=ladder.ensure(PYTHON))
             opened.callback(making.remove)

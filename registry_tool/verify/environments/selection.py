@@ -14,7 +14,7 @@ from registry_tool.engine import Engine, connect
 from registry_tool.local import verify_orphans
 from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.oci.reference import Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments import current
 from registry_tool.verify.environments.clean import open_clean
 from registry_tool.verify.environments.environment import Environment
@@ -30,7 +30,7 @@ def open_environment(
     asked: str,
     *,
     image: Reference,
-    places: AppDirs,
+    dirs: AppDirs,
     registry_as: str | None = None,
     ladder: BaseImageResolver | None = None,
     observer: Observer = SILENT,
@@ -43,17 +43,17 @@ def open_environment(
     """
     check(asked)
     if asked in INNER:
-        with open_clean(engine, asked, image=image, places=places, ladder=ladder, observer=observer) as clean:
+        with open_clean(engine, asked, image=image, dirs=dirs, ladder=ladder, observer=observer) as clean:
             yield clean
         return
     name = asked.removeprefix(CONTEXT)
     if asked == HERE:
-        verify_orphans.sweep(engine, places.state)
+        verify_orphans.sweep(engine, dirs.state)
     else:
         with connect(context=name) as other:
-            verify_orphans.sweep(other, places.state)
-    with runs.begin(places.state) as run:
-        marks, registry = verify_orphans.marks(run), remote.open(image.host)
+            verify_orphans.sweep(other, dirs.state)
+    with runs.begin(dirs.state) as run:
+        marks, registry = verify_orphans.marks(run), open_registry(image.host)
         opened: AbstractContextManager[Environment] = (
             current.here(engine, image, registry, labels=marks)
             if asked == HERE

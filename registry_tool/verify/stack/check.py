@@ -35,22 +35,22 @@ def check(asked: VerifySpec) -> None:
 
 
 def prove_stack(
-    place: Environment, asked: VerifySpec, *, image: str | None, present: Engine, places: AppDirs, observer: Observer = SILENT
+    place: Environment, asked: VerifySpec, *, image: str | None, present: Engine, dirs: AppDirs, observer: Observer = SILENT
 ) -> tuple[Check | None, dict[str, str]]:
     """Prove it on ``place``, which calls the image ``image``; None: it has not got it. Returns the point, None where no stack was
     asked for, and what was pulled.
 
-    ``present`` has, or brings, the images that help; ``places`` has a lock and their copies. Whatever fails is in the point.
+    ``present`` has, or brings, the images that help; ``dirs`` has a lock and their copies. Whatever fails is in the point.
     Raises what :func:`check` raises.
     """
     planned = plan(asked, os.environ)
     if planned is None:
-        sweep(present, places.state)
+        sweep(present, dirs.state)
         return None, {}
     if image is None:
         return Check(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
     begun = time.monotonic()
-    lender = HelperImages(present=present, host=asked.image.host, state=places.state, cache=places.cache, observer=observer)
+    lender = HelperImages(present=present, host=asked.image.host, state=dirs.state, cache=dirs.cache, observer=observer)
     proving = _Proving(place, asked, image, planned, lender)
     observer.start(NAME, "proving the stack")
     failure: RegistryToolError | None = None

@@ -21,7 +21,7 @@ from registry_tool.engine import Engine
 from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import LENT, Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments.environment import Environment
 
 
@@ -121,7 +121,7 @@ class HelperImages:
     def _give_back(self, reference: Reference, digest: Digest) -> str | None:
         """Take the image out of the registry; why it stays, where it does. Its layers are the next collection's."""
         try:
-            with remote.open(self.host) as registry:
+            with open_registry(self.host) as registry:
                 repository = registry.repository(reference.path)
                 if not repository.can_delete():
                     return f"{self.host} deletes nothing"

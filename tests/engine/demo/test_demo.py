@@ -19,7 +19,7 @@ from registry_tool.local import orphans, tag_backup
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from tests.support.requirements import free_port, missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -59,18 +59,18 @@ def friendly(unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def run(engine: Engine, places: AppDirs, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
+def run(engine: Engine, dirs: AppDirs, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
     """Runs a demo of a name of the test's own; afterwards nothing of it is left, whatever happened."""
 
     def start(*, watcher: Stopping | None = None, **options: object) -> DemoResult:
         chosen: dict[str, object] = {"image": image, "registry": local.name, "port": free_port(), **options}
-        return demo(engine, places, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
+        return demo(engine, dirs, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
 
     yield start
     # A purge takes a base image along that may have been there before the tests.
-    BaseImageResolver(engine, places.cache).ensure(PYTHON)
-    orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
-    for left in images_of(engine, places):
+    BaseImageResolver(engine, dirs.cache).ensure(PYTHON)
+    orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, kept=True))
+    for left in images_of(engine, dirs):
         for name in (*left.names, left.id):
             try:
                 engine.remove_image(name, force=True)
@@ -91,22 +91,22 @@ def app(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def images_of(engine: Engine, places: AppDirs) -> list[Image]:
+def images_of(engine: Engine, dirs: AppDirs) -> list[Image]:
     """Images of this test's demos, those of the builder's own keeping, too."""
-    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_owned(places.state, item.labels)]
+    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_owned(dirs.state, item.labels)]
 
 
 def _friendly(names: Iterable[str]) -> bool:
     return any(name.endswith("hello:latest") for name in names)
 
 
-def nothing_is_left(engine: Engine, places: AppDirs) -> None:
+def nothing_is_left(engine: Engine, dirs: AppDirs) -> None:
     demos = {labels.DEMO: ""}
-    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(places.state, item.labels)] == []
-    assert [item for item in engine.networks(labels=demos) if runs.is_owned(places.state, item.labels)] == []
+    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(dirs.state, item.labels)] == []
+    assert [item for item in engine.networks(labels=demos) if runs.is_owned(dirs.state, item.labels)] == []
     names = [name for item in engine.images() for name in item.names]
-    assert not [name for name in names if f"registry-tool/kept/{owner_id(places.state)}" in name]
-    assert not [item for item in engine.images() if runs.is_owned(places.state, item.labels) and _friendly(item.names)]
+    assert not [name for name in names if f"registry-tool/kept/{owner_id(dirs.state)}" in name]
+    assert not [item for item in engine.images() if runs.is_owned(dirs.state, item.labels) and _friendly(item.names)]
 
 
 SERVER = """
@@ -150,7 +150,7 @@ LATE_PAGES = {
 class TestBadWeather:
     @pytest.mark.parametrize("kind", LATE_PAGES)
     def test_a_page_that_never_comes(
-        self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
+        self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(sample_page, "FIRST_ANSWER", 1.5)
         monkeypatch.setattr(sample_page, "ONE_ANSWER", 1.0)
@@ -162,10 +162,10 @@ class TestBadWeather:
         assert "no page at http://localhost:" in story.error.message
         assert not last_words or last_words in story.error.excerpt
         assert [step.ok for step in story.steps].count(False) == 1
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
     def test_a_page_that_is_slow_and_right_is_waited_for(
-        self, run: Run, engine: Engine, places: AppDirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, engine: Engine, dirs: AppDirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         context = tmp_path / "app"
         shutil.copytree(resources.sample_app(), context)
@@ -173,11 +173,11 @@ class TestBadWeather:
         (context / "app.py").write_text(f"import time; time.sleep(2)\n{program.replace('from __future__ import annotations', '')}")
         story = run(context=context)
         assert story.error is None, story.error.message
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
     @pytest.mark.parametrize("kind", BAD_PAGES)
     def test_a_page_that_is_not_the_apps(
-        self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
+        self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
     ) -> None:
         program, message, last_words = BAD_PAGES[kind]
         story = run(context=app(program))
@@ -188,10 +188,10 @@ class TestBadWeather:
         assert any(last_words in line for line in story.error.excerpt)
         assert [step.ok for step in story.steps].count(False) == 1
         assert story.as_json()["ok"] is False
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
-    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, places: AppDirs, app: Callable[[str], Path]) -> None:
+    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path]) -> None:
         context = app("")
         with (context / "Dockerfile").open("a") as file:
             file.write("\nRUN echo the-reason && false\n")
@@ -199,21 +199,21 @@ class TestBadWeather:
         assert story.error is not None
         assert story.error.code == "build-failed"
         assert any("the-reason" in line for line in story.error.excerpt)
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
     def test_a_page_port_that_is_taken(
-        self, run: Run, engine: Engine, places: AppDirs, tiny_image: Make, local: LocalRegistry, unique: str
+        self, run: Run, engine: Engine, dirs: AppDirs, tiny_image: Make, local: LocalRegistry, unique: str
     ) -> None:
         story = run(port=local.port)
         assert story.error is not None
         assert story.error.code == "port-taken"
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
-    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(image="registry.example/john/app:1")
         assert story.error is not None
         assert story.error.code == "usage"
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
     def test_a_wrong_name(self, run: Run) -> None:
         story = run(image="John/App")
@@ -224,27 +224,27 @@ class TestBadWeather:
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("name", STEPS)
     def test_an_interruption_leaves_what_stays_and_nothing_else(
-        self, run: Run, engine: Engine, places: AppDirs, image: str, local: LocalRegistry, name: str, after: bool
+        self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry, name: str, after: bool
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(watcher=Stopping(name, after=after))
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
         pulled = (STEPS.index(name), after) >= (STEPS.index("pull"), True)
         present = engine.image(f"{local.address}/{image}")
         assert (present is not None) == pulled
         if not pulled:
-            assert images_of(engine, places) == []
+            assert images_of(engine, dirs) == []
 
 
 class TestGoodWeather:
-    def test_the_whole_walk(self, run: Run, engine: Engine, places: AppDirs, image: str, local: LocalRegistry) -> None:
+    def test_the_whole_walk(self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry) -> None:
         story = run()
         assert story.error is None
         assert [step.name for step in story.steps] == STEPS
         assert all(step.ok and step.command.startswith(("docker ", "curl ")) for step in story.steps)
         reference = Reference.parse(image, default_host=local.address)
         assert story.reference == str(reference)
-        assert story.digest == str(remote.open(local.address).digest(reference.path, "part2"))
+        assert story.digest == str(open_registry(local.address).digest(reference.path, "part2"))
         present = engine.image(str(reference))
         assert present is not None
         assert present.id == story.image_id
@@ -252,7 +252,7 @@ class TestGoodWeather:
         assert (story.page.status, "<h3>Hello World!</h3>" in story.page.body) == (200, True)
         assert "cannot connect to Redis, counter disabled" in story.page.body
         assert {entry.role for entry in story.images} == {"registry", "python"}
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
     def test_the_digest_is_the_one_that_another_tool_reads(self, run: Run) -> None:
         skopeo = shutil.which("skopeo")
@@ -262,16 +262,16 @@ class TestGoodWeather:
         inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
         assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
 
-    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(redis=True)
         assert story.error is None
         assert story.visits == [1, 2, 3]
         document = story.as_json()
         assert document["probe_redis"] == {"visits": [1, 2, 3], "body": story.page_with_redis.body if story.page_with_redis else None}
         assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
-    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         first, second = run(), run()
         assert (first.error, second.error) == (None, None)
         assert first.image_id != second.image_id
@@ -282,7 +282,7 @@ class TestGoodWeather:
             assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
 
     def test_what_the_friendly_name_pointed_at_it_points_at_again(
-        self, run: Run, engine: Engine, places: AppDirs, friendly: str, tiny_image: Make
+        self, run: Run, engine: Engine, dirs: AppDirs, friendly: str, tiny_image: Make
     ) -> None:
         mine = tiny_image(friendly)
         for story in (run(), run(image="John/App")):
@@ -293,9 +293,9 @@ class TestGoodWeather:
             run(watcher=Stopping("tag", after=False))
         back = engine.image(friendly)
         assert back is not None and back.id == mine
-        nothing_is_left(engine, places)
+        nothing_is_left(engine, dirs)
 
-    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(keep=True)
         assert story.error is None
         (name,) = story.kept
@@ -304,10 +304,10 @@ class TestGoodWeather:
         again = run()
         assert again.error is None
         assert engine.container(name) is not None, "a kept demo is nobody's leftover"
-        orphans.remove(engine, places.state, orphans.find(engine, places.state, kept=True))
+        orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, kept=True))
         assert engine.container(name) is None
 
-    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(keep=True, redis=True)
         assert story.error is None
         mine = engine.containers(all=True, labels={labels.DEMO: story.run})
@@ -332,7 +332,7 @@ class TestGoodWeather:
 
     # On an engine of its own it is in the suite (test_demo_offline); here other tests build on the base image that goes.
     @pytest.mark.soak
-    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, places: AppDirs) -> None:
+    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         for _ in range(2):
             story = run(purge=True)
             assert story.error is None
@@ -344,11 +344,11 @@ class TestGoodWeather:
 
 class TestLeftovers:
     def test_a_dead_runs_things_are_removed_and_nobody_elses(
-        self, engine: Engine, places: AppDirs, local: LocalRegistry, unique: str
+        self, engine: Engine, dirs: AppDirs, local: LocalRegistry, unique: str
     ) -> None:
-        with runs.begin(places.state) as dead:
+        with runs.begin(dirs.state) as dead:
             marks = dead.labels
-        with runs.begin(places.state) as living:
+        with runs.begin(dirs.state) as living:
             containers = {
                 "dead": engine.create(ContainerSpec(image=local.image, labels=marks)),
                 "living": engine.create(ContainerSpec(image=local.image, labels=living.labels)),
@@ -356,7 +356,7 @@ class TestLeftovers:
             }
             network = engine.create_network(unique, labels=marks)
             try:
-                orphans.sweep(engine, places.state, friendly=f"{unique}hello")
+                orphans.sweep(engine, dirs.state, friendly=f"{unique}hello")
                 there = {name for name, container in containers.items() if engine.container(container.id) is not None}
                 assert there == {"living", "stranger"}
                 assert network.id not in {item.id for item in engine.networks(labels=marks)}
@@ -365,52 +365,52 @@ class TestLeftovers:
                     if engine.container(container.id) is not None:
                         engine.remove(container.id, force=True)
 
-    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make) -> None:
+    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
         mine = tiny_image(name)
-        with runs.begin(places.state) as dead:
+        with runs.begin(dirs.state) as dead:
             tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
-        orphans.sweep(engine, places.state, friendly=name)
+        orphans.sweep(engine, dirs.state, friendly=name)
         back = engine.image(name)
         assert back is not None
         assert (back.id, back.names) == (mine, (f"{name}:latest",))
 
     @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
     def test_what_two_borrowed_side_by_side_is_given_back_by_the_last_of_them(
-        self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make, last: str
+        self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make, last: str
     ) -> None:
         """Also where the first one goes while the name is the second one's."""
         name = f"{unique}hello"
         mine = tiny_image(name)
-        with runs.begin(places.state) as one, runs.begin(places.state) as two:
+        with runs.begin(dirs.state) as one, runs.begin(dirs.state) as two:
             tag_backup.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels))
             tag_backup.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels))
             for each in (one, two) if last == "second to borrow" else (two, one):
                 tag_backup.give_back(engine, each.id, name)
         back = engine.image(name)
         assert back is not None and back.id == mine
-        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner_id(places.state)}" in name]
+        assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner_id(dirs.state)}" in name]
 
     def test_what_another_owner_borrowed_is_not_ours_to_give_back(
-        self, engine: Engine, places: AppDirs, tmp_path: Path, unique: str, tiny_image: Make
+        self, engine: Engine, dirs: AppDirs, tmp_path: Path, unique: str, tiny_image: Make
     ) -> None:
         """Whether that one's demo lives cannot be seen from here."""
         name = f"{unique}hello"
         tiny_image(name)
         with runs.begin(tmp_path / "theirs") as theirs:
             tag_backup.borrow(engine, theirs.id, name, tiny_image(f"{unique}other", theirs.labels))
-            assert theirs.id not in {run_id for run_id, _ in orphans.find(engine, places.state).loans}
+            assert theirs.id not in {run_id for run_id, _ in orphans.find(engine, dirs.state).loans}
             tag_backup.give_back(engine, theirs.id, name)
 
     def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
-        self, engine: Engine, places: AppDirs, unique: str, tiny_image: Make
+        self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make
     ) -> None:
         name = f"{unique}hello"
         tiny_image(name)
-        with runs.begin(places.state) as dead:
+        with runs.begin(dirs.state) as dead:
             tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
         theirs = tiny_image(name)
-        orphans.sweep(engine, places.state, friendly=name)
+        orphans.sweep(engine, dirs.state, friendly=name)
         assert (now := engine.image(name)) is not None
         assert now.id == theirs
         assert not [kept for item in engine.images() for kept in item.names if "registry-tool/kept" in kept]

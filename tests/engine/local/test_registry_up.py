@@ -467,7 +467,7 @@ def test_many_at_once_are_one_registry(
     code = """
 import sys
 from pathlib import Path
-from registry_tool import local_registry
+from registry_tool.local import registry as local_registry
 from registry_tool.engine import connect
 name, image, state = sys.argv[1:]
 with connect() as engine:

@@ -99,10 +99,10 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from registry_tool.engine import connect
-from registry_tool.local.registry import kept
-kept.read = lambda engine, container: os.kill(os.getpid(), 9)
+from registry_tool.local.registry import volume_state
+volume_state.read = lambda engine, container: os.kill(os.getpid(), 9)
 with connect() as engine:
-    kept.read_volume(engine, sys.argv[1], sys.argv[2], state=Path(sys.argv[3]))
+    volume_state.read_volume(engine, sys.argv[1], sys.argv[2], state=Path(sys.argv[3]))
 """
 
 

@@ -11,7 +11,7 @@ from registry_tool.base.errors import InvalidReference, NotFound, RegistryUnreac
 from registry_tool.engine import Engine
 from registry_tool.local.images import resolve, transfer
 from registry_tool.local.registry import LocalRegistry
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from tests.support.requirements import free_port
 
 Make = Callable[[str], str]
@@ -96,7 +96,7 @@ class TestPush:
     ) -> None:
         """All combinations of: the name as typed, the registry's name in the engine, the tag in the registry; each another image."""
         name, full = f"{unique}/app:v1", f"{local.address}/{unique}/app:v1"
-        registry = remote.open(local.address)
+        registry = open_registry(local.address)
         if stored:
             tiny_image(full)
             transfer.push(engine, local.address, full)

@@ -351,7 +351,7 @@ import json, sys
 from pathlib import Path
 from registry_tool.engine import connect
 from registry_tool.base.progress import Silent
-from registry_tool.local.base_images import Base, Provisioner
+from registry_tool.local.base_images import Base, BaseImageResolver
 from registry_tool.local.base_images.recipes import Recipe
 
 class Telling(Silent):
@@ -361,7 +361,7 @@ class Telling(Silent):
 role, official, cache = sys.argv[1:]
 recipe = Recipe(packages=("busybox-static", "base-passwd"), named=("busybox-static",), changes=())
 with connect() as engine:
-    ladder = Provisioner(engine, Path(cache), Telling())
+    ladder = BaseImageResolver(engine, Path(cache), Telling())
     ladder.__dict__["hub_reachable"] = False
     print("source", ladder.ensure(Base(role=role, official=official, recipe=recipe)).source)
 """

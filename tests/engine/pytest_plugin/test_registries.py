@@ -235,7 +235,7 @@ def test_another_image_may_be_named(inner: pytest.Pytester, engine: Engine, regi
     try:
         inner.makepyfile(
             f"""
-            from registry_tool import local_registry as registries
+            from registry_tool.local import registry as registries
             from registry_tool.engine import connect
 
             def test_image(local_registry):

@@ -40,10 +40,10 @@ PUSHED = """
 
 
 @pytest.fixture
-def inner(pytester: pytest.Pytester, session_places: AppDirs, registry_image: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def inner(pytester: pytest.Pytester, session_dirs: AppDirs, registry_image: str, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Where inner runs are, with ``pushed``: the name of an image that is in their ``local_registry``."""
     (pytester.path / "cache").mkdir()
-    (pytester.path / "cache/registry-tool").symlink_to(session_places.cache)
+    (pytester.path / "cache/registry-tool").symlink_to(session_dirs.cache)
     monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
     pytester.makeconftest(PUSHED.replace("BASE", repr(registry_image)))

@@ -165,12 +165,12 @@ HARMFUL: Mapping[str, Broken] = {
     ],
 )
 def at(
-    request: pytest.FixtureRequest, session_engine: Engine, session_places: AppDirs, stock: Damageable
+    request: pytest.FixtureRequest, session_engine: Engine, session_dirs: AppDirs, stock: Damageable
 ) -> Iterator[Callable[[str], Environment]]:
     """Gives the place for an image. A clean docker is opened once, and is empty for each; podman keeps what it has unpacked."""
     kind = str(request.param)
     if kind == "docker":
-        with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_places) as place:
+        with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_dirs) as place:
 
             def emptied(name: str) -> Environment:
                 empty(place)
@@ -178,15 +178,15 @@ def at(
 
             yield emptied
         return
-    with _Each(session_engine, session_places, kind) as each:
+    with _Each(session_engine, session_dirs, kind) as each:
         yield each.open
 
 
 class _Each:
     """A place that is opened for one image after the other."""
 
-    def __init__(self, engine: Engine, places: AppDirs, kind: str) -> None:
-        self._engine, self._places, self._kind = engine, places, kind
+    def __init__(self, engine: Engine, dirs: AppDirs, kind: str) -> None:
+        self._engine, self._dirs, self._kind = engine, dirs, kind
         self._now: Iterator[Environment] | None = None
 
     def open(self, name: str) -> Environment:
@@ -195,7 +195,7 @@ class _Each:
         return next(self._now)
 
     def _opened(self, name: str) -> Iterator[Environment]:
-        with opened(self._engine, self._kind, name, self._places) as place:
+        with opened(self._engine, self._kind, name, self._dirs) as place:
             yield place
 
     def _close(self) -> None:
@@ -227,30 +227,30 @@ def _is_red(proven: EnvironmentResult, name: str, detail: str, hint: str) -> Non
 
 @pytest.mark.parametrize("name", TWELVE)
 def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
-    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
-    proven = prove(at(pushed.name), _asked(pushed.name, broken.more), present=engine, places=places)
+    proven = prove(at(pushed.name), _asked(pushed.name, broken.more), present=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
 
 
 def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
-    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
-    proven = prove(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, places=places)
+    proven = prove(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, dirs=dirs)
     _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
     assert point(proven, "probes").ok
 
 
 def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
-    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs, tiny_image: Callable[..., str]
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, tiny_image: Callable[..., str]
 ) -> None:
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
-    proven = prove(at(pushed.name), _asked(pushed.name), present=engine, places=places)
+    proven = prove(at(pushed.name), _asked(pushed.name), present=engine, dirs=dirs)
     _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
@@ -260,29 +260,29 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
 @pytest.mark.soak
 @pytest.mark.parametrize("name", HARMFUL)
 def test_what_does_harm_is_kept_within_its_limits(
-    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
+    name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     broken = HARMFUL[name]
     pushed = broken.make(stock, base, name)
     place = at(pushed.name)
     began = time.monotonic()
-    proven = prove(place, _asked(pushed.name, broken.more), present=engine, places=places)
+    proven = prove(place, _asked(pushed.name, broken.more), present=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
     assert time.monotonic() - began < 60, "it ends in time"
     assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
 
 
 def test_a_program_that_ends_is_asked_for_its_code(
-    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, places: AppDirs
+    at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
     asked = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
-    proven = prove(at(pushed.name), asked, present=engine, places=places)
+    proven = prove(at(pushed.name), asked, present=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "ends").detail == "by itself, with code 3"
-    proven = prove(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, places=places)
+    proven = prove(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, dirs=dirs)
     assert red(proven) == ["probes"]
     assert "it ended with code 3" in point(proven, "probes").detail
-    proven = prove(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, places=places)
+    proven = prove(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, dirs=dirs)
     assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
     assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"

@@ -16,7 +16,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import RegistryUnreachable
 from registry_tool.base.progress import SILENT, Silent
 from registry_tool.engine import Engine
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import pull_checks
 from registry_tool.verify.checks.run import prove
@@ -36,8 +36,8 @@ PAGE = Http(published=4000, container=80, text=("Hello World!",))
 
 
 @pytest.fixture(scope="module")
-def clean(session_engine: Engine, session_places: AppDirs, stock: Damageable) -> Iterator[CleanEnvironment]:
-    with opened(session_engine, "docker", f"localhost:{stock.port}/any:1", session_places) as place:
+def clean(session_engine: Engine, session_dirs: AppDirs, stock: Damageable) -> Iterator[CleanEnvironment]:
+    with opened(session_engine, "docker", f"localhost:{stock.port}/any:1", session_dirs) as place:
         assert isinstance(place, CleanEnvironment)
         yield place
 
@@ -59,7 +59,7 @@ def _tiny(stock: Damageable, tag: str, architecture: str = images.OURS) -> Pushe
 
 
 def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique, user="65534", stop_signal="SIGTERM")
     asked = VerifySpec(
@@ -76,7 +76,7 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
         ),
     )
     told: list[Check] = []
-    proven = prove(place, asked, present=engine, places=places, told=told.append)
+    proven = prove(place, asked, present=engine, dirs=dirs, told=told.append)
     assert [(each.name, each.ok) for each in proven.points] == [(name, True) for name in CHECKS if name != "stack"], proven
     assert tuple(told) == proven.points
     assert proven.pulled == {f"localhost:{stock.port}/{images.REPOSITORY}@{pushed.digest}": str(pushed.digest)}
@@ -93,12 +93,12 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
 
 
 def test_what_is_not_asked_is_looked_at_by_connecting(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     """No probes, and no program in the image that could tell where it listens."""
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve()  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places)
+    proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "listens").ok is True
     assert point(proven, "listens").evidence["seen_by"] == "connections"
@@ -107,32 +107,32 @@ def test_what_is_not_asked_is_looked_at_by_connecting(
 
 
 def test_where_nobody_listens_that_is_seen_by_connecting_too(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve(8080)  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = prove(place, VerifySpec(image=reference(pushed.name), timeout=2.0), present=engine, places=places)
+    proven = prove(place, VerifySpec(image=reference(pushed.name), timeout=2.0), present=engine, dirs=dirs)
     assert red(proven) == ["listens"]
 
 
 def test_a_port_that_is_taken_inside_is_published_elsewhere(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique)
     # There the registry is.
     asked = VerifySpec(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
-    proven = prove(place, asked, present=engine, places=places)
+    proven = prove(place, asked, present=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "probes").ok is True
 
 
 def test_where_blobs_are_refused_nothing_comes_from_elsewhere(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.refuse("blobs")
     try:
-        proven = prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, places=places)
+        proven = prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
     assert red(proven) == ["fetched"]
@@ -143,20 +143,20 @@ def test_where_blobs_are_refused_nothing_comes_from_elsewhere(
 
 
 def test_layers_that_were_there_already_are_missed_in_the_count(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
-    proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places)
+    proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
     assert {"clean", "fetched"} <= set(red(proven))
     assert point(proven, "fetched").detail.startswith("too little was fetched")
 
 
 def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     asked = VerifySpec(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
-    proven = prove(place, asked, present=engine, places=places)
+    proven = prove(place, asked, present=engine, dirs=dirs)
     assert red(proven) == ["resolves"]
     assert [each.name for each in proven.points] == list(CHECKS)
     assert {each.ok for each in proven.points[1:]} == {None}
@@ -164,37 +164,37 @@ def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
 
 
 def test_of_an_index_the_engine_takes_the_right_one(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     app, other = _app(stock, base, unique), _tiny(stock, f"{unique}-other", images.OTHERS)
     name = _index(stock, f"{unique}-index", {images.OURS: app, images.OTHERS: other})
-    proven = prove(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, places=places)
+    proven = prove(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "platform").detail == f"linux/{images.OURS}, the right one of 2"
     assert point(proven, "platform").evidence["manifest"] == str(app.digest)
 
 
 def test_an_index_without_this_platform_is_red_on_that_alone(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     name = _index(stock, f"{unique}-index", {images.OTHERS: _tiny(stock, unique, images.OTHERS)})
-    proven = prove(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, places=places)
+    proven = prove(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, dirs=dirs)
     assert red(proven) == ["platform"]
     assert f"it has linux/{images.OTHERS}" in point(proven, "platform").detail
 
 
-def test_a_registry_that_does_not_answer_at_all_is_no_proof(place: CleanEnvironment, engine: Engine, places: AppDirs) -> None:
+def test_a_registry_that_does_not_answer_at_all_is_no_proof(place: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
     with pytest.raises(RegistryUnreachable):
-        prove(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), present=engine, places=places)
+        prove(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), present=engine, dirs=dirs)
 
 
 def test_a_registry_that_dies_before_the_pull_is_a_red_point(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.refuse("everything")
     try:
-        proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places)
+        proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
     assert red(proven) == ["fetched"]
@@ -202,11 +202,11 @@ def test_a_registry_that_dies_before_the_pull_is_a_red_point(
 
 
 def test_a_pull_that_stands_still_is_given_up(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull_checks, "STANDS_STILL", -1.0)
     image = reference(_tiny(stock, unique).name)
-    with remote.open(image.host) as registry:
+    with open_registry(image.host) as registry:
         found = origins.look(registry, image, place.engine.about.platform)
     arrival = pull_checks.pull(place, found, SILENT)
     assert arrival.error is not None
@@ -222,15 +222,15 @@ def test_a_pull_that_stands_still_is_given_up(
     ],
 )
 def test_a_full_disk_in_the_engines_volume_is_a_red_point(
-    stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str, kind: str, folder: str
+    stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str, kind: str, folder: str
 ) -> None:
     """What is fetched is written to ``folder``, which has less room here than the image takes."""
     pushed = _app(stock, base, unique)
-    with opened(engine, kind, pushed.name, places) as place:
+    with opened(engine, kind, pushed.name, dirs) as place:
         [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
         code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
         assert (code, said) == (0, b"")
-        proven = prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, places=places)
+        proven = prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, dirs=dirs)
     assert red(proven) == ["fetched"]
     assert "the engine's disk is full" in point(proven, "fetched").detail
     assert point(proven, "fetched").hint == "Make room there, then try again."
@@ -239,7 +239,7 @@ def test_a_full_disk_in_the_engines_volume_is_a_red_point(
 
 @pytest.mark.soak
 def test_a_registry_that_dies_during_the_pull_is_a_red_point(
-    session_engine: Engine, registry_image: str, base: Base, engine: Engine, places: AppDirs, unique: str
+    session_engine: Engine, registry_image: str, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     with in_a_container(engine, registry_image, unique) as mortal:
         pushed = images.push_program(mortal.port, unique, base, "serve()")
@@ -250,13 +250,13 @@ def test_a_registry_that_dies_during_the_pull_is_a_red_point(
                 if container is not None and container.running:
                     engine.kill(container.id)
 
-        with opened(engine, "docker", pushed.name, places) as place:
-            proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places, observer=Killer())
+        with opened(engine, "docker", pushed.name, dirs) as place:
+            proven = prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs, observer=Killer())
     assert red(proven) == ["fetched"]
 
 
 def test_an_interruption_leaves_nothing_that_runs(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = images.push_program(stock.port, unique, base, "import time\ntime.sleep(1000)")
 
@@ -268,18 +268,18 @@ def test_an_interruption_leaves_nothing_that_runs(
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), present=engine, places=places)
+        prove(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), present=engine, dirs=dirs)
     thread.join()
     assert place.engine.containers(all=True) == ()
 
 
 def test_a_tag_that_moved_from_the_digest_beside_it_is_red(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, places: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     meant = _tiny(stock, unique)
     now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
     asked = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
-    proven = prove(place, asked, present=engine, places=places)
+    proven = prove(place, asked, present=engine, dirs=dirs)
     assert point(proven, "resolves").ok is False
     assert f"leads to {now.digest}, and {meant.digest} was expected" in point(proven, "resolves").detail
     assert point(proven, "fetched").ok is True, "what the tag leads to now is looked at all the same"

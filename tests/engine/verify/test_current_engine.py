@@ -11,7 +11,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import Conflict, Mismatch, NotFound, UsageError, VerificationFailed
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.oci.digest import Digest
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks.run import prove
 from registry_tool.verify.environments import current
@@ -54,7 +54,7 @@ def _by_digest(image: Pushed) -> str:
 
 def _open(engine: Engine, image: Pushed, use: Callable[[CurrentEngine], object]) -> None:
     name = reference(image.name)
-    with remote.open(name.host) as registry, current.here(engine, name, registry, labels=LABELS) as place:
+    with open_registry(name.host) as registry, current.here(engine, name, registry, labels=LABELS) as place:
         use(place)
 
 
@@ -88,7 +88,7 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
 
 def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
-    with remote.open(f"localhost:{stock.port}") as registry:
+    with open_registry(f"localhost:{stock.port}") as registry:
         image = origins.look(registry, reference(pushed.name), engine.about.platform).image
     assert image is not None and image.config is not None
     config = str(image.config.digest)
@@ -160,10 +160,10 @@ def test_a_name_that_leads_nowhere_takes_nothing_away(engine: Engine, stock: Dam
     _open(engine, nowhere, lambda place: None)
 
 
-def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, places: AppDirs) -> None:
+def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, dirs: AppDirs) -> None:
     engine.pull(pushed.name)
     found = []
-    _open(engine, pushed, lambda place: found.append(prove(place, VerifySpec(image=reference(pushed.name)), present=engine, places=places)))
+    _open(engine, pushed, lambda place: found.append(prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)))
     [proven] = found
     assert point(proven, "resolves").ok is True
     assert "as on the present engine" in point(proven, "resolves").detail
@@ -174,7 +174,7 @@ def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushe
 def test_to_another_context_this_machines_registry_has_another_name(engine: Engine, pushed: Pushed) -> None:
     make_context("lab", engine.endpoint.url)
     name = reference(pushed.name)
-    with remote.open(name.host) as registry:
+    with open_registry(name.host) as registry:
         with (
             pytest.raises(UsageError, match="to the engine of the context lab") as caught,
             current.context("lab", name, registry, registry_as=None, labels=LABELS),
@@ -194,7 +194,7 @@ def test_to_another_context_this_machines_registry_has_another_name(engine: Engi
 def test_a_context_that_is_not_there_is_said(pushed: Pushed) -> None:
     name = reference(pushed.name)
     with (
-        remote.open(name.host) as registry,
+        open_registry(name.host) as registry,
         pytest.raises(UsageError, match="no docker context 'nope'"),
         current.context("nope", name, registry, registry_as="registry.example:5000", labels=LABELS),
     ):

@@ -30,7 +30,7 @@ from registry_tool.local import verify_orphans
 from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import Auth, LocalRegistry
-from registry_tool.targets.registry import open as open_registry
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments import inner_engine
 from registry_tool.verify.environments.clean import CleanEnvironment
 from registry_tool.verify.environments.environment import Environment
@@ -138,31 +138,31 @@ def test_what_is_no_place_is_told_what_is_one(asked: str) -> None:
     assert told.value.hint is not None and "docker, podman, here, context:NAME" in told.value.hint
 
 
-def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, places: AppDirs) -> None:
+def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, dirs: AppDirs) -> None:
     image = reference("registry.example.com/john/app:1")
     with (
         pytest.raises(EnvironmentUnavailable, match=r"registry\.example\.com is elsewhere") as told,
-        open_environment(engine, "docker", image=image, places=places),
+        open_environment(engine, "docker", image=image, dirs=dirs),
     ):
         pass
     assert told.value.exit_code == 3
     assert told.value.hint is not None and "--on here" in told.value.hint
 
 
-def test_an_engine_that_is_too_old_is_told_so(engine: Engine, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_too_old_is_told_so(engine: Engine, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     about = engine.about
     old = About(name="old", version="19.03.15", api_version="1.40", platform=about.platform, storage="overlay2", product="Docker")
     monkeypatch.setattr(engine, "about", old)
     with (
         pytest.raises(EnvironmentUnavailable, match="Docker 19.03.15 is too old"),
-        open_environment(engine, "docker", image=reference("localhost:5000/a:1"), places=places),
+        open_environment(engine, "docker", image=reference("localhost:5000/a:1"), dirs=dirs),
     ):
         pass
 
 
 @with_docker
 def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
-    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Engine.start
 
@@ -177,7 +177,7 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
     monkeypatch.setattr(runs, "begin", _noting(runs.begin, seen))
     with (
         pytest.raises(EnvironmentUnavailable, match="not on this machine") as told,
-        open_environment(engine, "docker", image=reference(pushed), places=places),
+        open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
     assert "--privileged" in told.value.message and told.value.hint is not None
@@ -186,25 +186,25 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
 
 @with_docker
 def test_what_cannot_be_made_is_a_place_that_cannot_be_had(
-    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ensure(self: BaseImageResolver, base: Base) -> BaseImage:
         raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
 
     monkeypatch.setattr(BaseImageResolver, "ensure", ensure)
     with pytest.raises(EnvironmentUnavailable, match="a clean docker cannot be had: no base image anywhere") as told:
-        open_environment(engine, "docker", image=reference(pushed), places=places).__enter__()
+        open_environment(engine, "docker", image=reference(pushed), dirs=dirs).__enter__()
     assert (told.value.exit_code, told.value.hint, told.value.excerpt) == (3, "Bring one.", ("E: nothing",))
 
 
 @with_docker
 def test_an_engine_inside_that_ends_tells_its_last_lines(
-    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo the disk is on fire >&2\nexit 1\n")
     with (
         pytest.raises(EnvironmentUnavailable, match="ended while it started") as told,
-        open_environment(engine, "docker", image=reference(pushed), places=places),
+        open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
     assert "the disk is on fire" in told.value.excerpt
@@ -212,21 +212,21 @@ def test_an_engine_inside_that_ends_tells_its_last_lines(
 
 @with_docker
 def test_an_engine_inside_that_never_answers_is_given_up(
-    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo nearly there\nexec sleep 600\n")
     monkeypatch.setattr("registry_tool.verify.environments.clean.READY_WITHIN", 0.5)
     with (
         pytest.raises(EnvironmentUnavailable, match=r"does not answer within 0\.5 s") as told,
-        open_environment(engine, "docker", image=reference(pushed), places=places),
+        open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
     assert told.value.excerpt == ("nearly there",)
 
 
 @each_kind
-def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine, pushed: str, places: AppDirs, kind: str) -> None:
-    with opened(engine, kind, pushed, places) as place:
+def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine, pushed: str, dirs: AppDirs, kind: str) -> None:
+    with opened(engine, kind, pushed, dirs) as place:
         clean(place).refuse("blobs")
         with pytest.raises((PullFailed, RegistryUnreachable)):
             place.engine.pull(pushed)
@@ -242,9 +242,9 @@ def test_refused_after_the_manifest_nothing_comes_from_elsewhere(engine: Engine,
 
 
 @each_kind
-def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, kind: str) -> None:
+def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str) -> None:
     before = networks(engine, local)
-    with opened(engine, kind, pushed, places) as place:
+    with opened(engine, kind, pushed, dirs) as place:
         run_id = place.labels()[labels.PROOF]
         ids = [item.id for item in engine.containers(labels={labels.PROOF: run_id})]
         assert len(ids) == 2
@@ -325,11 +325,11 @@ def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Environme
 
 @each_kind
 def test_a_registry_that_is_no_container_is_reached_through_us(
-    engine: Engine, registry: server.Running, shell_image: str, places: AppDirs, kind: str
+    engine: Engine, registry: server.Running, shell_image: str, dirs: AppDirs, kind: str
 ) -> None:
     name = f"{registry.host}/john/shell:1"
     for pushed in _pushed(engine, shell_image, name):
-        with opened(engine, kind, pushed, places) as place:
+        with opened(engine, kind, pushed, dirs) as place:
             run_id = place.labels()[labels.PROOF]
             assert engine.networks(labels={labels.PROOF: run_id}) == ()
             moved = place.engine.pull(pushed)
@@ -340,15 +340,13 @@ def test_a_registry_that_is_no_container_is_reached_through_us(
 
 
 @each_kind
-def test_a_password_goes_with_the_request_and_nowhere_else(
-    engine: Engine, shell_image: str, places: AppDirs, unique: str, kind: str
-) -> None:
+def test_a_password_goes_with_the_request_and_nowhere_else(engine: Engine, shell_image: str, dirs: AppDirs, unique: str, kind: str) -> None:
     password = f"secret-{unique}"
     try:
-        registry = registry_up(engine, places, name=unique, port=free_port(), auth=Auth(user="mary", password=password)).up.registry
+        registry = registry_up(engine, dirs, name=unique, port=free_port(), auth=Auth(user="mary", password=password)).up.registry
         credentials.store(registry.address, Credential("mary", password))
         for pushed in _pushed(engine, shell_image, f"{registry.address}/john/shell:1"):
-            with opened(engine, kind, pushed, places) as place:
+            with opened(engine, kind, pushed, dirs) as place:
                 place.engine.pull(pushed)
                 seen = _everything_of(engine, place)
             assert password.encode() not in seen
@@ -368,9 +366,9 @@ def _everything_of(engine: Engine, place: Environment) -> bytes:
 
 
 @with_docker
-def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
+def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before = networks(engine, local)
-    with opened(engine, "docker", pushed, places) as one, opened(engine, "docker", pushed, places) as two:
+    with opened(engine, "docker", pushed, dirs) as one, opened(engine, "docker", pushed, dirs) as two:
         one.engine.pull(pushed)
         assert two.engine.image(pushed) is None
         traffic = two.traffic()
@@ -383,18 +381,18 @@ def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: s
 @with_docker
 @pytest.mark.parametrize("moment", [-86_400.0, 4_300_000_000.0])
 def test_a_broken_clock_is_in_nobodys_way(
-    engine: Engine, pushed: str, places: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: float
+    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: float
 ) -> None:
     """Before 1970, as where a battery is empty, and beyond 32 bits; it stands still, too."""
     monkeypatch.setattr(time, "time", lambda: moment)
-    with opened(engine, "docker", pushed, places) as place:
+    with opened(engine, "docker", pushed, dirs) as place:
         assert place.engine.pull(pushed).digest is not None
 
 
 @with_docker
-def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
+def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before, run_id = networks(engine, local), ""
-    with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, places) as place:
+    with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, dirs) as place:
         run_id = place.labels()[labels.PROOF]
         place.engine.pull(pushed)
         raise KeyboardInterrupt
@@ -408,21 +406,21 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from registry_tool.engine import connect
-from registry_tool.base.dirs import Places, owner
-from registry_tool.verify.environments.selection import open_place
+from registry_tool.base.dirs import AppDirs
+from registry_tool.verify.environments.selection import open_environment
 from registry_tool.oci.reference import Reference
 name, state, cache = sys.argv[1:]
 with connect() as engine:
     image = Reference.parse(name, default_host="")
-    with open_place(engine, "docker", image=image, places=Places(state=Path(state), cache=Path(cache))) as place:
+    with open_environment(engine, "docker", image=image, dirs=AppDirs(state=Path(state), cache=Path(cache))) as place:
         place.engine.pull(name)
         print("pulled", flush=True)
         time.sleep(600)
 """
 
 
-def _child(pushed: str, places: AppDirs) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, pushed, str(places.state), str(places.cache)]
+def _child(pushed: str, dirs: AppDirs) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, pushed, str(dirs.state), str(dirs.cache)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -431,75 +429,73 @@ def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
     return child.communicate(timeout=60)[1]
 
 
-def _mine(engine: Engine, places: AppDirs) -> list[str]:
-    own = owner_id(places.state)
+def _mine(engine: Engine, dirs: AppDirs) -> list[str]:
+    own = owner_id(dirs.state)
     found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
     return [item.name for item in found if item.labels[labels.PROOF].startswith(own)]
 
 
-def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, times: int, number: signal.Signals) -> None:
+def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, times: int, number: signal.Signals) -> None:
     before = networks(engine, local)
     seed = random.randrange(10**6)
     sys.stdout.write(f"seed {seed}\n")
     moments = random.Random(seed)
     for _ in range(times):
-        child = _child(pushed, places)
+        child = _child(pushed, dirs)
         time.sleep(moments.uniform(0.3, 3.5))
-        ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _mine(engine, places)]
+        ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _mine(engine, dirs)]
         said = _end(child, number)
         if number is signal.SIGKILL:
             # What the engine was asked for last, it may still be doing.
             time.sleep(0.5)
-            verify_orphans.sweep(engine, places.state)
-        assert _mine(engine, places) == [], said
+            verify_orphans.sweep(engine, dirs.state)
+        assert _mine(engine, dirs) == [], said
         assert traces(ids) == []
         assert networks(engine, local) == before
 
 
 @with_docker
-def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
-    _killed_at_random(engine, local, pushed, places, 3, signal.SIGKILL)
+def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+    _killed_at_random(engine, local, pushed, dirs, 3, signal.SIGKILL)
 
 
 @with_docker
-def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs) -> None:
-    _killed_at_random(engine, local, pushed, places, 3, signal.SIGINT)
+def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+    _killed_at_random(engine, local, pushed, dirs, 3, signal.SIGINT)
 
 
 @with_docker
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs, number: signal.Signals) -> None:
-    _killed_at_random(engine, local, pushed, places, 10, number)
+def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, number: signal.Signals) -> None:
+    _killed_at_random(engine, local, pushed, dirs, 10, number)
 
 
 @with_docker
-def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(
-    engine: Engine, local: LocalRegistry, pushed: str, places: AppDirs
-) -> None:
+def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before = networks(engine, local)
-    child = _child(pushed, places)
+    child = _child(pushed, dirs)
     try:
         assert child.stdout is not None and child.stdout.readline() == "pulled\n"
-        living = _mine(engine, places)
+        living = _mine(engine, dirs)
         assert len(living) == 4
-        assert verify_orphans.sweep(engine, places.state) == frozenset()
-        assert _mine(engine, places) == living
+        assert verify_orphans.sweep(engine, dirs.state) == frozenset()
+        assert _mine(engine, dirs) == living
     finally:
         _end(child, signal.SIGKILL)
-    assert _mine(engine, places) == living
-    found = verify_orphans.find(engine, places.state)
+    assert _mine(engine, dirs) == living
+    found = verify_orphans.find(engine, dirs.state)
     names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
     assert sorted(name for each in names for name in each) == sorted(living)
-    with opened(engine, "docker", pushed, places) as place:
-        assert not set(_mine(engine, places)) & set(living)
+    with opened(engine, "docker", pushed, dirs) as place:
+        assert not set(_mine(engine, dirs)) & set(living)
         assert place.engine.images() == ()
     assert networks(engine, local) == before
 
 
-def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places: AppDirs, unique: str) -> None:
-    with runs.begin(places.state) as run:
+def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
+    with runs.begin(dirs.state) as run:
         marks = verify_orphans.marks(run)
     other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
     try:
@@ -512,7 +508,7 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places
                     image=registry_image, entrypoint=("sleep",), command=("60",), network=unique, volumes={unique: "/v"}, labels=marks
                 )
                 engine.run(spec)
-            for _ in concurrency.map_unordered(lambda _: _sweep(places), range(4), threads=4):
+            for _ in concurrency.map_unordered(lambda _: _sweep(dirs), range(4), threads=4):
                 continue
             assert things(engine, run.id) == []
         left = engine.container(other.id)
@@ -522,16 +518,16 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, places
         engine.remove(other.id, force=True)
 
 
-def _sweep(places: AppDirs) -> None:
+def _sweep(dirs: AppDirs) -> None:
     with connect() as engine:
-        verify_orphans.sweep(engine, places.state)
+        verify_orphans.sweep(engine, dirs.state)
 
 
-def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, places: AppDirs, unique: str) -> None:
+def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, dirs: AppDirs, unique: str) -> None:
     foreign = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: f"0000000{unique}"}
     engine.create_volume(unique, labels=foreign)
     try:
-        assert verify_orphans.sweep(engine, places.state) == frozenset()
+        assert verify_orphans.sweep(engine, dirs.state) == frozenset()
         assert engine.volume(unique) is not None
     finally:
         engine.remove_volume(unique)

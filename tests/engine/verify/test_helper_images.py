@@ -15,7 +15,7 @@ from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.base_images import REDIS
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.stack.helper_images import HelperImage, HelperImages, sweep
 from tests.support.requirements import free_port, wait_for_registry
@@ -35,23 +35,23 @@ def place(engine: Engine) -> Iterator[ThisEngine]:
                 engine.remove_image(name)
 
 
-def _lender(engine: Engine, places: AppDirs, host: str) -> HelperImages:
-    return HelperImages(present=engine, host=host, state=places.state, cache=places.cache)
+def _lender(engine: Engine, dirs: AppDirs, host: str) -> HelperImages:
+    return HelperImages(present=engine, host=host, state=dirs.state, cache=dirs.cache)
 
 
 def _lent_names(engine: Engine, host: str) -> set[str]:
     return {name for image in engine.images() for name in image.names if name.startswith(f"{host}/registry-tool/lent/")}
 
 
-def test_a_registry_that_is_not_there(engine: Engine, places: AppDirs, place: ThisEngine) -> None:
+def test_a_registry_that_is_not_there(engine: Engine, dirs: AppDirs, place: ThisEngine) -> None:
     host = f"localhost:{free_port()}"
     with pytest.raises(RegistryUnreachable):
-        _lender(engine, places, host).lend(REDIS, place)
+        _lender(engine, dirs, host).lend(REDIS, place)
     assert _lent_names(engine, host) == set(), "the name it was pushed under is gone all the same"
 
 
-def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
-    lent = _lender(engine, places, local.address).lend(REDIS, place)
+def test_it_comes_through_the_registry_and_goes_again(engine: Engine, dirs: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
+    lent = _lender(engine, dirs, local.address).lend(REDIS, place)
     assert lent.reference is not None
     reference = Reference.parse(lent.reference, default_host="")
     assert (reference.host, reference.path) == (local.address, "registry-tool/lent/redis")
@@ -59,19 +59,19 @@ def test_it_comes_through_the_registry_and_goes_again(engine: Engine, places: Ap
     assert engine.image(lent.image) is not None
     assert (lent.fetched, lent.left) == (7, None)
     assert _lent_names(engine, local.address) == set()
-    with remote.open(local.address) as registry:
+    with open_registry(local.address) as registry:
         assert registry.tags(reference.path) == ()
 
 
-def test_here_it_is_there_already(engine: Engine, places: AppDirs) -> None:
-    lent = _lender(engine, places, "nowhere.invalid").lend(REDIS, ThisEngine(engine, "here"))
+def test_here_it_is_there_already(engine: Engine, dirs: AppDirs) -> None:
+    lent = _lender(engine, dirs, "nowhere.invalid").lend(REDIS, ThisEngine(engine, "here"))
     assert (lent.reference, lent.digest, lent.fetched) == (None, None, None)
     assert engine.image(lent.image) is not None
 
 
-def test_two_at_once_take_turns(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
+def test_two_at_once_take_turns(engine: Engine, dirs: AppDirs, local: LocalRegistry, place: ThisEngine) -> None:
     lent: list[HelperImage] = []
-    lender = _lender(engine, places, local.address)
+    lender = _lender(engine, dirs, local.address)
     threads = [threading.Thread(target=lambda: lent.append(lender.lend(REDIS, place))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -81,10 +81,10 @@ def test_two_at_once_take_turns(engine: Engine, places: AppDirs, local: LocalReg
 
 
 @pytest.fixture
-def left(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[str]:
+def left(engine: Engine, dirs: AppDirs, local: LocalRegistry) -> Iterator[str]:
     """The name that a run leaves which is killed while it pushes."""
-    provisioned = _lender(engine, places, "x").lend(REDIS, ThisEngine(engine, "here")).image
-    name = f"{local.address}/registry-tool/lent/redis:{owner_id(places.state)}-killed"
+    provisioned = _lender(engine, dirs, "x").lend(REDIS, ThisEngine(engine, "here")).image
+    name = f"{local.address}/registry-tool/lent/redis:{owner_id(dirs.state)}-killed"
     engine.tag(provisioned, name)
     yield name
     assert engine.image(provisioned) is not None
@@ -92,25 +92,25 @@ def left(engine: Engine, places: AppDirs, local: LocalRegistry) -> Iterator[str]
         engine.remove_image(name)
 
 
-def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, places: AppDirs, left: str) -> None:
-    sweep(engine, places.state)
+def test_what_a_killed_run_left_goes_with_the_next_one(engine: Engine, dirs: AppDirs, left: str) -> None:
+    sweep(engine, dirs.state)
     assert engine.image(left) is None
 
 
-def test_it_goes_with_the_next_that_lends(engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, left: str) -> None:
-    _lender(engine, places, local.address).lend(REDIS, place)
+def test_it_goes_with_the_next_that_lends(engine: Engine, dirs: AppDirs, local: LocalRegistry, place: ThisEngine, left: str) -> None:
+    _lender(engine, dirs, local.address).lend(REDIS, place)
     assert engine.image(left) is None
 
 
-def test_what_another_owner_pushes_stays(engine: Engine, places: AppDirs, tmp_path: Path, left: str) -> None:
+def test_what_another_owner_pushes_stays(engine: Engine, dirs: AppDirs, tmp_path: Path, left: str) -> None:
     """Whether that one lives cannot be seen from here."""
     sweep(engine, tmp_path)
     assert engine.image(left) is not None
 
 
-def test_what_a_living_one_pushes_stays(engine: Engine, places: AppDirs, left: str) -> None:
-    with files.lock(places.state / "proofs" / "lent.lock"):
-        sweep(engine, places.state)
+def test_what_a_living_one_pushes_stays(engine: Engine, dirs: AppDirs, left: str) -> None:
+    with files.lock(dirs.state / "proofs" / "lent.lock"):
+        sweep(engine, dirs.state)
     assert engine.image(left) is not None
 
 
@@ -133,28 +133,28 @@ def deleting_nothing(engine: Engine, registry_image: str) -> Iterator[str]:
 
 
 def test_where_nothing_can_be_deleted_it_stays_and_that_is_said(
-    engine: Engine, places: AppDirs, deleting_nothing: str, place: ThisEngine
+    engine: Engine, dirs: AppDirs, deleting_nothing: str, place: ThisEngine
 ) -> None:
-    lent = _lender(engine, places, deleting_nothing).lend(REDIS, place)
+    lent = _lender(engine, dirs, deleting_nothing).lend(REDIS, place)
     assert lent.left == f"{deleting_nothing} deletes nothing"
     assert lent.as_json()["left_in_registry"] == lent.left
-    with remote.open(deleting_nothing) as registry:
+    with open_registry(deleting_nothing) as registry:
         assert len(registry.tags("registry-tool/lent/redis")) == 1
 
 
 def test_another_proof_takes_nothing_away_that_was_lent(
-    engine: Engine, places: AppDirs, local: LocalRegistry, deleting_nothing: str, place: ThisEngine
+    engine: Engine, dirs: AppDirs, local: LocalRegistry, deleting_nothing: str, place: ThisEngine
 ) -> None:
     """To the present engine by another name, say, where the same image is pushed from."""
-    lent = _lender(engine, places, local.address).lend(REDIS, place)
-    _lender(engine, places, deleting_nothing).lend(REDIS, place)
+    lent = _lender(engine, dirs, local.address).lend(REDIS, place)
+    _lender(engine, dirs, deleting_nothing).lend(REDIS, place)
     assert engine.image(lent.image) is not None
-    _lender(engine, places, local.address).lend(REDIS, place)
+    _lender(engine, dirs, local.address).lend(REDIS, place)
     assert engine.image(lent.id) is not None
 
 
 def test_what_somebody_else_took_away_meanwhile_is_lent_again(
-    engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, dirs: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Reference] = []
 
@@ -163,18 +163,18 @@ def test_what_somebody_else_took_away_meanwhile_is_lent_again(
         return f"{local.address}/nobody/nothing:1" if len(asked) == 1 else str(image)
 
     monkeypatch.setattr(place, "named", once)
-    assert _lender(engine, places, local.address).lend(REDIS, place).left is None
+    assert _lender(engine, dirs, local.address).lend(REDIS, place).left is None
     assert len(asked) == 2
 
 
 def test_a_pull_that_fails_gives_the_registry_back_too(
-    engine: Engine, places: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, dirs: AppDirs, local: LocalRegistry, place: ThisEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(image: Reference) -> str:
         return f"{local.address}/nobody/nothing:1"
 
     monkeypatch.setattr(place, "named", unknown)
     with pytest.raises(NotFound):
-        _lender(engine, places, local.address).lend(REDIS, place)
-    with remote.open(local.address) as registry:
+        _lender(engine, dirs, local.address).lend(REDIS, place)
+    with open_registry(local.address) as registry:
         assert registry.tags("registry-tool/lent/redis") == ()

@@ -15,7 +15,7 @@ from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import Auth
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.checks.run import prove
 from registry_tool.verify.environments import current
 from registry_tool.verify.spec import VerifySpec
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def locked(engine: Engine, places: AppDirs, unique: str, tiny_image: Callable[..., str]) -> Iterator[tuple[str, str]]:
+def locked(engine: Engine, dirs: AppDirs, unique: str, tiny_image: Callable[..., str]) -> Iterator[tuple[str, str]]:
     """The name of an image in a registry that lets john in, and his password, which is known here."""
     password = canary.password()
-    registry = registry_up(engine, places, name=unique, port=free_port(), auth=Auth(user="john", password=password)).up.registry
+    registry = registry_up(engine, dirs, name=unique, port=free_port(), auth=Auth(user="john", password=password)).up.registry
     try:
         credentials.store(registry.address, Credential(username="john", password=password))
         name = f"{registry.address}/john/app:{unique}"
@@ -43,10 +43,10 @@ def locked(engine: Engine, places: AppDirs, unique: str, tiny_image: Callable[..
 
 
 @pytest.mark.docker_proof
-def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, places: AppDirs, locked: tuple[str, str]) -> None:
+def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name, password = locked
-    with opened(engine, "docker", name, places) as place:
-        proven = prove(place, VerifySpec(image=reference(name)), present=engine, places=places)
+    with opened(engine, "docker", name, dirs) as place:
+        proven = prove(place, VerifySpec(image=reference(name)), present=engine, dirs=dirs)
         assert point(proven, "fetched").ok is True
         for container in engine.containers(labels=place.labels()):
             _, inside = engine.execute(
@@ -56,21 +56,21 @@ def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, places: App
     assert password not in json.dumps(proven.as_json())
 
 
-def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: Engine, places: AppDirs, locked: tuple[str, str]) -> None:
+def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name = reference(locked[0])
     make_context("lab", engine.endpoint.url)
     engine.remove_image(str(name))
     other = f"127.0.0.1:{name.host.partition(':')[2]}"
     with (
-        remote.open(name.host) as registry,
+        open_registry(name.host) as registry,
         current.context("lab", name, registry, registry_as=other, labels={"io.example.test": "password"}) as place,
     ):
-        proven = prove(place, VerifySpec(image=name), present=engine, places=places)
+        proven = prove(place, VerifySpec(image=name), present=engine, dirs=dirs)
     assert point(proven, "digest").ok is True
 
 
-def test_without_it_there_is_no_proof(engine: Engine, places: AppDirs, locked: tuple[str, str]) -> None:
+def test_without_it_there_is_no_proof(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name = reference(locked[0])
     credentials.erase(name.host)
-    with pytest.raises(AuthenticationFailed), opened(engine, "here", str(name), places):
+    with pytest.raises(AuthenticationFailed), opened(engine, "here", str(name), dirs):
         pytest.fail("it was opened")

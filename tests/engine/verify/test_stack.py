@@ -24,7 +24,7 @@ from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Http, Limits, Tcp, VerifySpec
@@ -43,11 +43,11 @@ Prove = Callable[..., Check]
 
 
 @pytest.fixture(scope="module")
-def app(session_engine: Engine, session_places: AppDirs, local: LocalRegistry) -> Iterator[Reference]:
+def app(session_engine: Engine, session_dirs: AppDirs, local: LocalRegistry) -> Iterator[Reference]:
     """The sample app, built and pushed to the session's registry."""
     context = resources.sample_app()
-    ladder = BaseImageResolver(session_engine, session_places.cache)
-    prepared = build_inputs.prepare(session_engine, ladder, session_places.cache, context)
+    ladder = BaseImageResolver(session_engine, session_dirs.cache)
+    prepared = build_inputs.prepare(session_engine, ladder, session_dirs.cache, context)
     name = f"{local.address}/stacked/get-started:part2"
     image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
     session_engine.push(name)
@@ -73,12 +73,12 @@ def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture
-def prove(engine: Engine, places: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
+def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
     """Proves a stack of the sample app on the present engine."""
 
     def proven(kind: str = "here", **asked: Any) -> Check:
         wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
-        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, places=places)
+        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, dirs=dirs)
         assert point is not None
         return point
 
@@ -207,18 +207,18 @@ def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
     assert point.detail == "after 1 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
 
 
-def test_an_image_that_is_not_there(engine: Engine, places: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
+def test_an_image_that_is_not_there(engine: Engine, dirs: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
     place, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
-    point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, places=places)
+    point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
 
 
-def test_an_image_that_never_came(engine: Engine, places: AppDirs, app: Reference) -> None:
+def test_an_image_that_never_came(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     """Which is no stack's fault: the points before it are red."""
     asked = VerifySpec(image=app, replicas=2)
-    point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, places=places)
+    point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
 
@@ -300,8 +300,8 @@ def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: 
     assert seen["replica_killed"]["replicas"] == ["app-2"]
 
 
-def test_nothing_was_asked_for(engine: Engine, places: AppDirs, app: Reference) -> None:
-    assert stack.prove_stack(ThisEngine(engine, "here", {}), VerifySpec(image=app), image=str(app), present=engine, places=places) == (
+def test_nothing_was_asked_for(engine: Engine, dirs: AppDirs, app: Reference) -> None:
+    assert stack.prove_stack(ThisEngine(engine, "here", {}), VerifySpec(image=app), image=str(app), present=engine, dirs=dirs) == (
         None,
         {},
     )
@@ -320,7 +320,7 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
     _check_tutorial(point, "web")
     images: Any = point.evidence["images"]
     assert [image["role"] for image in images] == ["proxy", "redis"]
-    with remote.open(local.address) as registry:
+    with open_registry(local.address) as registry:
         for image in images:
             assert image["reference"].startswith(f"{local.address}/registry-tool/lent/{image['role']}:")
             assert image["left_in_registry"] is None
@@ -331,12 +331,12 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
 
 
 @pytest.mark.soak
-def test_on_a_clean_podman(engine: Engine, places: AppDirs, app: Reference) -> None:
+def test_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     asked = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
-        with open_environment(engine, "podman", image=app, places=places) as place:
+        with open_environment(engine, "podman", image=app, dirs=dirs) as place:
             place.engine.pull(place.named(app))
-            point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, places=places)
+            point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, dirs=dirs)
     except EnvironmentUnavailable as error:
         missing("podman-proof", error.message)
     assert point is not None
@@ -351,13 +351,13 @@ def test_on_a_clean_podman(engine: Engine, places: AppDirs, app: Reference) -> N
 
 
 @pytest.mark.slow
-def test_its_lines_work_on_a_clean_docker(app: Reference, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_lines_work_on_a_clean_docker(app: Reference, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "REGISTRY_TOOL_REGISTRY": app.host,
         "REGISTRY_TOOL_APP_IMAGE": str(app),
-        "XDG_CACHE_HOME": str(places.cache.parent),
+        "XDG_CACHE_HOME": str(dirs.cache.parent),
     }
     lines = commands(DOCUMENT)
     assert len(lines) == 2

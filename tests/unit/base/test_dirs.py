@@ -31,8 +31,8 @@ def test_a_home_that_cannot_be_written_to(own_temporary: Path, tmp_path: Path, m
     monkeypatch.setenv("HOME", str(home))
     found = app_dirs()
     assert (found.state, found.cache) == (fallback(own_temporary) / "state", fallback(own_temporary) / "cache")
-    assert found.word is not None
-    assert str(fallback(own_temporary)) in found.word
+    assert found.warning is not None
+    assert str(fallback(own_temporary)) in found.warning
     assert found.state.is_dir()
     assert found.cache.is_dir()
     assert stat.S_IMODE(fallback(own_temporary).stat().st_mode) == 0o700
@@ -44,7 +44,7 @@ def test_only_the_cache_cannot_be_written_to(own_temporary: Path, own_folders: P
     found = app_dirs()
     assert found.state == own_folders / ".local" / "state" / NAME
     assert found.cache == fallback(own_temporary) / "cache"
-    assert found.word is not None
+    assert found.warning is not None
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to any folder")
@@ -96,13 +96,13 @@ def test_a_relative_path_is_ignored(value: str, own_folders: Path, monkeypatch: 
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     found = app_dirs()
     assert (found.state, found.cache) == (own_folders / ".local" / "state" / NAME, own_folders / ".cache" / NAME)
-    assert found.word is None
+    assert found.warning is None
 
 
 def test_the_specification_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     found = app_dirs()
-    assert (found.state, found.cache, found.word) == (tmp_path / "s" / NAME, tmp_path / "c" / NAME, None)
+    assert (found.state, found.cache, found.warning) == (tmp_path / "s" / NAME, tmp_path / "c" / NAME, None)
     assert found.state.is_dir()
     assert found.cache.is_dir()

@@ -15,8 +15,8 @@ from registry_tool.base import files
 HOLDER = """
 import sys, time
 from pathlib import Path
-from registry_tool import durable
-with durable.locked(Path(sys.argv[1])):
+from registry_tool.base import files
+with files.lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -19,7 +19,7 @@ from registry_tool.content.graph import MAX_DEPTH
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, tombstone
 from registry_tool.server import Application, MemoryStorage, Running
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from tests.support.content import (
     OCI_INDEX,
     Made,
@@ -57,7 +57,7 @@ def line(registry: Running) -> Iterator[FaultyProxy]:
 
 def checked(line: FaultyProxy, *repositories: str, deep: bool = False) -> CheckReport:
     """A check through ``line``, which asked nothing twice."""
-    with remote.open(line.host) as registry:
+    with open_registry(line.host) as registry:
         report = check.check(registry, repositories or None, deep=deep)
     assert line.twice() == []
     return report
@@ -452,7 +452,7 @@ def test_a_manifest_that_is_none(registry: Running, line: FaultyProxy) -> None:
 def test_a_tag_that_leads_to_nothing(registry: Running, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     lose(registry, made.raw)
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         report = check.check(opened)
     finding = lone(report)
     assert (finding.kind, finding.reference, finding.tags) == ("missing-manifest", f"{line.host}/a:1", ("1",))
@@ -465,7 +465,7 @@ def test_a_tag_that_leads_to_nothing(registry: Running, line: FaultyProxy) -> No
 def test_a_tag_that_vanishes_is_no_damage(registry: Running, line: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
     line.upon(replies({"name": "a", "tags": ["1", "gone"]}), path="/tags/list", times=1)
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         report = check.check(opened)
     assert report.ok
     assert report.notes == (f"{line.host}/a:gone was deleted meanwhile",)
@@ -487,7 +487,7 @@ def test_what_the_registry_does_not_give_is_told_beside_the_rest(registry: Runni
     made = make_image(registry.port, "b", "1")
     lose(registry, made.layers[0])
     line.upon(fault, path=f"/v2/a{path}")
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         report = check.check(opened)
     if path == "/tags/list" and fault is hang_up:
         assert isinstance(report.error, RegistryUnreachable)
@@ -501,7 +501,7 @@ def test_what_the_registry_does_not_give_is_told_beside_the_rest(registry: Runni
 def test_referrers_that_cannot_be_had_are_told(registry: Running, line: FaultyProxy, fault: Fault) -> None:
     make_image(registry.port, "a", "1")
     line.upon(fault, path="/referrers/")
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         finding = lone(check.check(opened))
     assert (finding.kind, finding.tags) == ("unreadable", ("1",))
     assert finding.detail.startswith("its list of referrers: ")
@@ -527,7 +527,7 @@ def test_too_many_requests_end_it_with_what_there_is(registry: Running, line: Fa
 
 
 def test_a_registry_that_cannot_be_reached(line: FaultyProxy) -> None:
-    with remote.open("127.0.0.1:1") as opened:
+    with open_registry("127.0.0.1:1") as opened:
         report = check.check(opened)
     assert isinstance(report.error, RegistryUnreachable)
     assert report.as_json()["ok"] is False
@@ -559,7 +559,7 @@ def test_wrong_words_about_a_manifest(registry: Running, line: FaultyProxy) -> N
 
 
 def lone_with_a_second_look(line: FaultyProxy) -> Finding:
-    with remote.open(line.host) as opened:
+    with open_registry(line.host) as opened:
         return lone(check.check(opened))
 
 
@@ -599,7 +599,7 @@ def test_it_is_told_how_far_it_is(registry: Running) -> None:
         make_image(registry.port, f"r/{number}", "1")
     for deep in (False, True):
         heard.clear()
-        with remote.open(registry.host) as opened:
+        with open_registry(registry.host) as opened:
             report = check.check(opened, deep=deep, observer=Ear())
         done = [words[1] for words in heard if words[0] == "advance"]
         assert done == sorted(done)

@@ -22,8 +22,8 @@ from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
 from registry_tool.oci.versions import Range
-from registry_tool.targets import registry as remote
 from registry_tool.targets.cache import ContentCache
+from registry_tool.targets.registry import open_registry
 from tests.support.content import OCI_INDEX, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.recording_server import Watched, watched
 
@@ -38,7 +38,7 @@ def registry() -> Iterator[Watched]:
 
 def table(registry: Watched, cache: ContentCache | None = None, **options: Any) -> TagTable:
     registry.forget()
-    with remote.open(registry.host) as opened:
+    with open_registry(registry.host) as opened:
         return list_tags(opened.repository(APP), Options(**options), cache=cache)
 
 
@@ -275,7 +275,7 @@ def test_ten_thousand_tags_find_room(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v")
     for number in range(10_000):
         registry.registry.storage.tag(APP, f"v{number}", Digest.parse(made.digest))
-    with remote.open(registry.host) as opened:
+    with open_registry(registry.host) as opened:
         tracemalloc.start()
         try:
             assert len(list_tags(opened.repository(APP), Options(matches="v12*", look="names")).rows) == 111
@@ -517,5 +517,5 @@ def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
 
 
 def test_nothing_answers(registry: Watched) -> None:
-    with remote.open("localhost:1") as opened, pytest.raises(RegistryUnreachable):
+    with open_registry("localhost:1") as opened, pytest.raises(RegistryUnreachable):
         list_tags(opened.repository(APP))

@@ -164,8 +164,8 @@ class TestFetch:
 @pytest.mark.engine
 class TestReal:
     @pytest.fixture
-    def python(self, engine: Engine, session_places: AppDirs) -> str:
-        return BaseImageResolver(engine, session_places.cache, SILENT).ensure(PYTHON).name
+    def python(self, engine: Engine, session_dirs: AppDirs) -> str:
+        return BaseImageResolver(engine, session_dirs.cache, SILENT).ensure(PYTHON).name
 
     def test_the_image_says_what_its_python_takes(self, engine: Engine, python: str, tmp_path: Path) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)

@@ -136,6 +136,23 @@ def test_a_name_says_what_the_thing_is() -> None:
     assert [path for path in PACKAGE.rglob("*") if path.stem in NOT_NAMES] == []
 
 
+def test_no_class_name_stands_twice() -> None:
+    modules: dict[str, list[str]] = {}
+    for module in MODULES:
+        for node in nodes(module):
+            if isinstance(node, ast.ClassDef):
+                modules.setdefault(node.name, []).append(str(module.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
+
+
+def test_top_of_the_package_has_only_rooms() -> None:
+    """A wheel has ``_shipped`` beside them: what the package needs of the repository's other files."""
+    top = {path.name for path in PACKAGE.iterdir() if path.name not in {"__pycache__", "_shipped"}}
+    assert {name for name in top if "." in name} == {"__init__.py", "__main__.py", "py.typed"}
+    rooms = {name for name in top if "." not in name}
+    assert [name for name in rooms if not (PACKAGE / name / "__init__.py").is_file()] == []
+
+
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extra = [text for texts in project["optional-dependencies"].values() for text in texts]

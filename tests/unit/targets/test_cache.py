@@ -218,13 +218,13 @@ PROCESS = """
 import sys
 from pathlib import Path
 from registry_tool.oci.digest import Digest
-from registry_tool.targets.cache import Shelf
+from registry_tool.targets.cache import ContentCache
 from tests.unit.targets.test_cache import Words, content
 
 words = Words()
 number = int(sys.argv[2])
 for round in range(5):
-    with Shelf(Path(sys.argv[1]), words) as kept:
+    with ContentCache(Path(sys.argv[1]), words) as kept:
         for one in range(number * 100, number * 100 + 300):
             held = kept.get(Digest.of(content(one)))
             assert held in (None, content(one))

@@ -9,7 +9,7 @@ import pytest
 
 from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryUnreachable
 from registry_tool.server import Application, MemoryStorage, running
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.capabilities import manifest_path
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 
@@ -20,7 +20,7 @@ def refusing(status: int) -> Callable[[Asked], Reply]:
 
 @pytest.mark.parametrize(("status", "can"), [(404, True), (202, True), (400, False), (405, False), (501, False)])
 def test_an_answer_tells(status: int, can: bool) -> None:
-    with standing_in(refusing(status)) as server, remote.open(server.host) as registry:
+    with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a/b")
         assert repository.can_delete() is can
         assert repository.can_untag() is can
@@ -31,7 +31,7 @@ def test_an_answer_tells(status: int, can: bool) -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (403, AuthenticationFailed), (500, RegistryError)])
 def test_what_is_no_answer_to_the_question_is_a_failure_and_not_remembered(status: int, kind: type[Exception]) -> None:
-    with standing_in(refusing(status)) as server, remote.open(server.host) as registry:
+    with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for ask in (repository.can_delete, repository.can_untag):
             with pytest.raises(kind):
@@ -42,12 +42,12 @@ def test_what_is_no_answer_to_the_question_is_a_failure_and_not_remembered(statu
 
 
 def test_nobody_answers() -> None:
-    with remote.open("localhost:1") as registry, pytest.raises(RegistryUnreachable):
+    with open_registry("localhost:1") as registry, pytest.raises(RegistryUnreachable):
         registry.repository("a").can_delete()
 
 
 def test_once_for_the_registry_whoever_asks() -> None:
-    with standing_in(refusing(404)) as server, remote.open(server.host) as registry, ThreadPoolExecutor(8) as threads:
+    with standing_in(refusing(404)) as server, open_registry(server.host) as registry, ThreadPoolExecutor(8) as threads:
         repositories = [registry.repository(name) for name in "abcdefgh"]
         assert all(threads.map(lambda repository: repository.can_delete() and repository.can_untag(), repositories))
         assert len(server.asked) == 2
@@ -55,7 +55,7 @@ def test_once_for_the_registry_whoever_asks() -> None:
 
 @pytest.mark.parametrize(("options", "can"), [({}, True), ({"delete": False}, False), ({"read_only": True}, False)])
 def test_registry_2_deletes_digests_where_it_deletes(options: dict[str, bool], can: bool) -> None:
-    with running(Application(MemoryStorage(), **options)) as server, remote.open(server.host) as registry:  # type: ignore[arg-type]
+    with running(Application(MemoryStorage(), **options)) as server, open_registry(server.host) as registry:  # type: ignore[arg-type]
         assert registry.repository("a").can_delete() is can
         assert not registry.repository("a").can_untag()
 

@@ -13,7 +13,7 @@ from registry_tool.base.errors import AuthenticationFailed, CredentialsError, No
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Auth
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.login import Login, Logout, login, logout, registry_host
 from tests.support import canary
 from tests.support.fake_server import Asked, Reply, reply, standing_in
@@ -157,18 +157,16 @@ def test_what_is_a_registry(text: str, host: str) -> None:
 
 
 @pytest.mark.engine
-def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, places: AppDirs, unique: str) -> None:
+def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
     auth = Auth(user="mary", password=MARY.password)
-    registry = local_registry.up(
-        engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=places.state
-    ).registry
+    registry = local_registry.up(engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=dirs.state).registry
     try:
-        with remote.open(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
+        with open_registry(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
             line.ping()
         with pytest.raises(AuthenticationFailed, match="does not accept"):
             login(registry.address, WRONG)
         login(registry.address, MARY)
-        with remote.open(registry.address) as line:
+        with open_registry(registry.address) as line:
             line.ping()
     finally:
         local_registry.down(engine, unique, volumes=True)

@@ -11,8 +11,7 @@ from registry_tool.base.errors import InvalidManifest, RegistryError
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, OCI_INDEX, Manifest
-from registry_tool.targets import registry as remote
-from registry_tool.targets.registry import Repository, referrers
+from registry_tool.targets.registry import Repository, open_registry, referrers
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 from tests.support.faulty_proxy import FaultyProxy
@@ -22,7 +21,7 @@ SIGNATURE = "application/vnd.example.signature"
 
 @pytest.fixture
 def repository(line: FaultyProxy, unique: str) -> Iterator[Repository]:
-    with remote.open(line.host) as registry:
+    with open_registry(line.host) as registry:
         opened = registry.repository(unique)
         opened.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
         yield opened
@@ -118,7 +117,7 @@ class Listing:
 
 def test_all_pages_are_read() -> None:
     subject = artifact("subject")
-    with standing_in(Listing([artifact(word, subject) for word in "abc"])) as server, remote.open(server.host) as registry:
+    with standing_in(Listing([artifact(word, subject) for word in "abc"])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         assert words(repository, subject) == ["a", "b", "c"]
         assert [asked.path for asked in server.asked] == [
@@ -129,14 +128,14 @@ def test_all_pages_are_read() -> None:
 
 
 def test_an_empty_list_is_one() -> None:
-    with standing_in(Listing([])) as server, remote.open(server.host) as registry:
+    with standing_in(Listing([])) as server, open_registry(server.host) as registry:
         assert registry.repository("a").referrers(artifact("x").descriptor) == ()
         assert len(server.asked) == 1
 
 
 def test_where_the_registry_keeps_lists_we_do_not() -> None:
     subject = artifact("subject")
-    with standing_in(Listing([])) as server, remote.open(server.host) as registry:
+    with standing_in(Listing([])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         repository.push_manifest(artifact("a", subject), None)
         repository.delete(artifact("a", subject).descriptor, subject=subject.descriptor)
@@ -146,7 +145,7 @@ def test_where_the_registry_keeps_lists_we_do_not() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"schemaVersion": 2, "manifests": [{}]}'])
 def test_what_is_no_list_is_said(body: bytes) -> None:
-    with standing_in(lambda asked: Reply(body=body)) as server, remote.open(server.host) as registry, pytest.raises(InvalidManifest):
+    with standing_in(lambda asked: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
@@ -160,7 +159,7 @@ def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: R
 
 
 def test_nobody_is_asked_in_vain() -> None:
-    with standing_in(lambda asked: reply({}, 404)) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry:
         for _ in range(2):
             assert registry.repository("a").referrers(artifact("x").descriptor) == ()
         assert len(server.asked) == 3

@@ -11,7 +11,7 @@ from registry_tool.base.errors import AuthenticationFailed, CredentialsError, No
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.digest import Digest
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from tests.support import canary
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 
@@ -20,7 +20,7 @@ UNKNOWN = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not k
 
 
 def tags(answer: Callable[[Asked], Reply]) -> tuple[str, ...]:
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         return registry.tags("john/get-started")
 
 
@@ -51,20 +51,20 @@ def test_a_list_that_breaks_off_is_no_list() -> None:
 def test_something_without_v2_is_no_registry() -> None:
     with (
         standing_in(lambda asked: reply({}, 404)) as server,
-        remote.open(server.host) as registry,
+        open_registry(server.host) as registry,
         pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry"),
     ):
         registry.ping()
 
 
 def test_nothing_there() -> None:
-    with remote.open("localhost:1") as registry, pytest.raises(RegistryUnreachable):
+    with open_registry("localhost:1") as registry, pytest.raises(RegistryUnreachable):
         registry.ping()
 
 
 def test_a_broken_credential_store_matters_only_where_a_password_is_wanted() -> None:
     docker_config.save({"credsStore": "nowhere"})
-    with standing_in(lambda asked: Reply()) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: Reply()) as server, open_registry(server.host) as registry:
         registry.ping()
         server.answer = lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')
         with pytest.raises(CredentialsError, match="docker-credential-nowhere"):
@@ -80,11 +80,11 @@ def test_a_stored_credential_is_found_and_shown() -> None:
 
     with (
         standing_in(answer) as server,
-        remote.open(server.host) as registry,
+        open_registry(server.host) as registry,
         pytest.raises(AuthenticationFailed),
     ):
         registry.ping()
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         credentials.store(server.host, Credential("mary", canary.password()))
         registry.ping()
 
@@ -104,7 +104,7 @@ def test_tags_of_all_pages_in_order_and_each_once() -> None:
 
 
 def test_a_digest_is_what_the_registry_says() -> None:
-    with standing_in(lambda asked: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server, open_registry(server.host) as registry:
         assert registry.digest("a/b", "v1") == Digest("sha256", "a" * 64)
         (asked,) = server.asked
     assert (asked.method, asked.path) == ("HEAD", "/v2/a/b/manifests/v1")
@@ -113,12 +113,12 @@ def test_a_digest_is_what_the_registry_says() -> None:
 
 
 def test_where_it_does_not_say_it_is_that_of_the_bytes() -> None:
-    with standing_in(lambda asked: Reply(body=b"{}")) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: Reply(body=b"{}")) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") == EMPTY == Digest("sha256", hashlib.sha256(b"{}").hexdigest())
 
 
 def test_a_tag_that_is_not_there_has_no_digest() -> None:
-    with standing_in(lambda asked: reply(UNKNOWN, 404)) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: reply(UNKNOWN, 404)) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") is None
 
 
@@ -127,7 +127,7 @@ def test_a_tag_that_is_not_there_has_no_digest() -> None:
 
 @pytest.mark.engine
 def test_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str) -> None:
-    with remote.open(local.address) as registry:
+    with open_registry(local.address) as registry:
         registry.ping()
         with pytest.raises(NotFound, match="NAME_UNKNOWN"):
             registry.tags(unique)
@@ -149,7 +149,7 @@ def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
             return reply({"repositories": ["b", "c"]})
         return reply({"repositories": ["a", "b"]}, Link='</v2/_catalog?last=b&n=2>; rel="next"')
 
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         names = registry.catalog()
         assert next(names) == "a"
         assert [asked.path for asked in server.asked] == ["/v2/_catalog?n=1000"]
@@ -158,7 +158,7 @@ def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
 
 @pytest.mark.parametrize("document", [{"repositories": None}, {"repositories": []}, {}])
 def test_an_empty_registry_has_no_repositories(document: object) -> None:
-    with standing_in(lambda asked: reply(document)) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: reply(document)) as server, open_registry(server.host) as registry:
         assert list(registry.catalog()) == []
 
 
@@ -166,7 +166,7 @@ def test_an_empty_registry_has_no_repositories(document: object) -> None:
 def test_what_is_no_list_of_repositories(document: object) -> None:
     with (
         standing_in(lambda asked: reply(document)) as server,
-        remote.open(server.host) as registry,
+        open_registry(server.host) as registry,
         pytest.raises(RegistryError, match="no list of repositories"),
     ):
         list(registry.catalog())
@@ -175,14 +175,14 @@ def test_what_is_no_list_of_repositories(document: object) -> None:
 def test_a_registry_that_does_not_show_its_catalog() -> None:
     with (
         standing_in(lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
-        remote.open(server.host) as registry,
+        open_registry(server.host) as registry,
         pytest.raises(AuthenticationFailed),
     ):
         list(registry.catalog())
 
 
 def test_repositories_share_the_registrys_connections() -> None:
-    with standing_in(lambda asked: reply({"tags": ["v1"]})) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: reply({"tags": ["v1"]})) as server, open_registry(server.host) as registry:
         repositories = [registry.repository(name) for name in ("a", "b/c")]
         assert [repository.name for repository in repositories] == [f"{server.host}/a", f"{server.host}/b/c"]
         assert server.asked == []

@@ -20,8 +20,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, Manifest
-from registry_tool.targets import registry as remote
-from registry_tool.targets.registry import Presence, Repository
+from registry_tool.targets.registry import Presence, Repository, open_registry
 from registry_tool.targets.target import Target
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
@@ -87,7 +86,7 @@ def test_whatever_a_registry_lists_as_a_tag_is_asked_for_in_this_repository(tag:
     def answer(asked: Asked) -> Reply:
         return reply({}, 404)
 
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         for ask in (registry.repository("a/b").head, registry.repository("a/b").manifest):
             with pytest.raises(NotFound):
                 ask(tag)
@@ -175,7 +174,7 @@ def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyProxy,
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 99_999, b"\xff\xfe", b'{"schemaVersion": 2}'])
 def test_what_is_no_manifest_is_said(body: bytes) -> None:
     answer = Reply(body=body, headers={"Content-Type": OCI_IMAGE})
-    with standing_in(lambda asked: answer) as server, remote.open(server.host) as registry, pytest.raises(InvalidManifest):
+    with standing_in(lambda asked: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").manifest("v1")
 
 
@@ -188,7 +187,7 @@ def test_a_manifest_of_100_megabytes_is_not_read() -> None:
 
     with (
         standing_in(answer) as server,
-        remote.open(server.host) as registry,
+        open_registry(server.host) as registry,
         pytest.raises(RegistryError, match=f"is larger than {manifests.MAX_SIZE} bytes: not read"),
     ):
         registry.repository("a").manifest("v1")
@@ -206,7 +205,7 @@ def test_sha512_is_a_digest_too() -> None:
     raw = manifests.index([]).raw
     digest = Digest.of(raw, "sha512")
     answer = Reply(body=raw, headers={"Content-Type": OCI_INDEX, "Docker-Content-Digest": str(digest)})
-    with standing_in(lambda asked: answer) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: answer) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for reference in ("v1", str(digest)):
             assert repository.manifest(reference).digest == repository.head(reference).digest == digest
@@ -243,7 +242,7 @@ def test_where_a_tag_can_be_deleted_alone_it_is() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply(status=202) if asked.path.endswith("/v1") else reply({}, 404)
 
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         registry.repository("a").untag("v1")
         with pytest.raises(NotFound):
             registry.repository("a").untag("v2")
@@ -348,7 +347,7 @@ def test_an_endless_blob_ends() -> None:
         return Reply(body=b"x" * 1_000_000, headers={"Content-Length": "1000000000000"}, stall=1_000_000)
 
     descriptor = described(b"x" * 10)
-    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(Mismatch, match="has 1000000000000 bytes"):
+    with standing_in(answer) as server, open_registry(server.host) as registry, pytest.raises(Mismatch, match="has 1000000000000 bytes"):
         read(registry.repository("a"), descriptor)
 
 
@@ -364,7 +363,7 @@ def test_where_content_is_elsewhere_it_is_fetched_there_without_a_password() -> 
     def answer(asked: Asked) -> Reply:
         return Reply(status=307, headers={"Location": f"http://{storage.host}/blob?signature=x"})
 
-    with standing_in(elsewhere) as storage, standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(elsewhere) as storage, standing_in(answer) as server, open_registry(server.host) as registry:
         assert read(registry.repository("a"), described(content)) == content
         assert [asked.headers.get("range") for asked in storage.asked] == [None, "bytes=2000-"]
         assert [asked.headers.get("range") for asked in server.asked] == [None, "bytes=2000-"]

@@ -10,8 +10,7 @@ import pytest
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets import registry as remote
-from registry_tool.targets.registry import Registry, Repository, uploads
+from registry_tool.targets.registry import Registry, Repository, open_registry, uploads
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 from tests.support.faulty_proxy import FaultyProxy
@@ -181,7 +180,7 @@ def test_where_the_registry_says_how_far_it_is_an_upload_goes_on_from_there(smal
             got.extend(asked.body)
         return Reply(status=204 if asked.method == "GET" else 202, body=b"", headers=headers)
 
-    with standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(answer) as server, open_registry(server.host) as registry:
         push(registry.repository("a"), some(120))
     assert got == some(120)
     ranges = [asked.headers["content-range"] for asked in server.asked if asked.method == "PATCH"]
@@ -194,7 +193,7 @@ def test_a_registry_that_has_more_than_was_sent_is_not_gone_on_with(small: None,
         hang_up = asked.method == "PATCH" and len(server.asked) == 4
         return Reply(status=202, headers={"Location": "/v2/a/blobs/uploads/x", "Range": said}, hang_up=hang_up)
 
-    with standing_in(answer) as server, remote.open(server.host) as registry, pytest.raises(ConnectionLost):
+    with standing_in(answer) as server, open_registry(server.host) as registry, pytest.raises(ConnectionLost):
         push(registry.repository("a"), some(120))
     assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
 
@@ -248,7 +247,7 @@ def test_what_nobody_has_is_not_mounted_and_no_upload_is_left(repository: Reposi
 
 
 def test_a_registry_that_mounts_nothing() -> None:
-    with standing_in(lambda asked: Reply(status=202)) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: Reply(status=202)) as server, open_registry(server.host) as registry:
         assert not registry.repository("a").mount(described(b"x"), "b")
         assert [asked.method for asked in server.asked] == ["POST"]
 
@@ -259,7 +258,7 @@ def test_an_upload_elsewhere_gets_no_password() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply(status=202, headers={"Location": f"http://{storage.host}/there?sig=x"})
 
-    with standing_in(lambda asked: Reply(status=201)) as storage, standing_in(answer) as server, remote.open(server.host) as registry:
+    with standing_in(lambda asked: Reply(status=201)) as storage, standing_in(answer) as server, open_registry(server.host) as registry:
         push(registry.repository("a"), content)
     (asked,) = storage.asked
     assert (asked.method, asked.body, asked.path) == ("PUT", content, f"/there?sig=x&digest=sha256%3A{Digest.of(content).hex}")
@@ -267,5 +266,5 @@ def test_an_upload_elsewhere_gets_no_password() -> None:
 
 
 def test_a_repository_that_is_not_ours() -> None:
-    with standing_in(lambda asked: reply({}, 404)) as server, remote.open(server.host) as registry, pytest.raises(NotFound):
+    with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry, pytest.raises(NotFound):
         push(registry.repository("a"), b"x")

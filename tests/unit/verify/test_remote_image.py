@@ -11,7 +11,7 @@ from registry_tool.base.errors import Mismatch, NotFound
 from registry_tool.engine import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
-from registry_tool.targets import registry as remote
+from registry_tool.targets.registry import open_registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.remote_image import RemoteImage
 from tests.support.content import DOCKER_IMAGE, config, layer, make_blob, make_image, make_index, put_manifest, sha256
@@ -24,7 +24,7 @@ FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
     image = Reference.parse(f"localhost:{port}/{name}", default_host="")
-    with remote.open(image.host) as registry:
+    with open_registry(image.host) as registry:
         return origins.look(registry, image, platform)
 
 
@@ -100,7 +100,7 @@ def test_reading_all_of_it_finds_what_is_damaged() -> None:
     with in_this_process() as registry:
         made = make_image(registry.port, "john/app", "1", layer(b"a"), layer(b"b" * 100_000))
         image = Reference.parse(f"localhost:{registry.port}/john/app:1", default_host="")
-        with remote.open(image.host) as opened:
+        with open_registry(image.host) as opened:
             found = origins.look(opened, image, AMD)
             origins.read_whole(opened, found)
             registry.flip(made.layers[1])

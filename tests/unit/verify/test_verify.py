@@ -46,16 +46,16 @@ def asked(registry: Running, image: Made) -> VerifySpec:
     return VerifySpec(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
 
 
-def proof(asked: VerifySpec, places: AppDirs, *wheres: str, **more: Any) -> VerifyReport:
-    return verify(ENGINE, asked, wheres, places=places, **more)
+def proof(asked: VerifySpec, dirs: AppDirs, *wheres: str, **more: Any) -> VerifyReport:
+    return verify(ENGINE, asked, wheres, dirs=dirs, **more)
 
 
 def names(certificate: VerifyReport) -> list[str]:
     return [each.where.name for each in certificate.proven]
 
 
-def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
-    certificate = proof(asked, places, "docker", "podman", command="regctl verify")
+def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
+    certificate = proof(asked, dirs, "docker", "podman", command="regctl verify")
     assert standin.happened == ["open docker", "prove docker", "close docker", "open podman", "prove podman", "close podman"]
     assert certificate.ok
     assert names(certificate) == ["docker", "podman"]
@@ -65,8 +65,8 @@ def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, places: 
     assert VerifyReport.parse(certificate.as_bytes()).as_bytes() == certificate.as_bytes()
 
 
-def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, places: AppDirs, image: Made) -> None:
-    subject = proof(asked, places).subject
+def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs: AppDirs, image: Made) -> None:
+    subject = proof(asked, dirs).subject
     assert subject.reference == str(asked.image)
     assert str(subject.digest) == image.digest
     assert subject.media_type == image.media_type
@@ -76,15 +76,15 @@ def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, plac
     assert [layer.digest for layer in subject.layers] == list(map(Digest.of, image.layers))
 
 
-def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, places: AppDirs) -> None:
+def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, dirs: AppDirs) -> None:
     index = make_index(registry.port, "john/far", "1", make_image(registry.port, "john/far", platform="linux/s390x"))
-    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), places).subject
+    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).subject
     assert str(subject.digest) == index.digest
     assert (subject.size, subject.config, subject.layers) == (None, None, ())
 
 
-def test_with_no_place_named_it_is_docker(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
-    certificate = proof(asked, places)
+def test_with_no_place_named_it_is_docker(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
+    certificate = proof(asked, dirs)
     assert names(certificate) == ["docker"]
     assert certificate.notes == ()
 
@@ -97,68 +97,68 @@ def test_with_no_place_named_it_is_docker(standin: StandIn, asked: VerifySpec, p
     ],
 )
 def test_where_docker_cannot_be_had_the_present_engine_is_taken_and_that_is_said(
-    standin: StandIn, asked: VerifySpec, places: AppDirs, error: RegistryToolError, said: str
+    standin: StandIn, asked: VerifySpec, dirs: AppDirs, error: RegistryToolError, said: str
 ) -> None:
     standin.missing["docker"] = error
-    certificate = proof(asked, places)
+    certificate = proof(asked, dirs)
     assert certificate.ok
     assert names(certificate) == ["here"]
     assert certificate.notes == (f"not on a clean docker: {said}; on the present engine instead, which is the weakest proof",)
 
 
-def test_where_docker_is_required_that_is_red(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_where_docker_is_required_that_is_red(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.missing["docker"] = EnvironmentUnavailable("docker cannot be had: no", hint="Do.")
-    certificate = proof(asked, places, require=["docker"])
+    certificate = proof(asked, dirs, require=["docker"])
     assert not certificate.ok
     assert names(certificate) == ["here"], "what can be proven is"
     assert certificate.error is not None
     assert (certificate.error.code, certificate.error.exit_code, certificate.error.hint) == ("proof-failed", 1, "Do.")
 
 
-def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.missing["docker"] = Conflict("something is in the way", hint="Move it.")
-    certificate = proof(asked, places, "docker", "podman", require=["docker"])
+    certificate = proof(asked, dirs, "docker", "podman", require=["docker"])
     assert names(certificate) == ["podman"], "the other has its turn"
     assert certificate.error is not None
     assert (certificate.error.code, certificate.error.exit_code) == ("no-place", 3)
     assert (certificate.error.message, certificate.error.hint) == ("docker cannot be had: something is in the way", "Move it.")
 
 
-def test_neither_docker_nor_here(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_neither_docker_nor_here(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.missing = {"docker": EnvironmentUnavailable("no docker"), "here": Conflict("not here")}
-    certificate = proof(asked, places)
+    certificate = proof(asked, dirs)
     assert (certificate.ok, certificate.proven) == (False, ())
     assert certificate.error is not None
     assert certificate.error.exit_code == 3
 
 
-def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.broken["docker"] = EngineError("it died")
-    certificate = proof(asked, places, "docker", "podman")
+    certificate = proof(asked, dirs, "docker", "podman")
     assert names(certificate) == ["podman"]
     assert certificate.error is not None
     assert (certificate.error.code, certificate.error.message) == ("engine-error", "it died")
     assert "close docker" in standin.happened
 
 
-def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.stuck["docker"] = EngineError("it stays")
-    certificate = proof(asked, places, "docker")
+    certificate = proof(asked, dirs, "docker")
     assert names(certificate) == ["docker"]
     assert not certificate.ok
     assert certificate.error is not None
     assert certificate.error.message == "it stays"
 
 
-def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
-    certificate = proof(replace(asked, image=replace(asked.image, tag="none")), places, "docker")
+def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
+    certificate = proof(replace(asked, image=replace(asked.image, tag="none")), dirs, "docker")
     assert standin.happened == []
     assert certificate.error is not None
     assert (certificate.error.code, certificate.error.exit_code, certificate.subject.digest) == ("not-found", 1, None)
 
 
-def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
-    certificate = proof(replace(asked, image=replace(asked.image, host="127.0.0.1:1")), places, "docker")
+def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
+    certificate = proof(replace(asked, image=replace(asked.image, host="127.0.0.1:1")), dirs, "docker")
     assert certificate.error is not None
     assert certificate.error.exit_code == 3
 
@@ -173,32 +173,32 @@ def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, pl
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_tried(
-    standin: StandIn, asked: VerifySpec, places: AppDirs, wheres: tuple[str, ...], require: tuple[str, ...], word: str
+    standin: StandIn, asked: VerifySpec, dirs: AppDirs, wheres: tuple[str, ...], require: tuple[str, ...], word: str
 ) -> None:
     with pytest.raises(UsageError, match=word):
-        proof(asked, places, *wheres, require=require)
+        proof(asked, dirs, *wheres, require=require)
     assert standin.happened == []
 
 
-def test_a_wrong_command_stays_one_though_a_place_finds_it(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_a_wrong_command_stays_one_though_a_place_finds_it(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.missing["docker"] = UsageError("no such context")
     with pytest.raises(UsageError, match="no such context"):
-        proof(asked, places, "docker")
+        proof(asked, dirs, "docker")
 
 
-def test_a_compose_file_that_is_not_there(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_a_compose_file_that_is_not_there(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     with pytest.raises(NotFound):
-        proof(replace(asked, stack=places.state / "none.yml"), places)
+        proof(replace(asked, stack=dirs.state / "none.yml"), dirs)
     assert standin.happened == []
 
 
-def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, places: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*given: Any, **more: Any) -> EnvironmentResult:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "prove", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        proof(asked, places, "docker", "podman")
+        proof(asked, dirs, "docker", "podman")
     assert standin.happened == ["open docker", "close docker"]
 
 
@@ -211,7 +211,7 @@ def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, p
     ],
 )
 def test_a_broken_clock_makes_an_odd_date_and_no_more(
-    standin: StandIn, asked: VerifySpec, places: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
+    standin: StandIn, asked: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
 ) -> None:
     class Broken(datetime):
         @classmethod
@@ -219,12 +219,12 @@ def test_a_broken_clock_makes_an_odd_date_and_no_more(
             return moment
 
     monkeypatch.setattr(certificates, "datetime", Broken)
-    made = proof(asked, places, "docker")
+    made = proof(asked, dirs, "docker")
     assert (made.ok, made.made) == (True, told)
     assert VerifyReport.parse(made.as_bytes()).as_bytes() == made.as_bytes()
 
 
-def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, places: AppDirs) -> None:
+def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     told: list[str] = []
 
     class Watching:
@@ -241,5 +241,5 @@ def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, place
             told.append(f"over {proven.where.name}")
 
     standin.missing["podman"] = EnvironmentUnavailable("no")
-    proof(asked, places, "docker", "podman", watcher=Watching())
+    proof(asked, dirs, "docker", "podman", watcher=Watching())
     assert told == ["opening docker", "ready docker", "resolves", "over docker", "opening podman"]
