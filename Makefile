@@ -10,7 +10,7 @@ python = .venv/bin/python
 pytest = $(python) -m pytest
 fast = 'not engine and not podman and not redis and not compose and not netns and not slow and not soak'
 
-.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-fast coverage soak bench lint format docs dist lock clean
+.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-fast coverage soak bench lint format reference docs dist lock clean
 
 help:
 	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
@@ -23,7 +23,8 @@ help:
 	@echo 'make bench       how long things take, beside docker, skopeo and the limit of a server'
 	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
 	@echo 'make format      lets ruff rewrite what it can'
-	@echo 'make docs        the documents as a site in build/docs, and docs/cli.md from the help texts'
+	@echo 'make reference   docs/cli.md anew from the help texts'
+	@echo 'make docs        the documents as a site in build/docs; a link that leads nowhere is an error'
 	@echo 'make dist        wheel and sdist in dist/, checked, installed and run'
 	@echo 'make engine      sees to it that a container engine answers'
 	@echo 'make setup       .venv with regctl in it, nothing else'
@@ -89,6 +90,9 @@ lint: setup-dev
 format: setup-dev
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
+
+reference: setup-dev
+	@$(python) docs/generate_cli.py
 
 docs: setup-release
 	@$(python) -m sphinx -q -E -W --keep-going -c docs . build/docs

@@ -214,7 +214,8 @@ def test_both_languages_type_the_same() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_documents(name: str) -> None:
-    for texts in ([README, *(ROOT / "docs").glob("*.md")], [CHEAT_SHEET]):
+    written = [README, *(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")]
+    for texts in (written, [CHEAT_SHEET]):
         assert any(re.search(rf"\bregctl {name}\b", path.read_text(encoding="utf-8")) for path in texts), name
 
 
