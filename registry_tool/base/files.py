@@ -18,9 +18,13 @@ from pathlib import Path
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace ``path`` by ``content``, atomically. The folder is made where it is missing. Raises OSError.
 
-    A symbolic link stays one: the file it leads to is replaced (people link their docker configuration).
+    A symbolic link stays one: the file it leads to is replaced (people link their docker configuration). A device or a pipe
+    (``/dev/stdout``, ``/dev/null``) is written to: replacing it would break the machine for everybody.
     """
     path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

@@ -53,6 +53,24 @@ def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    path, received = tmp_path / "pipe", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: received.append(path.read_bytes()), daemon=True)
+    reader.start()
+    files.atomic_write(path, b"new")
+    reader.join(10)
+    assert received == [b"new"]
+    assert path.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
+def test_a_full_device_is_an_error_and_stays_a_device() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        files.atomic_write(Path("/dev/full"), b"new")
+    assert Path("/dev/full").is_char_device()
+
+
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("")
     with pytest.raises(OSError, match=r"File exists|Not a directory"):

@@ -178,7 +178,7 @@ def test_a_reader_that_goes_away_is_not_told() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", ["completion bash", "--help", "push --json"])
 def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
     done = subprocess.run(

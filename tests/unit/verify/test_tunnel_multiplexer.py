@@ -234,7 +234,7 @@ def test_what_has_ended_is_forgotten() -> None:
         assert near._channels == {}
 
 
-@pytest.mark.parametrize("name", ["multiplex.py", "forwarder.py"])
+@pytest.mark.parametrize("name", ["multiplexer.py", "forwarder.py"])
 def test_what_runs_inside_needs_nothing_but_an_old_python(name: str) -> None:
     text = (Path(multiplexer.__file__).parent / name).read_text(encoding="utf-8")
     tree = ast.parse(text, feature_version=(3, 9))
