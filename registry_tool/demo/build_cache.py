@@ -6,8 +6,10 @@ image as it was before this run's labels gets a name: the next build is quick, a
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from registry_tool.base import labels
-from registry_tool.base.errors import Conflict, NotFound
+from registry_tool.base.errors import Conflict
 from registry_tool.base.runs import Run
 from registry_tool.engine import Engine, Image
 
@@ -39,8 +41,5 @@ def _before_labels(engine: Engine, image: Image | None, run: Run) -> Image | Non
 
 
 def _drop(engine: Engine, name: str) -> None:
-    try:
-        engine.remove_image(name)
-    except (NotFound, Conflict):
-        # Gone already, or another build stands on it: then it is in use.
-        return
+    with suppress(Conflict):  # another build stands on it: then it is in use
+        engine.remove_image(name, missing_ok=True)

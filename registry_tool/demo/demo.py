@@ -16,7 +16,7 @@ from pathlib import Path
 
 from registry_tool.base import files, labels, runs, units
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import NotFound, PortTaken, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.errors import PortTaken, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.demo import build_cache, purge, sample_page
@@ -194,11 +194,11 @@ class _DemoRun:
             with self._names():
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
                 self.friendly_borrowed = False
-            self._remove_image(target)
+            self.engine.remove_image(target, force=True, missing_ok=True)
             # The digest and the id go with the last name, unless something else holds them.
             left = self._left(target, by_digest, image_id)
             for name in left:
-                self._remove_image(name)
+                self.engine.remove_image(name, force=True, missing_ok=True)
             told.detail = "gone: its name, its digest and its id"
             if self.options.purge:
                 told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
@@ -325,12 +325,6 @@ class _DemoRun:
 
     def _left(self, *names: str) -> list[str]:
         return [name for name in names if self.engine.image(name) is not None]
-
-    def _remove_image(self, name: str) -> None:
-        try:
-            self.engine.remove_image(name, force=True)
-        except NotFound:
-            return
 
 
 def _image_of(registry: LocalRegistry) -> BaseImage:

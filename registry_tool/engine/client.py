@@ -187,14 +187,16 @@ class EngineClient:
         self.client.close()
 
     @contextmanager
-    def call(self, doing: str) -> Iterator[SdkClient]:
-        """The client, for one call. ``doing`` completes "the engine stopped answering during …".
+    def call(self, doing: str, *, missing_ok: bool = False) -> Iterator[SdkClient]:
+        """The client, for one call. ``doing`` completes "the engine stopped answering during …". With ``missing_ok`` a 404 ends the block.
 
         Raises NotFound (404), Conflict (409), EngineError (any other refusal), EngineTimeout, Unreachable (the line is cut).
         """
         try:
             yield self.client
         except docker.errors.APIError as error:
+            if error.status_code == 404 and missing_ok:
+                return
             raise _refusal(error, doing) from error
         except UnicodeEncodeError as error:
             # Bytes of the command line that are no text here stand as surrogates in it.

@@ -71,7 +71,7 @@ class Containers:
         try:
             self.start(created.id)
         except BaseException:
-            self._forget(created.id)
+            self.remove(created.id, force=True, missing_ok=True)
             raise
         # With ``remove``, a container that ended at once is gone before one can look.
         return self.container(created.id) or created
@@ -91,10 +91,10 @@ class Containers:
                 raise
             raise UsageError(f"{signal} is not a signal to the engine", hint="For example: TERM, HUP, 9.") from error
 
-    def remove(self, id: str, *, force: bool = False) -> None:
+    def remove(self, id: str, *, force: bool = False, missing_ok: bool = False) -> None:
         """Remove it with its anonymous volumes. Raises NotFound; Conflict where it runs and ``force`` was not given."""
         try:
-            with self._line.call(f"removing the container {id}") as api:
+            with self._line.call(f"removing the container {id}", missing_ok=missing_ok) as api:
                 api.remove_container(id, v=True, force=force)
         except Conflict as error:
             if "already in progress" not in error.message:
@@ -194,12 +194,6 @@ class Containers:
         if found is None:
             raise NotFound(f"the container {id[:12]} is gone")
         return found
-
-    def _forget(self, id: str) -> None:
-        try:
-            self.remove(id, force=True)
-        except NotFound:
-            return
 
     def _await_removal(self, id: str) -> None:
         # Looked for again and again: an engine asked to tell of a removal that is nearly through may never tell (Docker 20.10).

@@ -48,10 +48,11 @@ class Images:
         with self._line.call(f"tagging {image}") as api:
             api.tag(image, repository, tag)
 
-    def remove_image(self, name: str, *, force: bool = False, prune: bool = True) -> RemovedImage:
+    def remove_image(self, name: str, *, force: bool = False, prune: bool = True, missing_ok: bool = False) -> RemovedImage:
         """Take a name away, and the image with its last one. Raises NotFound; Conflict where a container uses it."""
-        with self._line.call(f"removing {name}") as api:
-            events: Any = api.remove_image(name, force=force, noprune=not prune) or ()
+        events: Any = ()
+        with self._line.call(f"removing {name}", missing_ok=missing_ok) as api:
+            events = api.remove_image(name, force=force, noprune=not prune) or ()
         return RemovedImage(
             untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
             deleted=tuple(event["Deleted"] for event in events if event.get("Deleted")),

@@ -46,18 +46,16 @@ class Networks:
     def disconnect_network(self, network: str, container: str) -> None:
         """See to it that a container is not attached; one that is gone already is not."""
         try:
-            with self._line.call(f"disconnecting {container} from the network {network}") as api:
+            with self._line.call(f"disconnecting {container} from the network {network}", missing_ok=True) as api:
                 api.disconnect_container_from_network(container, network, force=True)
-        except NotFound:
-            return
         except EngineError as error:
             if "is not connected" not in error.message:
                 raise
 
-    def remove_network(self, name: str) -> None:
+    def remove_network(self, name: str, *, missing_ok: bool = False) -> None:
         """Raises NotFound; Conflict while something is attached."""
         try:
-            with self._line.call(f"removing the network {name}") as api:
+            with self._line.call(f"removing the network {name}", missing_ok=missing_ok) as api:
                 api.remove_network(name)
         except EngineError as error:
             # docker's words, and podman's
@@ -84,9 +82,9 @@ class Networks:
         with self._line.call(f"creating the volume {name}") as api:
             return _volume(api.create_volume(name, labels=dict(labels)))
 
-    def remove_volume(self, name: str) -> None:
+    def remove_volume(self, name: str, *, missing_ok: bool = False) -> None:
         """Raises NotFound; Conflict while a container has it."""
-        with self._line.call(f"removing the volume {name}") as api:
+        with self._line.call(f"removing the volume {name}", missing_ok=missing_ok) as api:
             api.remove_volume(name)
 
 

@@ -127,7 +127,7 @@ def _in_front(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
         if started and not over:
             _stop(session, container)
         if remove or not started:
-            _remove(session, container)
+            engine.remove(container.id, force=True, missing_ok=True)
 
 
 def _stop(session: Session, container: Container) -> None:
@@ -136,10 +136,3 @@ def _stop(session: Session, container: Container) -> None:
         session.engine.stop(container.id)
     except (NotFound, Conflict):
         return  # it ended by itself
-
-
-def _remove(session: Session, container: Container) -> None:
-    try:
-        session.engine.remove(container.id, force=True)
-    except NotFound:
-        return  # somebody else did

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_tool.base import dirs, files, labels
-from registry_tool.base.errors import EngineError, NotFound
+from registry_tool.base.errors import EngineError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import ContainerSpec, Engine
 
@@ -137,8 +137,7 @@ def _ask(engine: Engine, base_image: str, *, name: str) -> bytes:
         labels={labels.ROLE: labels.ROLE_PROBE},
         network="none",
     )
-    with suppress(NotFound):
-        engine.remove(name, force=True)
+    engine.remove(name, force=True, missing_ok=True)
     container = engine.run(spec)
     try:
         status = engine.wait(container.id, timeout=_ASKING)

@@ -215,8 +215,8 @@ def _create(asked: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, s
         raise  # somebody else's container uses it now
     except BaseException:
         if made:
-            with suppress(NotFound, Conflict):  # gone already, or somebody else was faster and uses it
-                asked.engine.remove_volume(spec.thing_name(asked.name))
+            with suppress(Conflict):  # somebody else was faster and uses it
+                asked.engine.remove_volume(spec.thing_name(asked.name), missing_ok=True)
         raise
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_tool.base import dirs, labels
-from registry_tool.base.errors import Conflict, NotFound, RegistryError
+from registry_tool.base.errors import Conflict, RegistryError
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
 from registry_tool.local.registry.spec import (
@@ -76,8 +75,7 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
         volumes={volume.name: STORAGE},
         read_only_volumes=True,
     )
-    with suppress(NotFound):
-        engine.remove(probe, force=True)
+    engine.remove(probe, force=True, missing_ok=True)
     container = engine.create(spec)
     try:
         return read(engine, container)
@@ -88,8 +86,7 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
 def remove_probes(engine: Engine, name: str) -> None:
     """Remove what looks into the volume of the registry ``name``, or did when it was killed: while it is there, the volume stays."""
     for probe in engine.containers(all=True, labels=_probe_labels(name)):
-        with suppress(NotFound):
-            engine.remove(probe.id, force=True)
+        engine.remove(probe.id, force=True, missing_ok=True)
 
 
 def _probe_labels(name: str) -> dict[str, str]:

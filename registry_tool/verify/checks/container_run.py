@@ -250,12 +250,8 @@ class ContainerRun:
         return found
 
     def _remove(self) -> None:
-        if self.container is None:
-            return
-        try:
-            self.engine.remove(self.container.id, force=True)
-        except NotFound:
-            return
+        if self.container is not None:
+            self.engine.remove(self.container.id, force=True, missing_ok=True)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -156,10 +156,7 @@ def _is_own_digest(place: CurrentEngine, image: Reference, name: str) -> bool:
 
 def _remove(engine: Engine, names: Iterable[str]) -> None:
     for name in names:
-        try:
-            engine.remove_image(name)
-        except NotFound:
-            continue
+        engine.remove_image(name, missing_ok=True)
 
 
 def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...], host: str) -> None:

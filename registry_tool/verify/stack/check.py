@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import NotFound, RegistryToolError, VerificationFailed
+from registry_tool.base.errors import RegistryToolError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine
@@ -118,8 +118,7 @@ class _Proving:
     def give_back(self) -> None:
         """Take away the images that were brought to somebody's engine."""
         for name in self._fetched:
-            with suppress(NotFound):
-                self._place.engine.remove_image(name)
+            self._place.engine.remove_image(name, missing_ok=True)
 
     def _image(self) -> tuple[str, tuple[str, ...]]:
         """The id of the image under proof, and what it exposes."""

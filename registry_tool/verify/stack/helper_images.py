@@ -8,7 +8,6 @@ counted apart.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,8 +147,7 @@ def _sweep(engine: Engine, state: Path) -> None:
         for tag in [name for name in image.names if f"/{LENT}" in name and mine in name]:
             pushed = [name for name in image.digests if name.partition("@")[0] == tag.rpartition(":")[0]]
             for name in (tag, *pushed):
-                with suppress(NotFound):  # a digest goes with the last tag beside it
-                    engine.remove_image(name)
+                engine.remove_image(name, missing_ok=True)  # a digest goes with the last tag beside it
 
 
 def _lock(state: Path) -> Path:

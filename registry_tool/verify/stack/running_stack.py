@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from registry_tool.base.errors import NotFound, VerificationFailed
+from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, PortBinding
 from registry_tool.verify.environments.environment import Environment
@@ -147,12 +147,6 @@ def _ended(stack: RunningStack) -> VerificationFailed:
 def _take_away(stack: RunningStack) -> None:
     engine = stack.place.engine
     for container in reversed(stack.containers):
-        try:
-            engine.remove(container.id, force=True)
-        except NotFound:
-            continue
+        engine.remove(container.id, force=True, missing_ok=True)
     for network in stack.plan.networks:
-        try:
-            engine.remove_network(stack.network(network))
-        except NotFound:
-            continue
+        engine.remove_network(stack.network(network), missing_ok=True)

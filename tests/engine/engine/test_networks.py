@@ -29,6 +29,13 @@ def test_a_network_that_is_not_there(engine: Engine, unique: str, container: str
     engine.disconnect_network(unique, container)
 
 
+@pytest.mark.parametrize("remove", ["remove", "remove_image", "remove_network", "remove_volume"])
+def test_remove_with_missing_ok_what_is_absent_is_not_an_error(engine: Engine, unique: str, remove: str) -> None:
+    with pytest.raises(NotFound):
+        getattr(engine, remove)(unique)
+    getattr(engine, remove)(unique, missing_ok=True)
+
+
 def test_a_network_s_life(engine: Engine, unique: str, container: str) -> None:
     made = engine.create_network(unique, labels={"run": unique}, internal=True)
     try:
