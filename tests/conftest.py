@@ -28,7 +28,7 @@ from registry_tool.targets.registry import Registry, Repository, open_registry
 from registry_tool.transport import retry
 from tests.support import broken_images, canary, damage
 from tests.support.cli_runner import Typed
-from tests.support.engine_snapshot import Snapshot, snapshot, troubles
+from tests.support.engine_snapshot import Snapshot, differences, snapshot, unique_name
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.private_engine import why_not
 from tests.support.recording_server import Watched, watched
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.
 _BEFORE = pytest.StashKey[Snapshot]()
-_TROUBLES = pytest.StashKey[list[str]]()
+_DAMAGE = pytest.StashKey[list[str]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -69,15 +69,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     before = session.config.stash.get(_BEFORE, None)
     if before is None:
         return
+    folders: Path = getattr(session.config, "_tmp_path_factory").getbasetemp()  # noqa: B009 - pytest has no other name for it
     with connect() as engine:
-        found = session.config.stash[_TROUBLES] = troubles(before, engine)
-    if found and session.exitstatus == pytest.ExitCode.OK:
+        lines = session.config.stash[_DAMAGE] = differences(before, engine, folders)
+    if lines and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was taken or left."""
-    for line in config.stash.get(_TROUBLES, []):
+    for line in config.stash.get(_DAMAGE, []):
         terminalreporter.write_line(f"the tests did not leave the engine as it was: {line}", red=True)
 
 
@@ -115,7 +116,7 @@ def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def unique() -> str:
     """A short name that nothing else has, fit for tags, containers, volumes and repositories."""
-    return f"t{uuid.uuid4().hex[:10]}"
+    return unique_name()
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def dirs(tmp_path: Path, session_dirs: AppDirs) -> AppDirs:
 @pytest.fixture(scope="session")
 def local(session_engine: Engine, session_dirs: AppDirs) -> Iterator[LocalRegistry]:
     """A real registry container of the session's own, on a port that nobody has."""
-    name = f"t{uuid.uuid4().hex[:10]}"
+    name = unique_name()
     try:
         yield registry_up(session_engine, session_dirs, name=name, port=free_port()).up.registry
     finally:
@@ -252,7 +253,7 @@ def base(session_engine: Engine, session_dirs: AppDirs) -> broken_images.Base:
 @pytest.fixture(scope="module")
 def stock(session_engine: Engine, registry_image: str) -> Iterator[damage.Damageable]:
     """A registry of a module's own, whose content can be damaged."""
-    with damage.in_a_container(session_engine, registry_image, f"t{uuid.uuid4().hex[:10]}") as running:
+    with damage.in_a_container(session_engine, registry_image, unique_name()) as running:
         yield running
 
 

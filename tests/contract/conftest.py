@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from registry_tool.local.registry.spec import environment
 from registry_tool.oci.digest import Digest
 from tests.contract.asking import Client
 from tests.support import canary
+from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import wait_for_registry
 
 USER, PASSWORD, REALM = "john", canary.password(), "a realm of one's own"
@@ -100,7 +100,7 @@ def _start(engine: Engine, image: str, setting: Setting, ending: ExitStack) -> C
     container = engine.create(
         ContainerSpec(
             image=image,
-            name=f"contract-{setting.name}-{uuid.uuid4().hex[:10]}",
+            name=f"contract-{setting.name}-{unique_name()}",
             environment={**environment("not a secret", auth=False), **setting.variables},
             ports=(PortBinding(container_port="5000/tcp", host_port=0, host_ip="127.0.0.1"),),
         )

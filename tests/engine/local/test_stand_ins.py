@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from registry_tool.base.progress import SILENT
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.base_images import PROXY, PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, packages
 from registry_tool.local.base_images.files import APPLETS, REGISTRY_CONFIG
+from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import missing
 
 pytestmark = pytest.mark.engine
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 def _built(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if packages.Distribution.here() is None or shutil.which(packages.TOOL) is None:
         missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
-    unique = f"t{uuid.uuid4().hex[:10]}"
+    unique = unique_name()
     ladder = BaseImageResolver(engine, tmp_path_factory.mktemp(unique), SILENT)
     # Whatever this machine reaches: these tests are about what is made of packages.
     ladder.__dict__["hub_reachable"] = False
