@@ -16,7 +16,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # Strict: `-W` makes an error of a link that leads nowhere, also to a heading, and of a name that is not there.
 myst_heading_anchors = 3
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 
 # Nothing is fetched, neither here nor by whoever looks at it.
