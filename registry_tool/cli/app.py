@@ -21,13 +21,13 @@ import click
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.cli import options, program_name
 from registry_tool.cli.command_table import Root
-from registry_tool.cli.output import Output, ReaderGone
+from registry_tool.cli.output import Output, OutputClosed
 from registry_tool.cli.session import Session
 
 INTERRUPTED = 130
 
 
-class Ended(KeyboardInterrupt):
+class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP: as Ctrl-C, so that what is to be cleaned up is, and a terminal is given back."""
 
     def __init__(self, number: int) -> None:
@@ -38,18 +38,18 @@ class Ended(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Never raises, but for the ``SystemExit`` of a shell's completion."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _streams()
+    _prepare_streams()
     output = Output()
     session = Session(output)
     try:
-        with _signals():
-            return _guarded(session, arguments)
-    except ReaderGone:
-        _silence()
+        with _terminating_signals():
+            return _run(session, arguments)
+    except OutputClosed:
+        _discard_output()
         return 1
 
 
-def _streams() -> None:
+def _prepare_streams() -> None:
     """A stream that whoever called us closed leads nowhere; a letter that a stream has no code for is replaced."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -59,7 +59,7 @@ def _streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _guarded(session: Session, arguments: list[str]) -> int:
+def _run(session: Session, arguments: list[str]) -> int:
     output = session.output
     try:
         code = _call(session, arguments)
@@ -68,28 +68,28 @@ def _guarded(session: Session, arguments: list[str]) -> int:
     except click.UsageError as error:
         # A wrong option is met before --json is looked at.
         output.json |= "--json" in arguments and error.ctx is not None and any(p.name == "json" for p in error.ctx.command.params)
-        return _failed(session, _usage(error))
+        return _report(session, _usage_error(error))
     except click.ClickException as error:
-        return _failed(session, RegistryToolError(error.format_message()))
+        return _report(session, RegistryToolError(error.format_message()))
     except RegistryToolError as error:
-        return _failed(session, error)
+        return _report(session, error)
     except (KeyboardInterrupt, click.Abort) as error:
         output.note("interrupted")
-        return 128 + error.number if isinstance(error, Ended) else INTERRUPTED
-    except (ReaderGone, BrokenPipeError) as error:
+        return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED
+    except (OutputClosed, BrokenPipeError) as error:
         # click writes its help past our output.
-        raise ReaderGone from error
+        raise OutputClosed from error
     except OSError as error:
-        return _failed(session, _system(error))
+        return _report(session, _system_error(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
-        return _failed(session, _bug(error, session.debug))
+        return _report(session, _internal_error(error, session.debug))
     finally:
         session.close()
 
 
 def _call(session: Session, arguments: list[str]) -> int:
     name = program_name.name()
-    _complete(name)
+    _complete_shell(name)
     try:
         with root.make_context(name, arguments, obj=session) as context:
             code = root.invoke(context)
@@ -98,26 +98,26 @@ def _call(session: Session, arguments: list[str]) -> int:
         return ended.exit_code
 
 
-def _failed(session: Session, error: RegistryToolError) -> int:
+def _report(session: Session, error: RegistryToolError) -> int:
     if session.debug:
         import traceback
 
         traceback.print_exc()
     try:
-        session.output.failure(error)
+        session.output.report_error(error)
         session.output.flush()
     except RegistryToolError as unwritten:
-        session.output.complaint(unwritten)
+        session.output.print_error(unwritten)
     return error.exit_code
 
 
-def _usage(error: click.UsageError) -> UsageError:
+def _usage_error(error: click.UsageError) -> UsageError:
     """click's words in our form."""
     hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
     return UsageError(error.format_message().replace("\n", " "), hint=hint)
 
 
-def _system(error: OSError) -> RegistryToolError:
+def _system_error(error: OSError) -> RegistryToolError:
     """What the system refused and nobody below had a better word for: a folder, a full disk."""
     where = f": {error.filename}" if error.filename else ""
     return RegistryToolError(
@@ -125,33 +125,33 @@ def _system(error: OSError) -> RegistryToolError:
     )
 
 
-def _bug(error: Exception, debug: bool) -> RegistryToolError:
+def _internal_error(error: Exception, debug: bool) -> RegistryToolError:
     hint = "Please report it, with the traceback above." if debug else "Please report it; --debug before the command shows where."
     return RegistryToolError(f"this is a bug: {type(error).__name__}: {error}", hint=hint)
 
 
-def _complete(name: str) -> None:
+def _complete_shell(name: str) -> None:
     """Answer the shell where it asks what could come next; its script says so in the environment."""
-    instruction = os.environ.get(variable(name))
+    instruction = os.environ.get(completion_variable(name))
     if instruction:
         from click.shell_completion import shell_complete
 
-        raise SystemExit(shell_complete(root, {}, name, variable(name), instruction))
+        raise SystemExit(shell_complete(root, {}, name, completion_variable(name), instruction))
 
 
-def variable(name: str) -> str:
+def completion_variable(name: str) -> str:
     """Where the completion script of the program ``name`` says what the shell asks."""
     return f"_{name.replace('-', '_').upper()}_COMPLETE"
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP are :class:`Ended` for the block. Only a main thread may say so."""
+def _terminating_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP are :class:`Terminated` for the block. Only a main thread may say so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    before = [signal.signal(number, _end) for number in numbers]
+    before = [signal.signal(number, _terminate) for number in numbers]
     try:
         yield
     finally:
@@ -159,18 +159,18 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    raise Ended(number)
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated(number)
 
 
-def _silence() -> None:
+def _discard_output() -> None:
     """Nobody reads our output: let the interpreter's last flush go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
-def _host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def _registry_host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     return value if value is None or context.resilient_parsing else options.registry_host(value)
 
 
@@ -183,7 +183,7 @@ def _host(context: click.Context, parameter: click.Parameter, value: str | None)
     metavar="HOST:PORT",
     envvar="REGISTRY_TOOL_REGISTRY",
     show_envvar=True,
-    callback=_host,
+    callback=_registry_host,
     help="The registry that a name without a host means; the local one where this is not given.",
 )
 @click.option("-c", "--context", metavar="NAME", help="The engine: one of docker's contexts.")
@@ -201,13 +201,13 @@ def root(ctx: click.Context, registry: str | None, context: str | None, debug: b
     session: Session = ctx.obj
     session.registry, session.context, session.debug, session.progress = registry, context, debug, not no_progress
     if debug:
-        from registry_tool.cli.request_log import shown
+        from registry_tool.cli.request_log import log_requests
 
-        ctx.with_resource(shown(session.output))
+        ctx.with_resource(log_requests(session.output))
     if version:
-        from registry_tool.cli.version import show
+        from registry_tool.cli.version import print_versions
 
-        show(session)
+        print_versions(session)
         ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -22,11 +22,12 @@ class Entry(NamedTuple):
     summary: str
 
 
-PROVING, REGISTRY, IMAGE, HOLDS, SHELL = "Prove it works", "The local registry", "An image's life", "What a registry holds", "This shell"
+VERIFICATION, REGISTRY, IMAGE = "Prove it works", "The local registry", "An image's life"
+CONTENT, SHELL = "What a registry holds", "This shell"
 
 COMMANDS = {
-    "demo": Entry("demo", PROVING, "The whole way at once, each step proven; a page at its end."),
-    "verify": Entry("verify", PROVING, "Run an image where it has never been, and leave a certificate."),
+    "demo": Entry("demo", VERIFICATION, "The whole way at once, each step proven; a page at its end."),
+    "verify": Entry("verify", VERIFICATION, "Run an image where it has never been, and leave a certificate."),
     "up": Entry("registry", REGISTRY, "Start the local registry, or find that it runs."),
     "down": Entry("registry", REGISTRY, "Remove the local registry's container; its content stays."),
     "status": Entry("registry", REGISTRY, "Whether the local registry runs, and where."),
@@ -44,11 +45,11 @@ COMMANDS = {
     "rmi": Entry("image", IMAGE, "Remove images."),
     "login": Entry("login", IMAGE, "Check a password against a registry, and store it."),
     "logout": Entry("login", IMAGE, "Forget the password of a registry."),
-    "list-tags": Entry("list_tags", HOLDS, "List the tags of a repository, with what each stands for."),
-    "catalog": Entry("catalog", HOLDS, "List the repositories of a registry."),
-    "inspect": Entry("inspect", HOLDS, "Show what an image in a registry is made of."),
-    "check": Entry("check", HOLDS, "Check that every image in a registry is whole."),
-    "delete": Entry("delete", HOLDS, "Delete tags and images, having shown what that hits."),
+    "list-tags": Entry("list_tags", CONTENT, "List the tags of a repository, with what each stands for."),
+    "catalog": Entry("catalog", CONTENT, "List the repositories of a registry."),
+    "inspect": Entry("inspect", CONTENT, "Show what an image in a registry is made of."),
+    "check": Entry("check", CONTENT, "Check that every image in a registry is whole."),
+    "delete": Entry("delete", CONTENT, "Delete tags and images, having shown what that hits."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
 }
 
@@ -74,10 +75,10 @@ SUGGESTIONS = {
 """What crane, skopeo and the other regctl call what we have."""
 
 
-_CALLED = f"{__name__}.called"
+_SUBCOMMAND = f"{__name__}.called"
 
 
-class Noun(click.Group):
+class CommandGroup(click.Group):
     """Commands under other names: ``names`` is what is typed -> the command's name in :data:`COMMANDS`."""
 
     def __init__(self, *, names: dict[str, str], **options: Any) -> None:
@@ -97,7 +98,7 @@ class Noun(click.Group):
             raise UsageError(f"there is no command {name!r}", hint=_did_you_mean(ctx, name, list(self.names)))
         found = super().resolve_command(ctx, args)
         if found[1] is not None:
-            ctx.meta[_CALLED] = click.Context(found[1], parent=ctx, info_name=found[0])
+            ctx.meta[_SUBCOMMAND] = click.Context(found[1], parent=ctx, info_name=found[0])
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -105,7 +106,7 @@ class Noun(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             # An option without its value is told by a parser that does not say whose option it is.
-            error.ctx = error.ctx or ctx.meta.get(_CALLED)
+            error.ctx = error.ctx or ctx.meta.get(_SUBCOMMAND)
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,7 +115,7 @@ class Noun(click.Group):
             formatter.write_dl(rows)
 
 
-class Root(Noun):
+class Root(CommandGroup):
     """The program: its help comes in groups, from the table alone."""
 
     def __init__(self, **options: Any) -> None:
@@ -122,7 +123,7 @@ class Root(Noun):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         names = MANAGEMENT_COMMANDS.get(cmd_name)
-        return Noun(names=names, name=cmd_name, hidden=True, callback=help_alone) if names else super().get_command(ctx, cmd_name)
+        return CommandGroup(names=names, name=cmd_name, hidden=True, callback=print_help) if names else super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))
@@ -139,7 +140,7 @@ def load(name: str) -> click.Command:
 
 
 @click.pass_context
-def help_alone(ctx: click.Context) -> None:
+def print_help(ctx: click.Context) -> None:
     """Print the help where no command follows."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

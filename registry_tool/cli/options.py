@@ -66,7 +66,7 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-def published(text: str) -> tuple[str, int, str]:
+def parse_publish(text: str) -> tuple[str, int, str]:
     """What ``-p`` says, as docker spells it: (address or "", our port or 0 for any, ``80/tcp``). Raises UsageError."""
     if "-" in text:
         raise UsageError(f"{text!r} is a range of ports; one port at a time here", hint="Repeat -p: -p 4000:80 -p 4001:81")
@@ -80,7 +80,7 @@ def published(text: str) -> tuple[str, int, str]:
     return (match["ip"] or "").strip("[]"), host, f"{port_number(match['container'])}/{protocol}"
 
 
-def pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:
+def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:
     """``KEY=VALUE`` entries; ``KEY`` alone takes its value from our environment, as docker does. Raises UsageError."""
     found: dict[str, str] = {}
     for entry in entries:

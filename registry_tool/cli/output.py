@@ -19,7 +19,7 @@ Document = Mapping[str, object]
 _STYLES = {"bold": "1", "dim": "2", "head": "1;36", "green": "32", "red": "1;31"}
 
 
-class ReaderGone(Exception):
+class OutputClosed(Exception):
     """Whoever read our standard output closed it (``| head``). Nobody is left to be told."""
 
 
@@ -46,7 +46,7 @@ class Output:
     def spans(self, *spans: tuple[str, str]) -> None:
         """One line of (text, style): ``bold``, ``dim``, ``head``, ``green``, ``red`` or none, for terminals. With JSON it is a note."""
         stream = sys.stderr if self.json else sys.stdout
-        paint = _paint if _has_colour(stream) else _plain
+        paint = _colored if _has_colour(stream) else _plain
         text = "".join(
             paint(formatting.printable(text), _STYLES[style]) if style else formatting.printable(text) for text, style in spans
         ).rstrip()
@@ -70,15 +70,15 @@ class Output:
         self.spans((head, "head"))
         self.lines(lines)
 
-    def raw(self, content: bytes) -> None:
+    def write_bytes(self, content: bytes) -> None:
         """A container's own output, as it is."""
         try:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
         except OSError as error:
-            raise _cannot_write(error) from error
+            raise _write_error(error) from error
 
-    def raw_error(self, content: bytes) -> None:
+    def write_error_bytes(self, content: bytes) -> None:
         """A container's own error output, as it is."""
         sys.stderr.buffer.write(content)
         sys.stderr.buffer.flush()
@@ -87,20 +87,20 @@ class Output:
         """A line for a person, on standard error."""
         print(formatting.printable(text), file=sys.stderr, flush=True)
 
-    def failure(self, error: RegistryToolError) -> None:
+    def report_error(self, error: RegistryToolError) -> None:
         """What happened and what to do, in two lines; with ``--json`` the document of ``docs/json.md`` on standard output."""
         if self.json:
             self.document({"error": error.as_json()})
             return
-        self.complaint(error)
+        self.print_error(error)
 
-    def complaint(self, error: RegistryToolError) -> None:
+    def print_error(self, error: RegistryToolError) -> None:
         """The two lines of a failure on standard error, with the excerpt of what it is about between them."""
-        paint = _paint if _has_colour(sys.stderr) else _plain
+        paint = _colored if _has_colour(sys.stderr) else _plain
         lines = [f"{paint(f'{program_name.name()}:', '1;31')} {formatting.one_line(error.message)}"]
         lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
         if error.hint:
-            lines.append(f"{paint('hint:', '36')} {program_name.respelled(formatting.one_line(error.hint))}")
+            lines.append(f"{paint('hint:', '36')} {program_name.with_command(formatting.one_line(error.hint))}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     def flush(self) -> None:
@@ -108,7 +108,7 @@ class Output:
         try:
             sys.stdout.flush()
         except OSError as error:
-            raise _cannot_write(error) from error
+            raise _write_error(error) from error
 
     def _write(self, text: str) -> None:
         try:
@@ -116,20 +116,20 @@ class Output:
             if self.on_terminal:
                 sys.stdout.flush()
         except OSError as error:
-            raise _cannot_write(error) from error
+            raise _write_error(error) from error
 
 
 def _has_colour(stream: IO[Any]) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def _cannot_write(error: OSError) -> Exception:
+def _write_error(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
-        return ReaderGone()
+        return OutputClosed()
     return RegistryToolError(f"the answer cannot be written to standard output: {error.strerror or error}", hint="Is the disk full?")
 
 
-def _paint(text: str, code: str) -> str:
+def _colored(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m"
 
 

@@ -19,19 +19,19 @@ def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: 
         raise UsageError("--password-file and --password-stdin exclude each other")
     if file is not None:
         try:
-            return _given(file.read_text(), str(file))
+            return _checked(file.read_text(), str(file))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise RegistryToolError(f"the password file {file} cannot be read: {reason}") from error
     if stdin:
-        return _given(sys.stdin.read(), "standard input")
+        return _checked(sys.stdin.read(), "standard input")
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in, with --password-stdin.")
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
     return answer
 
 
-def user(given: str | None, question: str) -> str:
+def ask_user(given: str | None, question: str) -> str:
     """The user's name: ``given``, or asked for."""
     if given is not None:
         return given
@@ -41,7 +41,7 @@ def user(given: str | None, question: str) -> str:
     return answer
 
 
-def _given(text: str, source: str) -> str:
+def _checked(text: str, source: str) -> str:
     password = text.rstrip("\r\n")
     if not password:
         raise UsageError(f"there is no password in {source}")

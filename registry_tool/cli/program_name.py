@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("regctl", "registry-tool")
-_MENTIONED = re.compile(r"(?<![\w/.-])regctl(?= [a-z-])")
+_MENTION = re.compile(r"(?<![\w/.-])regctl(?= [a-z-])")
 
 
 def name() -> str:
@@ -18,11 +18,11 @@ def name() -> str:
     return called if called in NAMES else NAMES[0]
 
 
-def spelling() -> str:
+def command() -> str:
     """What to type here to call this program: its name where PATH has it, otherwise the way to it."""
     path = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path(NAMES[0])
     if path.parts[-2:] == ("registry_tool", "__main__.py"):
-        return f"{shlex.quote(_nearest(Path(sys.executable)))} -m registry_tool"
+        return f"{shlex.quote(_relative(Path(sys.executable)))} -m registry_tool"
     if path.name not in NAMES:
         return NAMES[0]
     on_path = shutil.which(path.name)
@@ -30,16 +30,16 @@ def spelling() -> str:
         return path.name
     if on_path is not None and (not path.exists() or path.samefile(on_path)):
         return path.name
-    return shlex.quote(_nearest(path))
+    return shlex.quote(_relative(path))
 
 
-def respelled(text: str) -> str:
+def with_command(text: str) -> str:
     """``text`` with every ``regctl COMMAND`` in it as it is to be typed here."""
-    spelled = spelling()
-    return _MENTIONED.sub(lambda _: spelled, text)
+    spelled = command()
+    return _MENTION.sub(lambda _: spelled, text)
 
 
-def _nearest(path: Path) -> str:
+def _relative(path: Path) -> str:
     """The path from here where it lies below, the whole one otherwise. Links stay: an environment's Python is one."""
     whole = path.absolute()
     try:

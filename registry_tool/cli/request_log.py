@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from registry_tool.cli.output import Output
 
 
-class _Notes(logging.Handler):
+class _NoteHandler(logging.Handler):
     """Puts the lines where everything goes that is for a person and no answer."""
 
     def __init__(self, output: Output) -> None:
@@ -21,11 +21,11 @@ class _Notes(logging.Handler):
 
 
 @contextmanager
-def shown(output: Output) -> Iterator[None]:
+def log_requests(output: Output) -> Iterator[None]:
     """Show requests for the block."""
     # By its name: transport and what it stands on are imported only where a registry is asked.
     logger = logging.getLogger("registry_tool.transport")
-    handler, before = _Notes(output), logger.level
+    handler, before = _NoteHandler(output), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:

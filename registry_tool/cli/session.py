@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError
 from registry_tool.base.progress import Observer
 from registry_tool.cli.output import Output
-from registry_tool.cli.views.progress import Watch, watch
+from registry_tool.cli.views.progress import ProgressView, progress_view
 
 if TYPE_CHECKING:
     from registry_tool.base.dirs import AppDirs
@@ -68,9 +68,9 @@ class Session:
             )
         return found[0].address
 
-    def watch(self, *, quiet: bool = False, counting: bool = False) -> Watch:
+    def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressView:
         """The observer for one piece of work, to be used as a ``with`` block. ``counting``: it tells of things, not of bytes."""
-        return watch(progress=self.progress, quiet=quiet, counting=counting)
+        return progress_view(progress=self.progress, quiet=quiet, counting=counting)
 
     @contextmanager
     def content_cache(self, observer: Observer) -> Iterator[Cache]:
@@ -87,7 +87,7 @@ class Session:
         with ContentCache(path, observer) as shelf:
             yield shelf
 
-    def agree(self, plan: Sequence[str], *, yes: bool) -> bool:
+    def confirm(self, plan: Sequence[str], *, yes: bool) -> bool:
         """Show what goes, and ask. Raises Refused where there is no terminal to ask on and no ``--yes``."""
         if yes:
             return True
@@ -102,7 +102,7 @@ class Session:
         self.output.note("Nothing was removed.")
         return False
 
-    def each(self, names: Sequence[str], act: Callable[[str], None], *, missing_ok: bool = False) -> list[RegistryToolError]:
+    def for_each(self, names: Sequence[str], act: Callable[[str], None], *, missing_ok: bool = False) -> list[RegistryToolError]:
         """Do ``act`` for every name, whatever becomes of the others, as docker does; the failures are returned, and told.
 
         With ``missing_ok`` what is not there is no failure. What cannot be reached ends it at once.
@@ -120,7 +120,7 @@ class Session:
                 failures.append(error)
         if not self.output.json:
             for failure in failures:
-                self.output.complaint(failure)
+                self.output.print_error(failure)
         return failures
 
     def close(self) -> None:

@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from registry_tool.engine.attached import Attached
 
 
-def converse(engine: Engine, container: Container, stream: Attached, spec: ContainerSpec, output: Output) -> None:
+def connect_streams(engine: Engine, container: Container, stream: Attached, spec: ContainerSpec, output: Output) -> None:
     """Carry what the container says to our output, and with ``interactive`` our input to it, until it says no more.
 
     With ``interactive`` and ``tty`` our terminal is raw for that time, follows its window's size, and is given back whatever happens.
     """
     if spec.interactive and spec.tty:
-        with _raw(sys.stdin.fileno()), _window(engine, container):
-            _carry(stream, interactive=True, output=output)
+        with _raw_mode(sys.stdin.fileno()), _follow_window_size(engine, container):
+            _copy(stream, interactive=True, output=output)
     else:
-        _carry(stream, interactive=spec.interactive, output=output)
+        _copy(stream, interactive=spec.interactive, output=output)
 
 
-def _carry(stream: Attached, *, interactive: bool, output: Output) -> None:
+def _copy(stream: Attached, *, interactive: bool, output: Output) -> None:
     from registry_tool.engine.streams import frames
 
     if interactive:
         # It may sit in a read for ever; the process does not wait for it.
-        threading.Thread(target=_feed, args=(stream, sys.stdin.fileno()), daemon=True).start()
+        threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
     chunks = _chunks(stream)
     if stream.tty:
         for chunk in chunks:
-            output.raw(chunk)
+            output.write_bytes(chunk)
         return
     try:
         for which, chunk in frames(chunks):
-            (output.raw if which == "stdout" else output.raw_error)(chunk)
+            (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
     except ValueError as error:
-        raise _cut() from error
+        raise _connection_lost() from error
 
 
 def _chunks(stream: Attached) -> Iterator[bytes]:
@@ -56,17 +56,17 @@ def _chunks(stream: Attached) -> Iterator[bytes]:
         try:
             chunk = stream.read()
         except OSError as error:
-            raise _cut() from error
+            raise _connection_lost() from error
         if not chunk:
             return
         yield chunk
 
 
-def _cut() -> Unreachable:
+def _connection_lost() -> Unreachable:
     return Unreachable("the engine stopped answering during the run", hint="Is it still running?")
 
 
-def _feed(stream: Attached, source: int) -> None:
+def _forward_input(stream: Attached, source: int) -> None:
     try:
         while content := os.read(source, 65536):
             stream.write(content)
@@ -76,7 +76,7 @@ def _feed(stream: Attached, source: int) -> None:
 
 
 @contextmanager
-def _raw(descriptor: int) -> Iterator[None]:
+def _raw_mode(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead is kept
     try:
@@ -86,7 +86,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 
 
 @contextmanager
-def _window(engine: Engine, container: Container) -> Iterator[None]:
+def _follow_window_size(engine: Engine, container: Container) -> Iterator[None]:
     """The container's terminal is as large as ours, also when ours changes."""
 
     def fit(number: int = 0, frame: FrameType | None = None) -> None:

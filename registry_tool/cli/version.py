@@ -13,22 +13,22 @@ from registry_tool.cli import program_name
 if TYPE_CHECKING:
     from registry_tool.cli.session import Session
 
-PATIENCE = 3.0
+TIMEOUT = 3.0
 """Seconds for both answers together. An engine that hangs must not hang us."""
 
 
-def show(session: Session) -> None:
+def print_versions(session: Session) -> None:
     """Print three lines; never fails over an engine or a registry that is not there."""
     told: dict[str, str] = {}
-    asking = threading.Thread(target=_ask, args=(session, told), daemon=True)
+    asking = threading.Thread(target=_query, args=(session, told), daemon=True)
     asking.start()
-    asking.join(PATIENCE)
+    asking.join(TIMEOUT)
     session.output.line(f"{program_name.name()} {registry_tool.__version__}")
-    session.output.line(f"engine: {told.get('engine', f'no answer within {PATIENCE:g} s')}")
+    session.output.line(f"engine: {told.get('engine', f'no answer within {TIMEOUT:g} s')}")
     session.output.line(f"registry: {told.get('registry', 'none answers')}")
 
 
-def _ask(session: Session, told: dict[str, str]) -> None:
+def _query(session: Session, told: dict[str, str]) -> None:
     from registry_tool.local import registry as local_registry
 
     try:

@@ -16,9 +16,9 @@ from registry_tool.engine import Engine, Image
 NAME = "localhost/registry-tool/build-cache:sample-app"
 
 
-def hold(engine: Engine, run: Run, image_id: str) -> bool:
+def tag_cache(engine: Engine, run: Run, image_id: str) -> bool:
     """Name what lies below the image of this run; False where there is nothing to name, as with BuildKit."""
-    below = _before_labels(engine, engine.image(image_id), run)
+    below = _unlabelled_parent(engine, engine.image(image_id), run)
     if below is None:
         return False
     before = engine.image(NAME)
@@ -29,12 +29,12 @@ def hold(engine: Engine, run: Run, image_id: str) -> bool:
     return True
 
 
-def release(engine: Engine) -> None:
+def remove_cache(engine: Engine) -> None:
     """Let the cache go, and with it every layer that nothing else holds."""
     _drop(engine, NAME)
 
 
-def _before_labels(engine: Engine, image: Image | None, run: Run) -> Image | None:
+def _unlabelled_parent(engine: Engine, image: Image | None, run: Run) -> Image | None:
     while image is not None and image.labels.get(labels.DEMO) == run.id:
         image = engine.image(image.parent) if image.parent else None
     return image

@@ -38,26 +38,26 @@ APP_PORT = "80/tcp"
 
 
 def demo(
-    engine: Engine, dirs: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, watcher: DemoListener | None = None
+    engine: Engine, dirs: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, listener: DemoListener | None = None
 ) -> DemoResult:
-    """Do the whole walk and clean up after it. A failure is in the story's ``error``; only an interruption is raised.
+    """Do the whole walk and clean up after it. A failure is in the result's ``error``; only an interruption is raised.
 
     Two demos of one name on one engine take turns; what dead ones left is removed first.
     """
-    story = DemoResult(watcher=watcher, redis=options.redis)
+    result = DemoResult(listener=listener, redis=options.redis)
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
-        with _turn(engine, dirs.state, wanted, observer), runs.begin(dirs.state) as run:
-            story.run = run.id
+        with _demo_lock(engine, dirs.state, wanted, observer), runs.begin(dirs.state) as run:
+            result.run = run.id
             _sweep(engine, dirs.state, observer)
-            _DemoRun(engine, dirs, options, observer, story, run).walk()
+            _DemoRun(engine, dirs, options, observer, result, run).walk()
     except RegistryToolError as error:
-        story.error = error
-    return story
+        result.error = error
+    return result
 
 
 @contextmanager
-def _turn(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
+def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
     name = f"{wanted.path}:{wanted.tag}"
     key = hashlib.sha256(f"{engine.id}\n{name}".encode()).hexdigest()[:16]
     with files.lock(
@@ -78,7 +78,7 @@ class _DemoRun:
     dirs: AppDirs
     options: DemoOptions
     observer: Observer
-    story: DemoResult
+    result: DemoResult
     run: runs.Run
     target: str = ""
     friendly_borrowed: bool = False
@@ -97,18 +97,18 @@ class _DemoRun:
             pushed = self._push(target)
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
-            self._look(target)
+            self._check_page(target)
             if self.options.redis:
-                self._look_with_redis(target)
+                self._run_with_redis(target)
             if self.options.keep:
                 self.run.keep()
         finally:
-            self._tidy()
+            self._clean_up()
 
     # Each method is one step, in the order of the walk.
 
     def _up(self) -> LocalRegistry:
-        with self.story.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as told:
+        with self.result.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as step:
             brought = registry_up(
                 self.engine,
                 self.dirs,
@@ -118,20 +118,20 @@ class _DemoRun:
                 observer=self.observer,
             )
             registry = brought.up.registry
-            told.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
-            self.story.registry_address = registry.address
-            self.story.registry_image = registry.image
-            self.story.images.append(brought.provisioned or _image_of(registry))
-            told.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
+            step.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
+            self.result.registry_address = registry.address
+            self.result.registry_image = registry.image
+            self.result.images.append(brought.provisioned or _registry_image(registry))
+            step.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
             if brought.up.port_note:
-                told.detail += f" ({brought.up.port_note})"
+                step.detail += f" ({brought.up.port_note})"
         return registry
 
     def _build(self) -> str:
         # A purge on the same engine waits until the base image has been built upon.
-        with self.story.step("build", f"docker build -t {FRIENDLY} sample_app") as told, self._base_lock(shared=True):
+        with self.result.step("build", f"docker build -t {FRIENDLY} sample_app") as step, self._base_lock(shared=True):
             prepared = build_inputs.prepare(self.engine, self.ladder, self.dirs.cache, self.options.context, observer=self.observer)
-            self.story.images.extend(prepared.bases)
+            self.result.images.extend(prepared.bases)
             image_id = self.engine.build(
                 self.options.context,
                 build_args=prepared.build_args,
@@ -140,12 +140,12 @@ class _DemoRun:
                 extra=prepared.extra,
                 observer=self.observer,
             )
-            with self._names():
+            with self._names_lock():
                 self.friendly_borrowed = True
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
-                self.story.build_cache = build_cache.NAME if build_cache.hold(self.engine, self.run, image_id) else None
-            self.story.image_id = image_id
-            told.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
+                self.result.build_cache = build_cache.NAME if build_cache.tag_cache(self.engine, self.run, image_id) else None
+            self.result.image_id = image_id
+            step.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
         return image_id
 
     def _reference(self, registry: LocalRegistry) -> Reference:
@@ -160,18 +160,18 @@ class _DemoRun:
 
     def _tag(self, image_id: str, reference: Reference) -> str:
         self.target = target = str(reference)
-        self.story.reference = target
-        with self.story.step("tag", f"docker tag {FRIENDLY} {target}") as told:
-            with self._names():
+        self.result.reference = target
+        with self.result.step("tag", f"docker tag {FRIENDLY} {target}") as step:
+            with self._names_lock():
                 earlier = tag_backup.borrow(self.engine, self.run.id, target, image_id)
-            told.detail = target
+            step.detail = target
             if earlier is not None:
                 orphans.remove_nameless(self.engine, earlier.id)
         return target
 
     def _push(self, target: str) -> Digest:
-        with self.story.step("push", f"docker push {target}") as told:
-            _load_client()
+        with self.result.step("push", f"docker push {target}") as step:
+            _preload_client()
             moved = self.engine.push(target, observer=self.observer)
             from registry_tool.targets.registry import open_registry  # noqa: PLC0415 - loaded by now
 
@@ -182,34 +182,34 @@ class _DemoRun:
                     f"the engine pushed {moved.digest}, and the registry has {stored} under {target}",
                     hint="Something else pushes to this name; run the demo again.",
                 )
-            self.story.digest = str(moved.digest)
-            told.detail = f"{moved.digest}; {purge.traffic(moved, 'Pushed', 'pushed')}"
+            self.result.digest = str(moved.digest)
+            step.detail = f"{moved.digest}; {purge.describe_transfer(moved, 'Pushed', 'pushed')}"
         return moved.digest
 
     def _remove(self, target: str, digest: Digest, image_id: str) -> None:
         by_digest = str(Reference.parse(target, default_host="").with_digest(digest))
-        with self.story.step("remove", f"docker rmi {FRIENDLY} {target}") as told, ExitStack() as held:
+        with self.result.step("remove", f"docker rmi {FRIENDLY} {target}") as step, ExitStack() as held:
             if self.options.purge:
                 held.enter_context(self._base_lock(shared=False))
-            with self._names():
+            with self._names_lock():
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
                 self.friendly_borrowed = False
             self.engine.remove_image(target, force=True, missing_ok=True)
             # The digest and the id go with the last name, unless something else holds them.
-            left = self._left(target, by_digest, image_id)
+            left = self._present(target, by_digest, image_id)
             for name in left:
                 self.engine.remove_image(name, force=True, missing_ok=True)
-            told.detail = "gone: its name, its digest and its id"
+            step.detail = "gone: its name, its digest and its id"
             if self.options.purge:
-                told.detail += f"; {purge.take_base(self.engine, self.ladder, self.story)}"
-            if still := self._left(*left):
+                step.detail += f"; {purge.remove_base(self.engine, self.ladder, self.result)}"
+            if still := self._present(*left):
                 raise VerificationFailed(
                     f"{still[0]} is still in the engine after it was removed",
                     hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
                 )
 
     def _pull(self, target: str, pushed: Digest) -> None:
-        with self.story.step("pull", f"docker pull {target}") as told:
+        with self.result.step("pull", f"docker pull {target}") as step:
             moved = self.engine.pull(target, observer=self.observer)
             image = self.engine.image(target)
             if image is None or moved.digest != pushed:
@@ -217,33 +217,33 @@ class _DemoRun:
                     f"{pushed} was pushed, and {moved.digest} came back from {target}",
                     hint="Something else pushes to this name; run the demo again.",
                 )
-            self.story.image_id = image.id
+            self.result.image_id = image.id
             self.arrived = True
-            told.detail = f"the same digest; {purge.traffic(moved, 'Pull complete', 'pulled')}"
+            step.detail = f"the same digest; {purge.describe_transfer(moved, 'Pull complete', 'pulled')}"
             if self.options.purge:
-                told.detail += purge.not_moved(self.engine, image, moved)
+                step.detail += purge.describe_shared_layers(self.engine, image, moved)
 
-    def _look(self, target: str) -> None:
-        with self.story.step("run", "docker run -d") as told:
+    def _check_page(self, target: str) -> None:
+        with self.result.step("run", "docker run -d") as step:
             container, port = self._start(target)
-            told.command = f"docker run -d -p {port}:80 {target}"
-            told.detail = f"{container.name} on port {port}"
-        with self.story.step("look", f"curl http://localhost:{port}/") as told:
-            answer = sample_page.look(self.engine, container, port)
-            self.story.page = answer
+            step.command = f"docker run -d -p {port}:80 {target}"
+            step.detail = f"{container.name} on port {port}"
+        with self.result.step("look", f"curl http://localhost:{port}/") as step:
+            answer = sample_page.get(self.engine, container, port)
+            self.result.page = answer
             sample_page.check(self.engine, container, answer, sample_page.NO_REDIS)
-            told.detail = f"{answer.status}, from {container.hostname}: {sample_page.NO_REDIS}"
+            step.detail = f"{answer.status}, from {container.hostname}: {sample_page.NO_REDIS}"
         if self.options.redis:
             # The page beside Redis takes its place, and its port.
             self.engine.remove(container.id, force=True)
         elif self.options.keep:
-            self.story.kept.append(container.name)
+            self.result.kept.append(container.name)
 
-    def _look_with_redis(self, target: str) -> None:
+    def _run_with_redis(self, target: str) -> None:
         network = f"registry-tool-demo-{self.run.id}"
-        with self.story.step("run with redis", f"docker run -d --network {network} {target}") as told:
+        with self.result.step("run with redis", f"docker run -d --network {network} {target}") as step:
             base = self.ladder.ensure(REDIS)
-            self.story.images.append(base)
+            self.result.images.append(base)
             with defer_signals():
                 self.engine.create_network(network, labels=self.run.labels)
             with defer_signals():
@@ -251,35 +251,35 @@ class _DemoRun:
                     ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
                 )
             container, port = self._start(target, network=network)
-            told.command = f"docker run -d --network {network} -p {port}:80 {target}"
-            told.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
-        with self.story.step("count", f"curl http://localhost:{port}/  (three times)") as told:
+            step.command = f"docker run -d --network {network} -p {port}:80 {target}"
+            step.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
+        with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
             self._count(container, port)
-            told.detail = f"visits {', '.join(map(str, self.story.visits))}"
+            step.detail = f"visits {', '.join(map(str, self.result.visits))}"
         if self.options.keep:
-            self.story.kept.extend((container.name, redis.name))
+            self.result.kept.extend((container.name, redis.name))
 
     def _count(self, container: Container, port: int) -> None:
         # Redis may take a moment longer to listen than the page; what is not counted yet says so, and counts nothing.
         for expected in (1, 2, 3):
-            answer = sample_page.look(self.engine, container, port)
+            answer = sample_page.get(self.engine, container, port)
             for _ in range(20):
                 if expected > 1 or sample_page.NO_REDIS not in answer.body:
                     break
-                answer = sample_page.look(self.engine, container, port)
-            self.story.page_with_redis = answer
+                answer = sample_page.get(self.engine, container, port)
+            self.result.page_with_redis = answer
             sample_page.check(self.engine, container, answer, expected)
-            self.story.visits.append(expected)
+            self.result.visits.append(expected)
 
-    def _tidy(self) -> None:
+    def _clean_up(self) -> None:
         """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
         with defer_signals():
-            self._tidied()
+            self._remove_leftovers()
 
-    def _tidied(self) -> None:
-        if not (self.options.keep and self.arrived and self.story.kept):
+    def _remove_leftovers(self) -> None:
+        if not (self.options.keep and self.arrived and self.result.kept):
             orphans.clear(self.engine, self.run)
-        with self._names():
+        with self._names_lock():
             if self.friendly_borrowed:
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
             if self.target and self.arrived:
@@ -318,20 +318,20 @@ class _DemoRun:
             yield
 
     @contextmanager
-    def _names(self) -> Iterator[None]:
+    def _names_lock(self) -> Iterator[None]:
         """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
         with files.lock(self.dirs.state / "demos" / "names.lock"):
             yield
 
-    def _left(self, *names: str) -> list[str]:
+    def _present(self, *names: str) -> list[str]:
         return [name for name in names if self.engine.image(name) is not None]
 
 
-def _image_of(registry: LocalRegistry) -> BaseImage:
+def _registry_image(registry: LocalRegistry) -> BaseImage:
     return BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
 
 
-def _load_client() -> None:
+def _preload_client() -> None:
     """Load the registry's client while the engine is waited for: that takes longer than most steps of a demo."""
     threading.Thread(target=import_module, args=("registry_tool.targets.registry",), daemon=True).start()
 

@@ -10,17 +10,17 @@ from registry_tool.engine import Engine, Image, Moved
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
 
 
-def take_base(engine: Engine, ladder: BaseImageResolver, story: DemoResult) -> str:
+def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) -> str:
     """Remove the base image and the build cache, so that no layer of the app is left; says what was done.
 
     A base image that was in the engine before this tool stays. Of one that goes, a copy is kept.
     """
-    build_cache.release(engine)
-    story.build_cache = None
-    base = next(image for image in story.images if image.role == PYTHON.role)
+    build_cache.remove_cache(engine)
+    result.build_cache = None
+    base = next(image for image in result.images if image.role == PYTHON.role)
     if not base.ours:
         return f"{base.name} stays: it was in the engine before this tool"
-    ladder.archive(base)
+    bases.archive(base)
     try:
         engine.remove_image(base.name, force=True)
     except NotFound:
@@ -28,7 +28,7 @@ def take_base(engine: Engine, ladder: BaseImageResolver, story: DemoResult) -> s
     return f"{base.name} removed too, a copy is in the cache"
 
 
-def not_moved(engine: Engine, image: Image, moved: Moved) -> str:
+def describe_shared_layers(engine: Engine, image: Image, moved: Moved) -> str:
     """Which layers a pull did not have to move, and whose they are, too; empty where all came."""
     there = sum(1 for word in moved.layers.values() if word == "Already exists")
     if not there:
@@ -38,7 +38,7 @@ def not_moved(engine: Engine, image: Image, moved: Moved) -> str:
     return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
 
 
-def traffic(moved: Moved, word: str, verb: str) -> str:
+def describe_transfer(moved: Moved, word: str, verb: str) -> str:
     """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's for a layer that went through."""
     through = sum(1 for last in moved.layers.values() if last == word)
     there = len(moved.layers) - through

@@ -55,7 +55,7 @@ class DemoListener(Protocol):
 
 
 @dataclass(kw_only=True)
-class Telling:
+class StepDraft:
     """A step that is being told; ``detail`` and ``command`` may still change until it ends."""
 
     command: str
@@ -66,7 +66,7 @@ class Telling:
 class DemoResult:
     """What a demo has come to so far. ``error`` is None where it went well."""
 
-    watcher: DemoListener | None = None
+    listener: DemoListener | None = None
     run: str = ""
     """The run's id, as its things are labelled."""
     steps: list[DemoStep] = field(default_factory=list)
@@ -87,23 +87,23 @@ class DemoResult:
     error: RegistryToolError | None = None
 
     @contextmanager
-    def step(self, name: str, command: str) -> Iterator[Telling]:
+    def step(self, name: str, command: str) -> Iterator[StepDraft]:
         """Tell a step: it ends well with the block, or badly with what the block raises, which goes on."""
-        telling = Telling(command=command)
-        if self.watcher is not None:
-            self.watcher.begin(name, command)
+        draft = StepDraft(command=command)
+        if self.listener is not None:
+            self.listener.begin(name, command)
         started = monotonic()
         try:
-            yield telling
+            yield draft
         except RegistryToolError as error:
-            self._end(DemoStep(name=name, command=telling.command, seconds=monotonic() - started, ok=False, detail=error.message))
+            self._end(DemoStep(name=name, command=draft.command, seconds=monotonic() - started, ok=False, detail=error.message))
             raise
-        self._end(DemoStep(name=name, command=telling.command, seconds=monotonic() - started, detail=telling.detail))
+        self._end(DemoStep(name=name, command=draft.command, seconds=monotonic() - started, detail=draft.detail))
 
     def _end(self, step: DemoStep) -> None:
         self.steps.append(step)
-        if self.watcher is not None:
-            self.watcher.end(step)
+        if self.listener is not None:
+            self.listener.end(step)
 
     @property
     def ok(self) -> bool:

@@ -24,7 +24,7 @@ LAST_WORDS, SETTLED = 1.0, 0.1
 NO_REDIS = "cannot connect to Redis, counter disabled"
 
 
-def look(engine: Engine, container: Container, port: int) -> Page:
+def get(engine: Engine, container: Container, port: int) -> Page:
     """Ask for the page until it answers; raises ProofFailed, with the container's last lines, when it does not."""
     url = f"http://localhost:{port}/"
     started = time.monotonic()
@@ -35,24 +35,24 @@ def look(engine: Engine, container: Container, port: int) -> Page:
         except NoResponse as error:
             now = time.monotonic()
             if now >= checked + STILL_THERE:
-                _still_running(engine, container)
+                _check_running(engine, container)
                 checked = now
             if now > started + FIRST_ANSWER:
-                raise failed(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
+                raise failure(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
         time.sleep(PAUSE)
 
 
-def _still_running(engine: Engine, container: Container) -> None:
+def _check_running(engine: Engine, container: Container) -> None:
     now = engine.container(container.id)
     if now is None or not now.running:
         ended = "is gone" if now is None else f"ended with code {now.exit_code}"
-        raise failed(engine, container, f"no page: the container {ended}")
+        raise failure(engine, container, f"no page: the container {ended}")
 
 
 def check(engine: Engine, container: Container, page: Page, visits: str | int) -> None:
     """Raise ProofFailed unless the page is the sample app's, from this very container, with these visits."""
     if page.status != 200:
-        raise failed(engine, container, f"the page at {page.url} answered {page.status}, not 200")
+        raise failure(engine, container, f"the page at {page.url} answered {page.status}, not 200")
     expected = {
         "greeting": ("<h3>Hello World!</h3>", r"<h3>Hello .*?</h3>"),
         "host name": (f"<b>Hostname:</b> {container.hostname}<br/>", r"<b>Hostname:</b> .*?<br/>"),
@@ -62,10 +62,10 @@ def check(engine: Engine, container: Container, page: Page, visits: str | int) -
         if wanted not in page.body:
             seen = re.search(shape, page.body)
             said = seen.group() if seen else (page.body.strip()[:200] or "an empty page")
-            raise failed(engine, container, f"the page's {what} should be {wanted!r}, and it says {said!r}")
+            raise failure(engine, container, f"the page's {what} should be {wanted!r}, and it says {said!r}")
 
 
-def failed(engine: Engine, container: Container, message: str) -> VerificationFailed:
+def failure(engine: Engine, container: Container, message: str) -> VerificationFailed:
     """The error, with the last lines of the container's log."""
     return VerificationFailed(message, hint="The lines above are the container's last words.", excerpt=last_lines(engine, container.id))
 

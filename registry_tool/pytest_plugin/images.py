@@ -56,7 +56,7 @@ class PushedImage:
     @property
     def pinned(self) -> str:
         """``HOST/PATH@sha256:…``."""
-        return str(_parsed(self.reference).with_digest(self.manifest.digest))
+        return str(_reference(self.reference).with_digest(self.manifest.digest))
 
     def __str__(self) -> str:
         return self.reference
@@ -108,7 +108,7 @@ class ImageFactory:
         }
         document = {
             "created": created,
-            **{key: value for key, value in _named(wanted).items() if value},
+            **{key: value for key, value in _platform_members(wanted).items() if value},
             "config": {key: value for key, value in run.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(blob)) for blob in blobs]},
             "history": [{"created": created, "created_by": f"layer {number}"} for number, _ in enumerate(blobs, 1)],
@@ -148,7 +148,7 @@ class ImageFactory:
         return registry, reference
 
 
-def _named(platform: Platform) -> dict[str, str]:
+def _platform_members(platform: Platform) -> dict[str, str]:
     """A platform as a config spells it."""
     return {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
 
@@ -169,7 +169,7 @@ def _descriptor(content: bytes, media_type: str) -> Descriptor:
     return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
 
 
-def _parsed(reference: str) -> Reference:
+def _reference(reference: str) -> Reference:
     return Reference.parse(reference, default_host="")
 
 

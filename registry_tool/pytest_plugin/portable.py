@@ -66,7 +66,7 @@ class Portable:
         Raises NotPortable, and UsageError where an argument is wrong: then nothing was tried.
         """
         __tracebackhide__ = True
-        page = _page(http, status, (text,) if isinstance(text, str) else tuple(text), json, within)
+        page = _http_probe(http, status, (text,) if isinstance(text, str) else tuple(text), json, within)
         others: list[Probe] = []
         if tcp is not None:
             others.append(Tcp.parse(tcp))
@@ -92,7 +92,7 @@ class Portable:
         if error is not None and error.code == EnvironmentUnavailable.code and all(proven.ok for proven in certificate.proven):
             self.missing("\n".join(filter(None, (error.message, error.hint, *certificate.notes))))
         if not certificate.ok:
-            raise NotPortable("\n".join(red(certificate)))
+            raise NotPortable("\n".join(failure_lines(certificate)))
         return certificate
 
 
@@ -103,12 +103,12 @@ def portable_for(
 
     def keep(certificate: VerifyReport) -> None:
         node.user_properties.append((PROPERTY, documents.dumps(certificate.as_json())))
-        node.add_report_section("call", "certificate", "\n".join(told(certificate)))
+        node.add_report_section("call", "certificate", "\n".join(check_lines(certificate)))
 
     return Portable(verify=verify, keep=keep, missing=missing)
 
 
-def _page(
+def _http_probe(
     http: str | None, status: int | None, text: tuple[str, ...], json: Mapping[str, object] | None, within: float | None
 ) -> tuple[Http, ...]:
     if http is None:
@@ -126,7 +126,7 @@ def _digest(text: str) -> Digest:
         raise UsageError(f"expect: {error}") from None
 
 
-def red(certificate: VerifyReport) -> Iterator[str]:
+def failure_lines(certificate: VerifyReport) -> Iterator[str]:
     """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
     yield f"{certificate.subject.reference} is not proven to be portable"
     for proven in certificate.proven:
@@ -144,7 +144,7 @@ def red(certificate: VerifyReport) -> Iterator[str]:
     yield from certificate.notes
 
 
-def told(certificate: VerifyReport) -> Iterator[str]:
+def check_lines(certificate: VerifyReport) -> Iterator[str]:
     """What a certificate says, a line for each point."""
     for proven in certificate.proven:
         for point in proven.points:

@@ -57,14 +57,14 @@ def build(
                 f"{tag} names a digest, and that cannot be given", hint="A name looks like friendlyhello or john/get-started:part2."
             )
     inside = _inside(path, dockerfile) if dockerfile else None
-    with session.watch(quiet=quiet) as observer:
+    with session.observer(quiet=quiet) as observer:
         prepared = build_inputs.prepare(
             session.engine,
             BaseImageResolver(session.engine, session.dirs.cache, observer),
             session.dirs.cache,
             path,
             dockerfile=dockerfile,
-            build_args=options.pairs(build_args, "--build-arg", os.environ),
+            build_args=options.key_value_pairs(build_args, "--build-arg", os.environ),
             observer=observer,
         )
         image_id = session.engine.build(
@@ -73,7 +73,7 @@ def build(
             dockerfile=inside,
             build_args=prepared.build_args,
             extra=prepared.extra,
-            labels={**options.pairs(own_labels, "--label", {}), labels.ROLE: labels.ROLE_APP},
+            labels={**options.key_value_pairs(own_labels, "--label", {}), labels.ROLE: labels.ROLE_APP},
             target=target,
             no_cache=no_cache,
             pull=pull,

@@ -39,17 +39,17 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     from registry_tool.targets.registry import open_registry
 
     host = options.registry_host(registry) if registry is not None else registry_options.host(session)
-    with open_registry(host, plain_http=plain_http or None) as opened, session.watch(quiet=quiet, counting=True) as observer:
+    with open_registry(host, plain_http=plain_http or None) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in listing.names(opened)])
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:
             found = listing.catalog(opened, details=full, cache=cache, observer=observer)
-    return _tell(session, host, found)
+    return _render(session, host, found)
 
 
-def _tell(session: Session, host: str, found: Catalog) -> int:
+def _render(session: Session, host: str, found: Catalog) -> int:
     out = session.output
     errors = [(holding, error) for holding in found.holdings for error in holding.errors]
     if out.json:
@@ -65,7 +65,7 @@ def _tell(session: Session, host: str, found: Catalog) -> int:
             out.note(formatting.one_line(f"{holding.name}: {error.message}"))
         if found.stopped is not None:
             out.note("not all of the repositories could be looked at")
-            out.complaint(found.stopped)
+            out.print_error(found.stopped)
     return registry_options.exit_code([error for _, error in errors])
 
 

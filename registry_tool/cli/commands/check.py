@@ -43,19 +43,19 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
     from registry_tool.content.check import check as look
     from registry_tool.targets.registry import open_registry
 
-    host, repositories = _selected(session, names)
-    with open_registry(host, plain_http=plain_http or None) as registry, session.watch(counting=not deep) as observer:
+    host, repositories = _repositories(session, names)
+    with open_registry(host, plain_http=plain_http or None) as registry, session.observer(counting=not deep) as observer:
         report = look(registry, repositories, deep=deep, observer=observer)
     if junit is not None:
-        report = _written(report, junit)
+        report = _write_junit(report, junit)
     if session.output.json:
         session.output.document(report.as_json())
     else:
-        _tell(session, report)
+        _render(session, report)
     return report.error.exit_code if report.error is not None else int(not report.ok)
 
 
-def _selected(session: Session, names: Sequence[str]) -> tuple[str, list[str] | None]:
+def _repositories(session: Session, names: Sequence[str]) -> tuple[str, list[str] | None]:
     """The registry, and the paths in it. Raises UsageError, InvalidReference, RegistryUnreachable."""
     if not names:
         return registry_options.host(session), None
@@ -69,20 +69,20 @@ def _selected(session: Session, names: Sequence[str]) -> tuple[str, list[str] | 
     return hosts[0], [reference.path for reference in references]
 
 
-def _written(report: CheckReport, path: Path) -> CheckReport:
+def _write_junit(report: CheckReport, path: Path) -> CheckReport:
     """``report``, with what kept us from writing it as its error."""
     from registry_tool.base import files
-    from registry_tool.cli.views.junit import junit
+    from registry_tool.cli.views.junit import check_junit
 
     try:
-        files.atomic_write(path, junit(report))
+        files.atomic_write(path, check_junit(report))
     except OSError as error:
         failure = RegistryToolError(f"{path} cannot be written: {error.strerror or error}", hint="Name another file with --junit.")
         return replace(report, error=report.error or failure)
     return report
 
 
-def _tell(session: Session, report: CheckReport) -> None:
+def _render(session: Session, report: CheckReport) -> None:
     from registry_tool.content.check import KINDS, places
 
     out = session.output
@@ -103,7 +103,7 @@ def _tell(session: Session, report: CheckReport) -> None:
     if report.error is not None:
         if report.repositories:
             out.note("not everything was looked at")
-        out.complaint(report.error)
+        out.print_error(report.error)
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:

@@ -22,11 +22,11 @@ def completion(session: Session, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from registry_tool.cli.app import root, variable
+    from registry_tool.cli.app import completion_variable, root
 
     kind = get_completion_class(shell)
     if kind is None:
         raise LookupError(f"click knows no completion for {shell}")
     name = program_name.name()
     # No trailing blanks on any line of a script that people may keep in their own repository.
-    session.output.lines(kind(root, {}, name, variable(name)).source().rstrip().splitlines())
+    session.output.lines(kind(root, {}, name, completion_variable(name)).source().rstrip().splitlines())

@@ -122,7 +122,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
     plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
     headline = f"These containers go ({len(containers)}):" if containers else "These go:"
-    if plan and not session.agree([headline, *plan], yes=yes):
+    if plan and not session.confirm([headline, *plan], yes=yes):
         return 1
     done: list[str] = []
 
@@ -137,7 +137,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
             session.output.line(done[-1])
 
     # One that goes by itself meanwhile (--rm) is as gone.
-    failures = session.each(list(containers), act, missing_ok=True)
+    failures = session.for_each(list(containers), act, missing_ok=True)
     demos.remove(engine, state, of_demos)
     proofs.remove(engine, state, of_proofs)
     if session.output.json:
@@ -158,7 +158,7 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
         if not session.output.json:
             session.output.line(name)
 
-    failures = session.each(names, once, missing_ok=missing_ok)
+    failures = session.for_each(names, once, missing_ok=missing_ok)
     if session.output.json:
         session.output.document(options.outcome({word: done}, failures))
     return 1 if failures else 0

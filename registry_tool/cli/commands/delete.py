@@ -45,13 +45,13 @@ def delete(
     from registry_tool.content import delete
     from registry_tool.targets.registry import open_registry
 
-    reference, selection = _selected(session, name)
+    reference, selection = _select(session, name)
     with open_registry(reference.host, plain_http=plain_http or None) as registry:
         repository = registry.repository(reference.path)
         plan = _plan(repository, selection, missing_ok=missing_ok)
-        lines = list(shown(plan))
+        lines = list(render_plan(plan))
         if dry_run:
-            _answer_dry(session.output, plan, lines, quiet=quiet)
+            _render_dry_run(session.output, plan, lines, quiet=quiet)
             return 0
         plan.check_allowed(allow_empty=allow_empty)
         if not plan.is_empty:
@@ -59,26 +59,26 @@ def delete(
             if yes and not (quiet or session.output.json):
                 for line in lines:
                     session.output.note(line)
-            if not session.agree(lines, yes=yes):
+            if not session.confirm(lines, yes=yes):
                 return 1
-        return _carry_out(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
+        return _apply(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
 
 
-def _answer_dry(out: Output, plan: DeletionPlan, lines: list[str], *, quiet: bool) -> None:
+def _render_dry_run(out: Output, plan: DeletionPlan, lines: list[str], *, quiet: bool) -> None:
     if out.json:
         out.document({"ok": True, "dry_run": True, **document(plan), "done": []})
     else:
         out.lines(list(_names(plan)) if quiet else lines)
 
 
-def _carry_out(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, quiet: bool) -> int:
+def _apply(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, quiet: bool) -> int:
     done: list[Deleted] = []
     failures: list[RegistryToolError] = []
     try:
         for each in going:
             done.append(each)
             if not out.json:
-                out.lines(list(_told(each, plan.selection.repository, quiet=quiet)))
+                out.lines(list(_render_deleted(each, plan.selection.repository, quiet=quiet)))
     except RegistryToolError as error:
         # What went is gone: a script must learn of it, whatever came then.
         if not out.json:
@@ -89,7 +89,7 @@ def _carry_out(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, qui
     return failures[0].exit_code if failures else 0
 
 
-def _selected(session: Session, name: str) -> tuple[Reference, Selection]:
+def _select(session: Session, name: str) -> tuple[Reference, Selection]:
     from registry_tool.content.delete import Selection
     from registry_tool.oci.reference import has_host
 
@@ -116,7 +116,7 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
 # --- for a person ---
 
 
-def shown(plan: DeletionPlan) -> Iterator[str]:
+def render_plan(plan: DeletionPlan) -> Iterator[str]:
     """What goes, what else is hit, what that frees: line by line."""
     if plan.is_empty:
         yield f"{plan.selection} is not there: nothing to remove."
@@ -128,7 +128,7 @@ def shown(plan: DeletionPlan) -> Iterator[str]:
         yield from _removal(removal)
     if plan.removals and not plan.tags_left:
         yield "  No tag is left then."
-    yield f"A collection could then free {units.size(plan.bytes_freed)} ({_over(plan)})."
+    yield f"A collection could then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
     for why in plan.looked.unread:
         yield f"  Could not be read: {why}"
 
@@ -137,35 +137,35 @@ def _removal(removal: Removal) -> Iterator[str]:
     tags = ", ".join(removal.tags)
     what = f"{removal.type} {removal.digest}" if removal.type != "unknown" else str(removal.digest)
     if removal.alone:
-        yield f"  {tags}: {_goes(removal)} alone; {what} stays"
+        yield f"  {tags}: {_verb(removal)} alone; {what} stays"
         if removal.siblings:
             yield f"    other tags are on it: {', '.join(removal.siblings)}"
-        yield from (f"    {held} contains it" for held in _named(removal.indexes))
-        yield from (f"    {held} refers to it" for held in _named(removal.referrers))
+        yield from (f"    {held} contains it" for held in _describe(removal.indexes))
+        yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
         if not (removal.siblings or removal.indexes or removal.referrers):
             yield "    what could not be read may need it"
         return
     if removal.part_of is not None:
         yield f"  {what} goes with the index {removal.part_of}"
     else:
-        yield f"  {tags}: {_goes(removal)}, and with {'it' if len(removal.tags) == 1 else 'them'} {what}" if tags else f"  {what} goes"
-    yield from (f"    {held} contains it, and will not be whole" for held in _named(removal.indexes))
-    yield from (f"    {held} will be left without its subject" for held in _named(removal.referrers))
+        yield f"  {tags}: {_verb(removal)}, and with {'it' if len(removal.tags) == 1 else 'them'} {what}" if tags else f"  {what} goes"
+    yield from (f"    {held} contains it, and will not be whole" for held in _describe(removal.indexes))
+    yield from (f"    {held} will be left without its subject" for held in _describe(removal.referrers))
     if removal.subject is not None:
         yield f"    it refers to {removal.subject.digest}, which stays without it"
 
 
-def _goes(removal: Removal) -> str:
+def _verb(removal: Removal) -> str:
     return "goes" if len(removal.tags) == 1 else "go"
 
 
-def _named(held: Iterable[Dependent]) -> Iterator[str]:
+def _describe(held: Iterable[Dependent]) -> Iterator[str]:
     for each in held:
         tags = ", ".join(each.tags)
         yield f"{each.type} {each.digest} ({tags})" if tags else f"{each.type} {each.digest}"
 
 
-def _over(plan: DeletionPlan) -> str:
+def _scope(plan: DeletionPlan) -> str:
     looked = plan.looked
     unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
     return f"computed over {looked.tags} tags and {looked.manifests} manifests of this repository{unread}; others may share content with it"
@@ -179,7 +179,7 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
             yield f"{plan.selection.repository}@{removal.digest}"
 
 
-def _told(done: Deleted, repository: str, *, quiet: bool) -> Iterator[str]:
+def _render_deleted(done: Deleted, repository: str, *, quiet: bool) -> Iterator[str]:
     """As docker tells what ``rmi`` removed."""
     tags = [f"{repository}:{tag}" for tag in done.tags]
     if done.what == "finished":

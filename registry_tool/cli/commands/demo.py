@@ -50,59 +50,59 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     # Loading the rest takes longer than the engine's answer.
     session.engine.ask_ahead()
     from registry_tool.demo.demo import DemoOptions
-    from registry_tool.demo.demo import demo as walk
+    from registry_tool.demo.demo import demo as run_demo
 
-    asked = DemoOptions(image=image, port=port, registry=name, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
+    demo_options = DemoOptions(image=image, port=port, registry=name, registry_port=registry_port, redis=redis, keep=keep, purge=purge)
     out = session.output
-    with DemoView(out, progress=session.progress) as stage:
-        story = walk(session.engine, session.dirs, asked, observer=stage, watcher=stage)
+    with DemoView(out, progress=session.progress) as view:
+        result = run_demo(session.engine, session.dirs, demo_options, observer=view, listener=view)
     if out.json:
-        out.document(story.as_json())
-    elif story.error is not None:
-        out.complaint(story.error)
+        out.document(result.as_json())
+    elif result.error is not None:
+        out.print_error(result.error)
     else:
-        out.lines(_end(story, session.dirs, name))
-    return story.error.exit_code if story.error else 0
+        out.lines(_summary(result, session.dirs, name))
+    return result.error.exit_code if result.error else 0
 
 
-def _end(story: DemoResult, dirs: AppDirs, name: str) -> list[str]:
+def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
     """What was seen, what stays, how it goes, and what to try next."""
-    me = program_name.spelling()
-    reference = story.reference or ""
-    lines = ["", *_seen(story), "", "What stays, and what removes it:"]
+    me = program_name.command()
+    reference = result.reference or ""
+    lines = ["", *_page_lines(result), "", "What stays, and what removes it:"]
     stays = [
         (
-            f"the registry at {story.registry_address}, with what was pushed",
+            f"the registry at {result.registry_address}, with what was pushed",
             f"{me} down{'' if name == 'default' else f' --name {name}'} --volumes",
         ),
         (f"the image {reference}", f"{me} rmi {reference}"),
     ]
-    bases = [base.name for base in story.images if base.ours]
+    bases = [base.name for base in result.images if base.ours]
     if bases:
         stays.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
-    if story.build_cache:
-        stays.append((f"the build cache {story.build_cache}", f"{me} rmi {story.build_cache}"))
+    if result.build_cache:
+        stays.append((f"the build cache {result.build_cache}", f"{me} rmi {result.build_cache}"))
     stays.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
-    if story.kept:
-        stays.insert(0, (f"the running page: {', '.join(story.kept)}", f"{me} rm -f {' '.join(story.kept)}"))
+    if result.kept:
+        stays.insert(0, (f"the running page: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
     for what, command in stays:
         lines += [f"  {what}", f"    {command}"]
     return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
 
 
-def _seen(story: DemoResult) -> list[str]:
-    page = story.page_with_redis or story.page
+def _page_lines(result: DemoResult) -> list[str]:
+    page = result.page_with_redis or result.page
     if page is None:
         return []
-    lines = [f"{page.url} said:", *(f"  {line}" for line in _plain(page.body))]
-    if story.visits:
-        lines.append(f"  (visits seen: {', '.join(map(str, story.visits))})")
-    if story.kept:
+    lines = [f"{page.url} said:", *(f"  {line}" for line in _page_text(page.body))]
+    if result.visits:
+        lines.append(f"  (visits seen: {', '.join(map(str, result.visits))})")
+    if result.kept:
         lines.append(f"It goes on running: {page.url}")
     return lines
 
 
-def _plain(body: str) -> list[str]:
+def _page_text(body: str) -> list[str]:
     """A page's text without its tags."""
     text = re.sub(r"<br\s*/?>|</h3>|</p>", "\n", body)
     return [line for line in (html.unescape(re.sub(r"<[^>]*>", "", part)).strip() for part in text.splitlines()) if line]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Image, Moved
     from registry_tool.oci.reference import Reference
 
-OURS = "localhost/registry-tool/"
+BASE_PREFIX = "localhost/registry-tool/"
 """What the names of base images that were built here begin with."""
 
 
@@ -76,12 +76,12 @@ def push(session: Session, name: str, quiet: bool) -> None:
     from registry_tool.local.images import transfer
 
     host = session.registry_host()
-    with session.watch(quiet=quiet) as observer:
+    with session.observer(quiet=quiet) as observer:
         observer.note(f"The push refers to repository [{names.on_registry(name, host).repository}]")
         pushed = transfer.push(session.engine, host, name, observer=observer)
     if pushed.note and not quiet:
         session.output.note(pushed.note)
-    _tell(session, pushed.reference, pushed.moved, quiet=quiet, note=pushed.note)
+    _render_transfer(session, pushed.reference, pushed.moved, quiet=quiet, note=pushed.note)
 
 
 @click.command("pull")
@@ -103,10 +103,10 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
 
     host = session.registry_host()
     reference = names.on_registry(name, host)
-    with session.watch(quiet=quiet) as observer:
+    with session.observer(quiet=quiet) as observer:
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
         moved = transfer.pull(session.engine, host, name, observer=observer, platform=platform)
-    _tell(session, reference, moved, quiet=quiet)
+    _render_transfer(session, reference, moved, quiet=quiet)
 
 
 @click.command("images")
@@ -126,9 +126,9 @@ def images(session: Session, name: str | None, everything: bool, quiet: bool, mi
     """
     host = session.registry_host()
     found = sorted(session.engine.images(all=everything), key=lambda image: image.created, reverse=True)
-    rows = [(image, *pair) for image in found for pair in _names(image)]
+    rows = [(image, *pair) for image in found for pair in _repository_tags(image)]
     if name is not None:
-        rows = _named(rows, name, host)
+        rows = _matching(rows, name, host)
         if not rows and not missing_ok:
             from registry_tool.local.images import resolve as names
 
@@ -170,8 +170,8 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     host = session.registry_host()
     wanted: Iterable[str] = names
     if everything:
-        wanted = [name for image in session.engine.images() for name in ours_of(image, host, bases=bases)]
-        if wanted and not session.agree([f"These images go ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
+        wanted = [name for image in session.engine.images() for name in removable_names(image, host, bases=bases)]
+        if wanted and not session.confirm([f"These images go ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
             return 1
     done: list[str] = []
     gone: list[str] = []
@@ -187,7 +187,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
             session.output.lines([*(f"Untagged: {text}" for text in removed.untagged), *(f"Deleted: {text}" for text in removed.deleted)])
 
     # What a plan holds may go with another of its images meanwhile.
-    failures = session.each(list(wanted), act, missing_ok=missing_ok or everything)
+    failures = session.for_each(list(wanted), act, missing_ok=missing_ok or everything)
     if session.output.json:
         session.output.document(options.outcome({"untagged": done, "deleted": gone}, failures))
     return 1 if failures else 0
@@ -198,33 +198,33 @@ def role(image: Image, host: str | None) -> str | None:
     own = labels.ROLE_DEMO if labels.DEMO in image.labels else image.labels.get(labels.ROLE)
     # Whatever is built on a base image inherits its labels.
     if own == labels.ROLE_BASE:
-        own = own if any(name.startswith(OURS) for name in image.names) else None
-    return own or ("registry" if any(_is_under(name, host) for name in (*image.names, *image.digests)) else None)
+        own = own if any(name.startswith(BASE_PREFIX) for name in image.names) else None
+    return own or ("registry" if any(_is_in_registry(name, host) for name in (*image.names, *image.digests)) else None)
 
 
-def ours_of(image: Image, host: str | None, *, bases: bool) -> list[str]:
+def removable_names(image: Image, host: str | None, *, bases: bool) -> list[str]:
     """What ``rmi --all`` takes of an image: names, or the id where it has none.
 
     Of an image that is not ours only its name in the local registry goes; names of our own keeping stay.
     """
     if labels.DEMO in image.labels or image.labels.get(labels.ROLE) == labels.ROLE_APP:
-        return [name for name in image.names if not name.startswith(OURS)] if image.names else [image.id]
-    names = [name for name in image.names if _is_under(name, host) or (bases and name.startswith(OURS))]
-    return names or [digest for digest in image.digests if _is_under(digest, host) and not image.names]
+        return [name for name in image.names if not name.startswith(BASE_PREFIX)] if image.names else [image.id]
+    names = [name for name in image.names if _is_in_registry(name, host) or (bases and name.startswith(BASE_PREFIX))]
+    return names or [digest for digest in image.digests if _is_in_registry(digest, host) and not image.names]
 
 
-def _is_under(name: str, host: str | None) -> bool:
+def _is_in_registry(name: str, host: str | None) -> bool:
     return host is not None and name.startswith(f"{host}/")
 
 
-def _names(image: Image) -> list[tuple[str, str]]:
+def _repository_tags(image: Image) -> list[tuple[str, str]]:
     """(repository, tag) for each name; docker's ``<none>`` where there is none."""
     if image.names:
         return [(name.rpartition(":")[0], name.rpartition(":")[2]) for name in image.names]
     return [(digest.partition("@")[0], "<none>") for digest in image.digests] or [("<none>", "<none>")]
 
 
-def _named(rows: list[tuple[Image, str, str]], name: str, host: str | None) -> list[tuple[Image, str, str]]:
+def _matching(rows: list[tuple[Image, str, str]], name: str, host: str | None) -> list[tuple[Image, str, str]]:
     """The rows of the name as it is typed; where there are none, those of the local registry's."""
     from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 
@@ -257,7 +257,7 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
     }
 
 
-def moved_document(reference: Reference, moved: Moved) -> dict[str, object]:
+def transfer_document(reference: Reference, moved: Moved) -> dict[str, object]:
     """What a push or a pull did, for JSON."""
     return {
         "reference": str(reference),
@@ -268,10 +268,10 @@ def moved_document(reference: Reference, moved: Moved) -> dict[str, object]:
     }
 
 
-def _tell(session: Session, reference: Reference, moved: Moved, *, quiet: bool, note: str | None = None) -> None:
+def _render_transfer(session: Session, reference: Reference, moved: Moved, *, quiet: bool, note: str | None = None) -> None:
     out = session.output
     if out.json:
-        out.document(moved_document(reference, moved) | ({"note": note} if note else {}))
+        out.document(transfer_document(reference, moved) | ({"note": note} if note else {}))
     elif quiet:
         out.line(f"{reference.repository}@{moved.digest}")
     else:

@@ -67,17 +67,17 @@ def inspect(
     reference = registry_options.named(session, name)
     with (
         open_registry(reference.host, plain_http=plain_http or None) as registry,
-        session.watch(quiet=quiet, counting=True) as observer,
+        session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):
         repository = registry.repository(reference.path)
-        descriptor = _resolved(repository, reference)
+        descriptor = _resolve(repository, reference)
         if (raw or quiet) and platform is None:
             if quiet:
                 session.output.line(str(descriptor.digest))
             else:
                 with repository.fetch(descriptor) as stream:
-                    _bytes(session, stream.read())
+                    _write(session, stream.read())
             return 0
         contents = Contents(repository, cache, remember=True)
         if raw or quiet or as_config:
@@ -89,7 +89,7 @@ def inspect(
                 return 0
             if as_config and image.config is None:
                 raise NotFound(f"{reference} has no config", hint="Look at it with: regctl inspect --raw")
-            _bytes(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
+            _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
         neighbours = is_loopback(reference.host) if siblings is None else siblings
         found = inspect.inspect(contents, descriptor, tag=_tag(reference), platform=platform, neighbours=neighbours, observer=observer)
@@ -100,10 +100,10 @@ def inspect(
     elif out.json:
         out.document(document)
     else:
-        view.show(out, reference, found)
+        view.render(out, reference, found)
     if not out.json:
         for error in found.errors:
-            out.complaint(error)
+            out.print_error(error)
     return registry_options.exit_code(list(found.errors))
 
 
@@ -111,7 +111,7 @@ def _tag(reference: Reference) -> str | None:
     return None if reference.digest is not None else reference.or_latest().tag
 
 
-def _resolved(repository: Repository, reference: Reference) -> Descriptor:
+def _resolve(repository: Repository, reference: Reference) -> Descriptor:
     """What is meant now. NotFound names the tags there are, where none was typed."""
     try:
         return repository.head(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
@@ -127,9 +127,9 @@ def _resolved(repository: Repository, reference: Reference) -> Descriptor:
         raise NotFound(f"{reference.repository} has no tag latest; it has these:", hint=hint, excerpt=shown) from error
 
 
-def _bytes(session: Session, content: bytes) -> None:
+def _write(session: Session, content: bytes) -> None:
     """Exactly these, unless it is a terminal that they could steer."""
     if session.output.on_terminal:
         session.output.line(formatting.printable(content.decode(errors="replace")))
     else:
-        session.output.raw(content)
+        session.output.write_bytes(content)

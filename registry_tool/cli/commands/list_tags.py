@@ -79,27 +79,27 @@ def list_tags(
         limit=limit,
         platform=platform,
     )
-    _check(wanted, details)
+    _check_details(wanted, details)
     reference = registry_options.named(session, name)
     if reference.tag is not None or reference.digest is not None:
         raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl list-tags {reference.repository}")
-    wanted = _what_is_asked(wanted, details, is_near=is_loopback(reference.host), quiet=quiet)
+    wanted = _with_scope(wanted, details, is_near=is_loopback(reference.host), quiet=quiet)
     with (
         open_registry(reference.host, plain_http=plain_http or None) as registry,
-        session.watch(quiet=quiet, counting=True) as observer,
+        session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):
         table = tag_table(registry.repository(reference.path), wanted, cache=cache, observer=observer)
-    return _tell(session, reference, table, wanted, digests=digests, quiet=quiet)
+    return _render(session, reference, table, wanted, digests=digests, quiet=quiet)
 
 
-def _check(wanted: Options, details: bool | None) -> None:
+def _check_details(wanted: Options, details: bool | None) -> None:
     if details is False and (wanted.sort in ("created", "size") or wanted.platform):
         what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
         raise UsageError(f"{what} needs the details that --no-details leaves out", hint="Leave out one of the two.")
 
 
-def _what_is_asked(wanted: Options, details: bool | None, *, is_near: bool, quiet: bool) -> Options:
+def _with_scope(wanted: Options, details: bool | None, *, is_near: bool, quiet: bool) -> Options:
     from dataclasses import replace
 
     by_details = wanted.sort in ("created", "size") or wanted.platform is not None
@@ -114,7 +114,7 @@ def _what_is_asked(wanted: Options, details: bool | None, *, is_near: bool, quie
     return replace(wanted, look="details" if full else "digests", siblings=siblings)
 
 
-def _tell(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
+def _render(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
     out = session.output
     # A name is a name, whatever became of its image.
     errors = [row.error for row in table.rows if row.error is not None and not quiet]
@@ -138,7 +138,7 @@ def _tell(session: Session, reference: Reference, table: TagTable, wanted: Optio
         # The rows first, on a terminal and where both streams go to one file.
         out.flush()
         out.note(f"not all of {table.count} tags could be looked at: {table.looked_at} were, {len(table.rows)} are shown")
-        out.complaint(table.stopped)
+        out.print_error(table.stopped)
     return registry_options.exit_code(errors)
 
 
@@ -154,13 +154,13 @@ def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
         digest,
         registry_options.age(row.created),
         registry_options.size(row.size),
-        _listed(platforms, few),
-        _listed(siblings, few),
+        _join(platforms, few),
+        _join(siblings, few),
         kind,
     )
 
 
-def _listed(words: list[str], few: int | None) -> str:
+def _join(words: list[str], few: int | None) -> str:
     """``a,b,c``; of many on a terminal the first ones, as others want their place there, too."""
     if few is not None and len(words) > few + 1:
         words = [*words[:few], f"+{len(words) - few}"]

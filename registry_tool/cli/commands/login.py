@@ -9,7 +9,7 @@ from registry_tool.cli import options, password
 from registry_tool.cli.session import Session
 
 
-def _never(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _reject_argument(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and not context.resilient_parsing:
         raise UsageError(
             "a password in an argument can be read by everybody on this machine, and stays in the shell's history: it was not used",
@@ -21,7 +21,7 @@ def _never(context: click.Context, parameter: click.Parameter, value: str | None
 @click.argument("server", required=False)
 @click.option("-u", "--username", metavar="USER", help="Who; asked for where it is not given.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("-p", "--password", "argument", hidden=True, expose_value=False, callback=_never)
+@click.option("-p", "--password", "argument", hidden=True, expose_value=False, callback=_reject_argument)
 @options.as_json
 @click.pass_obj
 def login(session: Session, server: str | None, username: str | None, password_stdin: bool) -> None:
@@ -37,8 +37,8 @@ def login(session: Session, server: str | None, username: str | None, password_s
     from registry_tool.auth.credentials import Credential
     from registry_tool.targets.registry import login as room
 
-    host = _server(session, server)
-    user = password.user(username, f"User name for {host}")
+    host = _registry(session, server)
+    user = password.ask_user(username, f"User name for {host}")
     secret = password.ask(f"Password for {user} at {host}", stdin=password_stdin)
     done = room.login(host, Credential(user, secret))
     out = session.output
@@ -66,7 +66,7 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
     """
     from registry_tool.targets.registry import login as room
 
-    host = _server(session, server)
+    host = _registry(session, server)
     was_there = room.logout(host).was_logged_in
     if not was_there and not missing_ok:
         raise NotFound(f"no password is stored for {host}", hint=f"Log in with: regctl login {host}")
@@ -77,7 +77,7 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
         out.line(f"the password for {host} is removed" if was_there else f"no password was stored for {host}")
 
 
-def _server(session: Session, server: str | None) -> str:
+def _registry(session: Session, server: str | None) -> str:
     from registry_tool.targets.registry import login as room
 
     if server is not None:

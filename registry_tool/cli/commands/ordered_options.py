@@ -9,8 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-_ORDER, _TYPED = f"{__name__}.order", f"{__name__}.typed"
-_BEFORE = {"registry": "--registry", "context": "--context"}
+_ORDER, _ARGUMENTS = f"{__name__}.order", f"{__name__}.typed"
+_GLOBAL_OPTIONS = {"registry": "--registry", "context": "--context"}
 """Options before the command that change what it does."""
 
 
@@ -26,26 +26,26 @@ class OrderedCommand(click.Command):
             for parameter in parameters
             if isinstance(parameter, click.Option) and parameter.multiple
         ]
-        ctx.meta[_TYPED] = typed
+        ctx.meta[_ARGUMENTS] = typed
         return super().parse_args(ctx, args)
 
 
-def in_order(ctx: click.Context) -> list[tuple[str, Any]]:
+def repeated_options(ctx: click.Context) -> list[tuple[str, Any]]:
     """(option as its long name, value as typed) of all options that may be repeated, in the order in which they were typed."""
     found: list[tuple[str, Any]] = ctx.meta[_ORDER]
     return found
 
 
-def as_typed(ctx: click.Context, secrets: Sequence[str]) -> str:
+def command_line(ctx: click.Context, secrets: Sequence[str]) -> str:
     """The command line. Of each ``KEY=VALUE`` in ``secrets`` the key alone is shown."""
-    words = list(ctx.meta[_TYPED])
+    words = list(ctx.meta[_ARGUMENTS])
     for secret in secrets:
         key, equals, _ = secret.partition("=")
         # As a word of its own (-e KEY=VALUE), or behind its option (-eKEY=VALUE, --env=KEY=VALUE).
         words = [f"{word.removesuffix(secret)}{key}=…" if equals and word.endswith(secret) else word for word in words]
     before: list[str] = []
     if ctx.parent is not None:
-        for name, option in _BEFORE.items():
+        for name, option in _GLOBAL_OPTIONS.items():
             if ctx.parent.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 before += [option, str(ctx.parent.params[name])]
     return f"regctl {shlex.join([*before, ctx.command.name or '', *words])}"

@@ -61,7 +61,7 @@ def up(
     who = None
     if auth is not None:
         who = Auth(user=auth, password=password.ask(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
-    with session.watch(quiet=quiet) as observer:
+    with session.observer(quiet=quiet) as observer:
         brought = registry_up(
             session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
         )
@@ -105,10 +105,10 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     out = session.output
     if volumes:
         session.engine  # noqa: B018 - without an engine there is nothing to ask about
-        if not session.agree([f"This removes the registry {name} and everything in it."], yes=yes):
+        if not session.confirm([f"This removes the registry {name} and everything in it."], yes=yes):
             return 1
     try:
-        with session.watch() as observer:
+        with session.observer() as observer:
             gone = local_registry.down(session.engine, name, volumes=volumes, state=session.dirs.state, observer=observer)
     except NotFound:
         if not missing_ok:
@@ -124,7 +124,7 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     if gone.volume_removed:
         out.line(f"{name}: removed the volume {gone.volume_removed}, with everything in it")
     elif gone.volume_kept:
-        me = program_name.spelling()
+        me = program_name.command()
         out.line(f"{name}: the content stays in the volume {gone.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
     return 0
 
@@ -169,7 +169,7 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
     else:
         named, option = (f" named {name}", f" --name {name}") if name else ("", "")
-        out.line(f"no local registry{named}; start it with: {program_name.spelling()} up{option}")
+        out.line(f"no local registry{named}; start it with: {program_name.command()} up{option}")
     return 0 if well else 1
 
 
@@ -195,7 +195,7 @@ def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
         hint = "Start it with: regctl up" if name == "default" else "See what there is with: regctl status, regctl ps -a"
         raise NotFound(f"there is neither a registry nor a container named {name}" if name != "default" else "no local registry", hint=hint)
     for stream, chunk in engine.logs(container.id, follow=follow, tail=tail):
-        (session.output.raw if stream == "stdout" else session.output.raw_error)(chunk)
+        (session.output.write_bytes if stream == "stdout" else session.output.write_error_bytes)(chunk)
 
 
 def _env(session: Session, name: str) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def run(
     spec = replace(spec, tty=tty, interactive=interactive)
     from registry_tool.local.images import transfer
 
-    with session.watch(quiet=out.json) as observer:
+    with session.observer(quiet=out.json) as observer:
         present = transfer.have(session.engine, session.registry_host(), image, observer=observer)
     if present.note:
         out.note(present.note)
@@ -75,7 +75,7 @@ def run(
         out.note(f"Status: {present.moved.status}")
     spec = replace(spec, image=present.name)
     if not detach:
-        return _in_front(session, spec, remove=remove)
+        return _run_attached(session, spec, remove=remove)
     container = session.engine.run(replace(spec, remove=remove))
     if out.json:
         out.document({"id": container.id, "name": container.name, "image": present.name, "image_id": present.image_id})
@@ -92,18 +92,18 @@ def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: t
             f"{name[:80]!r} cannot be a container's name",
             hint="It is two or more of letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
         )
-    bindings = [options.published(text) for text in publish]
+    bindings = [options.parse_publish(text) for text in publish]
     return ContainerSpec(
         image=image,
         command=command,
         name=name,
-        environment=options.pairs(env, "-e", os.environ),
+        environment=options.key_value_pairs(env, "-e", os.environ),
         labels={labels.ROLE: labels.ROLE_RUN},
         ports=tuple(PortBinding(host_ip=address, host_port=port, container_port=inside) for address, port, inside in bindings),
     )
 
 
-def _in_front(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
+def _run_attached(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
     """Attach, start, carry the streams until the container ends. What was started in front of somebody ends with them."""
     from registry_tool.cli import terminal
 
@@ -114,7 +114,7 @@ def _in_front(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
         with engine.attach(container.id, stdin=spec.interactive) as stream:
             engine.start(container.id)
             started = True
-            terminal.converse(engine, container, stream, spec, session.output)
+            terminal.connect_streams(engine, container, stream, spec, session.output)
         if (now := engine.container(container.id)) is not None and now.running and spec.interactive and spec.tty:
             # Ctrl-P Ctrl-Q: the engine let go of us.
             session.output.note(f"{container.name} goes on without us; stop it with: regctl stop {container.name}")

@@ -1,4 +1,4 @@
-"""``verify``: an image on engines that have never seen it, and a certificate of what was seen."""
+"""``verify``: an image on engines that have never seen it, and a report of what was seen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def _spelled(read: Callable[[str], Value]) -> Callable[[str], Value]:
+def _converter(read: Callable[[str], Value]) -> Callable[[str], Value]:
     def convert(text: str) -> Value:
         try:
             return read(text)
@@ -40,7 +40,7 @@ def _spelled(read: Callable[[str], Value]) -> Callable[[str], Value]:
 def _digest(text: str) -> Digest:
     from registry_tool.oci.digest import Digest
 
-    return _spelled(Digest.parse)(text)
+    return _converter(Digest.parse)(text)
 
 
 @click.command("verify", cls=ordered_options.OrderedCommand)
@@ -63,17 +63,17 @@ def _digest(text: str) -> Digest:
 @click.option("--exec", metavar="COMMAND", multiple=True, help="It must end with 0, inside the container.")
 @click.option("--log", metavar="TEXT", multiple=True, help="It must print that.")
 @click.option("--exit", metavar="CODE", multiple=True, help="It must end by itself, with that code.")
-@click.option("--timeout", metavar="TIME", type=_spelled(parsing.seconds), help="Until all of that must hold.  [default: 30s]")
+@click.option("--timeout", metavar="TIME", type=_converter(parsing.seconds), help="Until all of that must hold.  [default: 30s]")
 @click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="A variable of its environment; without a value, ours.")
 @click.option("--with", "services", type=click.Choice(["redis"]), multiple=True, help="What it is to work together with.")
 @click.option("--replicas", metavar="N", type=click.IntRange(1, 100), help="So many of it behind one port.")
 @click.option("--stack", metavar="FILE", type=_FILE, help="The services of a compose file, together.")
-@click.option("--registry-as", metavar="HOST:PORT", type=_spelled(parsing.host_port), help="The registry, as another context sees it.")
-@click.option("-o", "--output", metavar="FILE", type=_FILE, help="Write the certificate.")
+@click.option("--registry-as", metavar="HOST:PORT", type=_converter(parsing.host_port), help="The registry, as another context sees it.")
+@click.option("-o", "--output", metavar="FILE", type=_FILE, help="Write the report.")
 @click.option("--junit", metavar="FILE", type=_FILE, help="Write it for a CI system, too.")
 @click.option("--markdown", metavar="FILE", type=_FILE, help="Write it for a CI run's summary, too.")
-@click.option("--show", metavar="FILE", type=_FILE, help="Prove nothing: show the certificate in FILE.")
-@click.option("--against", metavar="FILE", type=_FILE, help="Name what changed since the certificate in FILE.")
+@click.option("--show", metavar="FILE", type=_FILE, help="Prove nothing: show the report in FILE.")
+@click.option("--against", metavar="FILE", type=_FILE, help="Name what changed since the report in FILE.")
 @options.as_json
 @click.pass_context
 def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: Path | None, against: Path | None, **given: Any) -> int:
@@ -96,22 +96,22 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
     if show is not None:
         if name is not None:
             raise UsageError(f"--show shows what is in {show}, and {name} is named", hint=f"Leave one out: regctl verify --show {show}")
-        certificate = VerifyReport.read(show)
+        report = VerifyReport.read(show)
     else:
-        certificate = _proven(ctx, session, name, given)
+        report = _verify(ctx, session, name, given)
     if earlier is not None:
-        certificate = replace(certificate, against=compare(earlier, certificate))
-    certificate = _written(certificate, output, given["junit"], given["markdown"])
-    _tell(session, certificate, shown=show is not None)
-    return certificate.error.exit_code if certificate.error is not None else int(not certificate.ok)
+        report = replace(report, against=compare(earlier, report))
+    report = _write_reports(report, output, given["junit"], given["markdown"])
+    _render(session, report, shown=show is not None)
+    return report.error.exit_code if report.error is not None else int(not report.ok)
 
 
-def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> VerifyReport:
+def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> VerifyReport:
     from registry_tool.verify import settings
     from registry_tool.verify.verify import verify as prove
 
     said = settings.find(Path.cwd())
-    asked = _asked(ctx, session, name, given, said)
+    asked = _spec(ctx, session, name, given, said)
     with view.VerifyView(session.output, progress=session.progress) as watched:
         return prove(
             session.engine,
@@ -119,17 +119,17 @@ def _proven(ctx: click.Context, session: Session, name: str | None, given: dict[
             given["wheres"] or said.engines,
             dirs=session.dirs,
             require=given["require"] or (() if given["wheres"] else said.require),
-            command=ordered_options.as_typed(ctx, given["env"]),
+            command=ordered_options.command_line(ctx, given["env"]),
             observer=watched,
             watcher=watched,
         )
 
 
-def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: VerifySettings) -> VerifySpec:
+def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: VerifySettings) -> VerifySpec:
     """What is typed and, where it says nothing, what the file says."""
     from registry_tool.verify.spec import VerifySpec
 
-    probes = _probes(ordered_options.in_order(ctx)) or said.probes
+    probes = _probes(ordered_options.repeated_options(ctx)) or said.probes
     named = name or said.image
     if named is None:
         raise UsageError("verify wants a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
@@ -145,7 +145,7 @@ def _asked(ctx: click.Context, session: Session, name: str | None, given: dict[s
         image=registry_options.named(session, named).or_latest(),
         expect=given["expect"] or said.expect,
         probes=probes,
-        environment={**said.environment, **options.pairs(given["env"], "-e", os.environ)},
+        environment={**said.environment, **options.key_value_pairs(given["env"], "-e", os.environ)},
         redis="redis" in (given["services"] or said.services),
         stack=given["stack"] or said.stack,
         limits=said.limits,
@@ -170,7 +170,7 @@ def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
         "--expect-status": lambda page, text: replace(page, status=_number(text, "an HTTP status")),
         "--expect-text": lambda page, text: replace(page, text=(*page.text, text)),
         "--expect-json": lambda page, text: page.expecting(json=text),
-        "--within": lambda page, text: replace(page, within=_spelled(parsing.seconds)(text)),
+        "--within": lambda page, text: replace(page, within=_converter(parsing.seconds)(text)),
     }
     for option, text in typed:
         if option in kinds:
@@ -191,38 +191,38 @@ def _number(text: str, what: str) -> int:
     return int(text)
 
 
-def _written(certificate: VerifyReport, output: Path | None, junit: Path | None, markdown: Path | None) -> VerifyReport:
-    """``certificate``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
-    from registry_tool.cli.views.junit import certificate_junit
+def _write_reports(report: VerifyReport, output: Path | None, junit: Path | None, markdown: Path | None) -> VerifyReport:
+    """``report``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
+    from registry_tool.cli.views.junit import verify_junit
     from registry_tool.cli.views.markdown import markdown as page
     from registry_tool.verify.report.parts import Failure
     from registry_tool.verify.report.report import write
 
     renderings: tuple[tuple[Path | None, Callable[[VerifyReport], bytes]], ...] = (
-        (junit, certificate_junit),
-        (markdown, lambda certificate: page(certificate).encode(errors="replace")),
-        (output, lambda certificate: certificate.as_bytes()),
+        (junit, verify_junit),
+        (markdown, lambda report: page(report).encode(errors="replace")),
+        (output, lambda report: report.as_bytes()),
     )
     for path, rendered in renderings:
         if path is None:
             continue
         try:
-            write(path, rendered(certificate))
+            write(path, rendered(report))
         except RegistryToolError as error:
-            certificate = replace(certificate, error=certificate.error or Failure.of(error))
-    return certificate
+            report = replace(report, error=report.error or Failure.of(error))
+    return report
 
 
-def _tell(session: Session, certificate: VerifyReport, *, shown: bool) -> None:
+def _render(session: Session, report: VerifyReport, *, shown: bool) -> None:
     out = session.output
     if out.json:
-        out.document(certificate.as_json())
+        out.document(report.as_json())
         return
     if shown:
-        view.whole(out, certificate)
-    if certificate.against is not None:
-        view.changes(out, certificate.against)
-    view.summary(out, certificate)
-    if certificate.error is not None:
-        error = certificate.error
-        out.complaint(RegistryToolError(error.message, hint=error.hint, excerpt=error.excerpt))
+        view.render_environments(out, report)
+    if report.against is not None:
+        view.render_changes(out, report.against)
+    view.render_summary(out, report)
+    if report.error is not None:
+        error = report.error
+        out.print_error(RegistryToolError(error.message, hint=error.hint, excerpt=error.excerpt))

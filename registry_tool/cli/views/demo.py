@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from registry_tool.cli.output import Output, is_terminal
 from registry_tool.cli.views import formatting
-from registry_tool.cli.views.progress import Bars
+from registry_tool.cli.views.progress import ProgressBars
 
 if TYPE_CHECKING:
     from registry_tool.demo.result import DemoStep
@@ -19,7 +19,7 @@ class DemoView:
 
     def __init__(self, output: Output, *, progress: bool) -> None:
         self._output = output
-        self._bars = Bars(transient=True) if progress and is_terminal(sys.stderr) else None
+        self._bars = ProgressBars(transient=True) if progress and is_terminal(sys.stderr) else None
         self._step = ""
 
     def __enter__(self) -> DemoView:

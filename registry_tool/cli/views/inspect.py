@@ -108,7 +108,7 @@ def _referrer(referrer: Referrer) -> dict[str, object]:
 # --- for a person ---
 
 
-def show(out: Output, reference: Reference, found: Inspection) -> None:
+def render(out: Output, reference: Reference, found: Inspection) -> None:
     """All of it, part by part; parts that are empty are left out."""
     out.spans((str(reference if reference.digest else reference.or_latest()), "bold"))
     _facts(out, _manifest(found))
@@ -183,17 +183,17 @@ def _tables(out: Output, found: Inspection) -> None:
             (registry_options.age(step.created), "no" if step.empty_layer else "yes", step.created_by) for step in found.config.history
         ]
         width = _WIDTH if out.on_terminal else None
-        out.table(("HISTORY", "LAYER", "STEP"), [(age, layer, _cut(step, width)) for age, layer, step in steps])
+        out.table(("HISTORY", "LAYER", "STEP"), [(age, layer, _shortened(step, width)) for age, layer, step in steps])
 
 
 def _layer_cells(layer: Layer, *, whole: bool) -> tuple[str, ...]:
     shared = registry_options.NOT_KNOWN if not layer.shared else ",".join(layer.shared)
     if not whole and layer.shared and len(layer.shared) > 2:
         shared = units.count(len(layer.shared), "tag")
-    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _cut(layer.step, None if whole else _WIDTH)
+    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _shortened(layer.step, None if whole else _WIDTH)
 
 
-def _cut(text: str, width: int | None) -> str:
+def _shortened(text: str, width: int | None) -> str:
     return text if width is None else formatting.shortened(formatting.one_line(text), width)
 
 

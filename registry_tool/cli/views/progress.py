@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"[0-9a-f]{12}")
 
 
-class Watch(Observer, Protocol):
+class ProgressView(Observer, Protocol):
     """An observer for the length of a ``with`` block."""
 
-    def __enter__(self) -> Watch: ...
+    def __enter__(self) -> ProgressView: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-def watch(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> Watch:
+def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> ProgressView:
     """The observer that fits: bars, lines, with ``progress`` off notes alone, and with ``quiet`` nothing but errors.
 
     ``counting``: what is counted are things, not bytes, and only on the way to the answer that says it all.
     """
     if quiet:
-        return Lines(rows=False, notes=False)
+        return ProgressLines(rows=False, notes=False)
     if progress and is_terminal(sys.stderr):
-        return Bars(transient=counting, counting=counting)
-    return Lines(rows=progress and not counting)
+        return ProgressBars(transient=counting, counting=counting)
+    return ProgressLines(rows=progress and not counting)
 
 
-class Lines:
+class ProgressLines:
     """One line a finished row: what a CI log can bear."""
 
     def __init__(self, *, rows: bool = True, notes: bool = True) -> None:
         self._rows, self._notes = rows, notes
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> ProgressLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -61,14 +61,14 @@ class Lines:
 
     def finish(self, key: str, label: str) -> None:
         if self._rows:
-            _line(_row(key, label))
+            _print(_row(key, label))
 
     def note(self, text: str) -> None:
         if self._notes:
-            _line(text)
+            _print(text)
 
 
-class Bars:
+class ProgressBars:
     """A bar for each row that has a total, a word for each that has not; finished rows stay, notes scroll by above."""
 
     def __init__(self, *, transient: bool = False, counting: bool = False) -> None:
@@ -77,7 +77,7 @@ class Bars:
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -114,7 +114,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         if self._live is None:
-            _line(text)
+            _print(text)
         else:
             self._live.console.print(formatting.printable(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -164,5 +164,5 @@ def _row(key: str, label: str) -> str:
     return f"{key}: {label}" if _LAYER.fullmatch(key) else label
 
 
-def _line(text: str) -> None:
+def _print(text: str) -> None:
     print(formatting.printable(text), file=sys.stderr, flush=True)

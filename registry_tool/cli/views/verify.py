@@ -1,4 +1,4 @@
-"""A proof for a terminal: each place with its points, as they come or as a certificate tells them, and a line that says it all."""
+"""A proof for a terminal: each place with its points, as they come or as a report tells them, and a line that says it all."""
 
 from __future__ import annotations
 
@@ -28,45 +28,49 @@ class VerifyView(DemoView):
 
     def ready(self, where: EnvironmentInfo, setup: float) -> None:
         self._clear()
-        place(self._output, where, setup)
+        render_environment(self._output, where, setup)
 
     def point(self, found: Check) -> None:
         self._clear()
-        point(self._output, found)
+        render_check(self._output, found)
 
     def over(self, proven: EnvironmentResult) -> None:
         self._clear()
 
 
-def place(output: Output, where: EnvironmentInfo, setup: float) -> None:
+def render_environment(output: Output, where: EnvironmentInfo, setup: float) -> None:
     """The head of a place."""
     clean = "a clean engine" if where.clean else "not a clean engine"
     about = f"{where.engine}, {where.platform}, {clean}, ready in {formatting.seconds(setup)}"
     output.spans((formatting.one_line(where.name), "head"), (f": {formatting.one_line(about)}", ""))
 
 
-def point(output: Output, point: Check) -> None:
+def render_check(output: Output, check: Check) -> None:
     """One point, and what there is to say of one that is red."""
-    head = ((f"  {formatting.one_line(point.name):<10} ", "bold"), _MARKS[point.ok], (f" {formatting.seconds(point.seconds):>7}  ", ""))
-    output.spans(*head, (formatting.one_line(point.detail), ""))
-    if point.ok:
+    head = (
+        (f"  {formatting.one_line(check.name):<10} ", "bold"),
+        _MARKS[check.ok],
+        (f" {formatting.seconds(check.seconds):>7}  ", ""),
+    )
+    output.spans(*head, (formatting.one_line(check.detail), ""))
+    if check.ok:
         return
-    for line in point.excerpt:
+    for line in check.excerpt:
         output.spans((f"    | {formatting.one_line(line)}", "dim"))
-    if point.hint:
-        output.spans((f"    hint: {formatting.one_line(point.hint)}", ""))
+    if check.hint:
+        output.spans((f"    hint: {formatting.one_line(check.hint)}", ""))
 
 
-def whole(output: Output, certificate: VerifyReport) -> None:
-    """All places of a certificate."""
-    for proven in certificate.proven:
-        place(output, proven.where, proven.setup)
+def render_environments(output: Output, report: VerifyReport) -> None:
+    """All places of a report."""
+    for proven in report.proven:
+        render_environment(output, proven.where, proven.setup)
         for each in proven.points:
-            point(output, each)
+            render_check(output, each)
 
 
-def changes(output: Output, against: Against) -> None:
-    """What changed since an earlier certificate."""
+def render_changes(output: Output, against: Against) -> None:
+    """What changed since an earlier report."""
     output.line()
     if not against.changes:
         output.line(f"nothing changed since {against.made}")
@@ -77,26 +81,26 @@ def changes(output: Output, against: Against) -> None:
         output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
 
 
-def summary(output: Output, certificate: VerifyReport) -> None:
+def render_summary(output: Output, report: VerifyReport) -> None:
     """What was chosen, and the last line."""
     output.line()
-    for note in certificate.notes[:-1]:
+    for note in report.notes[:-1]:
         output.line(formatting.one_line(note))
-    output.spans((formatting.one_line(_last(certificate)), "green" if certificate.ok else "red"))
+    output.spans((formatting.one_line(_conclusion(report)), "green" if report.ok else "red"))
 
 
-def _last(certificate: VerifyReport) -> str:
-    subject = certificate.subject
+def _conclusion(report: VerifyReport) -> str:
+    subject = report.subject
     name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
-    red = [f"{each.name} on {proven.where.name}" for proven in certificate.proven for each in proven.points if each.ok is False]
-    if certificate.ok:
-        words = f"proven: {name} is portable ({_counted(certificate.proven)})"
+    red = [f"{each.name} on {proven.where.name}" for proven in report.proven for each in proven.points if each.ok is False]
+    if report.ok:
+        words = f"proven: {name} is portable ({_check_counts(report.proven)})"
     elif red:
         words = f"not proven: {name}: {', '.join(red)} {'is' if len(red) == 1 else 'are'} red"
     else:
         words = f"not proven: {name}"
-    return "; ".join((words, *certificate.notes[-1:]))
+    return "; ".join((words, *report.notes[-1:]))
 
 
-def _counted(proven: tuple[EnvironmentResult, ...]) -> str:
+def _check_counts(proven: tuple[EnvironmentResult, ...]) -> str:
     return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.points), 'point')}" for each in proven)

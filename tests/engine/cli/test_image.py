@@ -191,15 +191,15 @@ def test_what_rmi_all_takes() -> None:
 
     app = of(labels.ROLE_APP, "friendlyhello:latest", f"{host}/a:1")
     theirs = of(None, "python:3.13", f"{host}/mirror/python:3.13")
-    base = of(labels.ROLE_BASE, f"{images.OURS}python:debian")
+    base = of(labels.ROLE_BASE, f"{images.BASE_PREFIX}python:debian")
     on_base = of(labels.ROLE_BASE, "somebodys:work")
     nameless = of(labels.ROLE_APP)
-    kept = of(labels.ROLE_APP, f"{images.OURS}kept/x:1")
+    kept = of(labels.ROLE_APP, f"{images.BASE_PREFIX}kept/x:1")
     everything = [app, theirs, base, on_base, nameless, kept, of(None, "alpine:3")]
-    taken = [name for image in everything for name in images.ours_of(image, host, bases=False)]
+    taken = [name for image in everything for name in images.removable_names(image, host, bases=False)]
     assert taken == ["friendlyhello:latest", f"{host}/a:1", f"{host}/mirror/python:3.13", "sha256:1"]
-    assert images.ours_of(base, host, bases=True) == [f"{images.OURS}python:debian"]
-    assert images.ours_of(on_base, host, bases=True) == []
+    assert images.removable_names(base, host, bases=True) == [f"{images.BASE_PREFIX}python:debian"]
+    assert images.removable_names(on_base, host, bases=True) == []
 
 
 def test_on_a_terminal_there_are_bars_and_colours_and_with_no_progress_neither(

@@ -64,7 +64,7 @@ def run(engine: Engine, dirs: AppDirs, local: LocalRegistry, image: str, friendl
 
     def start(*, watcher: Stopping | None = None, **options: object) -> DemoResult:
         chosen: dict[str, object] = {"image": image, "registry": local.name, "port": free_port(), **options}
-        return demo(engine, dirs, DemoOptions(**chosen), watcher=watcher)  # type: ignore[arg-type]
+        return demo(engine, dirs, DemoOptions(**chosen), listener=watcher)  # type: ignore[arg-type]
 
     yield start
     # A purge takes a base image along that may have been there before the tests.
@@ -227,7 +227,7 @@ class TestBadWeather:
         self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry, name: str, after: bool
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
-            run(watcher=Stopping(name, after=after))
+            run(listener=Stopping(name, after=after))
         nothing_is_left(engine, dirs)
         pulled = (STEPS.index(name), after) >= (STEPS.index("pull"), True)
         present = engine.image(f"{local.address}/{image}")
@@ -290,7 +290,7 @@ class TestGoodWeather:
             back = engine.image(friendly)
             assert back is not None and back.id == mine
         with pytest.raises(KeyboardInterrupt):
-            run(watcher=Stopping("tag", after=False))
+            run(listener=Stopping("tag", after=False))
         back = engine.image(friendly)
         assert back is not None and back.id == mine
         nothing_is_left(engine, dirs)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from registry_tool.base.errors import RegistryUnreachable
-from registry_tool.cli.views.junit import junit
+from registry_tool.cli.views.junit import check_junit
 from registry_tool.content.check import Checked, CheckReport, Finding
 from registry_tool.oci.digest import Digest
 from registry_tool.server import MemoryStorage, Running
@@ -144,7 +144,7 @@ def test_junit_stands_what_a_server_says() -> None:
     )
     checked = Checked(name=evil, tags=(evil,), images=1, findings=findings, notes=())
     report = CheckReport(repositories=(checked,), blobs=0, bytes_read=0, error=RegistryUnreachable(evil, hint=evil))
-    root = ET.fromstring(junit(report))  # noqa: S314
+    root = ET.fromstring(check_junit(report))  # noqa: S314
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("3", "2", "1")
     [one, alone] = root[0]
     failure = one.find("failure")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 
 from registry_tool.base.errors import EngineNotFound
-from registry_tool.cli.views.junit import certificate_junit
+from registry_tool.cli.views.junit import verify_junit
 from registry_tool.verify.report.parts import Failure
 from registry_tool.verify.report.report import VerifyReport
 from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
@@ -15,7 +15,7 @@ COUNTS = ("tests", "failures", "errors", "skipped")
 
 
 def parsed(certificate: VerifyReport) -> ET.Element:
-    return ET.fromstring(certificate_junit(certificate))  # noqa: S314 - our own
+    return ET.fromstring(verify_junit(certificate))  # noqa: S314 - our own
 
 
 def counts(element: ET.Element) -> list[str | None]:

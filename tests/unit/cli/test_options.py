@@ -11,7 +11,7 @@ from registry_tool.cli import options
 )
 def test_a_publication_that_is_none_is_a_wrong_command(text: str) -> None:
     with pytest.raises(UsageError) as raised:
-        options.published(text)
+        options.parse_publish(text)
     assert raised.value.hint
 
 
@@ -28,17 +28,17 @@ def test_a_publication_that_is_none_is_a_wrong_command(text: str) -> None:
     ],
 )
 def test_publications_as_docker_spells_them(text: str, expected: tuple[str, int, str]) -> None:
-    assert options.published(text) == expected
+    assert options.parse_publish(text) == expected
 
 
 @pytest.mark.parametrize("entry", ["", "=x", "A B=x"])
 def test_a_variable_without_a_name_is_a_wrong_command(entry: str) -> None:
     with pytest.raises(UsageError):
-        options.pairs((entry,), "-e", {})
+        options.key_value_pairs((entry,), "-e", {})
 
 
 def test_a_variable_without_a_value_takes_ours_and_one_we_do_not_have_is_left_out() -> None:
-    assert options.pairs(("A=1=2", "B", "C", "D="), "-e", {"B": "ours"}) == {"A": "1=2", "B": "ours", "D": ""}
+    assert options.key_value_pairs(("A=1=2", "B", "C", "D="), "-e", {"B": "ours"}) == {"A": "1=2", "B": "ours", "D": ""}
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from registry_tool.base.errors import RegistryToolError
-from registry_tool.cli.output import Output, ReaderGone
-from registry_tool.cli.views.progress import Bars, Lines, watch
+from registry_tool.cli.output import Output, OutputClosed
+from registry_tool.cli.views.progress import ProgressBars, ProgressLines, progress_view
 
 
 class Screen(io.StringIO):
@@ -33,7 +33,7 @@ def test_a_reader_that_is_gone_is_told_from_a_full_disk(monkeypatch: pytest.Monk
         def write(self, text: str) -> int:
             raise self.error
 
-    for error, expected in ((BrokenPipeError(), ReaderGone), (OSError(28, "No space left on device"), RegistryToolError)):
+    for error, expected in ((BrokenPipeError(), OutputClosed), (OSError(28, "No space left on device"), RegistryToolError)):
         stream = Broken()
         stream.error = error
         monkeypatch.setattr(sys, "stdout", stream)
@@ -42,14 +42,14 @@ def test_a_reader_that_is_gone_is_told_from_a_full_disk(monkeypatch: pytest.Monk
 
 
 def test_a_failure_is_its_message_its_excerpt_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().failure(RegistryToolError("it broke", hint="Mend it.", excerpt=("one", "two")))
+    Output().report_error(RegistryToolError("it broke", hint="Mend it.", excerpt=("one", "two")))
     assert capsys.readouterr().err.splitlines() == ["regctl: it broke", "  | one", "  | two", "hint: Mend it."]
 
 
 def test_a_failure_with_json_is_a_document(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
     output.json = True
-    output.failure(RegistryToolError("it broke"))
+    output.report_error(RegistryToolError("it broke"))
     captured = capsys.readouterr()
     assert captured.out == '{\n  "error": {\n    "code": "failed",\n    "message": "it broke",\n    "hint": null\n  }\n}\n'
     assert captured.err == ""
@@ -64,7 +64,7 @@ def test_styles_are_for_terminals(capsys: pytest.CaptureFixture[str], screen: Sc
 
 
 def test_in_a_pipe_only_finished_rows_and_notes_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with watch() as observer:
+    with progress_view() as observer:
         observer.start("0123456789ab", "Pushing", 10)
         observer.advance("0123456789ab", 5)
         observer.finish("0123456789ab", "Pushed")
@@ -76,7 +76,7 @@ def test_in_a_pipe_only_finished_rows_and_notes_are_lines(capsys: pytest.Capture
 
 def test_quiet_says_nothing_and_no_progress_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     for options, expected in (({"quiet": True}, ""), ({"progress": False}, "note\n")):
-        with watch(**options) as observer:
+        with progress_view(**options) as observer:
             observer.finish("key", "row")
             observer.note("note")
         assert capsys.readouterr().err == expected
@@ -85,15 +85,15 @@ def test_quiet_says_nothing_and_no_progress_notes_alone(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("CI", "true")])
 def test_a_dumb_terminal_and_a_ci_log_have_no_bars(screen: Screen, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
-    assert isinstance(watch(), Bars)
+    assert isinstance(progress_view(), ProgressBars)
     monkeypatch.setenv(variable, value)
-    assert isinstance(watch(), Lines)
+    assert isinstance(progress_view(), ProgressLines)
 
 
 def test_a_terminal_has_bars_that_stay_and_gives_the_cursor_back(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
-    with watch() as observer:
-        assert isinstance(observer, Bars)
+    with progress_view() as observer:
+        assert isinstance(observer, ProgressBars)
         observer.start("0123456789ab", "Pushing", 10_000_000)
         observer.advance("0123456789ab", 5_000_000)
         observer.note("[bold]a note[/bold]")
@@ -109,7 +109,7 @@ def test_a_terminal_has_bars_that_stay_and_gives_the_cursor_back(screen: Screen,
 
 def test_a_failure_in_the_middle_gives_the_cursor_back_too(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
-    with pytest.raises(KeyboardInterrupt), watch() as observer:
+    with pytest.raises(KeyboardInterrupt), progress_view() as observer:
         observer.start("row", "row", 10)
         raise KeyboardInterrupt
     shown = screen.getvalue()

@@ -22,7 +22,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_program_that_path_does_not_have_is_spelled_by_the_way_to_it(program: Path) -> None:
-    assert program_name.spelling() == ".venv/bin/regctl"
+    assert program_name.command() == ".venv/bin/regctl"
 
 
 def test_from_elsewhere_the_whole_way_is_spelled_and_quoted(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,17 +31,17 @@ def test_from_elsewhere_the_whole_way_is_spelled_and_quoted(program: Path, tmp_p
     moved = program.rename(spaced / "regctl")
     monkeypatch.setattr(sys, "argv", [str(moved)])
     monkeypatch.chdir(program.parent)
-    assert program_name.spelling() == f"'{moved}'"
+    assert program_name.command() == f"'{moved}'"
 
 
 def test_in_its_own_folder_it_needs_a_dot(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(program.parent)
-    assert program_name.spelling() == "./regctl"
+    assert program_name.command() == "./regctl"
 
 
 def test_a_program_on_path_is_spelled_by_its_name(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(program.parent))
-    assert program_name.spelling() == "regctl"
+    assert program_name.command() == "regctl"
 
 
 def test_another_program_of_that_name_on_path_is_not_meant(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,22 +50,22 @@ def test_another_program_of_that_name_on_path_is_not_meant(program: Path, tmp_pa
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
     monkeypatch.setenv("PATH", str(other.parent))
-    assert program_name.spelling() == ".venv/bin/regctl"
+    assert program_name.command() == ".venv/bin/regctl"
 
 
 def test_the_module_is_spelled_as_the_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["/x/registry_tool/__main__.py"])
     monkeypatch.chdir(tmp_path)
-    assert program_name.spelling().endswith(" -m registry_tool")
+    assert program_name.command().endswith(" -m registry_tool")
     assert program_name.name() == "regctl"
 
 
 def test_both_names_are_the_same_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["registry-tool"])
     assert program_name.name() == "registry-tool"
-    assert program_name.respelled("Start it: regctl up") == "Start it: registry-tool up"
+    assert program_name.with_command("Start it: regctl up") == "Start it: registry-tool up"
 
 
 def test_only_commands_are_respelled(program: Path) -> None:
-    respelled = program_name.respelled("regctl up, or regctl --help; see regctl.")
+    respelled = program_name.with_command("regctl up, or regctl --help; see regctl.")
     assert respelled == ".venv/bin/regctl up, or .venv/bin/regctl --help; see regctl."

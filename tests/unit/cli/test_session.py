@@ -55,10 +55,10 @@ def test_the_registry_is_the_one_that_is_named_then_the_default_then_the_only_on
 
 def test_without_a_terminal_and_without_a_yes_nothing_is_agreed_to(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfirmationRequired):
-        session.agree(["this goes"], yes=False)
+        session.confirm(["this goes"], yes=False)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "this goes\n")
-    assert session.agree(["this goes"], yes=True)
+    assert session.confirm(["this goes"], yes=True)
 
 
 def test_each_goes_on_after_a_failure_and_ends_where_nothing_can_be_reached(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,12 +68,12 @@ def test_each_goes_on_after_a_failure_and_ends_where_nothing_can_be_reached(sess
         seen.append(name)
         raise {"missing": NotFound("missing"), "broken": EngineError("broken"), "gone": Unreachable("gone")}[name]
 
-    assert [error.message for error in session.each(["missing", "broken"], act, missing_ok=True)] == ["broken"]
-    assert [error.message for error in session.each(["missing", "broken"], act)] == ["missing", "broken"]
+    assert [error.message for error in session.for_each(["missing", "broken"], act, missing_ok=True)] == ["broken"]
+    assert [error.message for error in session.for_each(["missing", "broken"], act)] == ["missing", "broken"]
     assert "regctl: missing" in capsys.readouterr().err
     seen.clear()
     with pytest.raises(Unreachable):
-        session.each(["gone", "broken"], act)
+        session.for_each(["gone", "broken"], act)
     assert seen == ["gone"]
 
 
@@ -100,7 +100,7 @@ def test_the_documents_keep_their_shape() -> None:
             "<none>",
             "localhost:5000",
         ),
-        "pull": image.moved_document(
+        "pull": image.transfer_document(
             Reference.parse("a:1", default_host="localhost:5000"),
             Moved(
                 reference="localhost:5000/a:1",
