@@ -1,4 +1,4 @@
-"""Work that may hang is waited for as long as it may take, and no longer."""
+"""Deadlines, and waiting until one: for a condition (:func:`poll`), for work that may hang (:func:`call_with_deadline`)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from registry_tool.base.progress import Observer
 Result = TypeVar("Result")
 
 
-class TooLong(Exception):
-    """The time was up. The work may still be under way; nobody hears of it any more."""
+class DeadlineExceeded(Exception):
+    """The time is up. The work may still be under way; its result is discarded."""
 
 
 class Deadline:
-    """A moment, so many seconds from when this was made."""
+    """The moment ``seconds`` from now, by the monotonic clock."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     @property
     def left(self) -> float:
-        """Seconds; never less than none."""
+        """Seconds left; 0 once it has passed."""
         return max(0.0, self._end - time.monotonic())
 
     @property
@@ -33,64 +33,76 @@ class Deadline:
         return self.left == 0
 
     def within(self, seconds: float) -> Deadline:
-        """This one, or one in so many seconds where that is sooner."""
+        """The sooner of this one and ``seconds`` from now."""
         return Deadline(min(seconds, self.left))
 
 
 class ActivityObserver:
-    """An observer that hands on what it hears, and knows how long ago it heard something last."""
+    """An observer that forwards all events to another and remembers when the last one was."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self.hear()
+        self.touch()
 
-    def hear(self) -> None:
-        """Something is going on."""
+    def touch(self) -> None:
+        """Count this moment as activity."""
         self._last = time.monotonic()
 
     def left(self, seconds: float) -> float:
-        """How many of so many seconds of silence are left; less than none where it is longer."""
+        """Of ``seconds`` without an event, how many are left; negative once there are more."""
         return self._last + seconds - time.monotonic()
 
     def start(self, key: str, label: str, total: int | None = None) -> None:
-        self.hear()
+        self.touch()
         self._observer.start(key, label, total)
 
     def advance(self, key: str, done: int, total: int | None = None) -> None:
-        self.hear()
+        self.touch()
         self._observer.advance(key, done, total)
 
     def finish(self, key: str, label: str) -> None:
-        self.hear()
+        self.touch()
         self._observer.finish(key, label)
 
     def note(self, text: str) -> None:
-        self.hear()
+        self.touch()
         self._observer.note(text)
 
 
-def bounded(work: Callable[[], Result], left: Callable[[], float]) -> Result:
-    """What ``work`` gives, or raises. ``left()`` is asked again and again for how many seconds it still has; TooLong when none.
+def poll(until: Callable[[], Result], deadline: Deadline, *, pause: float = 0.05) -> Result:
+    """Call ``until`` again and again until its result is true or ``deadline`` has passed; return its last result.
 
-    It is done by a thread of its own, which is not waited for when the time is up: neither must it hold up Ctrl-C.
+    The first pauses between calls are short; later ones take ``pause`` seconds.
     """
-    done: SimpleQueue[tuple[Result] | BaseException] = SimpleQueue()
+    wait = min(0.01, pause)
+    while not (result := until()) and not deadline.passed:
+        time.sleep(min(wait, deadline.left))
+        wait = min(1.5 * wait, pause)
+    return result
 
-    def labour() -> None:
+
+def call_with_deadline(work: Callable[[], Result], left: Callable[[], float]) -> Result:
+    """Run ``work`` in a thread of its own; ``left()`` says how many seconds it still has. Raises DeadlineExceeded when there are none.
+
+    The thread is not waited for then, so that it does not hold up Ctrl-C either; the result is discarded.
+    """
+    results: SimpleQueue[tuple[Result] | BaseException] = SimpleQueue()
+
+    def worker() -> None:
         try:
-            done.put((work(),))
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is waited for
-            done.put(error)
+            results.put((work(),))
+        except BaseException as error:  # noqa: BLE001 - raised again by who waits for the result
+            results.put(error)
 
-    threading.Thread(target=labour, daemon=True).start()
+    threading.Thread(target=worker, daemon=True).start()
     while True:
         seconds = left()
         try:
-            found = done.get(timeout=max(0.0, seconds)) if seconds > 0 else done.get_nowait()
+            result = results.get(timeout=max(0.0, seconds)) if seconds > 0 else results.get_nowait()
         except Empty:
             if left() <= 0:
-                raise TooLong from None
+                raise DeadlineExceeded from None
             continue
-        if isinstance(found, BaseException):
-            raise found
-        return found[0]
+        if isinstance(result, BaseException):
+            raise result
+        return result[0]

@@ -7,12 +7,14 @@ new ones, never half. A lock is ``flock``: the kernel drops it when the process 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from registry_tool.base.deadline import Deadline, poll
 
 
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -62,9 +64,8 @@ def lock(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None
         if not _try(handle, shared=shared):
             if waiting is not None:
                 waiting()
-            # Polling instead of a blocking flock: a signal's exception must reach us between two looks.
-            while not _try(handle, shared=shared):
-                time.sleep(0.05)
+            # Polling instead of a blocking flock: a signal's exception must get through in between.
+            poll(lambda: _try(handle, shared=shared), Deadline(math.inf))
         yield
     finally:
         os.close(handle)

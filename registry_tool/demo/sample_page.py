@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.engine import Container, Engine
@@ -27,19 +28,23 @@ NO_REDIS = "cannot connect to Redis, counter disabled"
 def get(engine: Engine, container: Container, port: int) -> Page:
     """Ask for the page until it answers; raises ProofFailed, with the container's last lines, when it does not."""
     url = f"http://localhost:{port}/"
-    started = time.monotonic()
-    checked = started - STILL_THERE
-    while True:
+    error, next_check = NoResponse(), Deadline(0)
+
+    def page() -> Page | None:
+        nonlocal error, next_check
         try:
             return get_page(url, timeout=ONE_ANSWER)
-        except NoResponse as error:
-            now = time.monotonic()
-            if now >= checked + STILL_THERE:
-                _check_running(engine, container)
-                checked = now
-            if now > started + FIRST_ANSWER:
-                raise failure(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
-        time.sleep(PAUSE)
+        except NoResponse as no_response:
+            error = no_response
+        if next_check.passed:
+            _check_running(engine, container)
+            next_check = Deadline(STILL_THERE)
+        return None
+
+    answer = poll(page, Deadline(FIRST_ANSWER), pause=PAUSE)
+    if answer is None:
+        raise failure(engine, container, f"no page at {url} within {FIRST_ANSWER:.0f} s: {error}") from error
+    return answer
 
 
 def _check_running(engine: Engine, container: Container) -> None:

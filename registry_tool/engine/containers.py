@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
 from registry_tool.engine import times
 from registry_tool.engine.attached import Attached
@@ -24,7 +25,6 @@ _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _REMOVAL_TIMEOUT = 15
 """Seconds to wait for a removal that somebody else began."""
-_LOOK_AGAIN = 0.05
 
 
 class Containers:
@@ -197,11 +197,8 @@ class Containers:
 
     def _await_removal(self, id: str) -> None:
         # Looked for again and again: an engine asked to tell of a removal that is nearly through may never tell (Docker 20.10).
-        deadline = time.monotonic() + _REMOVAL_TIMEOUT
-        while self.container(id) is not None:
-            if time.monotonic() > deadline:
-                raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
-            time.sleep(_LOOK_AGAIN)
+        if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
+            raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
 
 
 def configuration(spec: ContainerSpec) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import Enum
 
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import NotARegistry, RegistryToolError, RegistryUnreachable
 from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.engine import Engine
@@ -57,21 +57,23 @@ def wait_until_answering(engine: Engine, registry: LocalRegistry, *, timeout: fl
     Raises NotARegistry where something else does, and RegistryUnreachable where its container ended, or where nothing
     answered within ``timeout`` seconds; that error says whether it answers inside its container.
     """
-    deadline = time.monotonic() + timeout
-    pause = 0.02
-    while True:
-        seen = look(registry.port, timeout=max(0.1, min(_ONE_TRY, deadline - time.monotonic())))
-        if seen.seen is Seen.REGISTRY:
-            return
+    deadline = Deadline(timeout)
+    seen = Look(seen=Seen.NOTHING, word="")
+
+    def answers() -> bool:
+        nonlocal seen
+        seen = look(registry.port, timeout=max(0.1, min(_ONE_TRY, deadline.left)))
         if seen.seen is Seen.OTHER:
             raise _not_a_registry(registry, seen)
+        if seen.seen is Seen.REGISTRY:
+            return True
         container = engine.container(registry.container_id)
         if container is None or not container.running:
             raise _ended(engine, registry, "removed" if container is None else container.state)
-        if time.monotonic() >= deadline:
-            raise _diagnosed(engine, registry, seen, timeout)
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(pause * 1.5, 0.5)
+        return False
+
+    if not poll(answers, deadline, pause=0.5):
+        raise _diagnosed(engine, registry, seen, timeout)
 
 
 def _url(port: int) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from registry_tool.base import loopback
-from registry_tool.base.deadline import Deadline, TooLong, bounded
+from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
@@ -209,8 +209,10 @@ class ContainerRun:
             return
         left = Deadline(_LOG_WITHIN)
         try:
-            self.excerpt = bounded(lambda: last_lines(self.engine, self.container.id if self.container else ""), lambda: left.left)
-        except (TooLong, RegistryToolError):
+            self.excerpt = call_with_deadline(
+                lambda: last_lines(self.engine, self.container.id if self.container else ""), lambda: left.left
+            )
+        except (DeadlineExceeded, RegistryToolError):
             # It is a kindness to the reader, and proves nothing.
             self.excerpt = ()
 
@@ -229,10 +231,7 @@ class ContainerRun:
 
     def _watch(self, until: Deadline) -> None:
         """Wait until it has ended, or time is up."""
-        while not until.passed:
-            if is_over(self._now()):
-                return
-            time.sleep(min(PAUSE, until.left))
+        poll(lambda: is_over(self._now()), until, pause=PAUSE)
 
     def _now(self) -> Container | None:
         """The container as it is; one that wrote more than it may is ended."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry_tool.base.deadline import TooLong, bounded
+from registry_tool.base.deadline import DeadlineExceeded, call_with_deadline
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine import Engine
 
@@ -33,8 +33,8 @@ def look(engine: Engine, container: str) -> Listening | None:
     """Where it listens now; None where the container has no program that could tell, or runs no more."""
     try:
         # Where there is no second file (an engine without IPv6), cat says so, and tells the first all the same.
-        code, output = bounded(lambda: engine.execute(container, _READ), lambda: _TIMEOUT)
-    except (RegistryToolError, TooLong):
+        code, output = call_with_deadline(lambda: engine.execute(container, _READ), lambda: _TIMEOUT)
+    except (RegistryToolError, DeadlineExceeded):
         return None
     text = output.decode(errors="replace")
     return parse(text) if code in (0, 1) and "local_address" in text else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_tool.base import page_client as probe
-from registry_tool.base.deadline import Deadline, TooLong, bounded
+from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine import Container, Engine
 from registry_tool.verify.environments.environment import Environment
@@ -79,16 +79,20 @@ Now = Callable[[], Container | None]
 def watch(subject: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, now: Now) -> tuple[ProbeResult, ...]:
     """Repeat ``probes`` until all hold, or one can hold no more, or the container ended, or time is up."""
     tries = [_Try(subject, each) for each in probes]
-    while True:
+    over = False
+
+    def settled() -> bool:
+        nonlocal over
         # Before the looks: what a container that has ended said is all that it will ever say.
         container = now()
         over = is_over(container)
         for each in tries:
             if each.ok is None:
                 each.look(container, timeout)
-        if over or timeout.passed or all(each.ok is not None for each in tries):
-            return tuple(each.seen(over=over) for each in tries)
-        time.sleep(PAUSE)
+        return over or all(each.ok is not None for each in tries)
+
+    poll(settled, timeout, pause=PAUSE)
+    return tuple(each.seen(over=over) for each in tries)
 
 
 def is_over(container: Container | None) -> bool:
@@ -228,8 +232,8 @@ def _port(address: tuple[str, int], timeout: Deadline) -> tuple[bool, str]:
 def _command(subject: ProbeTarget, asked: Exec, timeout: Deadline) -> tuple[bool, str]:
     left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
-        code, output = bounded(lambda: subject.engine.execute(subject.container, asked.command), lambda: left.left)
-    except TooLong:
+        code, output = call_with_deadline(lambda: subject.engine.execute(subject.container, asked.command), lambda: left.left)
+    except DeadlineExceeded:
         return False, "it did not end in time"
     except RegistryToolError as error:
         return False, error.message
@@ -239,8 +243,8 @@ def _command(subject: ProbeTarget, asked: Exec, timeout: Deadline) -> tuple[bool
 def _log(subject: ProbeTarget, asked: Log, timeout: Deadline) -> tuple[bool, str]:
     left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
     try:
-        text = bounded(lambda: read_log(subject.engine, subject.container, subject.log), lambda: left.left)
-    except (TooLong, RegistryToolError) as error:
+        text = call_with_deadline(lambda: read_log(subject.engine, subject.container, subject.log), lambda: left.left)
+    except (DeadlineExceeded, RegistryToolError) as error:
         return False, f"its log could not be read: {getattr(error, 'message', 'not in time')}"
     found = asked.text in text
     return found, "it is in the log" if found else f"it is not in the log of {len(text)} letters"

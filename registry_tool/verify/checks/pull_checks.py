@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry_tool.base import units
-from registry_tool.base.deadline import ActivityObserver, Deadline, TooLong, bounded
+from registry_tool.base.deadline import ActivityObserver, Deadline, DeadlineExceeded, call_with_deadline
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
 from registry_tool.base.progress import Observer
 from registry_tool.engine import Engine, Image, Moved, Platform
@@ -108,12 +108,12 @@ def pull(place: Environment, origin: RemoteImage, observer: Observer) -> PullRes
         nonlocal counted
         if heard.left(STANDS_STILL) <= 0 and (now := place.traffic()) is not None and now != counted:
             counted = now
-            heard.hear()
+            heard.touch()
         return heard.left(STANDS_STILL)
 
     try:
-        moved = bounded(lambda: place.engine.pull(name, known_as=origin.name.host, observer=heard), left)
-    except TooLong:
+        moved = call_with_deadline(lambda: place.engine.pull(name, known_as=origin.name.host, observer=heard), left)
+    except DeadlineExceeded:
         stalled = PullFailed(f"the pull stood still for {STANDS_STILL:g} s", hint="Does the registry still answer? Its log: regctl logs")
         return PullResult(error=stalled, traffic=place.traffic())
     except RegistryToolError as error:
@@ -129,10 +129,10 @@ def damage(registry: Registry, origin: RemoteImage, arrival: PullResult) -> Regi
         return None
     until = Deadline(STANDS_STILL)
     try:
-        bounded(lambda: origins.read_whole(registry, origin), lambda: until.left)
+        call_with_deadline(lambda: origins.read_whole(registry, origin), lambda: until.left)
     except (Mismatch, NotFound, ConnectionLost) as error:
         return error
-    except (RegistryToolError, TooLong):
+    except (RegistryToolError, DeadlineExceeded):
         return None  # whatever that is, it is not what kept the engine from it
     return None
 

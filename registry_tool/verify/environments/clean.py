@@ -6,13 +6,13 @@ container of this engine, none at all, and the forwarder goes through us.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from registry_tool.base import loopback, runs
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import EngineError, EngineNotFound, EnvironmentUnavailable, RegistryToolError, Unreachable
 from registry_tool.base.progress import SILENT, Observer
@@ -238,14 +238,18 @@ class _Making:
     def wait_until_ready(self, container: Container, door: Tunnel) -> Iterator[Engine]:
         """The engine inside, as soon as it answers. Raises NoPlace where it does not."""
         endpoint = Endpoint(url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: door.open(SOCKET))
-        deadline = time.monotonic() + READY_WITHIN
-        while (clean := _knocked(door, endpoint)) is None:
-            seen = self.engine.container(container.id)
-            if seen is None or not seen.running:
-                raise self._not_ready(container, "ended while it started")
-            if time.monotonic() > deadline:
-                raise self._not_ready(container, f"does not answer within {READY_WITHIN:g} s")
-            time.sleep(_PAUSE)
+
+        def answering() -> Engine | None:
+            clean = _knocked(door, endpoint)
+            if clean is None:
+                seen = self.engine.container(container.id)
+                if seen is None or not seen.running:
+                    raise self._not_ready(container, "ended while it started")
+            return clean
+
+        clean = poll(answering, Deadline(READY_WITHIN), pause=_PAUSE)
+        if clean is None:
+            raise self._not_ready(container, f"does not answer within {READY_WITHIN:g} s")
         with clean:
             yield clean
 

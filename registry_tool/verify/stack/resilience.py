@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.stack.running_stack import RunningStack
@@ -218,10 +219,8 @@ class Resilience:
         """The replicas that these looks were at: said by the answers, or by the proxy, which had told of ``earlier`` before."""
         if self.told_apart or self.stack.proxy is None:
             return sorted({look.replica for look in looks if look.replica})
-        begun = time.monotonic()
-        while len(told := self.stack.served()[earlier:]) < len(looks) and time.monotonic() - begun < _TOLD:
-            time.sleep(_PAUSE)
-        return sorted(set(told))
+        poll(lambda: len(self.stack.served()) - earlier >= len(looks), Deadline(_TOLD), pause=_PAUSE)
+        return sorted(set(self.stack.served()[earlier:]))
 
     def _check_running(self) -> None:
         for name, container in self.stack.replicas.items():

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.base.deadline import Deadline, TooLong, bounded
+from registry_tool.base.deadline import Deadline
 from registry_tool.engine import Container
 from registry_tool.verify.checks.probes import ProbeResult, ProbeTarget, equals, value_at, watch
 from registry_tool.verify.environments.environment import Environment
@@ -222,12 +222,3 @@ def test_true_is_not_one() -> None:
     assert not equals(True, "1")
     assert not equals(1, "true")
     assert not equals(1, "not json")
-
-
-def test_work_that_hangs_is_given_up_and_what_it_raises_is_raised() -> None:
-    until = Deadline(0.1)
-    with pytest.raises(TooLong):
-        bounded(threading.Event().wait, lambda: until.left)
-    with pytest.raises(ZeroDivisionError):
-        bounded(lambda: 1 // 0, lambda: 10.0)
-    assert bounded(lambda: 7, lambda: 10.0) == 7
