@@ -1,19 +1,22 @@
-"""Who is still running: every demo holds a lock for as long as it lives, so that nobody cleans up behind a living one.
+"""Runs of this tool that make things on an engine: their ids, their leases, and which of them are over.
 
 ``STATE/runs/ID.lock`` is held by the run (the kernel drops it when the process ends, however it ends); ``ID.kept``
-says that a run ended well and was asked to leave its containers.
+marks a run that ended well and whose containers are meant to stay.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool.base import files, labels
 from registry_tool.base.dirs import owner_id
+
+ID_LABELS = {labels.ROLE_DEMO: labels.DEMO, labels.ROLE_PROOF: labels.PROOF}
+"""Role -> the label that carries the run's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +26,20 @@ class Run:
     id: str
     state: Path
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """What marks the containers and networks of this run; its image has the second alone."""
-        return {labels.ROLE: labels.ROLE_DEMO, labels.DEMO: self.id}
+    def labels(self, role: str) -> dict[str, str]:
+        """The labels of its containers, networks and volumes; ``role`` is a key of :data:`ID_LABELS`."""
+        return {labels.ROLE: role, ID_LABELS[role]: self.id}
 
     def keep(self) -> None:
-        """Say that what this run leaves is meant to stay."""
-        files.atomic_write(_kept(self.state, self.id), b"")
+        """Mark what this run leaves as meant to stay."""
+        files.atomic_write(_file(self.state, self.id, "kept"), b"")
 
 
 @contextmanager
 def begin(state: Path) -> Iterator[Run]:
-    """A new run, alive for the block. Nothing of it may exist before, so that a dead one is told from an unborn one."""
+    """Begin a run whose lease is held for the block. Nothing may carry its id before that, or it would be swept as dead."""
     run = Run(id=owner_id(state) + uuid.uuid4().hex[:8], state=state)
-    path = _lock(state, run.id)
+    path = _file(state, run.id, "lock")
     with files.lock(path):
         try:
             yield run
@@ -45,42 +47,24 @@ def begin(state: Path) -> Iterator[Run]:
             path.unlink(missing_ok=True)
 
 
-def is_alive(state: Path, run_id: str) -> bool:
-    """Whether the process of that run still lives."""
-    return files.is_locked(_lock(state, run_id))
-
-
-def is_kept(state: Path, run_id: str) -> bool:
-    """Whether that run's containers were meant to stay."""
-    return _kept(state, run_id).exists()
-
-
-def forget(state: Path, run_id: str) -> None:
-    """Nothing of that run is left."""
-    _kept(state, run_id).unlink(missing_ok=True)
-    _lock(state, run_id).unlink(missing_ok=True)
-
-
-def is_owned(state: Path, marks: Mapping[str, str]) -> bool:
-    """Whether a thing with these labels comes from one of this owner's runs."""
-    return is_own_id(state, marks.get(labels.DEMO, ""))
-
-
-def is_own_id(state: Path, run_id: str) -> bool:
-    """Whether that run is one of this owner's."""
+def is_owned(state: Path, run_id: str) -> bool:
+    """Whether that run is one of this owner's: for others' runs only they know which are over."""
     return run_id.startswith(owner_id(state))
 
 
-def _lock(state: Path, run_id: str) -> Path:
-    return state / "runs" / f"{_checked(run_id)}.lock"
+def is_over(state: Path, run_id: str, *, kept: bool = False) -> bool:
+    """Whether that run is this owner's and its process has ended; with ``kept`` also one whose things are meant to stay."""
+    # The id comes from a label, which anybody may have written: it must not lead out of the folder.
+    if not run_id.isalnum() or not is_owned(state, run_id) or files.is_locked(_file(state, run_id, "lock")):
+        return False
+    return kept or not _file(state, run_id, "kept").exists()
 
 
-def _kept(state: Path, run_id: str) -> Path:
-    return state / "runs" / f"{_checked(run_id)}.kept"
+def forget(state: Path, run_id: str) -> None:
+    """Remove the files of a run of which nothing is left."""
+    _file(state, run_id, "kept").unlink(missing_ok=True)
+    _file(state, run_id, "lock").unlink(missing_ok=True)
 
 
-def _checked(run_id: str) -> str:
-    # It comes from a label, which anybody may have written.
-    if not run_id.isalnum():
-        raise ValueError(f"not a run's id: {run_id!r}")
-    return run_id
+def _file(state: Path, run_id: str, suffix: str) -> Path:
+    return state / "runs" / f"{run_id}.{suffix}"

@@ -67,9 +67,10 @@ def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observe
 
 
 def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
-    found = orphans.sweep(engine, state, friendly=FRIENDLY)
-    if found:
-        observer.note(f"removed what {units.count(len(found.runs), 'earlier demo')} left behind")
+    swept = orphans.sweep(engine, state, labels.ROLE_DEMO)
+    orphans.sweep_tag(engine, state, FRIENDLY)
+    if swept:
+        observer.note(f"removed what {units.count(len(swept), 'earlier demo')} left behind")
 
 
 @dataclass
@@ -87,6 +88,7 @@ class _DemoRun:
 
     def __post_init__(self) -> None:
         self.ladder = BaseImageResolver(self.engine, self.dirs.cache, self.observer)
+        self.labels = self.run.labels(labels.ROLE_DEMO)
 
     def walk(self) -> None:
         try:
@@ -165,8 +167,9 @@ class _DemoRun:
             with self._names_lock():
                 earlier = tag_backup.borrow(self.engine, self.run.id, target, image_id)
             step.detail = target
-            if earlier is not None:
-                orphans.remove_nameless(self.engine, earlier.id)
+            earlier = self.engine.image(earlier.id) if earlier is not None else None
+            if earlier is not None and not earlier.names:
+                orphans.remove_image(self.engine, earlier.id)
         return target
 
     def _push(self, target: str) -> Digest:
@@ -245,10 +248,10 @@ class _DemoRun:
             base = self.ladder.ensure(REDIS)
             self.result.images.append(base)
             with defer_signals():
-                self.engine.create_network(network, labels=self.run.labels)
+                self.engine.create_network(network, labels=self.labels)
             with defer_signals():
                 redis = self.engine.run(
-                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.run.labels)
+                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.labels)
                 )
             container, port = self._start(target, network=network)
             step.command = f"docker run -d --network {network} -p {port}:80 {target}"
@@ -278,7 +281,7 @@ class _DemoRun:
 
     def _remove_leftovers(self) -> None:
         if not (self.options.keep and self.arrived and self.result.kept):
-            orphans.clear(self.engine, self.run)
+            orphans.clear(self.engine, self.labels)
         with self._names_lock():
             if self.friendly_borrowed:
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
@@ -287,7 +290,9 @@ class _DemoRun:
             elif self.target:
                 tag_backup.give_back(self.engine, self.run.id, self.target)
         if not self.arrived:
-            orphans.clear_images(self.engine, self.run)
+            for image in self.engine.images(labels={labels.DEMO: self.run.id}):
+                for name in (*image.names, image.id):
+                    orphans.remove_image(self.engine, name)
 
     # What the steps are made of.
 
@@ -299,7 +304,7 @@ class _DemoRun:
             spec = ContainerSpec(
                 image=target,
                 name=f"registry-tool-demo-{self.run.id}{suffix}",
-                labels=self.run.labels,
+                labels=self.labels,
                 ports=(PortBinding(container_port=APP_PORT, host_port=port, host_ip="127.0.0.1"),),
                 network=network,
             )

@@ -1,121 +1,142 @@
-"""What dead demos left on the engine, found by labels, and its end. Living demos and other people's things are never touched."""
+"""Orphans: what dead runs left on an engine, found by labels, and its removal. Living runs' and others' things are never touched."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from registry_tool.base import labels, runs
+from registry_tool.base import concurrency, labels, runs
 from registry_tool.base.errors import Conflict, NotFound
-from registry_tool.engine import Container, Engine, Image, Network
+from registry_tool.engine import Container, Engine, Image, Network, Volume
+from registry_tool.local import registry as local_registry
 from registry_tool.local import tag_backup
+
+T = TypeVar("T", Container, Network, Volume, Image)
+
+_TRIES, _PAUSE = 20, 0.1
+"""How often a network is tried that something is attached to, and the seconds in between."""
+_PLUGIN_REGISTRY = "pytest-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphans:
-    """Things of runs that are over. ``runs`` are their ids; ``loans`` are (run id, borrowed name)."""
+    """Things of runs that are over."""
 
     runs: frozenset[str]
+    """Ids of the runs."""
     containers: tuple[Container, ...]
     networks: tuple[Network, ...]
+    volumes: tuple[Volume, ...]
     images: tuple[Image, ...]
-    """Images of dead runs that have no name any more."""
-    loans: tuple[tuple[str, str], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.containers or self.networks or self.images or self.loans)
+    """A demo's images that have no name any more."""
+    backups: tuple[tuple[str, str], ...]
+    """(run id, tag that it borrowed)."""
 
 
-def find(engine: Engine, state: Path, *, kept: bool = False) -> Orphans:
-    """What is left of this owner's dead runs; with ``kept`` also what ``--keep`` left running."""
-    demos = {labels.DEMO: ""}
-    containers = [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(state, item.labels)]
-    networks = [item for item in engine.networks(labels=demos) if runs.is_owned(state, item.labels)]
-    # One listing for both: listing is what an engine with many images is slow at.
-    every = engine.images()
-    images = [image for image in every if runs.is_owned(state, image.labels)]
-    loans = [loan for image in every for loan in tag_backup.on_loan(image) if runs.is_own_id(state, loan[0])]
-    marks = [item.labels for item in containers] + [item.labels for item in networks] + [item.labels for item in images]
-    seen = {mark.get(labels.DEMO, "") for mark in marks} | {run_id for run_id, _ in loans}
-    dead = frozenset(run_id for run_id in seen if _is_over(state, run_id, kept=kept))
-    return Orphans(
-        runs=dead,
-        containers=tuple(item for item in containers if item.labels.get(labels.DEMO) in dead),
-        networks=tuple(item for item in networks if item.labels.get(labels.DEMO) in dead),
-        images=tuple(item for item in images if item.labels.get(labels.DEMO) in dead and not item.names),
-        loans=tuple(loan for loan in loans if loan[0] in dead),
+def find(engine: Engine, state: Path, role: str, *, kept: bool = False) -> Orphans:
+    """What is left of this owner's dead runs of ``role`` (demo or proof); with ``kept`` also what ``--keep`` left running."""
+    id_label = runs.ID_LABELS[role]
+
+    def of_dead_runs(items: Iterable[T]) -> tuple[T, ...]:
+        return tuple(item for item in items if runs.is_over(state, item.labels.get(id_label, ""), kept=kept))
+
+    wanted = {labels.ROLE: role, id_label: ""}
+    containers = of_dead_runs(engine.containers(all=True, labels=wanted))
+    networks = of_dead_runs(engine.networks(labels=wanted))
+    volumes = of_dead_runs(engine.volumes(labels=wanted))
+    # One listing for images and backups: listing is what an engine with many images is slow at.
+    every = engine.images() if role == labels.ROLE_DEMO else ()
+    images = of_dead_runs(image for image in every if not image.names)
+    backups = tuple(
+        (run_id, tag) for image in every for run_id, tag in tag_backup.backups_of(image) if runs.is_over(state, run_id, kept=kept)
     )
+    items: tuple[Container | Network | Volume | Image, ...] = (*containers, *networks, *volumes, *images)
+    ids = frozenset({item.labels[id_label] for item in items} | {run_id for run_id, _ in backups})
+    return Orphans(runs=ids, containers=containers, networks=networks, volumes=volumes, images=images, backups=backups)
 
 
-def sweep(engine: Engine, state: Path, *, friendly: str) -> Orphans:
-    """Remove what dead runs left and give borrowed names back; returns what was found.
-
-    ``friendly`` is the name a demo builds under: where it points at a dead run's image and nothing was kept for it,
-    the run made it.
-    """
-    found = find(engine, state)
-    made = engine.image(friendly)
-    if made is not None and runs.is_owned(state, made.labels):
-        run_id = made.labels.get(labels.DEMO, "")
-        if _is_over(state, run_id, kept=True):
-            tag_backup.give_back(engine, run_id, friendly)
-    remove(engine, state, found)
-    return found
+def sweep(engine: Engine, state: Path, role: str) -> frozenset[str]:
+    """Remove what this owner's dead runs of ``role`` left and restore the tags they borrowed; returns their ids."""
+    orphans = find(engine, state, role)
+    remove(engine, state, orphans)
+    return orphans.runs
 
 
-def remove(engine: Engine, state: Path, found: Orphans) -> None:
+def sweep_tag(engine: Engine, state: Path, tag: str) -> None:
+    """Take ``tag``, which demos build under, from a dead demo's image: where nothing was kept for it, the run made it."""
+    image = engine.image(tag)
+    run_id = image.labels.get(labels.DEMO, "") if image is not None else ""
+    if runs.is_over(state, run_id, kept=True):
+        tag_backup.give_back(engine, run_id, tag)
+
+
+def remove(engine: Engine, state: Path, orphans: Orphans) -> None:
     """Remove what :func:`find` found."""
-    _remove_things(engine, found.containers, found.networks)
-    for run_id, name in found.loans:
-        tag_backup.give_back(engine, run_id, name)
-    for image in found.images:
-        _remove_image(engine, image.id)
-    for run_id in found.runs:
+    _remove(engine, orphans.containers, orphans.networks, orphans.volumes)
+    for run_id, tag in orphans.backups:
+        tag_backup.give_back(engine, run_id, tag)
+    for image in orphans.images:
+        remove_image(engine, image.id)
+    for run_id in orphans.runs:
         runs.forget(state, run_id)
 
 
-def clear(engine: Engine, run: runs.Run) -> None:
-    """Remove the containers and networks of one run, its own."""
-    mine = {labels.DEMO: run.id}
-    _remove_things(engine, engine.containers(all=True, labels=mine), engine.networks(labels=mine))
+def clear(engine: Engine, marks: Mapping[str, str]) -> None:
+    """Remove the containers, networks and volumes with the labels ``marks``, which are one run's."""
+    _remove(engine, engine.containers(all=True, labels=marks), engine.networks(labels=marks), engine.volumes(labels=marks))
 
 
-def clear_images(engine: Engine, run: runs.Run) -> None:
-    """Remove what an unfinished run built."""
-    for image in engine.images(labels={labels.DEMO: run.id}):
-        for name in (*image.names, image.id):
-            _remove_image(engine, name)
+def remove_image(engine: Engine, name: str) -> None:
+    """Remove an image's name or id; one that is gone, or that a container was started from meanwhile, is left."""
+    with suppress(Conflict):
+        engine.remove_image(name, missing_ok=True)
 
 
-def remove_nameless(engine: Engine, image_id: str) -> None:
-    """Remove an earlier demo's image that has lost its name to a later one."""
-    image = engine.image(image_id)
-    if image is not None and not image.names:
-        _remove_image(engine, image_id)
+def plugin_registry_name(run: runs.Run, worker: str) -> str:
+    """The name of the registry that the pytest plugin runs for ``worker`` while ``run`` lives."""
+    return f"{_PLUGIN_REGISTRY}{worker}-{run.id}"
 
 
-def _is_over(state: Path, run_id: str, *, kept: bool) -> bool:
-    if not run_id.isalnum() or runs.is_alive(state, run_id):
-        return False
-    return kept or not runs.is_kept(state, run_id)
+def sweep_plugin_registries(engine: Engine, state: Path) -> None:
+    """Remove the pytest plugin's registries whose process was killed, with their volumes."""
+    wanted = {labels.ROLE: labels.ROLE_REGISTRY}
+    registries: list[Container | Volume] = [*engine.containers(all=True, labels=wanted), *engine.volumes(labels=wanted)]
+    for name in sorted({item.labels.get(labels.REGISTRY, "") for item in registries}):
+        run_id = name.rpartition("-")[2]
+        if name.startswith(_PLUGIN_REGISTRY) and runs.is_over(state, run_id):
+            with suppress(NotFound):  # somebody else sweeps at the same time
+                local_registry.down(engine, name, volumes=True)
+            runs.forget(state, run_id)
 
 
-def _remove_things(engine: Engine, containers: tuple[Container, ...], networks: tuple[Network, ...]) -> None:
-    for container in containers:
-        try:
-            engine.remove(container.id, force=True)
-        except NotFound:
-            continue
+def _remove(engine: Engine, containers: Iterable[Container], networks: Iterable[Network], volumes: Iterable[Volume]) -> None:
+    # Somebody else may sweep at the same time, so anything may be gone. Two at a time: an engine in a container takes a while
+    # to end, and so does what shares its network.
+    for _ in concurrency.map_unordered(lambda item: engine.remove(item.id, force=True, missing_ok=True), containers, threads=2):
+        continue
     for network in networks:
+        _remove_network(engine, network)
+    for volume in volumes:
+        engine.remove_volume(volume.name, missing_ok=True)
+
+
+def _remove_network(engine: Engine, listed: Network) -> None:
+    """Remove a network; what is attached to it and of another run, as the registry is, is detached."""
+    for left in reversed(range(_TRIES)):
+        # A listing does not know what is attached.
+        network = engine.network(listed.id)
+        for container in network.containers if network else ():
+            engine.disconnect_network(listed.id, container)
         try:
-            engine.remove_network(network.id)
-        except NotFound:
-            continue
-
-
-def _remove_image(engine: Engine, name: str) -> None:
-    try:
-        engine.remove_image(name)
-    except (NotFound, Conflict):
-        # Gone already, or somebody started a container from it: then it is in use, and theirs.
-        return
+            engine.remove_network(listed.id, missing_ok=True)
+        except Conflict:
+            # A container whose removal somebody else began is attached until that is through.
+            if left == 0:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            break

@@ -1,7 +1,7 @@
-"""Names that a demo points at its own image for a while, and that point where they did before when it is over.
+"""Tags that a demo points at its own image for a while, and that point where they did before when it is over.
 
-What a name pointed at is kept under a name of ours that spells the old one, so that also after ``kill -9`` the next
-run finds everything it needs to give it back in the engine itself.
+The image that had such a tag is kept under a backup tag which spells the borrowed one, so that also after ``kill -9`` the
+next run finds everything it needs to restore it in the engine itself.
 """
 
 from __future__ import annotations
@@ -9,69 +9,56 @@ from __future__ import annotations
 import re
 
 from registry_tool.base import labels
-from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine, Image
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 _RUN = re.compile(r"[0-9a-f]{16}", re.ASCII)
-"""A run's id; what an image's label says may be anything."""
-_KEEPER = "localhost/registry-tool/kept"
+"""A run's id; an image's label may hold anything."""
+_BACKUPS = "localhost/registry-tool/kept/"
 
 
-def borrow(engine: Engine, run_id: str, name: str, image_id: str) -> Image | None:
-    """Point ``name`` at ``image_id``; what it pointed at is kept, unless that is another demo's image, which is returned."""
-    before = engine.image(name)
-    kept = before is not None and labels.DEMO not in before.labels
-    if before is not None and kept:
-        engine.tag(before.id, _keeper(run_id, name))
-    engine.tag(image_id, name)
-    return None if kept else before
+def borrow(engine: Engine, run_id: str, tag: str, image_id: str) -> Image | None:
+    """Point ``tag`` at ``image_id`` and back up the image that had it; another demo's image is returned instead."""
+    before = engine.image(tag)
+    is_demos = before is not None and labels.DEMO in before.labels
+    if before is not None and not is_demos:
+        engine.tag(before.id, _backup(run_id, tag))
+    engine.tag(image_id, tag)
+    return before if is_demos else None
 
 
-def give_back(engine: Engine, run_id: str, name: str) -> None:
-    """Undo :func:`borrow`. A name that somebody pointed elsewhere meanwhile is theirs and stays.
-
-    One that another demo has borrowed since is that one's to give back: it gets what was kept.
-    """
-    keeper = _keeper(run_id, name)
-    before = engine.image(keeper)
-    now = engine.image(name)
+def give_back(engine: Engine, run_id: str, tag: str) -> None:
+    """Undo :func:`borrow`. A tag that was pointed elsewhere meanwhile stays; where another demo did that, it gets the backup."""
+    backup = _backup(run_id, tag)
+    before, now = engine.image(backup), engine.image(tag)
     holder = now.labels.get(labels.DEMO) if now is not None else run_id
     if before is None:
         if now is not None and holder == run_id:
-            untag(engine, name)
+            engine.remove_image(tag, missing_ok=True)
         return
     if holder == run_id:
-        engine.tag(before.id, name)
+        engine.tag(before.id, tag)
     elif holder is not None and _RUN.fullmatch(holder):
-        engine.tag(before.id, _keeper(holder, name))
-    untag(engine, keeper)
+        engine.tag(before.id, _backup(holder, tag))
+    engine.remove_image(backup, missing_ok=True)
 
 
-def drop(engine: Engine, run_id: str, name: str) -> None:
-    """Keep ``name`` where it points now, for good."""
-    untag(engine, _keeper(run_id, name))
+def drop(engine: Engine, run_id: str, tag: str) -> None:
+    """Keep ``tag`` where it points now, for good."""
+    engine.remove_image(_backup(run_id, tag), missing_ok=True)
 
 
-def untag(engine: Engine, name: str) -> None:
-    """Take ``name`` away; one that is gone already is fine."""
-    try:
-        engine.remove_image(name)
-    except NotFound:
-        return
+def backups_of(image: Image) -> list[tuple[str, str]]:
+    """(run id, borrowed tag) for every backup tag that ``image`` has."""
+    return [_parse(name) for name in image.names if name.startswith(_BACKUPS)]
 
 
-def on_loan(image: Image) -> list[tuple[str, str]]:
-    """(run id, borrowed name) for every keeper that ``image`` has."""
-    return [_spelled(name) for name in image.names if name.startswith(f"{_KEEPER}/")]
+def _backup(run_id: str, tag: str) -> str:
+    reference = Reference.parse(tag, default_host=DOCKER_HUB).or_latest()
+    return f"{_BACKUPS}{run_id}/{reference.host.replace(':', '__')}/{reference.path}:{reference.tag}"
 
 
-def _keeper(run_id: str, name: str) -> str:
-    reference = Reference.parse(name, default_host=DOCKER_HUB).or_latest()
-    return f"{_KEEPER}/{run_id}/{reference.host.replace(':', '__')}/{reference.path}:{reference.tag}"
-
-
-def _spelled(keeper: str) -> tuple[str, str]:
-    run_id, host, rest = keeper.removeprefix(f"{_KEEPER}/").split("/", 2)
-    # An underscore never stands in a host, so the two are a port's colon.
-    return run_id, Reference.parse(f"{host.replace('__', ':')}/{rest}", default_host=DOCKER_HUB).familiar
+def _parse(backup: str) -> tuple[str, str]:
+    run_id, host, path = backup.removeprefix(_BACKUPS).split("/", 2)
+    # A host has no underscore, so the two are a port's colon.
+    return run_id, Reference.parse(f"{host.replace('__', ':')}/{path}", default_host=DOCKER_HUB).familiar

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.targets.registry import Registry
 
-_PREFIX = "pytest-"
 _TRIES = 5
 """How often a port that was free is found taken before that is told."""
 
@@ -68,16 +65,14 @@ def in_container(engine: Engine, dirs: AppDirs, scratch: Path, *, worker: str, i
     ``image`` None: ``registry:2``, from where it can be had. ``scratch`` is a folder for what lasts no longer than this.
     Raises what :func:`registry_tool.local.registry.up` and :meth:`registry_tool.local.base_images.BaseImageResolver.ensure` raise.
     """
-    from registry_tool.base import files
+    from registry_tool.base import runs
     from registry_tool.base.errors import NotFound
+    from registry_tool.local import orphans
     from registry_tool.local import registry as local_registry
 
-    which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
-    alive = dirs.state / "pytest" / which
-    sweep(engine, alive)
-    name = f"{_PREFIX}{worker}-{uuid.uuid4().hex[:10]}"
-    lock = alive / f"{name}.lock"
-    with files.lock(lock):
+    orphans.sweep_plugin_registries(engine, dirs.state)
+    with runs.begin(dirs.state) as run:
+        name = orphans.plugin_registry_name(run, worker)
         try:
             served = Served(host=_up(engine, dirs, scratch, name, image))
             try:
@@ -87,20 +82,6 @@ def in_container(engine: Engine, dirs: AppDirs, scratch: Path, *, worker: str, i
         finally:
             with suppress(NotFound):  # it did not come so far
                 local_registry.down(engine, name, volumes=True)
-            lock.unlink()
-
-
-def sweep(engine: Engine, alive: Path) -> None:
-    """Remove the registries of processes that were killed: the lock of each is in ``alive``, and nobody holds it any more."""
-    from registry_tool.base import files
-    from registry_tool.base.errors import NotFound
-    from registry_tool.local import registry as local_registry
-
-    for lock in sorted(alive.glob(f"{_PREFIX}*.lock")):
-        if not files.is_locked(lock):
-            with suppress(NotFound):
-                local_registry.down(engine, lock.stem, volumes=True)
-            lock.unlink(missing_ok=True)
 
 
 def _up(engine: Engine, dirs: AppDirs, scratch: Path, name: str, image: str | None) -> str:

@@ -110,15 +110,14 @@ def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, 
 
 
 def _rm_all(session: Session, *, yes: bool) -> int:
-    from registry_tool.local import orphans as demos
-    from registry_tool.local import verify_orphans as proofs
+    from registry_tool.local import orphans
 
     engine, state = session.engine, session.dirs.state
-    of_demos, of_proofs = demos.find(engine, state, kept=True), proofs.find(engine, state)
+    of_demos, of_proofs = orphans.find(engine, state, labels.ROLE_DEMO, kept=True), orphans.find(engine, state, labels.ROLE_PROOF)
     ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
     containers = {container.id: container for container in (*ran, *of_demos.containers, *of_proofs.containers)}
     networks = [network.name for network in (*of_demos.networks, *of_proofs.networks)]
-    volumes = [volume.name for volume in of_proofs.volumes]
+    volumes = [volume.name for volume in (*of_demos.volumes, *of_proofs.volumes)]
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
     plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
     headline = f"These containers go ({len(containers)}):" if containers else "These go:"
@@ -138,8 +137,8 @@ def _rm_all(session: Session, *, yes: bool) -> int:
 
     # One that goes by itself meanwhile (--rm) is as gone.
     failures = session.for_each(list(containers), act, missing_ok=True)
-    demos.remove(engine, state, of_demos)
-    proofs.remove(engine, state, of_proofs)
+    orphans.remove(engine, state, of_demos)
+    orphans.remove(engine, state, of_proofs)
     if session.output.json:
         session.output.document(options.outcome({"removed": done, "networks": networks, "volumes": volumes}, failures))
     return 1 if failures else 0

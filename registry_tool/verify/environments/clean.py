@@ -11,14 +11,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from registry_tool.base import loopback, runs
+from registry_tool.base import labels, loopback, runs
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import EngineError, EngineNotFound, EnvironmentUnavailable, RegistryToolError, Unreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, reach
-from registry_tool.local import verify_orphans
+from registry_tool.local import orphans
 from registry_tool.local.base_images import PYTHON, BaseImage, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry, find_all
 from registry_tool.oci.reference import Reference
@@ -92,7 +92,7 @@ def open_clean(
     ladder = ladder or BaseImageResolver(engine, dirs.cache, observer)
     with runs.begin(dirs.state) as run, ExitStack() as opened:
         try:
-            verify_orphans.sweep(engine, dirs.state)
+            orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
             inner = INNER[kind]
             making = _Making(engine=engine, run=run, inner=inner, base=ladder.ensure(inner.base), python=ladder.ensure(PYTHON))
             opened.callback(making.remove)
@@ -114,7 +114,7 @@ def _made(making: _Making, registry_host: str, address: tuple[str, int], opened:
     door = opened.enter_context(making.open_tunnel(None if registry else address))
     door.listen("127.0.0.1" if host == "localhost" else host, port, inside)
     clean = opened.enter_context(making.wait_until_ready(container, door))
-    return CleanEnvironment(making.where(clean), clean, door, verify_orphans.marks(making.run))
+    return CleanEnvironment(making.where(clean), clean, door, making.labels)
 
 
 def _check(engine: Engine) -> None:
@@ -162,14 +162,18 @@ class _Making:
     def _name(self) -> str:
         return f"registry-tool-proof-{self.run.id}"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of everything that is made."""
+        return self.run.labels(labels.ROLE_PROOF)
+
     def start_forwarder(self, registry: LocalRegistry | None) -> tuple[str, int] | None:
         """Where the registry is in its network; None where it is not in there."""
-        marks = verify_orphans.marks(self.run)
         with defer_signals():
-            self.engine.create_volume(self._name, labels=marks)
+            self.engine.create_volume(self._name, labels=self.labels)
         if registry is not None:
             with defer_signals():
-                self.engine.create_network(self._name, labels=marks, internal=True)
+                self.engine.create_network(self._name, labels=self.labels, internal=True)
             with defer_signals():
                 self.engine.connect_network(self._name, registry.container_id)
         spec = ContainerSpec(
@@ -179,7 +183,7 @@ class _Making:
             command=("-c", "import signal; signal.pause()"),
             network=self._name if registry is not None else "none",
             volumes={self._name: SOCKETS},
-            labels=marks,
+            labels=self.labels,
         )
         with defer_signals():
             forwarder = self.engine.create(spec)
@@ -205,7 +209,7 @@ class _Making:
             entrypoint=(f"/{START}",),
             network=f"container:{self._name}-door",
             volumes={self._name: SOCKETS},
-            labels=verify_orphans.marks(self.run),
+            labels=self.labels,
             cgroupns="private",
         )
         narrow = replace(plain, cap_add=_CAPABILITIES, security_opt=("seccomp=unconfined", "apparmor=unconfined"), unmasked=True)
@@ -278,4 +282,4 @@ class _Making:
 
     def remove(self) -> None:
         with defer_signals():
-            verify_orphans.clear(self.engine, self.run.id)
+            orphans.clear(self.engine, self.labels)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from registry_tool.base import runs
+from registry_tool.base import labels, runs
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import UsageError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, connect
-from registry_tool.local import verify_orphans
+from registry_tool.local import orphans
 from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
@@ -48,12 +48,12 @@ def open_environment(
         return
     name = asked.removeprefix(CONTEXT)
     if asked == HERE:
-        verify_orphans.sweep(engine, dirs.state)
+        orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
     else:
         with connect(context=name) as other:
-            verify_orphans.sweep(other, dirs.state)
+            orphans.sweep(other, dirs.state, labels.ROLE_PROOF)
     with runs.begin(dirs.state) as run:
-        marks, registry = verify_orphans.marks(run), open_registry(image.host)
+        marks, registry = run.labels(labels.ROLE_PROOF), open_registry(image.host)
         opened: AbstractContextManager[Environment] = (
             current.here(engine, image, registry, labels=marks)
             if asked == HERE
@@ -64,7 +64,7 @@ def open_environment(
                 yield place
             finally:
                 with defer_signals():
-                    verify_orphans.clear(place.engine, run.id)
+                    orphans.clear(place.engine, marks)
 
 
 def check(asked: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from registry_tool.base import labels, runs
 from registry_tool.base.dirs import app_dirs
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.local import verify_orphans
+from registry_tool.local import orphans
 from registry_tool.local.registry import LocalRegistry
 from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
 from tests.support.requirements import free_port, wait_for_words
@@ -136,16 +136,16 @@ def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, mon
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     state = app_dirs().state
     with runs.begin(state) as run:
-        marks = verify_orphans.marks(run)
+        marks = run.labels(labels.ROLE_PROOF)
     engine.create_volume(unique, labels=marks)
     try:
         answer = spawn("rm", "--all")
         assert answer.code == 2
         assert f"  volume {unique}\n" in answer.err
-        verify_orphans.remove(engine, state, verify_orphans.find(engine, state))
+        orphans.sweep(engine, state, labels.ROLE_PROOF)
         assert engine.volume(unique) is None
     finally:
-        verify_orphans.clear(engine, run.id)
+        orphans.clear(engine, marks)
 
 
 def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine, shell: str, unique: str) -> None:

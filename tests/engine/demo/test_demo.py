@@ -14,7 +14,7 @@ from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import resources, sample_page
 from registry_tool.demo.demo import DemoOptions, DemoResult, DemoStep, demo
-from registry_tool.engine import ContainerSpec, Engine, Image, PortBinding
+from registry_tool.engine import Container, ContainerSpec, Engine, Image, Network, PortBinding
 from registry_tool.local import orphans, tag_backup
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry
@@ -69,7 +69,7 @@ def run(engine: Engine, dirs: AppDirs, local: LocalRegistry, image: str, friendl
     yield start
     # A purge takes a base image along that may have been there before the tests.
     BaseImageResolver(engine, dirs.cache).ensure(PYTHON)
-    orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, kept=True))
+    orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, labels.ROLE_DEMO, kept=True))
     for left in images_of(engine, dirs):
         for name in (*left.names, left.id):
             try:
@@ -91,9 +91,13 @@ def app(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
+def _is_owned(item: Container | Network | Image, dirs: AppDirs) -> bool:
+    return runs.is_owned(dirs.state, item.labels.get(labels.DEMO, ""))
+
+
 def images_of(engine: Engine, dirs: AppDirs) -> list[Image]:
     """Images of this test's demos, those of the builder's own keeping, too."""
-    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if runs.is_owned(dirs.state, item.labels)]
+    return [item for item in engine.images(all=True, labels={labels.DEMO: ""}) if _is_owned(item, dirs)]
 
 
 def _friendly(names: Iterable[str]) -> bool:
@@ -102,11 +106,11 @@ def _friendly(names: Iterable[str]) -> bool:
 
 def nothing_is_left(engine: Engine, dirs: AppDirs) -> None:
     demos = {labels.DEMO: ""}
-    assert [item for item in engine.containers(all=True, labels=demos) if runs.is_owned(dirs.state, item.labels)] == []
-    assert [item for item in engine.networks(labels=demos) if runs.is_owned(dirs.state, item.labels)] == []
+    assert [item for item in engine.containers(all=True, labels=demos) if _is_owned(item, dirs)] == []
+    assert [item for item in engine.networks(labels=demos) if _is_owned(item, dirs)] == []
     names = [name for item in engine.images() for name in item.names]
     assert not [name for name in names if f"registry-tool/kept/{owner_id(dirs.state)}" in name]
-    assert not [item for item in engine.images() if runs.is_owned(dirs.state, item.labels) and _friendly(item.names)]
+    assert not [item for item in engine.images() if _is_owned(item, dirs) and _friendly(item.names)]
 
 
 SERVER = """
@@ -304,7 +308,7 @@ class TestGoodWeather:
         again = run()
         assert again.error is None
         assert engine.container(name) is not None, "a kept demo is nobody's leftover"
-        orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, kept=True))
+        orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, labels.ROLE_DEMO, kept=True))
         assert engine.container(name) is None
 
     def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
@@ -342,21 +346,26 @@ class TestGoodWeather:
             assert "pulled" in pull.detail
 
 
+def sweep(engine: Engine, dirs: AppDirs, tag: str) -> None:
+    orphans.sweep(engine, dirs.state, labels.ROLE_DEMO)
+    orphans.sweep_tag(engine, dirs.state, tag)
+
+
 class TestLeftovers:
     def test_a_dead_runs_things_are_removed_and_nobody_elses(
         self, engine: Engine, dirs: AppDirs, local: LocalRegistry, unique: str
     ) -> None:
         with runs.begin(dirs.state) as dead:
-            marks = dead.labels
+            marks = dead.labels(labels.ROLE_DEMO)
         with runs.begin(dirs.state) as living:
             containers = {
                 "dead": engine.create(ContainerSpec(image=local.image, labels=marks)),
-                "living": engine.create(ContainerSpec(image=local.image, labels=living.labels)),
+                "living": engine.create(ContainerSpec(image=local.image, labels=living.labels(labels.ROLE_DEMO))),
                 "stranger": engine.create(ContainerSpec(image=local.image, labels={**marks, labels.DEMO: "0" * 16})),
             }
             network = engine.create_network(unique, labels=marks)
             try:
-                orphans.sweep(engine, dirs.state, friendly=f"{unique}hello")
+                sweep(engine, dirs, f"{unique}hello")
                 there = {name for name, container in containers.items() if engine.container(container.id) is not None}
                 assert there == {"living", "stranger"}
                 assert network.id not in {item.id for item in engine.networks(labels=marks)}
@@ -365,12 +374,26 @@ class TestLeftovers:
                     if engine.container(container.id) is not None:
                         engine.remove(container.id, force=True)
 
+    def test_a_container_that_somebody_started_from_a_dead_runs_image_stays(
+        self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make
+    ) -> None:
+        """It has the image's labels, the run's id among them."""
+        with runs.begin(dirs.state) as dead:
+            image = tiny_image(unique, {labels.DEMO: dead.id})
+        container = engine.create(ContainerSpec(image=image, command=("/none",)))
+        try:
+            assert container.labels[labels.DEMO] == dead.id
+            sweep(engine, dirs, f"{unique}hello")
+            assert engine.container(container.id) is not None
+        finally:
+            engine.remove(container.id, force=True)
+
     def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
         mine = tiny_image(name)
         with runs.begin(dirs.state) as dead:
-            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
-        orphans.sweep(engine, dirs.state, friendly=name)
+            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels(labels.ROLE_DEMO)))
+        sweep(engine, dirs, name)
         back = engine.image(name)
         assert back is not None
         assert (back.id, back.names) == (mine, (f"{name}:latest",))
@@ -383,8 +406,8 @@ class TestLeftovers:
         name = f"{unique}hello"
         mine = tiny_image(name)
         with runs.begin(dirs.state) as one, runs.begin(dirs.state) as two:
-            tag_backup.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels))
-            tag_backup.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels))
+            tag_backup.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels(labels.ROLE_DEMO)))
+            tag_backup.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels(labels.ROLE_DEMO)))
             for each in (one, two) if last == "second to borrow" else (two, one):
                 tag_backup.give_back(engine, each.id, name)
         back = engine.image(name)
@@ -398,8 +421,8 @@ class TestLeftovers:
         name = f"{unique}hello"
         tiny_image(name)
         with runs.begin(tmp_path / "theirs") as theirs:
-            tag_backup.borrow(engine, theirs.id, name, tiny_image(f"{unique}other", theirs.labels))
-            assert theirs.id not in {run_id for run_id, _ in orphans.find(engine, dirs.state).loans}
+            tag_backup.borrow(engine, theirs.id, name, tiny_image(f"{unique}other", theirs.labels(labels.ROLE_DEMO)))
+            assert theirs.id not in orphans.find(engine, dirs.state, labels.ROLE_DEMO).runs
             tag_backup.give_back(engine, theirs.id, name)
 
     def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
@@ -408,9 +431,9 @@ class TestLeftovers:
         name = f"{unique}hello"
         tiny_image(name)
         with runs.begin(dirs.state) as dead:
-            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels))
+            tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels(labels.ROLE_DEMO)))
         theirs = tiny_image(name)
-        orphans.sweep(engine, dirs.state, friendly=name)
+        sweep(engine, dirs, name)
         assert (now := engine.image(name)) is not None
         assert now.id == theirs
         assert not [kept for item in engine.images() for kept in item.names if "registry-tool/kept" in kept]

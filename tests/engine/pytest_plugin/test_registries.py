@@ -38,7 +38,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_image: str) 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("REGISTRY_TOOL_REQUIRE", "engine")
-    return tmp_path / "state" / "registry-tool" / "pytest"
+    return tmp_path / "state" / "registry-tool" / "runs"
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_what_a_killed_run_left_goes_with_the_next_and_what_lives_stays(inner: p
         inner.makepyfile(test_other="def test_other(local_registry):\n    assert local_registry.client.ping() is None\n")
         run(inner, "test_other.py").assert_outcomes(passed=1)
         assert engine.container(registries[0].container_id) is not None
-        assert locks(state) == [registries[0].name]
+        assert [registry.name.rpartition("-")[2] for registry in registries] == locks(state)
     finally:
         os.killpg(living.pid, signal.SIGINT)
         living.wait(timeout=60)

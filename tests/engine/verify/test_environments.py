@@ -25,8 +25,8 @@ from registry_tool.base import concurrency, labels, runs
 from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import EngineError, EnvironmentUnavailable, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
 from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
+from registry_tool.local import orphans
 from registry_tool.local import registry as local_registry
-from registry_tool.local import verify_orphans
 from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import Auth, LocalRegistry
@@ -448,7 +448,7 @@ def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: A
         if number is signal.SIGKILL:
             # What the engine was asked for last, it may still be doing.
             time.sleep(0.5)
-            verify_orphans.sweep(engine, dirs.state)
+            orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
         assert _mine(engine, dirs) == [], said
         assert traces(ids) == []
         assert networks(engine, local) == before
@@ -480,12 +480,12 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine
         assert child.stdout is not None and child.stdout.readline() == "pulled\n"
         living = _mine(engine, dirs)
         assert len(living) == 4
-        assert verify_orphans.sweep(engine, dirs.state) == frozenset()
+        assert orphans.sweep(engine, dirs.state, labels.ROLE_PROOF) == frozenset()
         assert _mine(engine, dirs) == living
     finally:
         _end(child, signal.SIGKILL)
     assert _mine(engine, dirs) == living
-    found = verify_orphans.find(engine, dirs.state)
+    found = orphans.find(engine, dirs.state, labels.ROLE_PROOF)
     names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
     assert sorted(name for each in names for name in each) == sorted(living)
     with opened(engine, "docker", pushed, dirs) as place:
@@ -496,7 +496,7 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine
 
 def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
     with runs.begin(dirs.state) as run:
-        marks = verify_orphans.marks(run)
+        marks = run.labels(labels.ROLE_PROOF)
     other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
     try:
         for _ in range(3):
@@ -514,20 +514,20 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: 
         left = engine.container(other.id)
         assert left is not None and left.running and unique not in left.networks
     finally:
-        verify_orphans.clear(engine, run.id)
+        orphans.clear(engine, marks)
         engine.remove(other.id, force=True)
 
 
 def _sweep(dirs: AppDirs) -> None:
     with connect() as engine:
-        verify_orphans.sweep(engine, dirs.state)
+        orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
 
 
 def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, dirs: AppDirs, unique: str) -> None:
     foreign = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: f"0000000{unique}"}
     engine.create_volume(unique, labels=foreign)
     try:
-        assert verify_orphans.sweep(engine, dirs.state) == frozenset()
+        assert orphans.sweep(engine, dirs.state, labels.ROLE_PROOF) == frozenset()
         assert engine.volume(unique) is not None
     finally:
         engine.remove_volume(unique)
