@@ -1,22 +1,25 @@
-"""Options that several commands share, and words that docker's users type."""
+"""Options that several commands share, and parsers of what is typed for them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry_tool.base.errors import InvalidReference, RegistryToolError, UsageError
+from registry_tool.base.errors import InvalidReference, UsageError
+
+if TYPE_CHECKING:
+    from registry_tool.oci.descriptor import Platform
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _PUBLISH = re.compile(r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<host>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[a-z]+))?")
 
 
 def as_json(command: Command) -> Command:
-    """``--json``: known to the session before anything else is parsed, so that a wrong option is answered in JSON, too."""
+    """``--json``. Eager, so that an error in another option is printed as JSON, too."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         if value and not context.resilient_parsing:
@@ -27,16 +30,22 @@ def as_json(command: Command) -> Command:
 
 
 def quiet(what: str) -> Callable[[Command], Command]:
-    """``-q``, and what it leaves."""
+    """``-q``: print ``what`` only."""
     return click.option("-q", "--quiet", is_flag=True, help=f"Print {what} only.")
 
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail over what is not there.")
+plain_http = click.option("--plain-http", is_flag=True, default=None, help="Speak plain HTTP to a registry that is not on this machine.")
+details = click.option(
+    "--details/--no-details",
+    default=None,
+    help="Ask for every manifest and config, or for none; on this machine they are asked for. Docker Hub counts each as a pull.",
+)
 
 
 def seconds(text: str) -> float:
-    """A time-out: more than nothing, a day at most. Raises UsageError."""
+    """A timeout in seconds: more than 0, at most a day. Raises UsageError."""
     try:
         value = float(text)
     except ValueError:
@@ -47,7 +56,7 @@ def seconds(text: str) -> float:
 
 
 def registry_host(text: str) -> str:
-    """A registry's ``HOST[:PORT]``, as people type it. Raises UsageError."""
+    """The ``HOST[:PORT]`` of a registry. Raises UsageError."""
     from registry_tool.oci.reference import Reference, has_host
 
     address = re.sub(r"^https?://|/(?:v[12]/?)?$", "", text)
@@ -60,14 +69,14 @@ def registry_host(text: str) -> str:
 
 
 def port_number(text: str) -> int:
-    """A port's number. Raises UsageError."""
+    """A port number. Raises UsageError."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535):
         raise UsageError(f"{text!r} is not a port", hint="A port is a number from 1 to 65535.")
     return int(text)
 
 
 def parse_publish(text: str) -> tuple[str, int, str]:
-    """What ``-p`` says, as docker spells it: (address or "", our port or 0 for any, ``80/tcp``). Raises UsageError."""
+    """Parse docker's ``-p``: (address or "", port on this machine or 0 for any, ``80/tcp``). Raises UsageError."""
     if "-" in text:
         raise UsageError(f"{text!r} is a range of ports; one port at a time here", hint="Repeat -p: -p 4000:80 -p 4001:81")
     match = _PUBLISH.fullmatch(text)
@@ -81,19 +90,26 @@ def parse_publish(text: str) -> tuple[str, int, str]:
 
 
 def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """``KEY=VALUE`` entries; ``KEY`` alone takes its value from our environment, as docker does. Raises UsageError."""
-    found: dict[str, str] = {}
+    """Parse ``KEY=VALUE`` entries; ``KEY`` alone takes its value from ``environment``, as in docker. Raises UsageError."""
+    values: dict[str, str] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not key or any(letter.isspace() for letter in key):
             raise UsageError(f"{entry!r} is no KEY=VALUE", hint=f"It looks like {option} NAME=World.")
         if equals:
-            found[key] = value
+            values[key] = value
         elif key in environment:
-            found[key] = environment[key]
-    return found
+            values[key] = environment[key]
+    return values
 
 
-def outcome(document: dict[str, object], failures: Sequence[RegistryToolError]) -> dict[str, object]:
-    """A result that is a result even where some of it failed: ``ok``, and the first failure as ``error``."""
-    return {"ok": not failures, **document, **({"error": failures[0].as_json()} if failures else {})}
+def platform(context: click.Context, parameter: click.Parameter, value: str | None) -> Platform | None:
+    """Callback for ``--platform OS/ARCH[/VARIANT]``. Raises UsageError."""
+    from registry_tool.oci.descriptor import Platform
+
+    if value is None or context.resilient_parsing:
+        return None
+    try:
+        return Platform.parse(value)
+    except ValueError:
+        raise UsageError(f"{value[:80]!r} is not a platform", hint="It looks like linux/amd64 or linux/arm64/v8.") from None

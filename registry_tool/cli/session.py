@@ -1,4 +1,4 @@
-"""One invocation: the options before the command, and what a command needs, got when it is first asked for."""
+"""One invocation: the options before the command, and lazily what commands share: engine, folders, registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError
+from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.base.progress import Observer
 from registry_tool.cli.output import Output
 from registry_tool.cli.views.progress import ProgressView, progress_view
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from registry_tool.base.dirs import AppDirs
     from registry_tool.content.listing import Cache
     from registry_tool.engine import Engine
+    from registry_tool.oci.reference import Reference
 
 
 class Session:
-    """``registry`` is what ``--registry`` named; ``progress`` is off with ``--no-progress``."""
+    """``registry`` is the value of ``--registry``; ``progress`` is False with ``--no-progress``."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -47,34 +48,52 @@ class Session:
         return dirs
 
     def registry_host(self) -> str | None:
-        """The local registry's ``HOST:PORT``: named by ``--registry``, or the one that ``up`` started; None where there is none.
+        """``HOST:PORT`` of ``--registry``, else of the local registry; None where there is none.
 
-        Where several are there, the one named ``default``; raises Conflict where none of them is.
+        Of several it is the one named ``default``. Raises Conflict where none of them is.
         """
         if self.registry is not None:
             return self.registry
         from registry_tool.local import registry as local_registry
 
-        found = local_registry.find_all(self.engine)
-        if not found:
-            return None
-        for registry in found:
-            if registry.name == "default":
-                return registry.address
-        if len(found) > 1:
+        registries = local_registry.find_all(self.engine)
+        default = next((registry for registry in registries if registry.name == "default"), registries[0] if registries else None)
+        if default is not None and default.name != "default" and len(registries) > 1:
             raise Conflict(
-                f"{len(found)} registries are here, and none is named default: {', '.join(sorted(each.name for each in found))}",
-                hint=f"Say which: --registry {found[0].address}",
+                f"{len(registries)} registries are here, and none is named default: {', '.join(sorted(each.name for each in registries))}",
+                hint=f"Say which: --registry {default.address}",
             )
-        return found[0].address
+        return default.address if default else None
+
+    def required_registry_host(self, hint: str = "Start one with: regctl up") -> str:
+        """As :meth:`registry_host`; raises RegistryUnreachable where there is none."""
+        host = self.registry_host()
+        if host is None:
+            raise RegistryUnreachable("no local registry is running", hint=hint)
+        return host
+
+    def reference(self, name: str) -> Reference:
+        """The image or repository ``name`` in a registry. Raises InvalidReference, RegistryUnreachable, Conflict."""
+        from registry_tool.oci.reference import Reference, has_host
+
+        # An invalid name is reported before the engine is asked for its registry.
+        reference = Reference.parse(name, default_host="localhost")
+        return reference if has_host(name) else Reference.parse(name, default_host=self.required_registry_host())
+
+    def repository(self, name: str, command: str) -> Reference:
+        """As :meth:`reference`, for a repository. Raises UsageError where ``name`` has a tag or a digest."""
+        reference = self.reference(name)
+        if reference.tag is not None or reference.digest is not None:
+            raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl {command} {reference.repository}")
+        return reference
 
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressView:
-        """The observer for one piece of work, to be used as a ``with`` block. ``counting``: it tells of things, not of bytes."""
+        """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""
         return progress_view(progress=self.progress, quiet=quiet, counting=counting)
 
     @contextmanager
     def content_cache(self, observer: Observer) -> Iterator[Cache]:
-        """Manifests and configs of earlier runs, for a ``with`` block; nothing where there is no place for them."""
+        """Open the cache of manifests and configs; one that stores nothing where its folder cannot be used."""
         from registry_tool.content.listing import NoCache
         from registry_tool.targets.cache import ContentCache
 
@@ -84,11 +103,11 @@ class Session:
             observer.note(f"nothing is kept for the next time: {error.strerror or error}")
             yield NoCache()
             return
-        with ContentCache(path, observer) as shelf:
-            yield shelf
+        with ContentCache(path, observer) as cache:
+            yield cache
 
     def confirm(self, plan: Sequence[str], *, yes: bool) -> bool:
-        """Show what goes, and ask. Raises Refused where there is no terminal to ask on and no ``--yes``."""
+        """Show the plan and ask. Raises ConfirmationRequired where there is neither ``--yes`` nor a terminal."""
         if yes:
             return True
         for line in plan:
@@ -103,27 +122,25 @@ class Session:
         return False
 
     def for_each(self, names: Sequence[str], act: Callable[[str], None], *, missing_ok: bool = False) -> list[RegistryToolError]:
-        """Do ``act`` for every name, whatever becomes of the others, as docker does; the failures are returned, and told.
+        """Call ``act`` for every name, as docker does also after one failed; print and return the failures.
 
-        With ``missing_ok`` what is not there is no failure. What cannot be reached ends it at once.
+        With ``missing_ok`` NotFound is no failure. Errors with another exit code than 1 are raised at once.
         """
         failures: list[RegistryToolError] = []
         for name in names:
             try:
                 act(name)
-            except NotFound as error:
-                if not missing_ok:
-                    failures.append(error)
             except RegistryToolError as error:
                 if error.exit_code != 1:
                     raise
-                failures.append(error)
+                if not (missing_ok and isinstance(error, NotFound)):
+                    failures.append(error)
         if not self.output.json:
             for failure in failures:
                 self.output.print_error(failure)
         return failures
 
     def close(self) -> None:
-        """Let the engine go, where there is one."""
+        """Close the engine's client, if it was opened."""
         if "engine" in self.__dict__:
             self.engine.close()

@@ -1,4 +1,4 @@
-"""``catalog``: what a registry holds."""
+"""``catalog``: list the repositories of a registry."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_tool.base.errors import RegistryToolError
-from registry_tool.cli import options, registry_options
-from registry_tool.cli.registry_options import NOT_KNOWN
+from registry_tool.cli import options
+from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 @click.command("catalog")
 @click.argument("registry", required=False, metavar="[HOST:PORT]")
-@registry_options.details
-@registry_options.plain_http
+@options.details
+@options.plain_http
 @options.quiet("the repositories' names, one a line,")
 @options.as_json
 @click.pass_obj
-def catalog(session: Session, registry: str | None, details: bool | None, plain_http: bool, quiet: bool) -> int:
+def catalog(session: Session, registry: str | None, details: bool | None, plain_http: bool | None, quiet: bool) -> int:
     """List the repositories of a registry, the local one where none is named: number of tags, size, last change.
 
     The size is that of all images together, what they share counted once. The last change is when the newest image was
@@ -38,8 +37,8 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     from registry_tool.content import listing
     from registry_tool.targets.registry import open_registry
 
-    host = options.registry_host(registry) if registry is not None else registry_options.host(session)
-    with open_registry(host, plain_http=plain_http or None) as opened, session.observer(quiet=quiet, counting=True) as observer:
+    host = options.registry_host(registry) if registry is not None else session.required_registry_host()
+    with open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in listing.names(opened)])
             return 0
@@ -51,32 +50,27 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
 
 def _render(session: Session, host: str, found: Catalog) -> int:
     out = session.output
-    errors = [(holding, error) for holding in found.holdings for error in holding.errors]
+    errors = [(summary, error) for summary in found.holdings for error in summary.errors]
     if out.json:
-        told = [_error(holding, error) for holding, error in errors]
-        out.document({"registry": host, "repositories": [_document(holding) for holding in found.holdings], "errors": told})
+        documents = [{"repository": summary.name, **error.as_json()} for summary, error in errors]
+        out.document({"registry": host, "repositories": [_document(summary) for summary in found.holdings], "errors": documents})
     else:
-        heads = ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE")
-        head, *lines = formatting.columns(heads, [_cells(holding) for holding in found.holdings])
+        head, *lines = formatting.columns(("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE"), [_cells(summary) for summary in found.holdings])
         out.spans((head, "head"))
-        for holding, line in zip(found.holdings, lines, strict=True):
-            out.spans((line, "dim" if holding.tags == 0 else ""))
-        for holding, error in errors:
-            out.note(formatting.one_line(f"{holding.name}: {error.message}"))
+        for summary, line in zip(found.holdings, lines, strict=True):
+            out.spans((line, "dim" if summary.tags == 0 else ""))
+        for summary, error in errors:
+            out.note(formatting.one_line(f"{summary.name}: {error.message}"))
         if found.stopped is not None:
             out.note("not all of the repositories could be looked at")
             out.print_error(found.stopped)
-    return registry_options.exit_code([error for _, error in errors])
+    return exit_code([error for _, error in errors])
 
 
-def _cells(holding: RepositorySummary) -> tuple[str, ...]:
-    tags = NOT_KNOWN if holding.tags is None else str(holding.tags)
-    return holding.name, tags, registry_options.size(holding.size), registry_options.age(holding.changed)
+def _cells(summary: RepositorySummary) -> tuple[str, ...]:
+    tags = formatting.UNKNOWN if summary.tags is None else str(summary.tags)
+    return summary.name, tags, formatting.size(summary.size), formatting.age(summary.changed)
 
 
-def _document(holding: RepositorySummary) -> dict[str, object]:
-    return {"name": holding.name, "tags": holding.tags, "size": holding.size, "last_change": registry_options.time(holding.changed)}
-
-
-def _error(holding: RepositorySummary, error: RegistryToolError) -> dict[str, object]:
-    return {"repository": holding.name, **error.as_json()}
+def _document(summary: RepositorySummary) -> dict[str, object]:
+    return {"name": summary.name, "tags": summary.tags, "size": summary.size, "last_change": formatting.rfc3339(summary.changed)}

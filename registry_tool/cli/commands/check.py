@@ -1,4 +1,4 @@
-"""``check``: whether what a registry holds is whole."""
+"""``check``: check that the images of a registry are complete."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import click
 
 from registry_tool.base import units
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.cli import options, registry_options
+from registry_tool.cli import options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
     from registry_tool.content.check import CheckReport, Finding
 
-_MOST_TAGS = 3
+_MAX_TAGS = 3
 
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--deep", is_flag=True, help="Read every byte, and compare digests and what layers unpack to.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report for a CI system, too.")
-@registry_options.plain_http
+@options.plain_http
 @options.as_json
 @click.pass_obj
-def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None, plain_http: bool) -> int:
+def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None, plain_http: bool | None) -> int:
     """Check that every image in a registry is whole: in the repositories NAME, or in all of the local one.
 
     Every tag is followed to its manifest, config and layers, an index to its children, an image to its referrers. Each
@@ -44,7 +44,7 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
     from registry_tool.targets.registry import open_registry
 
     host, repositories = _repositories(session, names)
-    with open_registry(host, plain_http=plain_http or None) as registry, session.observer(counting=not deep) as observer:
+    with open_registry(host, plain_http=plain_http) as registry, session.observer(counting=not deep) as observer:
         report = look(registry, repositories, deep=deep, observer=observer)
     if junit is not None:
         report = _write_junit(report, junit)
@@ -56,13 +56,10 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
 
 
 def _repositories(session: Session, names: Sequence[str]) -> tuple[str, list[str] | None]:
-    """The registry, and the paths in it. Raises UsageError, InvalidReference, RegistryUnreachable."""
+    """The registry, and the paths in it; None for all. Raises UsageError, InvalidReference, RegistryUnreachable."""
     if not names:
-        return registry_options.host(session), None
-    references = [registry_options.named(session, name) for name in names]
-    for name, reference in zip(names, references, strict=True):
-        if reference.tag is not None or reference.digest is not None:
-            raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl check {reference.repository}")
+        return session.required_registry_host(), None
+    references = [session.repository(name, "check") for name in names]
     hosts = list(dict.fromkeys(reference.host for reference in references))
     if len(hosts) > 1:
         raise UsageError(f"{' and '.join(hosts)} are different registries", hint="Check one after the other.")
@@ -70,7 +67,7 @@ def _repositories(session: Session, names: Sequence[str]) -> tuple[str, list[str
 
 
 def _write_junit(report: CheckReport, path: Path) -> CheckReport:
-    """``report``, with what kept us from writing it as its error."""
+    """Write the file; return ``report``, with an error if that failed."""
     from registry_tool.base import files
     from registry_tool.cli.views.junit import check_junit
 
@@ -109,10 +106,10 @@ def _render(session: Session, report: CheckReport) -> None:
 def _cells(finding: Finding) -> tuple[str, ...]:
     name, at, digest = finding.reference.partition("@")
     where = f"{name}{at}{formatting.short_id(digest)}"
-    return finding.kind, where, ", ".join(_tags(finding.tags)) or registry_options.NOT_KNOWN, finding.detail
+    return finding.kind, where, ", ".join(_tags(finding.tags)) or formatting.UNKNOWN, finding.detail
 
 
 def _tags(tags: Sequence[str]) -> Iterator[str]:
-    yield from tags[:_MOST_TAGS]
-    if len(tags) > _MOST_TAGS:
-        yield f"{len(tags) - _MOST_TAGS} more"
+    yield from tags[:_MAX_TAGS]
+    if len(tags) > _MAX_TAGS:
+        yield f"{len(tags) - _MAX_TAGS} more"

@@ -139,9 +139,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     failures = session.for_each(list(containers), act, missing_ok=True)
     orphans.remove(engine, state, of_demos)
     orphans.remove(engine, state, of_proofs)
-    if session.output.json:
-        session.output.document(options.outcome({"removed": done, "networks": networks, "volumes": volumes}, failures))
-    return 1 if failures else 0
+    return session.output.finish({"removed": done, "networks": networks, "volumes": volumes}, failures)
 
 
 def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[str], None], *, missing_ok: bool) -> int:
@@ -158,9 +156,7 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
             session.output.line(name)
 
     failures = session.for_each(names, once, missing_ok=missing_ok)
-    if session.output.json:
-        session.output.document(options.outcome({word: done}, failures))
-    return 1 if failures else 0
+    return session.output.finish({word: done}, failures)
 
 
 def _row(container: Container, *, short: bool) -> tuple[str, ...]:

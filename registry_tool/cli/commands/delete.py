@@ -1,4 +1,4 @@
-"""``delete``: tags and manifests of a registry, after showing what that hits."""
+"""``delete``: delete tags and manifests of a registry, after showing the plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from registry_tool.base import units
 from registry_tool.base.errors import NotFound, RegistryToolError
-from registry_tool.cli import options, registry_options
+from registry_tool.cli import options
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 @click.option("--allow-empty", is_flag=True, help="Let a glob take the last tag of a repository.")
 @options.missing_ok
 @options.quiet("the names that went, one a line,")
-@registry_options.plain_http
+@options.plain_http
 @options.as_json
 @click.pass_obj
 def delete(
-    session: Session, name: str, dry_run: bool, yes: bool, allow_empty: bool, missing_ok: bool, quiet: bool, plain_http: bool
+    session: Session, name: str, dry_run: bool, yes: bool, allow_empty: bool, missing_ok: bool, quiet: bool, plain_http: bool | None
 ) -> int:
     """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry; shows what goes, and asks.
 
@@ -46,7 +46,7 @@ def delete(
     from registry_tool.targets.registry import open_registry
 
     reference, selection = _select(session, name)
-    with open_registry(reference.host, plain_http=plain_http or None) as registry:
+    with open_registry(reference.host, plain_http=plain_http) as registry:
         repository = registry.repository(reference.path)
         plan = _plan(repository, selection, missing_ok=missing_ok)
         lines = list(render_plan(plan))
@@ -80,22 +80,20 @@ def _apply(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, quiet: 
             if not out.json:
                 out.lines(list(_render_deleted(each, plan.selection.repository, quiet=quiet)))
     except RegistryToolError as error:
-        # What went is gone: a script must learn of it, whatever came then.
+        # What was deleted before the failure is part of the document.
         if not out.json:
             raise
         failures.append(error)
-    if out.json:
-        out.document(options.outcome({"dry_run": False, **document(plan), "done": [_done(each) for each in done]}, failures))
-    return failures[0].exit_code if failures else 0
+    return out.finish({"dry_run": False, **document(plan), "done": [_deleted(each) for each in done]}, failures)
 
 
 def _select(session: Session, name: str) -> tuple[Reference, Selection]:
     from registry_tool.content.delete import Selection
     from registry_tool.oci.reference import has_host
 
-    # What is wrong with the name is the nearer trouble; its registry is looked for when it is right.
-    found = Selection.parse(name, default_host="localhost")
-    return found if has_host(name) else Selection.parse(name, default_host=registry_options.host(session))
+    # An invalid name is reported before the engine is asked for its registry.
+    selected = Selection.parse(name, default_host="localhost")
+    return selected if has_host(name) else Selection.parse(name, default_host=session.required_registry_host())
 
 
 def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> DeletionPlan:
@@ -221,5 +219,5 @@ def document(plan: DeletionPlan) -> dict[str, object]:
     }
 
 
-def _done(done: Deleted) -> dict[str, object]:
+def _deleted(done: Deleted) -> dict[str, object]:
     return {"what": done.what, "tags": list(done.tags), "digest": str(done.digest) if done.digest else None}

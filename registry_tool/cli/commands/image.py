@@ -188,9 +188,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
 
     # What a plan holds may go with another of its images meanwhile.
     failures = session.for_each(list(wanted), act, missing_ok=missing_ok or everything)
-    if session.output.json:
-        session.output.document(options.outcome({"untagged": done, "deleted": gone}, failures))
-    return 1 if failures else 0
+    return session.output.finish({"untagged": done, "deleted": gone}, failures)
 
 
 def role(image: Image, host: str | None) -> str | None:

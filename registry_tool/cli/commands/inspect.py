@@ -1,4 +1,4 @@
-"""``inspect``: what an image in a registry is made of."""
+"""``inspect``: show the parts of an image in a registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import json_path, options, registry_options
+from registry_tool.cli import json_path, options
+from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 from registry_tool.cli.views import inspect as view
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
-_MANY = 20
+_MAX_TAGS = 20
 
 
 @click.command("inspect")
 @click.argument("name")
-@click.option("--platform", metavar="OS/ARCH", callback=registry_options.platform, help="Which image, where NAME has several.")
+@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Which image, where NAME has several.")
 @click.option("--raw", is_flag=True, help="Print the manifest, byte for byte.")
 @click.option("--config", "as_config", is_flag=True, help="Print the image's config, byte for byte.")
 @click.option("--format", "path", metavar="PATH", help="Print one member of what --json prints: config.labels, layers.0.digest.")
@@ -31,7 +32,7 @@ _MANY = 20
     default=None,
     help="Ask about the other tags, to tell what is shared with them, or do not; on this machine they are asked about.",
 )
-@registry_options.plain_http
+@options.plain_http
 @options.quiet("the digest")
 @options.as_json
 @click.pass_obj
@@ -43,7 +44,7 @@ def inspect(
     as_config: bool,
     path: str | None,
     siblings: bool | None,
-    plain_http: bool,
+    plain_http: bool | None,
     quiet: bool,
 ) -> int:
     """Show what the image NAME in a registry is made of: manifest, config, history, layers and who shares them, referrers.
@@ -64,9 +65,9 @@ def inspect(
     if sum((raw, as_config, path is not None, quiet, session.output.json)) > 1:
         raise UsageError("only one of --raw, --config, --format, --quiet and --json at a time", hint="Leave out the others.")
     wanted = json_path.parse(path) if path is not None else None
-    reference = registry_options.named(session, name)
+    reference = session.reference(name)
     with (
-        open_registry(reference.host, plain_http=plain_http or None) as registry,
+        open_registry(reference.host, plain_http=plain_http) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):
@@ -104,7 +105,7 @@ def inspect(
     if not out.json:
         for error in found.errors:
             out.print_error(error)
-    return registry_options.exit_code(list(found.errors))
+    return exit_code(found.errors)
 
 
 def _tag(reference: Reference) -> str | None:
@@ -112,7 +113,7 @@ def _tag(reference: Reference) -> str | None:
 
 
 def _resolve(repository: Repository, reference: Reference) -> Descriptor:
-    """What is meant now. NotFound names the tags there are, where none was typed."""
+    """The descriptor of ``reference``. Raises NotFound; it lists the tags where ``reference`` has none and there is no ``latest``."""
     try:
         return repository.head(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
     except NotFound as error:
@@ -122,13 +123,13 @@ def _resolve(repository: Repository, reference: Reference) -> Descriptor:
         tags = sorted(repository.tags())
         if not tags:
             raise NotFound(f"{reference.repository} has no tags", hint="Push an image to it: regctl push NAME") from error
-        shown = tuple(tags[:_MANY]) + ((f"and {len(tags) - _MANY} more",) if len(tags) > _MANY else ())
+        shown = tuple(tags[:_MAX_TAGS]) + ((f"and {len(tags) - _MAX_TAGS} more",) if len(tags) > _MAX_TAGS else ())
         hint = f"Say which of its {len(tags)} tags: regctl inspect {reference.repository}:{tags[0]}"
         raise NotFound(f"{reference.repository} has no tag latest; it has these:", hint=hint, excerpt=shown) from error
 
 
 def _write(session: Session, content: bytes) -> None:
-    """Exactly these, unless it is a terminal that they could steer."""
+    """Write ``content`` unchanged; on a terminal without control characters."""
     if session.output.on_terminal:
         session.output.line(formatting.printable(content.decode(errors="replace")))
     else:

@@ -1,4 +1,4 @@
-"""``list-tags``: what a repository holds."""
+"""``list-tags``: list the tags of a repository."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.cli import options, registry_options
-from registry_tool.cli.registry_options import NOT_KNOWN
+from registry_tool.cli import options
+from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
 
-_FEW = 3
+_MAX_CELL = 3
 
 
 @click.command("list-tags")
@@ -32,12 +32,10 @@ _FEW = 3
 @click.option("--filter", "matches", metavar="GLOB", help="Only tags that look like this: 'v1.*'.")
 @click.option("--semver", "within", metavar="RANGE", help="Only tags that are versions in this range: '^1.2', '>=1.2 <2'.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N of them. Elsewhere no others are asked about then.")
-@click.option(
-    "--platform", metavar="OS/ARCH", callback=registry_options.platform, help="Only tags with an image for it; its size and date."
-)
+@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Only tags with an image for it; its size and date.")
 @click.option("--digests", is_flag=True, help="Show digests whole.")
-@registry_options.details
-@registry_options.plain_http
+@options.details
+@options.plain_http
 @options.quiet("the tags, one a line,")
 @options.as_json
 @click.pass_obj
@@ -51,7 +49,7 @@ def list_tags(
     platform: Platform | None,
     digests: bool,
     details: bool | None,
-    plain_http: bool,
+    plain_http: bool | None,
     quiet: bool,
 ) -> int:
     """List the tags of the repository NAME, in the local registry where NAME has no host.
@@ -80,12 +78,10 @@ def list_tags(
         platform=platform,
     )
     _check_details(wanted, details)
-    reference = registry_options.named(session, name)
-    if reference.tag is not None or reference.digest is not None:
-        raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl list-tags {reference.repository}")
-    wanted = _with_scope(wanted, details, is_near=is_loopback(reference.host), quiet=quiet)
+    reference = session.repository(name, "list-tags")
+    wanted = _with_scope(wanted, details, is_local=is_loopback(reference.host), quiet=quiet)
     with (
-        open_registry(reference.host, plain_http=plain_http or None) as registry,
+        open_registry(reference.host, plain_http=plain_http) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):
@@ -99,18 +95,18 @@ def _check_details(wanted: Options, details: bool | None) -> None:
         raise UsageError(f"{what} needs the details that --no-details leaves out", hint="Leave out one of the two.")
 
 
-def _with_scope(wanted: Options, details: bool | None, *, is_near: bool, quiet: bool) -> Options:
+def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet: bool) -> Options:
     from dataclasses import replace
 
     by_details = wanted.sort in ("created", "size") or wanted.platform is not None
     if details is False:
         return replace(wanted, look="names")
-    if by_details and not is_near and details is None:
+    if by_details and not is_local and details is None:
         what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
         raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
-    full = by_details if quiet else (is_near or bool(details))
+    full = by_details if quiet else (is_local or bool(details))
     # Names alone need no neighbours; and a registry elsewhere is not asked about thousands of tags for the sake of a few.
-    siblings = not quiet and (is_near or not wanted.is_limited_first)
+    siblings = not quiet and (is_local or not wanted.is_limited_first)
     return replace(wanted, look="details" if full else "digests", siblings=siblings)
 
 
@@ -129,7 +125,7 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
     elif wanted.look == "names":
         out.table(("TAG",), [(row.name,) for row in table.rows])
     else:
-        few = _FEW if out.on_terminal else None
+        few = _MAX_CELL if out.on_terminal else None
         heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
         out.table(heads, [_cells(row, digests=digests, few=few) for row in table.rows])
     if table.vanished:
@@ -139,12 +135,12 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
         out.flush()
         out.note(f"not all of {table.count} tags could be looked at: {table.looked_at} were, {len(table.rows)} are shown")
         out.print_error(table.stopped)
-    return registry_options.exit_code(errors)
+    return exit_code(errors)
 
 
 def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
-    digest = NOT_KNOWN if row.digest is None else str(row.digest) if digests else row.digest.short
-    kind = row.type or (NOT_KNOWN if row.error is None else "")
+    digest = formatting.UNKNOWN if row.digest is None else str(row.digest) if digests else row.digest.short
+    kind = row.type or (formatting.UNKNOWN if row.error is None else "")
     if row.error is not None:
         kind = f"{kind}, damaged: {row.error.message}".removeprefix(", ")
     platforms = [str(platform) for platform in row.platforms or ()]
@@ -152,8 +148,8 @@ def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
     return (
         row.name,
         digest,
-        registry_options.age(row.created),
-        registry_options.size(row.size),
+        formatting.age(row.created),
+        formatting.size(row.size),
         _join(platforms, few),
         _join(siblings, few),
         kind,
@@ -164,7 +160,7 @@ def _join(words: list[str], few: int | None) -> str:
     """``a,b,c``; of many on a terminal the first ones, as others want their place there, too."""
     if few is not None and len(words) > few + 1:
         words = [*words[:few], f"+{len(words) - few}"]
-    return ",".join(words) or NOT_KNOWN
+    return ",".join(words) or formatting.UNKNOWN
 
 
 def _document(row: Row) -> dict[str, object]:
@@ -172,7 +168,7 @@ def _document(row: Row) -> dict[str, object]:
         "name": row.name,
         "digest": str(row.digest) if row.digest else None,
         "media_type": row.media_type,
-        "created": registry_options.time(row.created),
+        "created": formatting.rfc3339(row.created),
         "size": row.size,
         "platforms": None if row.platforms is None else [str(platform) for platform in row.platforms],
         "siblings": None if row.siblings is None else list(row.siblings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from registry_tool.base.errors import NotFound, RegistryUnreachable, UsageError
+from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options, password
 from registry_tool.cli.session import Session
 
@@ -82,7 +82,4 @@ def _registry(session: Session, server: str | None) -> str:
 
     if server is not None:
         return room.registry_host(server)
-    host = session.registry_host()
-    if host is None:
-        raise RegistryUnreachable("no local registry is running", hint="Start one with: regctl up. Docker Hub is: regctl login docker.io")
-    return host
+    return session.required_registry_host(hint="Start one with: regctl up. Docker Hub is: regctl login docker.io")

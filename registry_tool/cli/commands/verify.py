@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.cli import options, registry_options
+from registry_tool.cli import options
 from registry_tool.cli.commands import ordered_options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import verify as view
@@ -142,7 +142,7 @@ def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[st
         "replicas": given["replicas"] or said.replicas,
     }
     return VerifySpec(
-        image=registry_options.named(session, named).or_latest(),
+        image=session.reference(named).or_latest(),
         expect=given["expect"] or said.expect,
         probes=probes,
         environment={**said.environment, **options.key_value_pairs(given["env"], "-e", os.environ)},

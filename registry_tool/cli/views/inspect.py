@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from registry_tool.base import units
-from registry_tool.cli import registry_options
 from registry_tool.cli.views import formatting
 from registry_tool.oci.manifest import is_attestation
 
@@ -28,7 +27,7 @@ def document(reference: Reference, found: Inspection) -> dict[str, object]:
         "media_type": found.descriptor.media_type,
         "type": found.details.type,
         "artifact_type": found.manifest.artifact_type,
-        "created": registry_options.time(found.details.created),
+        "created": formatting.rfc3339(found.details.created),
         "size": found.details.size,
         "platforms": [str(platform) for platform in found.details.platforms],
         "siblings": None if found.siblings is None else list(found.siblings),
@@ -51,7 +50,7 @@ def _config(found: Inspection) -> dict[str, object] | None:
     return {
         "digest": str(found.image.config.digest),
         "size": found.image.config.size,
-        "created": registry_options.time(config.created),
+        "created": formatting.rfc3339(config.created),
         "platform": str(config.platform) if config.platform else None,
         "user": config.user,
         "env": list(config.env),
@@ -65,7 +64,7 @@ def _config(found: Inspection) -> dict[str, object] | None:
 def _history(config: Config | None) -> list[dict[str, object]]:
     return [
         {
-            "created": registry_options.time(step.created),
+            "created": formatting.rfc3339(step.created),
             "created_by": step.created_by,
             "comment": step.comment,
             "empty_layer": step.empty_layer,
@@ -131,8 +130,8 @@ def _manifest(found: Inspection) -> dict[str, str]:
         "digest": str(found.descriptor.digest),
         "type": f"{details.type} ({found.descriptor.media_type})",
         "artifact type": found.manifest.artifact_type or "",
-        "created": registry_options.age(details.created),
-        "size": registry_options.size(details.size),
+        "created": formatting.age(details.created),
+        "size": formatting.size(details.size),
         "shared": _shared(found.layers),
         "platforms": ", ".join(map(str, details.platforms)),
         "siblings": "not asked for" if found.siblings is None else ", ".join(found.siblings),
@@ -168,7 +167,7 @@ def _tables(out: Output, found: Inspection) -> None:
         rows = [
             (
                 child.digest.short,
-                "attestation" if is_attestation(child) else str(child.platform or registry_options.NOT_KNOWN),
+                "attestation" if is_attestation(child) else str(child.platform or formatting.UNKNOWN),
                 child.media_type,
             )
             for child in found.manifest.children
@@ -179,15 +178,13 @@ def _tables(out: Output, found: Inspection) -> None:
         out.table(("LAYER", "SIZE", "SHARED WITH", "MADE BY"), [_layer_cells(layer, whole=not out.on_terminal) for layer in found.layers])
     if found.config is not None and found.config.history:
         out.line()
-        steps = [
-            (registry_options.age(step.created), "no" if step.empty_layer else "yes", step.created_by) for step in found.config.history
-        ]
+        steps = [(formatting.age(step.created), "no" if step.empty_layer else "yes", step.created_by) for step in found.config.history]
         width = _WIDTH if out.on_terminal else None
         out.table(("HISTORY", "LAYER", "STEP"), [(age, layer, _shortened(step, width)) for age, layer, step in steps])
 
 
 def _layer_cells(layer: Layer, *, whole: bool) -> tuple[str, ...]:
-    shared = registry_options.NOT_KNOWN if not layer.shared else ",".join(layer.shared)
+    shared = formatting.UNKNOWN if not layer.shared else ",".join(layer.shared)
     if not whole and layer.shared and len(layer.shared) > 2:
         shared = units.count(len(layer.shared), "tag")
     return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _shortened(layer.step, None if whole else _WIDTH)
