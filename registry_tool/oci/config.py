@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
+from registry_tool.base.reader import Document
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reader import Document
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a config. The specification has no limit; those of real images are a thousand times smaller."""

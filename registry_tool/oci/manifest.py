@@ -13,10 +13,10 @@ from typing import Literal
 
 from registry_tool.base.errors import InvalidManifest
 from registry_tool.base.labels import PREFIX
+from registry_tool.base.reader import Document
 from registry_tool.oci.config import Config, parse_config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reader import Document
 
 __all__ = ["Child", "Config", "Manifest", "parse", "parse_config"]
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from registry_tool.base import files
 from registry_tool.base.errors import InvalidManifest, InvalidReport, NotFound, RegistryToolError
+from registry_tool.base.reader import Document
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reader import Document
 from registry_tool.verify.report.parts import Against, Change, Failure, ImageRecord, LayerRecord
 from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
