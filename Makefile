@@ -23,7 +23,7 @@ help:
 	@echo 'make bench       how long things take, beside docker, skopeo and the limit of a server'
 	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
 	@echo 'make format      lets ruff rewrite what it can'
-	@echo 'make reference   docs/cli.md anew from the help texts'
+	@echo 'make reference   docs/cli.md and the schemas anew from help texts and types'
 	@echo 'make docs        the documents as a site in build/docs; a link that leads nowhere is an error'
 	@echo 'make dist        wheel and sdist in dist/, checked, installed and run'
 	@echo 'make engine      sees to it that a container engine answers'
@@ -93,6 +93,7 @@ format: setup-dev
 
 reference: setup-dev
 	@$(python) docs/generate_cli.py
+	@$(python) docs/generate_schemas.py
 
 docs: setup-release
 	@$(python) -m sphinx -q -E -W --keep-going -c docs . build/docs

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from registry_tool.base.errors import InvalidManifest
+
+Value = TypeVar("Value")
 
 MAX_DEPTH = 100
 """Arrays and objects inside each other. A manifest needs four."""
@@ -72,6 +74,20 @@ class Document:
         if isinstance(value, bool) or not isinstance(value, int):
             self.refuse(key, "missing" if value is None else f"a whole number is wanted, not {_kind(value)}")
         return value if value >= 0 else self.refuse(key, f"{value} is less than nothing")
+
+    def decimal(self, key: str) -> float:
+        """A number that is there and not negative."""
+        value = self.members.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.refuse(key, "missing" if value is None else f"a number is wanted, not {_kind(value)}")
+        return float(value) if value >= 0 else self.refuse(key, f"{value} is less than nothing")
+
+    def required(self, key: str, parse: Callable[[str], Value]) -> Value:
+        """A string that is there, as ``parse`` takes it; its ValueError says what is wrong."""
+        try:
+            return parse(self.required_text(key))
+        except ValueError as error:
+            self.refuse(key, str(error))
 
     def inner(self, key: str) -> Document | None:
         """An object; None where there is none."""

@@ -176,13 +176,9 @@ def _inner_descriptor(document: Document, key: str) -> Descriptor | None:
 
 
 def _descriptor(document: Document) -> Descriptor:
-    try:
-        digest = Digest.parse(document.required_text("digest"))
-    except ValueError as error:
-        document.refuse("digest", str(error))
     return Descriptor(
+        digest=document.required("digest", Digest.parse),
         media_type=document.required_text("mediaType"),
-        digest=digest,
         size=document.number("size"),
         annotations=document.mapping("annotations"),
         urls=document.texts("urls"),

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar, Literal
+
+from registry_tool.base.codec import AnyText
+from registry_tool.oci.digest import Digest
+
+EnvironmentKind = Literal["docker", "podman", "context", "here"]
 
 CHECKS: Mapping[str, str] = MappingProxyType(
     {
@@ -32,34 +38,22 @@ class Check:
     ``evidence`` is what was seen, as JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
     """
 
+    JSON_MEMBERS: ClassVar = ("name", "ok", "detail", "seconds", "evidence", "hint?", "log=excerpt?")
+
     name: str
     ok: bool | None
-    detail: str
+    detail: AnyText
     hint: str | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
     seconds: float = 0.0
     excerpt: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, object]:
-        document: dict[str, object] = {
-            "name": self.name,
-            "ok": self.ok,
-            "detail": self.detail,
-            "seconds": round(self.seconds, 3),
-            "evidence": dict(self.evidence),
-        }
-        if self.hint is not None:
-            document["hint"] = self.hint
-        if self.excerpt:
-            document["log"] = list(self.excerpt)
-        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentInfo:
     """The engine that a proof was made on, as the certificate tells it. ``kind`` is docker, podman, context or here."""
 
-    kind: str
+    kind: EnvironmentKind
     name: str
     """As it was asked for: ``docker``, ``podman``, ``context:NAME``, ``here``."""
     engine: str
@@ -72,39 +66,36 @@ class EnvironmentInfo:
     image: str | None = None
     """Where the engine runs in a container: what image that is of."""
 
-    def as_json(self) -> dict[str, object]:
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "engine": self.engine,
-            "kernel": self.kernel,
-            "platform": self.platform,
-            "clean": self.clean,
-            "image": self.image,
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    """An image that was pulled into an environment."""
+
+    reference: str
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentResult:
-    """All points at one place. Seconds: ``setup`` until the engine was ready, ``proof`` from then on, ``end`` for taking it away."""
+class Durations:
+    """Seconds: ``setup`` until the engine was ready, ``proof`` from then on, ``end`` for taking it away."""
 
-    where: EnvironmentInfo
-    points: tuple[Check, ...]
-    pulled: Mapping[str, str] = field(default_factory=dict)
-    """What was pulled there: reference -> digest."""
     setup: float = 0.0
     proof: float = 0.0
     end: float = 0.0
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentResult:
+    """All checks on one engine."""
+
+    JSON_MEMBERS: ClassVar = ("ok", "where", "points", "pulled", "seconds")
+
+    where: EnvironmentInfo
+    points: tuple[Check, ...]
+    pulled: tuple[PulledImage, ...] = ()
+    seconds: Durations = Durations()
+
     @property
     def ok(self) -> bool:
+        """Whether no check failed."""
         return all(point.ok is not False for point in self.points)
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "ok": self.ok,
-            "where": self.where.as_json(),
-            "points": [point.as_json() for point in self.points],
-            "pulled": [{"reference": reference, "digest": digest} for reference, digest in self.pulled.items()],
-            "seconds": {"setup": round(self.setup, 3), "proof": round(self.proof, 3), "end": round(self.end, 3)},
-        }

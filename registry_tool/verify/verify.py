@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Protocol
 
 from registry_tool import __version__
@@ -20,8 +21,8 @@ from registry_tool.verify.checks.run import prove
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.report.parts import Failure, ImageRecord, LayerRecord
-from registry_tool.verify.report.report import VerifyReport, now
-from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Check, Durations, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack import check as stacks
 
@@ -91,7 +92,7 @@ def verify(
     run.miss(require)
     return VerifyReport(
         subject=run.subject,
-        made=now(),
+        made=datetime.now(timezone.utc).replace(microsecond=0),
         tool=f"registry-tool {__version__}",
         command=command,
         proven=tuple(run.proven),
@@ -196,11 +197,11 @@ class _Run:
                     observer=self.observer,
                     told=self.watcher.point,
                 )
-                proven = replace(proven, setup=setup, proof=time.monotonic() - begun)
+                proven = replace(proven, seconds=Durations(setup=setup, proof=time.monotonic() - begun))
                 begun = time.monotonic()
         finally:
             if proven is not None:
-                proven = replace(proven, end=time.monotonic() - begun)
+                proven = replace(proven, seconds=replace(proven.seconds, end=time.monotonic() - begun))
                 self.proven.append(proven)
                 self.watcher.over(proven)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 
 from hypothesis import strategies as st
 
 from registry_tool.oci.digest import Digest
 from registry_tool.verify.report.parts import Against, Change, Failure, ImageRecord, LayerRecord
-from registry_tool.verify.report.report import KINDS, VerifyReport
-from registry_tool.verify.result import CHECKS, Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentInfo, EnvironmentResult, PulledImage
 
 NAME = "localhost:5000/john/get-started:part2"
 EVIL = "a|b\x1b[31m\x00\n<b>`x` ![i](http://x) www.x.y \u202e\ufffe ]]>&\"'\ud800"
@@ -32,7 +33,8 @@ def point(name: str, ok: bool | None = True, **members: object) -> Check:
 
 
 def proven(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
-    return EnvironmentResult(where=where, points=points, pulled={NAME: str(digest("manifest"))}, setup=1.5, proof=2.0, end=0.5)
+    pulled = (PulledImage(reference=NAME, digest=digest("manifest")),)
+    return EnvironmentResult(where=where, points=points, pulled=pulled, seconds=Durations(setup=1.5, proof=2.0, end=0.5))
 
 
 SUBJECT = ImageRecord(
@@ -47,7 +49,7 @@ SUBJECT = ImageRecord(
 
 GREEN = VerifyReport(
     subject=SUBJECT,
-    made="2026-01-31T12:00:00Z",
+    made=datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
     tool="registry-tool 0.1.0",
     command="regctl verify john/get-started:part2 --on docker --on podman",
     proven=(
@@ -72,6 +74,7 @@ def red(**members: object) -> VerifyReport:
 _text = st.text(max_size=8)
 _name = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
 _digests = st.sampled_from("abcdef").map(digest)
+_times = st.datetimes(timezones=st.just(timezone.utc)).map(lambda value: value.replace(microsecond=0))
 _seconds = st.floats(0, 1000).map(lambda value: round(value, 3))
 _evidence = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False) | _text,
@@ -90,7 +93,7 @@ _points = st.builds(
 )
 _wheres = st.builds(
     EnvironmentInfo,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(["docker", "podman", "context", "here"]),
     name=st.sampled_from(["docker", "podman", "here", "context:far"]),
     engine=_name,
     kernel=_name,
@@ -102,10 +105,8 @@ _proven = st.builds(
     EnvironmentResult,
     where=_wheres,
     points=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
-    pulled=st.dictionaries(_name, _digests.map(str), max_size=2),
-    setup=_seconds,
-    proof=_seconds,
-    end=_seconds,
+    pulled=st.lists(st.builds(PulledImage, reference=_name, digest=_digests), max_size=2, unique_by=lambda each: each.reference).map(tuple),
+    seconds=st.builds(Durations, setup=_seconds, proof=_seconds, end=_seconds),
 )
 _layers = st.builds(LayerRecord, digest=_digests, media_type=_name, size=st.integers(0, 2**40))
 _subjects = st.builds(
@@ -126,12 +127,12 @@ _failures = st.builds(
     excerpt=st.lists(_text, max_size=2).map(tuple),
 )
 _changes = st.builds(Change, where=_name, what=_name, before=st.none() | _text, now=st.none() | _text)
-_against = st.builds(Against, digest=_digests, made=st.just("2025-01-31T12:00:00Z"), changes=st.lists(_changes, max_size=2).map(tuple))
+_against = st.builds(Against, digest=_digests, made=_times, changes=st.lists(_changes, max_size=2).map(tuple))
 
 certificates = st.builds(
     VerifyReport,
     subject=_subjects,
-    made=st.just("2026-01-31T12:00:00Z"),
+    made=_times,
     tool=_name,
     command=_name,
     proven=st.lists(_proven, max_size=3, unique_by=lambda each: each.where.name).map(tuple),

@@ -12,7 +12,7 @@ from registry_tool.engine import Engine
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.environment import Environment, Traffic
 from registry_tool.verify.environments.selection import open_environment
-from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
+from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentKind, EnvironmentResult
 from tests.support.requirements import missing
 
 
@@ -36,7 +36,7 @@ class ThisEngine:
     """The present engine as a place of any ``kind`` that is somebody's own; it takes nothing off the engine first."""
 
     engine: Engine
-    kind: str
+    kind: EnvironmentKind
     marks: Mapping[str, str] = field(default_factory=dict)
     counted: Traffic | None = None
     """What it says went through its door."""

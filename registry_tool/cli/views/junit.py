@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from registry_tool.base.codec import rfc3339
 from registry_tool.content.check import Checked, CheckReport, Finding
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, EnvironmentResult
@@ -40,7 +41,7 @@ def verify_junit(certificate: VerifyReport) -> bytes:
 
 def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) -> None:
     where = proven.where
-    suite = SubElement(root, "testsuite", name=_xml_text(where.name), timestamp=certificate.made.removesuffix("Z"))
+    suite = SubElement(root, "testsuite", name=_xml_text(where.name), timestamp=rfc3339(certificate.made).removesuffix("Z"))
     properties = SubElement(suite, "properties")
     told = {"image": certificate.subject.reference, "digest": certificate.subject.digest, "engine": where.engine, "kernel": where.kernel}
     for name, value in told.items():
@@ -53,7 +54,8 @@ def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) 
     suite.set("failures", str(sum(point.ok is False for point in proven.points)))
     suite.set("errors", "0")
     suite.set("skipped", str(sum(point.ok is None for point in proven.points)))
-    suite.set("time", f"{proven.setup + proven.proof + proven.end:.3f}")
+    seconds = proven.seconds
+    suite.set("time", f"{seconds.setup + seconds.proof + seconds.end:.3f}")
 
 
 def _outcome(case: Element, point: Check) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from registry_tool.base import units
+from registry_tool.base.codec import rfc3339
 from registry_tool.cli.views import formatting
 from registry_tool.verify.report.parts import Against
 from registry_tool.verify.report.report import VerifyReport
@@ -44,7 +45,7 @@ def _points(proven: Sequence[EnvironmentResult]) -> Iterator[str]:
         found = [next((point for point in each.points if point.name == name), None) for each in proven]
         meaning = f": {CHECKS[name]}" if name in CHECKS else ""
         yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[point.ok] if point else "" for point in found)])
-    yield _row(["seconds", *(f"{each.setup:.1f} + {each.proof:.1f} + {each.end:.1f}" for each in proven)])
+    yield _row(["seconds", *(f"{each.setup:.1f} + {each.proof:.1f} + {each.end:.1f}" for each in (result.seconds for result in proven))])
 
 
 def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
@@ -54,7 +55,7 @@ def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
 
 
 def _changes(against: Against) -> Iterator[str]:
-    head = f"Since the certificate of {_text(against.made)}"
+    head = f"Since the certificate of {_text(rfc3339(against.made))}"
     if not against.changes:
         yield f"{head} nothing changed."
         return
@@ -75,7 +76,7 @@ def _facts(certificate: VerifyReport) -> Iterator[str]:
         ("platform", subject.platform or ""),
         ("size", "" if subject.size is None else f"{units.size(subject.size)} in {units.count(len(subject.layers), 'layer')}"),
         ("command", certificate.command),
-        ("made", f"{certificate.made} by {certificate.tool}"),
+        ("made", f"{rfc3339(certificate.made)} by {certificate.tool}"),
         ("certificate", str(certificate.digest)),
     ):
         if value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry_tool.base import units
+from registry_tool.base.codec import rfc3339
 from registry_tool.cli.output import Output
 from registry_tool.cli.views import formatting
 from registry_tool.cli.views.demo import DemoView
@@ -64,7 +65,7 @@ def render_check(output: Output, check: Check) -> None:
 def render_environments(output: Output, report: VerifyReport) -> None:
     """All places of a report."""
     for proven in report.proven:
-        render_environment(output, proven.where, proven.setup)
+        render_environment(output, proven.where, proven.seconds.setup)
         for each in proven.points:
             render_check(output, each)
 
@@ -73,9 +74,9 @@ def render_changes(output: Output, against: Against) -> None:
     """What changed since an earlier report."""
     output.line()
     if not against.changes:
-        output.line(f"nothing changed since {against.made}")
+        output.line(f"nothing changed since {rfc3339(against.made)}")
         return
-    output.line(f"changed since {against.made}:")
+    output.line(f"changed since {rfc3339(against.made)}:")
     for each in against.changes:
         # A line each: what changed may be a whole command.
         output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))

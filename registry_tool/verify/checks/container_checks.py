@@ -6,6 +6,7 @@ import shlex
 from dataclasses import asdict, replace
 
 from registry_tool.base import units
+from registry_tool.base.codec import to_json
 from registry_tool.verify.checks import hints
 from registry_tool.verify.checks.container_run import ContainerRun
 from registry_tool.verify.checks.probes import ProbeResult
@@ -80,7 +81,7 @@ def probes(trial: ContainerRun, listening: Check, starting: Check) -> Check:
         return Check(name="probes", ok=None, detail="nothing was asked of it")
     deaf = set(trial.exposed) - (trial.listening.reachable if trial.listening else set()) if listening.ok is False else set()
     judged = [_judged(trial, seen, deaf, starting) for seen in trial.seen]
-    evidence: dict[str, object] = {"probes": [seen.as_json() for seen in judged]}
+    evidence: dict[str, object] = {"probes": to_json(judged)}
     wrong = [seen for seen in judged if seen.ok is False]
     if wrong:
         detail = "; ".join(f"{seen.kind} {seen.probe}: {seen.seen}" for seen in wrong)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from registry_tool.base import page_client as probe
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
@@ -34,6 +34,8 @@ _SHOWN = 120
 class ProbeResult:
     """What came of one probe. ``ok`` None: it could not be told. ``seconds`` is from the first look to the last."""
 
+    JSON_MEMBERS: ClassVar = ("kind", "asked=probe", "ok", "seen", "seconds", "looks")
+
     probe: Probe
     ok: bool | None
     seen: str
@@ -42,17 +44,8 @@ class ProbeResult:
 
     @property
     def kind(self) -> str:
+        """``http``, ``tcp``, ``exec``, ``log`` or ``exit``."""
         return type(self.probe).__name__.lower()
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "kind": self.kind,
-            "asked": str(self.probe),
-            "ok": self.ok,
-            "seen": self.seen,
-            "seconds": round(self.seconds, 3),
-            "looks": self.looks,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

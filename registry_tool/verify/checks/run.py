@@ -12,6 +12,7 @@ from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Image
 from registry_tool.oci.config import Config
+from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import Registry, open_registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import container_checks, pull_checks
@@ -20,7 +21,7 @@ from registry_tool.verify.checks.pull_checks import PullResult, skipped
 from registry_tool.verify.environments.current import CurrentEngine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.remote_image import RemoteImage
-from registry_tool.verify.result import CHECKS, Check, EnvironmentResult
+from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentResult, PulledImage
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack.check import prove_stack
 
@@ -49,7 +50,9 @@ def prove(
         began = time.monotonic()
         walk.all(None if asked.expected else _had(place, asked, present))
         walk.stack(present, dirs)
-    return EnvironmentResult(where=place.where, points=tuple(walk.points), pulled=walk.pulled, proof=time.monotonic() - began)
+    pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in walk.pulled.items())
+    durations = Durations(proof=time.monotonic() - began)
+    return EnvironmentResult(where=place.where, points=tuple(walk.points), pulled=pulled, seconds=durations)
 
 
 def _had(place: Environment, asked: VerifySpec, present: Engine) -> Image | None:

@@ -20,7 +20,7 @@ from registry_tool.targets.registry import Registry
 from registry_tool.verify import remote_image as origins
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.remote_image import RemoteImage
-from registry_tool.verify.result import EnvironmentInfo
+from registry_tool.verify.result import EnvironmentInfo, EnvironmentKind
 
 _CLEAN = "A clean engine needs nothing removed: --on docker"
 
@@ -84,7 +84,7 @@ def context(
             yield place
 
 
-def _where(engine: Engine, kind: str, name: str) -> EnvironmentInfo:
+def _where(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
     about = engine.about
     return EnvironmentInfo(
         kind=kind, name=name, engine=f"{about.product} {about.version}", kernel=about.kernel, platform=str(about.platform), clean=False

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, Base
 from registry_tool.local.base_images.recipes import LEGACY_TABLES
+from registry_tool.verify.result import EnvironmentKind
 
 SOCKETS = "/run/registry-tool"
 """A volume of the engine and the forwarder, and of nobody else."""
@@ -80,7 +81,7 @@ exec podman --runtime "$runtime" --log-level warn system service --time 0 unix:/
 class InnerEngine:
     """One kind of engine. ``files`` gives what is put into its container before the start, for a registry's HOST:PORT."""
 
-    kind: str
+    kind: EnvironmentKind
     base: Base
     files: Callable[[str], Files]
 

@@ -79,7 +79,7 @@ def _place(proven: EnvironmentResult) -> Told:
         "clean": "yes" if where.clean else "no",
         "engine image": where.image,
     }
-    told |= {f"pulled {reference}": digest for reference, digest in proven.pulled.items()}
+    told |= {f"pulled {each.reference}": str(each.digest) for each in proven.pulled}
     for point in proven.points:
         told |= _point(point)
     return told

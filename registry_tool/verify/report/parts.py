@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.oci.digest import Digest
@@ -16,9 +18,6 @@ class LayerRecord:
     digest: Digest
     media_type: str
     size: int
-
-    def as_json(self) -> dict[str, object]:
-        return {"digest": str(self.digest), "media_type": self.media_type, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +36,12 @@ class ImageRecord:
     config: Digest | None = None
     layers: tuple[LayerRecord, ...] = ()
 
-    def as_json(self) -> dict[str, object]:
-        return {
-            "reference": self.reference,
-            "digest": _text(self.digest),
-            "media_type": self.media_type,
-            "size": self.size,
-            "platform": self.platform,
-            "config": _text(self.config),
-            "layers": [layer.as_json() for layer in self.layers],
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """What was raised, in the form in which every command tells it (docs/json.md)."""
+
+    JSON_MEMBERS: ClassVar = ("code", "message", "hint", "excerpt?")
 
     code: str
     message: str
@@ -67,10 +57,6 @@ class Failure:
         """Of the class that has this code; 1 where no class has it."""
         return next((kind.exit_code for kind in _kinds(RegistryToolError) if kind.code == self.code), 1)
 
-    def as_json(self) -> dict[str, object]:
-        document: dict[str, object] = {"code": self.code, "message": self.message, "hint": self.hint}
-        return {**document, "excerpt": list(self.excerpt)} if self.excerpt else document
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -81,24 +67,14 @@ class Change:
     before: str | None
     now: str | None
 
-    def as_json(self) -> dict[str, object]:
-        return {"where": self.where, "what": self.what, "before": self.before, "now": self.now}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
     """The earlier certificate that this one was compared with: its digest, when it was made, and what changed since."""
 
     digest: Digest
-    made: str
+    made: datetime
     changes: tuple[Change, ...]
-
-    def as_json(self) -> dict[str, object]:
-        return {"digest": str(self.digest), "made": self.made, "changes": [change.as_json() for change in self.changes]}
-
-
-def _text(digest: Digest | None) -> str | None:
-    return None if digest is None else str(digest)
 
 
 def _kinds(kind: type[RegistryToolError]) -> Iterator[type[RegistryToolError]]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from registry_tool.base.codec import to_json
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import RegistryUnreachable
 from registry_tool.base.progress import SILENT, Silent
@@ -79,7 +80,9 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
     proven = prove(place, asked, present=engine, dirs=dirs, told=told.append)
     assert [(each.name, each.ok) for each in proven.points] == [(name, True) for name in CHECKS if name != "stack"], proven
     assert tuple(told) == proven.points
-    assert proven.pulled == {f"localhost:{stock.port}/{images.REPOSITORY}@{pushed.digest}": str(pushed.digest)}
+    assert to_json(proven.pulled) == [
+        {"reference": f"localhost:{stock.port}/{images.REPOSITORY}@{pushed.digest}", "digest": str(pushed.digest)}
+    ]
     fetched = point(proven, "fetched").evidence
     assert isinstance(fetched["bytes"], int)
     assert isinstance(fetched["least"], int)
@@ -89,7 +92,7 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
     assert point(proven, "listens").evidence["seen_by"] == "/proc/net/tcp"
     assert point(proven, "ends").evidence == {"code": 0, "signal": "SIGTERM", "within": 10.0}
     assert place.engine.containers(all=True) == ()
-    json.dumps(proven.as_json())
+    json.dumps(to_json(proven))
 
 
 def test_what_is_not_asked_is_looked_at_by_connecting(
@@ -160,7 +163,7 @@ def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
     assert red(proven) == ["resolves"]
     assert [each.name for each in proven.points] == list(CHECKS)
     assert {each.ok for each in proven.points[1:]} == {None}
-    assert proven.pulled == {}
+    assert proven.pulled == ()
 
 
 def test_of_an_index_the_engine_takes_the_right_one(

@@ -9,6 +9,7 @@ import pytest
 
 from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
+from registry_tool.base.codec import to_json
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import AuthenticationFailed
 from registry_tool.engine import Engine
@@ -53,7 +54,7 @@ def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDi
                 container.id, ("sh", "-c", "cat /root/.docker/config.json /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>&1")
             )
             assert password.encode() not in inside
-    assert password not in json.dumps(proven.as_json())
+    assert password not in json.dumps(to_json(proven))
 
 
 def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:

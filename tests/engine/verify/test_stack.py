@@ -26,7 +26,7 @@ from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments.selection import open_environment
-from registry_tool.verify.result import Check
+from registry_tool.verify.result import Check, EnvironmentKind
 from registry_tool.verify.spec import Http, Limits, Tcp, VerifySpec
 from registry_tool.verify.stack import check as stack
 from registry_tool.verify.stack import compose, resilience, stack_client
@@ -76,7 +76,7 @@ def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
 def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
     """Proves a stack of the sample app on the present engine."""
 
-    def proven(kind: str = "here", **asked: Any) -> Check:
+    def proven(kind: EnvironmentKind = "here", **asked: Any) -> Check:
         wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
         point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, dirs=dirs)
         assert point is not None

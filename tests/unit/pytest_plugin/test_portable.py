@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 
 import pytest
 
@@ -26,7 +27,7 @@ RED = Check(name="listens", ok=False, detail="nothing listens on 80", hint="Does
 def made(*points: Check, error: Failure | None = None, notes: tuple[str, ...] = ()) -> VerifyReport:
     where = EnvironmentInfo(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
     proven = (EnvironmentResult(where=where, points=points),) if points else ()
-    subject, when = ImageRecord(reference=NAME), "2026-01-02T03:04:05Z"
+    subject, when = ImageRecord(reference=NAME), datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     return VerifyReport(subject=subject, made=when, tool="0", command="pytest", proven=proven, error=error, notes=notes)
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from docs.generate_schemas import REPORT, as_text, report_schema
 from registry_tool.base.errors import EngineNotFound, InvalidReport, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report import report as certificates
 from registry_tool.verify.report.parts import Against, Change, Failure
 from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical
 from tests.support.reports import DOCKER, EVIL, GREEN, point, proven, red
 from tests.support.schema import faults
 
-SCHEMA = json.loads(Path(certificates.__file__).with_name("certificate.schema.json").read_text(encoding="utf-8"))
+SCHEMA = report_schema()
 
 
 def sealed(document: dict[str, Any]) -> bytes:
@@ -93,10 +93,10 @@ def test_one_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_what_says_something_else_than_its_points() -> None:
     document = red().as_json()
-    assert "ok: it says something else" in refused(sealed({**document, "ok": True}))
+    assert "ok: it contradicts" in refused(sealed({**document, "ok": True}))
     inner = copy.deepcopy(document)
     inner["proven"][0]["ok"] = True  # type: ignore[index]
-    assert "proven[0].ok: it says something else" in refused(sealed(inner))
+    assert "proven[0].ok: it contradicts" in refused(sealed(inner))
 
 
 def every_change(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -146,7 +146,7 @@ def test_the_schema_and_the_reader_refuse_the_same(other: Any) -> None:
         raw = sealed(changed(WHOLE, way, lambda inner, key: inner.__setitem__(key, other)))
         wrong, word = list(faults(json.loads(raw), SCHEMA, SCHEMA)), read_or_refused(raw)
         # Which truths and points go together is beyond a schema.
-        assert bool(wrong) is (word is not None) or "it says something else" in str(word), (way, wrong, word)
+        assert bool(wrong) is (word is not None) or "it contradicts" in str(word), (way, wrong, word)
 
 
 def test_the_schema_wants_what_the_reader_wants() -> None:
@@ -155,11 +155,15 @@ def test_the_schema_wants_what_the_reader_wants() -> None:
     for way in WAYS:
         raw = sealed(changed(WHOLE, way, lambda inner, key: inner.__delitem__(key)))
         wrong, word = list(faults(json.loads(raw), SCHEMA, SCHEMA)), read_or_refused(raw)
-        assert wrong or word is None or "it says something else" in word, (way, word)
+        assert wrong or word is None or "it contradicts" in word, (way, word)
         if wrong and word is None:
             borne.add(way[-1])
     nullable = {"digest", "media_type", "size", "platform", "config", "image", "hint", "before", "now"}
     assert borne <= nullable | {"detail", "clean", "ok", "layers", "proven", "points", "pulled", "notes", "changes"}
+
+
+def test_schema_file_is_what_the_generator_makes_of_the_types() -> None:
+    assert REPORT.read_text(encoding="utf-8") == as_text(report_schema()), "make reference"
 
 
 def test_the_schema_tells_every_member() -> None:

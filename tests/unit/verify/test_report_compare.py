@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure, LayerRecord
 from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.result import Durations, PulledImage
 from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, digest, point, proven, red
 
 
@@ -56,7 +58,8 @@ def test_another_user_and_command() -> None:
 
 
 def test_another_digest_was_pulled() -> None:
-    now = replace(GREEN, proven=(replace(GREEN.proven[0], pulled={NAME: str(digest("x")), "redis": str(digest("y"))}), GREEN.proven[1]))
+    pulled = (PulledImage(reference=NAME, digest=digest("x")), PulledImage(reference="redis", digest=digest("y")))
+    now = replace(GREEN, proven=(replace(GREEN.proven[0], pulled=pulled), GREEN.proven[1]))
     assert changes(now) == [
         ("docker", f"pulled {NAME}", str(digest("manifest")), str(digest("x"))),
         ("docker", "pulled redis", None, str(digest("y"))),
@@ -75,6 +78,8 @@ def test_a_place_less_and_another_command() -> None:
 
 def test_times_are_no_changes() -> None:
     slower = replace(
-        GREEN.proven[0], setup=100.0, proof=100.0, end=100.0, points=tuple(replace(each, seconds=9.0) for each in GREEN.proven[0].points)
+        GREEN.proven[0],
+        seconds=Durations(setup=100.0, proof=100.0, end=100.0),
+        points=tuple(replace(each, seconds=9.0) for each in GREEN.proven[0].points),
     )
-    assert changes(replace(GREEN, made="2027-01-31T12:00:00Z", proven=(slower, GREEN.proven[1]))) == []
+    assert changes(replace(GREEN, made=datetime(2027, 1, 31, tzinfo=timezone.utc), proven=(slower, GREEN.proven[1]))) == []

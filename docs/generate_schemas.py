@@ -1,0 +1,91 @@
+"""Write the JSON schemas of what the program writes, from the types of its frozen values.
+
+    .venv/bin/python docs/generate_schemas.py
+
+``tests/unit/verify/test_report.py`` holds the files equal to it.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from registry_tool.base.codec import AnyText, members, type_hints
+from registry_tool.oci.digest import Digest
+from registry_tool.verify.report import report
+from registry_tool.verify.report.report import VerifyReport
+
+REPORT = Path(report.__file__).with_name("certificate.schema.json")
+
+Schema = dict[str, Any]
+
+_SCALARS: Mapping[Any, Schema] = {
+    AnyText: {"type": "string"},
+    str: {"type": "string", "minLength": 1},
+    bool: {"type": "boolean"},
+    int: {"type": "integer", "minimum": 0},
+    float: {"type": "number", "minimum": 0},
+    datetime: {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
+    Digest: {"type": "string", "pattern": "^sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})$"},
+}
+
+
+def report_schema() -> Schema:
+    """The schema of ``regctl verify --json`` and ``--output``."""
+    definitions: dict[str, Schema] = {}
+    document = _object(VerifyReport, definitions)
+    # The digest is of all other members.
+    document["required"].append("digest")
+    document["properties"]["digest"] = _SCALARS[Digest]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A certificate of portability",
+        "description": "What regctl verify writes. docs/verify.md tells it member by member. Newer versions of the tool may add members.",
+        **document,
+        "$defs": definitions,
+    }
+
+
+def as_text(schema: Schema) -> str:
+    """The content of a schema's file."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _object(kind: type, definitions: dict[str, Schema]) -> Schema:
+    hints = type_hints(kind)
+    return {
+        "type": "object",
+        "required": [member.name for member in members(kind) if not member.optional],
+        "properties": {
+            member.name: _schema(hints[member.attribute], definitions, nullable=not member.optional) for member in members(kind)
+        },
+    }
+
+
+def _schema(hint: Any, definitions: dict[str, Schema], *, nullable: bool = True) -> Schema:
+    """The schema of a member, which may be null only if it is ``nullable``; that of another dataclass goes into ``definitions``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if origin in (Union, types.UnionType):
+        inner = _schema(AnyText if arguments[0] is str else arguments[0], definitions)
+        return {"anyOf": [inner, {"type": "null"}]} if nullable else inner
+    if origin is tuple:
+        return {"type": "array", "items": _schema(AnyText if arguments[0] is str else arguments[0], definitions)}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if not is_dataclass(hint):
+        return {"type": "object"}
+    if hint.__name__ not in definitions:
+        definitions[hint.__name__] = _object(hint, definitions)
+    return {"$ref": f"#/$defs/{hint.__name__}"}
+
+
+if __name__ == "__main__":
+    REPORT.write_text(as_text(report_schema()), encoding="utf-8")
