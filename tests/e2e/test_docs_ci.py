@@ -21,7 +21,7 @@ from registry_tool.local.base_images import DOCKER_ENGINE, BaseImageResolver
 from tests.support.documents import Reader, reading
 from tests.support.paths import ROOT
 
-CI = ROOT / "docs" / "ci"
+CI = ROOT / "examples" / "ci"
 GITHUB, GITLAB = CI / "github-actions.yml", CI / "gitlab-ci.yml"
 PAGE = ROOT / "docs" / "ci.md"
 SUMMARY = "$GITHUB_STEP_SUMMARY"

@@ -56,7 +56,8 @@ def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, 
     for base in (DOCKER_ENGINE, PROXY):
         ladder.archive(ladder.ensure(base))
     with reading(tmp_path, kept_cache) as person:
-        shutil.copytree(DOCS, person.folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("docs", "examples"):
+            shutil.copytree(ROOT / name, person.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         yield person
 
 
@@ -148,7 +149,7 @@ def test_it_is_the_seeds_way() -> None:
     *_, image, service, stack, _ = (line for line in lines if line.startswith("regctl verify "))
     assert "--http 4000:80/" in image
     assert "--replicas 3 --with redis" in service
-    assert "--stack docs/examples/stack.yml" in stack
+    assert "--stack examples/stack/stack.yml" in stack
 
 
 @pytest.mark.parametrize(("language", "file"), [("python", "sample_app/app.py"), ("dockerfile", "sample_app/Dockerfile")])
@@ -160,7 +161,7 @@ def test_what_is_quoted_is_there(language: str, file: str) -> None:
 
 def test_the_stack_is_the_file() -> None:
     [quoted] = blocks(ENGLISH, "yaml")
-    file = (DOCS / "examples" / "stack.yml").read_text(encoding="utf-8").splitlines(keepends=True)
+    file = (ROOT / "examples/stack/stack.yml").read_text(encoding="utf-8").splitlines(keepends=True)
     assert quoted == "".join(line for line in file if not line.startswith("#"))
 
 

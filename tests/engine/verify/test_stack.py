@@ -315,7 +315,7 @@ def test_what_helps_goes_through_the_registry_which_is_given_back(
 ) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_APP_IMAGE", str(app))
     before = {name for image in engine.images() for name in (*image.names, *image.digests)}
-    point = prove("context", stack=ROOT / "docs/examples/stack.yml")
+    point = prove("context", stack=ROOT / "examples/stack/stack.yml")
     assert point.ok, point
     _check_tutorial(point, "web")
     images: Any = point.evidence["images"]

@@ -15,7 +15,7 @@ from registry_tool.verify.stack.compose import Composition, Service
 from tests.support.paths import ROOT
 from tests.support.requirements import missing
 
-EXAMPLE = ROOT / "docs/examples/stack.yml"
+EXAMPLE = ROOT / "examples/stack/stack.yml"
 
 
 def _parse(text: str, **variables: str) -> Composition:

@@ -15,7 +15,7 @@ from registry_tool.verify.stack.plan import StackPlan
 from tests.support.paths import ROOT
 
 IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host="")
-EXAMPLE = ROOT / "docs/examples/stack.yml"
+EXAMPLE = ROOT / "examples/stack/stack.yml"
 
 
 def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> StackPlan:
