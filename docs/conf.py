@@ -11,7 +11,7 @@ from registry_tool import __version__
 project = "registry-tool"
 version = release = __version__
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "examples/**/README.md", "sample_app/README.md"]
+include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "examples/README.md", "examples/*/README.md", "sample_app/README.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # Strict: `-W` makes an error of a link that leads nowhere, also to a heading, and of a name that is not there.
