@@ -18,7 +18,7 @@ from registry_tool.cli.output import Output
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec, Engine
-    from registry_tool.engine.attached import Attached
+    from registry_tool.engine.attach import Attached
 
 
 def connect_streams(engine: Engine, container: Container, stream: Attached, spec: ContainerSpec, output: Output) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
 from registry_tool.engine import times
-from registry_tool.engine.attached import Attached
+from registry_tool.engine.attach import Attached
 from registry_tool.engine.images import label_filter
-from registry_tool.engine.refusals import create_refused, start_refused
+from registry_tool.engine.engine_errors import create_refused, start_refused
 from registry_tool.engine.streams import frames
 from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
 

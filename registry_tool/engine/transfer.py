@@ -20,7 +20,7 @@ from registry_tool.base.errors import (
 )
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.images import Images, split
-from registry_tool.engine.refusals import pull_refused, push_refused
+from registry_tool.engine.engine_errors import pull_refused, push_refused
 from registry_tool.engine.streams import DOCKER_MANIFEST, Conversation
 from registry_tool.engine.values import Moved
 from registry_tool.oci.descriptor import Descriptor

@@ -26,7 +26,7 @@ _MAIN = b"from registry_tool.verify.environments.tunnel.forwarder import main\n\
 
 
 class TunnelStream(Protocol):
-    """What the door is hung into: :class:`registry_tool.engine.attached.Attached`."""
+    """What the door is hung into: :class:`registry_tool.engine.attach.Attached`."""
 
     def read(self, size: int = ...) -> bytes: ...
     def write(self, content: bytes) -> None: ...

@@ -16,7 +16,7 @@ from registry_tool.base.errors import (
     RegistryToolError,
     RegistryUnreachable,
 )
-from registry_tool.engine.refusals import create_refused, pull_refused, push_refused, start_refused
+from registry_tool.engine.engine_errors import create_refused, pull_refused, push_refused, start_refused
 
 NAME = "localhost:5000/john/get-started:part2"
 
