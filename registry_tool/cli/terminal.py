@@ -18,10 +18,10 @@ from registry_tool.cli.output import Output
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec, Engine
-    from registry_tool.engine.attach import Attached
+    from registry_tool.engine.attach import AttachedStream
 
 
-def connect_streams(engine: Engine, container: Container, stream: Attached, spec: ContainerSpec, output: Output) -> None:
+def connect_streams(engine: Engine, container: Container, stream: AttachedStream, spec: ContainerSpec, output: Output) -> None:
     """Carry what the container says to our output, and with ``interactive`` our input to it, until it says no more.
 
     With ``interactive`` and ``tty`` our terminal is raw for that time, follows its window's size, and is given back whatever happens.
@@ -33,8 +33,8 @@ def connect_streams(engine: Engine, container: Container, stream: Attached, spec
         _copy(stream, interactive=spec.interactive, output=output)
 
 
-def _copy(stream: Attached, *, interactive: bool, output: Output) -> None:
-    from registry_tool.engine.streams import frames
+def _copy(stream: AttachedStream, *, interactive: bool, output: Output) -> None:
+    from registry_tool.engine.streams import demultiplex
 
     if interactive:
         # It may sit in a read for ever; the process does not wait for it.
@@ -45,13 +45,13 @@ def _copy(stream: Attached, *, interactive: bool, output: Output) -> None:
             output.write_bytes(chunk)
         return
     try:
-        for which, chunk in frames(chunks):
+        for which, chunk in demultiplex(chunks):
             (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
     except ValueError as error:
         raise _connection_lost() from error
 
 
-def _chunks(stream: Attached) -> Iterator[bytes]:
+def _chunks(stream: AttachedStream) -> Iterator[bytes]:
     while True:
         try:
             chunk = stream.read()
@@ -66,11 +66,11 @@ def _connection_lost() -> Unreachable:
     return Unreachable("the engine stopped answering during the run", hint="Is it still running?")
 
 
-def _forward_input(stream: Attached, source: int) -> None:
+def _forward_input(stream: AttachedStream, source: int) -> None:
     try:
         while content := os.read(source, 65536):
             stream.write(content)
-        stream.end_input()
+        stream.close_input()
     except OSError:
         return  # the container ended, and its stream with it: the reading side tells
 

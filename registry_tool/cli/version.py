@@ -33,8 +33,8 @@ def _query(session: Session, told: dict[str, str]) -> None:
 
     try:
         engine = session.engine
-        about = engine.about
-        told["engine"] = f"{about.version} ({about.platform}, {engine.endpoint.url})"
+        info = engine.info
+        told["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
         found = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
         if found is None:
             told["registry"] = "none runs"

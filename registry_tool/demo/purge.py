@@ -6,7 +6,7 @@ from registry_tool.base import units
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import build_cache
 from registry_tool.demo.result import DemoResult
-from registry_tool.engine import Engine, Image, Moved
+from registry_tool.engine import Engine, Image, TransferResult
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
 
 
@@ -28,7 +28,7 @@ def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) ->
     return f"{base.name} removed too, a copy is in the cache"
 
 
-def describe_shared_layers(engine: Engine, image: Image, moved: Moved) -> str:
+def describe_shared_layers(engine: Engine, image: Image, moved: TransferResult) -> str:
     """Which layers a pull did not have to move, and whose they are, too; empty where all came."""
     there = sum(1 for word in moved.layers.values() if word == "Already exists")
     if not there:
@@ -38,7 +38,7 @@ def describe_shared_layers(engine: Engine, image: Image, moved: Moved) -> str:
     return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
 
 
-def describe_transfer(moved: Moved, word: str, verb: str) -> str:
+def describe_transfer(moved: TransferResult, word: str, verb: str) -> str:
     """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's for a layer that went through."""
     through = sum(1 for last in moved.layers.values() if last == word)
     there = len(moved.layers) - through

@@ -1,36 +1,36 @@
 """A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
 
-from registry_tool.engine.connect import connect, reach
+from registry_tool.engine.connect import connect, connect_to
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 from registry_tool.engine.values import (
-    About,
     Container,
     ContainerSpec,
+    EngineInfo,
     Image,
-    Moved,
     Network,
     PortBinding,
+    Privileges,
     RemovedImage,
-    Rights,
+    TransferResult,
     Volume,
 )
 from registry_tool.oci.descriptor import Platform
 
 __all__ = [
-    "About",
     "Container",
     "ContainerSpec",
     "Endpoint",
     "Engine",
+    "EngineInfo",
     "Image",
-    "Moved",
     "Network",
     "Platform",
     "PortBinding",
+    "Privileges",
     "RemovedImage",
-    "Rights",
+    "TransferResult",
     "Volume",
     "connect",
-    "reach",
+    "connect_to",
 ]

@@ -6,11 +6,11 @@ import socket
 from typing import Any
 
 
-class Attached:
+class AttachedStream:
     """An open connection to a container's input and output; a context manager.
 
     With a terminal (``tty``) what is read is what the terminal shows; without one it is framed: see
-    :func:`registry_tool.engine.streams.frames`.
+    :func:`registry_tool.engine.streams.demultiplex`.
     """
 
     def __init__(self, raw: Any, *, tty: bool) -> None:
@@ -32,7 +32,7 @@ class Attached:
         """All of ``content`` to the container's input. Raises OSError."""
         self._socket.sendall(content)
 
-    def end_input(self) -> None:
+    def close_input(self) -> None:
         """Close the container's standard input, and go on reading."""
         self._socket.shutdown(socket.SHUT_WR)
 
@@ -44,7 +44,7 @@ class Attached:
         self._raw.close()
         self._socket.close()
 
-    def __enter__(self) -> Attached:
+    def __enter__(self) -> AttachedStream:
         return self
 
     def __exit__(self, *details: object) -> None:

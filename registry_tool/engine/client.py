@@ -35,19 +35,19 @@ _SOCKET_BASE = "http+docker://localhost"
 """What the SDK calls an engine that is reached by a socket."""
 
 
-class _Socket(UnixHTTPAdapter):
+class _SocketAdapter(UnixHTTPAdapter):
     """The SDK's way to a socket, with one pool of connections for it; the SDK has one for each address that is asked for."""
 
     def get_connection(self, url: str | bytes, proxies: Mapping[str, str] | None = None) -> Any:
         return super().get_connection(_SOCKET_BASE, proxies)
 
 
-class _Dialled(UnixHTTPAdapter):
+class _DialAdapter(UnixHTTPAdapter):
     """The same for an engine at no address: each connection is one that ``dial`` gives."""
 
     def __init__(self, dial: Callable[[], socket.socket], timeout: int) -> None:
         super().__init__("http+unix:///nowhere", timeout)
-        self._pool = _DialledPool(dial, timeout)
+        self._pool = _DialPool(dial, timeout)
 
     def get_connection(self, url: str | bytes, proxies: Mapping[str, str] | None = None) -> Any:
         return self._pool
@@ -57,16 +57,16 @@ class _Dialled(UnixHTTPAdapter):
         super().close()
 
 
-class _DialledPool(UnixHTTPConnectionPool):
+class _DialPool(UnixHTTPConnectionPool):
     def __init__(self, dial: Callable[[], socket.socket], timeout: int) -> None:
         super().__init__(_SOCKET_BASE, "/nowhere", timeout, maxsize=10)
         self._dial = dial
 
     def _new_conn(self) -> Any:
-        return _DialledConnection(self._dial, self.timeout)
+        return _DialConnection(self._dial, self.timeout)
 
 
-class _DialledConnection(UnixHTTPConnection):
+class _DialConnection(UnixHTTPConnection):
     def __init__(self, dial: Callable[[], socket.socket], timeout: Any) -> None:
         super().__init__(_SOCKET_BASE, "/nowhere", timeout)
         self._dial = dial
@@ -98,13 +98,13 @@ class SdkClient(docker.APIClient):
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         if type(adapter) is UnixHTTPAdapter:
-            adapter = self._custom_adapter = self._own(adapter)
+            adapter = self._custom_adapter = self._replaced(adapter)
         super().mount(prefix, adapter)
 
-    def _own(self, adapter: UnixHTTPAdapter) -> UnixHTTPAdapter:
+    def _replaced(self, adapter: UnixHTTPAdapter) -> UnixHTTPAdapter:
         if self._dial is not None:
-            return _Dialled(self._dial, adapter.timeout)
-        return _Socket(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
+            return _DialAdapter(self._dial, adapter.timeout)
+        return _SocketAdapter(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
 
     @property
     def trust_env(self) -> bool:
@@ -123,7 +123,7 @@ class SdkClient(docker.APIClient):
     def _retrieve_server_version(self) -> str:
         """By the header of a ping, as docker's own client does it: for ``/version`` an engine starts two programs."""
         try:
-            return str(_checked(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers["Api-Version"])
+            return str(_raise_for_status(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers["Api-Version"])
         except Exception as error:
             raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error
 
@@ -137,32 +137,32 @@ class SdkClient(docker.APIClient):
 
     def _stream_helper(self, response: Any, decode: bool = False) -> Iterator[Any]:
         """By requests' own reading, whose failures are all OSError; the SDK reads from below it."""
-        with _checked(response):
+        with _raise_for_status(response):
             chunks = response.iter_content(None)
             yield from json_stream(chunks) if decode else chunks
 
     def distribution(self, name: str, auth: Mapping[str, str], *, timeout: float) -> None:
         """Have the engine look ``name`` up in its registry. The SDK's own method has no time-out for one call."""
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth))}
-        with _checked(self.get(self._at("distribution", name, "json"), headers=headers, timeout=timeout)):
+        with _raise_for_status(self.get(self._endpoint_url("distribution", name, "json"), headers=headers, timeout=timeout)):
             return
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
         """Take in a tar of images. The SDK's own method gives the engine two minutes for it."""
-        return self._stream_helper(self.post(self._at("images", "load"), data=source, params={"quiet": "1"}, stream=True), decode=True)
+        return self._stream_helper(self.post(self._endpoint_url("images", "load"), data=source, params={"quiet": "1"}, stream=True), decode=True)
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """Several images as one tar; the SDK's own method takes one."""
-        with _checked(self.get(self._at("images", "get"), params={"names": list(names)}, stream=True)) as response:
+        with _raise_for_status(self.get(self._endpoint_url("images", "get"), params={"names": list(names)}, stream=True)) as response:
             yield from response.iter_content(_CHUNK)
 
     def log_stream(self, container: str, *, follow: bool, tail: int | None) -> Iterator[bytes]:
         """Raw log bytes, framed where the container has no terminal. The SDK's own method drops which stream it was."""
         params: dict[str, str | int] = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": "all" if tail is None else tail}
-        with _checked(self.get(self._at("containers", container, "logs"), params=params, stream=True)) as response:
+        with _raise_for_status(self.get(self._endpoint_url("containers", container, "logs"), params=params, stream=True)) as response:
             yield from response.iter_content(None)
 
-    def _at(self, *parts: str) -> str:
+    def _endpoint_url(self, *parts: str) -> str:
         return "/".join((self.base_url, f"v{self.api_version}", *(quote(part, safe="/:@") for part in parts)))
 
 
@@ -172,7 +172,7 @@ class EngineClient:
     def __init__(self, endpoint: Endpoint) -> None:
         """Connect, and agree on a version. Raises the SDK's and the operating system's own exceptions: see ``connect``."""
         self.endpoint = endpoint
-        self.client = SdkClient(
+        self.api = SdkClient(
             is_local=endpoint.is_local,
             dial=endpoint.dial,
             base_url=endpoint.url,
@@ -181,10 +181,10 @@ class EngineClient:
             tls=_tls(endpoint.tls) if endpoint.tls else False,
             use_ssh_client=endpoint.url.startswith("ssh://"),
         )
-        self.client.timeout = CALL_TIMEOUT
+        self.api.timeout = CALL_TIMEOUT
 
     def close(self) -> None:
-        self.client.close()
+        self.api.close()
 
     @contextmanager
     def call(self, doing: str, *, missing_ok: bool = False) -> Iterator[SdkClient]:
@@ -193,11 +193,11 @@ class EngineClient:
         Raises NotFound (404), Conflict (409), EngineError (any other refusal), EngineTimeout, Unreachable (the line is cut).
         """
         try:
-            yield self.client
+            yield self.api
         except docker.errors.APIError as error:
             if error.status_code == 404 and missing_ok:
                 return
-            raise _refusal(error, doing) from error
+            raise _error_from(error, doing) from error
         except UnicodeEncodeError as error:
             # Bytes of the command line that are no text here stand as surrogates in it.
             raise UsageError(
@@ -206,11 +206,11 @@ class EngineClient:
         except (docker.errors.DockerException, json.JSONDecodeError) as error:
             raise EngineError(f"the engine's answer to {doing} makes no sense: {_one_line(error)}") from error
         except docker.errors.StreamParseError as error:
-            raise self._cut(doing) from error
+            raise self._connection_lost(doing) from error
         except (OSError, http.client.HTTPException) as error:
             if _is_timeout(error):
                 raise EngineTimeout(f"the engine did not answer in time during {doing}", hint="Is it busy? Try again.") from error
-            raise self._cut(doing) from error
+            raise self._connection_lost(doing) from error
 
     def stream(self, doing: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:
         """What ``start`` yields, with the line's failures in our words; what the reader raises stays the reader's.
@@ -227,14 +227,14 @@ class EngineClient:
                     return
             yield item
 
-    def _cut(self, doing: str) -> Unreachable:
+    def _connection_lost(self, doing: str) -> Unreachable:
         return Unreachable(
             f"the engine stopped answering during {doing}",
             hint=f"Is it still running? It was reached at {self.endpoint.url} ({self.endpoint.source}).",
         )
 
 
-def _checked(response: Any) -> Any:
+def _raise_for_status(response: Any) -> Any:
     """``response``, or what it refuses as the SDK's exception."""
     try:
         response.raise_for_status()
@@ -244,7 +244,7 @@ def _checked(response: Any) -> Any:
     return response
 
 
-def _refusal(error: docker.errors.APIError, doing: str) -> RegistryToolError:
+def _error_from(error: docker.errors.APIError, doing: str) -> RegistryToolError:
     message = _one_line(error.explanation or "") or f"the engine refused {doing} without a word (status {error.status_code})"
     if error.status_code == 404:
         return NotFound(message)

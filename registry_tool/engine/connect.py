@@ -15,7 +15,7 @@ from registry_tool.engine import endpoint as endpoints
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 
-_KNOCK_TIMEOUT = 10
+_SOCKET_TIMEOUT = 10
 """Seconds that an engine has to accept a connection."""
 
 
@@ -24,31 +24,31 @@ def connect(*, context: str | None = None) -> Engine:
 
     Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3), UsageError (no such context).
     """
-    return reach(endpoints.find(context=context))
+    return connect_to(endpoints.find(context=context))
 
 
-def reach(endpoint: Endpoint) -> Engine:
+def connect_to(endpoint: Endpoint) -> Engine:
     """The engine at ``endpoint``, which answered when this returns. Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3)."""
     if endpoint.url.startswith("ssh://"):
         _require_ssh(endpoint)
     if endpoint.dial is None and (path := endpoint.socket_path) is not None:
-        _knock(endpoint, path)
+        _check_socket(endpoint, path)
     # Here, because the SDK behind it costs 0.1 s, which `regctl --help` does not have.
     from registry_tool.engine.client import EngineClient  # noqa: PLC0415
 
     try:
         line = EngineClient(endpoint)
     except Exception as error:
-        raise _diagnosis(endpoint, error) from error
+        raise _connect_error(endpoint, error) from error
     return Engine(line)
 
 
-def _knock(endpoint: Endpoint, path: Path) -> None:
+def _check_socket(endpoint: Endpoint, path: Path) -> None:
     """See whether somebody listens: the operating system's own word is clearer than what is left of it above the SDK."""
     where = f"{endpoint.url} ({endpoint.source})"
     try:
         with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(_KNOCK_TIMEOUT)
+            knocking.settimeout(_SOCKET_TIMEOUT)
             knocking.connect(str(path))
     except PermissionError as error:
         raise EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path)) from error
@@ -70,11 +70,11 @@ def _require_ssh(endpoint: Endpoint) -> None:
     )
 
 
-def _diagnosis(endpoint: Endpoint, error: Exception) -> Unreachable:
+def _connect_error(endpoint: Endpoint, error: Exception) -> Unreachable:
     """Why nothing answered; the SDK, requests and urllib3 wrap the reason in each other."""
     where = f"{endpoint.url} ({endpoint.source})"
-    layers = _layers(error)
-    if any(isinstance(layer, ValueError | KeyError | http.client.HTTPException) for layer in layers) or _status(layers):
+    layers = _causes(error)
+    if any(isinstance(layer, ValueError | KeyError | http.client.HTTPException) for layer in layers) or _has_response(layers):
         return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=start_hint())
     reason = " ".join(str(layers[-1]).split()) or type(layers[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
@@ -113,12 +113,12 @@ def _permission_hint(path: Path) -> str:
     return f"Join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
 
 
-def _status(layers: list[BaseException]) -> bool:
+def _has_response(layers: list[BaseException]) -> bool:
     """Whether an HTTP status came back: it is an error of ours to an engine, but some answer there was."""
     return any(getattr(layer, "response", None) is not None for layer in layers)
 
 
-def _layers(error: BaseException) -> list[BaseException]:
+def _causes(error: BaseException) -> list[BaseException]:
     layers: list[BaseException] = []
     layer: BaseException | None = error
     while layer is not None and layer not in layers:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
-from registry_tool.engine import times
-from registry_tool.engine.attach import Attached
-from registry_tool.engine.images import label_filter
-from registry_tool.engine.engine_errors import create_refused, start_refused
-from registry_tool.engine.streams import frames
-from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Rights
+from registry_tool.engine.attach import AttachedStream
+from registry_tool.engine.engine_errors import create_error, start_error
+from registry_tool.engine.images import label_filter, rfc3339
+from registry_tool.engine.streams import demultiplex
+from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Privileges
 
 if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
@@ -30,40 +29,40 @@ _REMOVAL_TIMEOUT = 15
 class Containers:
     """The engine's containers. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    _line: EngineClient
+    _client: EngineClient
 
     def container(self, name_or_id: str) -> Container | None:
         """The container of that name or id, in full; None where there is none."""
         if not name_or_id.strip("/"):
             return None  # asked for nothing, the engine lists everything
         try:
-            with self._line.call(f"looking at the container {name_or_id}") as api:
+            with self._client.call(f"looking at the container {name_or_id}") as api:
                 return _of_inspection(api.inspect_container(name_or_id))
         except NotFound:
             return None
 
     def containers(self, *, all: bool = False, labels: Mapping[str, str] = {}) -> tuple[Container, ...]:
         """The running containers, or ``all``, newest first. One request: a listing knows no environment, host name, exit code."""
-        with self._line.call("listing the containers") as api:
+        with self._client.call("listing the containers") as api:
             found = api.containers(all=all, filters=label_filter(labels))
         return tuple(_of_listing(entry) for entry in found)
 
     def create(self, spec: ContainerSpec) -> Container:
         """Make a container, without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
         try:
-            with self._line.call(f"creating a container of {spec.image}") as api:
+            with self._client.call(f"creating a container of {spec.image}") as api:
                 created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
         except RegistryToolError as error:
-            raise create_refused(error, image=spec.image, name=spec.name) from error
+            raise create_error(error, image=spec.image, name=spec.name) from error
         return self._required(created["Id"])
 
     def start(self, id: str) -> None:
         """Start it. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
         try:
-            with self._line.call(f"starting the container {id}") as api:
+            with self._client.call(f"starting the container {id}") as api:
                 api.start(id)
         except RegistryToolError as error:
-            raise start_refused(error) from error
+            raise start_error(error) from error
 
     def run(self, spec: ContainerSpec) -> Container:
         """Create and start; what was created is removed again where the start fails. Raises what those raise."""
@@ -78,13 +77,13 @@ class Containers:
 
     def stop(self, id: str, *, timeout: int = 10) -> None:
         """Ask it to end, and kill it after ``timeout`` seconds. Raises NotFound."""
-        with self._line.call(f"stopping the container {id}") as api:
+        with self._client.call(f"stopping the container {id}") as api:
             api.stop(id, timeout=timeout)
 
     def kill(self, id: str, *, signal: str = "KILL") -> None:
         """Send a signal. Raises NotFound; Conflict where it is not running; UsageError where the engine knows no such signal."""
         try:
-            with self._line.call(f"killing the container {id}") as api:
+            with self._client.call(f"killing the container {id}") as api:
                 api.kill(id, signal)
         except EngineError as error:
             if "invalid signal" not in error.message.lower():
@@ -94,43 +93,43 @@ class Containers:
     def remove(self, id: str, *, force: bool = False, missing_ok: bool = False) -> None:
         """Remove it with its anonymous volumes. Raises NotFound; Conflict where it runs and ``force`` was not given."""
         try:
-            with self._line.call(f"removing the container {id}", missing_ok=missing_ok) as api:
+            with self._client.call(f"removing the container {id}", missing_ok=missing_ok) as api:
                 api.remove_container(id, v=True, force=force)
         except Conflict as error:
             if "already in progress" not in error.message:
                 raise
-            self._await_removal(id)
+            self._wait_removed(id)
 
     def wait(self, id: str, *, timeout: float | None = None) -> int:
         """Wait until it ended; its exit code. Raises NotFound; EngineTimeout after ``timeout`` seconds."""
-        with self._line.call(f"waiting for the container {id}") as api:
+        with self._client.call(f"waiting for the container {id}") as api:
             # The SDK's type says int; requests takes any number.
             answer: Any = api.wait(id, timeout=timeout)  # type: ignore[arg-type]
         return int(answer["StatusCode"])
 
     def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
         """``("stdout" | "stderr", chunk)`` as it was written; the last ``tail`` lines, or all. Raises NotFound."""
-        with self._line.call(f"reading the log of {id}") as api:
+        with self._client.call(f"reading the log of {id}") as api:
             tty = bool(api.inspect_container(id)["Config"]["Tty"])
-        chunks = self._line.stream(f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail))
+        chunks = self._client.stream(f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail))
         if tty:
             return (("stdout", chunk) for chunk in chunks)
-        return frames(chunks)
+        return demultiplex(chunks)
 
-    def attach(self, id: str, *, stdin: bool) -> Attached:
+    def attach(self, id: str, *, stdin: bool) -> AttachedStream:
         """The container's own streams, raw. Attach before the start to miss nothing. Raises NotFound."""
-        with self._line.call(f"attaching to the container {id}") as api:
+        with self._client.call(f"attaching to the container {id}") as api:
             params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
-            return Attached(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
+            return AttachedStream(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
 
     def resize(self, id: str, *, rows: int, columns: int) -> None:
         """Tell its terminal how large it is."""
-        with self._line.call(f"resizing the terminal of {id}") as api:
+        with self._client.call(f"resizing the terminal of {id}") as api:
             api.resize(id, height=rows, width=columns)
 
     def execute(self, id: str, command: Sequence[str]) -> tuple[int, bytes]:
         """Run ``command`` inside; exit code and output of both streams. Raises NotFound; Conflict where it is not running."""
-        with self._line.call(f"running {command[0]} in the container {id}") as api:
+        with self._client.call(f"running {command[0]} in the container {id}") as api:
             made: Any = api.exec_create(id, list(command))
             output: Any = api.exec_start(made["Id"])
             code = api.exec_inspect(made["Id"])["ExitCode"]
@@ -138,19 +137,19 @@ class Containers:
             raise EngineError(f"{command[0]} in the container {id} did not end")
         return int(code), bytes(output)
 
-    def dial(self, id: str, command: Sequence[str]) -> Attached:
+    def exec_stream(self, id: str, command: Sequence[str]) -> AttachedStream:
         """Run ``command`` inside with its input and output in hand; they are framed. It ends with its input, if it is made so.
 
         Say something first, and have it wait for that: what it says at once may be lost on the way.
         Raises NotFound; Conflict where the container is not running.
         """
-        with self._line.call(f"running {command[0]} in the container {id}") as api:
+        with self._client.call(f"running {command[0]} in the container {id}") as api:
             made: Any = api.exec_create(id, list(command), stdin=True)
-            return Attached(api.exec_start(made["Id"], socket=True), tty=False)
+            return AttachedStream(api.exec_start(made["Id"], socket=True), tty=False)
 
-    def written(self, id: str) -> int:
+    def bytes_written(self, id: str) -> int:
         """Bytes of what it wrote into its own file system, its volumes left out. The engine looks at all of it for that."""
-        with self._line.call(f"weighing the container {id}") as api:
+        with self._client.call(f"weighing the container {id}") as api:
             found: Any = api.containers(all=True, size=True, filters={"id": id})
         return int(found[0].get("SizeRw") or 0) if found else 0
 
@@ -162,14 +161,14 @@ class Containers:
                 member = tarfile.TarInfo(name)
                 member.size, member.mode, member.mtime = len(content), mode, int(time.time())
                 tar.addfile(member, io.BytesIO(content))
-        with self._line.call(f"writing into the container {id}") as api:
+        with self._client.call(f"writing into the container {id}") as api:
             api.put_archive(id, folder, buffer.getvalue())
 
     def get_file(self, id: str, path: str) -> bytes | None:
         """The content of a file inside, links followed; None where there is no such file. Raises NotFound (no such container)."""
         for _ in range(_MAX_LINKS):
             try:
-                with self._line.call(f"reading {path} in the container {id}") as api:
+                with self._client.call(f"reading {path} in the container {id}") as api:
                     chunks, _stat = api.get_archive(id, path)
                     content = b"".join(chunks)
             except NotFound as error:
@@ -195,7 +194,7 @@ class Containers:
             raise NotFound(f"the container {id[:12]} is gone")
         return found
 
-    def _await_removal(self, id: str) -> None:
+    def _wait_removed(self, id: str) -> None:
         # Looked for again and again: an engine asked to tell of a removal that is nearly through may never tell (Docker 20.10).
         if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
             raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
@@ -293,7 +292,7 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
         user=config.get("User") or "",
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
-        rights=_rights(entry),
+        privileges=_rights(entry),
     )
 
 
@@ -306,7 +305,7 @@ def _of_listing(entry: Mapping[str, Any]) -> Container:
         image_id=entry.get("ImageID") or "",
         state=entry.get("State") or "",
         status=entry.get("Status") or "",
-        created=times.of_seconds(entry.get("Created")),
+        created=rfc3339(entry.get("Created")),
         command=(entry["Command"],) if entry.get("Command") else (),
         labels=entry.get("Labels") or {},
         ports=tuple(
@@ -340,9 +339,9 @@ def _mounts(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _rights(entry: Mapping[str, Any]) -> Rights:
+def _rights(entry: Mapping[str, Any]) -> Privileges:
     host = entry.get("HostConfig") or {}
-    return Rights(
+    return Privileges(
         network=host.get("NetworkMode") or "",
         privileged=bool(host.get("Privileged")),
         capabilities=tuple(host.get("CapAdd") or ()),

@@ -92,7 +92,7 @@ def _of_environment() -> Endpoint | None:
     if os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_TLS"):
         folder = Path(os.environ.get("DOCKER_CERT_PATH") or docker_config.folder())
         tls = _tls_files(folder, verify=bool(os.environ.get("DOCKER_TLS_VERIFY")))
-    return Endpoint(url=_checked(url, "DOCKER_HOST"), source="DOCKER_HOST", tls=tls)
+    return Endpoint(url=_normalized(url, "DOCKER_HOST"), source="DOCKER_HOST", tls=tls)
 
 
 def _of_context(name: str) -> Endpoint:
@@ -107,17 +107,17 @@ def _of_context(name: str) -> Endpoint:
         raise UsageError(f"docker's context {name!r} names no engine", hint=f"Look at {file}.")
     files = docker_config.folder() / "contexts" / "tls" / digest / "docker"
     tls = _tls_files(files, verify=not found.get("SkipTLSVerify")) if files.is_dir() or found.get("SkipTLSVerify") else None
-    return Endpoint(url=_checked(url, source), source=source, tls=tls)
+    return Endpoint(url=_normalized(url, source), source=source, tls=tls)
 
 
 def _default() -> Endpoint:
-    candidates = [Path(DEFAULT_SOCKET), *_own_sockets()]
+    candidates = [Path(DEFAULT_SOCKET), *_user_sockets()]
     # Not Path.exists(): a folder of another user on the way is a PermissionError to that.
     chosen = next((path for path in candidates if os.access(path, os.F_OK)), candidates[0])
     return Endpoint(url=f"unix://{chosen}", source="the default socket")
 
 
-def _own_sockets() -> list[Path]:
+def _user_sockets() -> list[Path]:
     """Where an engine of this user alone listens: rootless docker, Docker Desktop."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     rootless = [Path(runtime) / "docker.sock"] if runtime else []
@@ -141,24 +141,24 @@ def _metadata(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _checked(url: str, source: str) -> str:
+def _normalized(url: str, source: str) -> str:
     """``url`` in the one spelling we use; a bare HOST:PORT is tcp, as docker has it."""
     text = url if "://" in url else f"tcp://{url}"
     scheme, _, rest = text.partition("://")
     scheme = {"http": "tcp", "https": "tcp"}.get(scheme, scheme)
     if scheme not in ("unix", "tcp", "ssh") or not rest.strip("/"):
-        raise _no_address(url, source)
+        raise _invalid_address(url, source)
     if scheme == "tcp":
         try:
             port = urlsplit(text).port
         except ValueError:
-            raise _no_address(url, source) from None
+            raise _invalid_address(url, source) from None
         if port is None:
-            raise _no_address(url, source)
+            raise _invalid_address(url, source)
     return f"{scheme}://{rest}"
 
 
-def _no_address(url: str, source: str) -> UsageError:
+def _invalid_address(url: str, source: str) -> UsageError:
     return UsageError(
         f"{source} is {url!r}: not an address of an engine that this tool can use",
         hint=f"An address looks like unix://{DEFAULT_SOCKET} or tcp://127.0.0.1:2375.",

@@ -14,7 +14,7 @@ from registry_tool.engine.containers import Containers
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
-from registry_tool.engine.values import About
+from registry_tool.engine.values import EngineInfo
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
@@ -27,26 +27,26 @@ class Engine(Builds, Transfer, Containers, Networks):
     Every method raises Unreachable where the engine stops answering, and EngineError for a refusal of no better name.
     """
 
-    def __init__(self, line: EngineClient) -> None:
-        self._line = line
-        self._ahead: threading.Thread | None = None
-        self._said: dict[str, Any] = {}
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._prefetch: threading.Thread | None = None
+        self._info_cache: dict[str, Any] = {}
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it was found, and how."""
-        return self._line.endpoint
+        return self._client.endpoint
 
-    def ask_ahead(self) -> None:
+    def prefetch_info(self) -> None:
         """Have it say who it is (``id``) while something else is done: it starts programs to find out, and few answers take longer."""
 
         def ask() -> None:
             # Who wants to know then asks again, and hears why.
             with suppress(RegistryToolError):
-                self._ask()
+                self._fetch_info()
 
-        self._ahead = threading.Thread(target=ask, daemon=True)
-        self._ahead.start()
+        self._prefetch = threading.Thread(target=ask, daemon=True)
+        self._prefetch.start()
 
     @cached_property
     def id(self) -> str:
@@ -54,11 +54,11 @@ class Engine(Builds, Transfer, Containers, Networks):
         return str(self._info.get("ID") or "")
 
     @cached_property
-    def about(self) -> About:
+    def info(self) -> EngineInfo:
         """The engine itself; asked once."""
-        with self._line.call("asking what it is") as api:
+        with self._client.call("asking what it is") as api:
             version = api.version()
-        return About(
+        return EngineInfo(
             name=self._info.get("Name") or "",
             version=version.get("Version") or "",
             api_version=api.api_version,
@@ -70,18 +70,18 @@ class Engine(Builds, Transfer, Containers, Networks):
 
     @property
     def _info(self) -> dict[str, Any]:
-        if self._ahead is not None:
-            self._ahead.join()
-        return self._said or self._ask()
+        if self._prefetch is not None:
+            self._prefetch.join()
+        return self._info_cache or self._fetch_info()
 
-    def _ask(self) -> dict[str, Any]:
-        with self._line.call("asking how it is set up") as api:
-            self._said = dict(api.info())
-        return self._said
+    def _fetch_info(self) -> dict[str, Any]:
+        with self._client.call("asking how it is set up") as api:
+            self._info_cache = dict(api.info())
+        return self._info_cache
 
     def close(self) -> None:
         """Close the connections; the engine's things stay as they are."""
-        self._line.close()
+        self._client.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -52,57 +52,57 @@ _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
 
-def push_refused(name: str, words: str) -> RegistryToolError:
+def push_error(name: str, words: str) -> RegistryToolError:
     """Why a push of ``name`` failed."""
-    if _says(words, _ABSENT_HERE):
+    if _contains(words, _ABSENT_HERE):
         return NotFound(f"the engine has no image {name}", hint="regctl images lists those that are there.")
-    return _at_registry(name, words, "push", PushFailed)
+    return _transfer_error(name, words, "push", PushFailed)
 
 
-def pull_refused(name: str, words: str) -> RegistryToolError:
+def pull_error(name: str, words: str) -> RegistryToolError:
     """Why a pull of ``name`` failed."""
     # Docker Hub does not tell what is private from what is not there: "pull access denied …, repository does not exist or …".
-    if _says(words, _ABSENT_THERE) and not _says(words, (*_NO_REGISTRY, *_HTML)):
+    if _contains(words, _ABSENT_THERE) and not _contains(words, (*_NO_REGISTRY, *_HTML)):
         hint = f"Is the name right, and was it pushed? regctl list-tags {_reference(name).repository}"
         return NotFound(f"there is no image {name} in its registry: {words}", hint=hint)
-    return _at_registry(name, words, "pull", PullFailed)
+    return _transfer_error(name, words, "pull", PullFailed)
 
 
-def _at_registry(name: str, words: str, verb: str, kind: type[PushFailed] | type[PullFailed]) -> RegistryToolError:
+def _transfer_error(name: str, words: str, verb: str, kind: type[PushFailed] | type[PullFailed]) -> RegistryToolError:
     host = _reference(name).host
     failed = f"the {verb} of {name} failed"
-    if _says(words, _PLAIN_HTTP):
+    if _contains(words, _PLAIN_HTTP):
         return kind(
             f"{failed}: {host} speaks plain HTTP, and the engine wants HTTPS there",
             hint=f'The engine takes HTTP on localhost only, and where "insecure-registries" in its daemon.json lists "{host}".',
         )
-    if _says(words, _UNTRUSTED):
+    if _contains(words, _UNTRUSTED):
         return kind(
             f"{failed}: the engine does not trust {host}: {words}", hint="Its certificate authority belongs into /etc/docker/certs.d."
         )
-    if _says(words, _HTML):
+    if _contains(words, _HTML):
         return NotARegistry(f"what answers at {host} is no registry: {words}", hint="Is the port right? Something else listens there.")
-    if _says(words, _DENIED):
+    if _contains(words, _DENIED):
         return AuthenticationFailed(f"{host} refused the {verb} of {name}: {words}", hint=f"regctl login {host}")
-    if _says(words, _FULL):
+    if _contains(words, _FULL):
         whose = "the registry's" if kind is PushFailed else "the engine's"
         return kind(f"{failed}: {whose} disk is full: {words}", hint="Make room there, then try again.")
-    if _says(words, _NO_REGISTRY):
+    if _contains(words, _NO_REGISTRY):
         local = host.partition(":")[0] in ("localhost", "127.0.0.1")
         hint = "Start it: regctl up." if local else "Is the name right, and does the network work?"
         return RegistryUnreachable(f"the engine cannot reach the registry {host}: {words}", hint=hint)
     # A registry keeps the reason to itself; a full disk looks like this.
-    broken = _says(words, _BROKEN)
+    broken = _contains(words, _BROKEN)
     return kind(f"{failed}: {words}", hint="The registry failed: is its disk full? Its log says why: regctl logs." if broken else None)
 
 
-def start_refused(error: RegistryToolError) -> RegistryToolError:
+def start_error(error: RegistryToolError) -> RegistryToolError:
     """What a refused start means; ``error`` itself where nothing more is known."""
-    if _says(error.message, _PORT_TAKEN):
+    if _contains(error.message, _PORT_TAKEN):
         match = re.search(r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):(\d+)", error.message)
         port = f"port {match[2]}" if match else "a port"
         return PortTaken(f"{port} is taken: {error.message}", hint="Choose another one, or stop what holds it.")
-    if _says(error.message, _PORT_FORBIDDEN):
+    if _contains(error.message, _PORT_FORBIDDEN):
         return EngineError(error.message, hint="This engine may not bind ports below 1024: choose a higher one.")
     if isinstance(error, NotFound) and "no such container" not in error.message.lower():
         # A command that is not in the image is a 404, too, on some engines.
@@ -110,14 +110,14 @@ def start_refused(error: RegistryToolError) -> RegistryToolError:
     return error
 
 
-def create_refused(error: RegistryToolError, *, image: str, name: str | None) -> RegistryToolError:
+def create_error(error: RegistryToolError, *, image: str, name: str | None) -> RegistryToolError:
     """What a refused creation means; ``error`` itself where nothing more is known."""
     words = error.message.lower()
     if "already in use" in words and name:
         holder = re.search(r"by (?:container )?\"?([0-9a-f]{12})[0-9a-f]*", error.message)
         by = f" by container {holder[1]}" if holder else ""
         return Conflict(f"the container name {name} is taken{by}", hint="Choose another --name, or remove that container.")
-    if isinstance(error, NotFound) and _says(error.message, _ABSENT_HERE):
+    if isinstance(error, NotFound) and _contains(error.message, _ABSENT_HERE):
         return NotFound(f"the engine has no image {image}", hint="regctl images lists those that are there.")
     return error
 
@@ -126,6 +126,6 @@ def _reference(name: str) -> Reference:
     return Reference.parse(name, default_host=DOCKER_HUB)
 
 
-def _says(words: str, marks: Iterable[str]) -> bool:
+def _contains(words: str, marks: Iterable[str]) -> bool:
     lower = words.lower()
     return any(mark in lower for mark in marks)

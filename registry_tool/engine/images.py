@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from registry_tool.base.errors import EngineError, NotFound
-from registry_tool.engine import times
-from registry_tool.engine.streams import error_of
+from registry_tool.engine.streams import event_error
 from registry_tool.engine.values import Image, RemovedImage
 from registry_tool.oci.descriptor import Platform
 
@@ -23,12 +23,12 @@ _NO_NAME = "<none>"
 class Images:
     """The engine's images. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    _line: EngineClient
+    _client: EngineClient
 
     def image(self, name: str) -> Image | None:
         """The image that ``name`` (a name, a digest or an id) means to the engine; None where it has none."""
         try:
-            with self._line.call(f"looking for the image {name}") as api:
+            with self._client.call(f"looking for the image {name}") as api:
                 return _of_inspection(api.inspect_image(name))  # type: ignore[no-untyped-call]
         except NotFound:
             return None
@@ -38,20 +38,20 @@ class Images:
 
         ``labels`` must all be there; an empty value takes any. A listing knows no layers and no platform.
         """
-        with self._line.call("listing the images") as api:
+        with self._client.call("listing the images") as api:
             found = api.images(all=all, filters=label_filter(labels))
         return tuple(_of_listing(entry) for entry in found)
 
     def tag(self, image: str, name: str) -> None:
         """Give ``image`` one more name. Raises NotFound."""
-        repository, tag = split(name)
-        with self._line.call(f"tagging {image}") as api:
+        repository, tag = split_tag(name)
+        with self._client.call(f"tagging {image}") as api:
             api.tag(image, repository, tag)
 
     def remove_image(self, name: str, *, force: bool = False, prune: bool = True, missing_ok: bool = False) -> RemovedImage:
         """Take a name away, and the image with its last one. Raises NotFound; Conflict where a container uses it."""
         events: Any = ()
-        with self._line.call(f"removing {name}", missing_ok=missing_ok) as api:
+        with self._client.call(f"removing {name}", missing_ok=missing_ok) as api:
             events = api.remove_image(name, force=force, noprune=not prune) or ()
         return RemovedImage(
             untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
@@ -65,10 +65,10 @@ class Images:
         """
         if not tar.is_file():
             raise NotFound(f"there is no file {tar}")
-        repository, tag = split(name)
-        with self._line.call(f"the import of {name}") as api:
+        repository, tag = split_tag(name)
+        with self._client.call(f"the import of {name}") as api:
             answer: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
-        _raise_reported(json.loads(line) for line in answer.splitlines() if line.strip())
+        _raise_errors(json.loads(line) for line in answer.splitlines() if line.strip())
         imported = self.image(name)
         if imported is None:
             raise EngineError(f"the engine imported {name} and does not have it")
@@ -76,17 +76,17 @@ class Images:
 
     def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
         """Write the images ``names`` as one tar to ``target``. Raises NotFound; OSError where ``target`` cannot be written to."""
-        target.writelines(self._line.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names)))
+        target.writelines(self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names)))
 
     def load_image(self, source: BinaryIO) -> tuple[str, ...]:
         """Take in a tar that ``save_image`` or docker wrote; returns the names, or ids of what has none. Raises EngineError."""
-        events: list[Any] = list(self._line.stream("the loading of images", lambda api: api.load(source)))
-        _raise_reported(events)
+        events: list[Any] = list(self._client.stream("the loading of images", lambda api: api.load(source)))
+        _raise_errors(events)
         text = "".join(str(event.get("stream", "")) for event in events)
         return tuple(re.findall(r"^Loaded image(?: ID)?: (\S+)", text, re.MULTILINE))
 
 
-def split(name: str) -> tuple[str, str]:
+def split_tag(name: str) -> tuple[str, str]:
     """``REPOSITORY`` and ``TAG`` of a name, ``latest`` where it has none."""
     repository, colon, tag = name.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (name, "latest")
@@ -100,9 +100,19 @@ def label_filter(labels: Mapping[str, str] | Iterable[str]) -> dict[str, Any]:
     return {"label": wanted} if wanted else {}
 
 
-def _raise_reported(events: Iterable[Mapping[str, Any]]) -> None:
+def rfc3339(seconds: object) -> str:
+    """The Unix time of a listing as RFC 3339 in UTC, as inspections have it; empty where it is none, or out of range."""
+    if not isinstance(seconds, int | float):
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _raise_errors(events: Iterable[Mapping[str, Any]]) -> None:
     for event in events:
-        if error := error_of(event):
+        if error := event_error(event):
             raise EngineError(error)
 
 
@@ -129,7 +139,7 @@ def _of_listing(entry: Mapping[str, Any]) -> Image:
         names=tuple(name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME)),
         digests=tuple(digest for digest in entry.get("RepoDigests") or () if not digest.startswith(_NO_NAME)),
         parent=entry.get("ParentId") or "",
-        created=times.of_seconds(entry.get("Created")),
+        created=rfc3339(entry.get("Created")),
         size=entry.get("Size") or 0,
         labels=entry.get("Labels") or {},
     )

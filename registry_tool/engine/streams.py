@@ -19,7 +19,7 @@ from registry_tool.oci.digest import Digest
 Event = Mapping[str, Any]
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_ENDS = ("Pushed", "Layer already exists", "Already exists", "Pull complete")
+_FINAL = ("Pushed", "Layer already exists", "Already exists", "Pull complete")
 _MOVING = ("Pushing", "Downloading")
 _MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is podman's, which says no more
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -29,7 +29,7 @@ _FRAME = struct.Struct(">BxxxL")
 _STDERR = 2
 
 
-class Rows:
+class LayerProgress:
     """Shows events that carry a layer's id as an observer's rows, and remembers each layer's last word and size."""
 
     def __init__(self, observer: Observer) -> None:
@@ -38,9 +38,9 @@ class Rows:
         self._totals: dict[str, int] = {}
         self.layers: dict[str, str] = {}
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         key, status = str(event["id"]), str(event["status"])
-        if _is_end(status):
+        if _is_final(status):
             self._end(key, status)
             return
         detail = event.get("progressDetail") or {}
@@ -68,17 +68,17 @@ class Rows:
         self._observer.finish(key, status)
 
 
-class Conversation:
+class TransferLog:
     """One push or pull: feed it every event, then ask what came of it."""
 
     def __init__(self, observer: Observer) -> None:
-        self.rows = Rows(observer)
+        self.progress = LayerProgress(observer)
         self.descriptor: Descriptor | None = None
         self.status = ""
         self.error: str | None = None
 
-    def take(self, event: Event) -> None:
-        self.error = error_of(event) or self.error
+    def add(self, event: Event) -> None:
+        self.error = event_error(event) or self.error
         if aux := event.get("aux"):
             self._aux(aux)
         status = event.get("status")
@@ -91,8 +91,8 @@ class Conversation:
             self._digest(match[1], int(match[2]))
         elif status.startswith("Status: "):
             self.status = status.removeprefix("Status: ").strip()
-        elif _is_row(event, status):
-            self.rows.take(event)
+        elif _is_layer_event(event, status):
+            self.progress.add(event)
 
     def _aux(self, aux: Any) -> None:
         if isinstance(aux, dict) and isinstance(aux.get("Digest"), str):
@@ -112,15 +112,15 @@ class BuildLog:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._rows = Rows(observer)
+        self._progress = LayerProgress(observer)
         self._part = ""
         self._said: str | None = None
         self.lines: list[str] = []
         self.image_id: str | None = None
         self.error: str | None = None
 
-    def take(self, event: Event) -> None:
-        self.error = error_of(event) or self.error
+    def add(self, event: Event) -> None:
+        self.error = event_error(event) or self.error
         aux, text, status = event.get("aux"), event.get("stream"), event.get("status")
         if isinstance(aux, dict) and isinstance(aux.get("ID"), str):
             self.image_id = aux["ID"]
@@ -128,8 +128,8 @@ class BuildLog:
             *whole, self._part = (self._part + text).split("\n")
             for line in whole:
                 self._line(line)
-        elif isinstance(status, str) and _is_row(event, status):
-            self._rows.take(event)
+        elif isinstance(status, str) and _is_layer_event(event, status):
+            self._progress.add(event)
 
     def close(self) -> None:
         """The last line may lack its end, and an old engine tells the image in words alone."""
@@ -147,7 +147,7 @@ class BuildLog:
             self._said = match[1]
 
 
-def error_of(event: Event) -> str | None:
+def event_error(event: Event) -> str | None:
     """What an event reports as an error, as one line; None where it reports none."""
     detail = event.get("errorDetail")
     text = detail.get("message") if isinstance(detail, dict) else None
@@ -157,7 +157,7 @@ def error_of(event: Event) -> str | None:
     return " ".join(str(text).split()) if text else None
 
 
-def frames(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     """Take apart the multiplexed stream of a container without a terminal (Engine API, ContainerAttach, "Stream format").
 
     Yields ``("stdout" | "stderr", content)``. Raises Unreachable where the stream ends inside a frame.
@@ -178,13 +178,13 @@ def frames(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
         raise Unreachable("the engine stopped answering in the middle of a container's output", hint="Is it still running?")
 
 
-def _is_row(event: Event, status: str) -> bool:
+def _is_layer_event(event: Event, status: str) -> bool:
     # "Pulling from library/redis" has the tag where others have a layer's id.
     return bool(event.get("id")) and not status.startswith("Pulling from")
 
 
-def _is_end(status: str) -> bool:
-    return status in _ENDS or status.startswith("Mounted from ")
+def _is_final(status: str) -> bool:
+    return status in _FINAL or status.startswith("Mounted from ")
 
 
 def _number(value: Any) -> int | None:

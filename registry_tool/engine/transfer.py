@@ -19,10 +19,10 @@ from registry_tool.base.errors import (
     RegistryToolError,
 )
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.engine.images import Images, split
-from registry_tool.engine.engine_errors import pull_refused, push_refused
-from registry_tool.engine.streams import DOCKER_MANIFEST, Conversation
-from registry_tool.engine.values import Moved
+from registry_tool.engine.engine_errors import pull_error, push_error
+from registry_tool.engine.images import Images, split_tag
+from registry_tool.engine.streams import DOCKER_MANIFEST, TransferLog
+from registry_tool.engine.values import TransferResult
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
@@ -33,24 +33,24 @@ Events = Generator[Mapping[str, Any], None, None]
 class Transfer(Images):
     """The engine's push and pull. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
-    def push(self, name: str, *, observer: Observer = SILENT) -> Moved:
+    def push(self, name: str, *, observer: Observer = SILENT) -> TransferResult:
         """Push ``name``.
 
         Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed.
         """
-        repository, tag = split(name)
+        repository, tag = split_tag(name)
 
         def start(auth: Auth) -> Events:
-            return self._line.stream(
+            return self._client.stream(
                 f"the push of {name}", lambda api: api.push(repository, tag, auth_config=dict(auth), stream=True, decode=True)
             )
 
-        talk = _converse(name, start, push_refused, observer)
-        if talk.descriptor is None:
+        log = _transfer(name, start, push_error, observer)
+        if log.descriptor is None:
             raise PushFailed(f"the engine ended the push of {name} without a digest", hint="Push again; the engine's log may say more.")
-        return _moved(name, talk, talk.descriptor)
+        return _result(name, log, log.descriptor)
 
-    def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> Moved:
+    def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> TransferResult:
         """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
 
         ``known_as`` is what its registry is called here, where the engine knows it by another name: its password is used.
@@ -58,22 +58,22 @@ class Transfer(Images):
         Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
         """
         reference = Reference.parse(name, default_host=DOCKER_HUB)
-        repository, tag = (split(name.partition("@")[0])[0], str(reference.digest)) if reference.digest else split(name)
+        repository, tag = (split_tag(name.partition("@")[0])[0], str(reference.digest)) if reference.digest else split_tag(name)
 
         def start(auth: Auth) -> Events:
-            return self._line.stream(
+            return self._client.stream(
                 f"the pull of {name}",
                 lambda api: api.pull(repository, tag, auth_config=dict(auth), platform=platform, stream=True, decode=True),
             )
 
-        talk = _converse(name, start, pull_refused, observer, host=known_as)
-        return _moved(name, talk, talk.descriptor or self._descriptor_of(name))
+        log = _transfer(name, start, pull_error, observer, host=known_as)
+        return _result(name, log, log.descriptor or self._descriptor_of(name))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine, as it sees the world, can find ``name`` in its registry within ``timeout`` seconds."""
         auth = credentials.find(_host(name), on_trouble=lambda trouble: None)
         try:
-            with self._line.call(f"asking for {name}") as api:
+            with self._client.call(f"asking for {name}") as api:
                 api.distribution(name, _auth_config(auth), timeout=timeout)
         except (EngineError, NotFound, EngineTimeout):
             return False
@@ -90,28 +90,28 @@ class Transfer(Images):
         raise PullFailed(f"the engine ended the pull of {name} without a digest", hint="Pull again; the engine's log may say more.")
 
 
-def _converse(
+def _transfer(
     name: str,
     start: Callable[[Auth], Events],
     refused: Callable[[str, str], RegistryToolError],
     observer: Observer,
     *,
     host: str | None = None,
-) -> Conversation:
+) -> TransferLog:
     """Read the whole stream, then raise what it, or the engine instead of it, reported."""
     troubles: list[CredentialsError] = []
     auth = _auth_config(credentials.find(host or _host(name), on_trouble=troubles.append))
-    talk = Conversation(observer)
+    log = TransferLog(observer)
     try:
         # Closed, so that the engine stops where Ctrl-C stopped us.
         with closing(start(auth)) as events:
             for event in events:
-                talk.take(event)
-        reported = talk.error
+                log.add(event)
+        reported = log.error
     except (EngineError, NotFound, Conflict) as error:
         reported = error.message
     if reported is None:
-        return talk
+        return log
     refusal = refused(name, reported)
     if troubles and isinstance(refusal, AuthenticationFailed):
         # A credential store that failed matters only where credentials were wanted.
@@ -119,8 +119,10 @@ def _converse(
     raise refusal
 
 
-def _moved(name: str, talk: Conversation, descriptor: Descriptor) -> Moved:
-    return Moved(reference=name, descriptor=descriptor, status=talk.status, layers=talk.rows.layers, bytes_moved=talk.rows.bytes_moved)
+def _result(name: str, log: TransferLog, descriptor: Descriptor) -> TransferResult:
+    return TransferResult(
+        reference=name, descriptor=descriptor, status=log.status, layers=log.progress.layers, bytes_moved=log.progress.bytes_moved
+    )
 
 
 def _host(name: str) -> str:

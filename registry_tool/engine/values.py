@@ -10,7 +10,7 @@ from registry_tool.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class EngineInfo:
     """The engine itself."""
 
     name: str
@@ -50,7 +50,7 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
+class Privileges:
     """What a container was given beyond its image. ``binds`` are destinations of what is mounted from the engine's machine."""
 
     network: str = ""
@@ -93,7 +93,7 @@ class Container:
     """Whether the kernel ended something in it for its memory."""
     error: str = ""
     """The engine's own word on why it did not start."""
-    rights: Rights | None = None
+    privileges: Privileges | None = None
     """What it was given beyond its image; None in a listing."""
 
     @property
@@ -173,7 +173,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class TransferResult:
     """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last word: ``Pushed``, ``Already exists``, …"""
 
     reference: str

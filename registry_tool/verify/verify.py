@@ -83,7 +83,7 @@ def verify(
     with open_registry(asked.image.host) as registry:
         run = _Run(engine=engine, asked=asked, registry=registry, dirs=dirs, observer=observer, watcher=watcher)
         try:
-            run.look(engine.about.platform)
+            run.look(engine.info.platform)
             run.go(wheres)
         except UsageError:
             raise
@@ -185,7 +185,7 @@ class _Run:
                 place = opened.enter_context(self._place(name))
                 setup = time.monotonic() - begun
                 self.watcher.ready(place.where, setup)
-                if not self.proven and place.where.platform != str(self.engine.about.platform):
+                if not self.proven and place.where.platform != str(self.engine.info.platform):
                     self.look(Platform.parse(place.where.platform))
                 begun = time.monotonic()
                 proven = prove(

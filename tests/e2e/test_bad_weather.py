@@ -283,7 +283,7 @@ def _ended(process: subprocess.Popen[str], seconds: float = 150) -> Answer:
 def test_a_registry_that_goes_during_a_push_and_one_whose_disk_is_full(
     engine: Engine, registry_image: str, tmp_path: Path, unique: str
 ) -> None:
-    with engine._line.call("making a small volume") as api:
+    with engine._client.call("making a small volume") as api:
         api.create_volume(f"{unique}-small", driver="local", driver_opts={"type": "tmpfs", "device": "tmpfs", "o": "size=8m"})
     with ExitStack() as stack:
         goes = stack.enter_context(_registry(engine, registry_image, f"{unique}-goes", f"{unique}-goes"))

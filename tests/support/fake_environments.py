@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry_tool.base.errors import RegistryToolError
-from registry_tool.engine import About, Engine
+from registry_tool.engine import Engine, EngineInfo
 from registry_tool.oci.descriptor import Platform
 from registry_tool.verify import verify
 from registry_tool.verify.result import Check, EnvironmentResult
@@ -67,7 +67,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 class Present:
     """An engine that is never asked for more than its platform."""
 
-    about = About(name="Docker", version="20.10.24", api_version="1.41", platform=Platform.parse("linux/amd64"), storage="overlay2")
+    info = EngineInfo(name="Docker", version="20.10.24", api_version="1.41", platform=Platform.parse("linux/amd64"), storage="overlay2")
 
 
 ENGINE: Any = Present()

@@ -48,7 +48,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
       regctl demo --redis --keep
     """
     # Loading the rest takes longer than the engine's answer.
-    session.engine.ask_ahead()
+    session.engine.prefetch_info()
     from registry_tool.demo.demo import DemoOptions
     from registry_tool.demo.demo import demo as run_demo
 

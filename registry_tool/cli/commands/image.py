@@ -14,7 +14,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.engine import Image, Moved
+    from registry_tool.engine import Image, TransferResult
     from registry_tool.oci.reference import Reference
 
 BASE_PREFIX = "localhost/registry-tool/"
@@ -255,7 +255,7 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
     }
 
 
-def transfer_document(reference: Reference, moved: Moved) -> dict[str, object]:
+def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, object]:
     """What a push or a pull did, for JSON."""
     return {
         "reference": str(reference),
@@ -266,7 +266,7 @@ def transfer_document(reference: Reference, moved: Moved) -> dict[str, object]:
     }
 
 
-def _render_transfer(session: Session, reference: Reference, moved: Moved, *, quiet: bool, note: str | None = None) -> None:
+def _render_transfer(session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, note: str | None = None) -> None:
     out = session.output
     if out.json:
         out.document(transfer_document(reference, moved) | ({"note": note} if note else {}))

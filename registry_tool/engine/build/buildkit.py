@@ -9,14 +9,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 from registry_tool.base.errors import BuildFailed, RegistryToolError
+from registry_tool.engine.build.options import BuildOptions
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.streams import BuildLog
-
-if TYPE_CHECKING:
-    from registry_tool.engine.build.classic import BuildOptions
 
 _PROBE_TIMEOUT = 10
 
@@ -91,7 +89,7 @@ def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], 
         feeder.start()
         try:
             for line in stdout:
-                log.take({"stream": line.decode("utf-8", "replace")})
+                log.add({"stream": line.decode("utf-8", "replace")})
         except BaseException:
             process.kill()
             raise

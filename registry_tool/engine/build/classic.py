@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
 from registry_tool.engine.build.dockerfile import base_images, needs_buildkit
+from registry_tool.engine.build.options import BuildOptions
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
 from registry_tool.oci.reference import DOCKER_HUB, Reference
@@ -26,20 +26,6 @@ OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
 _TRIES = 3
 _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
 """The classic builder's words where an image that it was about to build upon, out of its cache, was removed by somebody that moment."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """What a builder is told besides the context; ``dockerfile`` is its path inside the context."""
-
-    dockerfile: str
-    tags: tuple[str, ...] = ()
-    build_args: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    target: str | None = None
-    no_cache: bool = False
-    pull: bool = False
-    platform: str | None = None
 
 
 class Builds(Images):
@@ -82,7 +68,7 @@ class Builds(Images):
         found = contexts.files(context, inside, extra)
         if reason := needs_buildkit(text):
             log = BuildLog(observer)
-            buildkit.build(self._line.endpoint, options, contexts.tar_stream(found), log, reason=reason)
+            buildkit.build(self._client.endpoint, options, contexts.tar_stream(found), log, reason=reason)
             return self._finished(log, options, (log.image_id, *options.tags))
         registry_config = _registry_config(text, options.build_args)
         tries = 0
@@ -114,9 +100,9 @@ class Builds(Images):
 
         try:
             # Closed, so that the engine stops where Ctrl-C stopped us.
-            with closing(self._line.stream("the build", start)) as events:
+            with closing(self._client.stream("the build", start)) as events:
                 for event in events:
-                    log.take(event)
+                    log.add(event)
         except (EngineError, NotFound, Conflict) as error:
             log.error = error.message
         log.close()

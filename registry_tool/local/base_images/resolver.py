@@ -61,7 +61,7 @@ class BaseImageResolver:
 
     def archive(self, provisioned: BaseImage) -> Path:
         """Keep a copy of an image that is about to leave the engine; it comes back with the same id. Raises NotFound, OSError."""
-        platform = self._engine.about.platform
+        platform = self._engine.info.platform
         with files.lock(self._shelf.lock(provisioned.role)):
             image = self._engine.image(provisioned.name)
             if image is None:
@@ -96,20 +96,20 @@ class BaseImageResolver:
 
     def _from_shelf(self, base: Base) -> BaseImage | None:
         try:
-            copy = self._shelf.find(base.role, self._engine.about.platform)
+            copy = self._shelf.find(base.role, self._engine.info.platform)
             if copy is None:
                 return None
             self._load(base, copy)
         except (ValueError, EngineError) as error:
             self._observer.note(f"the kept copy of the {base.role} image cannot be used and was thrown away: {error}")
-            self._shelf.discard(base.role, self._engine.about.platform)
+            self._shelf.discard(base.role, self._engine.info.platform)
             return None
         return self._arrived(base, copy.name, copy.source)
 
     def _load(self, base: Base, copy: Copy) -> None:
         if copy.name not in base.names:
             raise ValueError(f"it is a copy of {copy.name}")
-        self._shelf.load(self._engine, base.role, self._engine.about.platform)
+        self._shelf.load(self._engine, base.role, self._engine.info.platform)
         if self._engine.image(copy.name) is None:
             raise ValueError(f"there is no {copy.name} in it")
 
@@ -137,7 +137,7 @@ class BaseImageResolver:
         # The last rung is seldom stood upon, and what it needs takes time to load.
         from registry_tool.local.base_images import packages  # noqa: PLC0415
 
-        platform = self._engine.about.platform
+        platform = self._engine.info.platform
         with self._shelf.working(base.role) as folder:
             built = packages.build(base, platform, folder, self._observer)
             told = " ".join(f"{name}={version}" for name, version in built.versions.items())

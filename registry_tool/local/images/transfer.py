@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.engine import Engine, Moved
+from registry_tool.engine import Engine, TransferResult
 from registry_tool.local.images import resolve
 from registry_tool.oci.reference import Reference, has_host
 from registry_tool.targets.registry import open_registry
@@ -17,7 +17,7 @@ class Pushed:
     """What was pushed, under which full name, and what had to be tagged for it."""
 
     reference: Reference
-    moved: Moved
+    moved: TransferResult
     note: str | None = None
 
 
@@ -60,7 +60,9 @@ def _stranger(host: str) -> NotARegistry | None:
     return None
 
 
-def pull(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT, platform: str | None = None) -> Moved:
+def pull(
+    engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT, platform: str | None = None
+) -> TransferResult:
     """Pull ``text`` as the registry's side names it."""
     return engine.pull(str(resolve.on_registry(text, registry_host)), observer=observer, platform=platform)
 
@@ -72,7 +74,7 @@ class Present:
     name: str
     image_id: str
     note: str | None = None
-    moved: Moved | None = None
+    moved: TransferResult | None = None
 
 
 def have(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT) -> Present:

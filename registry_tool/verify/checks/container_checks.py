@@ -127,7 +127,7 @@ def ends(trial: ContainerRun) -> Check:
 
 def alone(trial: ContainerRun) -> Check:
     """Nothing was mounted, shared or granted, and there was no way out."""
-    rights = trial.container.rights if trial.container else None
+    rights = trial.container.privileges if trial.container else None
     if rights is None:
         return skipped("alone", "there was no container")
     evidence: dict[str, object] = {

@@ -129,7 +129,7 @@ class ContainerRun:
             processes=limits.processes,
             log_size=limits.log,
             # To podman these few limits would be all there are, in place of its own.
-            file_size=None if self.engine.about.product == "Podman" else limits.disk,
+            file_size=None if self.engine.info.product == "Podman" else limits.disk,
         )
         with defer_signals():
             self.container = self.engine.create(spec)
@@ -243,7 +243,7 @@ class ContainerRun:
         self.container = found
         if found.running and time.monotonic() > self._weigh_at:
             self._weigh_at = time.monotonic() + WEIGHED
-            if self.engine.written(found.id) > self.asked.limits.disk:
+            if self.engine.bytes_written(found.id) > self.asked.limits.disk:
                 self.overfull = True
                 self.engine.kill(found.id)
         return found

@@ -9,7 +9,7 @@ from registry_tool.base import units
 from registry_tool.base.deadline import ActivityObserver, Deadline, DeadlineExceeded, call_with_deadline
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, PullFailed, RegistryToolError, RegistryUnreachable, Unreachable
 from registry_tool.base.progress import Observer
-from registry_tool.engine import Engine, Image, Moved, Platform
+from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import is_foreign
 from registry_tool.oci.reference import Reference
@@ -30,7 +30,7 @@ STANDS_STILL = 60.0
 class PullResult:
     """What came of the pull. ``moved`` None: it failed, and ``error`` says why; both None: there was nothing to pull."""
 
-    moved: Moved | None = None
+    moved: TransferResult | None = None
     error: RegistryToolError | None = None
     traffic: Traffic | None = None
     image: Image | None = None
@@ -201,7 +201,7 @@ def content(origin: RemoteImage, arrival: PullResult) -> Check:
 
 def platform(engine: Engine, origin: RemoteImage, arrival: PullResult) -> Check:
     """The image's, and of an index the right one."""
-    wanted = engine.about.platform
+    wanted = engine.info.platform
     evidence: dict[str, object] = {"engine": str(wanted), "image": list(origin.platforms)}
     if origin.image is None:
         has = ", ".join(origin.platforms) or "no platform"

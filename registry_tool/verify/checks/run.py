@@ -97,7 +97,7 @@ class _CheckSequence:
         def look() -> Check:
             nonlocal origin
             try:
-                origin = origins.look(self._registry, self._asked.image, self._place.engine.about.platform)
+                origin = origins.look(self._registry, self._asked.image, self._place.engine.info.platform)
             except (NotFound, Mismatch, InvalidManifest) as error:
                 return pull_checks.unresolved(self._asked, error)
             return pull_checks.resolves(self._asked, origin, compared)

@@ -17,7 +17,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import EngineError, EngineNotFound, EnvironmentUnavailable, RegistryToolError, Unreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
-from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, reach
+from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, connect_to
 from registry_tool.local import orphans
 from registry_tool.local.base_images import PYTHON, BaseImage, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry, find_all
@@ -118,11 +118,11 @@ def _made(making: _Making, registry_host: str, address: tuple[str, int], opened:
 
 
 def _check(engine: Engine) -> None:
-    about = engine.about
-    version = tuple(int(part) for part in about.api_version.split(".") if part.isdigit())
+    info = engine.info
+    version = tuple(int(part) for part in info.api_version.split(".") if part.isdigit())
     if version < OLDEST:
         raise EnvironmentUnavailable(
-            f"{about.product} {about.version} is too old for an engine in a container (API {about.api_version})",
+            f"{info.product} {info.version} is too old for an engine in a container (API {info.api_version})",
             hint="It takes Docker 20.10 or later; --on here proves it on the present engine.",
         )
 
@@ -143,7 +143,7 @@ def _knocked(door: Tunnel, endpoint: Endpoint) -> Engine | None:
     try:
         # Cheaper than what the SDK makes of nobody.
         door.open(SOCKET).close()
-        return reach(endpoint)
+        return connect_to(endpoint)
     except (OSError, EngineNotFound):
         return None
 
@@ -236,7 +236,7 @@ class _Making:
         return created
 
     def open_tunnel(self, registry: tuple[str, int] | None) -> Tunnel:
-        return Tunnel(self.engine.dial(f"{self._name}-door", ("python3", "-I", "-B", f"/{_PROGRAM}")), registry)
+        return Tunnel(self.engine.exec_stream(f"{self._name}-door", ("python3", "-I", "-B", f"/{_PROGRAM}")), registry)
 
     @contextmanager
     def wait_until_ready(self, container: Container, door: Tunnel) -> Iterator[Engine]:
@@ -269,13 +269,13 @@ class _Making:
         )
 
     def where(self, clean: Engine) -> EnvironmentInfo:
-        about = clean.about
+        info = clean.info
         return EnvironmentInfo(
             kind=self.inner.kind,
             name=self.inner.kind,
-            engine=f"{about.product} {about.version}",
-            kernel=about.kernel,
-            platform=str(about.platform),
+            engine=f"{info.product} {info.version}",
+            kernel=info.kernel,
+            platform=str(info.platform),
             clean=True,
             image=f"{self.base.name} ({self.base.source})",
         )

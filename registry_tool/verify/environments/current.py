@@ -85,16 +85,16 @@ def context(
 
 
 def _where(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
-    about = engine.about
+    info = engine.info
     return EnvironmentInfo(
-        kind=kind, name=name, engine=f"{about.product} {about.version}", kernel=about.kernel, platform=str(about.platform), clean=False
+        kind=kind, name=name, engine=f"{info.product} {info.version}", kernel=info.kernel, platform=str(info.platform), clean=False
     )
 
 
 @contextmanager
 def _purged(place: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
     try:
-        origin = origins.look(registry, image, place.engine.about.platform)
+        origin = origins.look(registry, image, place.engine.info.platform)
     except (NotFound, Mismatch, InvalidManifest):
         # The proof says so, at its first point. Nothing will be pulled, so nothing need go.
         yield

@@ -228,7 +228,7 @@ def test_a_cached_image_that_somebody_removes_meanwhile_is_built_again(
 ) -> None:
     """A matter of microseconds, so the engine's words are put in its mouth."""
     gone = f"failed to get digest sha256:{'0' * 64}: open /var/lib/docker/image/x: no such file or directory"
-    real = engine._line.stream
+    real = engine._client.stream
     asked: list[str] = []
 
     def stream(what: str, start: Callable[[Any], Any]) -> Any:
@@ -237,7 +237,7 @@ def test_a_cached_image_that_somebody_removes_meanwhile_is_built_again(
             return real(what, start)
         return (event for event in ({"stream": "Step 1/1 : FROM scratch\n"}, {"error": gone, "errorDetail": {"message": gone}}))
 
-    monkeypatch.setattr(engine._line, "stream", stream)
+    monkeypatch.setattr(engine._client, "stream", stream)
     if ends:
         assert engine.image(build("FROM scratch\nLABEL a=b\n")) is not None
         assert len(asked) == failures + 1
@@ -255,14 +255,14 @@ def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytes
         asked.append(host)
         return Credential("me", canary.password()) if host == "localhost:1" else None
 
-    real = engine._line.client._set_auth_headers
+    real = engine._client.api._set_auth_headers
 
     def set_auth_headers(headers: dict[str, Any]) -> None:
-        sent.append(dict(engine._line.client.registry_config))
+        sent.append(dict(engine._client.api.registry_config))
         real(headers)
 
     monkeypatch.setattr(credentials, "find", find)
-    monkeypatch.setattr(engine._line.client, "_set_auth_headers", set_auth_headers)
+    monkeypatch.setattr(engine._client.api, "_set_auth_headers", set_auth_headers)
     with pytest.raises(BuildFailed):
         build("ARG BASE=localhost:1/a\nFROM scratch AS nothing\nFROM $BASE\n")
     assert asked == ["localhost:1"]

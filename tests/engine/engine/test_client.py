@@ -153,19 +153,19 @@ def test_one_connection_carries_call_after_call(cut: CutLine, far: Engine, uniqu
 
 
 def test_the_engine_falls_silent(cut: CutLine, far: Engine) -> None:
-    far._line.client.timeout = 1
+    far._client.api.timeout = 1
     cut.cut_at, cut.stall = b"/images/json", True
     with pytest.raises(EngineTimeout, match="did not answer in time during listing the images"):
         far.images()
 
 
 def test_an_answer_that_makes_no_sense(engine: Engine) -> None:
-    with pytest.raises(EngineError, match="makes no sense"), engine._line.call("a question") as api:
+    with pytest.raises(EngineError, match="makes no sense"), engine._client.call("a question") as api:
         api._result(api._get(api._url("/_ping")), json=True)  # type: ignore[attr-defined]
 
 
 def test_what_the_reader_of_a_stream_raises_stays_as_it_is(engine: Engine) -> None:
-    for _ in engine._line.stream("counting", lambda api: iter([1])):
+    for _ in engine._client.stream("counting", lambda api: iter([1])):
         with pytest.raises(OSError, match="mine"):
             raise OSError("mine")
     with pytest.raises(OSError, match="disk full"):

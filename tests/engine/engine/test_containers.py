@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken
-from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Rights
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Privileges
 from registry_tool.engine.containers import _of_inspection, _of_listing, configuration
-from registry_tool.engine.streams import frames
+from registry_tool.engine.streams import demultiplex
 from tests.support.requirements import wait_for_words
 
 engine_needed = pytest.mark.engine
@@ -71,7 +71,7 @@ def test_a_container_that_is_not_there(engine: Engine, unique: str) -> None:
         lambda: engine.wait(unique, timeout=5),
         lambda: engine.logs(unique),
         lambda: engine.attach(unique, stdin=False),
-        lambda: engine.dial(unique, ("cat",)),
+        lambda: engine.exec_stream(unique, ("cat",)),
         lambda: engine.resize(unique, rows=1, columns=1),
         lambda: engine.execute(unique, ["true"]),
         lambda: engine.put_files(unique, "/", {}),
@@ -324,8 +324,8 @@ def test_attached_without_a_terminal(engine: Engine, shell: Run) -> None:
     with engine.attach(made.id, stdin=True) as attached:
         engine.start(made.id)
         attached.write(b"through\n")
-        attached.end_input()
-        assert list(frames(iter(attached.read, b""))) == [("stdout", b"through\n"), ("stderr", b"err\n")]
+        attached.close_input()
+        assert list(demultiplex(iter(attached.read, b""))) == [("stdout", b"through\n"), ("stderr", b"err\n")]
 
 
 # What engines say, in forms that are not always there
@@ -386,11 +386,11 @@ def test_two_bindings_of_one_port_and_an_empty_entrypoint() -> None:
 @engine_needed
 def test_a_dialled_command_gets_its_input_and_ends_with_it(engine: Engine, shell: Run) -> None:
     made = shell()
-    with engine.dial(made.id, ("cat",)) as stream:
+    with engine.exec_stream(made.id, ("cat",)) as stream:
         assert not stream.tty
         stream.write(b"through\n" * 20_000)
-        stream.end_input()
-        assert b"".join(content for _, content in frames(iter(stream.read, b""))) == b"through\n" * 20_000
+        stream.close_input()
+        assert b"".join(content for _, content in demultiplex(iter(stream.read, b""))) == b"through\n" * 20_000
 
 
 @engine_needed
@@ -442,17 +442,17 @@ def test_what_a_container_was_given_beyond_its_image() -> None:
         "IpcMode": "private",
     }
     mounts = [{"Type": "bind", "Source": "/s", "Destination": "/d"}, {"Type": "volume", "Name": "v", "Destination": "/v"}]
-    rights = _of_inspection({"Id": "a", "HostConfig": host, "Mounts": mounts}).rights
-    assert rights == Rights(
+    rights = _of_inspection({"Id": "a", "HostConfig": host, "Mounts": mounts}).privileges
+    assert rights == Privileges(
         network="host", privileged=True, capabilities=("SYS_ADMIN",), binds=("/d",), devices=("/dev/fuse",), namespaces=("pid", "uts")
     )
-    assert _of_inspection({"Id": "a"}).rights == Rights()
-    assert _of_listing({"Id": "a"}).rights is None
+    assert _of_inspection({"Id": "a"}).privileges == Privileges()
+    assert _of_listing({"Id": "a"}).privileges is None
 
 
 @engine_needed
 def test_what_a_container_wrote_is_weighed(engine: Engine, shell: Run) -> None:
     made = shell()
-    before = engine.written(made.id)
+    before = engine.bytes_written(made.id)
     engine.execute(made.id, ("sh", "-c", "head -c 1000000 /dev/zero >/file"))
-    assert engine.written(made.id) - before >= 1_000_000
+    assert engine.bytes_written(made.id) - before >= 1_000_000

@@ -11,7 +11,7 @@ import pytest
 
 from registry_tool.base.errors import Conflict, EngineError, NotFound
 from registry_tool.engine import ContainerSpec, Engine
-from registry_tool.engine.images import label_filter, split
+from registry_tool.engine.images import label_filter, split_tag
 
 MakeImage = Callable[..., str]
 
@@ -26,7 +26,7 @@ MakeImage = Callable[..., str]
     ],
 )
 def test_split(name: str, parts: tuple[str, str]) -> None:
-    assert split(name) == parts
+    assert split_tag(name) == parts
 
 
 def test_label_filter() -> None:
@@ -65,7 +65,7 @@ def test_names_come_and_go(engine: Engine, tiny_image: MakeImage, unique: str) -
     assert image is not None
     assert sorted(image.names) == sorted([f"{unique}:1", f"localhost:5000/{unique}/x:latest"])
     assert image.labels == {"run": unique}
-    assert image.platform == engine.about.platform
+    assert image.platform == engine.info.platform
     assert len(image.layers) == 1
     assert image.created
     assert engine.remove_image(f"{unique}:1").untagged == (f"{unique}:1",)

@@ -128,7 +128,7 @@ def test_a_stopped_one_is_started(bring: Bring, engine: Engine) -> None:
 def test_a_paused_one_is_recreated(bring: Bring, engine: Engine) -> None:
     first = bring(port=free_port())
     push_tag(first.registry.port, "john/app", "one")
-    with engine._line.call("pausing") as api:
+    with engine._client.call("pausing") as api:
         api.pause(first.registry.container_id)
 
     again = bring()
@@ -448,7 +448,7 @@ def test_a_registry_that_ends_at_once_shows_its_last_words(bring: Bring, monkeyp
 
 
 def test_a_full_disk_is_the_push_s_failure_and_the_registry_goes_on(bring: Bring, engine: Engine, unique: str) -> None:
-    with engine._line.call("creating a small volume") as api:
+    with engine._client.call("creating a small volume") as api:
         options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
         api.create_volume(spec.thing_name(unique), driver="local", driver_opts=options, labels=spec.thing_labels(unique))
     up = bring(port=free_port())
@@ -487,6 +487,6 @@ with connect() as engine:
 
 
 def _restart(engine: Engine, up: Up) -> str:
-    with engine._line.call("looking") as api:
+    with engine._client.call("looking") as api:
         inspected: Any = api.inspect_container(up.registry.container_id)
     return str(inspected["HostConfig"]["RestartPolicy"]["Name"])

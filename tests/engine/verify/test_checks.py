@@ -210,7 +210,7 @@ def test_a_pull_that_stands_still_is_given_up(
     monkeypatch.setattr(pull_checks, "STANDS_STILL", -1.0)
     image = reference(_tiny(stock, unique).name)
     with open_registry(image.host) as registry:
-        found = origins.look(registry, image, place.engine.about.platform)
+        found = origins.look(registry, image, place.engine.info.platform)
     arrival = pull_checks.pull(place, found, SILENT)
     assert arrival.error is not None
     assert "stood still" in arrival.error.message

@@ -89,7 +89,7 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
 def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
     with open_registry(f"localhost:{stock.port}") as registry:
-        image = origins.look(registry, reference(pushed.name), engine.about.platform).image
+        image = origins.look(registry, reference(pushed.name), engine.info.platform).image
     assert image is not None and image.config is not None
     config = str(image.config.digest)
 

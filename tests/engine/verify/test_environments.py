@@ -24,7 +24,7 @@ from registry_tool.auth.credentials import Credential
 from registry_tool.base import concurrency, labels, runs
 from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import EngineError, EnvironmentUnavailable, ProvisionFailed, PullFailed, RegistryUnreachable, UsageError
-from registry_tool.engine import About, Container, ContainerSpec, Engine, PortBinding, connect
+from registry_tool.engine import Container, ContainerSpec, Engine, EngineInfo, PortBinding, connect
 from registry_tool.local import orphans
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import Base, BaseImage, BaseImageResolver
@@ -150,9 +150,9 @@ def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, di
 
 
 def test_an_engine_that_is_too_old_is_told_so(engine: Engine, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = engine.about
-    old = About(name="old", version="19.03.15", api_version="1.40", platform=about.platform, storage="overlay2", product="Docker")
-    monkeypatch.setattr(engine, "about", old)
+    info = engine.info
+    old = EngineInfo(name="old", version="19.03.15", api_version="1.40", platform=info.platform, storage="overlay2", product="Docker")
+    monkeypatch.setattr(engine, "info", old)
     with (
         pytest.raises(EnvironmentUnavailable, match="Docker 19.03.15 is too old"),
         open_environment(engine, "docker", image=reference("localhost:5000/a:1"), dirs=dirs),

@@ -266,7 +266,7 @@ def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> N
 def test_the_version_tells_the_engines(typed: Typed, engine: object) -> None:
     answer = typed("--version")
     assert answer.code == 0
-    assert f"engine: {engine.about.version} (" in answer.out  # type: ignore[attr-defined]
+    assert f"engine: {engine.info.version} (" in answer.out  # type: ignore[attr-defined]
 
 
 def test_both_programs_complete_under_their_own_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

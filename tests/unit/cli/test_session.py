@@ -8,7 +8,7 @@ from registry_tool.base.errors import ConfirmationRequired, Conflict, EngineErro
 from registry_tool.cli.commands import container, image
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
-from registry_tool.engine import Container, Image, Moved, PortBinding
+from registry_tool.engine import Container, Image, PortBinding, TransferResult
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.descriptor import Descriptor
@@ -102,7 +102,7 @@ def test_the_documents_keep_their_shape() -> None:
         ),
         "pull": image.transfer_document(
             Reference.parse("a:1", default_host="localhost:5000"),
-            Moved(
+            TransferResult(
                 reference="localhost:5000/a:1",
                 descriptor=Descriptor(media_type="", digest=digest, size=0),
                 status="Image is up to date for localhost:5000/a:1",

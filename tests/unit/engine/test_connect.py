@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base.errors import EngineNotFound, EngineNotPermitted, Unreachable
-from registry_tool.engine import Endpoint, Engine, client, connect, reach
+from registry_tool.engine import Endpoint, Engine, client, connect, connect_to
 from registry_tool.engine.connect import install_hint, start_hint
 
 NOBODY = 65534
@@ -149,11 +149,11 @@ def test_the_hints_speak_to_the_system() -> None:
 
 @pytest.mark.engine
 def test_the_engine_says_what_it_is(engine: Engine) -> None:
-    about = engine.about
+    info = engine.info
     assert engine.id
-    assert about.version[0].isdigit()
-    assert about.platform.os == "linux"
-    assert engine.about is about, "asked once"
+    assert info.version[0].isdigit()
+    assert info.platform.os == "linux"
+    assert engine.info is info, "asked once"
 
 
 @pytest.mark.engine
@@ -180,9 +180,9 @@ def test_an_engine_at_no_address_is_dialled(engine: Engine) -> None:
         dialled.append(connection)
         return connection
 
-    with reach(Endpoint(url="unix:///nowhere", source="a test", dial=dial)) as other:
+    with connect_to(Endpoint(url="unix:///nowhere", source="a test", dial=dial)) as other:
         assert other.id == engine.id
-        assert other.about == engine.about
+        assert other.info == engine.info
     assert dialled and all(connection.fileno() == -1 for connection in dialled)
 
 
@@ -191,4 +191,4 @@ def test_nobody_to_dial_is_no_engine() -> None:
         raise ConnectionRefusedError("nobody is there")
 
     with pytest.raises(EngineNotFound, match="nobody is there"):
-        reach(Endpoint(url="unix:///nowhere", source="a test", dial=dial))
+        connect_to(Endpoint(url="unix:///nowhere", source="a test", dial=dial))

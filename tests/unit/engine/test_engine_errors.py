@@ -16,7 +16,7 @@ from registry_tool.base.errors import (
     RegistryToolError,
     RegistryUnreachable,
 )
-from registry_tool.engine.engine_errors import create_refused, pull_refused, push_refused, start_refused
+from registry_tool.engine.engine_errors import create_error, pull_error, push_error, start_error
 
 NAME = "localhost:5000/john/get-started:part2"
 
@@ -45,7 +45,7 @@ NAME = "localhost:5000/john/get-started:part2"
     ],
 )
 def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) -> None:
-    error = push_refused(NAME, words)
+    error = push_error(NAME, words)
     assert type(error) is kind
     assert said in (error.hint or "")
     assert "\n" not in error.message
@@ -77,7 +77,7 @@ def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) ->
     ],
 )
 def test_a_refused_pull(name: str, words: str, kind: type[RegistryToolError], said: str) -> None:
-    error = pull_refused(name, words)
+    error = pull_error(name, words)
     assert type(error) is kind
     assert said in (error.hint or "")
 
@@ -93,7 +93,7 @@ def test_a_refused_pull(name: str, words: str, kind: type[RegistryToolError], sa
     ],
 )
 def test_a_taken_port_is_named(words: str) -> None:
-    error = start_refused(EngineError(words))
+    error = start_error(EngineError(words))
     assert type(error) is PortTaken
     assert error.message.startswith("port 4000 is taken")
 
@@ -106,7 +106,7 @@ def test_a_taken_port_is_named(words: str) -> None:
     ],
 )
 def test_a_port_that_this_engine_may_not_bind(words: str) -> None:
-    error = start_refused(EngineError(words))
+    error = start_error(EngineError(words))
     assert type(error) is EngineError
     assert error.hint is not None
     assert "1024" in error.hint
@@ -114,8 +114,8 @@ def test_a_port_that_this_engine_may_not_bind(words: str) -> None:
 
 def test_a_command_that_is_not_in_the_image_is_no_missing_container() -> None:
     words = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
-    assert type(start_refused(NotFound(words))) is EngineError
-    assert type(start_refused(NotFound("No such container: abc"))) is NotFound
+    assert type(start_error(NotFound(words))) is EngineError
+    assert type(start_error(NotFound("No such container: abc"))) is NotFound
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_a_command_that_is_not_in_the_image_is_no_missing_container() -> None:
     ],
 )
 def test_a_taken_name_names_its_holder(words: str) -> None:
-    error = create_refused(Conflict(words), image="a", name="web")
+    error = create_error(Conflict(words), image="a", name="web")
     assert type(error) is Conflict
     assert error.message == "the container name web is taken by container 0123456789ab"
 
 
 def test_a_missing_image() -> None:
-    error = create_refused(NotFound("No such image: a:latest"), image="a", name=None)
+    error = create_error(NotFound("No such image: a:latest"), image="a", name=None)
     assert error.message == "the engine has no image a"
 
 
 def test_what_is_unknown_stays_as_it_is() -> None:
     unknown = EngineError("something new")
-    assert create_refused(unknown, image="a", name="b") is unknown
-    assert start_refused(unknown) is unknown
+    assert create_error(unknown, image="a", name="b") is unknown
+    assert start_error(unknown) is unknown

@@ -8,7 +8,7 @@ import pytest
 
 from registry_tool.base.errors import Unreachable
 from registry_tool.base.progress import SILENT
-from registry_tool.engine.streams import BuildLog, Conversation, Event, error_of, frames
+from registry_tool.engine.streams import BuildLog, Event, TransferLog, demultiplex, event_error
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -33,10 +33,10 @@ class Told:
         self.notes.append(text)
 
 
-def heard(*events: Event, observer: Told | None = None) -> Conversation:
-    talk = Conversation(observer or SILENT)
+def heard(*events: Event, observer: Told | None = None) -> TransferLog:
+    talk = TransferLog(observer or SILENT)
     for event in events:
-        talk.take(event)
+        talk.add(event)
     return talk
 
 
@@ -56,7 +56,7 @@ def progress(key: str, status: str, current: int | None = None, total: int | Non
     ],
 )
 def test_an_error_in_the_stream(event: Event, words: str) -> None:
-    assert error_of(event) == words
+    assert event_error(event) == words
     assert heard(event).error == words
 
 
@@ -111,8 +111,8 @@ def test_a_push() -> None:
     assert talk.error is None
     assert talk.descriptor is not None
     assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 741)
-    assert talk.rows.layers == {"new": "Pushed", "old": "Layer already exists", "lent": "Mounted from b"}
-    assert talk.rows.bytes_moved == 1536, "the engine counts past the total it announced"
+    assert talk.progress.layers == {"new": "Pushed", "old": "Layer already exists", "lent": "Mounted from b"}
+    assert talk.progress.bytes_moved == 1536, "the engine counts past the total it announced"
     assert told.rows[-4:] == [
         ("start", "new", "Pushing", 1000),
         ("advance", "new", 512, 1000),
@@ -130,14 +130,14 @@ def test_a_push_by_podman() -> None:
 def test_a_pull_by_podman() -> None:
     talk = heard(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
     assert (talk.error, talk.descriptor, talk.status) == (None, None, "")
-    assert talk.rows.layers == {"old": "Already exists", "new": "Download complete"}
+    assert talk.progress.layers == {"old": "Already exists", "new": "Download complete"}
 
 
 def test_a_layer_that_is_there_is_shown_and_moves_nothing() -> None:
     told = Told()
     talk = heard(progress("old", "Already exists"), observer=told)
     assert told.rows == [("start", "old", "Already exists", None), ("finish", "old", "Already exists")]
-    assert talk.rows.bytes_moved == 0
+    assert talk.progress.bytes_moved == 0
 
 
 def test_a_pull() -> None:
@@ -156,19 +156,19 @@ def test_a_pull() -> None:
     assert talk.descriptor is not None
     assert str(talk.descriptor.digest) == DIGEST
     assert talk.status == "Downloaded newer image for localhost:5000/a/b:latest"
-    assert talk.rows.layers == {"old": "Already exists", "new": "Pull complete"}, "the tag is no layer"
-    assert talk.rows.bytes_moved == 400, "what is extracted is not counted once more"
+    assert talk.progress.layers == {"old": "Already exists", "new": "Pull complete"}, "the tag is no layer"
+    assert talk.progress.bytes_moved == 400, "what is extracted is not counted once more"
 
 
 def test_a_failed_layer_is_not_counted() -> None:
-    assert heard(progress("new", "Downloading", 100, 400), {"error": "gone"}).rows.bytes_moved == 0
+    assert heard(progress("new", "Downloading", 100, 400), {"error": "gone"}).progress.bytes_moved == 0
 
 
 def built(*events: Event) -> tuple[BuildLog, Told]:
     told = Told()
     log = BuildLog(told)
     for event in events:
-        log.take(event)
+        log.add(event)
     log.close()
     return log, told
 
@@ -201,10 +201,10 @@ FRAMES = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\
 @pytest.mark.parametrize("size", [1, 3, 8, 11, 100])
 def test_frames_however_they_arrive(size: int) -> None:
     chunks = [FRAMES[at : at + size] for at in range(0, len(FRAMES), size)]
-    assert list(frames(chunks)) == [("stdout", b"out"), ("stderr", b"err"), ("stdout", b""), ("stdout", b"!")]
+    assert list(demultiplex(chunks)) == [("stdout", b"out"), ("stderr", b"err"), ("stdout", b""), ("stdout", b"!")]
 
 
 @pytest.mark.parametrize("end", [4, 9])
 def test_a_frame_that_is_cut(end: int) -> None:
     with pytest.raises(Unreachable, match="stopped answering"):
-        list(frames([FRAMES[:end]]))
+        list(demultiplex([FRAMES[:end]]))

@@ -171,7 +171,7 @@ class TestReal:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         assert found.implementation == "cp"
         assert found.abi == "cp" + "".join(found.version.split(".")[:2])
-        machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.about.platform.architecture, engine.about.platform.architecture)
+        machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.info.platform.architecture, engine.info.platform.architecture)
         assert all(platform.endswith(machine) for platform in found.platforms)
 
     def test_the_container_that_was_asked_is_gone(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:

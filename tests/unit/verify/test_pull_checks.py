@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_tool.base.errors import InvalidManifest, PullFailed, RegistryToolError
-from registry_tool.engine import Image, Moved, Platform
+from registry_tool.engine import Image, Platform, TransferResult
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
@@ -39,7 +39,7 @@ HAD = Image(
     layers=tuple(map(str, CONFIG.diff_ids)),
     platform=Platform(os="linux", architecture="amd64"),
 )
-MOVED = Moved(reference=str(ORIGIN.by_digest), descriptor=MANIFEST.descriptor)
+MOVED = TransferResult(reference=str(ORIGIN.by_digest), descriptor=MANIFEST.descriptor)
 ARRIVED = PullResult(moved=MOVED, image=HAD, traffic=Traffic(down=ORIGIN.size))
 OTHER = str(Digest.of(b"other"))
 

@@ -44,7 +44,7 @@ class Program:
         while rest:
             rest = rest[self._input.write(rest) :]
 
-    def end_input(self) -> None:
+    def close_input(self) -> None:
         self._input.close()
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ def test_a_door_does_not_do_what_it_does_not_know(inside: Program, page: tuple[s
 
 def test_a_program_that_is_gone_is_an_error_that_says_so(inside: Program, registry: server.Running) -> None:
     with hung(inside, registry, carried=False) as (door, _):
-        inside.end_input()
+        inside.close_input()
         assert inside.process.wait(timeout=20) == 0
         with pytest.raises(Unreachable, match="forwarder"):
             door.traffic()

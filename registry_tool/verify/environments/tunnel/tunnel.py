@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from registry_tool.base import loopback
 from registry_tool.base.errors import RegistryToolError, Unreachable
-from registry_tool.engine.streams import frames
+from registry_tool.engine.streams import demultiplex
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.environments.tunnel.forwarder import CONTROL, REGISTRY
 from registry_tool.verify.environments.tunnel.multiplexer import Multiplexer
@@ -26,11 +26,11 @@ _MAIN = b"from registry_tool.verify.environments.tunnel.forwarder import main\n\
 
 
 class TunnelStream(Protocol):
-    """What the door is hung into: :class:`registry_tool.engine.attach.Attached`."""
+    """What the door is hung into: :class:`registry_tool.engine.attach.AttachedStream`."""
 
     def read(self, size: int = ...) -> bytes: ...
     def write(self, content: bytes) -> None: ...
-    def end_input(self) -> None: ...
+    def close_input(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -104,7 +104,7 @@ class Tunnel:
         self._multiplexer.end()
         try:
             # The program ends with its input, and our reader with the program.
-            self._stream.end_input()
+            self._stream.close_input()
         except OSError as error:
             self._said += f"\n{error}".encode()
         self._reader.join(timeout=OPEN_TIMEOUT)
@@ -150,7 +150,7 @@ class Tunnel:
             self._said += f"\n{error}".encode()
 
     def _heard(self) -> Iterator[bytes]:
-        for kind, content in frames(iter(self._stream.read, b"")):
+        for kind, content in demultiplex(iter(self._stream.read, b"")):
             if kind == "stdout":
                 yield content
             else:

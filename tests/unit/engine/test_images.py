@@ -1,15 +1,15 @@
-"""Times of engines whose clocks may be anything."""
+"""Times of listings, of engines whose clocks may be anything."""
 
 from __future__ import annotations
 
 import pytest
 
-from registry_tool.engine.times import of_seconds
+from registry_tool.engine.images import rfc3339
 
 
-@pytest.mark.parametrize("odd", [None, "yesterday", 10**18, -(10**18), float("inf"), float("nan"), [], {}])
-def test_no_time_is_no_failure(odd: object) -> None:
-    assert of_seconds(odd) == ""
+@pytest.mark.parametrize("value", [None, "yesterday", 10**18, -(10**18), float("inf"), float("nan"), [], {}])
+def test_value_that_is_no_time_is_empty(value: object) -> None:
+    assert rfc3339(value) == ""
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ def test_no_time_is_no_failure(odd: object) -> None:
     ],
 )
 def test_seconds_become_text(seconds: int, text: str) -> None:
-    assert of_seconds(seconds) == text
+    assert rfc3339(seconds) == text
