@@ -1,7 +1,7 @@
-"""The main job: up, build, tag, push, remove, pull, run, look.
+"""The demo: up, build, tag, push, remove, pull, run, look.
 
-Each step proves something, and one that cannot ends the walk: the image is gone before it is pulled, what comes back
-has the digest that was pushed, and the page that is looked at names the container that was started from it.
+Each step verifies something, and the first that fails ends the demo: the image is gone before it is pulled, what is pulled has
+the digest that was pushed, and the page shows the host name of the container that was started from it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from pathlib import Path
 
 from registry_tool.base import files, labels, runs, units
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import PortTaken, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.errors import RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
-from registry_tool.demo import build_cache, purge, sample_page
+from registry_tool.demo import build_cache, purge
+from registry_tool.demo.page_steps import PageSteps
 from registry_tool.demo.result import FRIENDLY, DemoListener, DemoOptions, DemoResult, DemoStep
-from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
+from registry_tool.engine import Engine
 from registry_tool.local import orphans, tag_backup
-from registry_tool.local.base_images import REDIS, BaseImage, BaseImageResolver
+from registry_tool.local.base_images import BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry
@@ -32,25 +33,24 @@ from registry_tool.oci.reference import Reference
 
 __all__ = ["DemoListener", "DemoOptions", "DemoResult", "DemoStep", "demo"]
 
-FIRST_PORT = 4000
-PORTS_TRIED = 100
-APP_PORT = "80/tcp"
-
 
 def demo(
     engine: Engine, dirs: AppDirs, options: DemoOptions, *, observer: Observer = SILENT, listener: DemoListener | None = None
 ) -> DemoResult:
-    """Do the whole walk and clean up after it. A failure is in the result's ``error``; only an interruption is raised.
+    """Run all steps and clean up. A failure is the result's ``error``; only an interruption is raised.
 
-    Two demos of one name on one engine take turns; what dead ones left is removed first.
+    Demos of one image name on one engine run one after the other; what dead ones left is removed first.
     """
     result = DemoResult(listener=listener, redis=options.redis)
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
         with _demo_lock(engine, dirs.state, wanted, observer), runs.begin(dirs.state) as run:
+            swept = orphans.sweep(engine, dirs.state, labels.ROLE_DEMO)
+            orphans.sweep_tag(engine, dirs.state, FRIENDLY)
+            if swept:
+                observer.note(f"removed what {units.count(len(swept), 'earlier demo')} left behind")
             result.run = run.id
-            _sweep(engine, dirs.state, observer)
-            _DemoRun(engine, dirs, options, observer, result, run).walk()
+            _DemoRun(engine, dirs, options, observer, result, run).execute()
     except RegistryToolError as error:
         result.error = error
     return result
@@ -66,13 +66,6 @@ def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observe
         yield
 
 
-def _sweep(engine: Engine, state: Path, observer: Observer) -> None:
-    swept = orphans.sweep(engine, state, labels.ROLE_DEMO)
-    orphans.sweep_tag(engine, state, FRIENDLY)
-    if swept:
-        observer.note(f"removed what {units.count(len(swept), 'earlier demo')} left behind")
-
-
 @dataclass
 class _DemoRun:
     engine: Engine
@@ -83,14 +76,13 @@ class _DemoRun:
     run: runs.Run
     target: str = ""
     friendly_borrowed: bool = False
-    arrived: bool = False
-    """Whether the image has come back: from then on it stays under its registry name."""
+    pulled: bool = False
+    """Whether the image was pulled: from then on it stays under its registry name."""
 
     def __post_init__(self) -> None:
-        self.ladder = BaseImageResolver(self.engine, self.dirs.cache, self.observer)
-        self.labels = self.run.labels(labels.ROLE_DEMO)
+        self.bases = BaseImageResolver(self.engine, self.dirs.cache, self.observer)
 
-    def walk(self) -> None:
+    def execute(self) -> None:
         try:
             registry = self._up()
             reference = self._reference(registry)
@@ -99,45 +91,47 @@ class _DemoRun:
             pushed = self._push(target)
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
-            self._check_page(target)
-            if self.options.redis:
-                self._run_with_redis(target)
+            PageSteps(engine=self.engine, bases=self.bases, options=self.options, result=self.result, run=self.run, image=target).execute()
             if self.options.keep:
                 self.run.keep()
         finally:
-            self._clean_up()
+            # Also after a failure, or Ctrl-C in the middle of a step.
+            with defer_signals():
+                self._clean_up()
 
-    # Each method is one step, in the order of the walk.
+    # Each method is one step, in their order.
 
     def _up(self) -> LocalRegistry:
         with self.result.step("up", "docker run -d -p 127.0.0.1:5000:5000 registry:2") as step:
-            brought = registry_up(
+            started = registry_up(
                 self.engine,
                 self.dirs,
                 name=self.options.registry,
                 port=self.options.registry_port,
-                provisioner=self.ladder,
+                provisioner=self.bases,
                 observer=self.observer,
             )
-            registry = brought.up.registry
+            registry = started.up.registry
             step.command = f"docker run -d -p 127.0.0.1:{registry.port}:5000 -v {registry.volume}:/var/lib/registry {registry.image}"
             self.result.registry_address = registry.address
             self.result.registry_image = registry.image
-            self.result.images.append(brought.provisioned or _registry_image(registry))
-            step.detail = f"{registry.address}, {'started' if brought.up.created else 'already there'}"
-            if brought.up.port_note:
-                step.detail += f" ({brought.up.port_note})"
+            self.result.images.append(
+                started.provisioned or BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
+            )
+            step.detail = f"{registry.address}, {'started' if started.up.created else 'already there'}"
+            if started.up.port_note:
+                step.detail += f" ({started.up.port_note})"
         return registry
 
     def _build(self) -> str:
-        # A purge on the same engine waits until the base image has been built upon.
+        # A purge on the same engine waits until this image is built on the base image.
         with self.result.step("build", f"docker build -t {FRIENDLY} sample_app") as step, self._base_lock(shared=True):
-            prepared = build_inputs.prepare(self.engine, self.ladder, self.dirs.cache, self.options.context, observer=self.observer)
+            prepared = build_inputs.prepare(self.engine, self.bases, self.dirs.cache, self.options.context, observer=self.observer)
             self.result.images.extend(prepared.bases)
             image_id = self.engine.build(
                 self.options.context,
                 build_args=prepared.build_args,
-                # Of its own for each run, so that no other image has this id.
+                # The label differs in each run, so that no other image has this id.
                 labels={labels.DEMO: self.run.id},
                 extra=prepared.extra,
                 observer=self.observer,
@@ -147,11 +141,13 @@ class _DemoRun:
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
                 self.result.build_cache = build_cache.NAME if build_cache.tag_cache(self.engine, self.run, image_id) else None
             self.result.image_id = image_id
-            step.detail = f"{_short(image_id)} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
+            step.detail = (
+                f"{image_id.removeprefix('sha256:')[:12]} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
+            )
         return image_id
 
     def _reference(self, registry: LocalRegistry) -> Reference:
-        """The full name, once it is known where the registry is. Raises UsageError for one that cannot be pushed there."""
+        """The image's full name. Raises UsageError for one that is not in this registry."""
         reference = Reference.parse(self.options.image, default_host=registry.address).or_latest()
         if reference.host != registry.address or reference.digest is not None:
             raise UsageError(
@@ -191,23 +187,23 @@ class _DemoRun:
 
     def _remove(self, target: str, digest: Digest, image_id: str) -> None:
         by_digest = str(Reference.parse(target, default_host="").with_digest(digest))
-        with self.result.step("remove", f"docker rmi {FRIENDLY} {target}") as step, ExitStack() as held:
+        with self.result.step("remove", f"docker rmi {FRIENDLY} {target}") as step, ExitStack() as locks:
             if self.options.purge:
-                held.enter_context(self._base_lock(shared=False))
+                locks.enter_context(self._base_lock(shared=False))
             with self._names_lock():
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
                 self.friendly_borrowed = False
             self.engine.remove_image(target, force=True, missing_ok=True)
-            # The digest and the id go with the last name, unless something else holds them.
+            # The engine removes digest and id with the last name, unless something else uses them.
             left = self._present(target, by_digest, image_id)
             for name in left:
                 self.engine.remove_image(name, force=True, missing_ok=True)
             step.detail = "gone: its name, its digest and its id"
             if self.options.purge:
-                step.detail += f"; {purge.remove_base(self.engine, self.ladder, self.result)}"
-            if still := self._present(*left):
+                step.detail += f"; {purge.remove_base(self.engine, self.bases, self.result)}"
+            if remaining := self._present(*left):
                 raise VerificationFailed(
-                    f"{still[0]} is still in the engine after it was removed",
+                    f"{remaining[0]} is still in the engine after it was removed",
                     hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
                 )
 
@@ -221,100 +217,25 @@ class _DemoRun:
                     hint="Something else pushes to this name; run the demo again.",
                 )
             self.result.image_id = image.id
-            self.arrived = True
+            self.pulled = True
             step.detail = f"the same digest; {purge.describe_transfer(moved, 'Pull complete', 'pulled')}"
             if self.options.purge:
                 step.detail += purge.describe_shared_layers(self.engine, image, moved)
 
-    def _check_page(self, target: str) -> None:
-        with self.result.step("run", "docker run -d") as step:
-            container, port = self._start(target)
-            step.command = f"docker run -d -p {port}:80 {target}"
-            step.detail = f"{container.name} on port {port}"
-        with self.result.step("look", f"curl http://localhost:{port}/") as step:
-            answer = sample_page.get(self.engine, container, port)
-            self.result.page = answer
-            sample_page.check(self.engine, container, answer, sample_page.NO_REDIS)
-            step.detail = f"{answer.status}, from {container.hostname}: {sample_page.NO_REDIS}"
-        if self.options.redis:
-            # The page beside Redis takes its place, and its port.
-            self.engine.remove(container.id, force=True)
-        elif self.options.keep:
-            self.result.kept.append(container.name)
-
-    def _run_with_redis(self, target: str) -> None:
-        network = f"registry-tool-demo-{self.run.id}"
-        with self.result.step("run with redis", f"docker run -d --network {network} {target}") as step:
-            base = self.ladder.ensure(REDIS)
-            self.result.images.append(base)
-            with defer_signals():
-                self.engine.create_network(network, labels=self.labels)
-            with defer_signals():
-                redis = self.engine.run(
-                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=self.labels)
-                )
-            container, port = self._start(target, network=network)
-            step.command = f"docker run -d --network {network} -p {port}:80 {target}"
-            step.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
-        with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
-            self._count(container, port)
-            step.detail = f"visits {', '.join(map(str, self.result.visits))}"
-        if self.options.keep:
-            self.result.kept.extend((container.name, redis.name))
-
-    def _count(self, container: Container, port: int) -> None:
-        # Redis may take a moment longer to listen than the page; what is not counted yet says so, and counts nothing.
-        for expected in (1, 2, 3):
-            answer = sample_page.get(self.engine, container, port)
-            for _ in range(20):
-                if expected > 1 or sample_page.NO_REDIS not in answer.body:
-                    break
-                answer = sample_page.get(self.engine, container, port)
-            self.result.page_with_redis = answer
-            sample_page.check(self.engine, container, answer, expected)
-            self.result.visits.append(expected)
-
     def _clean_up(self) -> None:
-        """Leave what stays, and nothing else: also when a step failed or somebody pressed Ctrl-C in the middle of one."""
-        with defer_signals():
-            self._remove_leftovers()
-
-    def _remove_leftovers(self) -> None:
-        if not (self.options.keep and self.arrived and self.result.kept):
-            orphans.clear(self.engine, self.labels)
+        if not (self.options.keep and self.pulled and self.result.kept):
+            orphans.clear(self.engine, self.run.labels(labels.ROLE_DEMO))
         with self._names_lock():
             if self.friendly_borrowed:
                 tag_backup.give_back(self.engine, self.run.id, FRIENDLY)
-            if self.target and self.arrived:
+            if self.target and self.pulled:
                 tag_backup.drop(self.engine, self.run.id, self.target)
             elif self.target:
                 tag_backup.give_back(self.engine, self.run.id, self.target)
-        if not self.arrived:
+        if not self.pulled:
             for image in self.engine.images(labels={labels.DEMO: self.run.id}):
                 for name in (*image.names, image.id):
                     orphans.remove_image(self.engine, name)
-
-    # What the steps are made of.
-
-    def _start(self, target: str, network: str | None = None) -> tuple[Container, int]:
-        suffix = "-counting" if network else ""
-        asked = self.options.port
-        ports = [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED)
-        for port in ports:
-            spec = ContainerSpec(
-                image=target,
-                name=f"registry-tool-demo-{self.run.id}{suffix}",
-                labels=self.labels,
-                ports=(PortBinding(container_port=APP_PORT, host_port=port, host_ip="127.0.0.1"),),
-                network=network,
-            )
-            try:
-                with defer_signals():
-                    return self.engine.run(spec), port
-            except PortTaken:
-                if asked is not None:
-                    raise
-        raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
 
     @contextmanager
     def _base_lock(self, *, shared: bool) -> Iterator[None]:
@@ -324,7 +245,7 @@ class _DemoRun:
 
     @contextmanager
     def _names_lock(self) -> Iterator[None]:
-        """Demos side by side borrow one friendly name; looking and pointing must not interleave."""
+        """Held while tags are read and moved: concurrent demos share the name ``friendlyhello``."""
         with files.lock(self.dirs.state / "demos" / "names.lock"):
             yield
 
@@ -332,14 +253,6 @@ class _DemoRun:
         return [name for name in names if self.engine.image(name) is not None]
 
 
-def _registry_image(registry: LocalRegistry) -> BaseImage:
-    return BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
-
-
 def _preload_client() -> None:
-    """Load the registry's client while the engine is waited for: that takes longer than most steps of a demo."""
+    """Import the registry's client while the engine pushes: the import takes longer than most steps."""
     threading.Thread(target=import_module, args=("registry_tool.targets.registry",), daemon=True).start()
-
-
-def _short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:12]

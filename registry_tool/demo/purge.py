@@ -1,4 +1,4 @@
-"""What a push or a pull moved, what it did not, and how a demo sees to it that everything has to move."""
+"""Remove base layers so that a pull transfers every layer, and describe what a transfer moved."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from registry_tool.base.errors import NotFound
 from registry_tool.demo import build_cache
 from registry_tool.demo.result import DemoResult
 from registry_tool.engine import Engine, Image, TransferResult
+from registry_tool.local import orphans
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
 
 
 def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) -> str:
-    """Remove the base image and the build cache, so that no layer of the app is left; says what was done.
+    """Remove the base image and the build cache, so that no layer of the app is left; return a description.
 
-    A base image that was in the engine before this tool stays. Of one that goes, a copy is kept.
+    The base image is archived in the cache first. One that was in the engine before this tool is not removed.
     """
-    build_cache.remove_cache(engine)
+    orphans.remove_image(engine, build_cache.NAME)
     result.build_cache = None
     base = next(image for image in result.images if image.role == PYTHON.role)
     if not base.ours:
@@ -29,7 +30,7 @@ def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) ->
 
 
 def describe_shared_layers(engine: Engine, image: Image, moved: TransferResult) -> str:
-    """Which layers a pull did not have to move, and whose they are, too; empty where all came."""
+    """How many layers a pull did not transfer, and which images have them; empty where it transferred all."""
     there = sum(1 for word in moved.layers.values() if word == "Already exists")
     if not there:
         return ""
@@ -39,7 +40,7 @@ def describe_shared_layers(engine: Engine, image: Image, moved: TransferResult) 
 
 
 def describe_transfer(moved: TransferResult, word: str, verb: str) -> str:
-    """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's for a layer that went through."""
+    """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's status of a layer that was transferred."""
     through = sum(1 for last in moved.layers.values() if last == word)
     there = len(moved.layers) - through
     text = f"{units.count(through, 'layer')} {verb} ({units.size(moved.bytes_moved)})"

@@ -1,7 +1,6 @@
-"""What is shipped besides the code: the sample app's build context and the compose file.
+"""Files beside the code: the sample app's build context and the compose file.
 
-In a wheel they lie in ``_shipped/`` in the package; in a checkout (also when it is installed as editable) they
-are where everybody looks for them, in the top folder. Neither is ever written to.
+A wheel has them in ``_shipped/`` in the package; a checkout, also an editable install, in the top folder. They are never written.
 """
 
 from __future__ import annotations

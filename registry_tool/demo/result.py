@@ -1,4 +1,4 @@
-"""What a demo is asked for and what it comes to: frozen values, and the shape of its JSON (docs/json.md)."""
+"""Options and result of a demo; the result as JSON (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRIENDLY = "friendlyhello"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """``port`` and ``registry_port`` are None where the next free one will do. ``context`` is the app's folder."""
+    """``port`` and ``registry_port`` are None for the next free one. ``context`` is the folder of the app."""
 
     image: str = "john/get-started:part2"
     port: int | None = None
@@ -34,7 +34,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStep:
-    """One step: the docker command it stands for, how long it took (seconds), and what there is to say about it."""
+    """A step that ended: the docker command it stands for, its duration in seconds, and a detail."""
 
     name: str
     command: str
@@ -47,7 +47,7 @@ class DemoStep:
 
 
 class DemoListener(Protocol):
-    """Sees the steps as they happen."""
+    """Called when a step begins and ends."""
 
     def begin(self, name: str, command: str) -> None: ...
 
@@ -56,7 +56,7 @@ class DemoListener(Protocol):
 
 @dataclass(kw_only=True)
 class StepDraft:
-    """A step that is being told; ``detail`` and ``command`` may still change until it ends."""
+    """A step that runs: ``command`` and ``detail`` may change until it ends."""
 
     command: str
     detail: str = ""
@@ -64,11 +64,11 @@ class StepDraft:
 
 @dataclass(kw_only=True)
 class DemoResult:
-    """What a demo has come to so far. ``error`` is None where it went well."""
+    """The result so far. ``error`` is None as long as nothing failed."""
 
     listener: DemoListener | None = None
     run: str = ""
-    """The run's id, as its things are labelled."""
+    """The id in the labels of what this run makes."""
     steps: list[DemoStep] = field(default_factory=list)
     reference: str | None = None
     digest: str | None = None
@@ -80,7 +80,7 @@ class DemoResult:
     visits: list[int] = field(default_factory=list)
     page_with_redis: Page | None = None
     build_cache: str | None = None
-    """The name that holds the build cache in the engine; None where there is none to hold."""
+    """The tag of the builder's cache in the engine; None where the builder keeps it elsewhere."""
     kept: list[str] = field(default_factory=list)
     """Names of the containers that ``--keep`` left running."""
     redis: bool = False
@@ -88,7 +88,7 @@ class DemoResult:
 
     @contextmanager
     def step(self, name: str, command: str) -> Iterator[StepDraft]:
-        """Tell a step: it ends well with the block, or badly with what the block raises, which goes on."""
+        """Report a step for the length of the block; it failed if the block raises."""
         draft = StepDraft(command=command)
         if self.listener is not None:
             self.listener.begin(name, command)
@@ -110,7 +110,7 @@ class DemoResult:
         return self.error is None
 
     def source_of(self, role: str) -> str | None:
-        """Where the base image for ``role`` came from."""
+        """The source of the base image for ``role``."""
         return next((image.source for image in self.images if image.role == role), None)
 
     def as_json(self) -> dict[str, object]:

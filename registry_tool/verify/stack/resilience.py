@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import NoResponse
+from registry_tool.local.sample_page import NO_REDIS
 from registry_tool.verify.stack.running_stack import RunningStack
-from registry_tool.verify.stack.stack_client import NO_REDIS, StackClient, StackResponse
+from registry_tool.verify.stack.stack_client import StackClient, StackResponse
 
 EACH, MOST = 100, 300
 """Answers that are counted: for each replica, and in all."""

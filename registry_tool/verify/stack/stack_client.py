@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from registry_tool.base.page_client import NoResponse, PageClient
+from registry_tool.local.sample_page import SamplePage
 from registry_tool.verify.spec import Http
 from registry_tool.verify.stack.proxy import REPLICA
 
-NO_REDIS = "cannot connect to Redis, counter disabled"
-"""What the tutorial's page says where it cannot count."""
-
-_HOST = re.compile(r"<b>Hostname:</b> ([^<]+)<br/>")
-_VISITS = re.compile(r"<b>Visits:</b> (?:([0-9]{1,15})(?![0-9])|<i>" + re.escape(NO_REDIS) + "</i>)")
 _HOLDS = 0.2
 """Seconds that a connection must hold: a proxy with nobody behind it closes it at once."""
 
@@ -57,13 +52,13 @@ class Pages:
         wanted = self._page.status
         if found.status != wanted if wanted is not None else found.status >= 400:
             raise NoResponse(f"{self._page.path} answered {found.status}")
-        host, visits = _HOST.search(found.body), _VISITS.search(found.body)
+        page = SamplePage.parse(found.body)
         return StackResponse(
             seconds=took,
             replica=found.headers.get(REPLICA.lower()),
-            host=host[1] if host else None,
-            counter=visits is not None,
-            visits=int(visits[1]) if visits and visits[1] else None,
+            host=page.hostname,
+            counter=page.has_counter,
+            visits=page.visits,
         )
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from registry_tool.base import labels, runs
 from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
-from registry_tool.demo import resources, sample_page
+from registry_tool.demo import page_steps, resources
 from registry_tool.demo.demo import DemoOptions, DemoResult, DemoStep, demo
 from registry_tool.engine import Container, ContainerSpec, Engine, Image, Network, PortBinding
 from registry_tool.local import orphans, tag_backup
@@ -62,9 +62,9 @@ def friendly(unique: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def run(engine: Engine, dirs: AppDirs, local: LocalRegistry, image: str, friendly: str) -> Iterator[Run]:
     """Runs a demo of a name of the test's own; afterwards nothing of it is left, whatever happened."""
 
-    def start(*, watcher: Stopping | None = None, **options: object) -> DemoResult:
+    def start(*, listener: Stopping | None = None, **options: object) -> DemoResult:
         chosen: dict[str, object] = {"image": image, "registry": local.name, "port": free_port(), **options}
-        return demo(engine, dirs, DemoOptions(**chosen), listener=watcher)  # type: ignore[arg-type]
+        return demo(engine, dirs, DemoOptions(**chosen), listener=listener)  # type: ignore[arg-type]
 
     yield start
     # A purge takes a base image along that may have been there before the tests.
@@ -156,8 +156,8 @@ class TestBadWeather:
     def test_a_page_that_never_comes(
         self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
-        monkeypatch.setattr(sample_page, "FIRST_ANSWER", 1.5)
-        monkeypatch.setattr(sample_page, "ONE_ANSWER", 1.0)
+        monkeypatch.setattr(page_steps, "FIRST_RESPONSE", 1.5)
+        monkeypatch.setattr(page_steps, "REQUEST_TIMEOUT", 1.0)
         program, last_words = LATE_PAGES[kind]
         story = run(context=app(program))
         assert story.error is not None

@@ -1,0 +1,174 @@
+"""The demo's steps after the pull: run the image and check its page, then the same beside Redis."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from registry_tool.base import labels
+from registry_tool.base.errors import PortTaken, VerificationFailed
+from registry_tool.base.page_client import NoResponse, Page, get_page
+from registry_tool.base.runs import Run
+from registry_tool.base.signals import defer_signals
+from registry_tool.demo.result import DemoOptions, DemoResult
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
+from registry_tool.local.base_images import REDIS, BaseImageResolver
+from registry_tool.local.sample_page import NO_REDIS, SamplePage
+
+FIRST_PORT = 4000
+PORTS_TRIED = 100
+APP_PORT = "80/tcp"
+
+FIRST_RESPONSE = 30.0
+"""Seconds until a container that was just started must respond."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds that one request may take. The page itself promises three, also without Redis."""
+_PAUSE, _CONTAINER_PAUSE = 0.01, 0.1
+"""Seconds between two requests, and between two checks that the container still runs."""
+_REDIS_ATTEMPTS = 20
+_LOG_LINES = 10
+_LOG_TIMEOUT, _LOG_SETTLED = 1.0, 0.1
+"""Seconds that a log is waited for, and in which nothing may be added to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSteps:
+    """``image`` is the name that was pulled."""
+
+    engine: Engine
+    bases: BaseImageResolver
+    options: DemoOptions
+    result: DemoResult
+    run: Run
+    image: str
+
+    def execute(self) -> None:
+        """Run the image without Redis, and with ``options.redis`` beside it, too."""
+        with self.result.step("run", "docker run -d") as step:
+            container, port = self._start()
+            step.command = f"docker run -d -p {port}:80 {self.image}"
+            step.detail = f"{container.name} on port {port}"
+        with self.result.step("look", f"curl http://localhost:{port}/") as step:
+            page = self.result.page = wait_for_page(self.engine, container, port)
+            check_page(self.engine, container, page, visits=None)
+            step.detail = f"{page.status}, from {container.hostname}: {NO_REDIS}"
+        if self.options.redis:
+            # The page beside Redis takes its port.
+            self.engine.remove(container.id, force=True)
+            self._run_with_redis()
+        elif self.options.keep:
+            self.result.kept.append(container.name)
+
+    def _run_with_redis(self) -> None:
+        network = f"registry-tool-demo-{self.run.id}"
+        marks = self.run.labels(labels.ROLE_DEMO)
+        with self.result.step("run with redis", f"docker run -d --network {network} {self.image}") as step:
+            base = self.bases.ensure(REDIS)
+            self.result.images.append(base)
+            with defer_signals():
+                self.engine.create_network(network, labels=marks)
+            with defer_signals():
+                redis = self.engine.run(
+                    ContainerSpec(image=base.name, name=f"{network}-redis", network=network, aliases=("redis",), labels=marks)
+                )
+            container, port = self._start(network)
+            step.command = f"docker run -d --network {network} -p {port}:80 {self.image}"
+            step.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
+        with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
+            for visits in (1, 2, 3):
+                page = self.result.page_with_redis = self._counted_page(container, port, first=visits == 1)
+                check_page(self.engine, container, page, visits=visits)
+                self.result.visits.append(visits)
+            step.detail = f"visits {', '.join(map(str, self.result.visits))}"
+        if self.options.keep:
+            self.result.kept.extend((container.name, redis.name))
+
+    def _counted_page(self, container: Container, port: int, *, first: bool) -> Page:
+        """Get the page; the first one again while Redis does not listen yet, which counts no visit."""
+        page = wait_for_page(self.engine, container, port)
+        for _ in range(_REDIS_ATTEMPTS if first else 0):
+            if NO_REDIS not in page.body:
+                break
+            page = wait_for_page(self.engine, container, port)
+        return page
+
+    def _start(self, network: str | None = None) -> tuple[Container, int]:
+        """Start the image on the port that was asked for, or the first free one."""
+        asked = self.options.port
+        for port in [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+            spec = ContainerSpec(
+                image=self.image,
+                name=f"registry-tool-demo-{self.run.id}{'-counting' if network else ''}",
+                labels=self.run.labels(labels.ROLE_DEMO),
+                ports=(PortBinding(container_port=APP_PORT, host_port=port, host_ip="127.0.0.1"),),
+                network=network,
+            )
+            try:
+                with defer_signals():
+                    return self.engine.run(spec), port
+            except PortTaken:
+                if asked is not None:
+                    raise
+        raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
+
+
+def wait_for_page(engine: Engine, container: Container, port: int) -> Page:
+    """GET the page until it responds. Raises VerificationFailed, with the container's last lines, where it does not."""
+    url = f"http://localhost:{port}/"
+    started = time.monotonic()
+    checked = started - _CONTAINER_PAUSE
+    while True:
+        try:
+            return get_page(url, timeout=REQUEST_TIMEOUT)
+        except NoResponse as error:
+            now = time.monotonic()
+            if now >= checked + _CONTAINER_PAUSE:
+                checked = now
+                current = engine.container(container.id)
+                if current is None or not current.running:
+                    state = "is gone" if current is None else f"ended with code {current.exit_code}"
+                    raise _failure(engine, container, f"no page: the container {state}") from error
+            if now > started + FIRST_RESPONSE:
+                raise _failure(engine, container, f"no page at {url} within {FIRST_RESPONSE:.0f} s: {error}") from error
+        time.sleep(_PAUSE)
+
+
+def check_page(engine: Engine, container: Container, page: Page, *, visits: int | None) -> None:
+    """Raise VerificationFailed unless it is the sample app's page from this container; ``visits`` None: without Redis."""
+    if page.status != 200:
+        raise _failure(engine, container, f"the page at {page.url} answered {page.status}, not 200")
+    shown = SamplePage.parse(page.body)
+    counter = NO_REDIS if shown.has_counter and shown.visits is None else shown.visits
+    for what, expected, actual in (
+        ("greeting", "Hello World!", shown.greeting),
+        ("host name", container.hostname, shown.hostname),
+        ("counter", NO_REDIS if visits is None else visits, counter),
+    ):
+        if actual != expected:
+            content = actual if actual is not None else (page.body.strip()[:200] or "an empty page")
+            raise _failure(engine, container, f"the page's {what} should be {expected!r}, and it is {content!r}")
+
+
+def _failure(engine: Engine, container: Container, message: str) -> VerificationFailed:
+    return VerificationFailed(
+        message, hint="The lines above are the end of the container's log.", excerpt=_last_lines(engine, container.id)
+    )
+
+
+def _last_lines(engine: Engine, container_id: str) -> tuple[str, ...]:
+    """The end of a container's log; empty where the container is gone.
+
+    Output reaches the log a moment later, and by two ways (standard output and errors): it is read until nothing is added.
+    """
+    if engine.container(container_id) is None:
+        return ()
+    deadline = time.monotonic() + _LOG_TIMEOUT
+    before, content = b"", _tail(engine, container_id)
+    while not (content and content == before) and time.monotonic() < deadline:
+        time.sleep(_LOG_SETTLED)
+        before, content = content, _tail(engine, container_id)
+    return tuple(content.decode(errors="replace").splitlines()[-_LOG_LINES:])
+
+
+def _tail(engine: Engine, container_id: str) -> bytes:
+    return b"".join(chunk for _, chunk in engine.logs(container_id, tail=_LOG_LINES))
