@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from registry_tool import __version__
-from registry_tool.base import loopback
+from registry_tool.base.address import HostPort, is_loopback
 
 MAX_BYTES = 1 << 20
 """As much of a page as is read."""
@@ -44,7 +44,7 @@ def get_page(url: str, *, timeout: float) -> Page:
     """
     parts = urlsplit(url)
     deadline = time.monotonic() + timeout
-    first, *others = loopback.addresses(parts.hostname or "")
+    first, *others = HostPort(parts.hostname or "").connect_hosts
     try:
         try:
             return _look(url, parts, first, deadline)
@@ -133,7 +133,7 @@ def _left(deadline: float) -> float:
 def _connection(parts: SplitResult, address: str, timeout: float) -> http.client.HTTPConnection:
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        if loopback.is_loopback(parts.netloc):
+        if is_loopback(parts.netloc):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection(address, parts.port or 443, timeout=timeout, context=context)

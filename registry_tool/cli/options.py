@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry_tool.base.errors import InvalidReference, UsageError
+from registry_tool.base.address import parse_port
+from registry_tool.base.errors import UsageError
 
 if TYPE_CHECKING:
     from registry_tool.oci.descriptor import Platform
@@ -56,23 +57,22 @@ def seconds(text: str) -> float:
 
 
 def registry_host(text: str) -> str:
-    """The ``HOST[:PORT]`` of a registry. Raises UsageError."""
-    from registry_tool.oci.reference import Reference, has_host
+    """``HOST[:PORT]`` of a registry as people type it. Raises UsageError."""
+    from registry_tool.oci import reference
 
-    address = re.sub(r"^https?://|/(?:v[12]/?)?$", "", text)
-    try:
-        if "/" not in address and has_host(f"{address}/x"):
-            return Reference.parse(f"{address}/x", default_host="localhost").host
-    except InvalidReference:
-        pass  # its words are about a name, and an address was typed
-    raise UsageError(f"{text!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com.")
+    host = reference.registry_host(text)
+    if not reference.has_host(f"{host}/name"):
+        # In a name it would be a part of the repository.
+        raise UsageError(f"{text!r} is not a registry's address", hint=f"Give its port, too: {host}:5000")
+    return host
 
 
 def port_number(text: str) -> int:
-    """A port number. Raises UsageError."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535):
-        raise UsageError(f"{text!r} is not a port", hint="A port is a number from 1 to 65535.")
-    return int(text)
+    """A port's number. Raises UsageError."""
+    try:
+        return parse_port(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint="It looks like 5000.") from None
 
 
 def parse_publish(text: str) -> tuple[str, int, str]:

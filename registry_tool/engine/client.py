@@ -149,7 +149,9 @@ class SdkClient(docker.APIClient):
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
         """Take in a tar of images. The SDK's own method gives the engine two minutes for it."""
-        return self._stream_helper(self.post(self._endpoint_url("images", "load"), data=source, params={"quiet": "1"}, stream=True), decode=True)
+        return self._stream_helper(
+            self.post(self._endpoint_url("images", "load"), data=source, params={"quiet": "1"}, stream=True), decode=True
+        )
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """Several images as one tar; the SDK's own method takes one."""

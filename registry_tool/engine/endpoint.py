@@ -7,7 +7,6 @@ In this order: a context that was asked for, ``DOCKER_HOST``, ``DOCKER_CONTEXT``
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import os
 import socket
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from registry_tool.auth import docker_config
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import UsageError
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
@@ -54,15 +54,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether what the engine publishes on its loopback is on ours: a unix socket or a loopback address."""
-        if self.socket_path is not None:
-            return True
-        host = urlsplit(self.url).hostname or ""
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return self.socket_path is not None or is_loopback(urlsplit(self.url).netloc.rpartition("@")[2])
 
 
 def find(*, context: str | None = None) -> Endpoint:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
     Conflict,
@@ -88,8 +89,7 @@ def _transfer_error(name: str, words: str, verb: str, kind: type[PushFailed] | t
         whose = "the registry's" if kind is PushFailed else "the engine's"
         return kind(f"{failed}: {whose} disk is full: {words}", hint="Make room there, then try again.")
     if _contains(words, _NO_REGISTRY):
-        local = host.partition(":")[0] in ("localhost", "127.0.0.1")
-        hint = "Start it: regctl up." if local else "Is the name right, and does the network work?"
+        hint = "Start it: regctl up." if is_loopback(host) else "Is the name right, and does the network work?"
         return RegistryUnreachable(f"the engine cannot reach the registry {host}: {words}", hint=hint)
     # A registry keeps the reason to itself; a full disk looks like this.
     broken = _contains(words, _BROKEN)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from registry_tool.base.errors import InvalidReference
+from registry_tool.base.address import HostPort
+from registry_tool.base.errors import InvalidReference, UsageError
 from registry_tool.oci.digest import Digest
 
 DOCKER_HUB = "docker.io"
@@ -23,8 +24,7 @@ _EXAMPLE = "A name looks like john/get-started:part2."
 
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
+_TYPED_HOST = re.compile(r"(?:https?://)?(?P<host>[^/]*)(?:/(?:v[12]/?)?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,17 @@ def has_host(text: str) -> bool:
     return first == "localhost" or any(mark in first for mark in ".:[")
 
 
+def registry_host(text: str) -> str:
+    """``HOST[:PORT]`` of a registry as people type it: ``https://HOST/v2/`` will do, too. Raises UsageError."""
+    match = _TYPED_HOST.fullmatch(text.strip())
+    try:
+        return _checked_host(match["host"] if match else text)
+    except ValueError:
+        raise UsageError(
+            f"{text[:80]!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com."
+        ) from None
+
+
 def is_tag(text: str) -> bool:
     """Whether ``text`` may be a tag. What a registry lists as one need not be."""
     return len(text) <= MAX_TAG_LENGTH and _TAG.fullmatch(text) is not None
@@ -104,15 +115,15 @@ def _split_host(rest: str, text: str, default_host: str) -> tuple[str, str]:
     if not has_host(rest):
         return default_host, rest
     host, _, path = rest.partition("/")
-    match = _HOST.fullmatch(host)
-    if match is None:
-        raise _invalid(text, f"{_shown(host)} is not a host")
-    port = match["port"]
-    if port is not None and not 0 < int(port[:6]) < 65536:
-        raise _invalid(text, f"{_shown(port)} is not a port (1 to 65535)")
-    if host == "index.docker.io":
-        host = DOCKER_HUB
-    return host, path
+    try:
+        return _checked_host(host), path
+    except ValueError as error:
+        raise _invalid(text, str(error)) from None
+
+
+def _checked_host(host: str) -> str:
+    HostPort.parse(host)
+    return DOCKER_HUB if host == "index.docker.io" else host
 
 
 def _split_tag(rest: str, text: str) -> tuple[str, str | None]:

@@ -28,7 +28,9 @@ class Served:
 
     @property
     def port(self) -> int:
-        return int(self.host.rpartition(":")[2])
+        from registry_tool.base.address import HostPort
+
+        return HostPort.parse(self.host).port or 0
 
     @cached_property
     def client(self) -> Registry:

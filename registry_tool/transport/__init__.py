@@ -3,7 +3,7 @@
 The rules, all of them about not being led astray (OCI distribution specification 1.1; distribution, "Token
 authentication"):
 
-- A registry on loopback is never asked through a proxy, and what it speaks is found out (:mod:`registry_tool.base.loopback`).
+- A registry on loopback is never asked through a proxy, and what it speaks is found out (:mod:`registry_tool.transport.origin`).
   Any other registry is asked by TLS, unless plain HTTP was asked for.
 - A password goes to the registry itself, or to where the registry has its tokens made, if that is reached by TLS or
   both are on loopback. ``.netrc`` is not read.

@@ -19,8 +19,8 @@ import requests.utils
 import urllib3
 import urllib3.connection
 
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
-from registry_tool.base.loopback import is_loopback
 from registry_tool.base.page_client import USER_AGENT
 from registry_tool.transport import tls, tracing
 from registry_tool.transport.responses import Response

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from registry_tool.auth.credentials import Credential
-from registry_tool.base import loopback
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import AuthenticationFailed, RegistryError
 
 DEFAULT_LIFETIME = 60.0
@@ -68,7 +68,7 @@ def check_realm(host: str, realm: str, *, plain_http: bool = False) -> None:
     """AuthenticationFailed unless ``realm`` is reached by TLS, or is as near as ``host`` is: on loopback, or ``host`` itself."""
     try:
         there = urlsplit(realm)
-        near = loopback.is_loopback(host) and loopback.is_loopback(there.netloc)
+        near = is_loopback(host) and is_loopback(there.netloc)
         same = plain_http and there.netloc == host
         good = bool(there.hostname) and (there.scheme == "https" or (there.scheme == "http" and (near or same)))
     except ValueError:

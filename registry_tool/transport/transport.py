@@ -10,11 +10,12 @@ from types import MappingProxyType, TracebackType
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from registry_tool.auth.credentials import Credential
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import RegistryError, RegistryToolError, RegistryUnreachable
-from registry_tool.base.loopback import find_origin, is_loopback
 from registry_tool.transport import retry
 from registry_tool.transport import tracing as trace
 from registry_tool.transport.authentication import Authenticator, purpose
+from registry_tool.transport.origin import find_origin
 from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
 from registry_tool.transport.responses import Response, error_from
 from registry_tool.transport.stream import ResponseStream

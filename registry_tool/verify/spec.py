@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from registry_tool.base.address import check_port
 from registry_tool.base.errors import UsageError
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
@@ -217,8 +218,10 @@ class VerifySpec:
 
 def _ports(*ports: int) -> None:
     for port in ports:
-        if not 0 < port < 65536:
-            _refuse(f"{port} is not a port", "They go from 1 to 65535.")
+        try:
+            check_port(port)
+        except ValueError as error:
+            _refuse(str(error), "It looks like 4000.")
 
 
 def _seconds(what: str, value: float) -> None:

@@ -33,7 +33,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
       regctl catalog
       regctl catalog -q registry.example.com
     """
-    from registry_tool.base.loopback import is_loopback
+    from registry_tool.base.address import is_loopback
     from registry_tool.content import listing
     from registry_tool.targets.registry import open_registry
 

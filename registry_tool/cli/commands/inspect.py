@@ -57,7 +57,7 @@ def inspect(
       regctl inspect --platform linux/arm64 --config docker.io/library/alpine
       regctl inspect --format config.labels john/get-started:part2
     """
-    from registry_tool.base.loopback import is_loopback
+    from registry_tool.base.address import is_loopback
     from registry_tool.content import inspect
     from registry_tool.content.listing import Contents
     from registry_tool.targets.registry import open_registry

@@ -64,7 +64,7 @@ def list_tags(
       regctl list-tags --semver '^1.2' --sort semver --limit 5 john/get-started
       regctl list-tags -q --no-details docker.io/library/alpine
     """
-    from registry_tool.base.loopback import is_loopback
+    from registry_tool.base.address import is_loopback
     from registry_tool.content.listing import Options
     from registry_tool.content.listing import list_tags as tag_table
     from registry_tool.oci.versions import Range

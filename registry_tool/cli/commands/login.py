@@ -78,8 +78,8 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
 
 
 def _registry(session: Session, server: str | None) -> str:
-    from registry_tool.targets.registry import login as room
+    from registry_tool.oci.reference import registry_host
 
     if server is not None:
-        return room.registry_host(server)
+        return registry_host(server)
     return session.required_registry_host(hint="Start one with: regctl up. Docker Hub is: regctl login docker.io")

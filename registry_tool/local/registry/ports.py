@@ -16,11 +16,11 @@ from pathlib import Path
 from shutil import which
 
 from registry_tool.base import labels
+from registry_tool.base.address import MAX_PORT
 from registry_tool.base.errors import Conflict, PortTaken
 from registry_tool.engine.values import Container
 from registry_tool.local.registry.spec import FIRST_PORT, LOOPBACK
 
-_LAST_PORT = 65535
 _LISTENING = "0A"
 """TCP_LISTEN in the tables of /proc/net."""
 _REACH_LOOPBACK = frozenset({"", "0.0.0.0", "::", "::1", LOOPBACK})  # noqa: S104 - compared with, not bound
@@ -66,7 +66,7 @@ def next_free(containers: Iterable[Container], *, here: bool, avoid: Collection[
     """
     known = tuple(containers)
     why = None
-    for port in range(FIRST_PORT, _LAST_PORT + 1):
+    for port in range(FIRST_PORT, MAX_PORT + 1):
         held_by = holder(port, known, here=here)
         if held_by is None and port not in avoid:
             return port, why

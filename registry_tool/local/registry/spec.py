@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from registry_tool.base import labels
+from registry_tool.base.address import check_port as check_number
 from registry_tool.base.errors import UsageError
 from registry_tool.engine.values import ContainerSpec, PortBinding
 
@@ -130,8 +131,10 @@ def check_name(name: str) -> None:
 
 def check_port(port: int) -> None:
     """Raises UsageError where ``port`` is none."""
-    if not 0 < port < 65536:
-        raise UsageError(f"{port} is not a port (1 to 65535)", hint="For example: --port 5001")
+    try:
+        check_number(port)
+    except ValueError as error:
+        raise UsageError(str(error), hint="For example: --port 5001") from None
 
 
 def check_restart(restart: str) -> None:

@@ -4,13 +4,12 @@ docker keeps it, so that one login serves both.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.errors import InvalidReference, UsageError
-from registry_tool.oci.reference import Reference
+from registry_tool.base.errors import UsageError
+from registry_tool.oci.reference import registry_host
 from registry_tool.targets.registry import Registry
 from registry_tool.transport import Transport
 
@@ -59,15 +58,3 @@ def logout(host: str) -> Logout:
     """Forget what is kept for ``host``; the registry is not asked. Raises CredentialsError, UsageError."""
     host = registry_host(host)
     return Logout(host=host, was_logged_in=credentials.erase(host))
-
-
-def registry_host(text: str) -> str:
-    """``HOST[:PORT]`` of what a person typed for a registry: an address such as ``https://HOST/v2/`` will do. Raises UsageError."""
-    host = re.sub(r"^https?://", "", text.strip(), flags=re.IGNORECASE).partition("/")[0]
-    # One word is a host here, where it would be a part of a path in an image's name.
-    named = host if re.search(r"[.:]", host) or host == "localhost" else f"{host}:443"
-    try:
-        reference = Reference.parse(f"{named}/name", default_host="")
-    except InvalidReference as error:
-        raise UsageError(f"{text!r} is no registry", hint="A registry looks like localhost:5000 or registry.example.com.") from error
-    return reference.host if named == host else host

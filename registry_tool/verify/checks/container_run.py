@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from registry_tool.base import loopback
+from registry_tool.base.address import is_loopback
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
 from registry_tool.base.signals import defer_signals
@@ -141,7 +141,7 @@ class ContainerRun:
 
     def _bindings(self, *, any_port: bool = False) -> tuple[PortBinding, ...]:
         # Of an engine on another machine, all addresses: its loopback is not ours.
-        near = self.place.where.clean or loopback.is_loopback(self.place.address(0)[0])
+        near = self.place.where.clean or is_loopback(self.place.address(0)[0])
         here = "127.0.0.1" if near else ""
         asked = {(each.published, each.container) for each in self.asked.probes if isinstance(each, (Http, Tcp))}
         inside = {container for _, container in asked}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
-from registry_tool.base import labels, loopback, runs
+from registry_tool.base import labels, runs
+from registry_tool.base.address import HostPort
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import EngineError, EngineNotFound, EnvironmentUnavailable, RegistryToolError, Unreachable
@@ -129,13 +129,13 @@ def _check(engine: Engine) -> None:
 
 def _registry_address(image: Reference) -> tuple[str, int]:
     """Host and port, as the image's name spells them."""
-    parts = urlsplit(f"//{image.host}")
-    if not loopback.is_loopback(image.host):
+    address = HostPort.parse(image.host)
+    if not address.is_loopback:
         raise EnvironmentUnavailable(
             f"a clean engine reaches a registry on this machine only, and {image.host} is elsewhere",
             hint="Use --on here, or --on context:NAME; or copy the image to a local registry: regctl up, then push.",
         )
-    return parts.hostname or "localhost", parts.port or 80
+    return address.host, address.port or 80
 
 
 def _knocked(door: Tunnel, endpoint: Endpoint) -> Engine | None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from registry_tool.base import loopback
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import Conflict, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image, connect
@@ -72,7 +72,7 @@ def context(
 
     Raises UsageError (no such context; ``registry_as`` is missing where it is needed), what :func:`here` raises, Unreachable.
     """
-    if registry_as is None and loopback.is_loopback(image.host):
+    if registry_as is None and is_loopback(image.host):
         raise UsageError(
             f"to the engine of the context {name}, {image.host} is itself",
             hint="Say how it reaches the registry: --registry-as HOST:PORT (and it must trust that one).",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from registry_tool.base.address import MAX_PORT, is_port
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.verify.spec import MOST_REPLICAS
 from registry_tool.verify.stack.yaml_reader import Value, read
@@ -191,11 +192,11 @@ def _port(value: Value) -> tuple[int | None, int]:
             raise value.wrong("has an entry without a target")
         if "protocol" in keys and keys["protocol"].text() != "tcp":
             raise keys["protocol"].wrong(f"is {keys['protocol'].text()!r}", hint="Supported here: tcp.")
-        return (keys["published"].number(1, 65535) if "published" in keys else None), keys["target"].number(1, 65535)
+        return (keys["published"].number(1, MAX_PORT) if "published" in keys else None), keys["target"].number(1, MAX_PORT)
     text = value.text()
     match = _PORT.fullmatch(text)
     numbers = [int(number) for number in (match["host"], match["container"]) if number] if match else []
-    if match is None or not all(0 < number < 65536 for number in numbers):
+    if match is None or not all(is_port(number) for number in numbers):
         raise value.wrong(f"has {text[:80]!r}", hint='Supported here, for TCP: "80", "4000:80", "127.0.0.1:4000:80".')
     return (int(match["host"]) if match["host"] else None), int(match["container"])
 

@@ -17,7 +17,7 @@ APP = "john/app"
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the registry be one that is not on this machine."""
-    monkeypatch.setattr("registry_tool.base.loopback.is_loopback", lambda host: False)
+    monkeypatch.setattr("registry_tool.base.address.is_loopback", lambda host: False)
 
 
 def test_the_table_and_the_document_say_the_same(typed: Typed, watching: Watched) -> None:

@@ -53,6 +53,9 @@ def test_a_registry_that_is_no_address_is_a_wrong_command(text: str) -> None:
         options.registry_host(text)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("localhost:5001", "localhost:5001"), ("https://r.example.com/v2/", "r.example.com")])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("localhost:5001", "localhost:5001"), ("HTTP://localhost:5001", "localhost:5001"), ("https://r.example.com/v2/", "r.example.com")],
+)
 def test_a_registrys_address(text: str, expected: str) -> None:
     assert options.registry_host(text) == expected

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from registry_tool.base.errors import InvalidReference
+from registry_tool.base.errors import InvalidReference, UsageError
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reference import Reference, has_host
+from registry_tool.oci.reference import Reference, has_host, registry_host
 
 LOCAL = "localhost:5000"
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
@@ -206,3 +206,54 @@ def test_as_docker_prints_it(text: str, familiar: str) -> None:
 )
 def test_what_is_a_host(text: str, has: bool) -> None:
     assert has_host(text) is has
+
+
+# --- a registry's address, as people type it ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "a b",
+        "x:99999",
+        "x:0",
+        "x:",
+        "-u",
+        "user@host",
+        "../..",
+        "http://",
+        "ftp://x",
+        "ü.example.com",
+        "a..b",
+        "UPPER_:1",
+        "localhost:5000/john",
+        "https://registry.example.com/v2/john/tags/list",
+        "localhost:5000//",
+        "http://http://x",
+        "[::1]x",
+    ],
+)
+def test_registry_host_of_no_address_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a registry's address") as caught:
+        registry_host(text)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("localhost", "localhost"),
+        ("localhost:5000", "localhost:5000"),
+        ("HTTP://localhost:5000", "localhost:5000"),
+        (" registry.example.com/ ", "registry.example.com"),
+        ("HTTPS://registry.example.com/v2/", "registry.example.com"),
+        ("registry", "registry"),
+        ("[::1]:5000", "[::1]:5000"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("docker.io", "docker.io"),
+    ],
+)
+def test_registry_host_is_host_and_port(text: str, host: str) -> None:
+    assert registry_host(text) == host

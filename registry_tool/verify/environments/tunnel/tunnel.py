@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry_tool.base import loopback
+from registry_tool.base.address import HostPort
 from registry_tool.base.errors import RegistryToolError, Unreachable
 from registry_tool.engine.streams import demultiplex
 from registry_tool.verify.environments.environment import Traffic
@@ -132,7 +132,7 @@ class Tunnel:
     def _connect(self, word: str) -> socket.socket:
         if word != REGISTRY or self._registry is None:
             raise ConnectionRefusedError("nothing here is called " + word)
-        return _first(loopback.addresses(self._registry[0]), self._registry[1])
+        return _first(HostPort(self._registry[0]).connect_hosts, self._registry[1])
 
     def _listen(self, listener: socket.socket, port: int) -> None:
         while True:

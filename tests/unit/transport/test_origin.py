@@ -7,35 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base import loopback
+from registry_tool.transport import origin
 from tests.support.fake_server import Reply, listening, saying, self_signed, standing_in
-
-
-@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "LOCALHOST:1", "127.0.0.1", "127.9.9.9:80", "[::1]:5000", "[::1]"])
-def test_this_machine(host: str) -> None:
-    assert loopback.is_loopback(host)
-
-
-@pytest.mark.parametrize(
-    "host", ["", "docker.io", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "[fe80::1]", "[", "a]b", "::1"]
-)
-def test_not_this_machine(host: str) -> None:
-    assert not loopback.is_loopback(host)
-
-
-def test_localhost_is_ipv4_first() -> None:
-    assert loopback.addresses("localhost") == ("127.0.0.1", "::1")
-    assert loopback.addresses("127.0.0.2") == ("127.0.0.2",)
 
 
 def test_nothing_there_is_an_error_about_the_first_address() -> None:
     with pytest.raises(ConnectionRefusedError):
-        loopback.find_origin("localhost:1", plain_http=None, timeout=1)
+        origin.find_origin("localhost:1", plain_http=None, timeout=1)
 
 
 def test_plain_http_is_found_out_and_the_server_hears_no_request() -> None:
     with standing_in(lambda asked: Reply()) as server:
-        assert loopback.find_origin(f"localhost:{server.port}", plain_http=None, timeout=1) == f"http://127.0.0.1:{server.port}"
+        assert origin.find_origin(f"localhost:{server.port}", plain_http=None, timeout=1) == f"http://127.0.0.1:{server.port}"
         assert server.asked == []
 
 
@@ -43,28 +26,28 @@ def test_tls_is_found_out_and_preferred(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate")
     with standing_in(lambda asked: Reply(), certificate=self_signed(tmp_path)) as server:
-        assert loopback.find_origin(server.host, plain_http=None, timeout=1) == f"https://{server.host}"
-        assert loopback.find_origin(server.host, plain_http=True, timeout=1) == f"http://{server.host}"
+        assert origin.find_origin(server.host, plain_http=None, timeout=1) == f"https://{server.host}"
+        assert origin.find_origin(server.host, plain_http=True, timeout=1) == f"http://{server.host}"
         assert server.asked == []
 
 
 def test_a_server_of_tls_that_refuses_us_speaks_tls_all_the_same() -> None:
     alert = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure
     with listening(saying(alert)) as host:
-        assert loopback.find_origin(host, plain_http=None, timeout=1) == f"https://{host}"
+        assert origin.find_origin(host, plain_http=None, timeout=1) == f"https://{host}"
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_what_says_anything_else_does_not(words: bytes) -> None:
     with listening(saying(words)) as host:
-        assert loopback.find_origin(host, plain_http=None, timeout=1) == f"http://{host}"
+        assert origin.find_origin(host, plain_http=None, timeout=1) == f"http://{host}"
 
 
 def test_one_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopback, "TRIAL_TIMEOUT", 0.1)
+    monkeypatch.setattr(origin, "TRIAL_TIMEOUT", 0.1)
     with listening(lambda connection: time.sleep(1.5)) as host:
         begun = time.monotonic()
-        assert loopback.find_origin(host, plain_http=None, timeout=5) == f"http://{host}"
+        assert origin.find_origin(host, plain_http=None, timeout=5) == f"http://{host}"
         assert time.monotonic() - begun < 1.4
 
 
@@ -76,5 +59,5 @@ def test_where_ipv4_refuses_ipv6_is_asked() -> None:
     with listener:
         port = listener.getsockname()[1]
         listener.settimeout(0)
-        found = loopback.find_origin(f"localhost:{port}", plain_http=True, timeout=1)
+        found = origin.find_origin(f"localhost:{port}", plain_http=True, timeout=1)
     assert found == f"http://[::1]:{port}"
