@@ -27,8 +27,6 @@ _PAUSE, _CONTAINER_PAUSE = 0.01, 0.1
 """Seconds between two requests, and between two checks that the container still runs."""
 _REDIS_ATTEMPTS = 20
 _LOG_LINES = 10
-_LOG_TIMEOUT, _LOG_SETTLED = 1.0, 0.1
-"""Seconds that a log is waited for, and in which nothing may be added to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,25 +148,5 @@ def check_page(engine: Engine, container: Container, page: Page, *, visits: int 
 
 
 def _failure(engine: Engine, container: Container, message: str) -> VerificationFailed:
-    return VerificationFailed(
-        message, hint="The lines above are the end of the container's log.", excerpt=_last_lines(engine, container.id)
-    )
-
-
-def _last_lines(engine: Engine, container_id: str) -> tuple[str, ...]:
-    """The end of a container's log; empty where the container is gone.
-
-    Output reaches the log a moment later, and by two ways (standard output and errors): it is read until nothing is added.
-    """
-    if engine.container(container_id) is None:
-        return ()
-    deadline = time.monotonic() + _LOG_TIMEOUT
-    before, content = b"", _tail(engine, container_id)
-    while not (content and content == before) and time.monotonic() < deadline:
-        time.sleep(_LOG_SETTLED)
-        before, content = content, _tail(engine, container_id)
-    return tuple(content.decode(errors="replace").splitlines()[-_LOG_LINES:])
-
-
-def _tail(engine: Engine, container_id: str) -> bytes:
-    return b"".join(chunk for _, chunk in engine.logs(container_id, tail=_LOG_LINES))
+    excerpt = engine.log_tail(container.id, _LOG_LINES)
+    return VerificationFailed(message, hint="The lines above are the end of the container's log.", excerpt=excerpt)

@@ -24,6 +24,10 @@ _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _REMOVAL_TIMEOUT = 15
 """Seconds to wait for a removal that somebody else began."""
+_LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1
+"""Seconds that the end of a log is waited for, and between two reads of it."""
+_LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500
+"""Bytes of a log's end that are kept, and characters of a line."""
 
 
 class Containers:
@@ -116,6 +120,22 @@ class Containers:
             return (("stdout", chunk) for chunk in chunks)
         return demultiplex(chunks)
 
+    def log_tail(self, id: str, lines: int, *, settle: bool = True) -> tuple[str, ...]:
+        """The last ``lines`` of its log that are not empty; none where it is gone, is being removed, or keeps no log.
+
+        What a container writes reaches the log a moment later, by two ways (standard output and error): with ``settle`` the log is read
+        until nothing is added to it, for a second at most.
+        """
+        deadline = Deadline(_LOG_SETTLES)
+        try:
+            before, content = b"", self._log_end(id, lines)
+            while settle and not (content and content == before) and not deadline.passed:
+                time.sleep(_LOG_PAUSE)
+                before, content = content, self._log_end(id, lines)
+        except (NotFound, Conflict, EngineError):
+            return ()
+        return tuple(line[:_LONGEST_LINE] for line in content.decode(errors="replace").splitlines() if line.strip())[-lines:]
+
     def attach(self, id: str, *, stdin: bool) -> AttachedStream:
         """The container's own streams, raw. Attach before the start to miss nothing. Raises NotFound."""
         with self._client.call(f"attaching to the container {id}") as api:
@@ -187,6 +207,12 @@ class Containers:
                 stream = tar.extractfile(member) if member is not None else None
                 return stream.read() if stream is not None else None
         return None
+
+    def _log_end(self, id: str, lines: int) -> bytes:
+        content = b""
+        for _, chunk in self.logs(id, tail=lines):
+            content = (content + chunk)[-_LONGEST_TAIL:]
+        return content
 
     def _required(self, id: str) -> Container:
         found = self.container(id)

@@ -102,8 +102,8 @@ def _not_a_registry(registry: LocalRegistry, seen: Look) -> NotARegistry:
 def _ended(engine: Engine, registry: LocalRegistry, state: str) -> RegistryUnreachable:
     return RegistryUnreachable(
         f"the registry's container {registry.container_name} is {state} instead of answering",
-        hint=f"Its last words are above; all of them: docker logs {registry.container_name}",
-        excerpt=_last_words(engine, registry),
+        hint=f"The end of its log is above; all of it: docker logs {registry.container_name}",
+        excerpt=engine.log_tail(registry.container_id, _LOG_LINES),
     )
 
 
@@ -112,13 +112,13 @@ def _diagnosed(engine: Engine, registry: LocalRegistry, seen: Look, timeout: flo
         return RegistryUnreachable(
             f"the registry on {LOOPBACK}:{registry.port} reports a failure of its own ({seen.word})",
             hint="Its storage may be full or damaged: look at its log.",
-            excerpt=_last_words(engine, registry),
+            excerpt=engine.log_tail(registry.container_id, _LOG_LINES),
         )
     if not _answers_inside(engine, registry):
         return RegistryUnreachable(
             f"the registry did not answer within {timeout:g} s, neither here nor inside its container",
             hint="A slow machine may need more: --timeout 120",
-            excerpt=_last_words(engine, registry),
+            excerpt=engine.log_tail(registry.container_id, _LOG_LINES),
         )
     return RegistryUnreachable(
         f"the registry answers inside its container, but not here on {LOOPBACK}:{registry.port}", hint=_elsewhere(engine, registry)
@@ -143,11 +143,3 @@ def _answers_inside(engine: Engine, registry: LocalRegistry) -> bool:
     except RegistryToolError:
         return False  # it has no wget, or ended meanwhile: nobody knows, and the log is shown
     return b"HTTP/1." in output
-
-
-def _last_words(engine: Engine, registry: LocalRegistry) -> tuple[str, ...]:
-    try:
-        written = b"".join(chunk for _, chunk in engine.logs(registry.container_id, tail=_LOG_LINES))
-    except RegistryToolError:
-        return ()  # removed meanwhile
-    return tuple(written.decode(errors="replace").splitlines()[-_LOG_LINES:])

@@ -207,10 +207,10 @@ class ContainerRun:
     def _keep_words(self) -> None:
         if self.container is None:
             return
-        left = Deadline(_LOG_WITHIN)
+        container_id, left = self.container.id, Deadline(_LOG_WITHIN)
         try:
             self.excerpt = call_with_deadline(
-                lambda: last_lines(self.engine, self.container.id if self.container else ""), lambda: left.left
+                lambda: self.engine.log_tail(container_id, LAST_LINES, settle=self.ended_early), lambda: left.left
             )
         except (DeadlineExceeded, RegistryToolError):
             # It is a kindness to the reader, and proves nothing.
@@ -259,10 +259,3 @@ class ContainerRun:
             yield
         finally:
             setattr(self, name, time.monotonic() - began)
-
-
-def last_lines(engine: Engine, container: str) -> tuple[str, ...]:
-    """The end of its log."""
-    content = b"".join(chunk for _, chunk in engine.logs(container, tail=LAST_LINES))
-    lines = content[-(64 << 10) :].decode(errors="replace").split("\n")
-    return tuple(line[:500] for line in lines if line.strip())[-LAST_LINES:]

@@ -258,14 +258,10 @@ class _Making:
             yield clean
 
     def _not_ready(self, container: Container, what: str) -> EnvironmentUnavailable:
-        try:
-            chunks = [content for _, content in self.engine.logs(container.id, tail=_LOG_LINES)]
-        except (EngineError, Unreachable) as error:
-            chunks = [error.message.encode()]
         return EnvironmentUnavailable(
             f"the clean {self.inner.kind} {what}",
             hint="Its log says why. --on here proves it on the present engine.",
-            excerpt=tuple(b"".join(chunks).decode("utf-8", "replace").splitlines()),
+            excerpt=self.engine.log_tail(container.id, _LOG_LINES),
         )
 
     def where(self, clean: Engine) -> EnvironmentInfo:

@@ -36,8 +36,7 @@ class RunningStack:
         """The last lines of the first replica that is still there."""
         for container in self.replicas.values():
             if self.place.engine.container(container.id) is not None:
-                content = b"".join(chunk for _, chunk in self.place.engine.logs(container.id, tail=LAST_LINES))
-                return tuple(content.decode(errors="replace").splitlines()[-LAST_LINES:])
+                return self.place.engine.log_tail(container.id, LAST_LINES)
         return ()
 
     def served(self) -> list[str]:

@@ -236,6 +236,24 @@ def test_the_last_lines_of_a_log(engine: Engine, shell: Run) -> None:
 
 
 @engine_needed
+def test_log_tail_waits_until_the_log_has_settled(engine: Engine, shell: Run) -> None:
+    made = shell("sleep 0.1; echo one; echo; echo two >&2; echo three; exit 1")
+    assert set(engine.log_tail(made.id, 3)) == {"two", "three"}, "a line that is empty is no line"
+    engine.wait(made.id, timeout=30)
+    assert engine.log_tail(made.id, 10)[-1] in {"two", "three"}
+
+
+@engine_needed
+def test_log_tail_of_a_running_container_is_not_waited_for_without_settle(engine: Engine, shell: Run) -> None:
+    assert engine.log_tail(shell("sleep 60").id, 3, settle=False) == ()
+
+
+@engine_needed
+def test_log_tail_of_a_container_that_is_gone_is_empty(engine: Engine, unique: str) -> None:
+    assert engine.log_tail(unique, 3) == ()
+
+
+@engine_needed
 def test_a_log_of_a_terminal_is_raw(engine: Engine, shell: Run) -> None:
     made = shell("echo hi", tty=True)
     engine.wait(made.id, timeout=30)
