@@ -149,8 +149,10 @@ class SdkClient(docker.APIClient):
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
         """Take in a tar of images. The SDK's own method gives the engine two minutes for it."""
+        # In chunks: of a compressed file that is read uncompressed, requests would announce the compressed size.
+        chunks = iter(lambda: source.read(_CHUNK), b"")
         return self._stream_helper(
-            self.post(self._endpoint_url("images", "load"), data=source, params={"quiet": "1"}, stream=True), decode=True
+            self.post(self._endpoint_url("images", "load"), data=chunks, params={"quiet": "1"}, stream=True), decode=True
         )
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:

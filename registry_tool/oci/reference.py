@@ -17,8 +17,6 @@ DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
 MAX_PATH_LENGTH = 255
 MAX_TAG_LENGTH = 128
-LENT = "registry-tool/lent/"
-"""What the names of repositories begin with that hold, for a moment, what a proof lends to another engine."""
 
 _EXAMPLE = "A name looks like john/get-started:part2."
 

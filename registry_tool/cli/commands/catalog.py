@@ -40,7 +40,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     host = options.registry_host(registry) if registry is not None else session.required_registry_host()
     with open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
-            session.output.lines([formatting.one_line(name) for name in listing.names(opened)])
+            session.output.lines([formatting.one_line(name) for name in sorted(opened.catalog())])
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_tool.content.listing.catalog import Catalog, RepositorySummary, catalog, names
+from registry_tool.content.listing.catalog import Catalog, RepositorySummary, catalog
 from registry_tool.content.listing.contents import Contents, Details
 from registry_tool.content.listing.source import Cache, ContentSource, NoCache, ends_all
 from registry_tool.content.listing.table import Options, Row, TagTable
@@ -22,5 +22,4 @@ __all__ = [
     "catalog",
     "ends_all",
     "list_tags",
-    "names",
 ]

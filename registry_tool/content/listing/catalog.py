@@ -14,7 +14,6 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.source import Cache, ContentSource, ends_all
 from registry_tool.content.listing.table import Options
 from registry_tool.content.listing.tags import list_tags
-from registry_tool.oci.reference import LENT
 
 _AT_ONCE, _IN_EACH = 4, 2
 """Repositories at a time, and threads for each: together no more requests than a table of tags makes."""
@@ -50,30 +49,12 @@ class Catalog:
     stopped: RegistryToolError | None = None
 
 
-def names(registry: Holder) -> list[str]:
-    """The repositories' names, in order, without those in which a proof lent something and took it away again.
-
-    registry:2 lists a repository for ever. Raises what listing the repositories raises.
-    """
-    return [name for name in sorted(registry.catalog()) if not (name.startswith(LENT) and _is_empty(registry.repository(name)))]
-
-
-def _is_empty(repository: ContentSource) -> bool:
-    try:
-        return not repository.tags()
-    except NotFound:
-        return True
-    except RegistryToolError:
-        # What cannot be looked at is listed, and said to be so there.
-        return False
-
-
 def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
     """Every repository of ``registry``; without ``details`` with the number of its tags alone, from one request each.
 
     Raises what listing the repositories raises. ``observer`` is told of repositories, not of bytes.
     """
-    found_names = names(registry)
+    names = sorted(registry.catalog())
     stopped: list[RegistryToolError] = []
     holdings: list[RepositorySummary] = []
 
@@ -92,8 +73,8 @@ def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = Non
         errors = tuple(row.error for row in table.rows if row.error is not None)
         return RepositorySummary(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
 
-    observer.start("catalog", "looking at the repositories", len(found_names))
-    for name, found in map_unordered(look, takewhile(lambda _: not stopped, found_names), threads=_AT_ONCE):
+    observer.start("catalog", "looking at the repositories", len(names))
+    for name, found in map_unordered(look, takewhile(lambda _: not stopped, names), threads=_AT_ONCE):
         if isinstance(found, RepositorySummary):
             holdings.append(found)
         else:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from registry_tool.base import files
+from registry_tool.base.errors import EngineError
 from registry_tool.engine import Engine, Platform
 
 _CHUNK = 1024 * 1024
@@ -76,8 +77,8 @@ class ImageArchive:
         return copy is not None and copy.id == image_id
 
     def load(self, engine: Engine, role: str, platform: Platform) -> None:
-        """Hand the copy to the engine. Raises EngineError."""
-        with self.image(role, platform).open("rb") as stream:
+        """Load the copy into ``engine``. Raises EngineError, OSError."""
+        with open_archive(self.image(role, platform)) as stream:
             engine.load_image(stream)
 
     def keep(self, engine: Engine, role: str, platform: Platform, *, name: str, id: str, source: str, packages: str = "") -> Path:
@@ -161,6 +162,17 @@ class _Hashed:
 
     def flush(self) -> None:
         self.stream.flush()
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[BinaryIO]:
+    """Open a copy to read what the engine saved: podman's API takes no compressed tar (4.3). Raises EngineError, OSError."""
+    with gzip.open(path) as stream:
+        try:
+            stream.peek(1)
+        except gzip.BadGzipFile as error:
+            raise EngineError(f"{path} is not compressed") from error
+        yield cast(BinaryIO, stream)
 
 
 def _sha256(stream: BinaryIO) -> str:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import RegistryToolError, VerificationFailed
+from registry_tool.base.errors import Conflict, RegistryToolError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine
-from registry_tool.local.base_images import PROXY, Base
+from registry_tool.local.base_images import PROXY, Base, BaseImageResolver
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
-from registry_tool.verify.stack.helper_images import HelperImage, HelperImages, sweep
+from registry_tool.verify.stack.helper_images import HelperImage, ensure_helper_image
 from registry_tool.verify.stack.plan import StackPlan, plan, port
 from registry_tool.verify.stack.resilience import Resilience
 from registry_tool.verify.stack.running_stack import running_stack
@@ -45,13 +45,11 @@ def prove_stack(
     """
     planned = plan(asked, os.environ)
     if planned is None:
-        sweep(present, dirs.state)
         return None, {}
     if image is None:
         return Check(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
     begun = time.monotonic()
-    lender = HelperImages(present=present, host=asked.image.host, state=dirs.state, cache=dirs.cache, observer=observer)
-    proving = _Proving(place, asked, image, planned, lender)
+    proving = _Proving(place, asked, image, planned, BaseImageResolver(present, dirs.cache, observer), observer)
     observer.start(NAME, "proving the stack")
     failure: RegistryToolError | None = None
     detail = ""
@@ -77,12 +75,15 @@ def prove_stack(
 
 
 class _Proving:
-    def __init__(self, place: Environment, asked: VerifySpec, image: str, planned: StackPlan, lender: HelperImages) -> None:
+    def __init__(
+        self, place: Environment, asked: VerifySpec, image: str, planned: StackPlan, resolver: BaseImageResolver, observer: Observer
+    ) -> None:
         self._place = place
         self._asked = asked
         self._name = image
         self._plan = planned
-        self._lender = lender
+        self._resolver = resolver
+        self._observer = observer
         self._fetched: list[str] = []
         """What the place did not have before."""
         self.pulled: dict[str, str] = {}
@@ -98,7 +99,7 @@ class _Proving:
         """Do all of it; what was seen, in words. Raises RegistryToolError."""
         image = self._image()
         inside = port(self._plan, self._asked, image[1])
-        proxied = self._lend(PROXY).id if self._plan.replicas > 1 else None
+        proxied = self._helper(PROXY).id if self._plan.replicas > 1 else None
         images = {part.service.name: self._brought(part.source) or image[0] for part in self._plan.parts}
         page = self._page(inside)
         self.evidence["port"], self.evidence["proxied"] = inside, proxied is not None
@@ -118,7 +119,8 @@ class _Proving:
     def give_back(self) -> None:
         """Take away the images that were brought to somebody's engine."""
         for name in self._fetched:
-            self._place.engine.remove_image(name, missing_ok=True)
+            with suppress(Conflict):  # another run uses it
+                self._place.engine.remove_image(name, missing_ok=True)
 
     def _image(self) -> tuple[str, tuple[str, ...]]:
         """The id of the image under proof, and what it exposes."""
@@ -131,28 +133,24 @@ class _Proving:
         if source is None:
             return None
         if isinstance(source, Base):
-            return self._lend(source).id
+            return self._helper(source).id
         self._place.traffic(reset=True)
         name = self._place.named(source)
         if self._place.engine.image(name) is None:
             self._fetched.append(name)
-        moved = self._place.engine.pull(name, observer=self._lender.observer)
+        moved = self._place.engine.pull(name, observer=self._observer)
         traffic = self._place.traffic(reset=True)
         if moved.digest is not None:
             self.pulled[str(source)] = str(moved.digest)
-        self._helped({"role": "service", "reference": str(source), "digest": str(moved.digest), "fetched": traffic and traffic.down})
+        self._images.append({"role": "service", "reference": str(source), "digest": str(moved.digest), "fetched": traffic and traffic.down})
         return name
 
-    def _lend(self, base: Base) -> HelperImage:
-        lent = self._lender.lend(base, self._place)
-        if lent.reference is not None:
-            self.pulled[lent.reference] = str(lent.digest)
-            self._fetched.append(lent.image)
-        self._helped(lent.as_json())
-        return lent
-
-    def _helped(self, told: dict[str, object]) -> None:
-        self._images.append(told)
+    def _helper(self, base: Base) -> HelperImage:
+        helper = ensure_helper_image(base, self._place.engine, self._resolver)
+        if helper.loaded:
+            self._fetched.append(helper.name)
+        self._images.append(helper.as_json())
+        return helper
 
     def _page(self, inside: int) -> Http | None:
         """The page to look at; None where only a connection was asked for."""

@@ -39,16 +39,6 @@ def test_the_repositories_with_what_is_in_them(typed: Typed, watching: Watched) 
     assert typed("catalog", "-q").out.split() == ["bare", "emptied", "john/app", "mary/app"]
 
 
-def test_what_a_proof_lent_and_took_away_is_not_listed(typed: Typed, watching: Watched) -> None:
-    for name in ("john/app", "registry-tool/lent/proxy", "registry-tool/lent/redis"):
-        make_image(watching.port, name, "v1")
-    watching.registry.storage.untag("registry-tool/lent/redis", "v1")
-    left = ["john/app", "registry-tool/lent/proxy"]
-    assert typed("catalog", "-q").out.split() == left
-    for details in ("--details", "--no-details"):
-        assert [each["name"] for each in typed("catalog", details, "--json").json["repositories"]] == left
-
-
 def test_what_each_way_costs(typed: Typed, watching: Watched) -> None:
     for number in range(3):
         make_image(watching.port, f"app{number}", "v1")
