@@ -115,14 +115,14 @@ def _read(document: Document, name: str, hint: Any) -> Any:
     if hint is bool:
         return document.truth(name) if document.has(name) else document.refuse(name, "missing")
     if hint in (int, float):
-        return document.number(name) if hint is int else document.decimal(name)
+        return document.required_number(name) if hint is int else document.decimal(name)
     if hint is datetime:
         return document.required(name, _moment)
     if hint is str:
         return document.required_text(name)
     if hasattr(hint, "parse"):
         return document.required(name, hint.parse)
-    inner = document.inner(name) or document.refuse(name, "missing")
+    inner = document.inner(name) if document.has(name) else document.refuse(name, "missing")
     return inner.members if origin is Mapping else from_json(hint, inner)
 
 

@@ -66,8 +66,7 @@ class Config:
 def parse_config(raw: bytes) -> Config:
     """Read the config of an image. Raises InvalidManifest, whose message says where: ``config.Env[1]: …``."""
     document = Document.read(raw, what="image config", max_size=MAX_SIZE)
-    run = document.inner("config") or Document({}, "config")
-    exposed = run.inner("ExposedPorts")
+    run = document.inner("config")
     return Config(
         raw=raw,
         created=moment(document.members.get("created")),
@@ -80,7 +79,7 @@ def parse_config(raw: bytes) -> Config:
         env=run.texts("Env"),
         cmd=run.texts("Cmd"),
         entrypoint=run.texts("Entrypoint"),
-        exposed=tuple(sorted(exposed.members)) if exposed else (),
+        exposed=tuple(sorted(run.inner("ExposedPorts").members)),
         user=run.text("User") or "",
         stop_signal=run.text("StopSignal") or "",
     )
@@ -95,9 +94,7 @@ def _step(document: Document) -> HistoryEntry:
     )
 
 
-def _diff_ids(rootfs: Document | None) -> tuple[Digest, ...]:
-    if rootfs is None:
-        return ()
+def _diff_ids(rootfs: Document) -> tuple[Digest, ...]:
     found = []
     for index, text in enumerate(rootfs.texts("diff_ids")):
         try:

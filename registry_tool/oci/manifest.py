@@ -165,21 +165,20 @@ def _media_type(document: Document, said: str | None) -> str:
     kind = own or said or (OCI_INDEX if "manifests" in document.members else OCI_IMAGE)
     if kind not in IMAGES and kind not in INDEXES:
         raise InvalidManifest(f"mediaType: {_shown(kind)} is neither an image nor an index")
-    if document.number("schemaVersion") != 2:
+    if document.required_number("schemaVersion") != 2:
         document.refuse("schemaVersion", f"2 is wanted, not {document.members['schemaVersion']}")
     return kind
 
 
 def _inner_descriptor(document: Document, key: str) -> Descriptor | None:
-    inner = document.inner(key)
-    return None if inner is None else _descriptor(inner)
+    return _descriptor(document.inner(key)) if document.has(key) else None
 
 
 def _descriptor(document: Document) -> Descriptor:
     return Descriptor(
         digest=document.required("digest", Digest.parse),
         media_type=document.required_text("mediaType"),
-        size=document.number("size"),
+        size=document.required_number("size"),
         annotations=document.mapping("annotations"),
         urls=document.texts("urls"),
         platform=_platform(document.inner("platform")),
@@ -187,9 +186,7 @@ def _descriptor(document: Document) -> Descriptor:
     )
 
 
-def _platform(document: Document | None) -> Platform | None:
-    if document is None:
-        return None
+def _platform(document: Document) -> Platform | None:
     os, architecture = document.text("os") or "", document.text("architecture") or ""
     # Some tools write an empty one rather than none.
     return Platform(os=os, architecture=architecture, variant=document.text("variant") or "") if os or architecture else None

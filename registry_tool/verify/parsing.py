@@ -10,7 +10,7 @@ PORTS = rf"({PORT}):({PORT})"
 HTTP = rf"{PORTS}(/[!-~]*)?"
 SECONDS = r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h)?"
 SIZE = r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)"
-WHERE = r"docker|podman|here|context:[A-Za-z0-9][A-Za-z0-9_.+-]*"
+ENVIRONMENT = r"docker|podman|here|context:[A-Za-z0-9][A-Za-z0-9_.+-]*"
 HOST_PORT = r"[A-Za-z0-9.-]+:" + PORT
 """The patterns; ``portability.schema.json`` has the same."""
 
@@ -66,9 +66,9 @@ def command(text: str) -> tuple[str, ...]:
     return words
 
 
-def where(text: str) -> str:
+def environment(text: str) -> str:
     """``docker``, ``podman``, ``here`` or ``context:NAME``."""
-    if not re.fullmatch(WHERE, text):
+    if not re.fullmatch(ENVIRONMENT, text):
         raise ValueError(f"{text[:80]!r} is no place for a proof; there are docker, podman, context:NAME and here")
     return text
 
@@ -78,3 +78,8 @@ def host_port(text: str) -> str:
     if not re.fullmatch(HOST_PORT, text):
         raise ValueError(f"{text[:80]!r} is no registry's address; it looks like 192.168.1.5:5000")
     return text
+
+
+def is_variable(name: str) -> bool:
+    """Whether a variable of the environment may be called ``name``."""
+    return bool(name) and "=" not in name and name.isprintable() and not any(map(str.isspace, name))

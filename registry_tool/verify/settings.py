@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.base.reader import Document, Source, decode
 from registry_tool.oci.digest import Digest
 from registry_tool.verify import parsing
 from registry_tool.verify.spec import MOST_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp
-from registry_tool.verify.toml_table import TomlTable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,16 @@ SERVICES = ("redis",)
 """What can be had beside an image without a compose file."""
 MAX_SIZE = 1 << 20
 """Bytes of the file."""
+SOURCE = Source(
+    error=UsageError,
+    position=lambda path: f"{FILE}: ",
+    kinds={str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"},
+    hints={
+        str: 'Text is written in quotes: {key} = "…"',
+        list: "A list is written in brackets: {key} = […]",
+        dict: "A table of a list begins with [[{key}]].",
+    },
+)
 
 KNOWN = (
     "image",
@@ -72,8 +83,8 @@ class VerifySettings:
     limits: Limits = field(default_factory=Limits)
 
 
-def find(folder: Path) -> VerifySettings:
-    """What ``portability.toml`` in ``folder`` says; nothing where there is none. Raises UsageError, RegistryToolError."""
+def load(folder: Path) -> VerifySettings:
+    """The settings of ``portability.toml`` in ``folder``; the defaults where there is none. Raises UsageError, RegistryToolError."""
     path = folder / FILE
     try:
         with path.open("rb") as stream:
@@ -86,73 +97,70 @@ def find(folder: Path) -> VerifySettings:
     return replace(settings, stack=folder / settings.stack) if settings.stack else settings
 
 
-def parse(content: bytes, *, file: str = FILE) -> VerifySettings:
+def parse(content: bytes) -> VerifySettings:
     """Read the file's content. Raises UsageError, which names the file, the member and what is wrong with it."""
-    if len(content) > MAX_SIZE:
-        raise UsageError(f"{file}: more than {MAX_SIZE} bytes are no settings")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        raise UsageError(f"{file}: not UTF-8", hint="TOML is written in UTF-8.") from None
+    text = decode(content, what=FILE, max_size=MAX_SIZE, source=SOURCE)
     try:
         members = tomllib.loads(text)
     except RecursionError:
-        raise UsageError(f"{file}: nested too deeply") from None
+        raise UsageError(f"{FILE}: nested too deeply") from None
     except ValueError as error:
-        raise UsageError(f"{file}: {_decoder(str(error), text)}", hint="See https://toml.io for how it is written.") from None
-    return of(TomlTable(members, file))
+        raise UsageError(f"{FILE}: {_syntax_error(str(error), text)}", hint="See https://toml.io for how it is written.") from None
+    return from_members(members)
 
 
-def of(table: TomlTable) -> VerifySettings:
-    """What the file says, once it is decoded. Raises UsageError."""
+def from_members(members: Mapping[str, Any]) -> VerifySettings:
+    """The settings of a file that is decoded. Raises UsageError."""
+    table = Document(members, source=SOURCE)
     table.only(KNOWN)
     timeouts = table.inner("timeouts")
     timeouts.only(("probes", "stop"))
-    stack = table.text("stack")
+    stack = table.text("stack", empty=False)
     return VerifySettings(
-        image=table.text("image"),
-        expect=table.spelled("expect", Digest.parse),
-        engines=_places(table, "engines"),
-        require=_places(table, "require"),
-        registry_as=table.spelled("registry-as", parsing.host_port),
-        services=_services(table),
+        image=table.text("image", empty=False),
+        expect=table.parsed("expect", Digest.parse),
+        engines=_names(table, "engines", parsing.environment),
+        require=_names(table, "require", parsing.environment),
+        registry_as=table.parsed("registry-as", parsing.host_port),
+        services=_names(table, "services", _service),
         replicas=table.number("replicas", least=1, most=MOST_REPLICAS),
         stack=Path(stack) if stack else None,
-        environment=_environment(table),
+        environment=_environment(table.inner("environment")),
         probes=_probes(table),
-        timeout=timeouts.seconds("probes"),
-        stop_within=timeouts.seconds("stop"),
-        limits=_limits(table),
+        timeout=_seconds(timeouts, "probes"),
+        stop_within=_seconds(timeouts, "stop"),
+        limits=_limits(table.inner("limits")),
     )
 
 
-def _places(table: TomlTable, key: str) -> tuple[str, ...]:
-    names = table.texts(key)
-    for name in names:
-        table.checked(key, parsing.where, name)
-    return table.once(key, names)
+def _names(table: Document, key: str, parse: Callable[[str], str]) -> tuple[str, ...]:
+    """An array of names, none of them twice."""
+    names = table.texts(key, empty=False)
+    for index, name in enumerate(names):
+        try:
+            parse(name)
+        except ValueError as error:
+            table.refuse(key, str(error))
+        if name in names[:index]:
+            table.refuse(key, f"{name!r} comes twice")
+    return names
 
 
-def _services(table: TomlTable) -> tuple[str, ...]:
-    names = table.texts("services")
-    for name in names:
-        if name not in SERVICES:
-            table.refuse(
-                "services", f"{name[:80]!r} is no service that is known", hint=f"There is: {', '.join(SERVICES)}. Others come by a stack."
-            )
-    return table.once("services", names)
+def _service(name: str) -> str:
+    if name not in SERVICES:
+        raise ValueError(f"{name[:80]!r} is no service that is known; there is {', '.join(SERVICES)}, others come by a stack")
+    return name
 
 
-def _environment(table: TomlTable) -> dict[str, str]:
-    inner = table.inner("environment")
-    for name in inner.members:
-        if not name or "=" in name or any(letter.isspace() or not letter.isprintable() for letter in name):
-            inner.refuse(name, "no name for a variable")
-    return {name: inner.string(name) for name in inner.members}
+def _environment(table: Document) -> dict[str, str]:
+    for name in table.members:
+        if not parsing.is_variable(name):
+            table.refuse(name, "no name for a variable")
+    return {name: table.text(name) or "" for name in table.members}
 
 
-def _probes(table: TomlTable) -> tuple[Probe, ...]:
-    probes = tuple(map(_probe, table.tables("probes")))
+def _probes(table: Document) -> tuple[Probe, ...]:
+    probes = tuple(map(_probe, table.objects("probes")))
     published: dict[int, int] = {}
     for probe in probes:
         if isinstance(probe, (Http, Tcp)) and published.setdefault(probe.published, probe.container) != probe.container:
@@ -160,20 +168,20 @@ def _probes(table: TomlTable) -> tuple[Probe, ...]:
     return probes
 
 
-def _probe(table: TomlTable) -> Probe:
+def _probe(table: Document) -> Probe:
     kinds = [kind for kind in PROBES if kind in table.members]
     if len(kinds) != 1:
         words = f"it is {' and '.join(kinds)} at once" if kinds else "it does not say what it is"
-        raise UsageError(f"{table.where}: {words}", hint=f"A probe has one of {', '.join(PROBES)}.")
+        table.refuse(None, words, hint=f"A probe has one of {', '.join(PROBES)}.")
     [kind] = kinds
     table.only(PROBES[kind])
     if kind == "http":
-        published, container, path = table.needed("http", parsing.http)
-        status, within = table.number("status", least=100, most=599), table.seconds("within")
-        expected = {"status": status, "within": within, "text": table.text_or_texts("text"), "json": _json(table)}
+        published, container, path = table.required("http", parsing.http)
+        status, within = table.number("status", least=100, most=599), _seconds(table, "within")
+        expected = {"status": status, "within": within, "text": _texts(table, "text"), "json": _json(table.inner("json"))}
         return _built(table, Http, published=published, container=container, path=path, **expected)
     if kind == "tcp":
-        published, container = table.needed("tcp", parsing.ports)
+        published, container = table.required("tcp", parsing.ports)
         return _built(table, Tcp, published=published, container=container)
     if kind == "exec":
         return _built(table, Exec, command=_command(table))
@@ -182,49 +190,80 @@ def _probe(table: TomlTable) -> Probe:
     return _built(table, Exit, code=table.number("exit", least=0, most=255))
 
 
-def _built(table: TomlTable, kind: Callable[..., Value], **members: object) -> Value:
-    """What is well-formed each by itself may not be together; then the words are the kind's own."""
+def _built(table: Document, kind: Callable[..., Value], **members: object) -> Value:
+    """What is well-formed each by itself may not be together; then the message is the kind's own."""
     try:
         return kind(**members)
     except UsageError as error:
-        raise UsageError(f"{table.where}: {error.message}", hint=error.hint) from None
+        table.refuse(None, error.message, hint=error.hint)
 
 
-def _command(table: TomlTable) -> tuple[str, ...]:
+def _command(table: Document) -> tuple[str, ...]:
     if isinstance(table.members["exec"], list):
-        return table.texts("exec") or table.refuse("exec", "the command is empty")
-    return table.needed("exec", parsing.command)
+        return table.texts("exec", empty=False) or table.refuse("exec", "the command is empty")
+    return table.required("exec", parsing.command)
 
 
-def _json(table: TomlTable) -> tuple[tuple[str, str], ...]:
-    inner = table.inner("json")
-    for name, value in inner.members.items():
+def _texts(table: Document, key: str) -> tuple[str, ...]:
+    """A string, or an array of strings."""
+    value = table.members.get(key)
+    if isinstance(value, list):
+        return table.texts(key, empty=False)
+    if value is not None and not isinstance(value, str):
+        table.refuse(key, f"text or a list of text is wanted, not {table.describe(value)}")
+    text = table.text(key, empty=False)
+    return () if text is None else (text,)
+
+
+def _json(table: Document) -> tuple[tuple[str, str], ...]:
+    for name, value in table.members.items():
         if not isinstance(value, (str, int, float, bool)):
-            inner.refuse(name, "text, a number, true or false is wanted")
-    return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in inner.members.items())
+            table.refuse(name, "text, a number, true or false is wanted")
+    return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in table.members.items())
 
 
-def _limits(table: TomlTable) -> Limits:
-    inner = table.inner("limits")
-    inner.only(("memory", "processes", "log", "disk", "seconds"))
+def _limits(table: Document) -> Limits:
+    table.only(("memory", "processes", "log", "disk", "seconds"))
     limits = {
-        "memory": inner.size("memory"),
-        "processes": inner.number("processes", least=1, most=1 << 22),
-        "log": inner.size("log"),
-        "disk": inner.size("disk"),
-        "seconds": inner.seconds("seconds"),
+        "memory": _size(table, "memory"),
+        "processes": table.number("processes", least=1, most=1 << 22),
+        "log": _size(table, "log"),
+        "disk": _size(table, "disk"),
+        "seconds": _seconds(table, "seconds"),
     }
-    return _built(inner, Limits, **{name: value for name, value in limits.items() if value is not None})
+    return _built(table, Limits, **{name: value for name, value in limits.items() if value is not None})
 
 
-def _decoder(words: str, text: str) -> str:
-    """A decoder's words, with the line itself before the position. What follows a ``=`` may be a secret, and is not shown."""
-    what, at, position = words.partition(" (at ")
+def _seconds(table: Document, key: str) -> float | None:
+    """A time as text (``2s``), or a number of seconds."""
+    value = table.members.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        inside = math.isfinite(value) and 0 < value <= parsing.MOST_SECONDS
+        return float(value) if inside else table.refuse(key, "not a time: more than 0 seconds, and a day at most")
+    if value is not None and not isinstance(value, str):
+        table.refuse(key, f'a time is wanted (as "2s"), not {table.describe(value)}')
+    return table.parsed(key, parsing.seconds)
+
+
+def _size(table: Document, key: str) -> int | None:
+    """A size as text (``512MiB``), or a number of bytes."""
+    value = table.members.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return table.number(key, least=1, most=parsing.MOST_BYTES)
+    if value is not None and not isinstance(value, str):
+        table.refuse(key, f'a size is wanted (as "512MiB"), not {table.describe(value)}')
+    return table.parsed(key, parsing.size)
+
+
+def _syntax_error(message: str, text: str) -> str:
+    """The decoder's message after the line's number and its key. What follows a ``=`` may be a secret, and is not shown."""
+    what, at, position = message.partition(" (at ")
     if re.match(r"Cannot (?:overwrite|mutate|declare|define|redefine|update|append)|Duplicate", what):
         what = "a name comes twice"
     lines = text.split("\n")
     while len(lines) > 1 and not lines[-1].strip():
         lines.pop()
-    number = int(found[1]) if (found := re.match(r"line (\d+)", position)) else len(lines)
+    match = re.match(r"line (\d+)", position)
+    number = int(match[1]) if match else len(lines)
     shown = lines[number - 1].partition("=")[0].strip() if at and number <= len(lines) else ""
     return f"line {number}{f', {shown[:60]!a}' if shown else ''}: {what[:1].lower()}{what[1:]}"

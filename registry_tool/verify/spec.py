@@ -191,7 +191,7 @@ class VerifySpec:
         if self.expect and self.image.digest and self.expect != self.image.digest:
             _refuse(f"{self.image} names another digest than the one that is expected, {self.expect}", "Name one of them.")
         for name in self.environment:
-            if not name or "=" in name or not name.isprintable() or any(map(str.isspace, name)):
+            if not parsing.is_variable(name):
                 _refuse(f"{name[:80]!r} is no name for a variable")
         _seconds("the time for the probes", self.timeout)
         _seconds("the time to end in", self.stop_within)

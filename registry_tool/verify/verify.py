@@ -104,7 +104,7 @@ def verify(
 def _check(wheres: Sequence[str], require: Sequence[str]) -> None:
     for name in (*wheres, *require):
         try:
-            parsing.where(name)
+            parsing.environment(name)
         except ValueError as error:
             raise UsageError(str(error)) from None
     for name in wheres:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from registry_tool.base.errors import UsageError
 from registry_tool.verify import settings
 from registry_tool.verify.settings import KNOWN, PROBES, VerifySettings
-from registry_tool.verify.toml_table import TomlTable
 from tests.support.schema import faults
 
 SCHEMA = json.loads(Path(settings.__file__).with_name("portability.schema.json").read_text(encoding="utf-8"))
@@ -75,7 +74,7 @@ BEYOND = ("is published for", "bytes of memory are too few", "cannot be taken ap
 
 def read_or_refused(document: dict[str, Any]) -> str | None:
     try:
-        settings.of(TomlTable(document, "portability.toml"))
+        settings.from_members(document)
     except UsageError as error:
         message = error.message
     else:

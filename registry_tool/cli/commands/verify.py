@@ -110,7 +110,7 @@ def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[
     from registry_tool.verify import settings
     from registry_tool.verify.verify import verify as prove
 
-    said = settings.find(Path.cwd())
+    said = settings.load(Path.cwd())
     asked = _spec(ctx, session, name, given, said)
     with view.VerifyView(session.output, progress=session.progress) as watched:
         return prove(

@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 
 from registry_tool.base import files
 from registry_tool.base.codec import from_json, to_json
-from registry_tool.base.errors import InvalidManifest, InvalidReport, NotFound, RegistryToolError
-from registry_tool.base.reader import Document
+from registry_tool.base.errors import InvalidReport, NotFound, RegistryToolError
+from registry_tool.base.reader import Document, Source
 from registry_tool.oci.digest import Digest
 from registry_tool.verify.report.parts import Against, Failure, ImageRecord
 from registry_tool.verify.result import EnvironmentResult
@@ -83,13 +83,10 @@ class VerifyReport:
     @classmethod
     def parse(cls, raw: bytes, *, what: str = "certificate") -> VerifyReport:
         """Read a certificate that may come from anywhere. Raises InvalidCertificate: which is damaged, or of another version, or none."""
-        try:
-            document = Document.read(raw, what=what, max_size=MAX_SIZE)
-            _check(document, what)
-            return from_json(cls, document)
-        except InvalidManifest as error:
-            words = error.message if error.message.startswith(what) else f"{what}: {error.message}"
-            raise InvalidReport(words, hint=_AGAIN) from None
+        source = Source(error=InvalidReport, hint=_AGAIN, position=lambda path: f"{what}: ")
+        document = Document.read(raw, what=what, max_size=MAX_SIZE, source=source)
+        _check(document, what)
+        return from_json(cls, document)
 
     def _content(self) -> dict[str, object]:
         return {key: _plain(value) for key, value in to_json(self).items()}

@@ -14,17 +14,19 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from registry_tool.base.address import MAX_PORT, is_port
-from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.base.errors import NotFound
+from registry_tool.base.reader import Document
 from registry_tool.verify.spec import MOST_REPLICAS
-from registry_tool.verify.stack.yaml_reader import Value, read
+from registry_tool.verify.stack.yaml_reader import read
 
 MAX_SERVICES = 16
 DEFAULT_NETWORK = "default"
-FILE_KEYS = frozenset({"name", "networks", "services", "version"})
-SERVICE_KEYS = frozenset(
-    {"command", "depends_on", "deploy", "entrypoint", "environment", "expose", "image", "labels", "networks", "ports", "restart", "scale"}
+FILE_KEYS = ("name", "networks", "services", "version")
+SERVICE_KEYS = (
+    *("command", "depends_on", "deploy", "entrypoint", "environment", "expose", "image", "labels", "networks", "ports", "restart", "scale"),
 )
-DEPLOY_KEYS = frozenset({"mode", "placement", "replicas", "resources", "restart_policy", "update_config"})
+DEPLOY_KEYS = ("mode", "placement", "replicas", "resources", "restart_policy", "update_config")
+PORT_KEYS = ("target", "published", "protocol", "mode", "host_ip")
 
 _MACHINE = "a proof takes nothing from this machine"
 _FILE_REFUSED = {
@@ -89,166 +91,162 @@ def load(path: Path, variables: Mapping[str, str]) -> Composition:
 
 def parse(content: bytes, *, file: str, variables: Mapping[str, str] = {}) -> Composition:
     """Read ``content``; ``variables`` fill in ``${NAME}``. Raises UsageError: ``FILE:LINE: what``, with what is supported."""
-    top = read(content, file=file, variables=variables)
-    members = top.members(known=FILE_KEYS, refused=_FILE_REFUSED)
-    declared = _networks(members.get("networks"))
-    if "services" not in members:
-        raise top.wrong("there are no services in it", hint="A compose file has a mapping called services.")
-    found = members["services"].members()
-    if not 0 < len(found) <= MAX_SERVICES:
-        raise members["services"].wrong(f"has {len(found)} services; it should be 1 to {MAX_SERVICES}")
-    services = {name: _service(name, value, declared) for name, value in found.items()}
-    for service in services.values():
-        for name in service.after:
-            if name not in services:
-                raise found[service.name].members()["depends_on"].wrong(f"has {name[:80]!r}, and there is no such service")
+    document, lines = read(content, file=file, variables=variables)
+    document.only(FILE_KEYS, reasons=_FILE_REFUSED, extensions=True)
+    if "services" not in document.members:
+        document.refuse(None, "there are no services in it", hint="A compose file has a mapping called services.")
+    declared = _networks(document.inner("networks"))
+    tables = _mappings(document.inner("services"))
+    if not 0 < len(tables) <= MAX_SERVICES:
+        document.refuse("services", f"there are {len(tables)}; it should be 1 to {MAX_SERVICES}")
+    services = {name: _service(name, table, declared, lines) for name, table in tables.items()}
+    for name, service in services.items():
+        for other in service.after:
+            if other not in services:
+                tables[name].refuse("depends_on", f"there is no service {other[:80]!r}")
     return Composition(
         file=file,
-        services=tuple(services[name] for name in _in_order(services, found)),
+        services=tuple(services[name] for name in _in_order(services, tables)),
         networks=tuple(sorted({network for service in services.values() for network in service.networks})),
     )
 
 
-def _networks(value: Value | None) -> frozenset[str]:
+def _mappings(document: Document) -> dict[str, Document]:
+    """The mappings in ``document``, which has no other members, by names that the engine takes."""
+    for name in document.members:
+        if not _NAME.fullmatch(name):
+            document.refuse(name, "a name is of letters, digits, '_', '.' and '-', at most 63 of them")
+    return {name: document.inner(name) for name in document.members}
+
+
+def _networks(document: Document) -> tuple[str, ...]:
     """The networks that are declared. They are made with the engine's own driver, whatever is written."""
-    if value is None or value.is_nothing:
-        return frozenset()
-    declared = value.members()
-    for name, settings in declared.items():
-        _check_name(name, settings)
-        if not settings.is_nothing:
-            for driver in settings.members(known={"driver"}).values():
-                if driver.text() not in ("bridge", "overlay"):
-                    raise driver.wrong(f"is {driver.text()!r}", hint="Supported here: bridge, overlay.")
-    return frozenset(declared)
+    declared = _mappings(document)
+    for settings in declared.values():
+        settings.only(("driver",), extensions=True)
+        _one_of(settings, "driver", "bridge", "overlay")
+    return tuple(declared)
 
 
-def _service(name: str, value: Value, declared: frozenset[str]) -> Service:
-    _check_name(name, value)
-    keys = value.members(known=SERVICE_KEYS, refused=_SERVICE_REFUSED)
-    if "image" not in keys:
-        raise value.wrong("has no image", hint="A service of a proof is an image that was pushed: image: NAME:TAG")
+def _service(name: str, service: Document, declared: tuple[str, ...], lines: Mapping[str, int]) -> Service:
+    service.only(SERVICE_KEYS, reasons=_SERVICE_REFUSED, extensions=True)
+    if not service.has("image"):
+        service.refuse(None, "it has no image", hint="A service of a proof is an image that was pushed: image: NAME:TAG")
     return Service(
         name=name,
-        image=keys["image"].text(),
-        line=keys["image"].line,
-        command=_words(keys.get("command")) or (),
-        entrypoint=_words(keys.get("entrypoint")),
-        environment=_environment(keys.get("environment")),
-        ports=tuple(_port(port) for port in keys["ports"].items()) if "ports" in keys else (),
-        replicas=_replicas(keys),
-        networks=_attached(keys.get("networks"), declared),
-        after=_after(keys.get("depends_on")),
+        image=service.text("image") or "",
+        line=lines[f"{service.path}.image"],
+        command=_command(service, "command") or (),
+        entrypoint=_command(service, "entrypoint"),
+        environment=_environment(service),
+        ports=_ports(service),
+        replicas=_replicas(service),
+        networks=_attached(service, declared),
+        after=_after(service),
     )
 
 
-def _check_name(name: str, value: Value) -> None:
-    if not _NAME.fullmatch(name):
-        raise value.wrong("should be called by letters, digits, '_', '.' and '-', at most 63 of them")
+def _one_of(document: Document, key: str, *allowed: str) -> None:
+    value = document.text(key)
+    if value is not None and value not in allowed:
+        document.refuse(key, f"{value[:80]!r} is not supported", hint=f"Supported: {', '.join(allowed)}.")
 
 
-def _words(value: Value | None) -> tuple[str, ...] | None:
-    if value is None or value.is_nothing:
-        return None
-    if value.is_list:
-        return tuple(item.text() for item in value.items())
+def _command(service: Document, key: str) -> tuple[str, ...] | None:
+    if isinstance(service.members.get(key), list):
+        return service.texts(key)
+    text = service.text(key)
     try:
-        return tuple(shlex.split(value.text()))
+        return None if text is None else tuple(shlex.split(text))
     except ValueError as error:
-        raise value.wrong(f"is no command: {error}") from error
+        service.refuse(key, f"not a command: {error}")
 
 
-def _environment(value: Value | None) -> dict[str, str]:
-    if value is None or value.is_nothing:
-        return {}
-    found: dict[str, str] = {}
-    if value.is_mapping:
-        for name, entry in value.members().items():
-            if entry.is_nothing:
-                raise _unset(entry, name)
-            found[name] = entry.text()
+def _environment(service: Document) -> dict[str, str]:
+    if isinstance(service.members.get("environment"), list):
+        entries = [text.partition("=") for text in service.texts("environment")]
+        pairs = [(f"environment[{index}]", name, text if equals else None) for index, (name, equals, text) in enumerate(entries)]
     else:
-        for entry in value.items():
-            name, equals, text = entry.text().partition("=")
-            if not equals:
-                raise _unset(entry, name)
-            if name in found:
-                raise entry.wrong(f"has {name} twice")
-            found[name] = text
-    for name, text in found.items():
-        if not _VARIABLE.fullmatch(name) or "\0" in text:
-            raise value.wrong(f"has {name[:80]!r}, which is no variable")
-    return found
+        inner = service.inner("environment")
+        pairs = [(f"environment.{name}", name, inner.text(name)) for name in inner.members]
+    variables: dict[str, str] = {}
+    for key, name, value in pairs:
+        if value is None:
+            service.refuse(key, f"{name[:80]!r} has no value: {_MACHINE}", hint="Write NAME: VALUE; an empty one as ''.")
+        if name in variables:
+            service.refuse(key, f"{name[:80]!r} comes twice")
+        if not _VARIABLE.fullmatch(name) or "\0" in value:
+            service.refuse(key, f"{name[:80]!r} is not a variable")
+        variables[name] = value
+    return variables
 
 
-def _unset(entry: Value, name: str) -> UsageError:
-    return entry.wrong(f"has {name[:80]!r} without a value: {_MACHINE}", hint="Write NAME: VALUE; an empty one as ''.")
+def _ports(service: Document) -> tuple[tuple[int | None, int], ...]:
+    return tuple(_port(service, f"ports[{index}]", entry) for index, entry in enumerate(service.items("ports")))
 
 
-def _port(value: Value) -> tuple[int | None, int]:
-    if value.is_mapping:
-        keys = value.members(known={"target", "published", "protocol", "mode", "host_ip"})
-        if "target" not in keys:
-            raise value.wrong("has an entry without a target")
-        if "protocol" in keys and keys["protocol"].text() != "tcp":
-            raise keys["protocol"].wrong(f"is {keys['protocol'].text()!r}", hint="Supported here: tcp.")
-        return (keys["published"].number(1, MAX_PORT) if "published" in keys else None), keys["target"].number(1, MAX_PORT)
-    text = value.text()
-    match = _PORT.fullmatch(text)
+def _port(service: Document, key: str, entry: Document | str) -> tuple[int | None, int]:
+    if isinstance(entry, Document):
+        entry.only(PORT_KEYS, extensions=True)
+        _one_of(entry, "protocol", "tcp")
+        return _number(entry, "published", MAX_PORT), _number(entry, "target", MAX_PORT) or entry.refuse(None, "it has no target")
+    match = _PORT.fullmatch(entry)
     numbers = [int(number) for number in (match["host"], match["container"]) if number] if match else []
-    if match is None or not all(is_port(number) for number in numbers):
-        raise value.wrong(f"has {text[:80]!r}", hint='Supported here, for TCP: "80", "4000:80", "127.0.0.1:4000:80".')
+    if match is None or not all(map(is_port, numbers)):
+        service.refuse(key, f"{entry[:80]!r} is not supported", hint='Supported, for TCP: "80", "4000:80", "127.0.0.1:4000:80".')
     return (int(match["host"]) if match["host"] else None), int(match["container"])
 
 
-def _replicas(keys: Mapping[str, Value]) -> int:
-    wanted: dict[str, int] = {}
-    if "scale" in keys:
-        wanted["scale"] = keys["scale"].number(1, MOST_REPLICAS)
-    if "deploy" in keys and not keys["deploy"].is_nothing:
-        deploy = keys["deploy"].members(known=DEPLOY_KEYS)
-        if "mode" in deploy and deploy["mode"].text() != "replicated":
-            raise deploy["mode"].wrong(f"is {deploy['mode'].text()!r}", hint="Supported here: replicated.")
-        if "replicas" in deploy:
-            wanted["deploy"] = deploy["replicas"].number(1, MOST_REPLICAS)
-    if len(set(wanted.values())) > 1:
-        raise keys["scale"].wrong(f"is {wanted['scale']}, and deploy.replicas {wanted['deploy']}")
-    return next(iter(wanted.values()), 1)
+def _number(document: Document, key: str, most: int) -> int | None:
+    """A whole number from 1 on: YAML's own are not taken, as ``22:22`` is one to it."""
+    text = document.text(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        document.refuse(key, f"{text[:80]!r} is not a number from 1 to {most}")
+    return int(text)
 
 
-def _attached(value: Value | None, declared: frozenset[str]) -> tuple[str, ...]:
-    if value is None or value.is_nothing:
-        return (DEFAULT_NETWORK,)
-    if value.is_mapping:
-        members = value.members()
-        for settings in members.values():
-            if not settings.is_nothing:
-                raise settings.wrong("has settings, which are not supported", hint="A service is found by its own name.")
-        names = tuple(members)
-    else:
-        names = tuple(dict.fromkeys(item.text() for item in value.items()))
+def _replicas(service: Document) -> int:
+    scale = _number(service, "scale", MOST_REPLICAS)
+    deploy = service.inner("deploy")
+    deploy.only(DEPLOY_KEYS, extensions=True)
+    _one_of(deploy, "mode", "replicated")
+    replicas = _number(deploy, "replicas", MOST_REPLICAS)
+    if scale and replicas and scale != replicas:
+        service.refuse("scale", f"it is {scale}, and deploy.replicas {replicas}")
+    return scale or replicas or 1
+
+
+def _attached(service: Document, declared: tuple[str, ...]) -> tuple[str, ...]:
+    names = _names(service, "networks")
     for name in names:
-        if name not in declared | {DEFAULT_NETWORK}:
-            raise value.wrong(f"has {name[:80]!r}, which networks does not declare")
+        if name not in (*declared, DEFAULT_NETWORK):
+            service.refuse("networks", f"{name[:80]!r} is not declared in networks")
+        if isinstance(service.members["networks"], dict) and service.inner("networks").has(name):
+            service.refuse(f"networks.{name}", "settings are not supported", hint="A service is found by its own name.")
     return names or (DEFAULT_NETWORK,)
 
 
-def _after(value: Value | None) -> tuple[str, ...]:
-    if value is None or value.is_nothing:
-        return ()
-    if value.is_list:
-        return tuple(dict.fromkeys(item.text() for item in value.items()))
-    members = value.members()
-    for settings in members.values():
-        condition = settings.members(known={"condition"}).get("condition")
-        if condition is not None and condition.text() != "service_started":
-            raise condition.wrong(f"is {condition.text()!r}", hint="Supported here: service_started. A page waits for what it needs.")
-    return tuple(members)
+def _after(service: Document) -> tuple[str, ...]:
+    names = _names(service, "depends_on")
+    if isinstance(service.members.get("depends_on"), dict):
+        for name in names:
+            settings = service.inner("depends_on").inner(name)
+            settings.only(("condition",), extensions=True)
+            _one_of(settings, "condition", "service_started")
+    return names
 
 
-def _in_order(services: Mapping[str, Service], values: Mapping[str, Value]) -> tuple[str, ...]:
+def _names(service: Document, key: str) -> tuple[str, ...]:
+    """The names in a list, or those that a mapping has settings for; each once."""
+    names = service.texts(key) if isinstance(service.members.get(key), list) else service.inner(key).members
+    return tuple(dict.fromkeys(names))
+
+
+def _in_order(services: Mapping[str, Service], tables: Mapping[str, Document]) -> tuple[str, ...]:
     try:
         return tuple(TopologicalSorter({name: service.after for name, service in services.items()}).static_order())
     except CycleError as error:
         circle: list[str] = error.args[1]
-        raise values[circle[-1]].members()["depends_on"].wrong(f"goes in a circle: {' -> '.join(reversed(circle))}") from error
+        tables[circle[-1]].refuse("depends_on", f"a circle: {' -> '.join(reversed(circle))}")

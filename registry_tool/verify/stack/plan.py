@@ -11,7 +11,7 @@ from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import compose
 from registry_tool.verify.stack.compose import DEFAULT_NETWORK, Composition, Service
-from registry_tool.verify.stack.yaml_reader import refusal
+from registry_tool.verify.stack.yaml_reader import at_line
 
 REDIS_COMMAND = ("redis-server", "--appendonly", "yes")
 """As in the tutorial: what was counted is there again when it was stopped and started."""
@@ -103,7 +103,7 @@ def _source(service: Service, file: str, asked: VerifySpec) -> Reference | Base 
     try:
         reference = Reference.parse(service.image, default_host=asked.image.host).or_latest()
     except InvalidReference as error:
-        raise refusal(file, service.line, f"services.{service.name}.image: {error.message}", hint=error.hint) from error
+        raise at_line(file, service.line, f"services.{service.name}.image: {error.message}", hint=error.hint) from error
     if _is_asked(reference, asked.image):
         return None
     official = not has_host(service.image) or reference.host == DOCKER_HUB
@@ -111,7 +111,7 @@ def _source(service: Service, file: str, asked: VerifySpec) -> Reference | Base 
         return REDIS
     if reference.host == asked.image.host and has_host(service.image):
         return reference
-    raise refusal(
+    raise at_line(
         file,
         service.line,
         f"services.{service.name}.image: {service.image[:80]} is not in {asked.image.host}, and nothing else can be reached in a proof",

@@ -1,20 +1,20 @@
-"""YAML from a stranger, each value with its line: what is wrong is refused with the place where it stands.
+"""YAML from a stranger, decoded into text, lists, mappings and None, each with its line.
 
-Nothing is made of what is read but text, lists and mappings. Aliases are refused, so that no small file is a large one, and so
-are tags, keys that are there twice, and more than a person would write.
+Aliases are refused, so that no small file is a large one, and so are tags, keys that are there twice, and more than a person would
+write. A scalar stays as it is written: ``yes`` is no boolean, and ``22:22`` no number.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from registry_tool.base.errors import UsageError
+from registry_tool.base.reader import Document, Source, join
 
 MAX_BYTES = 128 * 1024
 MAX_DEPTH = 16
@@ -25,142 +25,107 @@ _VARIABLE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """One value of a file. ``at`` is the way to it (``services.web.ports``), ``variables`` what stands for ``${…}`` in texts."""
+def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Document, Mapping[str, int]]:
+    """Read the one mapping in ``content``, whose texts have ``${NAME}`` filled in from ``variables``, and the line of each path in it.
 
-    node: Node
-    line: int
-    """From 1 on; its key's, where it has one."""
-    file: str
-    at: str
-    variables: Mapping[str, str]
-
-    @property
-    def is_nothing(self) -> bool:
-        return isinstance(self.node, ScalarNode) and self.node.tag == _NULL
-
-    @property
-    def is_list(self) -> bool:
-        return isinstance(self.node, SequenceNode)
-
-    @property
-    def is_mapping(self) -> bool:
-        return isinstance(self.node, MappingNode)
-
-    def wrong(self, what: str, *, hint: str | None = None) -> UsageError:
-        """The refusal of this value, with its line."""
-        return refusal(self.file, self.line, f"{self.at} {what}" if self.at else what, hint=hint)
-
-    def members(self, *, known: Collection[str] | None = None, refused: Mapping[str, str] = {}) -> dict[str, Value]:
-        """Key -> value, in their order. ``known`` None takes any key; ``refused`` says why what is often wanted is not taken.
-
-        Keys that begin with ``x-`` are notes of somebody's and left out. Raises UsageError.
-        """
-        if not isinstance(self.node, MappingNode):
-            raise self.wrong("should be a mapping, KEY: VALUE")
-        found: dict[str, Value] = {}
-        for key_node, node in self.node.value:
-            line = _line(key_node)
-            if not isinstance(key_node, ScalarNode):
-                raise refusal(self.file, line, f"a key in {self.at or 'the file'} is no text")
-            key = str(key_node.value)
-            at = f"{self.at}.{key}" if self.at else key
-            if key in found:
-                raise refusal(self.file, line, f"{at} is there twice")
-            found[key] = Value(node=node, line=line, file=self.file, at=at, variables=self.variables)
-            if known is not None and key not in known and not key.startswith("x-"):
-                raise refusal(self.file, line, _unknown(at, key, refused), hint=_known(key, known, refused))
-        return {key: value for key, value in found.items() if known is None or key in known}
-
-    def items(self) -> tuple[Value, ...]:
-        """The values of a list. Raises UsageError."""
-        if not isinstance(self.node, SequenceNode):
-            raise self.wrong("should be a list")
-        return tuple(Value(node=node, line=_line(node), file=self.file, at=self.at, variables=self.variables) for node in self.node.value)
-
-    def text(self) -> str:
-        """A scalar as it is written (``yes`` stays ``yes``, ``4000:80`` no number), its variables filled in. Raises UsageError."""
-        if not isinstance(self.node, ScalarNode) or self.node.tag == _NULL:
-            raise self.wrong("should be a text")
-        return _VARIABLE.sub(self._filled, str(self.node.value))
-
-    def number(self, least: int, most: int) -> int:
-        """A whole number. Raises UsageError."""
-        text = self.text()
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            raise self.wrong(f"is {_shown(text)}, and should be a number from {least} to {most}")
-        return int(text)
-
-    def _filled(self, match: re.Match[str]) -> str:
-        if match["dollar"]:
-            return "$"
-        name = match["name"] or match["braced"]
-        value = self.variables.get(name)
-        if value is None or (match["colon"] and not value):
-            if match["default"] is None:
-                raise self.wrong(f"needs the variable {name}, which is not set", hint=f"Set it, or write ${{{name}:-DEFAULT}}.")
-            return match["default"]
-        return value
-
-
-def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> Value:
-    """The one document in ``content``; ``file`` is what it is called in refusals. Raises UsageError."""
+    ``file`` is what messages call it. Raises UsageError.
+    """
     if len(content) > MAX_BYTES:
         raise UsageError(f"{file} has {len(content)} bytes, {MAX_BYTES} are read", hint="Is this the file you meant?")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refusal(file, content[: error.start].count(b"\n") + 1, "this is not UTF-8") from error
+        raise at_line(file, content[: error.start].count(b"\n") + 1, "not UTF-8") from error
+    lines: dict[str, int] = {}
     try:
-        _look_through(text, file)
+        _check_events(text, file)
         node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        members = None if node is None else _decoded(node, file, "", lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.problem, error.context) if part)
-        raise refusal(file, mark.line + 1 if mark else 1, f"this is no YAML: {problem}") from error
+        raise at_line(file, mark.line + 1 if mark else 1, f"not YAML: {problem}") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # A character that may not be there; a number in an escape that is none.
-        raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())[:200]}") from error
-    if node is None:
+        raise UsageError(f"{file}: not YAML: {' '.join(str(error).split())[:200]}") from error
+    if members is None:
         raise UsageError(f"{file} is empty")
-    return Value(node=node, line=_line(node), file=file, at="", variables=variables)
+    if not isinstance(members, dict):
+        raise at_line(file, 1, "a mapping is wanted, KEY: VALUE")
+
+    def position(path: str) -> str:
+        while path and path not in lines:
+            path = path.rpartition(".")[0]
+        return f"{file}:{lines.get(path, 1)}: "
+
+    source = Source(
+        error=UsageError,
+        position=position,
+        kinds={str: "text", list: "a list", dict: "a mapping", type(None): "nothing"},
+        expand=lambda text: _VARIABLE.sub(lambda match: _value(match, variables), text),
+    )
+    return Document(members, source=source), lines
 
 
-def refusal(file: str, line: int, what: str, *, hint: str | None = None) -> UsageError:
-    """``FILE:LINE: what``, on one line whatever stands in the file."""
+def at_line(file: str, line: int, what: str, *, hint: str | None = None) -> UsageError:
+    """The error ``FILE:LINE: what``, on one line whatever stands in the file."""
     return UsageError(f"{file}:{line}: {' '.join(what.split())}", hint=hint)
 
 
-def _look_through(text: str, file: str) -> None:
+def _check_events(text: str, file: str) -> None:
     """Refuse, before anything is built of it, what could be built into more than a person wrote."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise refusal(file, line, "aliases (*NAME) are not read", hint="Write out what it stands for.")
+            raise at_line(file, line, "aliases (*NAME) are not read", hint="Write out what it stands for.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise refusal(file, line, f"more than {MAX_DEPTH} levels inside each other")
+            raise at_line(file, line, f"nested more than {MAX_DEPTH} deep")
         if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag not in (None, "!"):
-            raise refusal(file, line, f"tags ({_shown(event.tag)}) are not read")
+            raise at_line(file, line, f"tags ({event.tag[:80]!r}) are not read")
+
+
+def _decoded(node: Node, file: str, path: str, lines: dict[str, int]) -> Any:
+    """The value of ``node``; the lines of what is in it go into ``lines``."""
+    if isinstance(node, ScalarNode):
+        return None if node.tag == _NULL else str(node.value)
+    if isinstance(node, SequenceNode):
+        items = [(f"{path}[{index}]", item) for index, item in enumerate(node.value)]
+        for item_path, item in items:
+            lines[item_path] = _line(item)
+            if item.tag == _NULL:
+                raise at_line(file, _line(item), f"{item_path}: nothing stands there")
+        return [_decoded(item, file, item_path, lines) for item_path, item in items]
+    assert isinstance(node, MappingNode)  # noqa: S101 - there are no other nodes
+    members: dict[str, Any] = {}
+    for key_node, value in node.value:
+        if not isinstance(key_node, ScalarNode):
+            raise at_line(file, _line(key_node), f"a key in {path or 'the file'} is not text")
+        key = str(key_node.value)
+        key_path = join(path, key)
+        if key in members:
+            raise at_line(file, _line(key_node), f"{key_path}: comes twice")
+        lines[key_path] = _line(key_node)
+        members[key] = _decoded(value, file, key_path, lines)
+    return members
 
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _unknown(at: str, key: str, refused: Mapping[str, str]) -> str:
-    return f"{at} is not supported{f': {refused[key]}' if key in refused else ''}"
-
-
-def _known(key: str, known: Collection[str], refused: Mapping[str, str]) -> str:
-    near = [] if key in refused else difflib.get_close_matches(key, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Supported here: {', '.join(sorted(known))}."
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    """What stands for a variable. Raises ValueError where that is not known."""
+    if match["dollar"]:
+        return "$"
+    name = match["name"] or match["braced"]
+    value = variables.get(name)
+    if value is None or (match["colon"] and not value):
+        if match["default"] is None:
+            raise ValueError(f"it needs the variable {name}, which is not set: set it, or write ${{{name}:-DEFAULT}}")
+        return match["default"]
+    return value

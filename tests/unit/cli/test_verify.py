@@ -143,7 +143,7 @@ def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) ->
     (tmp_path / "portability.toml").write_text("imge = 'a'")
     answer = typed("verify", "john/app:1")
     assert answer.code == 2
-    assert answer.err == "regctl: portability.toml: imge: this is not known\nhint: Did you mean: image?\n"
+    assert answer.err == "regctl: portability.toml: imge: not supported\nhint: Did you mean: image?\n"
     assert standin.happened == []
 
 

@@ -163,7 +163,7 @@ def broken(path: str, value: Any) -> dict[str, Any]:
         ("layers/2/digest", "sha256:abc", r"layers[2].digest: not 64 lower-case hexadecimal digits: 'abc'"),
         ("layers/2/digest", ..., r"layers[2].digest: missing"),
         ("layers/0/digest", 7, r"layers[0].digest: a string is wanted, not a number"),
-        ("layers/1/size", -1, r"layers[1].size: -1 is less than nothing"),
+        ("layers/1/size", -1, r"layers[1].size: -1 is less than 0"),
         ("layers/1/size", "1", r"layers[1].size: a whole number is wanted, not a string"),
         ("layers/1/size", 1.0, r"layers[1].size: a whole number is wanted, not a number"),
         ("layers/1/size", True, r"layers[1].size: a whole number is wanted, not true or false"),

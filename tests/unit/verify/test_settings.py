@@ -116,10 +116,10 @@ def test_an_empty_file_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ('imge = "a"', "imge: this is not known", "Did you mean: image?"),
-        ("[[probes]]\nhttp = '1:1'\nwithn = '2s'", "probes[0].withn: this is not known", "Did you mean: within?"),
-        ("[[probes]]\ntcp = '1:1'\nstatus = 200", "probes[0].status: this is not known", "There is: tcp."),
-        ("[limits]\ncpu = 1", "limits.cpu: this is not known", "There is: memory, processes, log, disk, seconds."),
+        ('imge = "a"', "imge: not supported", "Did you mean: image?"),
+        ("[[probes]]\nhttp = '1:1'\nwithn = '2s'", "probes[0].withn: not supported", "Did you mean: within?"),
+        ("[[probes]]\ntcp = '1:1'\nstatus = 200", "probes[0].status: not supported", "Supported: tcp."),
+        ("[limits]\ncpu = 1", "limits.cpu: not supported", "Supported: memory, processes, log, disk, seconds."),
         ("image = 1", "image: text is wanted, not a whole number", 'Text is written in quotes: image = "…"'),
         ("image = ''", "image: it is empty", None),
         ("replicas = true", "replicas: a whole number is wanted, not true or false", None),
@@ -133,7 +133,7 @@ def test_an_empty_file_says_nothing() -> None:
             "engines: 'dockr' is no place for a proof; there are docker, podman, context:NAME and here",
             None,
         ),
-        ("services = ['mysql']", "services: 'mysql' is no service that is known", "There is: redis. Others come by a stack."),
+        ("services = ['mysql']", "services: 'mysql' is no service that is known; there is redis, others come by a stack", None),
         ("expect = 'sha256:0'", "expect: not 64 lower-case hexadecimal digits: '0'", None),
         ("[environment]\nA = 1", "environment.A: text is wanted, not a whole number", 'Text is written in quotes: A = "…"'),
         ("[environment]\n'A=' = ''", "environment.A=: no name for a variable", None),
@@ -154,7 +154,7 @@ def test_an_empty_file_says_nothing() -> None:
         ("[timeouts]\nprobes = '2 days'", "timeouts.probes: '2 days' is not a time; it looks like 2s or 500ms, and is a day at most", None),
         ("[limits]\nmemory = '1MiB'", "limits: 1048576 bytes of memory are too few", "An engine gives no less than 6 MiB."),
         ("[limits]\nmemory = 1.5", 'limits.memory: a size is wanted (as "512MiB"), not a number', None),
-        ('"a\\u001b[31m" = 1', "'a\\x1b[31m': this is not known", None),
+        ('"a\\u001b[31m" = 1', "'a\\x1b[31m': not supported", None),
     ],
 )
 def test_what_is_wrong_is_said_with_its_name(text: str, message: str, hint: str | None) -> None:
@@ -179,18 +179,22 @@ def test_what_is_no_toml_is_said_with_its_line_and_without_secrets(text: str, me
 
 
 def test_what_is_no_text_and_what_is_too_much() -> None:
-    for content, message in ((b"\xff", "not UTF-8"), (b" " * (MAX_SIZE + 1), "more than"), (b"a=" + b"[" * 100_000, "nested too deeply")):
+    for content, message in (
+        (b"\xff", "not UTF-8"),
+        (b" " * (MAX_SIZE + 1), "1048577 bytes are too many"),
+        (b"a=" + b"[" * 100_000, "nested too deeply"),
+    ):
         with pytest.raises(UsageError, match=f"{FILE}: {message}"):
             parse(content)
 
 
 def test_it_is_found_in_its_folder(tmp_path: Path) -> None:
-    assert settings.find(tmp_path) == VerifySettings()
+    assert settings.load(tmp_path) == VerifySettings()
     (tmp_path / FILE).write_text('stack = "stack/compose.yml"')
-    assert settings.find(tmp_path).stack == tmp_path / "stack" / "compose.yml"
+    assert settings.load(tmp_path).stack == tmp_path / "stack" / "compose.yml"
     (tmp_path / "folder" / FILE).mkdir(parents=True)
     with pytest.raises(RegistryToolError, match="cannot be read"):
-        settings.find(tmp_path / "folder")
+        settings.load(tmp_path / "folder")
 
 
 def test_the_one_in_the_documents_is_right() -> None:

@@ -41,43 +41,43 @@ def _refused(text: str, **variables: str) -> UsageError:
 @pytest.mark.parametrize(
     ("keys", "line", "word"),
     [
-        ("build: .", 4, "services.web.build is not supported: an image is proven as it was pushed"),
-        ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes is not supported"),
-        ("env_file: .env", 4, "services.web.env_file is not supported"),
-        ("network_mode: host", 4, "services.web.network_mode is not supported"),
-        ("privileged: true", 4, "services.web.privileged is not supported"),
-        ("enviroment:\n  A: b", 4, "services.web.enviroment is not supported"),
-        ("deploy:\n  replica: 3", 5, "services.web.deploy.replica is not supported"),
-        ("deploy:\n  mode: global", 5, "services.web.deploy.mode is 'global'"),
-        ("deploy:\n  replicas: many", 5, "should be a number from 1 to"),
-        ("deploy:\n  replicas: 0", 5, "should be a number from 1 to"),
-        ("deploy:\n  replicas: ²", 5, "should be a number from 1 to"),
-        ("scale: 2\ndeploy:\n  replicas: 3", 4, "services.web.scale is 2, and deploy.replicas 3"),
+        ("build: .", 4, "services.web.build: not supported: an image is proven as it was pushed"),
+        ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes: not supported"),
+        ("env_file: .env", 4, "services.web.env_file: not supported"),
+        ("network_mode: host", 4, "services.web.network_mode: not supported"),
+        ("privileged: true", 4, "services.web.privileged: not supported"),
+        ("enviroment:\n  A: b", 4, "services.web.enviroment: not supported"),
+        ("deploy:\n  replica: 3", 5, "services.web.deploy.replica: not supported"),
+        ("deploy:\n  mode: global", 5, "services.web.deploy.mode: 'global' is not supported"),
+        ("deploy:\n  replicas: many", 5, "is not a number from 1 to"),
+        ("deploy:\n  replicas: 0", 5, "is not a number from 1 to"),
+        ("deploy:\n  replicas: ²", 5, "is not a number from 1 to"),
+        ("scale: 2\ndeploy:\n  replicas: 3", 4, "services.web.scale: it is 2, and deploy.replicas 3"),
         ("ports:\n  - 4000:80\n  - 4000-4010:80", 6, "'4000-4010:80'"),
         ("ports:\n  - 4000:80/udp", 5, "'4000:80/udp'"),
         ("ports:\n  - '0:80'", 5, "'0:80'"),
         ("ports:\n  - '80:65536'", 5, "'80:65536'"),
-        ("ports:\n  - published: 4000", 5, "without a target"),
+        ("ports:\n  - published: 4000", 5, "it has no target"),
         ("ports:\n  - {target: 80, protocol: udp}", 5, "'udp'"),
-        ("ports: 80", 4, "should be a list"),
-        ("environment:\n  - HOME", 5, "'HOME' without a value: a proof takes nothing from this machine"),
-        ("environment:\n  HOME:", 5, "'HOME' without a value"),
-        ("environment:\n  - A=1\n  - A=2", 6, "has A twice"),
-        ("environment: {'A B': c}", 4, "'A B', which is no variable"),
-        ("environment: {A: [b]}", 4, "should be a text"),
-        ("command: 'sh -c \"'", 4, "is no command"),
-        ("depends_on: [redis]", 4, "has 'redis', and there is no such service"),
+        ("ports: 80", 4, "services.web.ports: a list is wanted, not text"),
+        ("environment:\n  - HOME", 5, "'HOME' has no value: a proof takes nothing from this machine"),
+        ("environment:\n  HOME:", 5, "'HOME' has no value"),
+        ("environment:\n  - A=1\n  - A=2", 6, "'A' comes twice"),
+        ("environment: {'A B': c}", 4, "'A B' is not a variable"),
+        ("environment: {A: [b]}", 4, "text is wanted, not a list"),
+        ("command: 'sh -c \"'", 4, "not a command"),
+        ("depends_on: [redis]", 4, "there is no service 'redis'"),
         ("depends_on: {web: {condition: service_healthy}}", 4, "'service_healthy'"),
-        ("depends_on: [web]", 4, "services.web.depends_on goes in a circle: web -> web"),
-        ("networks: [webnet]", 4, "'webnet', which networks does not declare"),
-        ("networks: {default: {aliases: [www]}}", 4, "has settings"),
-        ("image: b", 4, "services.web.image is there twice"),
+        ("depends_on: [web]", 4, "services.web.depends_on: a circle: web -> web"),
+        ("networks: [webnet]", 4, "'webnet' is not declared in networks"),
+        ("networks: {default: {aliases: [www]}}", 4, "settings are not supported"),
+        ("image: b", 4, "services.web.image: comes twice"),
         ("command: *default", 4, "aliases"),
         ("command: !!python/object/apply:os.system [id]", 4, "tags"),
         ("command: !local id", 4, "tags"),
-        ("? [a]\n: b", 4, "a key in services.web is no text"),
-        ("image2: [", 5, "this is no YAML"),
-        ("command: ${NOTHING}", 4, "needs the variable NOTHING, which is not set"),
+        ("? [a]\n: b", 4, "a key in services.web is not text"),
+        ("image2: [", 5, "not YAML"),
+        ("command: ${NOTHING}", 4, "it needs the variable NOTHING, which is not set"),
     ],
 )
 def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str) -> None:
@@ -93,22 +93,22 @@ def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str)
     [
         ("", "stack.yml is empty"),
         ("version: '3'\n", "stack.yml:1: there are no services in it"),
-        ("- a\n", "stack.yml:1: should be a mapping"),
-        ("services: {}\n", "stack.yml:1: services has 0 services"),
-        ("services: []\n", "stack.yml:1: services should be a mapping"),
-        ("services:\n  web: nginx\n", "stack.yml:2: services.web should be a mapping"),
-        ("services:\n  web: {}\n", "stack.yml:2: services.web has no image"),
-        ("services:\n  a b: {image: a}\n", "stack.yml:2: services.a b should be called by letters"),
-        ("services:\n  web: {image: a}\nvolumes:\n  data:\n", "stack.yml:3: volumes is not supported"),
-        ("services:\n  web: {image: a}\nnetworks:\n  n: {driver: macvlan}\n", "stack.yml:4: networks.n.driver is 'macvlan'"),
-        ("services:\n  web: {image: a}\nnetworks:\n  n: {external: true}\n", "stack.yml:4: networks.n.external is not supported"),
-        ("services:\n  web: {image: a}\n---\nservices: {}\n", "stack.yml:3: this is no YAML"),
-        ("services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [a]}\n", "in a circle"),
-        ("services: {a: {image: '\a'}}", "stack.yml is no YAML"),
-        ("a: " + "[" * 40 + "]" * 40, "levels inside each other"),
-        ("a: " + "[" * 5000, "levels inside each other"),
+        ("- a\n", "stack.yml:1: a mapping is wanted"),
+        ("services: {}\n", "stack.yml:1: services: there are 0"),
+        ("services: []\n", "stack.yml:1: services: a mapping is wanted, not a list"),
+        ("services:\n  web: nginx\n", "stack.yml:2: services.web: a mapping is wanted, not text"),
+        ("services:\n  web: {}\n", "stack.yml:2: services.web: it has no image"),
+        ("services:\n  a b: {image: a}\n", "stack.yml:2: services.a b: a name is of letters"),
+        ("services:\n  web: {image: a}\nvolumes:\n  data:\n", "stack.yml:3: volumes: not supported"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {driver: macvlan}\n", "stack.yml:4: networks.n.driver: 'macvlan' is not supported"),
+        ("services:\n  web: {image: a}\nnetworks:\n  n: {external: true}\n", "stack.yml:4: networks.n.external: not supported"),
+        ("services:\n  web: {image: a}\n---\nservices: {}\n", "stack.yml:3: not YAML"),
+        ("services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [a]}\n", "depends_on: a circle"),
+        ("services: {a: {image: '\a'}}", "stack.yml: not YAML"),
+        ("a: " + "[" * 40 + "]" * 40, "nested more than 16 deep"),
+        ("a: " + "[" * 5000, "nested more than 16 deep"),
         ("#" * (yaml_reader.MAX_BYTES + 1), "bytes"),
-        ("services: {" + ", ".join(f"s{n}: {{image: a}}" for n in range(40)) + "}", "has 40 services"),
+        ("services: {" + ", ".join(f"s{n}: {{image: a}}" for n in range(40)) + "}", "services: there are 40"),
     ],
 )
 def test_what_is_no_stack_is_refused(text: str, word: str) -> None:
@@ -116,7 +116,7 @@ def test_what_is_no_stack_is_refused(text: str, word: str) -> None:
 
 
 def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
-    with pytest.raises(UsageError, match=r"^stack\.yml:2: this is not UTF-8"):
+    with pytest.raises(UsageError, match=r"^stack\.yml:2: not UTF-8"):
         compose.parse(b"services:\n  w\xffb: {image: a}\n", file="stack.yml")
 
 
@@ -128,7 +128,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_built() -> None:
 
 
 def test_the_hint_is_the_nearest_key_or_all_of_them() -> None:
-    assert _refused("services:\n  web:\n    imaeg: a\n").hint == "Did you mean image?"
+    assert _refused("services:\n  web:\n    imaeg: a\n").hint == "Did you mean: image?"
     hint = _refused("services:\n  web:\n    build: .\n").hint
     assert hint is not None
     assert "image" in hint
