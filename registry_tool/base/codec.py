@@ -3,7 +3,7 @@
 A dataclass is written as an object of its fields, in their order. ``JSON_MEMBERS`` states other members: names of attributes (fields
 or properties), ``member=attribute`` where the two differ, and a ``?`` at the end where it is left out while it is None or empty::
 
-    JSON_MEMBERS: ClassVar = ("ok", "points=checks", "error?")
+    JSON_MEMBERS: ClassVar = "ok points=checks error?"
 
 Written: classes with a ``__str__`` of their own (Digest, Platform, Reference, Path) as strings, times as RFC 3339 in UTC, floats with
 three digits after the point, mappings as they are. An exception that has ``JSON_MEMBERS`` is an object, too.
@@ -81,9 +81,9 @@ def from_json(kind: type[T], document: Document) -> T:
 @cache
 def members(kind: Any) -> tuple[Member, ...]:
     """The members of ``kind``'s object, in their order."""
-    names = getattr(kind, "JSON_MEMBERS", None) or tuple(field.name for field in fields(kind))
+    stated: str | None = getattr(kind, "JSON_MEMBERS", None)
     parsed = []
-    for text in names:
+    for text in stated.split() if stated else [field.name for field in fields(kind)]:
         name, _, attribute = text.rstrip("?").partition("=")
         parsed.append(Member(name, attribute or name, text.endswith("?")))
     return tuple(parsed)

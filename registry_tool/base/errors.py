@@ -56,7 +56,7 @@ class RegistryToolError(Exception):
     never part of it.
     """
 
-    JSON_MEMBERS: ClassVar = ("code", "message", "hint", "excerpt?")
+    JSON_MEMBERS: ClassVar = "code message hint excerpt?"
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
     refusal: ErrorResponse | None = None

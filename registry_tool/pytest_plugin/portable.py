@@ -89,7 +89,7 @@ class Portable:
         certificate = self.verify(asked, (on,) if isinstance(on, str) else tuple(on))
         self.keep(certificate)
         error = certificate.error
-        if error is not None and error.code == EnvironmentUnavailable.code and all(proven.ok for proven in certificate.proven):
+        if error is not None and error.code == EnvironmentUnavailable.code and all(proven.ok for proven in certificate.results):
             self.missing("\n".join(filter(None, (error.message, error.hint, *certificate.notes))))
         if not certificate.ok:
             raise NotPortable("\n".join(failure_lines(certificate)))
@@ -128,9 +128,9 @@ def _digest(text: str) -> Digest:
 
 def failure_lines(certificate: VerifyReport) -> Iterator[str]:
     """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
-    yield f"{certificate.subject.reference} is not proven to be portable"
-    for proven in certificate.proven:
-        for point in proven.points:
+    yield f"{certificate.image.reference} is not proven to be portable"
+    for proven in certificate.results:
+        for point in proven.checks:
             if point.ok is False:
                 yield f"{proven.where.name}: {point.name}: {point.detail}"
                 yield from (f"  | {line}" for line in point.excerpt)
@@ -146,7 +146,7 @@ def failure_lines(certificate: VerifyReport) -> Iterator[str]:
 
 def check_lines(certificate: VerifyReport) -> Iterator[str]:
     """What a certificate says, a line for each point."""
-    for proven in certificate.proven:
-        for point in proven.points:
+    for proven in certificate.results:
+        for point in proven.checks:
             word = {True: "ok", False: "RED", None: "-"}[point.ok]
             yield f"{proven.where.name}: {point.name} {word}: {point.detail}"

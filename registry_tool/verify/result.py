@@ -38,7 +38,7 @@ class Check:
     ``evidence`` is what was seen, as JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
     """
 
-    JSON_MEMBERS: ClassVar = ("name", "ok", "detail", "seconds", "evidence", "hint?", "log=excerpt?")
+    JSON_MEMBERS: ClassVar = "name ok detail seconds evidence hint? log=excerpt?"
 
     name: str
     ok: bool | None
@@ -88,14 +88,14 @@ class Durations:
 class EnvironmentResult:
     """All checks on one engine."""
 
-    JSON_MEMBERS: ClassVar = ("ok", "where", "points", "pulled", "seconds")
+    JSON_MEMBERS: ClassVar = "ok where points=checks pulled seconds"
 
     where: EnvironmentInfo
-    points: tuple[Check, ...]
+    checks: tuple[Check, ...]
     pulled: tuple[PulledImage, ...] = ()
     seconds: Durations = Durations()
 
     @property
     def ok(self) -> bool:
         """Whether no check failed."""
-        return all(point.ok is not False for point in self.points)
+        return all(point.ok is not False for point in self.checks)

@@ -17,7 +17,7 @@ from registry_tool.engine import Engine
 from registry_tool.oci.descriptor import Platform
 from registry_tool.targets.registry import Registry, open_registry
 from registry_tool.verify import parsing, remote_image
-from registry_tool.verify.checks.run import prove
+from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.report.parts import Failure, ImageRecord, LayerRecord
@@ -33,28 +33,28 @@ USUAL, WEAKEST = "docker", "here"
 class VerifyListener(Protocol):
     """Is told of the proof as it goes on: a place that is being opened, that is ready (after ``setup`` seconds), its points and its end."""
 
-    def opening(self, name: str) -> None: ...
+    def environment_opening(self, name: str) -> None: ...
 
-    def ready(self, where: EnvironmentInfo, setup: float) -> None: ...
+    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None: ...
 
-    def point(self, point: Check) -> None: ...
+    def check_finished(self, point: Check) -> None: ...
 
-    def over(self, proven: EnvironmentResult) -> None: ...
+    def environment_finished(self, proven: EnvironmentResult) -> None: ...
 
 
 class NullListener:
     """Tells nobody."""
 
-    def opening(self, name: str) -> None:
+    def environment_opening(self, name: str) -> None:
         return None
 
-    def ready(self, where: EnvironmentInfo, setup: float) -> None:
+    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
         return None
 
-    def point(self, point: Check) -> None:
+    def check_finished(self, point: Check) -> None:
         return None
 
-    def over(self, proven: EnvironmentResult) -> None:
+    def environment_finished(self, proven: EnvironmentResult) -> None:
         return None
 
 
@@ -91,11 +91,11 @@ def verify(
             run.failures.append(error)
     run.miss(require)
     return VerifyReport(
-        subject=run.subject,
-        made=datetime.now(timezone.utc).replace(microsecond=0),
+        image=run.image,
+        created=datetime.now(timezone.utc).replace(microsecond=0),
         tool=f"registry-tool {__version__}",
         command=command,
-        proven=tuple(run.proven),
+        results=tuple(run.results),
         notes=tuple(run.notes),
         error=Failure.of(run.failures[0]) if run.failures else None,
     )
@@ -123,21 +123,21 @@ class _Run:
     dirs: AppDirs
     observer: Observer
     watcher: VerifyListener
-    proven: list[EnvironmentResult] = field(default_factory=list)
+    results: list[EnvironmentResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[RegistryToolError] = field(default_factory=list)
     why: dict[str, str | None] = field(default_factory=dict)
     """Place that could not be had -> what would help."""
 
     def __post_init__(self) -> None:
-        self.subject = ImageRecord(reference=str(self.asked.image))
+        self.image = ImageRecord(reference=str(self.asked.image))
 
     def look(self, platform: Platform) -> None:
         """See what the registry has, before an engine is started for it."""
         image = self.asked.image
         found = remote_image.look(self.registry, image, platform)
         config = found.image.config if found.image else None
-        self.subject = ImageRecord(
+        self.image = ImageRecord(
             reference=str(image),
             digest=found.digest,
             media_type=found.root.descriptor.media_type,
@@ -164,7 +164,7 @@ class _Run:
     def miss(self, required: Sequence[str]) -> None:
         """What was required and is not among what was proven on."""
         for name in required:
-            if name not in [proven.where.name for proven in self.proven]:
+            if name not in [proven.where.name for proven in self.results]:
                 self.failures.append(VerificationFailed(f"{name} is required, and nothing was proven there", hint=self.why.get(name)))
 
     def _usual(self) -> None:
@@ -178,32 +178,32 @@ class _Run:
     def _at(self, name: str) -> None:
         """Raises NoPlace where it cannot be had. What was proven is kept, whatever becomes of the place then."""
         proven: EnvironmentResult | None = None
-        self.watcher.opening(name)
+        self.watcher.environment_opening(name)
         begun = time.monotonic()
         try:
             with ExitStack() as opened:
                 place = opened.enter_context(self._place(name))
                 setup = time.monotonic() - begun
-                self.watcher.ready(place.where, setup)
-                if not self.proven and place.where.platform != str(self.engine.info.platform):
+                self.watcher.environment_ready(place.where, setup)
+                if not self.results and place.where.platform != str(self.engine.info.platform):
                     self.look(Platform.parse(place.where.platform))
                 begun = time.monotonic()
-                proven = prove(
+                proven = run_checks(
                     place,
                     self.asked,
                     present=self.engine,
                     dirs=self.dirs,
                     registry=self.registry,
                     observer=self.observer,
-                    told=self.watcher.point,
+                    told=self.watcher.check_finished,
                 )
                 proven = replace(proven, seconds=Durations(setup=setup, proof=time.monotonic() - begun))
                 begun = time.monotonic()
         finally:
             if proven is not None:
                 proven = replace(proven, seconds=replace(proven.seconds, end=time.monotonic() - begun))
-                self.proven.append(proven)
-                self.watcher.over(proven)
+                self.results.append(proven)
+                self.watcher.environment_finished(proven)
 
     @contextmanager
     def _place(self, name: str) -> Iterator[Environment]:

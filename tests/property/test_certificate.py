@@ -46,7 +46,7 @@ def test_no_byte_changes_what_is_said_without_being_noticed(where: int, by: int)
 
 @given(certificates)
 def test_nothing_changed_from_itself(certificate: VerifyReport) -> None:
-    later = replace(certificate, made=datetime(2027, 1, 31, tzinfo=timezone.utc), against=None)
+    later = replace(certificate, created=datetime(2027, 1, 31, tzinfo=timezone.utc), comparison=None)
     assert compare(certificate, later).changes == ()
     assert compare(certificate, later).digest == certificate.digest
 
@@ -65,9 +65,9 @@ def test_the_way_back_is_the_same_changes(before: VerifyReport, now: VerifyRepor
 @given(certificates, certificates)
 def test_a_point_that_turned_is_named(before: VerifyReport, now: VerifyReport) -> None:
     told = {(change.where, change.what) for change in compare(before, now).changes}
-    then = {(each.where.name, point.name): point.ok for each in before.proven for point in each.points}
-    today = {(each.where.name, point.name): point.ok for each in now.proven for point in each.points}
-    both = {each.where.name for each in before.proven} & {each.where.name for each in now.proven}
+    then = {(each.where.name, point.name): point.ok for each in before.results for point in each.checks}
+    today = {(each.where.name, point.name): point.ok for each in now.results for point in each.checks}
+    both = {each.where.name for each in before.results} & {each.where.name for each in now.results}
     for where, name in then.keys() | today.keys():
         absent = object()
         if where in both:

@@ -15,7 +15,7 @@ from registry_tool.oci.descriptor import Platform
 from registry_tool.verify import verify
 from registry_tool.verify.result import Check, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
-from tests.support.reports import DOCKER, PODMAN, point
+from tests.support.reports import DOCKER, PODMAN, check
 
 HERE = replace(DOCKER, kind="here", name="here", clean=False, image=None)
 WHERES = {where.name: where for where in (DOCKER, PODMAN, HERE)}
@@ -28,7 +28,7 @@ class StandIn:
     missing: dict[str, RegistryToolError] = field(default_factory=dict)
     broken: dict[str, RegistryToolError] = field(default_factory=dict)
     stuck: dict[str, RegistryToolError] = field(default_factory=dict)
-    points: tuple[Check, ...] = (point("resolves"),)
+    checks: tuple[Check, ...] = (check("resolves"),)
     asked: VerifySpec | None = None
     happened: list[str] = field(default_factory=list)
 
@@ -51,16 +51,16 @@ class StandIn:
         if name in self.broken:
             raise self.broken[name]
         self.asked = asked
-        for each in self.points:
+        for each in self.checks:
             told(each)
-        return EnvironmentResult(where=place.where, points=self.points)
+        return EnvironmentResult(where=place.where, checks=self.checks)
 
 
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """In every place's stead, as ``verify`` opens them."""
     made = StandIn()
     monkeypatch.setattr(verify, "open_environment", made.open_place)
-    monkeypatch.setattr(verify, "prove", made.prove)
+    monkeypatch.setattr(verify, "run_checks", made.prove)
     return made
 
 

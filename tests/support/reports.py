@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from hypothesis import strategies as st
 
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Against, Change, Failure, ImageRecord, LayerRecord
+from registry_tool.verify.report.parts import Change, Comparison, Failure, ImageRecord, LayerRecord
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentInfo, EnvironmentResult, PulledImage
 
@@ -28,13 +28,13 @@ def digest(text: str) -> Digest:
     return Digest.of(text.encode())
 
 
-def point(name: str, ok: bool | None = True, **members: object) -> Check:
+def check(name: str, ok: bool | None = True, **members: object) -> Check:
     return replace(Check(name=name, ok=ok, detail=f"{name} was looked at", seconds=0.25), **members)  # type: ignore[arg-type]
 
 
-def proven(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
+def result(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
     pulled = (PulledImage(reference=NAME, digest=digest("manifest")),)
-    return EnvironmentResult(where=where, points=points, pulled=pulled, seconds=Durations(setup=1.5, proof=2.0, end=0.5))
+    return EnvironmentResult(where=where, checks=points, pulled=pulled, seconds=Durations(setup=1.5, proof=2.0, end=0.5))
 
 
 SUBJECT = ImageRecord(
@@ -48,16 +48,16 @@ SUBJECT = ImageRecord(
 )
 
 GREEN = VerifyReport(
-    subject=SUBJECT,
-    made=datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
+    image=SUBJECT,
+    created=datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
     tool="registry-tool 0.1.0",
     command="regctl verify john/get-started:part2 --on docker --on podman",
-    proven=(
-        proven(
-            DOCKER, point("resolves"), point("starts", evidence={"user": "app", "command": ["python", "app.py"]}), point("probes", None)
+    results=(
+        result(
+            DOCKER, check("resolves"), check("starts", evidence={"user": "app", "command": ["python", "app.py"]}), check("probes", None)
         ),
-        proven(
-            PODMAN, point("resolves"), point("starts", evidence={"user": "app", "command": ["python", "app.py"]}), point("probes", None)
+        result(
+            PODMAN, check("resolves"), check("starts", evidence={"user": "app", "command": ["python", "app.py"]}), check("probes", None)
         ),
     ),
 )
@@ -65,8 +65,8 @@ GREEN = VerifyReport(
 
 def red(**members: object) -> VerifyReport:
     """One whose page does not answer on docker."""
-    probes = point("probes", False, detail="no answer", hint="Look at its log.", excerpt=("starting", "broken"), **members)
-    return replace(GREEN, proven=(proven(DOCKER, point("resolves"), probes), GREEN.proven[1]))
+    probes = check("probes", False, detail="no answer", hint="Look at its log.", excerpt=("starting", "broken"), **members)
+    return replace(GREEN, results=(result(DOCKER, check("resolves"), probes), GREEN.results[1]))
 
 
 # Any certificate.
@@ -104,7 +104,7 @@ _wheres = st.builds(
 _proven = st.builds(
     EnvironmentResult,
     where=_wheres,
-    points=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
+    checks=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
     pulled=st.lists(st.builds(PulledImage, reference=_name, digest=_digests), max_size=2, unique_by=lambda each: each.reference).map(tuple),
     seconds=st.builds(Durations, setup=_seconds, proof=_seconds, end=_seconds),
 )
@@ -127,16 +127,16 @@ _failures = st.builds(
     excerpt=st.lists(_text, max_size=2).map(tuple),
 )
 _changes = st.builds(Change, where=_name, what=_name, before=st.none() | _text, now=st.none() | _text)
-_against = st.builds(Against, digest=_digests, made=_times, changes=st.lists(_changes, max_size=2).map(tuple))
+_against = st.builds(Comparison, digest=_digests, created=_times, changes=st.lists(_changes, max_size=2).map(tuple))
 
 certificates = st.builds(
     VerifyReport,
-    subject=_subjects,
-    made=_times,
+    image=_subjects,
+    created=_times,
     tool=_name,
     command=_name,
-    proven=st.lists(_proven, max_size=3, unique_by=lambda each: each.where.name).map(tuple),
+    results=st.lists(_proven, max_size=3, unique_by=lambda each: each.where.name).map(tuple),
     notes=st.lists(_text, max_size=2).map(tuple),
     error=st.none() | _failures,
-    against=st.none() | _against,
+    comparison=st.none() | _against,
 )

@@ -73,9 +73,9 @@ def empty(place: Environment) -> None:
 
 
 def red(proven: EnvironmentResult) -> list[str]:
-    return [point.name for point in proven.points if point.ok is False]
+    return [point.name for point in proven.checks if point.ok is False]
 
 
 def point(proven: EnvironmentResult, name: str) -> Check:
-    [found] = [point for point in proven.points if point.name == name]
+    [found] = [point for point in proven.checks if point.name == name]
     return found

@@ -100,7 +100,7 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
     else:
         report = _verify(ctx, session, name, given)
     if earlier is not None:
-        report = replace(report, against=compare(earlier, report))
+        report = replace(report, comparison=compare(earlier, report))
     report = _write_reports(report, output, given["junit"], given["markdown"])
     _render(session, report, shown=show is not None)
     return report.error.exit_code if report.error is not None else int(not report.ok)
@@ -220,8 +220,8 @@ def _render(session: Session, report: VerifyReport, *, shown: bool) -> None:
         return
     if shown:
         view.render_environments(out, report)
-    if report.against is not None:
-        view.render_changes(out, report.against)
+    if report.comparison is not None:
+        view.render_changes(out, report.comparison)
     view.render_summary(out, report)
     if report.error is not None:
         error = report.error

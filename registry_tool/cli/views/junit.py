@@ -29,7 +29,7 @@ def check_junit(report: CheckReport) -> bytes:
 def verify_junit(certificate: VerifyReport) -> bytes:
     """The same of a proof. A point that could not be told, or was not asked, is a case that was skipped."""
     root = Element("testsuites", name="regctl verify")
-    for proven in certificate.proven:
+    for proven in certificate.results:
         _place(root, proven, certificate)
     if certificate.error is not None:
         suite = SubElement(root, "testsuite", name="verify", tests="1", failures="0", errors="1", skipped="0", time="0")
@@ -41,19 +41,19 @@ def verify_junit(certificate: VerifyReport) -> bytes:
 
 def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) -> None:
     where = proven.where
-    suite = SubElement(root, "testsuite", name=_xml_text(where.name), timestamp=rfc3339(certificate.made).removesuffix("Z"))
+    suite = SubElement(root, "testsuite", name=_xml_text(where.name), timestamp=rfc3339(certificate.created).removesuffix("Z"))
     properties = SubElement(suite, "properties")
-    told = {"image": certificate.subject.reference, "digest": certificate.subject.digest, "engine": where.engine, "kernel": where.kernel}
+    told = {"image": certificate.image.reference, "digest": certificate.image.digest, "engine": where.engine, "kernel": where.kernel}
     for name, value in told.items():
         SubElement(properties, "property", name=name, value=_xml_text(str(value or "")))
-    for point in proven.points:
+    for point in proven.checks:
         case = _case(suite, f"verify.{where.name}", point.name)
         case.set("time", f"{point.seconds:.3f}")
         _outcome(case, point)
-    suite.set("tests", str(len(proven.points)))
-    suite.set("failures", str(sum(point.ok is False for point in proven.points)))
+    suite.set("tests", str(len(proven.checks)))
+    suite.set("failures", str(sum(point.ok is False for point in proven.checks)))
     suite.set("errors", "0")
-    suite.set("skipped", str(sum(point.ok is None for point in proven.points)))
+    suite.set("skipped", str(sum(point.ok is None for point in proven.checks)))
     seconds = proven.seconds
     suite.set("time", f"{seconds.setup + seconds.proof + seconds.end:.3f}")
 

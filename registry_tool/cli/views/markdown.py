@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from registry_tool.base import units
 from registry_tool.base.codec import rfc3339
 from registry_tool.cli.views import formatting
-from registry_tool.verify.report.parts import Against
+from registry_tool.verify.report.parts import Comparison
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import CHECKS, Check, EnvironmentResult
 
@@ -19,20 +19,20 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 def markdown(certificate: VerifyReport) -> str:
     """The page: a line that says it all, a table of points and places, what is red, and what the certificate is of."""
-    name = _code(certificate.subject.reference)
+    name = _code(certificate.image.reference)
     blocks = [f"## {_MARKS[certificate.ok]} {name} is {'' if certificate.ok else 'not '}proven to be portable"]
     if certificate.error is not None:
         hint = f" {_text(certificate.error.hint)}" if certificate.error.hint else ""
         blocks += [f"**{_text(certificate.error.message)}.**{hint}", *_log(certificate.error.excerpt)]
-    if certificate.proven:
-        blocks.append("\n".join(_points(certificate.proven)))
-    for proven in certificate.proven:
-        for point in proven.points:
+    if certificate.results:
+        blocks.append("\n".join(_points(certificate.results)))
+    for proven in certificate.results:
+        for point in proven.checks:
             if point.ok is False:
                 blocks += _red(proven, point)
     blocks += [f"> {_text(note)}" for note in certificate.notes]
-    if certificate.against is not None:
-        blocks.append("\n".join(_changes(certificate.against)))
+    if certificate.comparison is not None:
+        blocks.append("\n".join(_changes(certificate.comparison)))
     blocks.append("\n".join(_facts(certificate)))
     return "\n\n".join(blocks) + "\n"
 
@@ -41,8 +41,8 @@ def _points(proven: Sequence[EnvironmentResult]) -> Iterator[str]:
     yield _row(["", *(_text(each.where.name) for each in proven)])
     yield _row(["---"] * (len(proven) + 1))
     yield _row(["engine", *(f"{_text(each.where.engine)}, {'clean' if each.where.clean else 'not a clean one'}" for each in proven)])
-    for name in dict.fromkeys(point.name for each in proven for point in each.points):
-        found = [next((point for point in each.points if point.name == name), None) for each in proven]
+    for name in dict.fromkeys(point.name for each in proven for point in each.checks):
+        found = [next((point for point in each.checks if point.name == name), None) for each in proven]
         meaning = f": {CHECKS[name]}" if name in CHECKS else ""
         yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[point.ok] if point else "" for point in found)])
     yield _row(["seconds", *(f"{each.setup:.1f} + {each.proof:.1f} + {each.end:.1f}" for each in (result.seconds for result in proven))])
@@ -54,8 +54,8 @@ def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
     yield from _log(point.excerpt)
 
 
-def _changes(against: Against) -> Iterator[str]:
-    head = f"Since the certificate of {_text(rfc3339(against.made))}"
+def _changes(against: Comparison) -> Iterator[str]:
+    head = f"Since the certificate of {_text(rfc3339(against.created))}"
     if not against.changes:
         yield f"{head} nothing changed."
         return
@@ -68,7 +68,7 @@ def _changes(against: Against) -> Iterator[str]:
 
 
 def _facts(certificate: VerifyReport) -> Iterator[str]:
-    subject = certificate.subject
+    subject = certificate.image
     yield "| image | |"
     yield "|---|---|"
     for name, value in (
@@ -76,7 +76,7 @@ def _facts(certificate: VerifyReport) -> Iterator[str]:
         ("platform", subject.platform or ""),
         ("size", "" if subject.size is None else f"{units.size(subject.size)} in {units.count(len(subject.layers), 'layer')}"),
         ("command", certificate.command),
-        ("made", f"{rfc3339(certificate.made)} by {certificate.tool}"),
+        ("made", f"{rfc3339(certificate.created)} by {certificate.tool}"),
         ("certificate", str(certificate.digest)),
     ):
         if value:

@@ -11,7 +11,7 @@ from registry_tool.cli.views import formatting
 from registry_tool.cli.views.demo import DemoView
 
 if TYPE_CHECKING:
-    from registry_tool.verify.report.parts import Against
+    from registry_tool.verify.report.parts import Comparison
     from registry_tool.verify.report.report import VerifyReport
     from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
@@ -24,18 +24,18 @@ class VerifyView(DemoView):
     def __enter__(self) -> VerifyView:
         return self
 
-    def opening(self, name: str) -> None:
+    def environment_opening(self, name: str) -> None:
         self.begin(name, "an engine is made ready")
 
-    def ready(self, where: EnvironmentInfo, setup: float) -> None:
+    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
         self._clear()
         render_environment(self._output, where, setup)
 
-    def point(self, found: Check) -> None:
+    def check_finished(self, found: Check) -> None:
         self._clear()
         render_check(self._output, found)
 
-    def over(self, proven: EnvironmentResult) -> None:
+    def environment_finished(self, proven: EnvironmentResult) -> None:
         self._clear()
 
 
@@ -64,19 +64,19 @@ def render_check(output: Output, check: Check) -> None:
 
 def render_environments(output: Output, report: VerifyReport) -> None:
     """All places of a report."""
-    for proven in report.proven:
+    for proven in report.results:
         render_environment(output, proven.where, proven.seconds.setup)
-        for each in proven.points:
+        for each in proven.checks:
             render_check(output, each)
 
 
-def render_changes(output: Output, against: Against) -> None:
+def render_changes(output: Output, against: Comparison) -> None:
     """What changed since an earlier report."""
     output.line()
     if not against.changes:
-        output.line(f"nothing changed since {rfc3339(against.made)}")
+        output.line(f"nothing changed since {rfc3339(against.created)}")
         return
-    output.line(f"changed since {rfc3339(against.made)}:")
+    output.line(f"changed since {rfc3339(against.created)}:")
     for each in against.changes:
         # A line each: what changed may be a whole command.
         output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
@@ -91,11 +91,11 @@ def render_summary(output: Output, report: VerifyReport) -> None:
 
 
 def _conclusion(report: VerifyReport) -> str:
-    subject = report.subject
+    subject = report.image
     name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
-    red = [f"{each.name} on {proven.where.name}" for proven in report.proven for each in proven.points if each.ok is False]
+    red = [f"{each.name} on {proven.where.name}" for proven in report.results for each in proven.checks if each.ok is False]
     if report.ok:
-        words = f"proven: {name} is portable ({_check_counts(report.proven)})"
+        words = f"proven: {name} is portable ({_check_counts(report.results)})"
     elif red:
         words = f"not proven: {name}: {', '.join(red)} {'is' if len(red) == 1 else 'are'} red"
     else:
@@ -104,4 +104,4 @@ def _conclusion(report: VerifyReport) -> str:
 
 
 def _check_counts(proven: tuple[EnvironmentResult, ...]) -> str:
-    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.points), 'point')}" for each in proven)
+    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.checks), 'point')}" for each in proven)

@@ -34,7 +34,7 @@ _SHOWN = 120
 class ProbeResult:
     """What came of one probe. ``ok`` None: it could not be told. ``seconds`` is from the first look to the last."""
 
-    JSON_MEMBERS: ClassVar = ("kind", "asked=probe", "ok", "seen", "seconds", "looks")
+    JSON_MEMBERS: ClassVar = "kind asked=probe ok seen seconds looks"
 
     probe: Probe
     ok: bool | None

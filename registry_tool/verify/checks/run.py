@@ -28,7 +28,7 @@ from registry_tool.verify.stack.check import prove_stack
 _SIGNS = {True: "yes", False: "no", None: "not told"}
 
 
-def prove(
+def run_checks(
     place: Environment,
     asked: VerifySpec,
     *,
@@ -52,7 +52,7 @@ def prove(
         walk.stack(present, dirs)
     pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in walk.pulled.items())
     durations = Durations(proof=time.monotonic() - began)
-    return EnvironmentResult(where=place.where, points=tuple(walk.points), pulled=pulled, seconds=durations)
+    return EnvironmentResult(where=place.where, checks=tuple(walk.checks), pulled=pulled, seconds=durations)
 
 
 def _had(place: Environment, asked: VerifySpec, present: Engine) -> Image | None:
@@ -65,7 +65,7 @@ class _CheckSequence:
         self, place: Environment, asked: VerifySpec, registry: Registry, observer: Observer, told: Callable[[Check], None]
     ) -> None:
         self._place, self._asked, self._registry, self._observer, self._told = place, asked, registry, observer, told
-        self.points: list[Check] = []
+        self.checks: list[Check] = []
         self.pulled: dict[str, str] = {}
         self._image: str | None = None
         """What the place calls it, once it has it."""
@@ -134,7 +134,7 @@ class _CheckSequence:
         self._look("platform", lambda: pull_checks.platform(self._place.engine, origin, arrival))
 
     def _try(self, image: str, config: Config) -> None:
-        fits = self.points[-1].ok is not False
+        fits = self.checks[-1].ok is not False
         trial = ContainerRun(place=self._place, asked=self._asked, config=config, image=image)
         self._observer.start("starts", CHECKS["starts"])
         trial.run()
@@ -156,12 +156,12 @@ class _CheckSequence:
         self._take(replace(point, seconds=time.monotonic() - began))
 
     def _take(self, point: Check) -> None:
-        self.points.append(point)
+        self.checks.append(point)
         self._observer.finish(point.name, f"{_SIGNS[point.ok]}: {point.detail}")
         self._told(point)
 
     def _skip_rest(self, why: str) -> None:
-        looked = {point.name for point in self.points}
+        looked = {point.name for point in self.checks}
         # The stack is looked at by whoever makes one.
         for name in CHECKS:
             if name not in looked and name != "stack":

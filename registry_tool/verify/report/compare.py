@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from registry_tool.verify.report.parts import Against, Change, ImageRecord
+from registry_tool.verify.report.parts import Change, Comparison, ImageRecord
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, EnvironmentResult
 
@@ -17,20 +17,20 @@ EVIDENCE = ("user", "command", "exposed", "signal", "code")
 Told = Mapping[str, str | None]
 
 
-def compare(before: VerifyReport, now: VerifyReport) -> Against:
+def compare(before: VerifyReport, now: VerifyReport) -> Comparison:
     """``before`` by its digest, and what is different in ``now``: of the image, of the run, and place by place."""
     changes = [
-        *_changes("image", _subject(before.subject), _subject(now.subject)),
-        *_layers(before.subject, now.subject),
+        *_changes("image", _subject(before.image), _subject(now.image)),
+        *_layers(before.image, now.image),
         *_changes("certificate", _run(before), _run(now)),
     ]
-    then, today = ({proven.where.name: proven for proven in certificate.proven} for certificate in (before, now))
+    then, today = ({proven.where.name: proven for proven in certificate.results} for certificate in (before, now))
     for name in dict.fromkeys((*then, *today)):
         if name in then and name in today:
             changes += _changes(name, _place(then[name]), _place(today[name]))
         else:
             changes += _changes(name, {"place": _engine(then.get(name))}, {"place": _engine(today.get(name))})
-    return Against(digest=before.digest, made=before.made, changes=tuple(changes))
+    return Comparison(digest=before.digest, created=before.created, changes=tuple(changes))
 
 
 def _changes(where: str, before: Told, now: Told) -> Iterator[Change]:
@@ -80,7 +80,7 @@ def _place(proven: EnvironmentResult) -> Told:
         "engine image": where.image,
     }
     told |= {f"pulled {each.reference}": str(each.digest) for each in proven.pulled}
-    for point in proven.points:
+    for point in proven.checks:
         told |= _point(point)
     return told
 

@@ -41,7 +41,7 @@ class ImageRecord:
 class Failure:
     """What was raised, in the form in which every command tells it (docs/json.md)."""
 
-    JSON_MEMBERS: ClassVar = ("code", "message", "hint", "excerpt?")
+    JSON_MEMBERS: ClassVar = "code message hint excerpt?"
 
     code: str
     message: str
@@ -69,11 +69,13 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
+class Comparison:
     """The earlier certificate that this one was compared with: its digest, when it was made, and what changed since."""
 
+    JSON_MEMBERS: ClassVar = "digest made=created changes"
+
     digest: Digest
-    made: datetime
+    created: datetime
     changes: tuple[Change, ...]
 
 

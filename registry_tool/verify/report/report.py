@@ -18,7 +18,7 @@ from registry_tool.base.codec import from_json, to_json
 from registry_tool.base.errors import InvalidReport, NotFound, RegistryToolError
 from registry_tool.base.reader import Document, Source
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Against, Failure, ImageRecord
+from registry_tool.verify.report.parts import Comparison, Failure, ImageRecord
 from registry_tool.verify.result import EnvironmentResult
 
 FORMAT = "registry-tool.portability/1"
@@ -35,22 +35,22 @@ _AGAIN = "Make it anew with: regctl verify"
 class VerifyReport:
     """``made`` is in UTC. ``command`` is as it was typed, without values of variables. ``notes`` say what was chosen."""
 
-    JSON_MEMBERS: ClassVar = ("format", "ok", "image=subject", "made", "tool", "command", "proven", "notes", "error?", "against?")
+    JSON_MEMBERS: ClassVar = "format ok image made=created tool command proven=results notes error? against=comparison?"
     format: ClassVar[Literal["registry-tool.portability/1"]] = "registry-tool.portability/1"
 
-    subject: ImageRecord
-    made: datetime
+    image: ImageRecord
+    created: datetime
     tool: str
     command: str
-    proven: tuple[EnvironmentResult, ...] = ()
+    results: tuple[EnvironmentResult, ...] = ()
     notes: tuple[str, ...] = ()
     error: Failure | None = None
-    against: Against | None = None
+    comparison: Comparison | None = None
 
     @property
     def ok(self) -> bool:
         """No point is red at any place, and there is a place, and nothing was raised."""
-        return self.error is None and bool(self.proven) and all(proven.ok for proven in self.proven)
+        return self.error is None and bool(self.results) and all(proven.ok for proven in self.results)
 
     @property
     def digest(self) -> Digest:

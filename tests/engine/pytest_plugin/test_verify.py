@@ -62,7 +62,7 @@ def certificates(pytester: pytest.Pytester) -> dict[str, VerifyReport]:
 
 
 def red(certificate: VerifyReport) -> list[str]:
-    return [point.name for proven in certificate.proven for point in proven.points if point.ok is False]
+    return [point.name for proven in certificate.results for point in proven.checks if point.ok is False]
 
 
 def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: pytest.Pytester) -> None:

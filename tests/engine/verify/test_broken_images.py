@@ -11,7 +11,7 @@ import pytest
 
 from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
-from registry_tool.verify.checks.run import prove
+from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.result import CHECKS, EnvironmentResult
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, VerifySpec
@@ -217,12 +217,12 @@ def _asked(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
 
 def _is_red(proven: EnvironmentResult, name: str, detail: str, hint: str) -> None:
     """On this one point of all, with these words (regular expressions)."""
-    assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.points]
+    assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.checks]
     found = point(proven, name)
     assert re.search(detail, found.detail), found.detail
     assert found.hint is not None
     assert re.search(hint, found.hint), (found.hint, found.excerpt)
-    assert [each.name for each in proven.points] == [name for name in CHECKS if name != "stack"]
+    assert [each.name for each in proven.checks] == [name for name in CHECKS if name != "stack"]
 
 
 @pytest.mark.parametrize("name", TWELVE)
@@ -231,7 +231,7 @@ def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
 ) -> None:
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
-    proven = prove(at(pushed.name), _asked(pushed.name, broken.more), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), _asked(pushed.name, broken.more), present=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
 
 
@@ -240,7 +240,7 @@ def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
 ) -> None:
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
-    proven = prove(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, dirs=dirs)
+    proven = run_checks(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, dirs=dirs)
     _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
     assert point(proven, "probes").ok
 
@@ -250,7 +250,7 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
 ) -> None:
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
-    proven = prove(at(pushed.name), _asked(pushed.name), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), _asked(pushed.name), present=engine, dirs=dirs)
     _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
@@ -266,7 +266,7 @@ def test_what_does_harm_is_kept_within_its_limits(
     pushed = broken.make(stock, base, name)
     place = at(pushed.name)
     began = time.monotonic()
-    proven = prove(place, _asked(pushed.name, broken.more), present=engine, dirs=dirs)
+    proven = run_checks(place, _asked(pushed.name, broken.more), present=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
     assert time.monotonic() - began < 60, "it ends in time"
     assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
@@ -277,12 +277,12 @@ def test_a_program_that_ends_is_asked_for_its_code(
 ) -> None:
     pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
     asked = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
-    proven = prove(at(pushed.name), asked, present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), asked, present=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "ends").detail == "by itself, with code 3"
-    proven = prove(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, dirs=dirs)
     assert red(proven) == ["probes"]
     assert "it ended with code 3" in point(proven, "probes").detail
-    proven = prove(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, dirs=dirs)
     assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
     assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"

@@ -13,7 +13,7 @@ from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
 from registry_tool.verify import remote_image as origins
-from registry_tool.verify.checks.run import prove
+from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments import current
 from registry_tool.verify.environments.current import CurrentEngine
 from registry_tool.verify.spec import VerifySpec
@@ -163,7 +163,9 @@ def test_a_name_that_leads_nowhere_takes_nothing_away(engine: Engine, stock: Dam
 def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, dirs: AppDirs) -> None:
     engine.pull(pushed.name)
     found = []
-    _open(engine, pushed, lambda place: found.append(prove(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)))
+    _open(
+        engine, pushed, lambda place: found.append(run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs))
+    )
     [proven] = found
     assert point(proven, "resolves").ok is True
     assert "as on the present engine" in point(proven, "resolves").detail

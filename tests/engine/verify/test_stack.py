@@ -76,27 +76,27 @@ def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
 def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
     """Proves a stack of the sample app on the present engine."""
 
-    def proven(kind: EnvironmentKind = "here", **asked: Any) -> Check:
+    def run(kind: EnvironmentKind = "here", **asked: Any) -> Check:
         wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
         point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, dirs=dirs)
         assert point is not None
         return point
 
-    return proven
+    return run
 
 
 @pytest.fixture
 def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
     """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
 
-    def proven(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Check:
+    def run(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Check:
         command = ["python", "-c", program.replace("$", "$$")]
         web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
         path = tmp_path / "stack.yml"
         path.write_text(yaml.safe_dump({"services": {"web": web, "redis": {"image": "redis", **(redis or {})}}}), encoding="utf-8")
         return prove(stack=path, **asked)
 
-    return proven
+    return run
 
 
 # A page as the tutorial's, which counts as that one does, with ``say()`` to be filled in.

@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    JSON_MEMBERS: ClassVar = ("ok", "kind", "digest", "made", "parts", "words", "about", "seconds", "other=another?")
+    JSON_MEMBERS: ClassVar = "ok kind digest made parts words about seconds other=another?"
 
     kind: Literal["a", "b"] = "a"
     digest: Digest | None = DIGEST

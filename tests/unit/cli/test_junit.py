@@ -9,7 +9,7 @@ from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.junit import verify_junit
 from registry_tool.verify.report.parts import Failure
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
+from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, check, digest, red, result
 
 COUNTS = ("tests", "failures", "errors", "skipped")
 
@@ -61,12 +61,12 @@ def test_what_was_raised_is_an_error_of_a_suite_of_its_own() -> None:
 
 def test_it_stands_what_strangers_write() -> None:
     where = replace(DOCKER, name=EVIL, engine=EVIL)
-    points = (point(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)), point(EVIL, None, detail=EVIL))
+    points = (check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)), check(EVIL, None, detail=EVIL))
     root = parsed(
         replace(
             GREEN,
-            subject=replace(GREEN.subject, reference=EVIL),
-            proven=(proven(where, *points),),
+            image=replace(GREEN.image, reference=EVIL),
+            results=(result(where, *points),),
             error=Failure(code=EVIL, message=EVIL, hint=EVIL, excerpt=(EVIL,)),
         )
     )
@@ -78,7 +78,7 @@ def test_it_stands_what_strangers_write() -> None:
 @given(certificates)
 def test_every_certificate_is_xml_that_counts_right(certificate: VerifyReport) -> None:
     root = parsed(certificate)
-    points = [each for place in certificate.proven for each in place.points]
+    points = [each for place in certificate.results for each in place.checks]
     wanted = [len(points), sum(each.ok is False for each in points), 0, sum(each.ok is None for each in points)]
     if certificate.error is not None:
         wanted[0] += 1

@@ -11,7 +11,7 @@ from registry_tool.cli.views.markdown import markdown
 from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, digest, point, proven, red
+from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, check, digest, red, result
 
 CELL = re.compile(r"(?<!\\)\|")
 
@@ -51,26 +51,26 @@ def test_a_red_one_says_why_and_shows_the_log() -> None:
 
 
 def test_a_point_that_is_not_told_everywhere_has_an_empty_cell() -> None:
-    page = markdown(replace(GREEN, proven=(proven(DOCKER, point("resolves")), GREEN.proven[1])))
+    page = markdown(replace(GREEN, results=(result(DOCKER, check("resolves")), GREEN.results[1])))
     assert tables(page)[0][4][1:] == ["", "✅"]
 
 
 def test_what_was_raised_what_was_chosen_and_what_changed() -> None:
     failed = replace(GREEN, error=Failure.of(EngineNotFound("no podman", hint="Install it.")), notes=("the present engine was taken",))
-    page = markdown(replace(failed, against=compare(GREEN, failed)))
+    page = markdown(replace(failed, comparison=compare(GREEN, failed)))
     assert "**no podman.** Install it.\n" in page
     assert "> the present engine was taken\n" in page
     assert "Since the certificate of 2026-01-31T12:00:00Z:\n" in page
     assert ["certificate", "error", "", "engine-not-found"] in tables(page)[1]
-    assert "nothing changed." in markdown(replace(GREEN, against=compare(GREEN, GREEN)))
+    assert "nothing changed." in markdown(replace(GREEN, comparison=compare(GREEN, GREEN)))
 
 
 EVERYWHERE = replace(
     GREEN,
-    subject=replace(GREEN.subject, reference=EVIL, platform=EVIL),
+    image=replace(GREEN.image, reference=EVIL, platform=EVIL),
     command=EVIL,
     notes=(EVIL,),
-    proven=(proven(replace(DOCKER, name=EVIL, engine=EVIL), point(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL, "```", "````"))),),
+    results=(result(replace(DOCKER, name=EVIL, engine=EVIL), check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL, "```", "````"))),),
     error=Failure(code=EVIL, message=EVIL, hint=EVIL),
 )
 

@@ -21,7 +21,7 @@ from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
 from tests.support.content import Made, make_image
 from tests.support.fake_environments import ENGINE, StandIn, standing_in
-from tests.support.reports import EVIL, GREEN, point, red
+from tests.support.reports import EVIL, GREEN, check, red
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_shell_can_complete_it() -> None:
 
 
 def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standin: StandIn) -> None:
-    standin.points = (point("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), point("ends", None))
+    standin.checks = (check("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), check("ends", None))
     answer = typed("verify", "john/app:1", "--on", "docker", "--on", "podman")
     assert answer.code == 1
     lines = answer.out.splitlines()
@@ -241,7 +241,7 @@ def test_a_name_that_is_not_there(typed: Typed) -> None:
 
 
 def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, standin: StandIn) -> None:
-    standin.points = (point("starts", False, hint="x", excerpt=("a",)), point("ends", None))
+    standin.checks = (check("starts", False, hint="x", excerpt=("a",)), check("ends", None))
     standin.missing["podman"] = EnvironmentUnavailable("no podman")
     answer = typed("verify", "john/app:1", "--json", "--on", "docker", "--on", "podman")
     assert answer.code == 3
@@ -259,12 +259,12 @@ def test_what_was_typed_is_told_without_what_may_be_secret(typed: Typed) -> None
 
 
 def test_it_is_written_in_every_form(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
-    standin.points = (point("starts", False),)
+    standin.checks = (check("starts", False),)
     files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
     words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
     assert typed("verify", "john/app:1", *words).code == 1
     certificate = VerifyReport.read(files["proof.json"])
-    assert [each.name for each in certificate.proven[0].points] == ["starts"]
+    assert [each.name for each in certificate.results[0].checks] == ["starts"]
     assert ET.parse(files["junit.xml"]).getroot().get("failures") == "1"  # noqa: S314 - our own
     assert files["page.md"].read_text(encoding="utf-8").startswith("## ❌ ")
     answer = typed("verify", "--show", str(files["proof.json"]), "--json")
@@ -315,7 +315,7 @@ def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     document = alone("verify", "--json", "--show", str(now), "--against", str(before)).json
     assert document["against"]["digest"] == str(GREEN.digest)
     assert as_told(document, SECTIONS["verify"][1]) == []
-    assert VerifyReport.parse(json.dumps(document).encode()).against is not None
+    assert VerifyReport.parse(json.dumps(document).encode()).comparison is not None
 
 
 def test_one_that_was_changed_by_hand_is_refused(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
@@ -338,11 +338,11 @@ def test_one_that_is_not_there(alone: Typed, tmp_path: Path) -> None:
 def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     evil = replace(
-        GREEN.proven[0],
-        where=replace(GREEN.proven[0].where, engine=EVIL),
-        points=(point(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
+        GREEN.results[0],
+        where=replace(GREEN.results[0].where, engine=EVIL),
+        checks=(check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
     )
-    replace(GREEN, command=EVIL, notes=(EVIL, EVIL), proven=(evil,), subject=replace(GREEN.subject, reference=EVIL)).write(file)
+    replace(GREEN, command=EVIL, notes=(EVIL, EVIL), results=(evil,), image=replace(GREEN.image, reference=EVIL)).write(file)
     for words in ([], ["--json"], ["--against", str(file)]):
         with Terminal(["verify", "--show", str(file), *words], {"NO_COLOR": "1"}) as terminal:
             assert terminal.end() == 1

@@ -14,9 +14,9 @@ import pytest
 from docs.generate_schemas import REPORT, as_text, report_schema
 from registry_tool.base.errors import EngineNotFound, InvalidReport, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Against, Change, Failure
+from registry_tool.verify.report.parts import Change, Comparison, Failure
 from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical
-from tests.support.reports import DOCKER, EVIL, GREEN, point, proven, red
+from tests.support.reports import DOCKER, EVIL, GREEN, check, red, result
 from tests.support.schema import faults
 
 SCHEMA = report_schema()
@@ -121,7 +121,7 @@ WHOLE = replace(
     red(evidence={"status": 500}),
     notes=("a note",),
     error=Failure(code="unreachable", message="gone", hint="Start it.", excerpt=("line",)),
-    against=Against(digest=GREEN.digest, made=GREEN.made, changes=(Change(where="a", what="b", before=None, now="c"),)),
+    comparison=Comparison(digest=GREEN.digest, created=GREEN.created, changes=(Change(where="a", what="b", before=None, now="c"),)),
 ).as_json()
 
 
@@ -209,7 +209,7 @@ def test_members_of_a_newer_tool_are_borne() -> None:
 
 def test_a_file_steers_no_terminal() -> None:
     evil = replace(
-        GREEN, command=EVIL, proven=(proven(DOCKER, point("starts", False, detail=EVIL, excerpt=(EVIL,), evidence={EVIL: EVIL})),)
+        GREEN, command=EVIL, results=(result(DOCKER, check("starts", False, detail=EVIL, excerpt=(EVIL,), evidence={EVIL: EVIL})),)
     )
     written = evil.as_bytes()
     assert re.fullmatch(rb"[\n\x20-\x7e]+", written)
@@ -221,7 +221,7 @@ def test_a_file_steers_no_terminal() -> None:
 def test_what_is_green() -> None:
     assert GREEN.ok
     assert not red().ok
-    assert not replace(GREEN, proven=()).ok, "nothing was proven"
+    assert not replace(GREEN, results=()).ok, "nothing was proven"
     assert not replace(GREEN, error=Failure.of(EngineNotFound("none"))).ok
 
 

@@ -8,7 +8,7 @@ from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure, LayerRecord
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Durations, PulledImage
-from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, digest, point, proven, red
+from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, check, digest, red, result
 
 
 def changes(now: VerifyReport, before: VerifyReport = GREEN) -> list[tuple[str, str, str | None, str | None]]:
@@ -16,20 +16,20 @@ def changes(now: VerifyReport, before: VerifyReport = GREEN) -> list[tuple[str, 
 
 
 def test_a_point_that_turned_red_and_green_again() -> None:
-    before = replace(GREEN, proven=(proven(DOCKER, point("resolves"), point("probes")), GREEN.proven[1]))
+    before = replace(GREEN, results=(result(DOCKER, check("resolves"), check("probes")), GREEN.results[1]))
     assert changes(red(), before) == [("certificate", "ok", "ok", "red"), ("docker", "probes", "ok", "red")]
     assert changes(before, red()) == [("certificate", "ok", "red", "ok"), ("docker", "probes", "red", "ok")]
 
 
 def test_a_point_that_is_new_and_one_that_is_not_told() -> None:
-    before = replace(GREEN, proven=(proven(DOCKER, point("resolves")),))
-    now = replace(GREEN, proven=(proven(DOCKER, point("resolves", None), point("stack")),))
+    before = replace(GREEN, results=(result(DOCKER, check("resolves")),))
+    now = replace(GREEN, results=(result(DOCKER, check("resolves", None), check("stack")),))
     assert changes(now, before) == [("docker", "resolves", "ok", "not told"), ("docker", "stack", None, "ok")]
 
 
 def test_another_image() -> None:
     layers = (*SUBJECT.layers, LayerRecord(digest=digest("new"), media_type="x", size=1))
-    now = replace(GREEN, subject=replace(SUBJECT, digest=digest("other"), size=1001, platform="linux/arm64", layers=layers))
+    now = replace(GREEN, image=replace(SUBJECT, digest=digest("other"), size=1001, platform="linux/arm64", layers=layers))
     assert changes(now) == [
         ("image", "digest", str(digest("manifest")), str(digest("other"))),
         ("image", "size", "1000 bytes", "1001 bytes"),
@@ -40,7 +40,7 @@ def test_another_image() -> None:
 
 def test_another_engine() -> None:
     newer = replace(DOCKER, engine="Docker 29.0.0", kernel="6.12.0", clean=False)
-    assert changes(replace(GREEN, proven=(replace(GREEN.proven[0], where=newer), GREEN.proven[1]))) == [
+    assert changes(replace(GREEN, results=(replace(GREEN.results[0], where=newer), GREEN.results[1]))) == [
         ("docker", "engine", "Docker 28.2.2", "Docker 29.0.0"),
         ("docker", "kernel", "6.1.0", "6.12.0"),
         ("docker", "clean", "yes", "no"),
@@ -49,7 +49,7 @@ def test_another_engine() -> None:
 
 def test_another_user_and_command() -> None:
     def started(user: str, *command: str) -> VerifyReport:
-        return replace(GREEN, proven=(proven(PODMAN, point("starts", evidence={"user": user, "command": list(command), "id": user * 2})),))
+        return replace(GREEN, results=(result(PODMAN, check("starts", evidence={"user": user, "command": list(command), "id": user * 2})),))
 
     assert changes(started("root", "sh", "x y"), started("app", "python")) == [
         ("podman", "starts: user", "app", "root"),
@@ -59,7 +59,7 @@ def test_another_user_and_command() -> None:
 
 def test_another_digest_was_pulled() -> None:
     pulled = (PulledImage(reference=NAME, digest=digest("x")), PulledImage(reference="redis", digest=digest("y")))
-    now = replace(GREEN, proven=(replace(GREEN.proven[0], pulled=pulled), GREEN.proven[1]))
+    now = replace(GREEN, results=(replace(GREEN.results[0], pulled=pulled), GREEN.results[1]))
     assert changes(now) == [
         ("docker", f"pulled {NAME}", str(digest("manifest")), str(digest("x"))),
         ("docker", "pulled redis", None, str(digest("y"))),
@@ -67,7 +67,7 @@ def test_another_digest_was_pulled() -> None:
 
 
 def test_a_place_less_and_another_command() -> None:
-    now = replace(GREEN, proven=GREEN.proven[:1], command="regctl verify", error=Failure.of(EngineNotFound("no podman")))
+    now = replace(GREEN, results=GREEN.results[:1], command="regctl verify", error=Failure.of(EngineNotFound("no podman")))
     assert changes(now) == [
         ("certificate", "ok", "ok", "red"),
         ("certificate", "command", GREEN.command, "regctl verify"),
@@ -78,8 +78,8 @@ def test_a_place_less_and_another_command() -> None:
 
 def test_times_are_no_changes() -> None:
     slower = replace(
-        GREEN.proven[0],
+        GREEN.results[0],
         seconds=Durations(setup=100.0, proof=100.0, end=100.0),
-        points=tuple(replace(each, seconds=9.0) for each in GREEN.proven[0].points),
+        checks=tuple(replace(each, seconds=9.0) for each in GREEN.results[0].checks),
     )
-    assert changes(replace(GREEN, made=datetime(2027, 1, 31, tzinfo=timezone.utc), proven=(slower, GREEN.proven[1]))) == []
+    assert changes(replace(GREEN, created=datetime(2027, 1, 31, tzinfo=timezone.utc), results=(slower, GREEN.results[1]))) == []

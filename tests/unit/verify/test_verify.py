@@ -51,7 +51,7 @@ def proof(asked: VerifySpec, dirs: AppDirs, *wheres: str, **more: Any) -> Verify
 
 
 def names(certificate: VerifyReport) -> list[str]:
-    return [each.where.name for each in certificate.proven]
+    return [each.where.name for each in certificate.results]
 
 
 def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
@@ -61,12 +61,12 @@ def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, dirs: Ap
     assert names(certificate) == ["docker", "podman"]
     assert (certificate.command, certificate.notes, certificate.error) == ("regctl verify", (), None)
     assert certificate.tool.startswith("registry-tool ")
-    assert all(min(each.seconds.setup, each.seconds.proof, each.seconds.end) >= 0 for each in certificate.proven)
+    assert all(min(each.seconds.setup, each.seconds.proof, each.seconds.end) >= 0 for each in certificate.results)
     assert VerifyReport.parse(certificate.as_bytes()).as_bytes() == certificate.as_bytes()
 
 
 def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs: AppDirs, image: Made) -> None:
-    subject = proof(asked, dirs).subject
+    subject = proof(asked, dirs).image
     assert subject.reference == str(asked.image)
     assert str(subject.digest) == image.digest
     assert subject.media_type == image.media_type
@@ -78,7 +78,7 @@ def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs
 
 def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, dirs: AppDirs) -> None:
     index = make_index(registry.port, "john/far", "1", make_image(registry.port, "john/far", platform="linux/s390x"))
-    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).subject
+    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).image
     assert str(subject.digest) == index.digest
     assert (subject.size, subject.config, subject.layers) == (None, None, ())
 
@@ -127,7 +127,7 @@ def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: V
 def test_neither_docker_nor_here(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
     standin.missing = {"docker": EnvironmentUnavailable("no docker"), "here": Conflict("not here")}
     certificate = proof(asked, dirs)
-    assert (certificate.ok, certificate.proven) == (False, ())
+    assert (certificate.ok, certificate.results) == (False, ())
     assert certificate.error is not None
     assert certificate.error.exit_code == 3
 
@@ -154,7 +154,7 @@ def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: Veri
     certificate = proof(replace(asked, image=replace(asked.image, tag="none")), dirs, "docker")
     assert standin.happened == []
     assert certificate.error is not None
-    assert (certificate.error.code, certificate.error.exit_code, certificate.subject.digest) == ("not-found", 1, None)
+    assert (certificate.error.code, certificate.error.exit_code, certificate.image.digest) == ("not-found", 1, None)
 
 
 def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
@@ -196,7 +196,7 @@ def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, d
     def interrupted(*given: Any, **more: Any) -> EnvironmentResult:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "prove", interrupted)
+    monkeypatch.setattr(module, "run_checks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         proof(asked, dirs, "docker", "podman")
     assert standin.happened == ["open docker", "close docker"]
@@ -220,7 +220,7 @@ def test_a_broken_clock_makes_an_odd_date_and_no_more(
 
     monkeypatch.setattr(module, "datetime", Broken)
     made = proof(asked, dirs, "docker")
-    assert (made.ok, rfc3339(made.made)) == (True, told)
+    assert (made.ok, rfc3339(made.created)) == (True, told)
     assert VerifyReport.parse(made.as_bytes()).as_bytes() == made.as_bytes()
 
 
@@ -228,16 +228,16 @@ def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, dirs:
     told: list[str] = []
 
     class Watching:
-        def opening(self, name: str) -> None:
+        def environment_opening(self, name: str) -> None:
             told.append(f"opening {name}")
 
-        def ready(self, where: EnvironmentInfo, setup: float) -> None:
+        def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
             told.append(f"ready {where.name}")
 
-        def point(self, point: Check) -> None:
+        def check_finished(self, point: Check) -> None:
             told.append(point.name)
 
-        def over(self, proven: EnvironmentResult) -> None:
+        def environment_finished(self, proven: EnvironmentResult) -> None:
             told.append(f"over {proven.where.name}")
 
     standin.missing["podman"] = EnvironmentUnavailable("no")
