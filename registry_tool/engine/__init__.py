@@ -1,4 +1,4 @@
-"""A container engine: found as docker finds it, asked through docker's SDK, answering in frozen values."""
+"""A container engine: found as docker finds it, driven by docker's SDK, its objects as frozen values."""
 
 from registry_tool.engine.connect import connect, connect_to
 from registry_tool.engine.endpoint import Endpoint

@@ -1,4 +1,4 @@
-"""A container's own streams, raw, as ``run -it`` needs them."""
+"""A hijacked connection to a container's streams, as ``run -it`` and exec need it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 class AttachedStream:
     """An open connection to a container's input and output; a context manager.
 
-    With a terminal (``tty``) what is read is what the terminal shows; without one it is framed: see
-    :func:`registry_tool.engine.streams.demultiplex`.
+    With a terminal (``tty``) its output is raw; without one it is framed, see :func:`registry_tool.engine.streams.demultiplex`.
     """
 
     def __init__(self, raw: Any, *, tty: bool) -> None:
@@ -21,26 +20,27 @@ class AttachedStream:
         self._socket.settimeout(None)
 
     def fileno(self) -> int:
-        """For select."""
+        """File descriptor, for select."""
         return self._socket.fileno()
 
     def read(self, size: int = 65536) -> bytes:
-        """Up to ``size`` bytes, as soon as there are some; empty at the end. Raises OSError."""
+        """Read up to ``size`` bytes, as soon as there are some; empty at the end. Raises OSError."""
         return self._socket.recv(size)
 
     def write(self, content: bytes) -> None:
-        """All of ``content`` to the container's input. Raises OSError."""
+        """Write all of ``content`` to the container's input. Raises OSError."""
         self._socket.sendall(content)
 
     def close_input(self) -> None:
-        """Close the container's standard input, and go on reading."""
+        """Close the container's standard input; its output can still be read."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        # All three hold the connection. The answer first: it flushes what is below it.
-        answer = getattr(self._raw, "_response", None)
-        if answer is not None:
-            answer.close()
+        """Close the connection."""
+        # All three hold it. The response first: it flushes what is below it.
+        response = getattr(self._raw, "_response", None)
+        if response is not None:
+            response.close()
         self._raw.close()
         self._socket.close()
 

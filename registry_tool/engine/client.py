@@ -1,6 +1,6 @@
-"""The line to one engine: docker's SDK, with what it does behind one's back taken out, and its failures put in our words.
+"""The connection to one engine: docker's SDK without its own ideas of configuration, and its failures as this tool's errors.
 
-Importing the SDK costs 0.1 s, so nothing imports this module before a connection is asked for.
+Importing the SDK costs 0.1 s, so nothing imports this module before a connection is wanted.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from registry_tool.engine.endpoint import Endpoint, Tls
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10
-"""Seconds for the first answer."""
+"""Seconds for the first response."""
 CALL_TIMEOUT = 120
-"""Seconds for the answer to any later call. Streams may be silent for as long as they like: a registry takes its time."""
+"""Seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow."""
 _CHUNK = 1 << 20
 _SOCKET_BASE = "http+docker://localhost"
-"""What the SDK calls an engine that is reached by a socket."""
+"""The SDK's base URL of an engine behind a unix socket."""
 
 
 class _SocketAdapter(UnixHTTPAdapter):
-    """The SDK's way to a socket, with one pool of connections for it; the SDK has one for each address that is asked for."""
+    """The SDK's adapter for a unix socket with one connection pool; the SDK's has one for each URL."""
 
     def get_connection(self, url: str | bytes, proxies: Mapping[str, str] | None = None) -> Any:
         return super().get_connection(_SOCKET_BASE, proxies)
 
 
 class _DialAdapter(UnixHTTPAdapter):
-    """The same for an engine at no address: each connection is one that ``dial`` gives."""
+    """Adapter for an engine without an address: each connection comes from ``dial``."""
 
     def __init__(self, dial: Callable[[], socket.socket], timeout: int) -> None:
         super().__init__("http+unix:///nowhere", timeout)
@@ -77,10 +77,10 @@ class _DialConnection(UnixHTTPConnection):
 
 
 class SdkClient(docker.APIClient):
-    """The SDK's client without its own ideas about ``config.json``, time-outs and streams.
+    """The SDK's client without its handling of ``config.json``, time-outs and streams.
 
-    As it comes it takes credentials from that file, runs credential helpers without a time-out, and fails on a file
-    that it does not like. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
+    As it comes, it takes credentials from that file, runs credential helpers without a time-out, and fails on a file
+    it cannot read. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
     """
 
     registry_config: Mapping[str, Mapping[str, str]] = {}
@@ -92,36 +92,36 @@ class SdkClient(docker.APIClient):
         try:
             super().__init__(**options)
         except BaseException:
-            # It asks for the version, and leaves its connections open where that fails.
+            # It requests the version, and leaves its connections open where that fails.
             self.close()
             raise
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         if type(adapter) is UnixHTTPAdapter:
-            adapter = self._custom_adapter = self._replaced(adapter)
+            adapter = self._custom_adapter = self._replacement(adapter)
         super().mount(prefix, adapter)
 
-    def _replaced(self, adapter: UnixHTTPAdapter) -> UnixHTTPAdapter:
+    def _replacement(self, adapter: UnixHTTPAdapter) -> UnixHTTPAdapter:
         if self._dial is not None:
             return _DialAdapter(self._dial, adapter.timeout)
         return _SocketAdapter(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
 
     @property
     def trust_env(self) -> bool:
-        """Whether requests looks at the environment's proxies: never for an engine on this machine, not even to connect."""
+        """Whether requests uses the environment's proxies: never for an engine on this machine."""
         return not self._is_local
 
     @trust_env.setter
     def trust_env(self, value: bool) -> None:
-        # requests' constructor wants to set its default.
+        # requests' constructor sets its default.
         return None
 
-    # The SDK's constructor stores the file's content here, then takes credentials from what is stored. Not empty: an
-    # empty one would make it look for the file once more.
+    # The SDK's constructor stores config.json's content here and takes credentials from it. Not empty: it would then read the file
+    # once more.
     _general_configs = property(lambda self: {"HttpHeaders": {}}, lambda self, value: None)
 
     def _retrieve_server_version(self) -> str:
-        """By the header of a ping, as docker's own client does it: for ``/version`` an engine starts two programs."""
+        """Read it from the header of a ping, as docker's own client does: for ``/version`` an engine starts two programs."""
         try:
             return str(_raise_for_status(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers["Api-Version"])
         except Exception as error:
@@ -136,19 +136,19 @@ class SdkClient(docker.APIClient):
         return options
 
     def _stream_helper(self, response: Any, decode: bool = False) -> Iterator[Any]:
-        """By requests' own reading, whose failures are all OSError; the SDK reads from below it."""
+        """Read by requests, whose failures are all OSError; the SDK reads from urllib3 directly."""
         with _raise_for_status(response):
             chunks = response.iter_content(None)
             yield from json_stream(chunks) if decode else chunks
 
     def distribution(self, name: str, auth: Mapping[str, str], *, timeout: float) -> None:
-        """Have the engine look ``name`` up in its registry. The SDK's own method has no time-out for one call."""
+        """Make the engine look ``name`` up in its registry. The SDK's method has no time-out for one call."""
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth))}
         with _raise_for_status(self.get(self._endpoint_url("distribution", name, "json"), headers=headers, timeout=timeout)):
             return
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
-        """Take in a tar of images. The SDK's own method gives the engine two minutes for it."""
+        """Load a tar of images. The SDK's method gives the engine two minutes for it."""
         # In chunks: of a compressed file that is read uncompressed, requests would announce the compressed size.
         chunks = iter(lambda: source.read(_CHUNK), b"")
         return self._stream_helper(
@@ -156,12 +156,12 @@ class SdkClient(docker.APIClient):
         )
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
-        """Several images as one tar; the SDK's own method takes one."""
+        """Save several images as one tar; the SDK's method takes one."""
         with _raise_for_status(self.get(self._endpoint_url("images", "get"), params={"names": list(names)}, stream=True)) as response:
             yield from response.iter_content(_CHUNK)
 
     def log_stream(self, container: str, *, follow: bool, tail: int | None) -> Iterator[bytes]:
-        """Raw log bytes, framed where the container has no terminal. The SDK's own method drops which stream it was."""
+        """Raw log bytes, framed where the container has no terminal. The SDK's method drops which stream it was."""
         params: dict[str, str | int] = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": "all" if tail is None else tail}
         with _raise_for_status(self.get(self._endpoint_url("containers", container, "logs"), params=params, stream=True)) as response:
             yield from response.iter_content(None)
@@ -171,10 +171,10 @@ class SdkClient(docker.APIClient):
 
 
 class EngineClient:
-    """One engine's client, and the two ways to use it: :meth:`call` for an answer, :meth:`stream` for many."""
+    """One engine's client, and its two uses: :meth:`call` for one response, :meth:`stream` for a sequence of events."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Connect, and agree on a version. Raises the SDK's and the operating system's own exceptions: see ``connect``."""
+        """Connect and negotiate the API version. Raises the SDK's and the operating system's exceptions: see ``connect``."""
         self.endpoint = endpoint
         self.api = SdkClient(
             is_local=endpoint.is_local,
@@ -188,68 +188,69 @@ class EngineClient:
         self.api.timeout = CALL_TIMEOUT
 
     def close(self) -> None:
+        """Close the connections."""
         self.api.close()
 
     @contextmanager
-    def call(self, doing: str, *, missing_ok: bool = False) -> Iterator[SdkClient]:
-        """The client, for one call. ``doing`` completes "the engine stopped answering during …". With ``missing_ok`` a 404 ends the block.
+    def call(self, action: str, *, missing_ok: bool = False) -> Iterator[SdkClient]:
+        """The SDK's client for one call. ``action`` completes "… during ACTION"; with ``missing_ok`` a 404 ends the block.
 
-        Raises NotFound (404), Conflict (409), EngineError (any other refusal), EngineTimeout, Unreachable (the line is cut).
+        Raises NotFound (404), Conflict (409), EngineError (any other error status), EngineTimeout, Unreachable (connection lost).
         """
         try:
             yield self.api
         except docker.errors.APIError as error:
             if error.status_code == 404 and missing_ok:
                 return
-            raise _error_from(error, doing) from error
+            raise _error_from(error, action) from error
         except UnicodeEncodeError as error:
-            # Bytes of the command line that are no text here stand as surrogates in it.
+            # Bytes of the command line that the locale cannot decode are surrogates in it.
             raise UsageError(
-                f"{doing}: a name in this is no text", hint="It has other bytes than UTF-8, or the locale knows none: LANG=C.UTF-8."
+                f"{action}: a name has bytes that are not valid text", hint="They are not UTF-8, or the locale has none: LANG=C.UTF-8."
             ) from error
         except (docker.errors.DockerException, json.JSONDecodeError) as error:
-            raise EngineError(f"the engine's answer to {doing} makes no sense: {_one_line(error)}") from error
+            raise EngineError(f"the engine's response to {action} is invalid: {_one_line(error)}") from error
         except docker.errors.StreamParseError as error:
-            raise self._connection_lost(doing) from error
+            raise self._connection_lost(action) from error
         except (OSError, http.client.HTTPException) as error:
             if _is_timeout(error):
-                raise EngineTimeout(f"the engine did not answer in time during {doing}", hint="Is it busy? Try again.") from error
-            raise self._connection_lost(doing) from error
+                raise EngineTimeout(f"the engine did not answer in time during {action}", hint="Is it busy? Try again.") from error
+            raise self._connection_lost(action) from error
 
-    def stream(self, doing: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:
-        """What ``start`` yields, with the line's failures in our words; what the reader raises stays the reader's.
+    def stream(self, action: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:
+        """Yield what ``start`` yields; its failures are converted as in :meth:`call`, the consumer's are not.
 
-        Closing it early hangs up, and the engine gives the work up.
+        Closing it early closes the connection, and the engine stops the work.
         """
-        with self.call(doing) as client:
+        with self.call(action) as client:
             items = iter(start(client))
         while True:
-            with self.call(doing):
+            with self.call(action):
                 try:
                     item = next(items)
                 except StopIteration:
                     return
             yield item
 
-    def _connection_lost(self, doing: str) -> Unreachable:
+    def _connection_lost(self, action: str) -> Unreachable:
         return Unreachable(
-            f"the engine stopped answering during {doing}",
+            f"the engine stopped answering during {action}",
             hint=f"Is it still running? It was reached at {self.endpoint.url} ({self.endpoint.source}).",
         )
 
 
 def _raise_for_status(response: Any) -> Any:
-    """``response``, or what it refuses as the SDK's exception."""
+    """Return ``response``. Raises the SDK's APIError for an error status."""
     try:
         response.raise_for_status()
     except OSError as error:
-        refused: Any = error
-        docker.errors.create_api_error_from_http_exception(refused)
+        http_error: Any = error
+        docker.errors.create_api_error_from_http_exception(http_error)
     return response
 
 
-def _error_from(error: docker.errors.APIError, doing: str) -> RegistryToolError:
-    message = _one_line(error.explanation or "") or f"the engine refused {doing} without a word (status {error.status_code})"
+def _error_from(error: docker.errors.APIError, action: str) -> RegistryToolError:
+    message = _one_line(error.explanation or "") or f"the engine refused {action} without a message (status {error.status_code})"
     if error.status_code == 404:
         return NotFound(message)
     if error.status_code == 409:
@@ -258,7 +259,7 @@ def _error_from(error: docker.errors.APIError, doing: str) -> RegistryToolError:
 
 
 def _is_timeout(error: BaseException) -> bool:
-    """Whether a time-out is at the root: the layers above wrap it in exceptions of several classes."""
+    """Whether a time-out is among the causes: requests and urllib3 wrap it in exceptions of several classes."""
     layer: BaseException | None = error
     while layer is not None:
         if isinstance(layer, TimeoutError):
@@ -267,8 +268,8 @@ def _is_timeout(error: BaseException) -> bool:
     return False
 
 
-def _one_line(words: object) -> str:
-    return " ".join(str(words).split())
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _tls(tls: Tls) -> docker.tls.TLSConfig:

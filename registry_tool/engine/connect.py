@@ -1,4 +1,4 @@
-"""The way to an engine, and a clear word where there is none."""
+"""Connecting to an engine, with one clear error where that fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOCKET_TIMEOUT = 10
 
 
 def connect(*, context: str | None = None) -> Engine:
-    """The engine that docker would use, or the one of ``context``; it answered when this returns.
+    """Connect to the engine that docker would use, or to the one of ``context``.
 
     Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3), UsageError (no such context).
     """
@@ -28,7 +28,7 @@ def connect(*, context: str | None = None) -> Engine:
 
 
 def connect_to(endpoint: Endpoint) -> Engine:
-    """The engine at ``endpoint``, which answered when this returns. Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3)."""
+    """Connect to the engine at ``endpoint``. Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3)."""
     if endpoint.url.startswith("ssh://"):
         _require_ssh(endpoint)
     if endpoint.dial is None and (path := endpoint.socket_path) is not None:
@@ -37,19 +37,19 @@ def connect_to(endpoint: Endpoint) -> Engine:
     from registry_tool.engine.client import EngineClient  # noqa: PLC0415
 
     try:
-        line = EngineClient(endpoint)
+        client = EngineClient(endpoint)
     except Exception as error:
         raise _connect_error(endpoint, error) from error
-    return Engine(line)
+    return Engine(client)
 
 
 def _check_socket(endpoint: Endpoint, path: Path) -> None:
-    """See whether somebody listens: the operating system's own word is clearer than what is left of it above the SDK."""
+    """Connect once without the SDK, which hides the operating system's error."""
     where = f"{endpoint.url} ({endpoint.source})"
     try:
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(_SOCKET_TIMEOUT)
-            knocking.connect(str(path))
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.settimeout(_SOCKET_TIMEOUT)
+            trial.connect(str(path))
     except PermissionError as error:
         raise EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path)) from error
     except ConnectionRefusedError as error:
@@ -71,12 +71,12 @@ def _require_ssh(endpoint: Endpoint) -> None:
 
 
 def _connect_error(endpoint: Endpoint, error: Exception) -> Unreachable:
-    """Why nothing answered; the SDK, requests and urllib3 wrap the reason in each other."""
+    """The error for a failed connection; the SDK, requests and urllib3 wrap the reason in each other."""
     where = f"{endpoint.url} ({endpoint.source})"
-    layers = _causes(error)
-    if any(isinstance(layer, ValueError | KeyError | http.client.HTTPException) for layer in layers) or _has_response(layers):
+    causes = _causes(error)
+    if any(isinstance(cause, ValueError | KeyError | http.client.HTTPException) for cause in causes) or _has_response(causes):
         return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=start_hint())
-    reason = " ".join(str(layers[-1]).split()) or type(layers[-1]).__name__
+    reason = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
 
 
@@ -86,14 +86,14 @@ def _absent_hint() -> str:
 
 
 def install_hint(platform: str = sys.platform) -> str:
-    """What to do where there is no engine at all."""
+    """What to do where no engine is installed."""
     if platform == "darwin":
         return "Install Docker Desktop, colima or OrbStack, and start it."
     return "Install one (Debian, Ubuntu: sudo apt-get install docker.io) and start it, or name another one in DOCKER_HOST."
 
 
 def start_hint(platform: str = sys.platform) -> str:
-    """What to do where an engine is installed and does not answer."""
+    """What to do where an installed engine does not answer."""
     if platform == "darwin":
         return "Start it (open -a Docker), or name another one in DOCKER_HOST."
     if "microsoft" in os.uname().release.lower():
@@ -113,15 +113,15 @@ def _permission_hint(path: Path) -> str:
     return f"Join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
 
 
-def _has_response(layers: list[BaseException]) -> bool:
-    """Whether an HTTP status came back: it is an error of ours to an engine, but some answer there was."""
-    return any(getattr(layer, "response", None) is not None for layer in layers)
+def _has_response(causes: list[BaseException]) -> bool:
+    """Whether something answered with an HTTP status, though no engine does so here."""
+    return any(getattr(cause, "response", None) is not None for cause in causes)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    layers: list[BaseException] = []
-    layer: BaseException | None = error
-    while layer is not None and layer not in layers:
-        layers.append(layer)
-        layer = layer.__cause__ or layer.__context__
-    return layers
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes

@@ -1,4 +1,4 @@
-"""Containers: made from a frozen description, looked at, talked to, ended."""
+"""The engine's containers: create, inspect, exec, read, stop, remove."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Containers:
     _client: EngineClient
 
     def container(self, name_or_id: str) -> Container | None:
-        """The container of that name or id, in full; None where there is none."""
+        """The container of that name or id; None where there is none."""
         if not name_or_id.strip("/"):
-            return None  # asked for nothing, the engine lists everything
+            return None  # without a name the engine lists all
         try:
             with self._client.call(f"looking at the container {name_or_id}") as api:
                 return _of_inspection(api.inspect_container(name_or_id))
@@ -46,13 +46,13 @@ class Containers:
             return None
 
     def containers(self, *, all: bool = False, labels: Mapping[str, str] = {}) -> tuple[Container, ...]:
-        """The running containers, or ``all``, newest first. One request: a listing knows no environment, host name, exit code."""
+        """The running containers, or ``all``, newest first. A listing has no environment, host name, exit code."""
         with self._client.call("listing the containers") as api:
-            found = api.containers(all=all, filters=label_filter(labels))
-        return tuple(_of_listing(entry) for entry in found)
+            entries = api.containers(all=all, filters=label_filter(labels))
+        return tuple(_of_listing(entry) for entry in entries)
 
     def create(self, spec: ContainerSpec) -> Container:
-        """Make a container, without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
+        """Create a container without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
         try:
             with self._client.call(f"creating a container of {spec.image}") as api:
                 created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ class Containers:
         return self._required(created["Id"])
 
     def start(self, id: str) -> None:
-        """Start it. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
+        """Start a container. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
         try:
             with self._client.call(f"starting the container {id}") as api:
                 api.start(id)
@@ -69,18 +69,18 @@ class Containers:
             raise start_error(error) from error
 
     def run(self, spec: ContainerSpec) -> Container:
-        """Create and start; what was created is removed again where the start fails. Raises what those raise."""
+        """Create and start; where the start fails, the container is removed again. Raises what :meth:`create` and :meth:`start` raise."""
         created = self.create(spec)
         try:
             self.start(created.id)
         except BaseException:
             self.remove(created.id, force=True, missing_ok=True)
             raise
-        # With ``remove``, a container that ended at once is gone before one can look.
+        # With ``remove``, a container that ended at once is gone already.
         return self.container(created.id) or created
 
     def stop(self, id: str, *, timeout: int = 10) -> None:
-        """Ask it to end, and kill it after ``timeout`` seconds. Raises NotFound."""
+        """Send the stop signal, and SIGKILL after ``timeout`` seconds. Raises NotFound."""
         with self._client.call(f"stopping the container {id}") as api:
             api.stop(id, timeout=timeout)
 
@@ -95,7 +95,7 @@ class Containers:
             raise UsageError(f"{signal} is not a signal to the engine", hint="For example: TERM, HUP, 9.") from error
 
     def remove(self, id: str, *, force: bool = False, missing_ok: bool = False) -> None:
-        """Remove it with its anonymous volumes. Raises NotFound; Conflict where it runs and ``force`` was not given."""
+        """Remove it with its anonymous volumes. Raises NotFound unless ``missing_ok``; Conflict where it runs, unless ``force``."""
         try:
             with self._client.call(f"removing the container {id}", missing_ok=missing_ok) as api:
                 api.remove_container(id, v=True, force=force)
@@ -105,14 +105,14 @@ class Containers:
             self._wait_removed(id)
 
     def wait(self, id: str, *, timeout: float | None = None) -> int:
-        """Wait until it ended; its exit code. Raises NotFound; EngineTimeout after ``timeout`` seconds."""
+        """Wait until it has ended; returns its exit code. Raises NotFound; EngineTimeout after ``timeout`` seconds."""
         with self._client.call(f"waiting for the container {id}") as api:
             # The SDK's type says int; requests takes any number.
-            answer: Any = api.wait(id, timeout=timeout)  # type: ignore[arg-type]
-        return int(answer["StatusCode"])
+            ended: Any = api.wait(id, timeout=timeout)  # type: ignore[arg-type]
+        return int(ended["StatusCode"])
 
     def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
-        """``("stdout" | "stderr", chunk)`` as it was written; the last ``tail`` lines, or all. Raises NotFound."""
+        """Yield ``("stdout" | "stderr", chunk)`` of its log: the last ``tail`` lines, or all. Raises NotFound."""
         with self._client.call(f"reading the log of {id}") as api:
             tty = bool(api.inspect_container(id)["Config"]["Tty"])
         chunks = self._client.stream(f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail))
@@ -137,18 +137,18 @@ class Containers:
         return tuple(line[:_LONGEST_LINE] for line in content.decode(errors="replace").splitlines() if line.strip())[-lines:]
 
     def attach(self, id: str, *, stdin: bool) -> AttachedStream:
-        """The container's own streams, raw. Attach before the start to miss nothing. Raises NotFound."""
+        """Attach to its streams; before the start, to get all output. Raises NotFound."""
         with self._client.call(f"attaching to the container {id}") as api:
             params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
             return AttachedStream(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
 
     def resize(self, id: str, *, rows: int, columns: int) -> None:
-        """Tell its terminal how large it is."""
+        """Set the size of its terminal."""
         with self._client.call(f"resizing the terminal of {id}") as api:
             api.resize(id, height=rows, width=columns)
 
     def execute(self, id: str, command: Sequence[str]) -> tuple[int, bytes]:
-        """Run ``command`` inside; exit code and output of both streams. Raises NotFound; Conflict where it is not running."""
+        """Exec ``command``; returns exit code and output of both streams. Raises NotFound; Conflict where it is not running."""
         with self._client.call(f"running {command[0]} in the container {id}") as api:
             made: Any = api.exec_create(id, list(command))
             output: Any = api.exec_start(made["Id"])
@@ -158,23 +158,22 @@ class Containers:
         return int(code), bytes(output)
 
     def exec_stream(self, id: str, command: Sequence[str]) -> AttachedStream:
-        """Run ``command`` inside with its input and output in hand; they are framed. It ends with its input, if it is made so.
+        """Exec ``command``; returns a framed duplex stream. Raises NotFound; Conflict where the container is not running.
 
-        Say something first, and have it wait for that: what it says at once may be lost on the way.
-        Raises NotFound; Conflict where the container is not running.
+        The command should wait for input before it writes: output from before the connection stands may be lost.
         """
         with self._client.call(f"running {command[0]} in the container {id}") as api:
             made: Any = api.exec_create(id, list(command), stdin=True)
             return AttachedStream(api.exec_start(made["Id"], socket=True), tty=False)
 
     def bytes_written(self, id: str) -> int:
-        """Bytes of what it wrote into its own file system, its volumes left out. The engine looks at all of it for that."""
-        with self._client.call(f"weighing the container {id}") as api:
-            found: Any = api.containers(all=True, size=True, filters={"id": id})
-        return int(found[0].get("SizeRw") or 0) if found else 0
+        """Bytes that it wrote into its own file system, volumes left out. Slow: the engine reads all of it."""
+        with self._client.call(f"measuring the container {id}") as api:
+            entries: Any = api.containers(all=True, size=True, filters={"id": id})
+        return int(entries[0].get("SizeRw") or 0) if entries else 0
 
     def put_files(self, id: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Write ``files`` (name -> content and mode) below ``folder``, which is there; also before the start, also on volumes."""
+        """Write ``files`` (name -> content and mode) below the existing ``folder``; also before the start, also on volumes."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for name, (content, mode) in files.items():
@@ -215,13 +214,13 @@ class Containers:
         return content
 
     def _required(self, id: str) -> Container:
-        found = self.container(id)
-        if found is None:
+        container = self.container(id)
+        if container is None:
             raise NotFound(f"the container {id[:12]} is gone")
-        return found
+        return container
 
     def _wait_removed(self, id: str) -> None:
-        # Looked for again and again: an engine asked to tell of a removal that is nearly through may never tell (Docker 20.10).
+        # Polled: an engine that is asked to wait for a removal which is nearly done may never respond (Docker 20.10).
         if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
             raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
 
@@ -235,10 +234,7 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
         "Env": [f"{key}={value}" for key, value in spec.environment.items()],
         "Labels": dict(spec.labels),
         "ExposedPorts": {binding.container_port: {} for binding in spec.ports},
-        "Hostname": spec.hostname,
         "User": spec.user,
-        "WorkingDir": spec.workdir,
-        "StopSignal": spec.stop_signal,
         "Tty": spec.tty,
         "OpenStdin": spec.interactive,
         "StdinOnce": spec.interactive,
@@ -261,19 +257,16 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
     suffix = ":ro" if spec.read_only_volumes else ""
     host: dict[str, Any] = {
         "PortBindings": bindings,
-        "PublishAllPorts": spec.publish_all,
         "Binds": [f"{volume}:{destination}{suffix}" for volume, destination in spec.volumes.items()],
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": spec.remove,
-        "Tmpfs": dict(spec.tmpfs),
         "NetworkMode": spec.network,
         **_limits(spec),
         "Privileged": spec.privileged or None,
         "CapAdd": list(spec.cap_add) or None,
-        "CapDrop": list(spec.cap_drop) or None,
         "SecurityOpt": list(spec.security_opt) or None,
         "CgroupnsMode": spec.cgroupns,
-        # Empty lists, which are not the same as none.
+        # An empty list is not the same as none.
         "MaskedPaths": [] if spec.unmasked else None,
         "ReadonlyPaths": [] if spec.unmasked else None,
     }
@@ -282,7 +275,7 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
 
 def _limits(spec: ContainerSpec) -> dict[str, Any]:
     files = {"Name": "fsize", "Soft": spec.file_size, "Hard": spec.file_size}
-    # Two files, the older of which goes when the newer is full: so the last lines are always there.
+    # Two files: the older one is deleted when the newer is full, so the last lines are always there.
     log = {"max-size": str((spec.log_size or 0) // 2), "max-file": "2"}
     return {
         "Memory": spec.memory,
@@ -306,26 +299,25 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
         created=entry.get("Created") or "",
         command=tuple(config.get("Cmd") or ()),
         labels=config.get("Labels") or {},
-        # What does not run publishes nothing: then it is what it was asked to publish.
+        # A container that does not run publishes nothing: then these are the ports it was created with.
         ports=_bound(settings.get("Ports") or {}) or _bound((entry.get("HostConfig") or {}).get("PortBindings") or {}),
         environment=tuple(config.get("Env") or ()),
         mounts=_mounts(entry),
         networks=_networks(settings),
         hostname=config.get("Hostname") or "",
         exit_code=state.get("ExitCode") if status in ("exited", "dead") else None,
-        health=_health(state),
-        entrypoint=_words(config.get("Entrypoint")),
+        entrypoint=_as_tuple(config.get("Entrypoint")),
         user=config.get("User") or "",
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
-        privileges=_rights(entry),
+        privileges=_privileges(entry),
     )
 
 
 def _of_listing(entry: Mapping[str, Any]) -> Container:
     return Container(
         id=entry["Id"],
-        # A linked container has further names, "/other/alias": its own has one slash.
+        # A linked container has further names, "/other/alias": its proper one has one slash.
         name=next((name.lstrip("/") for name in entry.get("Names") or () if name.count("/") <= 1), ""),
         image=entry.get("Image") or "",
         image_id=entry.get("ImageID") or "",
@@ -365,7 +357,7 @@ def _mounts(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _rights(entry: Mapping[str, Any]) -> Privileges:
+def _privileges(entry: Mapping[str, Any]) -> Privileges:
     host = entry.get("HostConfig") or {}
     return Privileges(
         network=host.get("NetworkMode") or "",
@@ -377,15 +369,10 @@ def _rights(entry: Mapping[str, Any]) -> Privileges:
     )
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    # podman's interface gives some of these as one line of text.
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    # podman's interface has a single string for some of these.
     return (value,) if isinstance(value, str) and value else tuple(value or ())
 
 
 def _networks(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {name: (found or {}).get("IPAddress") or "" for name, found in (settings.get("Networks") or {}).items()}
-
-
-def _health(state: Mapping[str, Any]) -> str | None:
-    status = (state.get("Health") or state.get("Healthcheck") or {}).get("Status")
-    return status if status in ("healthy", "unhealthy", "starting") else None
+    return {name: (entry or {}).get("IPAddress") or "" for name, entry in (settings.get("Networks") or {}).items()}

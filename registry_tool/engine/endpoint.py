@@ -1,6 +1,6 @@
-"""Where the engine is: found as docker's own client finds it.
+"""The engine's address, found as docker's own client finds it.
 
-In this order: a context that was asked for, ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``currentContext`` of docker's
+In this order: a given context, ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``currentContext`` of docker's
 ``config.json``, the default socket. Only files are read here; nothing is connected to.
 """
 
@@ -43,7 +43,7 @@ class Endpoint:
     source: str
     tls: Tls | None = None
     dial: Callable[[], socket.socket] | None = None
-    """For an engine that is at no address: gives a new connection to it. ``url`` then is only what it is called."""
+    """For an engine without an address: opens a connection to it; ``url`` is then only a name for messages."""
 
     @property
     def socket_path(self) -> Path | None:
@@ -58,7 +58,7 @@ class Endpoint:
 
 
 def find(*, context: str | None = None) -> Endpoint:
-    """The engine to use. Raises UsageError where the context does not exist or an address is none."""
+    """The engine to use. Raises UsageError where the context does not exist or its address is invalid."""
     if context is None and not os.environ.get("DOCKER_HOST"):
         context = docker_config.current_context()
     if context and context != DEFAULT_CONTEXT:
@@ -93,24 +93,24 @@ def _of_context(name: str) -> Endpoint:
     source = f"context {name}"
     if not file.is_file():
         raise UsageError(f"there is no docker context {name!r}", hint=f"Those that exist: {', '.join(contexts())}.")
-    found = (_metadata(file).get("Endpoints") or {}).get("docker") or {}
-    url = found.get("Host")
+    docker = (_metadata(file).get("Endpoints") or {}).get("docker") or {}
+    url = docker.get("Host")
     if not isinstance(url, str) or not url:
         raise UsageError(f"docker's context {name!r} names no engine", hint=f"Look at {file}.")
     files = docker_config.folder() / "contexts" / "tls" / digest / "docker"
-    tls = _tls_files(files, verify=not found.get("SkipTLSVerify")) if files.is_dir() or found.get("SkipTLSVerify") else None
+    tls = _tls_files(files, verify=not docker.get("SkipTLSVerify")) if files.is_dir() or docker.get("SkipTLSVerify") else None
     return Endpoint(url=_normalized(url, source), source=source, tls=tls)
 
 
 def _default() -> Endpoint:
     candidates = [Path(DEFAULT_SOCKET), *_user_sockets()]
-    # Not Path.exists(): a folder of another user on the way is a PermissionError to that.
+    # Not Path.exists(): another user's folder in the path makes that raise PermissionError.
     chosen = next((path for path in candidates if os.access(path, os.F_OK)), candidates[0])
     return Endpoint(url=f"unix://{chosen}", source="the default socket")
 
 
 def _user_sockets() -> list[Path]:
-    """Where an engine of this user alone listens: rootless docker, Docker Desktop."""
+    """Sockets of this user's own engines: rootless docker, Docker Desktop."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     rootless = [Path(runtime) / "docker.sock"] if runtime else []
     desktop = Path.home() / ".docker" / "run" / "docker.sock"
@@ -118,11 +118,8 @@ def _user_sockets() -> list[Path]:
 
 
 def _tls_files(folder: Path, *, verify: bool) -> Tls:
-    def there(name: str) -> Path | None:
-        path = folder / name
-        return path if path.is_file() else None
-
-    return Tls(ca=there("ca.pem"), certificate=there("cert.pem"), key=there("key.pem"), verify=verify)
+    ca, certificate, key = (path if path.is_file() else None for path in (folder / f"{name}.pem" for name in ("ca", "cert", "key")))
+    return Tls(ca=ca, certificate=certificate, key=key, verify=verify)
 
 
 def _metadata(file: Path) -> dict[str, Any]:
@@ -134,7 +131,7 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _normalized(url: str, source: str) -> str:
-    """``url`` in the one spelling we use; a bare HOST:PORT is tcp, as docker has it."""
+    """``url`` as unix://, tcp:// or ssh://; a bare HOST:PORT is tcp, as in docker."""
     text = url if "://" in url else f"tcp://{url}"
     scheme, _, rest = text.partition("://")
     scheme = {"http": "tcp", "https": "tcp"}.get(scheme, scheme)

@@ -1,4 +1,4 @@
-"""One container engine, with everything this tool asks of it."""
+"""One container engine with all its operations."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Engine(Builds, Transfer, Containers, Networks):
-    """A connected engine; a context manager. Got from :func:`registry_tool.engine.connect`, never made elsewhere.
+    """A connected engine; a context manager. Made by :func:`registry_tool.engine.connect` alone.
 
-    Every method raises Unreachable where the engine stops answering, and EngineError for a refusal of no better name.
+    Every method raises Unreachable where the engine stops answering, and EngineError where it reports an error of no other class.
     """
 
     def __init__(self, client: EngineClient) -> None:
@@ -34,28 +34,28 @@ class Engine(Builds, Transfer, Containers, Networks):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it was found, and how."""
+        """Its address and how that was found."""
         return self._client.endpoint
 
     def prefetch_info(self) -> None:
-        """Have it say who it is (``id``) while something else is done: it starts programs to find out, and few answers take longer."""
+        """Prefetch ``/info`` in a background thread: the engine starts programs for it, and few responses take longer."""
 
-        def ask() -> None:
-            # Who wants to know then asks again, and hears why.
+        def fetch() -> None:
+            # Who needs it later requests it again, and gets the error.
             with suppress(RegistryToolError):
                 self._fetch_info()
 
-        self._prefetch = threading.Thread(target=ask, daemon=True)
+        self._prefetch = threading.Thread(target=fetch, daemon=True)
         self._prefetch.start()
 
     @cached_property
     def id(self) -> str:
-        """Stable for one engine, however it is reached."""
+        """The engine's id: the same whatever address it is reached by."""
         return str(self._info.get("ID") or "")
 
     @cached_property
     def info(self) -> EngineInfo:
-        """The engine itself; asked once."""
+        """Version, platform and storage of the engine; requested once."""
         with self._client.call("asking what it is") as api:
             version = api.version()
         return EngineInfo(
@@ -80,7 +80,7 @@ class Engine(Builds, Transfer, Containers, Networks):
         return self._info_cache
 
     def close(self) -> None:
-        """Close the connections; the engine's things stay as they are."""
+        """Close the connections."""
         self._client.close()
 
     def __enter__(self) -> Engine:
@@ -91,6 +91,6 @@ class Engine(Builds, Transfer, Containers, Networks):
 
 
 def _product(version: Mapping[str, Any]) -> str:
-    """podman's interface calls itself a ``Podman Engine`` among its components."""
+    """podman's interface has a ``Podman Engine`` among its components."""
     names = [str(part.get("Name") or "") for part in version.get("Components") or ()]
     return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"

@@ -1,6 +1,6 @@
-"""What engines say when they refuse, and what it means. Pure: their words in, an error with a way out.
+"""Engines' error messages, turned into this tool's errors with hints. Pure.
 
-The words are those of docker 20.10 to 29 and podman 4; they have no codes of their own.
+The messages are those of docker 20.10 to 29 and podman 4, which have no error codes.
 """
 
 from __future__ import annotations
@@ -53,51 +53,51 @@ _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
 
-def push_error(name: str, words: str) -> RegistryToolError:
-    """Why a push of ``name`` failed."""
-    if _contains(words, _ABSENT_HERE):
+def push_error(name: str, message: str) -> RegistryToolError:
+    """The error for a failed push of ``name``."""
+    if _contains(message, _ABSENT_HERE):
         return NotFound(f"the engine has no image {name}", hint="regctl images lists those that are there.")
-    return _transfer_error(name, words, "push", PushFailed)
+    return _transfer_error(name, message, "push", PushFailed)
 
 
-def pull_error(name: str, words: str) -> RegistryToolError:
-    """Why a pull of ``name`` failed."""
-    # Docker Hub does not tell what is private from what is not there: "pull access denied …, repository does not exist or …".
-    if _contains(words, _ABSENT_THERE) and not _contains(words, (*_NO_REGISTRY, *_HTML)):
+def pull_error(name: str, message: str) -> RegistryToolError:
+    """The error for a failed pull of ``name``."""
+    # Docker Hub does not distinguish private from missing: "pull access denied …, repository does not exist or …".
+    if _contains(message, _ABSENT_THERE) and not _contains(message, (*_NO_REGISTRY, *_HTML)):
         hint = f"Is the name right, and was it pushed? regctl list-tags {_reference(name).repository}"
-        return NotFound(f"there is no image {name} in its registry: {words}", hint=hint)
-    return _transfer_error(name, words, "pull", PullFailed)
+        return NotFound(f"there is no image {name} in its registry: {message}", hint=hint)
+    return _transfer_error(name, message, "pull", PullFailed)
 
 
-def _transfer_error(name: str, words: str, verb: str, kind: type[PushFailed] | type[PullFailed]) -> RegistryToolError:
+def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] | type[PullFailed]) -> RegistryToolError:
     host = _reference(name).host
     failed = f"the {verb} of {name} failed"
-    if _contains(words, _PLAIN_HTTP):
+    if _contains(message, _PLAIN_HTTP):
         return kind(
             f"{failed}: {host} speaks plain HTTP, and the engine wants HTTPS there",
             hint=f'The engine takes HTTP on localhost only, and where "insecure-registries" in its daemon.json lists "{host}".',
         )
-    if _contains(words, _UNTRUSTED):
+    if _contains(message, _UNTRUSTED):
         return kind(
-            f"{failed}: the engine does not trust {host}: {words}", hint="Its certificate authority belongs into /etc/docker/certs.d."
+            f"{failed}: the engine does not trust {host}: {message}", hint="Its certificate authority belongs into /etc/docker/certs.d."
         )
-    if _contains(words, _HTML):
-        return NotARegistry(f"what answers at {host} is no registry: {words}", hint="Is the port right? Something else listens there.")
-    if _contains(words, _DENIED):
-        return AuthenticationFailed(f"{host} refused the {verb} of {name}: {words}", hint=f"regctl login {host}")
-    if _contains(words, _FULL):
+    if _contains(message, _HTML):
+        return NotARegistry(f"what answers at {host} is no registry: {message}", hint="Is the port right? Something else listens there.")
+    if _contains(message, _DENIED):
+        return AuthenticationFailed(f"{host} refused the {verb} of {name}: {message}", hint=f"regctl login {host}")
+    if _contains(message, _FULL):
         whose = "the registry's" if kind is PushFailed else "the engine's"
-        return kind(f"{failed}: {whose} disk is full: {words}", hint="Make room there, then try again.")
-    if _contains(words, _NO_REGISTRY):
+        return kind(f"{failed}: {whose} disk is full: {message}", hint="Make room there, then try again.")
+    if _contains(message, _NO_REGISTRY):
         hint = "Start it: regctl up." if is_loopback(host) else "Is the name right, and does the network work?"
-        return RegistryUnreachable(f"the engine cannot reach the registry {host}: {words}", hint=hint)
-    # A registry keeps the reason to itself; a full disk looks like this.
-    broken = _contains(words, _BROKEN)
-    return kind(f"{failed}: {words}", hint="The registry failed: is its disk full? Its log says why: regctl logs." if broken else None)
+        return RegistryUnreachable(f"the engine cannot reach the registry {host}: {message}", hint=hint)
+    # A registry does not report the reason; a full disk looks like this.
+    broken = _contains(message, _BROKEN)
+    return kind(f"{failed}: {message}", hint="The registry failed: is its disk full? Its log says why: regctl logs." if broken else None)
 
 
 def start_error(error: RegistryToolError) -> RegistryToolError:
-    """What a refused start means; ``error`` itself where nothing more is known."""
+    """The error for a failed start; ``error`` itself where nothing more is known."""
     if _contains(error.message, _PORT_TAKEN):
         match = re.search(r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):(\d+)", error.message)
         port = f"port {match[2]}" if match else "a port"
@@ -111,9 +111,9 @@ def start_error(error: RegistryToolError) -> RegistryToolError:
 
 
 def create_error(error: RegistryToolError, *, image: str, name: str | None) -> RegistryToolError:
-    """What a refused creation means; ``error`` itself where nothing more is known."""
-    words = error.message.lower()
-    if "already in use" in words and name:
+    """The error for a failed creation; ``error`` itself where nothing more is known."""
+    message = error.message.lower()
+    if "already in use" in message and name:
         holder = re.search(r"by (?:container )?\"?([0-9a-f]{12})[0-9a-f]*", error.message)
         by = f" by container {holder[1]}" if holder else ""
         return Conflict(f"the container name {name} is taken{by}", hint="Choose another --name, or remove that container.")
@@ -126,6 +126,6 @@ def _reference(name: str) -> Reference:
     return Reference.parse(name, default_host=DOCKER_HUB)
 
 
-def _contains(words: str, marks: Iterable[str]) -> bool:
-    lower = words.lower()
+def _contains(message: str, marks: Iterable[str]) -> bool:
+    lower = message.lower()
     return any(mark in lower for mark in marks)

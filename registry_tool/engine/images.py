@@ -1,4 +1,4 @@
-"""Images as the engine holds them: looking, naming, removing, and whole images as tar streams."""
+"""The engine's images: inspect, list, tag, remove, import, save, load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Images:
     _client: EngineClient
 
     def image(self, name: str) -> Image | None:
-        """The image that ``name`` (a name, a digest or an id) means to the engine; None where it has none."""
+        """The image of that name, digest or id; None where there is none."""
         try:
             with self._client.call(f"looking for the image {name}") as api:
                 return _of_inspection(api.inspect_image(name))  # type: ignore[no-untyped-call]
@@ -34,32 +34,32 @@ class Images:
             return None
 
     def images(self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = ()) -> tuple[Image, ...]:
-        """The images, newest first as the engine gives them; ``all`` with intermediate ones.
+        """The images with these labels (an empty value matches any), newest first; ``all`` with intermediate ones.
 
-        ``labels`` must all be there; an empty value takes any. A listing knows no layers and no platform.
+        A listing has no layers and no platform.
         """
         with self._client.call("listing the images") as api:
-            found = api.images(all=all, filters=label_filter(labels))
-        return tuple(_of_listing(entry) for entry in found)
+            entries = api.images(all=all, filters=label_filter(labels))
+        return tuple(_of_listing(entry) for entry in entries)
 
     def tag(self, image: str, name: str) -> None:
-        """Give ``image`` one more name. Raises NotFound."""
+        """Tag ``image`` as ``name``. Raises NotFound."""
         repository, tag = split_tag(name)
         with self._client.call(f"tagging {image}") as api:
             api.tag(image, repository, tag)
 
-    def remove_image(self, name: str, *, force: bool = False, prune: bool = True, missing_ok: bool = False) -> RemovedImage:
-        """Take a name away, and the image with its last one. Raises NotFound; Conflict where a container uses it."""
+    def remove_image(self, name: str, *, force: bool = False, missing_ok: bool = False) -> RemovedImage:
+        """Untag ``name``; the image goes with its last name. Raises NotFound unless ``missing_ok``; Conflict (a container uses it)."""
         events: Any = ()
         with self._client.call(f"removing {name}", missing_ok=missing_ok) as api:
-            events = api.remove_image(name, force=force, noprune=not prune) or ()
+            events = api.remove_image(name, force=force) or ()
         return RemovedImage(
             untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
             deleted=tuple(event["Deleted"] for event in events if event.get("Deleted")),
         )
 
     def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
-        """Make an image of a root file system's ``tar``; returns its id. ``changes`` are Dockerfile instructions.
+        """Import ``tar``, a root file system, as an image; returns its id. ``changes`` are Dockerfile instructions.
 
         Raises NotFound (no such file), EngineError.
         """
@@ -67,8 +67,8 @@ class Images:
             raise NotFound(f"there is no file {tar}")
         repository, tag = split_tag(name)
         with self._client.call(f"the import of {name}") as api:
-            answer: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
-        _raise_errors(json.loads(line) for line in answer.splitlines() if line.strip())
+            output: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
+        _raise_errors(json.loads(line) for line in output.splitlines() if line.strip())
         imported = self.image(name)
         if imported is None:
             raise EngineError(f"the engine imported {name} and does not have it")
@@ -79,7 +79,7 @@ class Images:
         target.writelines(self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names)))
 
     def load_image(self, source: BinaryIO) -> tuple[str, ...]:
-        """Take in a tar that ``save_image`` or docker wrote; returns the names, or ids of what has none. Raises EngineError."""
+        """Load a tar of ``docker save``; returns the images' names, or their ids where they have none. Raises EngineError."""
         events: list[Any] = list(self._client.stream("the loading of images", lambda api: api.load(source)))
         _raise_errors(events)
         text = "".join(str(event.get("stream", "")) for event in events)

@@ -19,7 +19,7 @@ class Networks:
     _client: EngineClient
 
     def network(self, name: str) -> Network | None:
-        """The network of that name or id, with what is attached; None where there is none."""
+        """The network of that name or id with its containers; None where there is none."""
         try:
             with self._client.call(f"looking at the network {name}") as api:
                 return _network(api.inspect_network(name))
@@ -27,24 +27,24 @@ class Networks:
             return None
 
     def networks(self, *, labels: Mapping[str, str] = {}) -> tuple[Network, ...]:
-        """The networks with these labels. A listing does not know what is attached."""
+        """The networks with these labels; a listing has no containers."""
         with self._client.call("listing the networks") as api:
-            found: Any = api.networks(filters=label_filter(labels))
-        return tuple(_network(entry) for entry in found)
+            entries: Any = api.networks(filters=label_filter(labels))
+        return tuple(_network(entry) for entry in entries)
 
     def create_network(self, name: str, *, labels: Mapping[str, str], internal: bool = False) -> Network:
-        """Make a network; ``internal`` has no way out. Raises Conflict where the name is taken."""
+        """Create a network; an ``internal`` one has no route to the outside. Raises Conflict where the name is taken."""
         with self._client.call(f"creating the network {name}") as api:
             created: Any = api.create_network(name, labels=dict(labels), internal=internal, check_duplicate=True)
         return Network(id=created["Id"], name=name, labels=dict(labels))
 
     def connect_network(self, network: str, container: str, *, aliases: Sequence[str] = ()) -> None:
-        """Attach a container, under further names. Raises NotFound."""
+        """Attach a container under additional names. Raises NotFound."""
         with self._client.call(f"connecting {container} to the network {network}") as api:
             api.connect_container_to_network(container, network, aliases=list(aliases))
 
     def disconnect_network(self, network: str, container: str) -> None:
-        """See to it that a container is not attached; one that is gone already is not."""
+        """Detach a container, if it is attached."""
         try:
             with self._client.call(f"disconnecting {container} from the network {network}", missing_ok=True) as api:
                 api.disconnect_container_from_network(container, network, force=True)
@@ -53,12 +53,12 @@ class Networks:
                 raise
 
     def remove_network(self, name: str, *, missing_ok: bool = False) -> None:
-        """Raises NotFound; Conflict while something is attached."""
+        """Remove a network. Raises NotFound unless ``missing_ok``; Conflict while a container is attached."""
         try:
             with self._client.call(f"removing the network {name}", missing_ok=missing_ok) as api:
                 api.remove_network(name)
         except EngineError as error:
-            # docker's words, and podman's
+            # docker's message, and podman's
             if "active endpoints" in error.message or "being used" in error.message:
                 raise Conflict(error.message, hint="Remove what is attached to it first.") from error
             raise
@@ -74,16 +74,16 @@ class Networks:
     def volumes(self, *, labels: Mapping[str, str] = {}) -> tuple[Volume, ...]:
         """The volumes with these labels."""
         with self._client.call("listing the volumes") as api:
-            found: Any = api.volumes(filters=label_filter(labels))
-        return tuple(_volume(entry) for entry in found.get("Volumes") or ())
+            listing: Any = api.volumes(filters=label_filter(labels))
+        return tuple(_volume(entry) for entry in listing.get("Volumes") or ())
 
     def create_volume(self, name: str, *, labels: Mapping[str, str]) -> Volume:
-        """Make a volume. One of that name that is there already is returned as it is, its own labels included."""
+        """Create a volume; an existing one of that name is returned unchanged, with its labels."""
         with self._client.call(f"creating the volume {name}") as api:
             return _volume(api.create_volume(name, labels=dict(labels)))
 
     def remove_volume(self, name: str, *, missing_ok: bool = False) -> None:
-        """Raises NotFound; Conflict while a container has it."""
+        """Remove a volume. Raises NotFound unless ``missing_ok``; Conflict while a container has it."""
         with self._client.call(f"removing the volume {name}", missing_ok=missing_ok) as api:
             api.remove_volume(name)
 

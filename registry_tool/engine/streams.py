@@ -1,7 +1,7 @@
-"""What an engine's streams say: build, push and pull events turned into rows, results and errors.
+"""Events of builds, pushes and pulls, turned into progress, results and errors.
 
-Pure: events come in as dicts (Engine API, "aux", "status", "progressDetail", "stream", "errorDetail"), whoever read
-them. The engine answers 200 before the work begins, so the truth is in the stream, and late: read it to its end.
+Pure: events come in as dicts (Engine API, "aux", "status", "progressDetail", "stream", "errorDetail"). The engine responds
+with 200 before the work begins, so the result is in the stream, at its end: read all of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Event = Mapping[str, Any]
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _FINAL = ("Pushed", "Layer already exists", "Already exists", "Pull complete")
 _MOVING = ("Pushing", "Downloading")
-_MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is podman's, which says no more
+_MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is podman's, which ends with it
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _PUSHED = re.compile(r"\S+: digest: (\S+) size: (\d+)")
@@ -30,7 +30,7 @@ _STDERR = 2
 
 
 class LayerProgress:
-    """Shows events that carry a layer's id as an observer's rows, and remembers each layer's last word and size."""
+    """Layers of a push, pull or build: reported to an observer, with the last status and size of each."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -39,6 +39,7 @@ class LayerProgress:
         self.layers: dict[str, str] = {}
 
     def add(self, event: Event) -> None:
+        """Take an event that carries a layer's id."""
         key, status = str(event["id"]), str(event["status"])
         if _is_final(status):
             self._end(key, status)
@@ -57,7 +58,7 @@ class LayerProgress:
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of the layers that moved, as far as they were told: compressed on a pull, uncompressed on a push."""
+        """Bytes of the layers that were transferred, where reported: compressed on a pull, uncompressed on a push."""
         return sum(size for key, size in self._totals.items() if self.layers.get(key) in _MOVED)
 
     def _end(self, key: str, status: str) -> None:
@@ -69,7 +70,7 @@ class LayerProgress:
 
 
 class TransferLog:
-    """One push or pull: feed it every event, then ask what came of it."""
+    """The result of one push or pull, from all its events."""
 
     def __init__(self, observer: Observer) -> None:
         self.progress = LayerProgress(observer)
@@ -78,6 +79,7 @@ class TransferLog:
         self.error: str | None = None
 
     def add(self, event: Event) -> None:
+        """Take the next event."""
         self.error = event_error(event) or self.error
         if aux := event.get("aux"):
             self._aux(aux)
@@ -87,7 +89,7 @@ class TransferLog:
         if status.startswith("Digest: "):
             self._digest(status.removeprefix("Digest: ").strip(), 0)
         elif match := _PUSHED.fullmatch(status):
-            # docker says the same as "aux"; podman 4 says it in words alone.
+            # docker reports the same as "aux"; podman 4 as text alone.
             self._digest(match[1], int(match[2]))
         elif status.startswith("Status: "):
             self.status = status.removeprefix("Status: ").strip()
@@ -102,40 +104,41 @@ class TransferLog:
         try:
             digest = Digest.parse(text)
         except ValueError:
-            self.error = self.error or f"the engine reported something that is no digest: {text!r}"
+            self.error = self.error or f"the engine reported an invalid digest: {text!r}"
             return
         self.descriptor = Descriptor(media_type=DOCKER_MANIFEST, digest=digest, size=size)
 
 
 class BuildLog:
-    """One build: feed it every event, then close it. ``lines`` is its output without colours."""
+    """The result of one build, from all its events; closed after the last. ``lines`` is its output without colours."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._progress = LayerProgress(observer)
         self._part = ""
-        self._said: str | None = None
+        self._built: str | None = None
         self.lines: list[str] = []
         self.image_id: str | None = None
         self.error: str | None = None
 
     def add(self, event: Event) -> None:
+        """Take the next event."""
         self.error = event_error(event) or self.error
         aux, text, status = event.get("aux"), event.get("stream"), event.get("status")
         if isinstance(aux, dict) and isinstance(aux.get("ID"), str):
             self.image_id = aux["ID"]
         if isinstance(text, str):
-            *whole, self._part = (self._part + text).split("\n")
-            for line in whole:
+            *lines, self._part = (self._part + text).split("\n")
+            for line in lines:
                 self._line(line)
         elif isinstance(status, str) and _is_layer_event(event, status):
             self._progress.add(event)
 
     def close(self) -> None:
-        """The last line may lack its end, and an old engine tells the image in words alone."""
+        """Take the last line, which may lack its end; an old engine reports the image's id as text alone."""
         self._line(self._part)
         self._part = ""
-        self.image_id = self.image_id or self._said
+        self.image_id = self.image_id or self._built
 
     def _line(self, line: str) -> None:
         plain = _ANSI.sub("", line).rstrip()
@@ -144,21 +147,21 @@ class BuildLog:
         self.lines.append(plain)
         self._observer.note(plain)
         if match := _BUILT.fullmatch(plain):
-            self._said = match[1]
+            self._built = match[1]
 
 
 def event_error(event: Event) -> str | None:
-    """What an event reports as an error, as one line; None where it reports none."""
+    """The error that an event reports, as one line; None where it reports none."""
     detail = event.get("errorDetail")
     text = detail.get("message") if isinstance(detail, dict) else None
     text = text or event.get("error")
     if not text and (detail or "error" in event):
-        return "the engine reported an error without a word"
+        return "the engine reported an error without a message"
     return " ".join(str(text).split()) if text else None
 
 
 def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Take apart the multiplexed stream of a container without a terminal (Engine API, ContainerAttach, "Stream format").
+    """Split the multiplexed stream of a container without a terminal (Engine API, ContainerAttach, "Stream format").
 
     Yields ``("stdout" | "stderr", content)``. Raises Unreachable where the stream ends inside a frame.
     """
@@ -179,7 +182,7 @@ def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_layer_event(event: Event, status: str) -> bool:
-    # "Pulling from library/redis" has the tag where others have a layer's id.
+    # The id of "Pulling from library/redis" is the tag.
     return bool(event.get("id")) and not status.startswith("Pulling from")
 
 

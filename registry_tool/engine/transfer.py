@@ -1,4 +1,4 @@
-"""Push and pull, by the engine: what it reported, or an error with the way out."""
+"""Push and pull by the engine."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ class Transfer(Images):
     """The engine's push and pull. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
     def push(self, name: str, *, observer: Observer = SILENT) -> TransferResult:
-        """Push ``name``.
-
-        Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed.
-        """
+        """Push ``name``. Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed."""
         repository, tag = split_tag(name)
 
         def start(auth: Auth) -> Events:
@@ -53,7 +50,7 @@ class Transfer(Images):
     def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> TransferResult:
         """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
 
-        ``known_as`` is what its registry is called here, where the engine knows it by another name: its password is used.
+        ``known_as`` is the host whose credentials are used, where the engine knows the registry by another name.
 
         Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
         """
@@ -70,7 +67,7 @@ class Transfer(Images):
         return _result(name, log, log.descriptor or self._descriptor_of(name))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
-        """Whether the engine, as it sees the world, can find ``name`` in its registry within ``timeout`` seconds."""
+        """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
         auth = credentials.find(_host(name), on_trouble=lambda trouble: None)
         try:
             with self._client.call(f"asking for {name}") as api:
@@ -80,7 +77,7 @@ class Transfer(Images):
         return True
 
     def _descriptor_of(self, name: str) -> Descriptor:
-        """podman's interface ends a pull without ``Digest:``; the image it brought knows it."""
+        """The digest that the pulled image carries: podman's interface ends a pull without ``Digest:``."""
         image = self.image(name)
         repository = Reference.parse(name, default_host=DOCKER_HUB).repository
         for known in image.digests if image else ():
@@ -93,30 +90,30 @@ class Transfer(Images):
 def _transfer(
     name: str,
     start: Callable[[Auth], Events],
-    refused: Callable[[str, str], RegistryToolError],
+    error_from: Callable[[str, str], RegistryToolError],
     observer: Observer,
     *,
     host: str | None = None,
 ) -> TransferLog:
-    """Read the whole stream, then raise what it, or the engine instead of it, reported."""
+    """Read the whole stream. Raises what it reports, or what the engine responds with instead of it."""
     troubles: list[CredentialsError] = []
     auth = _auth_config(credentials.find(host or _host(name), on_trouble=troubles.append))
     log = TransferLog(observer)
     try:
-        # Closed, so that the engine stops where Ctrl-C stopped us.
+        # Closed, so that Ctrl-C stops the engine, too.
         with closing(start(auth)) as events:
             for event in events:
                 log.add(event)
         reported = log.error
-    except (EngineError, NotFound, Conflict) as error:
-        reported = error.message
+    except (EngineError, NotFound, Conflict) as refusal:
+        reported = refusal.message
     if reported is None:
         return log
-    refusal = refused(name, reported)
-    if troubles and isinstance(refusal, AuthenticationFailed):
+    error = error_from(name, reported)
+    if troubles and isinstance(error, AuthenticationFailed):
         # A credential store that failed matters only where credentials were wanted.
-        raise troubles[0] from refusal
-    raise refusal
+        raise troubles[0] from error
+    raise error
 
 
 def _result(name: str, log: TransferLog, descriptor: Descriptor) -> TransferResult:

@@ -1,4 +1,4 @@
-"""What an engine says of its things, as frozen values. Sizes are bytes, times RFC 3339 as the engine gives them."""
+"""An engine's objects as frozen values. Sizes are bytes, times RFC 3339 as the engine formats them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_tool.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """The engine itself."""
+    """Version, platform and storage of an engine."""
 
     name: str
     version: str
@@ -51,21 +51,21 @@ class PortBinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Privileges:
-    """What a container was given beyond its image. ``binds`` are destinations of what is mounted from the engine's machine."""
+    """What a container may use beyond its image. ``binds`` are destinations of what is mounted from the engine's machine."""
 
     network: str = ""
-    """docker's word: ``default``, ``bridge``, ``host``, ``container:ID``, a network's name."""
+    """As in docker: ``default``, ``bridge``, ``host``, ``container:ID``, a network's name."""
     privileged: bool = False
     capabilities: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
-    """Those of the machine that it shares beside the network: ``pid``, ``ipc``, ``uts``."""
+    """Namespaces of the machine that it shares beside the network: ``pid``, ``ipc``, ``uts``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container in the engine. ``state`` is docker's word: created, running, paused, restarting, exited, dead, removing."""
+    """A container in the engine. ``state`` is docker's: created, running, paused, restarting, exited, dead, removing."""
 
     id: str
     name: str
@@ -84,30 +84,30 @@ class Container:
     """Network name -> the container's address in it (empty while it is not running)."""
     hostname: str = ""
     exit_code: int | None = None
-    health: str | None = None
-    """healthy, unhealthy, starting; None where the image or container has no health check, or in a listing."""
     entrypoint: tuple[str, ...] = ()
     user: str = ""
-    """As it was asked for: empty is root."""
+    """As configured: empty is root."""
     out_of_memory: bool = False
-    """Whether the kernel ended something in it for its memory."""
+    """Whether the kernel killed a process in it for lack of memory."""
     error: str = ""
-    """The engine's own word on why it did not start."""
+    """The engine's message where it did not start."""
     privileges: Privileges | None = None
-    """What it was given beyond its image; None in a listing."""
+    """None in a listing."""
 
     @property
     def short_id(self) -> str:
+        """The first twelve digits of the id."""
         return self.id[:12]
 
     @property
     def running(self) -> bool:
+        """Whether its state is ``running``."""
         return self.state == "running"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What to create. Everything a registry, a demo or ``run`` needs; nothing is bind-mounted from the host."""
+    """Configuration of a container to create; nothing is bind-mounted from the host."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -116,41 +116,35 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortBinding, ...] = ()
     """``host_port`` 0 lets the engine choose one."""
-    publish_all: bool = False
     volumes: Mapping[str, str] = field(default_factory=dict)
     """Volume name -> destination."""
     network: str | None = None
     """A network's name, ``none``, or ``container:ID`` for that container's own."""
     aliases: tuple[str, ...] = ()
-    hostname: str | None = None
     user: str | None = None
     entrypoint: tuple[str, ...] | None = None
-    workdir: str | None = None
     restart: str = "no"
     """no, always, unless-stopped, on-failure[:N]."""
     remove: bool = False
-    """The engine removes it, and its anonymous volumes, when it ends."""
+    """Whether the engine removes it, with its anonymous volumes, when it ends."""
     tty: bool = False
     interactive: bool = False
     read_only_volumes: bool = False
     privileged: bool = False
     cap_add: tuple[str, ...] = ()
-    cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
-    """``seccomp=unconfined``, ``apparmor=unconfined``; docker's client knows more words than its engine does."""
+    """``seccomp=unconfined``, ``apparmor=unconfined``; some values of docker's client are unknown to its engine."""
     unmasked: bool = False
-    """All of ``/proc`` and ``/sys`` is there, and nothing of it read-only by name: docker's ``systempaths=unconfined``."""
+    """No path of ``/proc`` and ``/sys`` is masked or read-only: docker's ``systempaths=unconfined``."""
     cgroupns: str | None = None
-    """private or host; None leaves it to the engine."""
-    tmpfs: Mapping[str, str] = field(default_factory=dict)
-    stop_signal: str | None = None
+    """private or host; None: the engine's default."""
     memory: int | None = None
-    """Bytes that it may use, with no swap beside them."""
+    """Limit in bytes, without swap."""
     processes: int | None = None
     log_size: int | None = None
-    """Bytes of its output that the engine keeps: the last ones."""
+    """How many bytes of its output the engine keeps: the last ones."""
     file_size: int | None = None
-    """Bytes that one file may grow to."""
+    """Limit in bytes for one file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +155,7 @@ class Network:
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     containers: tuple[str, ...] = ()
-    """Ids of what is attached."""
+    """Ids of attached containers; empty in a listing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,25 +168,26 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last word: ``Pushed``, ``Already exists``, …"""
+    """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last status: ``Pushed``, ``Already exists``, …"""
 
     reference: str
     descriptor: Descriptor | None
-    """Digest, and size of the manifest in bytes (0 where the engine does not say, as on a pull)."""
+    """Digest and size of the manifest (0 where the engine does not report it, as on a pull)."""
     status: str = ""
     """docker's ``Status:`` line, for a pull."""
     layers: Mapping[str, str] = field(default_factory=dict)
     bytes_moved: int = 0
-    """Bytes of the layers that moved, as the engine counted them: compressed on a pull, uncompressed on a push."""
+    """Bytes of the layers that were transferred, by the engine's count: compressed on a pull, uncompressed on a push."""
 
     @property
     def digest(self) -> Digest | None:
+        """The manifest's digest."""
         return self.descriptor.digest if self.descriptor else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedImage:
-    """What removing an image name did: names taken away, layers deleted."""
+    """What removing an image name did: names untagged, layers deleted."""
 
     untagged: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()

@@ -127,7 +127,7 @@ def test_a_container_that_cannot_be_is_not_there(typed: Typed, command: str) -> 
     for name in BAD_NAMES:
         answer = typed(command, "--", name)
         if name == NOT_TEXT:
-            assert "no text" in said(answer, 2)
+            assert "not valid text" in said(answer, 2)
         else:
             said(answer, 1)
         assert answer.out == ""

@@ -1,4 +1,4 @@
-"""Builds that need BuildKit: handed to docker's own client, since the engine's interface alone speaks it over gRPC only."""
+"""Builds that need BuildKit: run by docker's client, since the engine offers it over gRPC only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROBE_TIMEOUT = 10
 def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: BuildLog, *, reason: str) -> None:
     """Run ``docker buildx build --load`` on the context ``tar``; ``log`` gets its output and the image's id.
 
-    ``reason`` is what in the Dockerfile asks for it. Raises BuildFailed where buildx is not there.
+    ``reason`` is what in the Dockerfile needs it. Raises BuildFailed where buildx is not installed.
     """
     docker = available()
     if docker is None:
@@ -46,10 +46,10 @@ def available() -> str | None:
     if docker is None:
         return None
     try:
-        done = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
+        result = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return docker if done.returncode == 0 else None
+    return docker if result.returncode == 0 else None
 
 
 def _arguments(options: BuildOptions, id_file: Path) -> list[str]:
@@ -72,7 +72,7 @@ def _arguments(options: BuildOptions, id_file: Path) -> list[str]:
 
 
 def _environment(endpoint: Endpoint) -> dict[str, str]:
-    """The client must talk to the engine that we talk to, however that was found."""
+    """Environment in which the client uses the engine at ``endpoint``."""
     environment = {key: value for key, value in os.environ.items() if key not in ("DOCKER_CONTEXT", "BUILDX_BUILDER")}
     environment["DOCKER_HOST"] = endpoint.url
     if endpoint.tls is not None and endpoint.tls.ca is not None:
@@ -105,7 +105,7 @@ def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[RegistryToolErr
             for chunk in tar:
                 stdin.write(chunk)
     except BrokenPipeError:
-        # The build ended before it read everything: its exit code says why.
+        # The build ended before it read everything: its output says why.
         return
     except RegistryToolError as error:
         failures.append(error)

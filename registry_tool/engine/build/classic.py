@@ -1,4 +1,4 @@
-"""Builds: a context goes in as a tar stream, an image id comes out."""
+"""The engine's builds, by its classic builder or by BuildKit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
 
 _TRIES = 3
 _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
-"""The classic builder's words where an image that it was about to build upon, out of its cache, was removed by somebody that moment."""
+"""The classic builder's error where an image of its cache was removed while it built on it."""
 
 
 class Builds(Images):
@@ -53,7 +53,7 @@ class Builds(Images):
         """
         if not context.is_dir():
             raise BuildFailed(f"there is no build context {context}", hint="It is a folder with a Dockerfile in it.")
-        inside, extra = _placed(context, dockerfile or "Dockerfile", extra)
+        inside, extra = _inside_context(context, dockerfile or "Dockerfile", extra)
         text = _read(context, inside, extra)
         options = BuildOptions(
             dockerfile=inside,
@@ -65,24 +65,24 @@ class Builds(Images):
             pull=pull,
             platform=platform,
         )
-        found = contexts.files(context, inside, extra)
+        files = contexts.files(context, inside, extra)
         if reason := needs_buildkit(text):
             log = BuildLog(observer)
-            buildkit.build(self._client.endpoint, options, contexts.tar_stream(found), log, reason=reason)
-            return self._finished(log, options, (log.image_id, *options.tags))
+            buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
+            return self._tag_result(log, options, (log.image_id, *options.tags))
         registry_config = _registry_config(text, options.build_args)
         tries = 0
         while True:
             tries += 1
             log = BuildLog(observer)
-            self._classic(options, contexts.tar_stream(found), registry_config, log)
+            self._classic(options, contexts.tar_stream(files), registry_config, log)
             if tries == _TRIES or not _CACHE_GONE.search(log.error or ""):
-                return self._finished(log, options, (log.image_id,))
+                return self._tag_result(log, options, (log.image_id,))
 
     def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
         def start(api: Any) -> Iterator[Mapping[str, Any]]:
             api.registry_config = registry_config
-            found: Iterator[Mapping[str, Any]] = api.build(
+            events: Iterator[Mapping[str, Any]] = api.build(
                 fileobj=tar,
                 custom_context=True,
                 decode=True,
@@ -96,10 +96,10 @@ class Builds(Images):
                 pull=options.pull,
                 platform=options.platform,
             )
-            return found
+            return events
 
         try:
-            # Closed, so that the engine stops where Ctrl-C stopped us.
+            # Closed, so that Ctrl-C stops the engine, too.
             with closing(self._client.stream("the build", start)) as events:
                 for event in events:
                     log.add(event)
@@ -107,8 +107,8 @@ class Builds(Images):
             log.error = error.message
         log.close()
 
-    def _finished(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None]) -> str:
-        """The id of the first of ``names`` that the engine has, tagged; or what the build's log says went wrong."""
+    def _tag_result(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None]) -> str:
+        """Tag the first of ``names`` that the engine has; returns its id. Raises BuildFailed."""
         excerpt = tuple(log.lines[-EXCERPT_LINES:])
         if log.error:
             raise BuildFailed(f"the build failed: {log.error}", hint=_hint(log.error), excerpt=excerpt)
@@ -120,8 +120,8 @@ class Builds(Images):
         return built.id
 
 
-def _placed(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> tuple[str, Mapping[str, Path]]:
-    """The Dockerfile's path inside the context; one from elsewhere travels as an extra file, as docker's client does it."""
+def _inside_context(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> tuple[str, Mapping[str, Path]]:
+    """The Dockerfile's path inside the context; one outside it becomes an extra file, as in docker's client."""
     if dockerfile in extra:
         return dockerfile, extra
     path = Path(os.path.normpath(context / dockerfile))
@@ -145,18 +145,18 @@ def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
 
 
 def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Credentials for the registries that the base images come from, as far as there are some."""
-    found: dict[str, dict[str, str]] = {}
+    """The credentials there are for the base images' registries: host -> auth config."""
+    configs: dict[str, dict[str, str]] = {}
     for name in base_images(text, dict(build_args)):
         try:
             host = Reference.parse(name, default_host=DOCKER_HUB).host
         except InvalidReference:
-            # The builder will say what is wrong with it, and where.
+            # The builder reports what is wrong with it, and where.
             continue
         credential = credentials.find(host, on_trouble=lambda trouble: None)
         if credential is not None:
-            found["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
-    return found
+            configs["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
+    return configs
 
 
 def _hint(error: str) -> str | None:

@@ -1,6 +1,6 @@
-"""A build context as a tar stream: what ``.dockerignore`` leaves, and what is added, never held in memory.
+"""A build context as a tar stream, without what ``.dockerignore`` excludes, and never held in memory.
 
-Files are opened one at a time as the stream is read, so what is ignored is never read, however large it is.
+Files are opened one at a time as the stream is read; ignored ones are never opened.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ IGNORE_FILE = ".dockerignore"
 
 
 def files(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> dict[str, Path]:
-    """Path inside the context -> path on disk, sorted; what is extra goes over what is there. Raises BuildFailed."""
-    # Here, because only those who build need the SDK, which costs 0.1 s.
+    """Path inside the context -> path on disk, sorted; ``extra`` overrides. Raises BuildFailed."""
+    # Here, because only builds need the SDK, which costs 0.1 s.
     from docker.utils.build import PatternMatcher  # noqa: PLC0415
 
     try:
         kept = PatternMatcher(_ignored(context, dockerfile)).walk(str(context))
-        found = {name: context / name for name in kept}
+        paths = {name: context / name for name in kept}
     except (OSError, UnicodeError) as error:
         raise BuildFailed(f"the build context {context} cannot be read: {error}") from error
     for name, source in extra.items():
         inside = name.strip("/")
-        found[inside] = source
+        paths[inside] = source
         if source.is_dir():
-            found.update((f"{inside}/{path.relative_to(source).as_posix()}", path) for path in source.rglob("*"))
-    return dict(sorted(found.items()))
+            paths.update((f"{inside}/{path.relative_to(source).as_posix()}", path) for path in source.rglob("*"))
+    return dict(sorted(paths.items()))
 
 
 def _ignored(context: Path, dockerfile: str) -> list[str]:
@@ -45,13 +45,13 @@ def _ignored(context: Path, dockerfile: str) -> list[str]:
     return []
 
 
-def tar_stream(found: Mapping[str, Path]) -> Iterator[bytes]:
-    """The tar of what :func:`files` found, in pieces of some size. Raises BuildFailed where a file cannot be read.
+def tar_stream(paths: Mapping[str, Path]) -> Iterator[bytes]:
+    """The tar of what :func:`files` returned, in pieces. Raises BuildFailed where a file cannot be read.
 
-    Written by hand around TarInfo's headers: TarFile wants to write, and a stream that is sent wants to be read.
+    Made of TarInfo's headers by hand: TarFile writes, and a stream that is sent is read.
     """
     piece = bytearray()
-    for part in _parts(found):
+    for part in _parts(paths):
         piece += part
         if len(piece) >= _PIECE:
             yield bytes(piece)
@@ -59,17 +59,17 @@ def tar_stream(found: Mapping[str, Path]) -> Iterator[bytes]:
     yield bytes(piece + bytes(2 * tarfile.BLOCKSIZE))
 
 
-def _parts(found: Mapping[str, Path]) -> Iterator[bytes]:
+def _parts(paths: Mapping[str, Path]) -> Iterator[bytes]:
     path = Path()
     try:
-        for name, path in found.items():
+        for name, path in paths.items():
             yield from _member(name, path)
     except OSError as error:
         raise BuildFailed(f"a file of the build context cannot be read: {path}: {error.strerror or error}") from error
 
 
 def _member(name: str, path: Path) -> Iterator[bytes]:
-    """Header, content and padding of one file; nothing for what an image cannot hold (sockets, devices)."""
+    """Header, content and padding of one file; nothing for sockets and devices."""
     status = path.lstat()
     info = tarfile.TarInfo(name)
     info.mode = stat.S_IMODE(status.st_mode)
@@ -89,7 +89,7 @@ def _member(name: str, path: Path) -> Iterator[bytes]:
 
 def _regular(info: tarfile.TarInfo, path: Path) -> Iterator[bytes]:
     with path.open("rb") as source:
-        # Its size now, not at the look before: a header that says another size than follows breaks the whole tar.
+        # Its size now, not of the lstat before: a header with another size than what follows breaks the whole tar.
         left = info.size = os.fstat(source.fileno()).st_size
         yield _header(info)
         while left:

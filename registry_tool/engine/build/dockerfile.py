@@ -1,4 +1,4 @@
-"""What has to be known of a Dockerfile before it is sent: its base images, and whether the classic builder can read it.
+"""A Dockerfile's base images, and whether the classic builder can build it.
 
 Pure, and no more of a parser than that needs (Dockerfile reference: "Parser directives", "Format", "Here-documents").
 """
@@ -18,50 +18,50 @@ _BUILDKIT_FLAGS = {
 
 
 def needs_buildkit(text: str) -> str | None:
-    """What in ``text`` only BuildKit understands, as a person wrote it; None where the classic builder can build it."""
+    """The first thing in ``text`` that needs BuildKit; None where the classic builder can build it."""
     if syntax := _directives(text).get("syntax"):
         return f"# syntax={syntax}"
-    for instruction, rest in instructions(text):
-        for flag in _leading_flags(rest):
+    for instruction, operands in instructions(text):
+        for flag in _leading_flags(operands):
             if flag.partition("=")[0] in _BUILDKIT_FLAGS.get(instruction, ()):
                 return f"{instruction} {flag.partition('=')[0]}"
-        if instruction in ("RUN", "COPY", "ADD") and _HEREDOC.search(rest):
+        if instruction in ("RUN", "COPY", "ADD") and _HEREDOC.search(operands):
             return f"{instruction} <<"
     return None
 
 
 def base_images(text: str, build_args: dict[str, str]) -> tuple[str, ...]:
-    """The names after FROM, variables put in from ``ARG`` and ``build_args``; earlier stages and ``scratch`` left out."""
+    """The names after FROM, with variables from ``ARG`` and ``build_args``; without earlier stages and ``scratch``."""
     variables = {name: build_args.get(name, default) for name, default in arguments(text).items()}
     stages = {"scratch"}
-    found: list[str] = []
-    for instruction, rest in instructions(text):
+    names: list[str] = []
+    for instruction, operands in instructions(text):
         if instruction == "FROM":
-            words = [word for word in rest.split() if not word.startswith("--")]
+            words = [word for word in operands.split() if not word.startswith("--")]
             if not words:
                 continue
             name = _substituted(words[0], variables)
-            if name and name.lower() not in stages and name not in found:
-                found.append(name)
+            if name and name.lower() not in stages and name not in names:
+                names.append(name)
             if len(words) == 3 and words[1].lower() == "as":
                 stages.add(words[2].lower())
-    return tuple(found)
+    return tuple(names)
 
 
 def arguments(text: str) -> dict[str, str]:
-    """Each ``ARG`` before the first FROM with its default (empty where it has none): what a base image's name may depend on."""
-    found: dict[str, str] = {}
-    for instruction, rest in instructions(text):
+    """Each ``ARG`` before the first FROM with its default (empty where it has none)."""
+    defaults: dict[str, str] = {}
+    for instruction, operands in instructions(text):
         if instruction == "FROM":
             break
         if instruction == "ARG":
-            name, _, default = rest.strip().partition("=")
-            found[name] = default.strip("\"'")
-    return found
+            name, _, default = operands.strip().partition("=")
+            defaults[name] = default.strip("\"'")
+    return defaults
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """``(INSTRUCTION, rest)`` for each logical line: continuations joined, comments and empty lines dropped."""
+    """``(INSTRUCTION, operands)`` for each logical line: continuations joined, comments and empty lines dropped."""
     escape = _directives(text).get("escape", "\\")
     logical = ""
     for line in text.splitlines():
@@ -71,27 +71,27 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
         if stripped.endswith(escape):
             logical += stripped[: -len(escape)] + " "
             continue
-        word, _, rest = (logical + stripped).strip().partition(" ")
+        instruction, _, operands = (logical + stripped).strip().partition(" ")
         logical = ""
-        yield word.upper(), rest.strip()
+        yield instruction.upper(), operands.strip()
     if logical.strip():
-        word, _, rest = logical.strip().partition(" ")
-        yield word.upper(), rest.strip()
+        instruction, _, operands = logical.strip().partition(" ")
+        yield instruction.upper(), operands.strip()
 
 
 def _directives(text: str) -> dict[str, str]:
-    """The parser directives: comments of the form ``# key=value`` before anything else."""
-    found: dict[str, str] = {}
+    """The parser directives: comments ``# key=value`` before anything else."""
+    directives: dict[str, str] = {}
     for line in text.removeprefix("\ufeff").splitlines():
         match = _DIRECTIVE.fullmatch(line.strip())
         if match is None:
             break
-        found[match["key"].lower()] = match["value"].strip()
-    return found
+        directives[match["key"].lower()] = match["value"].strip()
+    return directives
 
 
-def _leading_flags(rest: str) -> Iterator[str]:
-    for word in rest.split():
+def _leading_flags(operands: str) -> Iterator[str]:
+    for word in operands.split():
         if not word.startswith("--"):
             return
         yield word

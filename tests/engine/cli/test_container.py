@@ -41,7 +41,7 @@ def shell(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
     for image in engine.images():
         for tag in image.names:
             if unique in tag:
-                engine.remove_image(tag, prune=False)
+                engine.remove_image(tag)
 
 
 def of(engine: Engine, image: str) -> list[str]:
@@ -233,7 +233,7 @@ def test_an_absent_image_is_pulled_from_the_registry_as_the_tutorial_shows(
     assert lines[:2] == [f"Unable to find image '{name}' locally", f"part2: Pulling from {unique}/get-started"]
     assert f"Digest: {pushed['digest']}" in lines
     assert any(line.startswith("Status: ") for line in lines)
-    engine.remove_image(f"{local.address}/{name}", prune=False)
+    engine.remove_image(f"{local.address}/{name}")
 
 
 def test_ctrl_c_stops_what_runs_in_front_of_us(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:

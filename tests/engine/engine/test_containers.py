@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there(engine: Engine, shell: Run) -> None:
 @engine_needed
 def test_everything_of_a_description_arrives(engine: Engine, volume: str, network: str, shell: Run, unique: str) -> None:
     made = shell(
-        "echo $GREETING; pwd; id -u; sleep 60",
+        "echo $GREETING; id -u; sleep 60",
         name=unique,
         environment={"GREETING": "hello = you"},
         labels={"run": unique},
@@ -186,19 +186,16 @@ def test_everything_of_a_description_arrives(engine: Engine, volume: str, networ
         volumes={volume: "/data"},
         network=network,
         aliases=("web",),
-        hostname="here",
         user="1",
-        workdir="/tmp",
         restart="on-failure:3",
-        tmpfs={"/small": "size=1m"},
     )
-    assert (made.name, made.labels["run"], made.hostname, made.running) == (unique, unique, "here", True)
+    assert (made.name, made.labels["run"], made.hostname, made.running) == (unique, unique, made.id[:12], True)
     assert made.mounts["/data"] == volume
     assert made.networks[network]
     assert "GREETING=hello = you" in made.environment
     assert [(port.container_port, port.host_ip) for port in made.ports] == [("80/tcp", "127.0.0.1")]
     assert made.ports[0].host_port > 0
-    assert first_lines(engine, made.id, 3) == [b"hello = you", b"/tmp", b"1"]
+    assert first_lines(engine, made.id, 2) == [b"hello = you", b"1"]
 
     (listed,) = engine.containers(labels={"run": unique})
     assert (listed.id, listed.name, listed.ports, listed.state) == (made.id, unique, made.ports, "running")
@@ -237,10 +234,9 @@ def test_the_last_lines_of_a_log(engine: Engine, shell: Run) -> None:
 
 @engine_needed
 def test_log_tail_waits_until_the_log_has_settled(engine: Engine, shell: Run) -> None:
-    made = shell("sleep 0.1; echo one; echo; echo two >&2; echo three; exit 1")
-    assert set(engine.log_tail(made.id, 3)) == {"two", "three"}, "a line that is empty is no line"
-    engine.wait(made.id, timeout=30)
-    assert engine.log_tail(made.id, 10)[-1] in {"two", "three"}
+    made = shell("sleep 0.1; echo one; echo; echo two; echo three; exit 1")
+    assert engine.log_tail(made.id, 3) == ("two", "three"), "an empty line is none"
+    assert engine.log_tail(made.id, 10, settle=False) == ("one", "two", "three")
 
 
 @engine_needed
@@ -351,13 +347,13 @@ def test_attached_without_a_terminal(engine: Engine, shell: Run) -> None:
 
 def test_sparse_and_odd_answers_harm_nothing() -> None:
     bare = _of_inspection({"Id": "a"})
-    assert (bare.state, bare.ports, bare.networks, bare.health, bare.exit_code) == ("", (), {}, None, None)
+    assert (bare.state, bare.ports, bare.networks, bare.exit_code) == ("", (), {}, None)
     assert _of_listing({"Id": "a"}).name == ""
     odd = _of_inspection(
         {
             "Id": "a",
             "Created": "yesterday",
-            "State": {"Status": "exited", "ExitCode": 5, "Health": {"Status": "none"}},
+            "State": {"Status": "exited", "ExitCode": 5},
             "NetworkSettings": {
                 "Ports": {"80/tcp": None, "81/tcp": [{"HostIp": "", "HostPort": ""}, {"HostPort": "4000"}]},
                 "Networks": {"n": None},
@@ -365,7 +361,7 @@ def test_sparse_and_odd_answers_harm_nothing() -> None:
             "Mounts": [None, {}, {"Destination": "/d", "Source": "/s"}],
         }
     )
-    assert (odd.created, odd.exit_code, odd.health) == ("yesterday", 5, None)
+    assert (odd.created, odd.exit_code) == ("yesterday", 5)
     assert odd.ports == (PortBinding(container_port="81/tcp", host_port=4000),)
     assert (odd.networks, odd.mounts) == ({"n": ""}, {"/d": "/s"})
 
@@ -375,14 +371,9 @@ def test_a_listing_s_name_is_its_own() -> None:
     assert (listed.name, listed.created, listed.ports) == ("web", "", ())
 
 
-@pytest.mark.parametrize(("state", "key"), [("healthy", "Health"), ("starting", "Healthcheck")])
-def test_health_in_docker_s_and_podman_s_spelling(state: str, key: str) -> None:
-    assert _of_inspection({"Id": "a", "State": {"Status": "running", key: {"Status": state}}}).health == state
-
-
 def test_a_bare_description_leaves_everything_to_the_image() -> None:
     config = configuration(ContainerSpec(image="a"))
-    assert not {"Cmd", "Entrypoint", "Hostname", "User", "WorkingDir", "StopSignal", "NetworkingConfig"} & set(config)
+    assert not {"Cmd", "Entrypoint", "User", "NetworkingConfig"} & set(config)
     assert config["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
 
 
@@ -422,9 +413,9 @@ def test_a_container_may_be_in_another_ones_network(engine: Engine, shell: Run) 
 
 @engine_needed
 def test_capabilities_and_masks_are_what_was_asked_for(engine: Engine, shell: Run) -> None:
-    usual, other = shell(), shell(cap_add=("SYS_ADMIN",), cap_drop=("CHOWN",), unmasked=True, cgroupns="private")
+    usual, other = shell(), shell(cap_add=("SYS_ADMIN",), unmasked=True, cgroupns="private")
     bits = [int(engine.execute(made.id, ("sed", "-n", "s/CapEff://p", "/proc/self/status"))[1], 16) for made in (usual, other)]
-    assert bits[0] ^ bits[1] == 1 << 21 | 1 << 0
+    assert bits[0] ^ bits[1] == 1 << 21
     masked = [engine.execute(made.id, ("sh", "-c", "grep -c ' /proc/' /proc/self/mounts"))[1].strip() for made in (usual, other)]
     assert masked[0] != b"0" and masked[1] == b"0"
     groups = [engine.execute(made.id, ("readlink", "/proc/self/ns/cgroup"))[1] for made in (usual, other)]
@@ -436,7 +427,7 @@ def test_a_description_says_what_a_container_may() -> None:
     assert host["Privileged"] is True
     assert host["SecurityOpt"] == ["seccomp=unconfined"]
     usual = configuration(ContainerSpec(image="a"))["HostConfig"]
-    assert not {"Privileged", "CapAdd", "CapDrop", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "CgroupnsMode"} & set(usual)
+    assert not {"Privileged", "CapAdd", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "CgroupnsMode"} & set(usual)
     assert "NetworkingConfig" not in configuration(ContainerSpec(image="a", network="container:b"))
 
 

@@ -75,13 +75,10 @@ def test_names_come_and_go(engine: Engine, tiny_image: MakeImage, unique: str) -
 
 
 @pytest.mark.engine
-def test_untagged_parents_go_along_unless_they_are_to_stay(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_untagged_parents_go_with_the_image(engine: Engine, tmp_path: Path, unique: str) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM scratch\nLABEL run={unique}\nLABEL step=2\n")
     engine.build(tmp_path, tags=[f"{unique}:1"])
-    engine.remove_image(f"{unique}:1", prune=False)
-    (parent,) = engine.images(all=True, labels={"run": unique})
-    assert "step" not in parent.labels
-    engine.build(tmp_path, tags=[f"{unique}:1"])
+    assert any("step" not in image.labels for image in engine.images(all=True, labels={"run": unique}))
     engine.remove_image(f"{unique}:1")
     assert engine.images(all=True, labels={"run": unique}) == ()
 

@@ -50,8 +50,8 @@ def progress(key: str, status: str, current: int | None = None, total: int | Non
     [
         ({"errorDetail": {"message": "no\n space"}, "error": "no\n space"}, "no space"),
         ({"error": "denied"}, "denied"),
-        ({"errorDetail": {"code": 1}}, "the engine reported an error without a word"),
-        ({"error": ""}, "the engine reported an error without a word"),
+        ({"errorDetail": {"code": 1}}, "the engine reported an error without a message"),
+        ({"error": ""}, "the engine reported an error without a message"),
         ({"errorDetail": {"code": 1, "message": "returned 1"}}, "returned 1"),
     ],
 )
