@@ -58,7 +58,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> list[Result]:
         if with_skopeo and whole_loop:
             seconds["skopeo"] = [_inspected(few.of, few.of.tags)]
     tenth = [FEW / MANY * measured for measured in sizes["many"]]
-    small, large = (max(map_unordered.memory) / 1e6 for map_unordered in (few, many))
+    small, large = (max(each.memory) / 1e6 for each in (few, many))
     return [
         *_beside_others(seconds, whole_loop=whole_loop),
         Result(name="1,000 tags, warm / cold", ours=seconds["warm"], theirs=seconds["cold"], most=0.65),
@@ -164,8 +164,7 @@ def _config(path: str, number: int) -> bytes:
 
 def _image(config: Descriptor, layer: Descriptor) -> bytes:
     described = [
-        {"mediaType": map_unordered.media_type, "digest": str(map_unordered.digest), "size": map_unordered.size}
-        for map_unordered in (config, layer)
+        {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size} for descriptor in (config, layer)
     ]
     return json.dumps({"schemaVersion": 2, "mediaType": manifest.OCI_IMAGE, "config": described[0], "layers": described[1:]}).encode()
 

@@ -1,92 +1,141 @@
-"""The same work for many things, by a few threads."""
+"""Bounded concurrency: maps over a few threads, one computation for each key, a limit on requests.
+
+No thread is waited for when a caller leaves: a request to a server that hangs must not hold up Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sized
 from concurrent.futures import Future
 from queue import SimpleQueue
+from types import TracebackType
 from typing import Generic, TypeVar
 
-THREADS = 8
-"""As many requests as are under way at a time: more do not make a registry faster, and look like an attack to some."""
+from registry_tool.base.errors import TooManyRequests
+
+MAX_REQUESTS = 8
+"""Requests under way at a time: more do not make a registry faster, and look like an attack to some."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
 
 
-def map_unordered(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS) -> Iterator[tuple[Item, Result]]:
-    """(item, what ``work`` makes of it) as they get done, in no order. Items are taken when a thread is free for them.
+def map_unordered(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = MAX_REQUESTS
+) -> Iterator[tuple[Item, Result]]:
+    """Map ``items`` in up to ``threads`` threads; yield (item, result) in order of completion.
 
-    What ``work`` raises is raised here, and nothing new is begun then; nor is it where the caller stops early. Whatever
-    is under way at that time is not waited for: a request to a server that hangs must not hold up Ctrl-C.
+    A thread takes its next item when it is free. What ``function`` or ``items`` raises is raised here. No item is taken
+    after that, nor once the caller stops iterating; calls under way then are not waited for.
     """
-    done: SimpleQueue[tuple[Item, Result] | BaseException | None] = SimpleQueue()
-    taking, source, over = threading.Lock(), iter(items), threading.Event()
+    if isinstance(items, Sized):
+        threads = min(threads, len(items))
+    results: SimpleQueue[tuple[Item, Result] | BaseException | None] = SimpleQueue()
+    lock, source, stopped = threading.Lock(), iter(items), threading.Event()
 
-    def labour() -> None:
+    def work() -> None:
         try:
-            while not over.is_set():
-                with taking:
+            while not stopped.is_set():
+                with lock:
                     try:
                         item = next(source)
                     except StopIteration:
                         break
-                done.put((item, work(item)))
+                results.put((item, function(item)))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the result is waited for
-            done.put(error)
+            results.put(error)
         else:
-            done.put(None)
+            results.put(None)
 
-    labourers = [threading.Thread(target=labour, daemon=True) for _ in range(threads)]
-    for labourer in labourers:
-        labourer.start()
-    working = threads
+    for _ in range(threads):
+        threading.Thread(target=work, daemon=True).start()
     try:
-        while working:
-            found = done.get()
-            if found is None:
-                working -= 1
-            elif isinstance(found, BaseException):
-                raise found
+        while threads:
+            result = results.get()
+            if result is None:
+                threads -= 1
+            elif isinstance(result, BaseException):
+                raise result
             else:
-                yield found
+                yield result
     finally:
-        over.set()
+        stopped.set()
+
+
+def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = MAX_REQUESTS) -> Iterator[Result]:
+    """Map as :func:`map_unordered` does; yield the results in the order of ``items``."""
+    waiting: dict[int, Result] = {}
+    following = 0
+    for (number, _), result in map_unordered(lambda numbered: function(numbered[1]), list(enumerate(items)), threads=threads):
+        waiting[number] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
 
 class SingleFlight(Generic[Key, Result]):
-    """Makes a thing once for each key, however many threads want it at the same time. What failed is not tried again."""
+    """Compute a value once for each key, however many threads ask for it at a time. A failure is kept, too."""
 
     def __init__(self) -> None:
-        self._made: dict[Key, Result] = {}
-        self._failed: dict[Key, Exception] = {}
-        self._under_way: dict[Key, Future[Result]] = {}
+        self._values: dict[Key, Result] = {}
+        self._futures: dict[Key, Future[Result]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Key, make: Callable[[], Result]) -> Result:
-        """What was made for ``key``, or what ``make`` makes now. Raises what ``make`` raised."""
+    def get(self, key: Key, compute: Callable[[], Result]) -> Result:
+        """Return the value of ``key``, computed now if nobody did before. Raises what ``compute`` raised."""
         with self._lock:
-            if key in self._made:
-                return self._made[key]
-            if key in self._failed:
-                raise self._failed[key]
-            others = self._under_way.get(key)
-            mine: Future[Result] = self._under_way.setdefault(key, Future())
+            if key in self._values:
+                return self._values[key]
+            others = self._futures.get(key)
+            future: Future[Result] = self._futures.setdefault(key, Future())
         if others is not None:
             return others.result()
         try:
-            made = make()
+            value = compute()
         except BaseException as error:
-            with self._lock:
-                del self._under_way[key]
-                if isinstance(error, Exception):
-                    self._failed[key] = error
-            mine.set_exception(error)
+            future.set_exception(error)
             raise
+        # A future is large, and there may be ten thousand keys.
         with self._lock:
-            del self._under_way[key]
-            self._made[key] = made
-        mine.set_result(made)
-        return made
+            self._values[key] = value
+            del self._futures[key]
+        future.set_result(value)
+        return value
+
+
+class RateLimiter:
+    """Context manager around a request: at most MAX_REQUESTS are under way, and no more than the registry still allows.
+
+    ``remaining`` gives the ``RateLimit-Remaining`` of its last response, None where it sends none. Entering raises
+    TooManyRequests, before anything is sent, where nothing is left.
+    """
+
+    def __init__(self, remaining: Callable[[], int | None] = lambda: None) -> None:
+        self._remaining = remaining
+        self._least: int | None = None
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            while self._under_way >= self._limit():
+                if not self._under_way:
+                    raise TooManyRequests(
+                        "the registry lets us ask nothing more for now (RateLimit-Remaining: 0)", hint="Wait, or log in: regctl login"
+                    )
+                self._changed.wait()
+            self._under_way += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def _limit(self) -> int:
+        """The least that was reported: responses overtake each other, and an older one would promise more than there is."""
+        remaining = self._remaining()
+        if remaining is not None:
+            self._least = remaining if self._least is None else min(remaining, self._least)
+        return MAX_REQUESTS if self._least is None else min(self._least, MAX_REQUESTS)

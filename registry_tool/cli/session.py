@@ -15,9 +15,9 @@ from registry_tool.cli.views.progress import ProgressView, progress_view
 
 if TYPE_CHECKING:
     from registry_tool.base.dirs import AppDirs
-    from registry_tool.content.listing import Cache
     from registry_tool.engine import Engine
     from registry_tool.oci.reference import Reference
+    from registry_tool.targets.cache import Cache
 
 
 class Session:
@@ -94,8 +94,7 @@ class Session:
     @contextmanager
     def content_cache(self, observer: Observer) -> Iterator[Cache]:
         """Open the cache of manifests and configs; one that stores nothing where its folder cannot be used."""
-        from registry_tool.content.listing import NoCache
-        from registry_tool.targets.cache import ContentCache
+        from registry_tool.targets.cache import ContentCache, NoCache
 
         try:
             path = self.dirs.cache / "contents.sqlite"

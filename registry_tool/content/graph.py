@@ -1,184 +1,190 @@
-"""What a manifest leads to: its config and layers, an index's children, its subject, its referrers; read over any Target.
+"""The manifests of a repository and what they name: config and layers, an index's children, subject, referrers.
 
-:func:`edges` is what a manifest itself says. :func:`walk` reads on from there, each digest once, so that neither a
-circle nor an image that a thousand indexes share costs more than it is. :class:`Graph` keeps who names what.
+:func:`edges` is what one manifest names. :func:`walk` reads on from there: the one walker, for tables, check, deletion and
+inspection. :class:`Graph` keeps who names what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
+from registry_tool.base.concurrency import map_ordered
 from registry_tool.base.errors import ConnectionLost, InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, INDEXES, SCHEMA_1, Manifest
-from registry_tool.targets.target import Target
 
-MAX_DEPTH = 32
+MAX_DEPTH = 16
 """Manifests inside each other that are read. An index of indexes is two deep, with its referrers and theirs four."""
+MANIFESTS = frozenset((*IMAGES, *INDEXES, *SCHEMA_1))
+"""Media types of manifests."""
 
 Role = Literal["config", "layer", "child", "subject", "referrer"]
-
-_MANIFESTS = (*IMAGES, *INDEXES, *SCHEMA_1)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """``descriptor`` is named at ``where`` (``layers[2]``), as what ``role`` says."""
+    """``descriptor`` is named at ``path`` of a manifest (``layers[2]``), as its ``role``."""
 
     role: Role
-    where: str
+    path: str
     descriptor: Descriptor
 
     @property
     def is_manifest(self) -> bool:
-        """Whether a manifest is at its end. Builders keep caches in indexes whose entries are layers."""
+        """Whether it leads to a manifest. Builders keep caches in indexes whose entries are layers."""
         if self.role == "child":
-            return self.descriptor.media_type in _MANIFESTS
+            return self.descriptor.media_type in MANIFESTS
         return self.role in ("subject", "referrer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A manifest that was come to. ``descriptor`` is as it was named first, ``depth`` how far from a root that was.
+    """A manifest and what it names. ``descriptor`` is the first that led to it.
 
-    ``manifest`` None: it could not be read, and ``error`` says why. With both, its referrers could not be had.
-    ``is_last``: what it names is too deep, and is not walked to.
+    ``manifest`` is None where it could not be read, and ``error`` says why. With both, its referrers could not be listed.
+    ``is_last``: it leads on, and is MAX_DEPTH deep itself.
     """
 
     descriptor: Descriptor
-    depth: int
     manifest: Manifest | None = None
     edges: tuple[Edge, ...] = ()
     error: RegistryToolError | None = None
     is_last: bool = False
 
+    def linked(self, *roles: Role) -> list[Descriptor]:
+        """Descriptors of the manifests that it names in ``roles``, in its order."""
+        return [edge.descriptor for edge in self.edges if edge.role in roles and edge.is_manifest]
+
 
 def edges(manifest: Manifest) -> tuple[Edge, ...]:
-    """All that ``manifest`` names, in its order. Referrers are not among them: it does not know who refers to it."""
-    found: list[Edge] = []
+    """All that ``manifest`` names, in its order. It does not know its referrers."""
+    named: list[Edge] = []
     if manifest.config is not None:
-        found.append(Edge(role="config", where="config", descriptor=manifest.config))
-    found += _numbered("layer", "layers", manifest.layers)
-    found += _numbered("child", "manifests", manifest.children)
+        named.append(Edge(role="config", path="config", descriptor=manifest.config))
+    named += _numbered("layer", "layers", manifest.layers)
+    named += _numbered("child", "manifests", manifest.children)
     if manifest.subject is not None:
-        found.append(Edge(role="subject", where="subject", descriptor=manifest.subject))
-    return tuple(found)
+        named.append(Edge(role="subject", path="subject", descriptor=manifest.subject))
+    return tuple(named)
 
 
 def referrer_edges(referrers: Iterable[Descriptor]) -> tuple[Edge, ...]:
-    """What refers to a manifest, as a registry lists it."""
+    """The edges to a manifest's referrers, as a registry lists them."""
     return _numbered("referrer", "referrers", referrers)
 
 
-def _numbered(role: Role, where: str, descriptors: Iterable[Descriptor]) -> tuple[Edge, ...]:
-    return tuple(Edge(role=role, where=f"{where}[{number}]", descriptor=each) for number, each in enumerate(descriptors))
+def _numbered(role: Role, path: str, descriptors: Iterable[Descriptor]) -> tuple[Edge, ...]:
+    return tuple(Edge(role=role, path=f"{path}[{number}]", descriptor=descriptor) for number, descriptor in enumerate(descriptors))
 
 
 # --- reading ---
 
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Does one thing to each of many, and gives the results in their order: ``map``, or something that uses threads."""
-
-
-def _nobody(descriptor: Descriptor) -> tuple[Descriptor, ...]:
-    return ()
-
 
 def walk(
-    target: Target,
     roots: Iterable[Descriptor],
+    read: Callable[[Descriptor], Node],
+    follow: Callable[[Node], list[Descriptor]],
     *,
-    follow: tuple[Role, ...] = ("child", "referrer"),
-    referrers: Callable[[Descriptor], Iterable[Descriptor]] = _nobody,
-    max_depth: int = MAX_DEPTH,
-    each: Each = map,
+    threads: int = 1,
 ) -> Iterator[Node]:
-    """Read ``roots`` and every manifest that is reached from them by ``follow``: each digest once, the nearest first.
+    """Visit ``roots`` and what ``follow`` leads to from there: each digest once, breadth first, always in the same order.
 
-    ``referrers`` asks who refers to a manifest: ``target.referrers``; left out, nobody does. ``each`` may read many at
-    once. What cannot be read is a node that says so, and so is one that is ``max_depth`` deep; what concerns the whole
-    place is raised: Unreachable, TooManyRequests, CredentialsError.
+    ``read`` runs in up to ``threads`` threads, ``follow`` in the caller's. It ends, whatever manifests say: cycles are cut,
+    and below MAX_DEPTH nothing is read.
     """
-
-    def read(depth: int, descriptor: Descriptor) -> Node:
-        try:
-            manifest = target.manifest(descriptor.digest)
-        except _ONE_THINGS_FAILURE as error:
-            return Node(descriptor=descriptor, depth=depth, error=_of_one_thing(error))
-        found, failure = edges(manifest), None
-        try:
-            found += referrer_edges(referrers(manifest.descriptor))
-        except _ONE_THINGS_FAILURE as error:
-            failure = _of_one_thing(error)
-        is_last = depth == max_depth and any(edge.is_manifest and edge.role in follow for edge in found)
-        return Node(descriptor=descriptor, depth=depth, manifest=manifest, edges=found, error=failure, is_last=is_last)
-
     seen: set[Digest] = set()
-    level = _unseen(roots, seen)
-    for depth in range(1, max_depth + 1):
+    level = unseen(roots, seen)
+    for depth in range(1, MAX_DEPTH + 1):
         below: list[Descriptor] = []
-        for node in each(partial(read, depth), level):
-            below += _unseen((edge.descriptor for edge in node.edges if edge.is_manifest and edge.role in follow), seen)
-            yield node
+        for node in map(read, level) if threads == 1 else map_ordered(read, level, threads=threads):
+            targets = follow(node)
+            if depth < MAX_DEPTH:
+                below += unseen(targets, seen)
+                yield node
+            else:
+                yield replace(node, is_last=bool(targets))
         if not below:
             return
         level = below
 
 
-def _unseen(descriptors: Iterable[Descriptor], seen: set[Digest]) -> list[Descriptor]:
-    found = []
+def unseen(descriptors: Iterable[Descriptor], seen: set[Digest]) -> list[Descriptor]:
+    """Those of ``descriptors`` whose digest is not in ``seen``, each once; it is then."""
+    new = []
     for descriptor in descriptors:
         if descriptor.digest not in seen:
             seen.add(descriptor.digest)
-            found.append(descriptor)
-    return found
+            new.append(descriptor)
+    return new
 
 
-_ONE_THINGS_FAILURE = (NotFound, Mismatch, InvalidManifest, RegistryError, ConnectionLost)
+def read_node(
+    descriptor: Descriptor,
+    manifest: Callable[[Descriptor], Manifest],
+    referrers: Callable[[Descriptor], Iterable[Descriptor]] = lambda _: (),
+) -> Node:
+    """Read the manifest that ``descriptor`` names by ``manifest``, and list its referrers by ``referrers``.
+
+    A failure that concerns it alone is the node's ``error``. Raises what :func:`attempt` does.
+    """
+    read = attempt(lambda: manifest(descriptor))
+    if isinstance(read, RegistryToolError):
+        return Node(descriptor=descriptor, error=read)
+    listed = attempt(lambda: referrers(read.descriptor))
+    if isinstance(listed, RegistryToolError):
+        return Node(descriptor=descriptor, manifest=read, edges=edges(read), error=listed)
+    return Node(descriptor=descriptor, manifest=read, edges=edges(read) + referrer_edges(listed))
 
 
-def _of_one_thing(error: RegistryToolError) -> RegistryToolError:
-    """``error``, unless it is one that everything else would meet as well: that is raised."""
-    if isinstance(error, TooManyRequests):
-        raise error
-    return error
+def attempt(request: Callable[[], Result]) -> Result | RegistryToolError:
+    """Send ``request``; return its result, or its failure where that says nothing of any other request.
+
+    Raises what all would meet: Unreachable, TooManyRequests, CredentialsError.
+    """
+    try:
+        return request()
+    except TooManyRequests:
+        raise
+    except (NotFound, Mismatch, InvalidManifest, RegistryError, ConnectionLost) as error:
+        return error
+
+
+def without_bytes(manifest: Manifest) -> Manifest:
+    """``manifest`` to be kept in memory with ten thousand others."""
+    return replace(manifest, raw=b"")
 
 
 # --- who names what ---
 
 
 class Graph:
-    """The nodes of one repository, without their bytes: who names a digest, and from where it is reached."""
+    """Which manifest of a repository names which digest."""
 
     def __init__(self) -> None:
         self.edges: dict[Digest, tuple[Edge, ...]] = {}
         self._named_by: dict[Digest, list[tuple[Digest, Edge]]] = {}
 
-    def add(self, node: Node) -> None:
-        """Keep what ``node`` leads to."""
-        self.connect(node.descriptor.digest, node.edges)
-
-    def connect(self, digest: Digest, found: tuple[Edge, ...]) -> None:
-        """Let ``digest`` lead to what is ``found``, too."""
-        self.edges[digest] = self.edges.get(digest, ()) + found
-        for edge in found:
+    def add(self, digest: Digest, edges: tuple[Edge, ...]) -> None:
+        """Let the manifest ``digest`` name what is at the end of ``edges``, too."""
+        self.edges[digest] = self.edges.get(digest, ()) + edges
+        for edge in edges:
             self._named_by.setdefault(edge.descriptor.digest, []).append((digest, edge))
 
     def named_by(self, digest: Digest) -> tuple[tuple[Digest, Edge], ...]:
-        """(the manifest that names it, how), for every manifest that does."""
+        """(manifest, edge) of each that names ``digest``."""
         return tuple(self._named_by.get(digest, ()))
 
-    def above(self, digest: Digest, *, by: tuple[Role, ...] = ("config", "layer", "child", "referrer")) -> set[Digest]:
-        """``digest`` itself, and all from which it is reached: what damage to it damages. A signature is none of its image's."""
-        found = {digest}
+    def dependents(self, digest: Digest) -> set[Digest]:
+        """``digest`` and all from which it is reached, which damage to it damages: not its referrers, which are whole without it."""
+        reached = {digest}
         waiting = [digest]
         while waiting:
-            for holder, edge in self._named_by.get(waiting.pop(), ()):
-                if edge.role in by and holder not in found:
-                    found.add(holder)
+            for holder, edge in self.named_by(waiting.pop()):
+                if edge.role != "subject" and holder not in reached:
+                    reached.add(holder)
                     waiting.append(holder)
-        return found
+        return reached

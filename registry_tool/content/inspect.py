@@ -1,29 +1,29 @@
-"""One image of a registry, looked at from all sides: manifest, config, layers and who shares them, who refers to it."""
+"""One image of a registry: manifest, config, layers and who shares them, referrers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.listing import Contents, Details, ends_all
+from registry_tool.content.graph import Node, referrer_edges, unseen, walk
+from registry_tool.content.listing import Contents, Details, is_registry_wide
 from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import DOCKER_CONFIG as DOCKER_IMAGE_CONFIG
-from registry_tool.oci.manifest import OCI_CONFIG, Manifest, is_attestation, runnable
+from registry_tool.oci.manifest import OCI_CONFIG, Manifest
 
-MAX_DEPTH = 8
-"""Referrers of referrers: a signature of an attestation of an image is two deep."""
 MAX_REFERRERS = 1000
-_DEPTH_OF_INDEXES = 4
+"""Referrers, of an image and of each other, whose own referrers are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referrer:
-    """What refers to an image, and what refers to that. ``error`` is why the latter could not be told."""
+    """A manifest that refers to an image, and what refers to that. ``error`` is why the latter is unknown."""
 
     descriptor: Descriptor
     referrers: tuple[Referrer, ...] = ()
@@ -32,7 +32,7 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """``step`` is the line of the history that made it, where one says so. ``shared`` are other tags that have it; None: not asked."""
+    """``step`` is the line of the history that made it, if one is known. ``shared`` are other tags that have it; None: not requested."""
 
     descriptor: Descriptor
     step: str = ""
@@ -41,9 +41,9 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """``image`` is the manifest itself, or the one for the platform that is meant where it is an index; None where none is meant.
+    """``image`` is the manifest itself, or its image for the platform where it is an index; None where it could be several.
 
-    ``siblings`` are other tags on the same digest; None where they were not asked for. ``errors`` is what could not be told.
+    ``siblings`` are other tags on the same digest; None: not requested. ``errors`` is why something is unknown.
     """
 
     descriptor: Descriptor
@@ -63,28 +63,23 @@ def inspect(
     *,
     tag: str | None = None,
     platform: Platform | None = None,
-    neighbours: bool = True,
+    siblings: bool = True,
     observer: Observer = SILENT,
 ) -> Inspection:
-    """Look at ``descriptor``, which ``tag`` stands for.
+    """Inspect ``descriptor``, which ``tag`` stands for; ``siblings``: read every other tag's manifest, to tell who shares what.
 
-    ``neighbours``: every other tag's manifest is asked for, to tell who shares what. Raises NotFound where there is no
-    image for ``platform``; NotFound, Mismatch, InvalidManifest where the manifest itself is not to be had.
+    Raises NotFound where there is no image for ``platform``; NotFound, Mismatch, InvalidManifest where the manifest
+    itself cannot be read.
     """
     manifest = contents.manifest(descriptor)
     image = image_of(contents, manifest, platform)
     details = contents.details(descriptor, platform)
     errors = [details.error] if details.error is not None else []
     config = _config(contents, image, errors)
-    siblings: tuple[str, ...] | None = None
-    shared: dict[Digest, list[str]] | None = None
-    if neighbours:
-        siblings, shared = _neighbours(contents, descriptor, tag, errors, observer)
-    referrers: tuple[Referrer, ...] = ()
-    try:
-        referrers = _Tree(contents).of(descriptor)
-    except RegistryToolError as error:
-        errors.append(error)
+    others, shared = _siblings(contents, descriptor, tag, errors, observer) if siblings else (None, None)
+    root = _referrers(contents, descriptor)
+    if root.error is not None:
+        errors.append(root.error)
     return Inspection(
         descriptor=descriptor,
         manifest=manifest,
@@ -92,8 +87,8 @@ def inspect(
         image=image,
         config=config,
         layers=_layers(image, config, shared),
-        siblings=siblings,
-        referrers=referrers,
+        siblings=others,
+        referrers=root.referrers,
         errors=tuple(errors),
     )
 
@@ -107,23 +102,14 @@ def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) 
         if platform is not None and not contents.details(manifest.descriptor, platform).fits:
             raise NotFound(f"{manifest.digest} is no image for {platform}", hint="Leave --platform out.")
         return manifest
-    found = [child for child in _runnable(contents, manifest, _DEPTH_OF_INDEXES) if platform is None or _fits(child, platform)]
-    if platform is not None and not found:
-        known = ", ".join(sorted({str(child.platform) for child in _runnable(contents, manifest, _DEPTH_OF_INDEXES)})) or "none"
-        raise NotFound(f"there is no image for {platform} in {manifest.digest}", hint=f"It has: {known}")
-    return contents.manifest(found[0]) if platform is not None or len(found) == 1 else None
-
-
-def _fits(child: Descriptor, platform: Platform) -> bool:
-    return child.platform is not None and child.platform.fits(platform)
-
-
-def _runnable(contents: Contents, manifest: Manifest, depth: int) -> list[Descriptor]:
-    found = list(runnable(manifest))
-    for child in manifest.children if depth else ():
-        if child.platform is None and child.media_type.endswith(("index.v1+json", "list.v2+json")) and not is_attestation(child):
-            found += _runnable(contents, contents.manifest(child), depth - 1)
-    return found
+    images = contents.platform_images(manifest)
+    if platform is None:
+        return contents.manifest(images[0]) if len(images) == 1 else None
+    for image in images:
+        if image.platform is not None and image.platform.fits(platform):
+            return contents.manifest(image)
+    known = ", ".join(sorted({str(image.platform) for image in images})) or "none"
+    raise NotFound(f"there is no image for {platform} in {manifest.digest}", hint=f"It has: {known}")
 
 
 def _config(contents: Contents, image: Manifest | None, errors: list[RegistryToolError]) -> Config | None:
@@ -141,40 +127,41 @@ def _layers(image: Manifest | None, config: Config | None, shared: dict[Digest, 
     if image is None:
         return ()
     steps = [step.created_by for step in config.history if not step.empty_layer] if config is not None else []
-    # A history that does not go with the layers says nothing of any of them.
-    told: Sequence[str] = steps if len(steps) == len(image.layers) else [""] * len(image.layers)
+    if len(steps) != len(image.layers):
+        # A history that does not go with the layers says nothing of any of them.
+        steps = [""] * len(image.layers)
     return tuple(
         Layer(descriptor=layer, step=step, shared=None if shared is None else tuple(sorted(shared.get(layer.digest, ()))))
-        for layer, step in zip(image.layers, told, strict=True)
+        for layer, step in zip(image.layers, steps, strict=True)
     )
 
 
-def _neighbours(
-    contents: Contents, own: Descriptor, tag: str | None, errors: list[RegistryToolError], observer: Observer
+def _siblings(
+    contents: Contents, descriptor: Descriptor, tag: str | None, errors: list[RegistryToolError], observer: Observer
 ) -> tuple[tuple[str, ...] | None, dict[Digest, list[str]] | None]:
-    """(other tags on the same digest, blob -> other tags that have it); None for both where not all could be asked."""
+    """(other tags on the same digest, blob -> other tags that have it); None for both where the registry refuses requests."""
 
-    def look(name: str) -> tuple[Digest, Iterable[Digest]] | RegistryToolError:
+    def read(name: str) -> tuple[Digest, Iterable[Digest]] | RegistryToolError:
         try:
-            head = contents.budget.ask(lambda: contents.source.head(name))
-            return head.digest, contents.blobs(head)
+            other = contents.resolve(name)
+            return other.digest, contents.blobs(other)
         except RegistryToolError as error:
             return error
 
-    names = [name for name in contents.budget.ask(contents.source.tags) if name != tag]
+    names = [name for name in contents.tags() if name != tag]
     siblings: list[str] = []
     shared: dict[Digest, list[str]] = {}
     observer.start("tags", "looking at the other tags", len(names))
-    for done, (name, found) in enumerate(map_unordered(look, names), 1):
+    for done, (name, result) in enumerate(map_unordered(read, names), 1):
         observer.advance("tags", done)
-        if isinstance(found, RegistryToolError):
-            if ends_all(found):
-                errors.append(found)
+        if isinstance(result, RegistryToolError):
+            if is_registry_wide(result):
+                errors.append(result)
                 return None, None
             # Its own table says what is wrong with another tag.
             continue
-        digest, blobs = found
-        if digest == own.digest:
+        digest, blobs = result
+        if digest == descriptor.digest:
             siblings.append(name)
         for blob in blobs:
             shared.setdefault(blob, []).append(name)
@@ -182,24 +169,22 @@ def _neighbours(
     return tuple(sorted(siblings)), shared
 
 
-class _Tree:
-    """Referrers, each once, however they refer to each other."""
+def _referrers(contents: Contents, descriptor: Descriptor) -> Referrer:
+    """``descriptor`` as the root of the tree of its referrers, each of which is in it once."""
 
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
-        self._seen: set[Digest] = set()
-
-    def of(self, descriptor: Descriptor, depth: int = 0) -> tuple[Referrer, ...]:
-        self._seen.add(descriptor.digest)
-        listed = self._contents.budget.ask(lambda: self._contents.source.referrers(descriptor))
-        return tuple(
-            self._below(referrer, depth + 1) for referrer in listed if referrer.digest not in self._seen and len(self._seen) < MAX_REFERRERS
-        )
-
-    def _below(self, descriptor: Descriptor, depth: int) -> Referrer:
-        if depth == MAX_DEPTH:
-            return Referrer(descriptor=descriptor)
+    def read(descriptor: Descriptor) -> Node:
         try:
-            return Referrer(descriptor=descriptor, referrers=self.of(descriptor, depth))
+            with contents.source.limiter:
+                return Node(descriptor=descriptor, edges=referrer_edges(contents.source.referrers(descriptor)))
         except RegistryToolError as error:
-            return Referrer(descriptor=descriptor, error=error)
+            return Node(descriptor=descriptor, error=error)
+
+    nodes = {node.descriptor.digest: node for node in islice(walk([descriptor], read, lambda node: node.linked("referrer")), MAX_REFERRERS)}
+    placed = {descriptor.digest}
+
+    def tree(descriptor: Descriptor) -> Referrer:
+        node = nodes.get(descriptor.digest, Node(descriptor=descriptor))
+        below = tuple(map(tree, unseen(node.linked("referrer"), placed)))
+        return Referrer(descriptor=descriptor, referrers=below, error=node.error)
+
+    return tree(descriptor)

@@ -90,7 +90,7 @@ class Manifest:
         if self.kind == "index":
             if self.artifact_type:
                 return "artifact"
-            lone = len(runnable(self)) == 1 and sum(map(is_attestation, self.children)) == len(self.children) - 1 > 0
+            lone = sum(map(is_platform_image, self.children)) == 1 and sum(map(is_attestation, self.children)) == len(self.children) - 1 > 0
             return "image" if lone else "index"
         if any(name.startswith(_SIGNATURES) for name in (self.artifact_type or "", *(layer.media_type for layer in self.layers))):
             return "signature"
@@ -115,11 +115,9 @@ def is_foreign(descriptor: Descriptor) -> bool:
     return descriptor.media_type.startswith(_FOREIGN_LAYERS)
 
 
-def runnable(manifest: Manifest) -> tuple[Child, ...]:
-    """The entries of an index that are images of a platform it names; nothing for an image."""
-    return tuple(
-        child for child in manifest.children if child.platform is not None and child.platform.os != "unknown" and not is_attestation(child)
-    )
+def is_platform_image(child: Child) -> bool:
+    """Whether an entry of an index is an image of a platform that it names."""
+    return child.platform is not None and child.platform.os != "unknown" and not is_attestation(child)
 
 
 # --- reading ---

@@ -1,7 +1,7 @@
-"""Small content kept from one run to the next: manifests and configs, by their digests.
+"""Caches of small content by its digest: manifests and configs.
 
-A cache, not a record. What is found is compared with its digest before anybody sees it, and a shelf that is damaged,
-read-only, full, busy or of another version is one with less on it: that costs requests, and one word to a person.
+The one on disk is compared with the digest as it is read. Damaged, read-only, full, busy or of another version it has
+less in it: that costs requests, and one note to a person.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import sqlite3
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from registry_tool.base import files
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.oci.digest import Digest
 
 VERSION = 1
-"""Of the tables. A file of another one is left to the tool that made it."""
+"""Of the tables. A file of another version is left alone."""
 MAX_ENTRY = 1 << 20
-"""Bytes of what is kept; what is larger is rare, and not worth its room."""
+"""Bytes of one entry; larger content is rare, and not worth its room."""
 MAX_TOTAL = 256 << 20
-"""Bytes of the file, about. Beyond that the oldest third goes."""
+"""Bytes of the file, about. Beyond that the oldest third is deleted."""
 
 _BATCH = 256
 _BUSY = 2.0
-"""Seconds to wait for another process that writes; it is done in milliseconds."""
+"""Seconds to wait for another process that writes; that takes milliseconds."""
 _SETUP = f"""
     BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS content (digest TEXT NOT NULL UNIQUE, bytes BLOB NOT NULL);
@@ -34,11 +35,46 @@ _SETUP = f"""
 """
 
 
-class ContentCache:
-    """The shelf in the file at ``path``, for many threads and many processes. Nothing here raises.
+class Cache(Protocol):
+    """Small content of an earlier run, by its digest. Threads may share it."""
 
-    ``observer`` gets the one word where something is wrong with it. What was put there is written in batches, and
-    when the shelf is closed.
+    def get(self, digest: Digest) -> bytes | None: ...
+
+    def put(self, digest: Digest, content: bytes) -> None: ...
+
+
+class NoCache:
+    """Cache that stores nothing."""
+
+    def get(self, digest: Digest) -> bytes | None:
+        """None."""
+        return None
+
+    def put(self, digest: Digest, content: bytes) -> None:
+        """Discard ``content``."""
+
+
+class MemoryCache:
+    """Cache in memory, on top of ``below``."""
+
+    def __init__(self, below: Cache | None = None) -> None:
+        self._below = below or NoCache()
+        self._contents: dict[Digest, bytes] = {}
+
+    def get(self, digest: Digest) -> bytes | None:
+        """The content of ``digest``, None where neither has it."""
+        return self._contents.get(digest) or self._below.get(digest)
+
+    def put(self, digest: Digest, content: bytes) -> None:
+        """Keep ``content`` in both."""
+        self._contents[digest] = content
+        self._below.put(digest, content)
+
+
+class ContentCache:
+    """Cache in the file at ``path``, for many threads and many processes. Nothing here raises.
+
+    ``observer`` gets one note where something is wrong with it. Content is written in batches, and on closing.
     """
 
     def __init__(self, path: Path, observer: Observer = SILENT) -> None:
@@ -46,10 +82,10 @@ class ContentCache:
         self._lock_file = path.with_name(f"{path.name}.lock")
         self._observer = observer
         self._lock = threading.Lock()
-        self._waiting: dict[Digest, bytes] = {}
+        self._pending: dict[Digest, bytes] = {}
         self._writable = True
-        self._said = False
-        self._line: sqlite3.Connection | None = None
+        self._noted = False
+        self._db: sqlite3.Connection | None = None
         self._inode = 0
         with self._lock:
             self._open()
@@ -61,145 +97,141 @@ class ContentCache:
         self.close()
 
     def get(self, digest: Digest) -> bytes | None:
-        """The content of ``digest``, None where it is not at hand."""
+        """The content of ``digest``, None where it is not cached."""
         with self._lock:
-            found = self._waiting.get(digest) or self._select(digest)
-        if found is None or Digest.of(found, digest.algorithm) == digest:
-            return found
+            content = self._pending.get(digest) or self._select(digest)
+        if content is None or Digest.of(content, digest.algorithm) == digest:
+            return content
         with self._lock:
             self._execute("DELETE FROM content WHERE digest = ?", (str(digest),))
         return None
 
     def put(self, digest: Digest, content: bytes) -> None:
-        """Keep ``content``, which is ``digest``'s: what is not is kept in vain."""
+        """Cache ``content``, whose digest is ``digest``."""
         if len(content) > MAX_ENTRY:
             return
         with self._lock:
-            if self._line is None or not self._writable:
+            if self._db is None or not self._writable:
                 return
-            self._waiting[digest] = content
-            if len(self._waiting) >= _BATCH:
+            self._pending[digest] = content
+            if len(self._pending) >= _BATCH:
                 self._write()
 
     def close(self) -> None:
-        """Write what waits, and be done."""
+        """Write what is pending, and close the file."""
         with self._lock:
             self._write()
             self._trim()
-            line, self._line = self._line, None
-            if line is not None:
-                line.close()
+            self._close_db()
 
     # --- inside, with the lock ---
 
-    def _open(self, *, again: bool = False) -> None:
+    def _open(self, *, recreated: bool = False) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Whoever can read it can read what private registries hold.
+            # Whoever reads it reads what private registries hold.
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._inode = os.fstat(handle).st_ino
             os.close(handle)
-            self._line = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-            version = self._version(self._line)
-            if version == 0 and not again:
-                # Two who switch to WAL at once do not wait for each other as two who write do.
+            self._db = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            version = self._version(self._db)
+            if version == 0 and not recreated:
+                # Processes that switch to WAL at once do not wait for each other as those that write do.
                 with files.lock(self._lock_file):
-                    version = self._set_up(self._line)
+                    version = self._set_up(self._db)
             elif version == 0:
-                version = self._set_up(self._line)
+                version = self._set_up(self._db)
             if version != VERSION:
-                return self._do_without(f"it is of another version ({version})")
-            self._line.execute("PRAGMA synchronous = NORMAL")
+                return self._disable(f"it is of another version ({version})")
+            self._db.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.OperationalError as error:
-            self._do_without(str(error))
+            self._disable(str(error))
         except sqlite3.DatabaseError as error:
-            if again:
-                self._do_without(str(error))
+            if recreated:
+                self._disable(str(error))
             else:
-                self._begin_anew(str(error))
+                self._recreate(str(error))
         except OSError as error:
-            self._do_without(error.strerror or str(error))
+            self._disable(error.strerror or str(error))
 
-    def _set_up(self, line: sqlite3.Connection) -> int:
-        version = self._version(line)
+    def _set_up(self, db: sqlite3.Connection) -> int:
+        version = self._version(db)
         if version == 0:
-            line.execute("PRAGMA journal_mode = WAL")
-            line.executescript(_SETUP)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_SETUP)
         return version or VERSION
 
     @staticmethod
-    def _version(line: sqlite3.Connection) -> int:
-        return int(line.execute("PRAGMA user_version").fetchone()[0])
+    def _version(db: sqlite3.Connection) -> int:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
 
-    def _begin_anew(self, why: str) -> None:
-        """Put an empty one in the place of a damaged file, unless another process has done so already."""
-        self._drop_line()
+    def _recreate(self, why: str) -> None:
+        """Replace a damaged file by an empty one, unless another process has done so already."""
+        self._close_db()
         try:
             with files.lock(self._lock_file):
                 if self._path.stat().st_ino == self._inode:
                     for suffix in ("", "-wal", "-shm"):
                         self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-                self._open(again=True)
+                self._open(recreated=True)
         except OSError as error:
-            self._do_without(error.strerror or str(error))
-        if self._line is not None:
-            self._say(f"the cache {self._path} was damaged ({why}): it is begun anew")
+            self._disable(error.strerror or str(error))
+        if self._db is not None:
+            self._note(f"the cache {self._path} was damaged ({why}): it is begun anew")
 
     def _select(self, digest: Digest) -> bytes | None:
         row = self._execute("SELECT bytes FROM content WHERE digest = ?", (str(digest),))
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     def _execute(self, statement: str, values: tuple[str, ...]) -> tuple[object, ...] | None:
-        if self._line is None:
+        if self._db is None:
             return None
         try:
-            row: tuple[object, ...] | None = self._line.execute(statement, values).fetchone()
+            row: tuple[object, ...] | None = self._db.execute(statement, values).fetchone()
         except sqlite3.OperationalError as error:
-            self._do_without(str(error))
+            self._disable(str(error))
         except sqlite3.DatabaseError as error:
-            self._begin_anew(str(error))
+            self._recreate(str(error))
         else:
             return row
         return None
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        if self._line is None or not waiting:
+        pending, self._pending = self._pending, {}
+        if self._db is None or not pending:
             return
-        rows = [(str(digest), content) for digest, content in waiting.items()]
+        rows = [(str(digest), content) for digest, content in pending.items()]
         try:
-            with self._line:
-                self._line.execute("BEGIN IMMEDIATE")
-                self._line.executemany("INSERT OR IGNORE INTO content VALUES (?, ?)", rows)
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("INSERT OR IGNORE INTO content VALUES (?, ?)", rows)
         except sqlite3.OperationalError as error:
-            # Busy, full or read-only: what is on it can still be read.
+            # Busy, full or read-only: what is in it can still be read.
             self._writable = False
-            self._say(f"the cache {self._path} cannot be written, nothing more is kept: {error}")
+            self._note(f"the cache {self._path} cannot be written, nothing more is kept: {error}")
         except sqlite3.DatabaseError as error:
-            self._begin_anew(str(error))
+            self._recreate(str(error))
 
     def _trim(self) -> None:
-        if self._line is None or not self._writable:
+        if self._db is None or not self._writable:
             return
         try:
-            pages, free, size = (
-                self._line.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-            )
+            pages, free, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
             if (pages - free) * size > MAX_TOTAL:
-                self._line.execute("DELETE FROM content WHERE rowid <= (SELECT min(rowid) + (max(rowid) - min(rowid)) / 3 FROM content)")
+                self._db.execute("DELETE FROM content WHERE rowid <= (SELECT min(rowid) + (max(rowid) - min(rowid)) / 3 FROM content)")
         except sqlite3.DatabaseError as error:
-            self._say(f"the cache {self._path} cannot be made smaller: {error}")
+            self._note(f"the cache {self._path} cannot be made smaller: {error}")
 
-    def _do_without(self, why: str) -> None:
-        self._drop_line()
-        self._say(f"the cache {self._path} is not used: {why}")
+    def _disable(self, why: str) -> None:
+        self._close_db()
+        self._note(f"the cache {self._path} is not used: {why}")
 
-    def _drop_line(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+    def _close_db(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
 
-    def _say(self, word: str) -> None:
-        if not self._said:
-            self._said = True
-            self._observer.note(word)
+    def _note(self, text: str) -> None:
+        if not self._noted:
+            self._noted = True
+            self._observer.note(text)

@@ -19,7 +19,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_CONFIG, Manifest
 from registry_tool.targets.registry import Repository
 from registry_tool.transport import Transport
-from tests.support.fake_repository import Killed, PretendRepository
+from tests.support.fake_repository import FakeRepository, Killed
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 NAME = "localhost:5000/a"
@@ -129,12 +129,12 @@ def check_done(repository: Deletable, plan: DeletionPlan) -> None:
     left = tags_of(repository)
     assert not plan.tags & set(left)
     assert not [tag for tag in left if repository.manifest(tag).is_tombstone]
-    assert not [digest for digest in plan.going if repository.exists(Descriptor(media_type=manifests.OCI_IMAGE, digest=digest, size=0))]
+    assert not [digest for digest in plan.deleted if repository.exists(Descriptor(media_type=manifests.OCI_IMAGE, digest=digest, size=0))]
 
 
 @given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), data=st.data())
 def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject) -> None:
-    repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
+    repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
     plan = delete.plan(repository, data.draw(selections(made)))
     before = snapshot(repository, plan)
@@ -144,12 +144,12 @@ def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, un
     check_done(repository, plan)
     for digest, referrers in subjects.items():
         if referrers and digest not in repository.manifests and digest != plan.selection.digest:
-            assert referrers <= plan.going, "only a subject that is named goes without its referrers"
+            assert referrers <= plan.deleted, "only a subject that is named goes without its referrers"
 
 
 @given(recipe=recipes, untags=st.booleans(), data=st.data())
 def test_what_a_collection_frees_was_said(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
-    repository = PretendRepository(lists_referrers=True, untags=untags)
+    repository = FakeRepository(lists_referrers=True, untags=untags)
     made = fill(repository, recipe, list_by_tag=False)
     plan = delete.plan(repository, data.draw(selections(made)))
     unseen = repository.manifests.keys() - {manifest.digest for manifest in plan.manifests}
@@ -159,7 +159,7 @@ def test_what_a_collection_frees_was_said(recipe: Recipe, untags: bool, data: st
     assert freed == plan.bytes_freed or (unseen and freed < plan.bytes_freed)
 
 
-def _marked(repository: PretendRepository) -> dict[Digest, int]:
+def _marked(repository: FakeRepository) -> dict[Digest, int]:
     """What a collection keeps: every manifest, tagged or not, and its blobs."""
     found = {}
     for manifest in repository.manifests.values():
@@ -172,17 +172,17 @@ def _marked(repository: PretendRepository) -> dict[Digest, int]:
 def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
     recipe: Recipe, lists_referrers: bool, untags: bool, lives: int, data: st.DataObject
 ) -> None:
-    repository = PretendRepository(lists_referrers=lists_referrers, untags=untags)
+    repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
     selection = data.draw(selections(made))
     plan = delete.plan(repository, selection)
     before = snapshot(repository, plan)
-    repository.lives = lives
+    repository.writes_left = lives
     try:
         list(delete.apply(plan, repository, allow_empty=True))
     except Killed:
         check(repository, before, plan)
-    repository.lives = None
+    repository.writes_left = None
     again = delete.plan(repository, selection)
     list(delete.apply(again, repository, allow_empty=True))
     check(repository, before, plan)

@@ -50,14 +50,16 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
 
 def _render(session: Session, host: str, found: Catalog) -> int:
     out = session.output
-    errors = [(summary, error) for summary in found.holdings for error in summary.errors]
+    errors = [(summary, error) for summary in found.repositories for error in summary.errors]
     if out.json:
         documents = [{"repository": summary.name, **error.as_json()} for summary, error in errors]
-        out.document({"registry": host, "repositories": [_document(summary) for summary in found.holdings], "errors": documents})
+        out.document({"registry": host, "repositories": [_document(summary) for summary in found.repositories], "errors": documents})
     else:
-        head, *lines = formatting.columns(("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE"), [_cells(summary) for summary in found.holdings])
+        head, *lines = formatting.columns(
+            ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE"), [_cells(summary) for summary in found.repositories]
+        )
         out.spans((head, "head"))
-        for summary, line in zip(found.holdings, lines, strict=True):
+        for summary, line in zip(found.repositories, lines, strict=True):
             out.spans((line, "dim" if summary.tags == 0 else ""))
         for summary, error in errors:
             out.note(formatting.one_line(f"{summary.name}: {error.message}"))

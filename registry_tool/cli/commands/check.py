@@ -80,21 +80,21 @@ def _write_junit(report: CheckReport, path: Path) -> CheckReport:
 
 
 def _render(session: Session, report: CheckReport) -> None:
-    from registry_tool.content.check import KINDS, places
+    from registry_tool.content.check import RULES, count_repositories
 
     out = session.output
     findings = report.findings
     if findings:
         out.table(("KIND", "WHERE", "TAGS", "WHAT"), [_cells(finding) for finding in findings])
         out.line()
-    what = f"{units.count(report.images, 'image')} in {places(len(report.repositories))}"
+    what = f"{units.count(report.images, 'image')} in {count_repositories(len(report.repositories))}"
     read = f"{units.count(report.blobs, 'blob')}, {units.size(report.bytes_read)} read"
     if report.ok:
         out.line(f"{what}: all whole ({read})")
     elif findings:
         out.line(f"{what}: {units.count(len(findings), 'finding')} ({read})")
     for kind in dict.fromkeys(finding.kind for finding in findings):
-        out.line(f"{kind}: {KINDS[kind].meaning}. {KINDS[kind].hint}")
+        out.line(f"{kind}: {RULES[kind].meaning}. {RULES[kind].hint}")
     for note in report.notes:
         out.note(note)
     if report.error is not None:

@@ -104,7 +104,7 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
     except NotFound:
         if not missing_ok:
             raise
-        return delete.DeletionPlan(selection=selection, removals=(), absent=True, looked=delete.Looked(tags=0, manifests=0))
+        return delete.DeletionPlan(selection=selection, removals=(), absent=True, scope=delete.Scope(tags=0, manifests=0))
     if plan.absent and not missing_ok:
         what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} is not there"
         raise NotFound(what, hint=f"See what there is: regctl list-tags {selection.repository}")
@@ -127,14 +127,14 @@ def render_plan(plan: DeletionPlan) -> Iterator[str]:
     if plan.removals and not plan.tags_left:
         yield "  No tag is left then."
     yield f"A collection could then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
-    for why in plan.looked.unread:
+    for why in plan.scope.unread:
         yield f"  Could not be read: {why}"
 
 
 def _removal(removal: Removal) -> Iterator[str]:
     tags = ", ".join(removal.tags)
     what = f"{removal.type} {removal.digest}" if removal.type != "unknown" else str(removal.digest)
-    if removal.alone:
+    if removal.untag_only:
         yield f"  {tags}: {_verb(removal)} alone; {what} stays"
         if removal.siblings:
             yield f"    other tags are on it: {', '.join(removal.siblings)}"
@@ -164,7 +164,7 @@ def _describe(held: Iterable[Dependent]) -> Iterator[str]:
 
 
 def _scope(plan: DeletionPlan) -> str:
-    looked = plan.looked
+    looked = plan.scope
     unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
     return f"computed over {looked.tags} tags and {looked.manifests} manifests of this repository{unread}; others may share content with it"
 
@@ -173,7 +173,7 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
     """What goes, as it is told when it is gone."""
     for removal in plan.removals:
         yield from (f"{plan.selection.repository}:{tag}" for tag in removal.tags)
-        if not removal.alone:
+        if not removal.untag_only:
             yield f"{plan.selection.repository}@{removal.digest}"
 
 
@@ -202,7 +202,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
                 "media_type": removal.descriptor.media_type,
                 "type": removal.type,
                 "tags": list(removal.tags),
-                "alone": removal.alone,
+                "alone": removal.untag_only,
                 "siblings": list(removal.siblings),
                 "indexes": [str(held.digest) for held in removal.indexes],
                 "referrers": [str(held.digest) for held in removal.referrers],
@@ -215,7 +215,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
         "absent": plan.absent,
         "tags_left": plan.tags_left,
         "bytes_freed": plan.bytes_freed,
-        "looked_at": {"tags": plan.looked.tags, "manifests": plan.looked.manifests, "unread": list(plan.looked.unread)},
+        "looked_at": {"tags": plan.scope.tags, "manifests": plan.scope.manifests, "unread": list(plan.scope.unread)},
     }
 
 

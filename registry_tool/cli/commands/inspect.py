@@ -92,8 +92,8 @@ def inspect(
                 raise NotFound(f"{reference} has no config", hint="Look at it with: regctl inspect --raw")
             _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
-        neighbours = is_loopback(reference.host) if siblings is None else siblings
-        found = inspect.inspect(contents, descriptor, tag=_tag(reference), platform=platform, neighbours=neighbours, observer=observer)
+        with_siblings = is_loopback(reference.host) if siblings is None else siblings
+        found = inspect.inspect(contents, descriptor, tag=_tag(reference), platform=platform, siblings=with_siblings, observer=observer)
     document = view.document(reference, found)
     out = session.output
     if wanted is not None:
@@ -115,7 +115,7 @@ def _tag(reference: Reference) -> str | None:
 def _resolve(repository: Repository, reference: Reference) -> Descriptor:
     """The descriptor of ``reference``. Raises NotFound; it lists the tags where ``reference`` has none and there is no ``latest``."""
     try:
-        return repository.head(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
+        return repository.resolve(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
     except NotFound as error:
         if reference.digest is not None or reference.tag is not None:
             hint = f"See what there is with: regctl list-tags {reference.repository}"

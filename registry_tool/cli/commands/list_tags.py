@@ -105,7 +105,7 @@ def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet:
         what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
         raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
     full = by_details if quiet else (is_local or bool(details))
-    # Names alone need no neighbours; and a registry elsewhere is not asked about thousands of tags for the sake of a few.
+    # Names alone need no siblings; and a registry elsewhere is not asked about thousands of tags for the sake of a few.
     siblings = not quiet and (is_local or not wanted.is_limited_first)
     return replace(wanted, look="details" if full else "digests", siblings=siblings)
 

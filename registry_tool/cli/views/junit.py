@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from registry_tool.base.codec import rfc3339
-from registry_tool.content.check import Checked, CheckReport, Finding
+from registry_tool.content.check import CheckReport, Finding, RepositoryReport
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, EnvironmentResult
 
@@ -76,16 +76,16 @@ def _serialized(root: Element, counts: Sequence[str]) -> bytes:
     return written
 
 
-def _suite(root: Element, checked: Checked) -> None:
-    suite = SubElement(root, "testsuite", name=_xml_text(checked.name))
-    alone = [finding for finding in checked.findings if not finding.tags]
-    for tag in checked.tags:
-        case = _case(suite, checked.name, tag)
-        for finding in checked.findings:
+def _suite(root: Element, report: RepositoryReport) -> None:
+    suite = SubElement(root, "testsuite", name=_xml_text(report.name))
+    alone = [finding for finding in report.findings if not finding.tags]
+    for tag in report.tags:
+        case = _case(suite, report.name, tag)
+        for finding in report.findings:
             if tag in finding.tags:
                 _add_finding(case, finding)
     for finding in alone:
-        _add_finding(_case(suite, checked.name, finding.reference), finding)
+        _add_finding(_case(suite, report.name, finding.reference), finding)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(sum(len(case) > 0 for case in suite)))
     suite.set("errors", "0")

@@ -1,41 +1,41 @@
-"""Is every image in a registry whole? Every tag, manifest, config and layer, children of indexes and referrers."""
+"""Check that every image in a registry is whole: tags, manifests, configs, layers, children of indexes, referrers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from registry_tool.base import concurrency, units
+from registry_tool.base import units
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.check.findings import KINDS, Checked, CheckReport, Finding, Rule
+from registry_tool.content.check.findings import RULES, CheckReport, Finding, RepositoryReport, Rule
 from registry_tool.content.check.repository import RepositoryCheck
 from registry_tool.content.check.run import CheckRun
 from registry_tool.targets.registry import Registry
 
-__all__ = ["KINDS", "CheckReport", "Checked", "Finding", "Rule", "check"]
+__all__ = ["RULES", "CheckReport", "Finding", "RepositoryReport", "Rule", "check"]
 
-_AT_A_TIME = 4
-"""Repositories; requests are bounded for themselves."""
+_REPOSITORIES = 4
+"""Repositories at a time; requests are limited for themselves."""
 
 
 def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep: bool = False, observer: Observer = SILENT) -> CheckReport:
-    """Look at all that the tags of ``repositories`` (paths; None: of all there are) lead to.
+    """Check all that the tags of ``repositories`` (paths; None: all there are) lead to.
 
-    What is asked, and how often: a tag once; a manifest, and the presence of a config or layer, once for each
-    repository that names it; a blob's bytes once at most, with ``deep`` all of them, without it configs of images and
-    what is in doubt. ``deep`` compares bytes with digests, and what layers unpack to with what configs say.
+    Requests: one for each tag; one for a manifest, and for the presence of a config or layer, in each repository that
+    names it; a blob's bytes once at most, with ``deep`` of all, without it of images' configs and of blobs in doubt.
+    ``deep`` compares bytes with digests, and what layers unpack to with configs. ``observer`` gets one row: bytes if
+    ``deep``, otherwise tags and blobs.
 
-    ``observer`` hears of one row: bytes if ``deep``, otherwise tags and blobs.
-
-    What goes wrong with one thing is a finding. What concerns the whole registry is the report's ``error``, beside
-    what was found until then, and so is a repository that was named and is not there. Raises nothing of the sort.
+    What is wrong with one thing is a finding. What concerns the whole registry is the report's ``error``, beside what
+    was found until then, and so is a named repository that is not there. Raises neither.
     """
     run = CheckRun(registry, deep=deep, observer=observer)
-    done: list[Checked] = []
+    reports: list[RepositoryReport] = []
     error: RegistryToolError | None = None
 
-    def one(path: str) -> Checked | NotFound:
-        run.begin(path)
+    def check_repository(path: str) -> RepositoryReport | NotFound:
+        run.start(path)
         try:
             return RepositoryCheck(run, registry.repository(path)).run()
         except NotFound as missing:
@@ -44,22 +44,22 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     try:
         # Sorted and each once, whatever a catalog says.
         paths = sorted(set(registry.catalog() if repositories is None else repositories))
-        for _, found in concurrency.map_unordered(one, paths, threads=min(_AT_A_TIME, len(paths))):
-            if isinstance(found, Checked):
-                done.append(found)
+        for _, result in map_unordered(check_repository, paths, threads=_REPOSITORIES):
+            if isinstance(result, RepositoryReport):
+                reports.append(result)
             elif repositories is not None:
-                error = error or found
+                error = error or result
             # distribution's catalog has repositories that never had a tag, and knows no list of their tags.
     except RegistryToolError as raised:
         error = raised
     finally:
-        run.end()
-    done.sort(key=lambda checked: checked.name)
-    notes = (*run.notes, *(note for checked in done for note in checked.notes))
-    run.finish(f"Checked {units.count(sum(each.images for each in done), 'image')} in {places(len(done))}")
-    return CheckReport(repositories=tuple(done), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
+        run.stop()
+    reports.sort(key=lambda report: report.name)
+    notes = (*run.notes, *(note for report in reports for note in report.notes))
+    run.finish(f"Checked {units.count(sum(report.images for report in reports), 'image')} in {count_repositories(len(reports))}")
+    return CheckReport(repositories=tuple(reports), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
 
 
-def places(count: int) -> str:
+def count_repositories(count: int) -> str:
     """``1 repository``, ``2 repositories``."""
     return "1 repository" if count == 1 else f"{count} repositories"

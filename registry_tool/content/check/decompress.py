@@ -1,7 +1,4 @@
-"""What is inside a layer: its digest before it was packed, found out while the packed bytes go by.
-
-RFC 1952 (gzip), RFC 8878 (zstd).
-"""
+"""The digest of a layer's uncompressed content, computed as the compressed bytes go by (RFC 1952, gzip; RFC 8878, zstd)."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from registry_tool.oci.digest import Digest
 
-# What Python 3.14 has itself is there for older ones as a library of the same interface.
+# A library gives older Pythons what 3.14 has itself.
 try:
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -23,112 +20,112 @@ except ImportError:  # pragma: no cover - a Python that was built without it
 else:
     CAN_ZSTD = True
 
-Packing = Literal["gzip", "zstd", "plain"]
+Compression = Literal["gzip", "zstd", "plain"]
 
-MOST = 16 << 30
-"""Bytes, or :data:`PER_BYTE` for each that is packed: what unpacks to more is not unpacked any further."""
-PER_BYTE = 1032
-"""As much as gzip can make of one. zstd makes thirty times that: a few megabytes would keep us for days."""
+MAX_BYTES = 16 << 30
+"""Bytes, or :data:`MAX_RATIO` for each compressed one: what unpacks to more is not unpacked any further."""
+MAX_RATIO = 1032
+"""The most that gzip can reach. zstd reaches thirty times that: a few megabytes would take days."""
 _WINDOW = 27
-"""As a power of two, the memory that unpacking zstd may take: 128 MiB. What wants more is made only with ``zstd --long``."""
+"""Memory for uncompression zstd, as a power of two: 128 MiB. Only ``zstd --long`` needs more."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPED = b"\x2a\x4d\x18"
-"""Behind a byte from 0x50 to 0x5f: the beginning of what others keep in a zstd file beside its content."""
+"""Behind a byte from 0x50 to 0x5f: the beginning of a skippable frame."""
 _PIECE = 1 << 18
-"""Bytes that are unpacked at a time: a layer may be a thousand times larger inside, and is never held."""
+"""Bytes that are unpacked at a time: a layer may become a thousand times larger, and is never held in memory."""
 
 
-class Content(NamedTuple):
-    """What is inside. Where there is neither a ``digest`` nor ``is_broken``, it was not looked into, or not to its end."""
+class Unpacked(NamedTuple):
+    """A layer's uncompressed content. With neither ``digest`` nor ``is_broken`` it was not unpacked, or not to its end."""
 
-    packing: Packing = "plain"
+    compression: Compression = "plain"
     digest: Digest | None = None
     is_broken: bool = False
 
 
-UNKNOWN = Content()
-"""Nobody looked."""
+UNKNOWN = Unpacked()
+"""Not read."""
 
 
-class Inside:
-    """Takes a layer's bytes piece by piece."""
+class Decompressor:
+    """Unpacks a layer piece by piece, and keeps its digest."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._head: bytes | None = b""
-        self._packing: Packing = "plain"
-        self._part: _Part | None = None
-        self._taken = 0
-        self._came = 0
-        self._end: Content | None = None
+        self._compression: Compression = "plain"
+        self._member: _Member | None = None
+        self._compressed = 0
+        self._uncompressed = 0
+        self._result: Unpacked | None = None
 
     def update(self, piece: bytes) -> None:
-        """The next bytes."""
+        """Unpack the next bytes."""
         if self._head is not None:
             self._head += piece
             if len(self._head) < len(_ZSTD):
                 return
-            piece = self._begin()
-        self._go_on(piece)
+            piece = self._detect()
+        self._feed(piece)
 
-    def finish(self) -> Content:
-        """What was found, when there are no more."""
+    def finish(self) -> Unpacked:
+        """Return the result, when there are no more bytes."""
         if self._head is not None:
-            self._go_on(self._begin())
-        if self._end is None and self._part is not None:
-            self._end = Content(self._packing, is_broken=True)
-        return self._end or Content(self._packing, Digest("sha256", self._hash.hexdigest()))
+            self._feed(self._detect())
+        if self._result is None and self._member is not None:
+            self._result = Unpacked(self._compression, is_broken=True)
+        return self._result or Unpacked(self._compression, Digest("sha256", self._hash.hexdigest()))
 
-    def _begin(self) -> bytes:
+    def _detect(self) -> bytes:
         head, self._head = self._head or b"", None
         if head.startswith(_GZIP):
-            self._packing = "gzip"
+            self._compression = "gzip"
         elif head.startswith(_ZSTD) or (head[1:4] == _SKIPPED and head[0] >> 4 == 5):
-            self._packing = "zstd"
+            self._compression = "zstd"
             if not CAN_ZSTD:
-                self._end = Content("zstd")
+                self._result = Unpacked("zstd")
         return head
 
-    def _go_on(self, piece: bytes) -> None:
-        if self._end is not None:
+    def _feed(self, piece: bytes) -> None:
+        if self._result is not None:
             return
-        if self._packing == "plain":
+        if self._compression == "plain":
             self._hash.update(piece)
             return
-        self._taken += len(piece)
+        self._compressed += len(piece)
         try:
             self._unpack(piece)
         except zlib.error:
-            self._end = Content("gzip", is_broken=True)
+            self._result = Unpacked("gzip", is_broken=True)
         except zstd.ZstdError as error:
-            # What a window needs is said in the first bytes, and that is all that is wrong with them.
-            self._end = Content("zstd", is_broken="too much memory" not in str(error))
+            # The first bytes say what memory is needed, and that is all that is wrong with them.
+            self._result = Unpacked("zstd", is_broken="too much memory" not in str(error))
 
     def _unpack(self, piece: bytes) -> None:
-        """Both may be several parts one after the other; behind the last of gzip there may be zeros, to fill a block."""
+        """Both may be several members one after the other; the last of gzip may be padded with zeros."""
         while piece:
-            if self._part is None:
-                piece = piece.lstrip(b"\0") if self._packing == "gzip" else piece
+            if self._member is None:
+                piece = piece.lstrip(b"\0") if self._compression == "gzip" else piece
                 if not piece:
                     return
-                self._part = _part(self._packing)
-            self._take(self._part.decompress(piece, _PIECE))
-            while not (self._part.eof or self._part.needs_input or self._end):
-                self._take(self._part.decompress(b"", _PIECE))
-            if not self._part.eof:
+                self._member = _new_member(self._compression)
+            self._take(self._member.decompress(piece, _PIECE))
+            while not (self._member.eof or self._member.needs_input or self._result):
+                self._take(self._member.decompress(b"", _PIECE))
+            if not self._member.eof:
                 return
-            piece, self._part = self._part.unused_data, None
+            piece, self._member = self._member.unused_data, None
 
     def _take(self, unpacked: bytes) -> None:
         self._hash.update(unpacked)
-        self._came += len(unpacked)
-        if self._came > max(MOST, PER_BYTE * self._taken):
-            self._end = Content(self._packing)
+        self._uncompressed += len(unpacked)
+        if self._uncompressed > max(MAX_BYTES, MAX_RATIO * self._compressed):
+            self._result = Unpacked(self._compression)
 
 
-class _Part(Protocol):
-    """As zstd's decompressor is: one part, which keeps what it was given and did not get to."""
+class _Member(Protocol):
+    """One member of the stream, with the interface of zstd's decompressor, which keeps input that it has not used."""
 
     @property
     def eof(self) -> bool: ...
@@ -143,7 +140,7 @@ class _Part(Protocol):
 
 
 class _Gzip:
-    """The same of zlib's, which hands back what it did not get to."""
+    """The same of zlib's, which returns input that it has not used."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -164,8 +161,8 @@ class _Gzip:
         return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
 
 
-def _part(packing: Packing) -> _Part:
-    if packing == "gzip":
+def _new_member(compression: Compression) -> _Member:
+    if compression == "gzip":
         return _Gzip()
-    part: _Part = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
-    return part
+    member: _Member = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
+    return member

@@ -1,4 +1,4 @@
-"""What a check can find, by stable names, and what it comes to."""
+"""The rules of a check, by stable names, and its report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_tool.oci.digest import Digest
 
 
 class Rule(NamedTuple):
-    """``meaning`` says what was found, ``hint`` what to do about it."""
+    """A kind of finding: its ``meaning``, and a ``hint`` what to do about it."""
 
     meaning: str
     hint: str
@@ -19,7 +19,7 @@ class Rule(NamedTuple):
 _PUSH = "Push the image again. Restart the registry first: it may believe that it still has what is gone."
 _BUILD = "Build and push the image again: what was pushed does not agree with itself."
 
-KINDS = {
+RULES = {
     "missing-manifest": Rule("a tag's manifest is not there", "Push the image again, or delete the tag."),
     "missing-child": Rule("an index names what is not there", _PUSH),
     "left-out-child": Rule(
@@ -42,13 +42,14 @@ KINDS = {
     "too-deep": Rule("manifests are too many inside each other, and the rest was not looked at", "Delete it: no engine can use this."),
     "unreadable": Rule("the registry answers with an error", "Look at the registry's log."),
 }
-"""Every kind of finding. Names stay; more may come."""
+"""Every kind of finding, in the order of reports. Names are stable; more may be added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """``reference`` is where it shows: a tag (``HOST/PATH:TAG``), the manifest that names what is damaged (``HOST/PATH@DIGEST``),
-    or a repository. ``digest`` is of what is damaged, None where that is not known. ``tags`` are those of the repository that are hit.
+    """One violation of a rule. ``reference`` is where it shows: a tag (``HOST/PATH:TAG``), the manifest that names what is
+    damaged (``HOST/PATH@DIGEST``), or a repository. ``digest`` is of what is damaged, None where that is unknown. ``tags``
+    are the affected ones of the repository.
     """
 
     kind: str
@@ -60,7 +61,7 @@ class Finding:
     @property
     def hint(self) -> str:
         """What to do."""
-        return KINDS[self.kind].hint
+        return RULES[self.kind].hint
 
     def as_json(self) -> dict[str, object]:
         """The element of ``docs/json.md``."""
@@ -75,8 +76,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One repository: ``HOST/PATH``, and the tags that were looked at."""
+class RepositoryReport:
+    """The findings of one repository, ``HOST/PATH``, and the tags that were checked."""
 
     name: str
     tags: tuple[str, ...]
@@ -87,11 +88,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """``images`` are what tags stand for, ``blobs`` the configs and layers that were looked at, each once in the registry;
-    ``bytes_read`` are those of manifests, configs and layers. ``notes`` are for a person, and no damage. ``error`` ended it early.
+    """``images`` are what tags stand for, ``blobs`` the configs and layers that were checked, each once in the registry;
+    ``bytes_read`` are those of manifests, configs and layers. ``notes`` are no damage. ``error`` ended the check early.
     """
 
-    repositories: tuple[Checked, ...]
+    repositories: tuple[RepositoryReport, ...]
     blobs: int
     bytes_read: int
     notes: tuple[str, ...] = ()
@@ -99,16 +100,18 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was looked at, and is whole."""
+        """Whether everything was checked, and is whole."""
         return not self.findings and self.error is None
 
     @property
     def images(self) -> int:
-        return sum(checked.images for checked in self.repositories)
+        """How many images were checked, each once in its repository."""
+        return sum(report.images for report in self.repositories)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return tuple(finding for checked in self.repositories for finding in checked.findings)
+        """Those of all repositories, in their order."""
+        return tuple(finding for report in self.repositories for finding in report.findings)
 
     def as_json(self) -> dict[str, object]:
         """The document of ``docs/json.md``."""

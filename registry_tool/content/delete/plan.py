@@ -1,4 +1,4 @@
-"""A plan to delete: what goes, what it hits, what it frees. Pure values; making and showing one changes nothing."""
+"""A deletion plan: what is removed, what depends on it, what it frees. Pure values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_tool.oci.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependent:
-    """A manifest that stays, with the tags it has of its own; ``type`` is :attr:`Manifest.type`, or ``unknown``."""
+    """A manifest that stays, and its tags; ``type`` is :attr:`Manifest.type`, or ``unknown``."""
 
     digest: Digest
     type: str
@@ -22,18 +22,18 @@ class Dependent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One manifest that loses ``tags``, and goes itself unless they go ``alone``.
+    """One manifest that loses ``tags``, and is deleted itself unless ``untag_only``.
 
     ``siblings`` are its tags that stay, ``indexes`` contain it and stay, ``referrers`` have it as their subject and
-    stay: where the manifest goes all the same, the indexes are no longer whole and the referrers are without a subject.
-    ``subject`` is what it is a referrer of; where it goes, it goes from that one's list, too. ``part_of`` is the index it
-    goes with, where it was not named itself.
+    stay: if the manifest is deleted all the same, the indexes are incomplete and the referrers without a subject. From
+    the list of its own ``subject``'s referrers it is removed, too. ``part_of`` is the index it is deleted with, if it was
+    not selected itself.
     """
 
     descriptor: Descriptor
     type: str
     tags: tuple[str, ...] = ()
-    alone: bool
+    untag_only: bool
     siblings: tuple[str, ...] = ()
     indexes: tuple[Dependent, ...] = ()
     referrers: tuple[Dependent, ...] = ()
@@ -42,6 +42,7 @@ class Removal:
 
     @property
     def digest(self) -> Digest:
+        """The manifest's digest."""
         return self.descriptor.digest
 
 
@@ -54,8 +55,8 @@ class Tombstone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What the plan knows: ``tags`` and ``manifests`` are how many were looked at, ``unread`` is why some could not be."""
+class Scope:
+    """What the plan is based on: how many ``tags`` and ``manifests`` were read, and why some are ``unread``."""
 
     tags: int
     manifests: int
@@ -64,11 +65,11 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPlan:
-    """In the order in which it is applied: ``unfinished``, then ``removals``.
+    """A deletion, in the order in which it is applied: ``unfinished``, then ``removals``.
 
-    ``bytes_freed`` is what a collection could then free, manifests included: blobs and manifests that nothing else needs
-    in this repository, as far as tags and referrers lead (``looked``); another repository may still have them.
-    ``tags_left`` counts neither lists of referrers nor unfinished deletions. ``absent`` is what was named and is not there.
+    ``bytes_freed`` is what a collection could free afterwards: manifests and blobs that nothing else needs in this
+    repository, as far as tags and referrers lead (``scope``); another repository may still have them. ``tags_left``
+    counts neither lists of referrers nor unfinished deletions. ``absent``: nothing that was selected is there.
     """
 
     selection: Selection
@@ -77,19 +78,19 @@ class DeletionPlan:
     absent: bool = False
     bytes_freed: int = 0
     tags_left: int = 0
-    looked: Looked
+    scope: Scope
     manifests: tuple[Manifest, ...] = field(default=(), repr=False, compare=False)
-    """Those that were read: a digest never means another one, so nothing is read twice."""
+    """Those that were read: a digest never stands for another one, so none is read twice."""
 
     @property
     def tags(self) -> frozenset[str]:
-        """The tags that go."""
+        """The tags that are removed."""
         return frozenset(tag for removal in self.removals for tag in removal.tags)
 
     @property
-    def going(self) -> frozenset[Digest]:
-        """The manifests that go."""
-        return frozenset(removal.digest for removal in self.removals if not removal.alone)
+    def deleted(self) -> frozenset[Digest]:
+        """The manifests that are deleted."""
+        return frozenset(removal.digest for removal in self.removals if not removal.untag_only)
 
     @property
     def is_empty(self) -> bool:
@@ -97,7 +98,7 @@ class DeletionPlan:
         return not (self.removals or self.unfinished)
 
     def check_allowed(self, *, allow_empty: bool) -> None:
-        """Raises Refused where a glob takes the last tag, and that was not allowed."""
+        """Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``."""
         if self.selection.pattern is not None and self.removals and not self.tags_left and not allow_empty:
             raise ConfirmationRequired(
                 f"{self.selection} takes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."

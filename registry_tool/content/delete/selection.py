@@ -1,4 +1,4 @@
-"""What a person wants deleted, as it was typed: ``NAME:TAG``, ``NAME@DIGEST``, ``NAME:GLOB``."""
+"""What to delete, as it is typed: ``NAME:TAG``, ``NAME@DIGEST``, ``NAME:GLOB``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str, *, default_host: str) -> tuple[Reference, Selection]:
-        """(The repository, what is selected in it). Raises UsageError where a name has neither tag nor digest, InvalidReference."""
+        """Return (repository, selection in it). Raises UsageError where a name has neither tag nor digest, InvalidReference."""
         name, pattern = _split_glob(text)
         reference = Reference.parse(name, default_host=default_host)
         if pattern is not None and reference.tag is not None:
@@ -42,13 +42,13 @@ class Selection:
         return replace(reference, tag=None, digest=None), selection
 
     def matching(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """Those of ``tags`` that are named, in the order of the alphabet."""
+        """Those of ``tags`` that are selected; a glob's are sorted."""
         if self.pattern is not None:
             return tuple(sorted(tag for tag in tags if fnmatchcase(tag, self.pattern)))
         return tuple(tag for tag in tags if tag == self.tag)
 
     def __str__(self) -> str:
-        """As it was meant, with its host."""
+        """The reference, with its host."""
         tag = self.pattern or self.tag
         return f"{self.repository}{f':{tag}' if tag else ''}{f'@{self.digest}' if self.digest else ''}"
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, cast
+from typing import Protocol
 
+from registry_tool.base.concurrency import MAX_REQUESTS, map_ordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.content.delete.selection import Selection
-from registry_tool.content.graph import Each, Graph, Node, walk
+from registry_tool.content.graph import Graph, Node, read_node, walk
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, Manifest, is_foreign
 from registry_tool.targets.target import Target
 
-AT_ONCE = 8
-"""Requests under way."""
-
-_LIST = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
+_REFERRERS_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
 
 
 class Deletable(Target, Protocol):
-    """A repository that things can be deleted from. Threads may share it."""
+    """A repository from which things can be deleted. Threads may share it."""
 
     def can_delete(self) -> bool:
-        """Whether manifests may be deleted; found out without changing anything. Raises AuthenticationFailed."""
+        """Whether manifests may be deleted; changes nothing. Raises AuthenticationFailed."""
 
     def can_untag(self) -> bool:
         """Whether a tag may be deleted alone, by the interface."""
@@ -36,15 +33,15 @@ class Deletable(Target, Protocol):
         """Delete the tag alone. Raises NotFound."""
 
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
-        """Delete a manifest, and with it every tag that stands for it; take it from the list of ``subject``'s referrers. NotFound."""
+        """Delete a manifest and its tags, and its entry in the list of ``subject``'s referrers. Raises NotFound."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepositorySnapshot:
-    """``tags`` are those that stand for something, unfinished deletions (:attr:`tombstones`) among them.
+    """What a repository holds. ``tags`` stand for something, unfinished deletions (:attr:`tombstones`) among them.
 
-    ``named`` is the digest that was asked for, where it is there. ``unread`` is why a manifest could not be read;
-    ``doubtful`` are those of them that may need something.
+    ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read; those of them that
+    may need something are ``doubtful``.
     """
 
     tags: dict[str, Descriptor]
@@ -57,59 +54,60 @@ class RepositorySnapshot:
     @cached_property
     def tombstones(self) -> dict[str, Descriptor]:
         """Tags whose deletion was begun and not finished."""
-        return {tag: found for tag, found in self.tags.items() if self._is_tombstone(found.digest)}
+        return {tag: descriptor for tag, descriptor in self.tags.items() if self._is_tombstone(descriptor.digest)}
 
     @cached_property
     def live(self) -> dict[str, Descriptor]:
-        """The tags that are tags to a person."""
-        return {tag: found for tag, found in self.tags.items() if not self._is_tombstone(found.digest)}
+        """All other tags."""
+        return {tag: descriptor for tag, descriptor in self.tags.items() if tag not in self.tombstones}
 
     def tags_on(self, digest: Digest) -> tuple[str, ...]:
-        """In the order of the alphabet."""
+        """The tags on ``digest``, sorted."""
         return tuple(self._by_digest.get(digest, ()))
 
     @cached_property
     def _by_digest(self) -> dict[Digest, list[str]]:
-        found: dict[Digest, list[str]] = {}
+        tags: dict[Digest, list[str]] = {}
         for tag in sorted(self.tags):
-            found.setdefault(self.tags[tag].digest, []).append(tag)
-        return found
+            tags.setdefault(self.tags[tag].digest, []).append(tag)
+        return tags
 
     def children(self, digest: Digest) -> list[Digest]:
+        """The manifests that the index ``digest`` contains."""
         return [edge.descriptor.digest for edge in self.graph.edges.get(digest, ()) if edge.role == "child" and edge.is_manifest]
 
     def indexes(self, digest: Digest) -> set[Digest]:
-        """Those that contain it."""
+        """The indexes that contain ``digest``."""
         return {holder for holder, edge in self.graph.named_by(digest) if edge.role == "child"}
 
     def referrers(self, digest: Digest) -> set[Digest]:
-        """What says that it is its subject, or is listed so."""
+        """The manifests that have ``digest`` as their subject, or are listed so."""
         listed = {edge.descriptor.digest for edge in self.graph.edges.get(digest, ()) if edge.role == "referrer"}
         return listed | {holder for holder, edge in self.graph.named_by(digest) if edge.role == "subject"}
 
     def subject(self, digest: Digest) -> Descriptor | None:
-        """What it is a referrer of."""
+        """The manifest's ``subject`` descriptor, if any."""
         manifest = self.manifests.get(digest)
         return manifest.subject if manifest is not None else None
 
     def reached(self, roots: Iterable[Digest], *, by_subject: bool, without: frozenset[Digest] = frozenset()) -> dict[Digest, None]:
-        """``roots`` and all below them by way of indexes; ``by_subject``: of subjects and referrers, too. In the order of discovery."""
-        found: dict[Digest, None] = {}
+        """``roots`` and all below them through indexes, in the order of discovery; ``by_subject``: through subjects and referrers, too."""
+        reached: dict[Digest, None] = {}
         waiting = list(roots)[::-1]
         while waiting:
             digest = waiting.pop()
-            if digest in found or digest in without:
+            if digest in reached or digest in without:
                 continue
-            found[digest] = None
+            reached[digest] = None
             below = self.children(digest)
             if by_subject:
                 subject = self.subject(digest)
                 below += [*self.referrers(digest), *([subject.digest] if subject else [])]
             waiting += below[::-1]
-        return found
+        return reached
 
     def blobs(self, digest: Digest) -> Iterator[Descriptor]:
-        """Config and layers, as far as the registry should have them; what an index lists that is no manifest."""
+        """Config and layers that the registry should have; entries of an index that are no manifests."""
         for edge in self.graph.edges.get(digest, ()):
             if edge.role in ("config", "layer", "child") and not edge.is_manifest and not is_foreign(edge.descriptor):
                 yield edge.descriptor
@@ -120,8 +118,8 @@ class RepositorySnapshot:
 
 
 def listed_subject(tag: str) -> Digest | None:
-    """Whose list of referrers a tag is (OCI distribution specification 1.1, "Referrers Tag Schema")."""
-    match = _LIST.fullmatch(tag)
+    """The image whose list of referrers a tag is (OCI distribution specification 1.1, "Referrers Tag Schema")."""
+    match = _REFERRERS_TAG.fullmatch(tag)
     if match is None:
         return None
     try:
@@ -130,75 +128,77 @@ def listed_subject(tag: str) -> Digest | None:
         return None
 
 
-def look(
+def take_snapshot(
     repository: Deletable, selection: Selection, *, known: Sequence[Manifest] = (), about: Iterable[Digest] = ()
 ) -> RepositorySnapshot:
-    """Look at a repository: each tag is asked, each manifest read once, and not at all where it is ``known``.
+    """Read a repository: resolve each tag, read each manifest once, and none that is ``known``.
 
-    Who refers to something is asked of what is selected, and of ``about``, and of what these contain.
-    A tag that goes while we look is left out. Raises NotFound where there is no such repository.
+    Referrers are listed of what is selected, of ``about``, and of what these contain. Tags that vanish meanwhile are
+    left out. Raises NotFound where there is no such repository.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        named = _resolved(repository, str(selection.digest)) if selection.digest is not None else None
-        names = _tags(repository, has_content=bool(named or known))
-        tags = {tag: found for tag, found in zip(names, pool.map(lambda tag: _resolved(repository, tag), names), strict=True) if found}
-        holdings = RepositorySnapshot(tags=tags, manifests={manifest.digest: manifest for manifest in known}, named=named)
-        # Walking reads manifests and nothing else.
-        source = cast(Target, _Remembering(repository, holdings.manifests))
-        roots = [*tags.values(), *([named] if named else [])]
-        for node in walk(source, roots, follow=("child",), each=cast(Each, pool.map)):
-            _keep(holdings, node)
-        chosen = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
-        chosen += [holdings.manifests[digest].descriptor for digest in about if digest in holdings.manifests]
-        for node in walk(source, chosen, referrers=repository.referrers, each=cast(Each, pool.map)):
-            _keep(holdings, node, again=True)
-    return holdings
+    manifests = {manifest.digest: manifest for manifest in known}
+
+    def resolve(reference: str) -> Descriptor | None:
+        try:
+            with repository.limiter:
+                return repository.resolve(reference)
+        except NotFound:
+            return None
+
+    def manifest(descriptor: Descriptor) -> Manifest:
+        if descriptor.digest not in manifests:
+            with repository.limiter:
+                manifests[descriptor.digest] = repository.manifest(descriptor.digest)
+        return manifests[descriptor.digest]
+
+    def referrers(descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        with repository.limiter:
+            return repository.referrers(descriptor)
+
+    def read(descriptor: Descriptor) -> Node:
+        return read_node(descriptor, manifest)
+
+    def read_with_referrers(descriptor: Descriptor) -> Node:
+        return read_node(descriptor, manifest, referrers)
+
+    named = resolve(str(selection.digest)) if selection.digest is not None else None
+    names = _tags(repository, has_content=bool(named or known))
+    tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
+    snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
+    roots = [*tags.values(), *([named] if named else [])]
+    for node in walk(roots, read, lambda node: node.linked("child"), threads=MAX_REQUESTS):
+        _add(snapshot, node)
+    selected = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
+    selected += [manifests[digest].descriptor for digest in about if digest in manifests]
+    for node in walk(selected, read_with_referrers, lambda node: node.linked("child", "referrer"), threads=MAX_REQUESTS):
+        _add(snapshot, node, again=True)
+    return snapshot
 
 
-class _Remembering:
-    """A target whose manifests are read once."""
-
-    def __init__(self, target: Target, known: dict[Digest, Manifest]) -> None:
-        self._target = target
-        self._known = known
-
-    def manifest(self, digest: Digest) -> Manifest:
-        found = self._known.get(digest)
-        if found is None:
-            found = self._known[digest] = self._target.manifest(digest)
-        return found
-
-
-def _tags(repository: Target, *, has_content: bool) -> tuple[str, ...]:
+def _tags(repository: Deletable, *, has_content: bool) -> tuple[str, ...]:
     try:
-        return repository.tags()
+        with repository.limiter:
+            return repository.tags()
     except NotFound:
-        # So registry:2 says where no tag ever was, whatever else there is.
+        # So registry:2 answers where no tag ever was, whatever else there is.
         if has_content:
             return ()
         raise
 
 
-def _resolved(repository: Target, reference: str) -> Descriptor | None:
-    try:
-        return repository.resolve(reference)
-    except NotFound:
-        return None
-
-
-def _keep(holdings: RepositorySnapshot, node: Node, *, again: bool = False) -> None:
+def _add(snapshot: RepositorySnapshot, node: Node, *, again: bool = False) -> None:
     digest = node.descriptor.digest
     if node.manifest is not None and node.error is not None:
-        # Who refers to it is not known, so that it must not be touched.
+        # Its referrers are unknown, so that it must not be touched.
         raise node.error
     if node.manifest is None:
-        holdings.unread[digest] = f"{digest}: {node.error}"
+        snapshot.unread[digest] = f"{digest}: {node.error}"
         damaged_image = isinstance(node.error, (Mismatch, InvalidManifest)) and node.descriptor.media_type in IMAGES
         if not (isinstance(node.error, NotFound) or damaged_image):
-            holdings.doubtful.add(digest)
+            snapshot.doubtful.add(digest)
     if node.is_last:
-        holdings.doubtful.add(digest)
-    known = holdings.graph.edges.get(digest)
-    found = node.edges if known is None else tuple(edge for edge in node.edges if edge.role == "referrer")
-    if found or not again:
-        holdings.graph.connect(digest, found)
+        snapshot.doubtful.add(digest)
+    known = snapshot.graph.edges.get(digest)
+    edges = node.edges if known is None else tuple(edge for edge in node.edges if edge.role == "referrer")
+    if edges or not again:
+        snapshot.graph.add(digest, edges)

@@ -1,25 +1,21 @@
-"""What a repository holds, as a table: every tag, and what it stands for."""
+"""Tables of what a registry holds: a repository's tags and what each stands for, the registry's repositories."""
 
 from __future__ import annotations
 
 from registry_tool.content.listing.catalog import Catalog, RepositorySummary, catalog
-from registry_tool.content.listing.contents import Contents, Details
-from registry_tool.content.listing.source import Cache, ContentSource, NoCache, ends_all
+from registry_tool.content.listing.contents import Contents, Details, is_registry_wide
 from registry_tool.content.listing.table import Options, Row, TagTable
 from registry_tool.content.listing.tags import list_tags
 
 __all__ = [
-    "Cache",
     "Catalog",
-    "ContentSource",
     "Contents",
     "Details",
-    "NoCache",
     "Options",
     "RepositorySummary",
     "Row",
     "TagTable",
     "catalog",
-    "ends_all",
+    "is_registry_wide",
     "list_tags",
 ]

@@ -1,30 +1,22 @@
-"""What a registry holds: its repositories, and how much is in each."""
+"""The repositories of a registry, and how much is in each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from typing import Protocol
 
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.listing.source import Cache, ContentSource, ends_all
+from registry_tool.content.listing.contents import is_registry_wide
 from registry_tool.content.listing.table import Options
 from registry_tool.content.listing.tags import list_tags
+from registry_tool.targets.cache import Cache
+from registry_tool.targets.registry import Registry
 
-_AT_ONCE, _IN_EACH = 4, 2
-"""Repositories at a time, and threads for each: together no more requests than a table of tags makes."""
-
-
-class Holder(Protocol):
-    """A registry."""
-
-    def catalog(self) -> Iterator[str]: ...
-
-    def repository(self, path: str) -> ContentSource: ...
+_REPOSITORIES = 4
+"""Repositories at a time; requests are limited for themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,43 +35,42 @@ class RepositorySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """By name. ``stopped`` is why there are not more."""
+    """Repositories by name. ``stopped`` is why there are not more."""
 
-    holdings: tuple[RepositorySummary, ...]
+    repositories: tuple[RepositorySummary, ...]
     stopped: RegistryToolError | None = None
 
 
-def catalog(registry: Holder, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
-    """Every repository of ``registry``; without ``details`` with the number of its tags alone, from one request each.
+def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
+    """Summarize every repository of ``registry``; without ``details`` its number of tags alone, from one request each.
 
-    Raises what listing the repositories raises. ``observer`` is told of repositories, not of bytes.
+    Raises what listing the repositories raises. ``observer`` gets repositories, not bytes.
     """
-    names = sorted(registry.catalog())
+    options = Options(look="details" if details else "names")
     stopped: list[RegistryToolError] = []
-    holdings: list[RepositorySummary] = []
 
-    def look(name: str) -> RepositorySummary | RegistryToolError:
-        options = Options(look="details" if details else "names")
+    def summarize(name: str) -> RepositorySummary:
         try:
-            table = list_tags(registry.repository(name), options, cache=cache, threads=_IN_EACH)
+            table = list_tags(registry.repository(name), options, cache=cache)
         except NotFound:
             # distribution lists what never had a tag, and then does not know it.
             return RepositorySummary(name=name, tags=0)
         except RegistryToolError as error:
-            return error if ends_all(error) else RepositorySummary(name=name, errors=(error,))
+            if is_registry_wide(error):
+                stopped.append(error)
+            return RepositorySummary(name=name, errors=(error,))
         if table.stopped is not None:
-            return table.stopped
+            stopped.append(table.stopped)
+            return RepositorySummary(name=name, errors=(table.stopped,))
         newest = max((row.created for row in table.rows if row.created is not None), default=None)
         errors = tuple(row.error for row in table.rows if row.error is not None)
         return RepositorySummary(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
 
+    names = sorted(registry.catalog())
     observer.start("catalog", "looking at the repositories", len(names))
-    for name, found in map_unordered(look, takewhile(lambda _: not stopped, names), threads=_AT_ONCE):
-        if isinstance(found, RepositorySummary):
-            holdings.append(found)
-        else:
-            stopped.append(found)
-            holdings.append(RepositorySummary(name=name, errors=(found,)))
-        observer.advance("catalog", len(holdings))
+    summaries: list[RepositorySummary] = []
+    for _, summary in map_unordered(summarize, takewhile(lambda _: not stopped, names), threads=_REPOSITORIES):
+        summaries.append(summary)
+        observer.advance("catalog", len(summaries))
     observer.finish("catalog", "looked at the repositories")
-    return Catalog(holdings=tuple(sorted(holdings, key=lambda holding: holding.name)), stopped=next(iter(stopped), None))
+    return Catalog(repositories=tuple(sorted(summaries, key=lambda summary: summary.name)), stopped=next(iter(stopped), None))

@@ -1,27 +1,27 @@
-"""What a repository's manifests and configs say, each asked for once, however many tags lead to it."""
+"""What a repository's manifests and configs say, each requested once, however many tags lead to it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from registry_tool.base.concurrency import SingleFlight
-from registry_tool.base.errors import InvalidManifest, RegistryToolError
-from registry_tool.content.listing.source import Cache, ContentSource, Memory, NoCache, RateLimiter, ends_all
+from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, InvalidManifest, RegistryToolError, TooManyRequests, Unreachable
+from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, edges, read_node, walk, without_bytes
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import Child, Manifest, is_attestation
+from registry_tool.oci.manifest import Child, Manifest, is_attestation, is_platform_image
+from registry_tool.targets.cache import Cache, MemoryCache, NoCache
+from registry_tool.targets.target import Target
 
-MAX_DEPTH = 8
-"""Indexes inside each other. Builders make one, or one with an index of attestations in it."""
 MAX_MANIFESTS = 1000
 """Manifests that one tag leads to."""
 
-_MANIFESTS = (*manifests.IMAGES, *manifests.INDEXES, *manifests.SCHEMA_1)
 _IMAGE_CONFIGS = (manifests.OCI_CONFIG, manifests.DOCKER_CONFIG)
 _CREATED = "org.opencontainers.image.created"
 _HINT = "Look at it with: regctl inspect --raw"
@@ -29,9 +29,14 @@ _HINT = "Look at it with: regctl inspect --raw"
 Type = Literal["image", "index", "artifact", "signature"]
 
 
+def is_registry_wide(error: RegistryToolError) -> bool:
+    """Whether there is no use in any further request to the registry."""
+    return isinstance(error, (TooManyRequests, AuthenticationFailed, Unreachable)) and not isinstance(error, ConnectionLost)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What there is to say of one tag's manifest. ``error`` is what was wrong below it; what is not known for that is None.
+    """What there is to say of one tag's manifest. ``error`` is what was wrong below it; what is unknown for that is None.
 
     ``blobs`` are configs and layers of all its images with their sizes in bytes, each once.
     """
@@ -46,114 +51,125 @@ class Details:
     error: RegistryToolError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformSummary:
-    """What is kept of one manifest: ten thousand of them must find room."""
-
-    type: Type
-    blobs: tuple[tuple[Digest, int], ...]
-    config: Descriptor | None
-    annotated: str | None
-    children: tuple[Child, ...]
-    is_tombstone: bool
-
-
 class Contents:
-    """Reads a repository, from ``cache`` where that has it. Threads share it.
+    """Reads a repository, from ``cache`` where that has it. Threads may share it.
 
-    ``remember``: what was read stays at hand, whatever the cache is worth; for one image, not for a table of them.
+    ``remember``: what was read is kept in memory, too; for one image, not for a table of them.
     """
 
-    def __init__(self, source: ContentSource, cache: Cache | None = None, *, remember: bool = False) -> None:
+    def __init__(self, source: Target, cache: Cache | None = None, *, remember: bool = False) -> None:
         self.source = source
-        self.budget = RateLimiter(source)
-        self._cache = Memory(cache or NoCache()) if remember else cache or NoCache()
-        self._parts: SingleFlight[Digest, PlatformSummary] = SingleFlight()
+        self._cache = MemoryCache(cache) if remember else cache or NoCache()
+        self._manifests: SingleFlight[Digest, Manifest] = SingleFlight()
         self._configs: SingleFlight[Digest, tuple[datetime | None, Platform | None]] = SingleFlight()
 
+    def tags(self) -> tuple[str, ...]:
+        """Every tag. Raises NotFound where there is no such repository."""
+        with self.source.limiter:
+            return self.source.tags()
+
+    def resolve(self, tag: str) -> Descriptor:
+        """Return what ``tag`` stands for now. Raises NotFound."""
+        with self.source.limiter:
+            return self.source.resolve(tag)
+
     def manifest(self, descriptor: Descriptor) -> Manifest:
-        """The manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what asking raises."""
+        """Return the manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what requests raise."""
         if descriptor.size > manifests.MAX_SIZE:
             raise InvalidManifest(f"a manifest of {descriptor.size} bytes: {manifests.MAX_SIZE} are allowed", hint=_HINT)
-        kept = self._cache.get(descriptor.digest)
-        if kept is not None:
-            return manifests.parse(kept, descriptor.media_type, algorithm=descriptor.digest.algorithm)
-        found = self.budget.ask(lambda: self.source.manifest(descriptor.digest))
-        self._cache.put(descriptor.digest, found.raw)
-        return found
+        cached = self._cache.get(descriptor.digest)
+        if cached is not None:
+            return manifests.parse(cached, descriptor.media_type, algorithm=descriptor.digest.algorithm)
+        with self.source.limiter:
+            manifest = self.source.manifest(descriptor.digest)
+        self._cache.put(descriptor.digest, manifest.raw)
+        return manifest
 
     def raw_config(self, descriptor: Descriptor) -> bytes:
-        """The exact bytes of a config. Raises as :meth:`manifest` does."""
+        """Return the exact bytes of a config. Raises as :meth:`manifest` does."""
         if descriptor.size > configs.MAX_SIZE:
             raise InvalidManifest(f"a config of {descriptor.size} bytes: {configs.MAX_SIZE} are allowed", hint=_HINT)
-        kept = self._cache.get(descriptor.digest)
-        if kept is None:
-            kept = self.budget.ask(lambda: self._read(descriptor))
-            self._cache.put(descriptor.digest, kept)
-        return kept
+        content = self._cache.get(descriptor.digest)
+        if content is None:
+            with self.source.limiter, self.source.fetch(descriptor) as stream:
+                content = b"".join(iter(lambda: stream.read(1 << 20), b""))
+            self._cache.put(descriptor.digest, content)
+        return content
 
     def config(self, descriptor: Descriptor) -> Config:
-        """The config of an image. Raises as :meth:`manifest` does."""
+        """Return the config of an image. Raises as :meth:`manifest` does."""
         return parse_config(self.raw_config(descriptor))
 
-    def details(self, descriptor: Descriptor, wanted: Platform | None = None) -> Details:
-        """What there is to say of what a tag stands for; of its image for the platform ``wanted`` alone, where one is given.
+    def details(self, descriptor: Descriptor, platform: Platform | None = None) -> Details:
+        """Describe what a tag stands for, or its image for ``platform`` alone.
 
-        Raises as :meth:`manifest` does where its own manifest cannot be had or read.
+        Raises as :meth:`manifest` does where its own manifest cannot be read.
         """
-        top = self.part(descriptor)
-        walk = _Traversal(self, wanted)
-        walk.visit(descriptor, top)
-        known = walk.error is None
+        images = _Images(self, platform)
+        manifest = images.collect(descriptor)
+        is_known = images.error is None
         return Details(
-            type=top.type,
-            blobs=walk.blobs,
-            size=sum(walk.blobs.values()) if walk.is_whole else None,
-            created=max(walk.created, default=None) if known else None,
-            platforms=tuple(walk.platforms),
-            is_tombstone=top.is_tombstone,
-            fits=wanted is None or walk.fits or not known,
-            error=walk.error,
+            type=manifest.type,
+            blobs=images.blobs,
+            size=sum(images.blobs.values()) if images.is_whole else None,
+            created=max(images.created, default=None) if is_known else None,
+            platforms=tuple(images.platforms),
+            is_tombstone=manifest.is_tombstone,
+            fits=platform is None or images.fits or not is_known,
+            error=images.error,
         )
 
     def blobs(self, descriptor: Descriptor) -> dict[Digest, int]:
-        """Configs and layers that a tag's manifest leads to, with their sizes; no config is read. Raises as :meth:`manifest` does."""
-        walk = _Traversal(self, None, births=False)
-        walk.visit(descriptor, self.part(descriptor))
-        return walk.blobs
+        """Return configs and layers that a tag leads to, with their sizes in bytes; reads no config. Raises as :meth:`manifest` does."""
+        images = _Images(self, None, configs=False)
+        images.collect(descriptor)
+        return images.blobs
 
-    def glance(self, descriptor: Descriptor) -> Details:
-        """What its manifest alone says; nothing that it leads to is asked for. Raises as :meth:`manifest` does."""
-        part = self.part(descriptor)
-        return Details(type=part.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=part.is_tombstone)
+    def summary(self, descriptor: Descriptor) -> Details:
+        """Describe what its manifest alone says, without what it leads to. Raises as :meth:`manifest` does."""
+        manifest = self.kept_manifest(descriptor)
+        return Details(type=manifest.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=manifest.is_tombstone)
 
-    def part(self, descriptor: Descriptor) -> PlatformSummary:
-        """The manifest, as far as it is kept."""
-        return self._parts.get(descriptor.digest, lambda: _reduced(self.manifest(descriptor)))
+    def platform_images(self, manifest: Manifest) -> list[Child]:
+        """Images of a named platform in an index, and in the indexes in it. Raises as :meth:`manifest` does."""
 
-    def birth(self, config: Descriptor) -> tuple[datetime | None, Platform | None]:
-        """When an image was made and for what, by its config."""
+        def nested(children: Iterable[Child]) -> list[Child]:
+            return [
+                child
+                for child in children
+                if child.platform is None and child.media_type in manifests.INDEXES and not is_attestation(child)
+            ]
+
+        def read(descriptor: Descriptor) -> Node:
+            return Node(descriptor=descriptor, edges=edges(self.kept_manifest(descriptor)))
+
+        children = list(manifest.children)
+        for node in walk(nested(children), read, lambda node: nested(node.linked("child"))):
+            children += node.linked("child")
+        return [child for child in children if is_platform_image(child)]
+
+    def kept_manifest(self, descriptor: Descriptor) -> Manifest:
+        """Return the manifest without its bytes, read once for all who ask. Raises as :meth:`manifest` does."""
+        return self._manifests.get(descriptor.digest, lambda: without_bytes(self.manifest(descriptor)))
+
+    def created_for(self, config: Descriptor) -> tuple[datetime | None, Platform | None]:
+        """When an image was made, and for what platform, by its config. Raises as :meth:`manifest` does."""
 
         def read() -> tuple[datetime | None, Platform | None]:
-            found = self.config(config)
-            return found.created, found.platform
+            parsed = self.config(config)
+            return parsed.created, parsed.platform
 
         return self._configs.get(config.digest, read)
 
-    def _read(self, descriptor: Descriptor) -> bytes:
-        with self.source.fetch(descriptor) as stream:
-            pieces = iter(lambda: stream.read(1 << 20), b"")
-            return b"".join(pieces)
 
+class _Images:
+    """All images below one tag's manifest, or those for ``platform``; ``configs`` False: without what their configs say."""
 
-class _Traversal:
-    """Everything below one tag. It ends, whatever indexes say: each manifest once, so many at most, so deep at most."""
-
-    def __init__(self, contents: Contents, wanted: Platform | None, *, births: bool = True) -> None:
+    def __init__(self, contents: Contents, platform: Platform | None, *, configs: bool = True) -> None:
         self._contents = contents
-        self._births = births
-        self._wanted = wanted
-        self._seen: set[Digest] = set()
+        self._configs = configs
+        self._platform = platform
+        self._count = 1
         self.blobs: dict[Digest, int] = {}
         self.created: list[datetime] = []
         self.platforms: dict[Platform, None] = {}
@@ -161,74 +177,65 @@ class _Traversal:
         self.is_whole = True
         self.fits = False
 
-    def visit(self, descriptor: Descriptor, part: PlatformSummary, depth: int = 0) -> None:
-        """Take in ``part``, whose descriptor says its platform where it is a child, and what it leads to."""
-        self._seen.add(descriptor.digest)
-        if not part.children:
-            self._take(descriptor, part)
-            return
-        for child in part.children:
-            if child.platform is not None and child.platform.os != "unknown" and not is_attestation(child):
-                self.platforms[child.platform] = None
-        below = [child for child in part.children if child.digest not in self._seen and self._is_wanted(child)]
-        if depth == MAX_DEPTH:
-            self._miss(InvalidManifest(f"indexes are nested more than {MAX_DEPTH} deep", hint=_HINT))
-        elif len(below) + len(self._seen) > MAX_MANIFESTS:
-            self._miss(InvalidManifest(f"leads to more than {MAX_MANIFESTS} manifests", hint=_HINT))
-        else:
-            for child in below:
-                self._descend(child, depth + 1)
+    def collect(self, descriptor: Descriptor) -> Manifest:
+        """Read all of it; return the manifest itself. Raises where that cannot be read, and what is registry-wide."""
+        manifest = self._contents.kept_manifest(descriptor)
+        for node in walk([descriptor], lambda each: read_node(each, self._contents.kept_manifest), self._follow):
+            if node.error is not None:
+                self._miss(node.error)
+            if node.is_last:
+                self._miss(InvalidManifest(f"indexes are nested more than {MAX_DEPTH} deep", hint=_HINT))
+            if node.manifest is not None:
+                self._add(node.descriptor, node.manifest)
+        return manifest
 
-    def _descend(self, child: Child, depth: int) -> None:
-        if child.media_type not in _MANIFESTS:
-            # Builders keep caches in indexes whose entries are layers.
-            self.blobs[child.digest] = child.size
-            return
-        try:
-            self.visit(child, self._contents.part(child), depth)
-        except RegistryToolError as error:
-            self._miss(error)
+    def _follow(self, node: Node) -> list[Descriptor]:
+        wanted = [child for child in node.linked("child") if self._is_wanted(child)]
+        if self._count + len(wanted) > MAX_MANIFESTS:
+            self._miss(InvalidManifest(f"leads to more than {MAX_MANIFESTS} manifests", hint=_HINT))
+            return []
+        self._count += len(wanted)
+        return wanted
 
     def _is_wanted(self, child: Child) -> bool:
-        if self._wanted is None:
+        if self._platform is None:
             return True
         if is_attestation(child):
             return False
-        return child.platform is None or child.platform.fits(self._wanted)
+        return child.platform is None or child.platform.fits(self._platform)
 
-    def _take(self, descriptor: Descriptor, part: PlatformSummary) -> None:
-        born, platform = configs.moment(part.annotated), descriptor.platform
-        if self._births and part.config is not None and part.config.media_type in _IMAGE_CONFIGS and not is_attestation(descriptor):
+    def _add(self, descriptor: Descriptor, manifest: Manifest) -> None:
+        for child in manifest.children:
+            if child.platform is not None and is_platform_image(child):
+                self.platforms[child.platform] = None
+            if child.media_type not in MANIFESTS and self._is_wanted(child):
+                # Builders keep caches in indexes whose entries are layers.
+                self.blobs[child.digest] = child.size
+        if not manifest.children:
+            self._add_image(descriptor, manifest)
+
+    def _add_image(self, descriptor: Descriptor, manifest: Manifest) -> None:
+        created, platform = configs.moment(manifest.annotations.get(_CREATED)), descriptor.platform
+        config = manifest.config
+        if self._configs and config is not None and config.media_type in _IMAGE_CONFIGS and not is_attestation(descriptor):
             try:
-                written, own = self._contents.birth(part.config)
-                born, platform = written or born, platform or own
+                configured_at, configured_platform = self._contents.created_for(config)
+                created, platform = configured_at or created, platform or configured_platform
             except RegistryToolError as error:
-                self._miss(error, is_whole=self._wanted is None or platform is not None)
-        if self._wanted is not None and (platform is None or not platform.fits(self._wanted)):
+                self._miss(error, is_whole=self._platform is None or platform is not None)
+        if self._platform is not None and (platform is None or not platform.fits(self._platform)):
             return
         self.fits = True
-        self.blobs.update(part.blobs)
+        self.blobs.update((blob.digest, blob.size) for blob in (*([config] if config else ()), *manifest.layers))
         if is_attestation(descriptor):
             return
-        if born is not None:
-            self.created.append(born)
+        if created is not None:
+            self.created.append(created)
         if platform is not None and platform.os != "unknown":
             self.platforms[platform] = None
 
     def _miss(self, error: RegistryToolError, *, is_whole: bool = False) -> None:
-        if ends_all(error):
+        if is_registry_wide(error):
             raise error
         self.error = self.error or error
         self.is_whole = self.is_whole and is_whole
-
-
-def _reduced(manifest: Manifest) -> PlatformSummary:
-    blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
-    return PlatformSummary(
-        type=manifest.type,
-        blobs=tuple({blob.digest: blob.size for blob in blobs}.items()),
-        config=manifest.config,
-        annotated=manifest.annotations.get(_CREATED),
-        children=manifest.children,
-        is_tombstone=manifest.is_tombstone,
-    )

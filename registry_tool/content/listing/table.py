@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -16,15 +16,15 @@ from registry_tool.oci.digest import Digest
 
 Sort = Literal["name", "created", "size", "semver"]
 Look = Literal["names", "digests", "details"]
-"""What is asked for: the list alone, each tag's digest, or its manifest and config as well."""
+"""What is requested: the list alone, each tag's digest, or its manifest and config as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is wanted. ``matches`` is a glob, ``limit`` counts rows, ``platform`` leaves away tags that have no image for it.
+    """Which tags a table shows, and how. ``matches`` is a glob, ``limit`` counts rows; tags without an image for ``platform`` are left out.
 
-    ``siblings`` False: no tag is asked about for its neighbours' sake; where others than those shown are not known,
-    their siblings are not, either. By ``created`` and ``size`` only what has details can be sorted.
+    ``siblings`` False: only tags that are shown are looked up; siblings are unknown where that leaves tags out.
+    Sorting by ``created`` or ``size`` needs details.
     """
 
     look: Look = "details"
@@ -37,13 +37,13 @@ class Options:
 
     @property
     def is_limited_first(self) -> bool:
-        """Whether which rows are shown is known from the names."""
+        """Whether names alone tell which rows are shown."""
         return self.limit is not None and self.sort in ("name", "semver") and self.platform is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One tag. What is not known is None. ``size`` is in bytes; ``siblings`` are other tags of the repository on the same digest."""
+    """One tag. What is unknown is None. ``size`` is in bytes; ``siblings`` are other tags of the repository on the same digest."""
 
     name: str
     digest: Digest | None = None
@@ -59,9 +59,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagTable:
-    """``count`` is how many tags the registry lists, ``size`` bytes of all that was looked into, each digest once.
+    """``count`` is how many tags the registry lists, ``size`` the bytes of all blobs of the rows, each digest once.
 
-    ``vanished`` were listed, and gone when they were looked at. ``stopped`` is why not all was looked at.
+    ``vanished`` were listed, and gone when they were looked up. ``stopped`` is why ``looked_at`` is not all of them.
     """
 
     rows: tuple[Row, ...]
@@ -71,30 +71,9 @@ class TagTable:
     stopped: RegistryToolError | None = None
     looked_at: int = 0
 
-    @property
-    def damaged(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.error is not None)
-
-
-@dataclass(slots=True)
-class SiblingIndex:
-    """Which tags stand for the same digest."""
-
-    _tags: dict[Digest, list[str]] = field(default_factory=dict)
-
-    def add(self, digest: Digest, tag: str) -> None:
-        self._tags.setdefault(digest, []).append(tag)
-
-    def remove(self, digest: Digest, tag: str) -> None:
-        self._tags[digest].remove(tag)
-
-    def of(self, digest: Digest, tag: str) -> tuple[str, ...]:
-        """The others, by name."""
-        return tuple(sorted(other for other in self._tags.get(digest, ()) if other != tag))
-
 
 def selected(names: Iterable[str], options: Options) -> list[str]:
-    """The names that are asked for, in an order that is right where it depends on names alone."""
+    """Names that ``options`` select, in order where the order depends on names alone."""
     chosen = [
         name
         for name in names
@@ -103,15 +82,15 @@ def selected(names: Iterable[str], options: Options) -> list[str]:
     return _newest_version_first(chosen) if options.sort == "semver" else sorted(chosen)
 
 
-def ordered(rows: Sequence[Row], options: Options) -> tuple[Row, ...]:
-    """Rows as they are shown: by name, the newest first, the largest first; what is not known comes last."""
+def sort_rows(rows: Sequence[Row], options: Options) -> tuple[Row, ...]:
+    """Rows by name, newest first or largest first, with unknown values last; up to the limit."""
     if options.sort in ("name", "semver"):
-        place = {name: number for number, name in enumerate(selected((row.name for row in rows), options))}
-        found = sorted(rows, key=lambda row: place[row.name])
+        position = {name: number for number, name in enumerate(selected((row.name for row in rows), options))}
+        result = sorted(rows, key=lambda row: position[row.name])
     else:
         by_name = sorted(rows, key=lambda row: row.name)
-        found = sorted(by_name, key=_by_age if options.sort == "created" else _by_size, reverse=True)
-    return tuple(found[: options.limit])
+        result = sorted(by_name, key=_by_age if options.sort == "created" else _by_size, reverse=True)
+    return tuple(result[: options.limit])
 
 
 def _by_age(row: Row) -> tuple[bool, float]:

@@ -1,92 +1,85 @@
-"""Looking at every tag of a repository at once."""
+"""The table of a repository's tags, requested a few at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, takewhile
+from itertools import islice
 from typing import TypeVar
 
-from registry_tool.base.concurrency import THREADS, map_unordered
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import ConnectionLost, NotFound, RegistryError, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.listing.contents import Contents, Details
-from registry_tool.content.listing.source import Cache, ContentSource, ends_all
-from registry_tool.content.listing.table import Options, Row, SiblingIndex, TagTable, ordered, selected
+from registry_tool.content.listing.contents import Contents, Details, is_registry_wide
+from registry_tool.content.listing.table import Options, Row, TagTable, selected, sort_rows
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
 from registry_tool.oci.reference import is_tag
+from registry_tool.targets.cache import Cache
+from registry_tool.targets.target import Target
 
-MAX_IN_A_ROW = 16
-"""Tags that a registry may fail to answer for, one after the other, before it is left alone."""
+MAX_FAILURES = 16
+"""Tags in a row that a registry may fail to answer for, before no more are requested."""
 _ROUNDS = 3
-_LONGEST_MARK = 64
+_LONGEST_UNIQUE = 64
 _WORTH_A_BAR = 32
-_BUSY = (500, 502, 503, 504)
+_SERVER_ERRORS = (500, 502, 503, 504)
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def list_tags(
-    source: ContentSource,
-    options: Options | None = None,
-    *,
-    cache: Cache | None = None,
-    observer: Observer = SILENT,
-    threads: int = THREADS,
-) -> TagTable:
-    """The table of ``source``'s tags.
+def list_tags(source: Target, options: Options | None = None, *, cache: Cache | None = None, observer: Observer = SILENT) -> TagTable:
+    """Make the table of ``source``'s tags.
 
-    Each tag costs one HEAD, each manifest and config that is not in ``cache`` one GET. A tag that cannot be looked at,
-    or leads to something damaged, is a row that says so. Where the registry will not be asked any more, the table has
-    the rows so far. Raises what listing the tags raises, and NotFound where there is no such repository. ``observer``
-    is told of the tags, not of bytes.
+    Each tag costs one HEAD, each manifest and config that is not in ``cache`` one GET. A tag that cannot be looked up,
+    or leads to something damaged, is a row that says so. Where the registry refuses any more requests, the table has
+    the rows so far. ``observer`` gets tags, not bytes. Raises what listing the tags raises, and NotFound.
     """
-    return _Survey(source, options or Options(), cache, observer, threads).table()
+    return _Listing(source, options or Options(), cache, observer).table()
 
 
-class _Survey:
-    def __init__(self, source: ContentSource, options: Options, cache: Cache | None, observer: Observer, threads: int) -> None:
+class _Listing:
+    def __init__(self, source: Target, options: Options, cache: Cache | None, observer: Observer) -> None:
         self._contents = Contents(source, cache)
         self._options = options
         self._observer = observer
-        self._threads = threads
-        self._heads: dict[str, Descriptor] = {}
-        self._troubles: dict[str, RegistryToolError] = {}
+        self._descriptors: dict[str, Descriptor] = {}
+        self._errors: dict[str, RegistryToolError] = {}
         self._details: dict[Digest, Details | RegistryToolError] = {}
         self._blobs: dict[Digest, int] = {}
-        self._neighbours = SiblingIndex()
+        self._tags_on: defaultdict[Digest, list[str]] = defaultdict(list)
         self._stopped: RegistryToolError | None = None
         self._failed_in_a_row = 0
         self._done = self._total = 0
 
     def table(self) -> TagTable:
-        names = self._contents.budget.ask(self._contents.source.tags)
+        names = self._contents.tags()
         chosen = selected(names, self._options)
         if self._options.look == "names":
-            return TagTable(rows=ordered([Row(name=name) for name in chosen], self._options), count=len(names))
-        self._begin(names if self._options.siblings else chosen, chosen)
+            return TagTable(rows=sort_rows([Row(name=name) for name in chosen], self._options), count=len(names))
+        self._start(names if self._options.siblings else chosen, chosen)
         rows = self._rows(names, chosen)
-        absent = [name for name in chosen if isinstance(self._troubles.get(name), NotFound)]
-        vanished = self._gone(absent)
-        rows += [Row(name=name, error=_listed_only(self._troubles[name])) for name in absent if name not in vanished]
+        absent = [name for name in chosen if isinstance(self._errors.get(name), NotFound)]
+        vanished = self._unlisted(absent)
+        rows += [Row(name=name, error=_listed_only(self._errors[name])) for name in absent if name not in vanished]
         if self._total > _WORTH_A_BAR:
             self._observer.finish("tags", "looked at the tags")
         return TagTable(
-            rows=ordered(rows, self._options),
+            rows=sort_rows(rows, self._options),
             count=len(names),
             size=sum(self._blobs.values()) if self._options.look == "details" else None,
             vanished=tuple(sorted(vanished)),
             stopped=self._stopped,
-            looked_at=len(self._heads),
+            looked_at=len(self._descriptors),
         )
 
     def _rows(self, names: Sequence[str], chosen: Sequence[str]) -> list[Row]:
         options = self._options
         if options.siblings:
-            self._look_up(names)
+            self._resolve(names)
         rows: list[Row] = []
         waiting = iter(chosen)
         while True:
@@ -94,27 +87,27 @@ class _Survey:
             batch = list(islice(waiting, count))
             if not batch:
                 break
-            self._look_up(name for name in batch if name not in self._heads and name not in self._troubles)
-            rows += self._described(batch)
+            self._resolve([name for name in batch if name not in self._descriptors and name not in self._errors])
+            rows += self._describe(batch)
         return rows
 
     # --- what a tag stands for ---
 
-    def _look_up(self, names: Iterable[str]) -> None:
-        for name, found in self._each(self._head, names):
-            if isinstance(found, Descriptor):
-                self._heads[name] = found
-                self._neighbours.add(found.digest, name)
+    def _resolve(self, names: Collection[str]) -> None:
+        def resolve(name: str) -> Descriptor:
+            if not is_tag(name):
+                raise RegistryError(f"the registry lists {name[:200]!a} as a tag, which it cannot be", hint="Look at the registry's log.")
+            return self._contents.resolve(name)
+
+        for name, descriptor in self._map(resolve, names):
+            if isinstance(descriptor, RegistryToolError):
+                self._errors[name] = descriptor
             else:
-                self._troubles[name] = found
-            self._step()
+                self._descriptors[name] = descriptor
+                self._tags_on[descriptor.digest].append(name)
+            self._advance()
 
-    def _head(self, name: str) -> Descriptor | RegistryToolError:
-        if not is_tag(name):
-            return RegistryError(f"the registry lists {name[:200]!a} as a tag, which it cannot be", hint="Look at the registry's log.")
-        return self._tried(lambda: self._contents.budget.ask(lambda: self._contents.source.head(name)))
-
-    def _gone(self, absent: Sequence[str]) -> set[str]:
+    def _unlisted(self, absent: Sequence[str]) -> set[str]:
         """Those that are not listed any more: what is still listed and is not there is damaged."""
         if not absent or self._stopped is not None:
             return set()
@@ -125,54 +118,56 @@ class _Survey:
 
     # --- what that is ---
 
-    def _described(self, names: Sequence[str]) -> list[Row]:
+    def _describe(self, names: Sequence[str]) -> list[Row]:
         waiting = list(names)
         for _ in range(_ROUNDS):
-            moved = self._describe(waiting)
+            moved = self._read(waiting)
             if not moved:
                 break
-            # The manifest went while we looked. So did the tag, or it stands for another one now.
+            # The manifest went meanwhile. So did the tag, or it stands for another one now.
             for name in moved:
-                self._neighbours.remove(self._heads.pop(name).digest, name)
-            self._look_up(moved)
+                self._tags_on[self._descriptors.pop(name).digest].remove(name)
+            self._resolve(moved)
             waiting = moved
         rows = (self._row(name) for name in names)
         return [row for row in rows if row is not None]
 
-    def _describe(self, names: Iterable[str]) -> list[str]:
-        """Look into what ``names`` stand for; those whose manifest is not there."""
+    def _read(self, names: Sequence[str]) -> list[str]:
+        """Read what ``names`` stand for; return those whose manifest is not there."""
         by_digest: dict[Digest, Descriptor] = {}
-        tags: dict[Digest, list[str]] = {}
+        tags: defaultdict[Digest, list[str]] = defaultdict(list)
         for name in names:
-            descriptor = self._heads.get(name)
-            if descriptor is not None and descriptor.digest not in self._details and self._is_looked_into(name, descriptor):
+            descriptor = self._descriptors.get(name)
+            if descriptor is None or descriptor.digest in self._details:
+                continue
+            if self._options.look == "details" or _may_be_tombstone(name, descriptor):
                 by_digest[descriptor.digest] = descriptor
-                tags.setdefault(descriptor.digest, []).append(name)
-        for descriptor, found in self._each(self._look_into, by_digest.values()):
-            self._details[descriptor.digest] = found
-            if isinstance(found, Details):
-                self._blobs.update(found.blobs)
-            self._step(len(tags[descriptor.digest]))
+                tags[descriptor.digest].append(name)
+
+        def read(descriptor: Descriptor) -> Details:
+            if self._options.look == "digests":
+                return self._contents.summary(descriptor)
+            return self._contents.details(descriptor, self._options.platform)
+
+        for descriptor, details in self._map(read, by_digest.values()):
+            self._details[descriptor.digest] = details
+            if isinstance(details, Details):
+                self._blobs.update(details.blobs)
+            self._advance(len(tags[descriptor.digest]))
         lost = [digest for digest in by_digest if isinstance(self._details.get(digest), NotFound)]
         return [name for digest in lost for name in tags[digest]]
 
-    def _is_looked_into(self, name: str, descriptor: Descriptor) -> bool:
-        return self._options.look == "details" or _may_be_tombstone(name, descriptor)
-
-    def _look_into(self, descriptor: Descriptor) -> Details | RegistryToolError:
-        if self._options.look == "digests":
-            return self._tried(lambda: self._contents.glance(descriptor))
-        return self._tried(lambda: self._contents.details(descriptor, self._options.platform))
-
     def _row(self, name: str) -> Row | None:
-        """None for what is not shown: not looked at, gone, a leftover of ours, not for the platform that is wanted."""
-        trouble, head = self._troubles.get(name), self._heads.get(name)
-        if head is None:
-            return Row(name=name, error=trouble) if trouble is not None and not isinstance(trouble, NotFound) else None
-        details = self._details.get(head.digest)
-        siblings = self._neighbours.of(head.digest, name) if self._options.siblings or not self._options.is_limited_first else None
+        """None for what is not shown: not looked up, gone, an unfinished deletion, not for the platform."""
+        error, descriptor = self._errors.get(name), self._descriptors.get(name)
+        if descriptor is None:
+            return Row(name=name, error=error) if error is not None and not isinstance(error, NotFound) else None
+        siblings = None
+        if self._options.siblings or not self._options.is_limited_first:
+            siblings = tuple(sorted(other for other in self._tags_on[descriptor.digest] if other != name))
+        details = self._details.get(descriptor.digest)
         error = details.error if isinstance(details, Details) else details
-        row = Row(name=name, digest=head.digest, media_type=head.media_type, siblings=siblings, error=error)
+        row = Row(name=name, digest=descriptor.digest, media_type=descriptor.media_type, siblings=siblings, error=error)
         if not isinstance(details, Details):
             return row
         if details.is_tombstone or not details.fits:
@@ -181,46 +176,48 @@ class _Survey:
             return row
         return replace(row, created=details.created, size=details.size, platforms=details.platforms, type=details.type)
 
-    # --- asking ---
+    # --- requests ---
 
-    def _each(
-        self, work: Callable[[Item], Found | RegistryToolError], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Found | RegistryToolError]]:
-        """``work`` on each of ``items``; nothing new is begun once the registry will not be asked any more."""
-        for item, found in map_unordered(work, takewhile(lambda _: self._stopped is None, items), threads=self._threads):
-            if isinstance(found, RegistryToolError):
-                if self._ends(found):
-                    self._stopped = self._stopped or found
-                    continue
-            else:
+    def _map(self, request: Callable[[Item], Result], items: Collection[Item]) -> Iterator[tuple[Item, Result | RegistryToolError]]:
+        """Map ``items`` to results or failures; nothing is requested once the registry refuses any more."""
+
+        def attempt(item: Item) -> Result | RegistryToolError:
+            if self._stopped is not None:
+                return self._stopped
+            try:
+                return request(item)
+            except RegistryToolError as error:
+                if is_registry_wide(error):
+                    # At once: the others would go on until it is this result's turn.
+                    self._stopped = error
+                return error
+
+        for item, result in map_unordered(attempt, items):
+            if not isinstance(result, RegistryToolError):
                 self._failed_in_a_row = 0
-            yield item, found
+            elif self._is_final(result):
+                continue
+            yield item, result
 
-    def _tried(self, ask: Callable[[], Found]) -> Found | RegistryToolError:
-        try:
-            return ask()
-        except RegistryToolError as error:
-            if ends_all(error):
-                # At once, by whoever hears it: the others would go on asking until it is their result's turn.
-                self._stopped = self._stopped or error
-            return error
-
-    def _ends(self, error: RegistryToolError) -> bool:
-        if ends_all(error):
+    def _is_final(self, error: RegistryToolError) -> bool:
+        if error is self._stopped or is_registry_wide(error):
             return True
-        if isinstance(error, ConnectionLost) or (error.refusal is not None and error.refusal.status in _BUSY):
+        if isinstance(error, ConnectionLost) or (error.refusal is not None and error.refusal.status in _SERVER_ERRORS):
             self._failed_in_a_row += 1
-        return self._failed_in_a_row > MAX_IN_A_ROW
+        if self._failed_in_a_row <= MAX_FAILURES:
+            return False
+        self._stopped = error
+        return True
 
-    # --- reporting ---
+    # --- progress ---
 
-    def _begin(self, names: Sequence[str], chosen: Sequence[str]) -> None:
+    def _start(self, names: Sequence[str], chosen: Sequence[str]) -> None:
         rows = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
         self._total = len(names) + (rows if self._options.look == "details" else 0)
         if self._total > _WORTH_A_BAR:
             self._observer.start("tags", "looking at the tags", self._total)
 
-    def _step(self, count: int = 1) -> None:
+    def _advance(self, count: int = 1) -> None:
         self._done += count
         if self._total > _WORTH_A_BAR:
             self._observer.advance("tags", self._done)
@@ -231,6 +228,6 @@ def _listed_only(error: RegistryToolError) -> NotFound:
 
 
 def _may_be_tombstone(tag: str, descriptor: Descriptor) -> bool:
-    """Whether it is worth a look. Nearly all manifests are larger, by their type and size alone it is clear that they are none."""
+    """Whether its manifest is worth a request. Nearly all are larger: by type and size alone it is clear that they are none."""
     smallest = len(tombstone(tag, unique="").raw)
-    return descriptor.media_type == OCI_IMAGE and smallest <= descriptor.size <= smallest + _LONGEST_MARK
+    return descriptor.media_type == OCI_IMAGE and smallest <= descriptor.size <= smallest + _LONGEST_UNIQUE

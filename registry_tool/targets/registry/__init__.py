@@ -1,15 +1,11 @@
-"""A registry, somewhere, as its interface shows it."""
+"""A registry over HTTP (OCI distribution specification 1.1)."""
 
 from __future__ import annotations
 
 from registry_tool.targets.registry.blobs import Presence
 from registry_tool.targets.registry.registry import Registry
 from registry_tool.targets.registry.repository import Repository
-from registry_tool.targets.registry.uploads import Upload
 
-__all__ = ["Presence", "Registry", "Repository", "Upload", "open_registry"]
+__all__ = ["Presence", "Registry", "Repository", "open_registry"]
 
-
-def open_registry(host: str, *, plain_http: bool | None = None) -> Registry:
-    """As :meth:`Registry.open`."""
-    return Registry.open(host, plain_http=plain_http)
+open_registry = Registry.open

@@ -1,4 +1,4 @@
-"""Reading content: taken up again where it broke off, and looked at from its end.
+"""Reading content: resumed where the connection is lost, and checked by its last byte.
 
 OCI distribution specification 1.1, "Pulling blobs"; RFC 9110, 14 (ranges).
 """
@@ -31,19 +31,19 @@ class Presence(Enum):
         return self is Presence.WHOLE
 
 
-def look_at_end(transport: Transport, path: str, size: int) -> Presence:
-    """Ask for the last byte of what should have ``size``: a HEAD is answered from memory for content that is gone."""
+def check_last_byte(transport: Transport, path: str, size: int) -> Presence:
+    """Request the last byte of what should have ``size`` bytes: a HEAD is answered from memory for content that is gone."""
     end = {"Range": f"bytes={size - 1}-{size - 1}"} if size else _NO_HEADERS
-    found = _look(transport, path, size, end)
-    if found is None and size > 1:
-        # Of content that is cut short it has the first byte.
-        first = _look(transport, path, size, {"Range": "bytes=0-0"})
-        found = first if first in (None, Presence.MISSING) else Presence.SHORT
-    return found if found is not None else Presence.MISSING
+    presence = _presence(transport, path, size, end)
+    if presence is None and size > 1:
+        # Of content that is truncated it has the first byte.
+        first = _presence(transport, path, size, {"Range": "bytes=0-0"})
+        presence = first if first in (None, Presence.MISSING) else Presence.SHORT
+    return presence if presence is not None else Presence.MISSING
 
 
-def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence | None:
-    """None where bytes are promised, from memory, and do not come. Where there is no answer at all, BrokenOff is raised."""
+def _presence(transport: Transport, path: str, size: int, headers: Mapping[str, str]) -> Presence | None:
+    """None where bytes are promised, from memory, and do not follow. Raises ConnectionLost where there is no response at all."""
     try:
         stream = transport.stream(path, headers=headers)
     except NotFound:
@@ -53,11 +53,11 @@ def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]
             return Presence.SHORT
         raise
     with stream:
-        answer = stream.answer
-        total = _range(answer)[1]
+        response = stream.answer
+        total = _range(response)[1]
         try:
-            if answer.status != 206:
-                # It knows no ranges: all has to be read.
+            if response.status != 206:
+                # It supports no ranges: all has to be read.
                 return _compared(_count(stream, size), size)
             if len(stream.read(2)) != 1:
                 return Presence.SHORT
@@ -66,10 +66,10 @@ def _look(transport: Transport, path: str, size: int, headers: Mapping[str, str]
     return Presence.WHOLE if total is None else _compared(total, size)
 
 
-def _compared(found: int, size: int) -> Presence:
-    if found == size:
+def _compared(count: int, size: int) -> Presence:
+    if count == size:
         return Presence.WHOLE
-    return Presence.SHORT if found < size else Presence.LONG
+    return Presence.SHORT if count < size else Presence.LONG
 
 
 def _count(stream: ResponseStream, size: int) -> int:
@@ -79,55 +79,57 @@ def _count(stream: ResponseStream, size: int) -> int:
     return count
 
 
-def _range(answer: Response) -> tuple[int | None, int | None]:
+def _range(response: Response) -> tuple[int | None, int | None]:
     """(first byte, whole size) of ``Content-Range``, None for what it does not say."""
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if match is None:
         return None, None
     first, size = match["first"], match["size"]
     return int(first) if first else None, int(size) if size != "*" else None
 
 
-class Resumed:
-    """The bytes at ``path`` from ``offset`` on. Where the line breaks after some came, it goes on from there.
+class ResumingReader:
+    """The bytes at ``path``. Where the connection is lost after some arrived, a new request goes on from there.
 
-    Where none came since the last time, asking the same again would get the same. Raises NotFound, BrokenOff,
-    RegistryUnreachable, RegistryError; Mismatch where the registry says at once that it has not ``size`` bytes.
+    Where none arrived since the last request, another one would get no more. Raises NotFound, ConnectionLost,
+    RegistryUnreachable, RegistryError; Mismatch where the registry reports another size at once.
     """
 
-    def __init__(self, transport: Transport, path: str, *, size: int, offset: int, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    def __init__(self, transport: Transport, path: str, *, size: int, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         self._transport = transport
         self._path = path
         self._size = size
-        self._at = offset
         self._headers = headers
-        self._left = _MAX_RESUMED
-        self._came = False
-        self._stream: ResponseStream | None = self._open() if offset < size or size == 0 else None
+        self._offset = 0
+        self._retries_left = _MAX_RESUMED
+        self._received = False
+        self._stream = self._open()
 
     def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes, none at the end."""
         while self._stream is not None:
             try:
                 piece = self._stream.read(size)
             except ConnectionLost:
                 self.close()
-                if not self._came or not self._left:
+                if not self._received or not self._retries_left:
                     raise
-                self._left -= 1
+                self._retries_left -= 1
             else:
-                self._came = self._came or bool(piece)
-                self._at += len(piece)
+                self._received = self._received or bool(piece)
+                self._offset += len(piece)
                 return piece
-            self._came = False
+            self._received = False
             self._stream = self._open()
         return b""
 
     def close(self) -> None:
+        """Close the connection."""
         if self._stream is not None:
             self._stream.close()
 
     def _open(self) -> ResponseStream | None:
-        headers = {**self._headers, "Range": f"bytes={self._at}-"} if self._at else self._headers
+        headers = {**self._headers, "Range": f"bytes={self._offset}-"} if self._offset else self._headers
         try:
             stream = self._transport.stream(self._path, headers=headers)
         except RegistryError as error:
@@ -142,21 +144,21 @@ class Resumed:
         return stream
 
     def _check(self, stream: ResponseStream) -> None:
-        answer = stream.answer
-        if answer.status == 206:
-            first, size = _range(answer)
-            if first != self._at:
+        response = stream.answer
+        if response.status == 206:
+            first, size = _range(response)
+            if first != self._offset:
                 raise RegistryError(
-                    f"{self._transport.host} answers {answer.method} {answer.path} from byte {first}, not {self._at}",
+                    f"{self._transport.host} answers {response.method} {response.path} from byte {first}, not {self._offset}",
                     hint="Look at the registry's proxy, if it has one.",
                 )
         else:
-            length = answer.headers.get("content-length", "")
+            length = response.headers.get("content-length", "")
             size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
         if size is not None and size != self._size:
             raise Mismatch(
-                f"{self._transport.host} has {size} bytes where {self._size} should be: {answer.path}", hint="Look with regctl check."
+                f"{self._transport.host} has {size} bytes where {self._size} should be: {response.path}", hint="Look with regctl check."
             )
-        left = self._at if answer.status != 206 else 0
-        while left and (piece := stream.read(min(left, _PIECE))):
-            left -= len(piece)
+        skipped = self._offset if response.status != 206 else 0
+        while skipped and (piece := stream.read(min(skipped, _PIECE))):
+            skipped -= len(piece)

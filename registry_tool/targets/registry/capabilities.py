@@ -1,7 +1,4 @@
-"""What a registry can do beyond the least, found out once and remembered for the run.
-
-No registry says so of itself: each is tried with something that changes nothing.
-"""
+"""What a registry can do beyond the minimum, probed once by requests that change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from registry_tool.transport import Transport
 
 
 class Capabilities:
-    """Threads may share it. ``repository`` is one that we may change: what is allowed may differ between them, but seldom does."""
+    """Capabilities of one registry. Threads may share it. ``repository`` is one that we may change; few registries differ between them."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -23,17 +20,17 @@ class Capabilities:
         self._deletion: bool | None = None
         self._tag_deletion: bool | None = None
         self.referrers: bool | None = None
-        """Whether it lists referrers itself; None until one list was asked for (:mod:`registry_tool.targets.registry.referrers`)."""
+        """Whether it lists referrers itself; None until one list was requested (:mod:`registry_tool.targets.registry.referrers`)."""
 
     def can_delete(self, repository: str) -> bool:
-        """Whether manifests may be deleted: one that cannot be there is refused as unknown where they may."""
+        """Whether manifests may be deleted: then a digest that cannot be there is refused as unknown."""
         with self._lock:
             if self._deletion is None:
                 self._deletion = self._is_deletable(repository, str(Digest.of(secrets.token_bytes(32))))
             return self._deletion
 
     def can_untag(self, repository: str) -> bool:
-        """Whether a tag may be deleted alone; found out as :meth:`can_delete` does. registry:2 takes digests only."""
+        """Whether a tag may be deleted alone, probed in the same way. registry:2 takes digests only."""
         with self._lock:
             if self._tag_deletion is None:
                 self._tag_deletion = self._is_deletable(repository, f"no-such-tag-{secrets.token_hex(8)}")
@@ -47,7 +44,7 @@ class Capabilities:
         except AuthenticationFailed:
             raise
         except RegistryError as error:
-            # 400 DIGEST_INVALID, 405 UNSUPPORTED; what is no answer to the question is a failure.
+            # 400 DIGEST_INVALID, 405 UNSUPPORTED; any other status does not tell.
             if error.refusal is None or error.refusal.status not in (400, 405, 501):
                 raise
             return False
@@ -55,7 +52,7 @@ class Capabilities:
 
 
 def manifest_path(repository: str, reference: str) -> str:
-    """Where a manifest is. ``reference`` may be a tag that a registry listed: whatever it is, it leads nowhere else."""
+    """The path of a manifest. ``reference`` may be any text that a registry listed as a tag: it leads nowhere else."""
     quoted = quote(reference, safe=":", errors="replace")
     # A dot alone, or two, would be taken for a step in the path.
     return f"/v2/{repository}/manifests/{quoted if reference.strip('.') else quoted.replace('.', '%2E')}"

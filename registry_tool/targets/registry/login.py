@@ -1,6 +1,4 @@
-"""Logging in to a registry and out of it, as ``docker login`` does: a password that the registry took is kept where
-docker keeps it, so that one login serves both.
-"""
+"""Login and logout, as docker does: a password that the registry accepts is stored where docker stores it, for both."""
 
 from __future__ import annotations
 
@@ -16,29 +14,29 @@ from registry_tool.transport import Transport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """``stored_in`` is a credential helper's program or the path of docker's configuration."""
+    """A stored password; ``stored_in`` is a credential helper's program or the path of docker's configuration."""
 
     host: str
     username: str
     stored_in: str
     encrypted: bool
-    """Whether a helper keeps it. In the configuration anybody who can read the file can read the password."""
+    """Whether a helper stores it. In the configuration anybody who can read the file can read the password."""
     checked: bool
-    """Whether the registry looked at the password. One that lets everybody in does not."""
+    """Whether the registry checked the password. One that lets everybody in does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logout:
-    """``was_logged_in`` says whether anything was kept for ``host``."""
+    """``was_logged_in``: whether a password was stored for ``host``."""
 
     host: str
     was_logged_in: bool
 
 
 def login(host: str, credential: Credential, *, plain_http: bool | None = None) -> Login:
-    """Check ``credential`` against the registry at ``host``, then keep it. Nothing is kept where the check fails.
+    """Check ``credential`` against the registry at ``host``, then store it. Nothing is stored where the check fails.
 
-    A registry that asks nobody who they are takes any password, as with docker. Raises AuthenticationFailed,
+    A registry without authentication accepts any password, as with docker. Raises AuthenticationFailed,
     RegistryUnreachable, NotARegistry, RegistryError, CredentialsError, UsageError.
     """
     host = registry_host(host)
@@ -47,14 +45,14 @@ def login(host: str, credential: Credential, *, plain_http: bool | None = None) 
     if ":" in credential.username:
         # RFC 7617: the first colon ends the user name.
         raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
-    with Transport(host, plain_http=plain_http, credential=credential) as line:
-        Registry(line).ping()
-        checked = line.was_asked
+    with Transport(host, plain_http=plain_http, credential=credential) as transport:
+        Registry(transport).ping()
+        checked = transport.was_asked
     stored = credentials.store(host, credential)
     return Login(host=host, username=credential.username, stored_in=stored.where, encrypted=stored.encrypted, checked=checked)
 
 
 def logout(host: str) -> Logout:
-    """Forget what is kept for ``host``; the registry is not asked. Raises CredentialsError, UsageError."""
+    """Delete the password stored for ``host``; no request is sent. Raises CredentialsError, UsageError."""
     host = registry_host(host)
     return Logout(host=host, was_logged_in=credentials.erase(host))

@@ -1,4 +1,4 @@
-"""What refers to an image: signatures, attestations, whatever has it as its subject.
+"""Referrers: signatures, attestations, whatever has an image as its subject.
 
 By the registry's own list, or by the tag scheme where it has none (OCI distribution specification 1.1, "Listing
 Referrers", "Referrers Tag Schema").
@@ -16,20 +16,20 @@ from registry_tool.transport import Transport
 
 
 def tag_of(subject: Digest) -> str:
-    """The tag under which the list of ``subject``'s referrers is kept where the registry keeps none."""
+    """The tag of the list of ``subject``'s referrers, where the registry keeps none itself."""
     return f"{subject.algorithm}-{subject.hex}"[:128]
 
 
-def of(transport: Transport, repository: str, subject: Digest) -> tuple[Descriptor, ...] | None:
-    """The registry's own list; None where it keeps none: to a repository or digest it does not know that is an empty one."""
-    found: dict[Digest, Descriptor] = {}
+def from_registry(transport: Transport, repository: str, subject: Digest) -> tuple[Descriptor, ...] | None:
+    """The registry's own list, empty for a repository or digest that it does not know; None where it keeps no lists."""
+    referrers: dict[Digest, Descriptor] = {}
     try:
-        for answer in transport.pages(f"/v2/{repository}/referrers/{subject}"):
-            page = manifests.parse(answer.body, OCI_INDEX)
-            found.update((child.digest, child) for child in page.children)
+        for response in transport.pages(f"/v2/{repository}/referrers/{subject}"):
+            page = manifests.parse(response.body, OCI_INDEX)
+            referrers.update((child.digest, child) for child in page.children)
     except NotFound:
         return None
-    return tuple(found.values())
+    return tuple(referrers.values())
 
 
 def by_tag(target: Target, subject: Digest) -> tuple[Descriptor, ...]:
@@ -41,18 +41,14 @@ def by_tag(target: Target, subject: Digest) -> tuple[Descriptor, ...]:
 
 
 def add_by_tag(target: Target, subject: Digest, entry: Descriptor) -> None:
-    """Put ``entry`` into ``subject``'s list. Two who do so at once may lose one: the scheme knows no better."""
+    """Add ``entry`` to ``subject``'s list. Of two who do so at once one may lose its entry: the scheme has no locks."""
     others = [other for other in by_tag(target, subject) if other.digest != entry.digest]
-    _keep(target, subject, (*others, entry))
+    target.push_manifest(manifests.index((*others, entry)), tag_of(subject))
 
 
-def remove_by_tag(target: Target, subject: Digest, gone: Digest) -> None:
-    """Take ``gone`` out of ``subject``'s list, if it is in it. An empty list stays: deleting it by its digest may take other tags along."""
-    listed = by_tag(target, subject)
-    rest = tuple(entry for entry in listed if entry.digest != gone)
-    if len(rest) < len(listed):
-        _keep(target, subject, rest)
-
-
-def _keep(target: Target, subject: Digest, entries: tuple[Descriptor, ...]) -> None:
-    target.push_manifest(manifests.index(entries), tag_of(subject))
+def remove_by_tag(target: Target, subject: Digest, referrer: Digest) -> None:
+    """Remove ``referrer`` from ``subject``'s list. An empty list stays: deleting it by its digest may delete other tags, too."""
+    entries = by_tag(target, subject)
+    others = [entry for entry in entries if entry.digest != referrer]
+    if len(others) < len(entries):
+        target.push_manifest(manifests.index(others), tag_of(subject))

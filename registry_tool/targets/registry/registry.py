@@ -1,4 +1,4 @@
-"""A registry: its repositories, and the few questions that are about all of it (OCI distribution specification 1.1)."""
+"""A registry: its repositories, and the requests that are about all of it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from registry_tool.auth import credentials
+from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import NotARegistry, NotFound
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
 from registry_tool.targets.registry.capabilities import Capabilities, manifest_path
-from registry_tool.targets.registry.repository import Repository, names_in
+from registry_tool.targets.registry.repository import Repository, header_digest, parse_names
 from registry_tool.transport import Transport
 
 _PAGE = 1000
-"""Names wanted at once; registry:3 gives no more, and some others less."""
+"""Names requested at once; registry:3 sends no more, and some others less."""
 
 
 class Registry:
-    """One registry. Its repositories share its connections; what it can do is found out once. Threads may share it.
+    """One registry. Its repositories share its connections, its capabilities and its limiter. Threads may share it.
 
-    Whatever asks raises what :class:`registry_tool.transport.Transport` does.
+    Whatever sends a request raises what :class:`registry_tool.transport.Transport` does.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.host = transport.host
         self._transport = transport
         self.capabilities = Capabilities(transport)
+        self.limiter = RateLimiter(lambda: transport.rate_limit_remaining)
+        """To be entered for each request of whoever makes many."""
 
     @classmethod
     def open(cls, host: str, *, plain_http: bool | None = None) -> Registry:
-        """The registry at ``host`` (``localhost:5000``, ``docker.io``). Asks nothing yet.
+        """Return the registry at ``host`` (``localhost:5000``, ``docker.io``). Sends nothing yet.
 
-        Credentials are looked for only if the registry wants to see some; CredentialsError then comes from what asked.
+        Credentials are looked up when the registry wants some; CredentialsError then comes from the request.
         ``plain_http`` None: TLS, unless the host is on this machine and speaks plain HTTP.
         """
         return cls(Transport(host, plain_http=plain_http, credential=lambda: credentials.find(host)))
@@ -44,11 +47,11 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close its connections."""
         self._transport.close()
 
     def ping(self) -> None:
-        """See that a registry answers and lets us in."""
+        """Check that a registry answers and lets us in. Raises NotARegistry."""
         try:
             self._transport.get("/v2/")
         except NotFound as error:
@@ -56,17 +59,17 @@ class Registry:
             raise NotARegistry(f"what answers at {self.host} is no registry: {error.message}", hint=error.hint) from error
 
     def repository(self, path: str) -> Repository:
-        """The repository ``path``, ``john/get-started``. Asks nothing yet."""
-        return Repository(self._transport, path, self.capabilities)
+        """Return the repository ``path``, ``john/get-started``. Sends nothing yet."""
+        return Repository(self._transport, path, self.capabilities, self.limiter)
 
     def catalog(self) -> Iterator[str]:
-        """The repositories, as they come: page by page, each once. Empty ones are among them.
+        """The repositories, page by page, each once. Empty ones are among them.
 
-        Many registries do not show this to everybody, or at all: AuthenticationFailed, NotFound.
+        Raises AuthenticationFailed, NotFound: many registries do not show this to everybody, or at all.
         """
         seen: set[str] = set()
-        for answer in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
-            for name in names_in(self.host, answer, "repositories"):
+        for response in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
+            for name in parse_names(self.host, response, "repositories"):
                 if name not in seen:
                     seen.add(name)
                     yield name
@@ -76,14 +79,10 @@ class Registry:
         return self.repository(repository).tags()
 
     def digest(self, repository: str, tag: str) -> Digest | None:
-        """The digest that ``tag`` (or a digest) has now, None where it is not there."""
+        """The digest that ``tag`` (or a digest) stands for now, None where it is not there."""
         path, headers = manifest_path(repository, tag), {"Accept": ACCEPT}
         try:
-            answer = self._transport.head(path, headers=headers)
+            response = self._transport.head(path, headers=headers)
         except NotFound:
             return None
-        try:
-            return Digest.parse(answer.headers.get("docker-content-digest", ""))
-        except ValueError:
-            # The specification lets a registry leave the header away: the digest is that of the manifest's bytes.
-            return Digest.of(self._transport.get(path, headers=headers).body)
+        return header_digest(response) or Digest.of(self._transport.get(path, headers=headers).body)

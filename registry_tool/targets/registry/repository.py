@@ -1,4 +1,4 @@
-"""One repository of a registry: a place of content (:class:`registry_tool.targets.target.Target`) over HTTP.
+"""One repository of a registry: a :class:`registry_tool.targets.target.Target` over HTTP.
 
 OCI distribution specification 1.1, "Pull", "Push", "Content Discovery", "Content Management".
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import Mismatch, NotFound, RegistryError
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manifest
 from registry_tool.targets.registry import referrers, uploads
-from registry_tool.targets.registry.blobs import Presence, Resumed, look_at_end
+from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte
 from registry_tool.targets.registry.capabilities import Capabilities, manifest_path
-from registry_tool.targets.registry.uploads import Upload
 from registry_tool.targets.target import Readable, verified
 from registry_tool.transport import Transport
 from registry_tool.transport.responses import Response
@@ -28,92 +28,83 @@ _MANIFESTS = frozenset((*IMAGES, *INDEXES, *SCHEMA_1))
 class Repository:
     """``path`` is its name in the registry, ``john/get-started``. Threads may share it.
 
-    Whatever asks raises what :class:`registry_tool.transport.Transport` does.
+    Whatever sends a request raises what :class:`registry_tool.transport.Transport` does.
     """
 
-    def __init__(self, transport: Transport, path: str, capabilities: Capabilities | None = None) -> None:
+    def __init__(
+        self, transport: Transport, path: str, capabilities: Capabilities | None = None, limiter: RateLimiter | None = None
+    ) -> None:
         self.host = transport.host
         self.path = path
         self._transport = transport
         self._capabilities = capabilities or Capabilities(transport)
+        self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining)
 
     @property
     def name(self) -> str:
         """``HOST/PATH``."""
         return f"{self.host}/{self.path}"
 
-    @property
-    def rate_limit_remaining(self) -> int | None:
-        """How many requests the registry will still answer, as it said last; None where it does not count them."""
-        return self._transport.rate_limit_remaining
-
     # --- tags and manifests ---
 
     def tags(self) -> tuple[str, ...]:
-        """The tags as the registry orders them. NotFound where the registry knows no such repository.
-
-        A repository whose last tag was deleted is there, and has none.
-        """
+        """The tags in the registry's order; none where the last one was deleted. Raises NotFound where it knows no such repository."""
         tags: dict[str, None] = {}
-        for answer in self._transport.pages(f"/v2/{self.path}/tags/list"):
-            tags.update(dict.fromkeys(names_in(self.host, answer, "tags")))
+        for response in self._transport.pages(f"/v2/{self.path}/tags/list"):
+            tags.update(dict.fromkeys(parse_names(self.host, response, "tags")))
         return tuple(tags)
 
-    def head(self, reference: str) -> Descriptor:
-        """What a tag or digest stands for now, from one small request; its content is asked for where that does not say."""
-        answer = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
-        digest, length = _said_digest(answer), answer.headers.get("content-length", "")
-        media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if digest is None or media_type not in (*IMAGES, *INDEXES) or not (length.isascii() and length.isdigit()):
-            return self.manifest(reference).descriptor
-        asked = _digest(reference)
-        if asked is not None and asked.algorithm == digest.algorithm and asked != digest:
-            raise self._mismatch(answer, f"{digest} instead of {asked}")
-        return Descriptor(media_type=media_type, digest=asked or digest, size=int(length[:18]))
-
     def resolve(self, reference: str) -> Descriptor:
-        """As :meth:`head`."""
-        return self.head(reference)
+        """Return what a tag or digest stands for now, by a HEAD; by its content where the headers do not say. Raises NotFound, Mismatch."""
+        response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
+        named, length = header_digest(response), response.headers.get("content-length", "")
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if named is None or media_type not in (*IMAGES, *INDEXES) or not (length.isascii() and length.isdigit()):
+            return self.manifest(reference).descriptor
+        expected = _digest(reference)
+        if expected is not None and expected.algorithm == named.algorithm and expected != named:
+            raise self._mismatch(response, f"{named} instead of {expected}")
+        return Descriptor(media_type=media_type, digest=expected or named, size=int(length[:18]))
 
     def manifest(self, reference: str | Digest) -> Manifest:
-        """The exact bytes, whose digest is what was asked for and what the registry says it is. NotFound, Mismatch, InvalidManifest."""
+        """Return a manifest, whose bytes have the digest requested and the header's. Raises NotFound, Mismatch, InvalidManifest."""
         reference = str(reference)
-        answer = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
-        asked, said = _digest(reference), _said_digest(answer)
-        for wanted in (asked, said):
-            if wanted is not None and Digest.of(answer.body, wanted.algorithm) != wanted:
-                raise self._mismatch(answer, f"other bytes than those of {wanted}")
-        algorithm = (asked or said or Digest.of(b"")).algorithm
-        return manifests.parse(answer.body, answer.headers.get("content-type"), algorithm=algorithm)
+        response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
+        requested, named = _digest(reference), header_digest(response)
+        for digest in (requested, named):
+            if digest is not None and Digest.of(response.body, digest.algorithm) != digest:
+                raise self._mismatch(response, f"other bytes than those of {digest}")
+        algorithm = (requested or named or Digest.of(b"")).algorithm
+        return manifests.parse(response.body, response.headers.get("content-type"), algorithm=algorithm)
 
     def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
-        """Put ``manifest`` there, byte for byte; ``tag`` then stands for it.
+        """Push ``manifest``, byte for byte; ``tag`` then stands for it.
 
-        Where it has a subject, and the registry keeps no list of referrers, it is put into the tag scheme's.
+        If it has a subject, and the registry lists no referrers, it is added to the list of the tag scheme.
         """
-        answer = self._transport.send(
+        response = self._transport.send(
             "PUT",
             manifest_path(self.path, tag or str(manifest.digest)),
             headers={"Content-Type": manifest.descriptor.media_type},
             body=manifest.raw,
         )
-        uploads.check_digest(self.host, answer, manifest.digest)
-        if manifest.subject is not None and "oci-subject" not in answer.headers:
+        uploads.check_digest(self.host, response, manifest.digest)
+        if manifest.subject is not None and "oci-subject" not in response.headers:
             referrers.add_by_tag(self, manifest.subject.digest, manifest.referrer)
         return manifest.descriptor
 
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
-        """Delete a manifest by its digest, and with it every tag that stands for it. NotFound where it is not there.
+        """Delete a manifest by its digest, and with it every tag that stands for it. Raises NotFound.
 
-        ``subject`` is what it refers to: it is taken out of that one's list, where the registry keeps none itself. That
-        comes first: ended between the two, the list names nothing that is not there, and this can be done again.
+        Before that it is removed from ``subject``'s list of referrers, if the registry keeps none itself: interrupted
+        between the two, the list names nothing that is gone, and this can be repeated.
         """
         if subject is not None and not self._lists_referrers(subject.digest):
             referrers.remove_by_tag(self, subject.digest, descriptor.digest)
         self._transport.send("DELETE", manifest_path(self.path, str(descriptor.digest)))
 
     def untag(self, tag: str) -> None:
-        """Delete a tag alone; a RegistryError where the registry has nothing for that (:meth:`can_untag`). NotFound."""
+        """Delete a tag alone. Raises NotFound; RegistryError where the registry cannot (:meth:`can_untag`)."""
         if _digest(tag) is not None:
             raise ValueError(f"not a tag: {tag}")
         if not self.can_untag():
@@ -121,33 +112,33 @@ class Repository:
         self._transport.send("DELETE", manifest_path(self.path, tag))
 
     def can_delete(self) -> bool:
-        """Whether manifests may be deleted here: not where deletion is off, or the registry read-only. Found out once."""
+        """Whether manifests may be deleted: not where deletion is off, or the registry read-only. Probed once."""
         return self._capabilities.can_delete(self.path)
 
     def can_untag(self) -> bool:
-        """Whether a tag may be deleted alone. Found out once; registry:2 cannot."""
+        """Whether a tag may be deleted alone; registry:2 cannot. Probed once."""
         return self._capabilities.can_untag(self.path)
 
     def referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
-        """What has it as its subject, with artifact types and annotations, from the registry's list or the tag scheme's."""
+        """The manifests whose subject it is, with artifact types and annotations, from the registry's list or the tag scheme's."""
         listed = self._referrers(descriptor.digest)
         return referrers.by_tag(self, descriptor.digest) if listed is None else listed
 
     # --- blobs ---
 
     @contextmanager
-    def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> Iterator[Readable]:
-        """Content from ``offset`` on, checked as it is read, and taken up again where it breaks off. NotFound, Mismatch.
+    def fetch(self, descriptor: Descriptor) -> Iterator[Readable]:
+        """Open content, verified as it is read, and resumed where the connection is lost. Raises NotFound, Mismatch.
 
-        BrokenOff where it breaks off at one point again and again: :meth:`last_byte` tells whether there is more of it.
+        Raises ConnectionLost where it is lost at one byte again and again: :meth:`last_byte` tells whether there is more.
         """
         path, headers = self._content(descriptor)
-        source = Resumed(self._transport, path, size=descriptor.size, offset=offset, headers=headers)
-        with verified(source, descriptor, offset=offset) as content:
+        source = ResumingReader(self._transport, path, size=descriptor.size, headers=headers)
+        with verified(source, descriptor) as content:
             yield content
 
     def exists(self, descriptor: Descriptor) -> bool:
-        """Whether the registry says that it is there. It may say so of what is gone: see :meth:`last_byte`."""
+        """Whether the registry reports it. It may report what is gone: see :meth:`last_byte`."""
         path, headers = self._content(descriptor)
         try:
             self._transport.head(path, headers=headers)
@@ -155,8 +146,8 @@ class Repository:
             return False
         return True
 
-    def said_size(self, descriptor: Descriptor) -> int | None:
-        """Bytes that the registry says it has, None where it does not say or has none. As much to be believed as :meth:`exists`."""
+    def reported_size(self, descriptor: Descriptor) -> int | None:
+        """Bytes that the registry reports, None where it reports none. As reliable as :meth:`exists`."""
         path, headers = self._content(descriptor)
         try:
             length = self._transport.head(path, headers=headers).headers.get("content-length", "")
@@ -165,21 +156,13 @@ class Repository:
         return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
 
     def last_byte(self, descriptor: Descriptor) -> Presence:
-        """Whether a blob's last byte is there, and none after it; its other bytes are not looked at."""
+        """Whether a blob's last byte is there, and none after it; no other byte is read."""
         path, _ = self._content(descriptor)
-        return look_at_end(self._transport, path, descriptor.size)
+        return check_last_byte(self._transport, path, descriptor.size)
 
     def push(self, descriptor: Descriptor, stream: Readable) -> None:
-        """Put a blob there. Mismatch where ``stream`` is not what ``descriptor`` says; nothing is there then."""
+        """Push a blob. Raises Mismatch where ``stream`` is not what ``descriptor`` says; nothing is stored then."""
         uploads.push(self._transport, self.path, descriptor, stream)
-
-    def mount(self, descriptor: Descriptor, source: str) -> bool:
-        """Have a blob of ``source``, a repository's path in the same registry, here, too, without sending it; False where that fails."""
-        return uploads.mount(self._transport, self.path, descriptor.digest, source)
-
-    def upload(self) -> Upload:
-        """Begin an upload of what is known only when it is through."""
-        return Upload(self._transport, self.path)
 
     # --- inside ---
 
@@ -189,10 +172,10 @@ class Repository:
         return f"/v2/{self.path}/blobs/{descriptor.digest}", {}
 
     def _referrers(self, subject: Digest) -> tuple[Descriptor, ...] | None:
-        """The registry's own list; it is not asked again once it has shown that it keeps none."""
+        """The registry's own list; not requested again once it has turned out that it keeps none."""
         if self._capabilities.referrers is False:
             return None
-        listed = referrers.of(self._transport, self.path, subject)
+        listed = referrers.from_registry(self._transport, self.path, subject)
         self._capabilities.referrers = listed is not None
         return listed
 
@@ -201,19 +184,19 @@ class Repository:
             self._referrers(subject)
         return bool(self._capabilities.referrers)
 
-    def _mismatch(self, answer: Response, what: str) -> Mismatch:
+    def _mismatch(self, response: Response, what: str) -> Mismatch:
         return Mismatch(
-            f"{self.host} answers {answer.method} {answer.path} with {what}",
+            f"{self.host} answers {response.method} {response.path} with {what}",
             hint=f"What is stored there may be damaged: regctl check {self.name}",
         )
 
 
-def names_in(host: str, answer: Response, member: str) -> tuple[str, ...]:
-    """The names that an answer lists; distribution writes null for none. RegistryError where it is no such list."""
-    document = answer.json()
+def parse_names(host: str, response: Response, member: str) -> tuple[str, ...]:
+    """Names in the list ``member`` of a response; distribution writes null for none. Raises RegistryError where it is no list of names."""
+    document = response.json()
     names = (document.get(member) or []) if isinstance(document, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RegistryError(f"{host} answers {answer.path} with something that is no list of {member}", hint="Look at its log.")
+        raise RegistryError(f"{host} answers {response.path} with something that is no list of {member}", hint="Look at its log.")
     return tuple(names)
 
 
@@ -222,9 +205,9 @@ def _digest(reference: str) -> Digest | None:
     return Digest.parse(reference) if ":" in reference else None
 
 
-def _said_digest(answer: Response) -> Digest | None:
-    """The specification lets a registry leave the header away: the digest is that of the bytes."""
+def header_digest(response: Response) -> Digest | None:
+    """``Docker-Content-Digest``, which the specification lets a registry leave out."""
     try:
-        return Digest.parse(answer.headers.get("docker-content-digest", "").strip())
+        return Digest.parse(response.headers.get("docker-content-digest", "").strip())
     except ValueError:
         return None

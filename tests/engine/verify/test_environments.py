@@ -264,7 +264,7 @@ def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalReg
 def _pulls_by_digest(place: Environment, name: str) -> None:
     image = reference(name)
     repository = open_registry(image.host).repository(image.path)
-    digest = repository.head(image.tag or "").digest
+    digest = repository.resolve(image.tag or "").digest
     moved = place.engine.pull(str(image.with_digest(digest)))
     traffic = place.traffic(reset=True)
     assert moved.digest == digest and traffic is not None

@@ -1,22 +1,52 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from registry_tool.base.concurrency import SingleFlight, map_unordered
+from registry_tool.base.concurrency import MAX_REQUESTS, RateLimiter, SingleFlight, map_ordered, map_unordered
+from registry_tool.base.errors import TooManyRequests
+
+Map = Callable[..., Iterator[Any]]
+both = pytest.mark.parametrize("parallel_map", [map_ordered, map_unordered])
 
 
-def test_each_does_all_and_tells_which_was_which() -> None:
+def test_map_unordered_yields_each_item_with_its_result() -> None:
     assert dict(map_unordered(lambda number: number * number, range(100))) == {number: number * number for number in range(100)}
 
 
-def test_each_does_several_at_a_time_and_no_more() -> None:
+def test_map_ordered_yields_in_the_order_of_the_items() -> None:
+    def slow_at_first(number: int) -> int:
+        time.sleep(0.05 / (number + 1))
+        return number
+
+    assert list(map_ordered(slow_at_first, range(50))) == list(range(50))
+
+
+@both
+def test_map_over_nothing_is_empty(parallel_map: Map) -> None:
+    assert list(parallel_map(str, [])) == list(parallel_map(str, iter(()))) == []
+
+
+@both
+def test_map_runs_as_many_threads_as_it_may_and_no_more(parallel_map: Map) -> None:
     together = threading.Barrier(4, timeout=20)
-    assert len(list(map_unordered(lambda _: together.wait(), range(8), threads=4))) == 8
+    assert len(list(parallel_map(lambda _: together.wait(), range(8), threads=4))) == 8
+    under_way: list[int] = []
+
+    def work(number: int) -> None:
+        under_way.append(number)
+        assert len(under_way) <= 4
+        time.sleep(0.001)
+        under_way.remove(number)
+
+    assert len(list(parallel_map(work, range(100), threads=4))) == 100
 
 
-def test_each_takes_nothing_before_there_is_a_thread_for_it() -> None:
+def test_map_takes_no_item_before_a_thread_is_free_for_it() -> None:
     numbers = iter(range(1000))
     go_on = threading.Event()
     results = map_unordered(lambda number: number == 0 or go_on.wait(20), numbers, threads=2)
@@ -26,7 +56,8 @@ def test_each_takes_nothing_before_there_is_a_thread_for_it() -> None:
     go_on.set()
 
 
-def test_what_the_work_raises_ends_it() -> None:
+@both
+def test_failure_of_the_function_ends_the_map(parallel_map: Map) -> None:
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -35,43 +66,45 @@ def test_what_the_work_raises_ends_it() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(map_unordered(work, range(10_000), threads=1))
+        list(parallel_map(work, range(10_000), threads=1))
     assert done == [0, 1, 2, 3]
 
 
-def test_what_the_items_raise_ends_it() -> None:
+@both
+def test_failure_of_the_items_ends_the_map(parallel_map: Map) -> None:
     with pytest.raises(ZeroDivisionError):
-        list(map_unordered(str, (1 // number for number in (1, 0))))
+        list(parallel_map(str, (1 // number for number in (1, 0))))
 
 
-def test_a_caller_that_leaves_does_not_wait_for_what_hangs() -> None:
+@both
+def test_leaving_a_map_waits_for_no_call_that_hangs(parallel_map: Map) -> None:
     hang = threading.Event()
-    results = map_unordered(lambda number: hang.wait(60) if number else True, range(8), threads=8)
-    assert next(results) == (0, True)
+    results = parallel_map(lambda number: hang.wait(60) if number else True, range(8), threads=8)
+    assert next(results) in (True, (0, True))
     results.close()  # type: ignore[attr-defined]
     hang.set()
 
 
-def test_once_makes_a_thing_once_for_many_threads() -> None:
-    made: list[str] = []
+def test_single_flight_computes_once_for_many_threads() -> None:
+    computed: list[str] = []
     begin = threading.Barrier(8, timeout=20)
-    once: SingleFlight[str, str] = SingleFlight()
+    flight: SingleFlight[str, str] = SingleFlight()
 
-    def make() -> str:
-        made.append("x")
-        return "thing"
+    def compute() -> str:
+        computed.append("x")
+        return "value"
 
     def want(number: int) -> str:
         begin.wait()
-        return once.get("key", make)
+        return flight.get("key", compute)
 
-    assert [thing for _, thing in map_unordered(want, range(8), threads=8)] == ["thing"] * 8
-    assert made == ["x"]
+    assert list(map_ordered(want, range(8), threads=8)) == ["value"] * 8
+    assert computed == ["x"]
 
 
-def test_once_does_not_try_again_what_failed() -> None:
+def test_single_flight_keeps_a_failure() -> None:
     tries: list[int] = []
-    once: SingleFlight[str, int] = SingleFlight()
+    flight: SingleFlight[str, int] = SingleFlight()
 
     def fail() -> int:
         tries.append(1)
@@ -79,5 +112,36 @@ def test_once_does_not_try_again_what_failed() -> None:
 
     for _ in range(3):
         with pytest.raises(ValueError):  # noqa: PT011
-            once.get("key", fail)
+            flight.get("key", fail)
     assert tries == [1]
+
+
+def most_under_way(limiter: RateLimiter, requests: Iterable[int]) -> int:
+    under_way: list[int] = []
+    most = [0]
+
+    def request(number: int) -> None:
+        with limiter:
+            under_way.append(number)
+            most[0] = max(most[0], len(under_way))
+            time.sleep(0.002)
+            under_way.remove(number)
+
+    for _ in map_unordered(request, requests, threads=20):
+        pass
+    return most[0]
+
+
+@pytest.mark.parametrize(("remaining", "limit"), [(None, MAX_REQUESTS), (1000, MAX_REQUESTS), (3, 3)])
+def test_rate_limiter_bounds_the_requests_under_way(remaining: int | None, limit: int) -> None:
+    assert most_under_way(RateLimiter(lambda: remaining), range(60)) == limit
+
+
+def test_rate_limiter_trusts_the_least_that_was_reported() -> None:
+    reports = iter([2, *[900] * 1000])
+    assert most_under_way(RateLimiter(lambda: next(reports)), range(60)) <= 2
+
+
+def test_rate_limiter_with_nothing_left_raises_before_the_request() -> None:
+    with pytest.raises(TooManyRequests), RateLimiter(lambda: 0):
+        raise AssertionError("it was sent")

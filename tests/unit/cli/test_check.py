@@ -8,7 +8,7 @@ import pytest
 
 from registry_tool.base.errors import RegistryUnreachable
 from registry_tool.cli.views.junit import check_junit
-from registry_tool.content.check import Checked, CheckReport, Finding
+from registry_tool.content.check import CheckReport, Finding, RepositoryReport
 from registry_tool.oci.digest import Digest
 from registry_tool.server import MemoryStorage, Running
 from tests.e2e.test_docs_json import SECTIONS, as_told
@@ -142,7 +142,7 @@ def test_junit_stands_what_a_server_says() -> None:
         Finding(kind="wrong-size", reference=evil, digest=None, tags=(evil,), detail="first"),
         Finding(kind="wrong-size", reference=evil, digest=None, tags=(evil,), detail="second"),
     )
-    checked = Checked(name=evil, tags=(evil,), images=1, findings=findings, notes=())
+    checked = RepositoryReport(name=evil, tags=(evil,), images=1, findings=findings, notes=())
     report = CheckReport(repositories=(checked,), blobs=0, bytes_read=0, error=RegistryUnreachable(evil, hint=evil))
     root = ET.fromstring(check_junit(report))  # noqa: S314
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("3", "2", "1")

@@ -14,7 +14,7 @@ import pytest
 from registry_tool import server
 from registry_tool.base.errors import NotARegistry, NotFound, RegistryUnreachable, TooManyRequests
 from registry_tool.content import check
-from registry_tool.content.check import KINDS, CheckReport, Finding, decompress
+from registry_tool.content.check import RULES, CheckReport, Finding, decompress
 from registry_tool.content.graph import MAX_DEPTH
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, tombstone
@@ -68,7 +68,7 @@ def lone(report: CheckReport) -> Finding:
     assert report.error is None
     [finding] = report.findings
     assert not report.ok
-    assert finding.kind in KINDS
+    assert finding.kind in RULES
     return finding
 
 
@@ -198,7 +198,7 @@ def test_a_finding_says_where_and_whom_it_hits(registry: Running, line: FaultyPr
     assert str(finding.digest) == sha256(made.layers[1])
     assert finding.tags == ("1", "2", "many")
     assert finding.detail == "layers[1]: is not there"
-    assert finding.hint == KINDS["missing-layer"].hint
+    assert finding.hint == RULES["missing-layer"].hint
     assert set(finding.as_json()) == {"kind", "reference", "digest", "tags", "detail", "hint"}
 
 

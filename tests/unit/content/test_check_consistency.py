@@ -8,7 +8,7 @@ import pytest
 
 from registry_tool.content.check import consistency
 from registry_tool.content.check.blobs import BlobContent, ConfigFacts
-from registry_tool.content.check.decompress import Content, Packing
+from registry_tool.content.check.decompress import Compression, Unpacked
 from registry_tool.content.graph import edges
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
@@ -52,8 +52,8 @@ def config(*diff_ids: str, platform: Platform | None = None) -> BlobContent:
     return BlobContent(config=ConfigFacts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
 
 
-def inside(packing: Packing, name: str) -> BlobContent:
-    return BlobContent(inside=Content(packing, digest(name)))
+def inside(compression: Compression, name: str) -> BlobContent:
+    return BlobContent(unpacked=Unpacked(compression, digest(name)))
 
 
 BUILT_WITH_BUILDKIT = [
@@ -87,7 +87,7 @@ MANY = [child(name, f"linux/{name}") for name in ("amd64", "arm64", "s390x", "ri
 def test_what_was_left_out_is_told_from_what_was_lost(
     children: list[dict[str, object]], there: tuple[str, ...], left_out: set[str]
 ) -> None:
-    assert consistency.left_out(edges(index(*children)), {digest(name) for name in there}) == {digest(name) for name in left_out}
+    assert consistency.omitted_children(edges(index(*children)), {digest(name) for name in there}) == {digest(name) for name in left_out}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_was_left_out_is_told_from_what_was_lost(
 def test_an_index_and_a_config_name_one_platform(said: str, found: Platform | None, agrees: bool) -> None:
     whole = index(child("x", said))
     named = [(whole.digest, edge) for edge in edges(whole)]
-    assert consistency.of_another_platform(config(platform=found), named) == ([] if agrees else named)
+    assert consistency.platform_mismatches(config(platform=found), named) == ([] if agrees else named)
 
 
 def test_variants_are_compared_where_both_say_one() -> None:
@@ -113,12 +113,12 @@ def test_variants_are_compared_where_both_say_one() -> None:
     whole = index(entry)
     named = [(whole.digest, edge) for edge in edges(whole)]
     old, other = Platform(os="linux", architecture="arm"), Platform(os="linux", architecture="arm", variant="v5")
-    assert consistency.of_another_platform(config(platform=old), named) == []
-    assert consistency.of_another_platform(config(platform=other), named) == named
+    assert consistency.platform_mismatches(config(platform=old), named) == []
+    assert consistency.platform_mismatches(config(platform=other), named) == named
 
 
 def test_a_config_names_as_many_layers_as_the_manifest() -> None:
-    [(kind, detail)] = consistency.image(image("a", "b"), config("x"), {}, deep=False)
+    [(kind, detail)] = consistency.image_mismatches(image("a", "b"), config("x"), {}, deep=False)
     assert (kind, detail) == ("wrong-diff-id", "the config names 1 layer, the manifest 2")
 
 
@@ -127,36 +127,36 @@ def test_a_config_names_as_many_layers_as_the_manifest() -> None:
     [
         (f"{LAYER}+gzip", inside("gzip", "inside"), []),
         (f"{LAYER}+gzip", inside("gzip", "other"), ["wrong-diff-id"]),
-        (f"{LAYER}+gzip", BlobContent(inside=Content("gzip", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", BlobContent(unpacked=Unpacked("gzip", is_broken=True)), ["wrong-diff-id"]),
         (f"{LAYER}+gzip", inside("plain", "inside"), ["wrong-media-type"]),
         (f"{LAYER}+gzip", inside("zstd", "inside"), ["wrong-media-type"]),
         (LAYER, inside("plain", "inside"), []),
         (LAYER, inside("gzip", "inside"), ["wrong-media-type"]),
         (f"{LAYER}+zstd", inside("zstd", "inside"), []),
         (f"{LAYER}+zstd", inside("zstd", "other"), ["wrong-diff-id"]),
-        (f"{LAYER}+zstd", BlobContent(inside=Content("zstd", is_broken=True)), ["wrong-diff-id"]),
-        (f"{LAYER}+zstd", BlobContent(inside=Content("zstd")), []),
+        (f"{LAYER}+zstd", BlobContent(unpacked=Unpacked("zstd", is_broken=True)), ["wrong-diff-id"]),
+        (f"{LAYER}+zstd", BlobContent(unpacked=Unpacked("zstd")), []),
         (f"{LAYER}+zstd", inside("gzip", "inside"), ["wrong-media-type"]),
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
     ],
 )
 def test_layers_unpack_to_what_the_config_says(media_type: str, reading: BlobContent, found: list[str]) -> None:
     whole = image("a", media_type=media_type)
-    assert [kind for kind, _ in consistency.image(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
-    assert list(consistency.image(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
-    assert list(consistency.image(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
+    assert [kind for kind, _ in consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
+    assert list(consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
+    assert list(consistency.image_mismatches(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
 
 
 def test_what_was_not_compared_is_counted() -> None:
-    readings = {digest("a"): BlobContent(inside=Content("zstd")), digest("b"): inside("gzip", "b"), digest("c"): BlobContent()}
-    assert consistency.not_looked_into(image("a", "b", "c", "d"), config("a", "b", "c", "d"), readings) == 2
+    contents = {digest("a"): BlobContent(unpacked=Unpacked("zstd")), digest("b"): inside("gzip", "b"), digest("c"): BlobContent()}
+    assert consistency.unverified_layers(image("a", "b", "c", "d"), config("a", "b", "c", "d"), contents) == 2
     other = BlobContent(config=ConfigFacts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
-    assert consistency.not_looked_into(image("b"), other, readings) == 1
-    broken = {digest("a"): BlobContent(inside=Content("zstd", is_broken=True))}
-    assert consistency.not_looked_into(image("a"), config("a"), broken) == 0, "a finding says so"
-    assert consistency.not_looked_into(image("a"), BlobContent(config="no config"), readings) == 0
+    assert consistency.unverified_layers(image("b"), other, contents) == 1
+    broken = {digest("a"): BlobContent(unpacked=Unpacked("zstd", is_broken=True))}
+    assert consistency.unverified_layers(image("a"), config("a"), broken) == 0, "a finding says so"
+    assert consistency.unverified_layers(image("a"), BlobContent(config="no config"), contents) == 0
 
 
 def test_what_is_wrong_with_a_config_is_told() -> None:
-    assert list(consistency.image(image("a"), BlobContent(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
-    assert list(consistency.image(image("a"), BlobContent(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"
+    assert list(consistency.image_mismatches(image("a"), BlobContent(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
+    assert list(consistency.image_mismatches(image("a"), BlobContent(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"

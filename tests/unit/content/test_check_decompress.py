@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_tool.content.check import decompress
-from registry_tool.content.check.decompress import Content, Inside, Packing
+from registry_tool.content.check.decompress import Compression, Decompressor, Unpacked
 from registry_tool.oci.digest import Digest
 from tests.support.content import zstd_packed
 
@@ -20,8 +20,8 @@ SKIPPED = struct.pack("<II", 0x184D2A5E, 3) + b"abc"
 """As zstd:chunked keeps its table of contents."""
 
 
-def looked(content: bytes, *, step: int = 1 << 16) -> Content:
-    looking = Inside()
+def looked(content: bytes, *, step: int = 1 << 16) -> Unpacked:
+    looking = Decompressor()
     for at in range(0, len(content), step):
         looking.update(content[at : at + step])
     return looking.finish()
@@ -30,29 +30,29 @@ def looked(content: bytes, *, step: int = 1 << 16) -> Content:
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=3), zeros=st.integers(0, 9), step=st.integers(1, 40))
 def test_what_was_packed_is_found_however_it_comes(parts: list[bytes], zeros: int, step: int) -> None:
     packed = b"".join(map(gzip.compress, parts)) + bytes(zeros)
-    assert looked(packed, step=step) == Content("gzip", Digest.of(b"".join(parts)))
+    assert looked(packed, step=step) == Unpacked("gzip", Digest.of(b"".join(parts)))
 
 
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=3), beside=st.sets(st.integers(0, 3)), step=st.integers(1, 40))
 def test_what_zstd_keeps_beside_the_content_is_not_in_it(parts: list[bytes], beside: set[int], step: int) -> None:
     packed = b"".join(SKIPPED * (number in beside) + part for number, part in enumerate([*map(zstd_packed, parts), b""]))
-    assert looked(packed, step=step) == Content("zstd", Digest.of(b"".join(parts)))
+    assert looked(packed, step=step) == Unpacked("zstd", Digest.of(b"".join(parts)))
 
 
 @given(content=st.binary(max_size=300), step=st.integers(1, 40))
 def test_any_bytes_are_looked_at(content: bytes, step: int) -> None:
     found = looked(content, step=step)
-    if found.packing == "plain":
+    if found.compression == "plain":
         assert found.digest == Digest.of(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"\x1f", b"a tar, not packed"])
 def test_what_is_not_packed_is_itself(content: bytes) -> None:
-    assert looked(content) == Content("plain", Digest.of(content))
+    assert looked(content) == Unpacked("plain", Digest.of(content))
 
 
 @pytest.mark.parametrize(
-    ("packing", "broken"),
+    ("compression", "broken"),
     [
         ("gzip", WHOLE[:-1]),
         ("gzip", b"\x1f\x8b"),
@@ -67,50 +67,50 @@ def test_what_is_not_packed_is_itself(content: bytes) -> None:
         ("zstd", SKIPPED[:-1]),
     ],
 )
-def test_what_is_packed_badly_is_broken(packing: Packing, broken: bytes) -> None:
-    assert looked(broken) == Content(packing, is_broken=True)
-    assert looked(broken, step=1) == Content(packing, is_broken=True)
+def test_what_is_packed_badly_is_broken(compression: Compression, broken: bytes) -> None:
+    assert looked(broken) == Unpacked(compression, is_broken=True)
+    assert looked(broken, step=1) == Unpacked(compression, is_broken=True)
 
 
 def test_what_wants_too_much_memory_is_not_looked_into() -> None:
     assert looked(zstd_packed(b"whole", window=27)).digest == Digest.of(b"whole")
-    assert looked(zstd_packed(b"whole", window=28)) == Content("zstd")
-    assert looked(zstd_packed(b"whole", window=28), step=1) == Content("zstd")
+    assert looked(zstd_packed(b"whole", window=28)) == Unpacked("zstd")
+    assert looked(zstd_packed(b"whole", window=28), step=1) == Unpacked("zstd")
 
 
 def test_a_python_without_zstd_does_not_look_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "CAN_ZSTD", False)
     monkeypatch.delattr(decompress, "zstd")
-    assert looked(Z_WHOLE) == Content("zstd")
-    assert looked(b"\x28\xb5\x2f\xfd rubbish", step=1) == Content("zstd")
-    assert looked(WHOLE) == Content("gzip", Digest.of(b"whole"))
-    assert looked(b"whole") == Content("plain", Digest.of(b"whole"))
+    assert looked(Z_WHOLE) == Unpacked("zstd")
+    assert looked(b"\x28\xb5\x2f\xfd rubbish", step=1) == Unpacked("zstd")
+    assert looked(WHOLE) == Unpacked("gzip", Digest.of(b"whole"))
+    assert looked(b"whole") == Unpacked("plain", Digest.of(b"whole"))
 
 
-def zeros(packing: str, size: int) -> bytes:
+def zeros(compression: str, size: int) -> bytes:
     """So many, packed as small as can be."""
-    if packing == "zstd":
+    if compression == "zstd":
         return zstd_packed(bytes(size))
     packer = zlib.compressobj(9, wbits=31)
     return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)), packer.flush()])
 
 
-@pytest.mark.parametrize("packing", ["gzip", "zstd"])
-def test_a_layer_that_is_thousands_of_times_larger_inside_is_not_held(packing: str) -> None:
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_layer_that_is_thousands_of_times_larger_inside_is_not_held(compression: str) -> None:
     size = 64 << 20
-    bomb = zeros(packing, size)
+    bomb = zeros(compression, size)
     tracemalloc.start()
     try:
         found = looked(bomb)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert found == Content(packing, Digest.of(bytes(size)))  # type: ignore[arg-type]
+    assert found == Unpacked(compression, Digest.of(bytes(size)))  # type: ignore[arg-type]
     assert peak < 4 << 20
 
 
 def test_what_has_no_end_inside_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decompress, "MOST", 1 << 20)
-    assert looked(zeros("zstd", 64 << 20)) == Content("zstd")
+    monkeypatch.setattr(decompress, "MAX_BYTES", 1 << 20)
+    assert looked(zeros("zstd", 64 << 20)) == Unpacked("zstd")
     assert looked(zeros("zstd", 1 << 20)).digest == Digest.of(bytes(1 << 20))
     assert looked(zeros("gzip", 64 << 20)).digest == Digest.of(bytes(64 << 20)), "gzip can make no bombs of that kind"

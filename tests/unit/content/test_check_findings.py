@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from registry_tool.base.errors import NotFound
-from registry_tool.content.check import KINDS, Checked, CheckReport, Finding
+from registry_tool.content.check import RULES, CheckReport, Finding, RepositoryReport
 from registry_tool.oci.digest import Digest
 from tests.support.paths import ROOT
 
@@ -14,16 +14,16 @@ FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", 
 def test_every_kind_is_told_in_the_documentation() -> None:
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("## regctl check")[2].partition("\n## ")[0]
     told = dict(re.findall(r"^- `([a-z-]+)`: (.*?)(?=\n- |\n\n|\Z)", page, re.MULTILINE | re.DOTALL))
-    assert {name: " ".join(words.split()) for name, words in told.items()} == {name: kind.meaning for name, kind in KINDS.items()}
+    assert {name: " ".join(words.split()) for name, words in told.items()} == {name: kind.meaning for name, kind in RULES.items()}
 
 
 def test_every_hint_is_a_sentence() -> None:
-    assert all(kind.hint.endswith(".") and kind.hint[0].isupper() for kind in KINDS.values())
+    assert all(kind.hint.endswith(".") and kind.hint[0].isupper() for kind in RULES.values())
 
 
 def test_a_report_is_ok_where_there_is_nothing_to_tell() -> None:
-    whole = Checked(name="localhost:5000/a", tags=("1",), images=1, findings=(), notes=())
-    hurt = Checked(name="localhost:5000/b", tags=("1", "2"), images=2, findings=(FINDING,), notes=())
+    whole = RepositoryReport(name="localhost:5000/a", tags=("1",), images=1, findings=(), notes=())
+    hurt = RepositoryReport(name="localhost:5000/b", tags=("1", "2"), images=2, findings=(FINDING,), notes=())
     assert CheckReport(repositories=(whole,), blobs=2, bytes_read=3).ok
     assert not CheckReport(repositories=(whole, hurt), blobs=2, bytes_read=3).ok
     assert not CheckReport(repositories=(whole,), blobs=2, bytes_read=3, error=NotFound("x")).ok
@@ -41,7 +41,7 @@ def test_a_report_is_ok_where_there_is_nothing_to_tell() -> None:
                 "digest": str(DIGEST),
                 "tags": ["1"],
                 "detail": "is not there",
-                "hint": KINDS["missing-layer"].hint,
+                "hint": RULES["missing-layer"].hint,
             }
         ],
         "notes": ["n"],

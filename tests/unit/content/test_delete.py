@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,6 +19,7 @@ from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tomb
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
 from tests.support.content import ACCEPT, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.fake_repository import FakeRepository
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy, flipped_byte, instead
 from tests.support.registry_over_http import ask, tags
 
@@ -249,8 +252,8 @@ def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository
     index = make_index(line.target, NAME, "many", made)
     line.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
     plan = delete.plan(repository, of("v1"))
-    assert plan.removals[0].alone
-    assert len(plan.looked.unread) == 1
+    assert plan.removals[0].untag_only
+    assert len(plan.scope.unread) == 1
     applied(repository, plan)
     assert not there(line, "v1")
     assert there(line, made.digest)
@@ -270,6 +273,26 @@ def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository:
         delete.plan(repository, of("v1"))
 
 
+@pytest.mark.parametrize("hanging", ["resolve", "manifest", "referrers"])
+def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = FakeRepository(lists_referrers=True, untags=True)
+    repository.push_manifest(tombstone("x", unique="x"), "v1")
+    answer, answered = threading.Event(), threading.Event()
+
+    def hang(*arguments: object) -> None:
+        threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+        answer.wait(60)
+        answered.set()
+
+    monkeypatch.setattr(repository, hanging, hang)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            delete.plan(repository, of("v1"))
+        assert not answered.is_set()
+    finally:
+        answer.set()
+
+
 # --- what goes, and what stays ---
 
 
@@ -285,7 +308,7 @@ def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: Faul
     retag(line, made, "v2", "v3")
     plan = delete.plan(repository, of("v2"))
     (removal,) = plan.removals
-    assert (removal.alone, removal.siblings, plan.bytes_freed) == (True, ("v1", "v3"), 0)
+    assert (removal.untag_only, removal.siblings, plan.bytes_freed) == (True, ("v1", "v3"), 0)
     assert applied(repository, plan) == [("untagged", ("v2",))]
     assert sorted(tags(line.target, NAME) or ()) == ["v1", "v3"]
     assert at(line, "v1") == at(line, "v3") == made.digest
@@ -313,7 +336,7 @@ def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyPro
     index = make_index(line.target, NAME, "many", made)
     plan = delete.plan(repository, of("v1"))
     (removal,) = plan.removals
-    assert removal.alone
+    assert removal.untag_only
     assert [(str(held.digest), held.tags) for held in removal.indexes] == [(index.digest, ("many",))]
     applied(repository, plan)
     assert not there(line, "v1")
@@ -337,7 +360,7 @@ def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyProxy)
     signature = make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of("v1"))
     (removal,) = plan.removals
-    assert removal.alone
+    assert removal.untag_only
     assert [str(held.digest) for held in removal.referrers] == [signature.digest]
     applied(repository, plan)
     assert there(line, made.digest)
@@ -350,7 +373,7 @@ def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repositor
     index = make_index(line.target, NAME, "many", made)
     plan = delete.plan(repository, of(digest=made.digest))
     (removal,) = plan.removals
-    assert (removal.tags, removal.alone) == (("v1", "v2"), False)
+    assert (removal.tags, removal.untag_only) == (("v1", "v2"), False)
     assert [str(held.digest) for held in removal.indexes] == [index.digest]
     assert [str(held.digest) for held in removal.referrers] == [signature.digest]
     assert applied(repository, plan) == [("deleted", ("v1", "v2"))]

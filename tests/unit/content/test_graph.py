@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from registry_tool.base import concurrency
 from registry_tool.base.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -16,26 +17,26 @@ from registry_tool.base.errors import (
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.content.graph import MAX_DEPTH, Edge, Graph, Node, edges, walk
+from registry_tool.content.graph import MAX_DEPTH, Edge, Graph, Node, Role, edges, read_node, walk
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, OCI_IMAGE, OCI_INDEX, Manifest, index, parse
-from tests.support.fake_repository import PretendRepository
+from tests.support.fake_repository import FakeRepository
 
 
-class Counting(PretendRepository):
-    """Counts what is read, and fails as it is told: digest -> what is raised for it."""
+class CountingRepository(FakeRepository):
+    """Records what is read, and raises what ``failures`` has for a digest."""
 
     def __init__(self) -> None:
         super().__init__(lists_referrers=True, untags=True)
         self.read: list[Digest] = []
-        self.failing: dict[Digest, Exception] = {}
+        self.failures: dict[Digest, Exception] = {}
 
     def manifest(self, reference: str | Digest) -> Manifest:
         assert isinstance(reference, Digest)
         self.read.append(reference)
-        if reference in self.failing:
-            raise self.failing[reference]
+        if reference in self.failures:
+            raise self.failures[reference]
         return super().manifest(reference)
 
     def image(self, name: str, *, subject: Descriptor | None = None) -> Descriptor:
@@ -54,115 +55,141 @@ class Counting(PretendRepository):
 
 
 @pytest.fixture
-def place() -> Counting:
-    return Counting()
+def repository() -> CountingRepository:
+    return CountingRepository()
 
 
-def threads(read: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    for _, result in concurrency.map_unordered(read, items):
-        yield result
+def nodes(
+    repository: CountingRepository,
+    *roots: Descriptor,
+    roles: tuple[Role, ...] = ("child", "referrer"),
+    referrers: dict[Digest, list[Descriptor]] | None = None,
+    threads: int = 1,
+) -> list[Node]:
+    def list_referrers(descriptor: Descriptor) -> Iterable[Descriptor]:
+        return (referrers or {}).get(descriptor.digest, ())
+
+    def read(descriptor: Descriptor) -> Node:
+        return read_node(descriptor, lambda each: repository.manifest(each.digest), list_referrers)
+
+    return list(walk(roots, read, lambda node: node.linked(*roles), threads=threads))
 
 
-def test_a_manifest_names_config_layers_children_and_subject(place: Counting) -> None:
-    subject = place.image("subject")
-    image = edges(place.manifests[place.image("a", subject=subject).digest])
-    assert [(edge.role, edge.where, edge.is_manifest) for edge in image] == [
+def test_edges_of_image_and_index_have_roles_and_paths(repository: CountingRepository) -> None:
+    subject = repository.image("subject")
+    image = edges(repository.manifests[repository.image("a", subject=subject).digest])
+    assert [(edge.role, edge.path, edge.is_manifest) for edge in image] == [
         ("config", "config", False),
         ("layer", "layers[0]", False),
         ("subject", "subject", True),
     ]
     cache = Descriptor(media_type="application/vnd.docker.image.rootfs.diff.tar.gzip", digest=Digest.of(b"cached"), size=1)
-    both = edges(place.manifests[place.index(subject, cache).digest])
-    assert [(edge.where, edge.is_manifest) for edge in both] == [("manifests[0]", True), ("manifests[1]", False)]
+    both = edges(repository.manifests[repository.index(subject, cache).digest])
+    assert [(edge.path, edge.is_manifest) for edge in both] == [("manifests[0]", True), ("manifests[1]", False)]
 
 
-@pytest.mark.parametrize("each", [map, threads])
-def test_each_digest_is_read_once(place: Counting, each: Callable[..., Iterable[Any]]) -> None:
-    shared = place.image("shared")
-    roots = [place.index(shared, place.image(f"{number}")) for number in range(20)]
-    nodes = list(walk(place, [*roots, *roots, shared], each=each))
-    assert len(nodes) == 41
-    assert len(place.read) == len(set(place.read)) == 41
-    assert {node.depth for node in nodes if node.descriptor == shared} == {1}, "as near as it is"
+@pytest.mark.parametrize("threads", [1, 8])
+def test_walk_reads_each_digest_once_breadth_first(repository: CountingRepository, threads: int) -> None:
+    shared = repository.image("shared")
+    roots = [repository.index(shared, repository.image(f"{number}")) for number in range(20)]
+    walked = nodes(repository, *roots, *roots, shared, threads=threads)
+    assert [node.descriptor for node in walked[:21]] == [*roots, shared]
+    assert len(walked) == 41
+    assert len(repository.read) == len(set(repository.read)) == 41
 
 
-def test_a_circle_of_referrers_ends(place: Counting) -> None:
-    image, signature = place.image("image"), place.image("signature")
-    refers = {image.digest: [signature], signature.digest: [image]}
-    nodes = list(walk(place, [image], referrers=lambda descriptor: refers[descriptor.digest]))
-    assert [node.descriptor for node in nodes] == [image, signature]
-    assert nodes[1].edges[-1] == Edge(role="referrer", where="referrers[0]", descriptor=image)
+def test_walk_with_threads_yields_in_the_order_without_them(repository: CountingRepository) -> None:
+    outer = [repository.index(*(repository.index(repository.image(f"{a}.{b}")) for b in range(7))) for a in range(7)]
+    alone = [node.descriptor for node in nodes(repository, *outer)]
+    first_is_slow = threading.Event()
+
+    def read(descriptor: Descriptor) -> Node:
+        # In each level the first is the last to be read.
+        if descriptor.digest in (outer[0].digest, alone[7].digest):
+            first_is_slow.wait(0.1)
+        return read_node(descriptor, lambda each: repository.manifest(each.digest))
+
+    assert [node.descriptor for node in walk(outer, read, lambda node: node.linked("child"), threads=8)] == alone
 
 
-def test_only_what_is_followed_is_read(place: Counting) -> None:
-    subject = place.image("subject")
-    refers = place.image("refers", subject=subject)
-    assert len(list(walk(place, [refers]))) == 1
-    assert len(list(walk(place, [refers], follow=("subject",)))) == 2
+@pytest.mark.parametrize("threads", [1, 8])
+def test_walk_over_a_cycle_of_referrers_ends(repository: CountingRepository, threads: int) -> None:
+    image, signature = repository.image("image"), repository.image("signature")
+    referrers = {image.digest: [signature], signature.digest: [image]}
+    walked = nodes(repository, image, referrers=referrers, threads=threads)
+    assert [node.descriptor for node in walked] == [image, signature]
+    assert walked[1].edges[-1] == Edge(role="referrer", path="referrers[0]", descriptor=image)
 
 
-def test_ten_thousand_indexes_inside_each_other_are_read_as_far_as_is_sensible(place: Counting) -> None:
-    inner = place.image("inner")
+def test_walk_reads_only_what_is_followed(repository: CountingRepository) -> None:
+    signature = repository.image("signature", subject=repository.image("subject"))
+    assert len(nodes(repository, signature)) == 1
+    assert len(nodes(repository, signature, roles=("subject",))) == 2
+
+
+def test_walk_into_ten_thousand_nested_indexes_ends_at_the_limit(repository: CountingRepository) -> None:
+    inner = repository.image("inner")
     for _ in range(10_000):
-        inner = place.index(inner)
-    nodes = list(walk(place, [inner]))
-    assert len(nodes) == len(place.read) == MAX_DEPTH
-    assert [node.is_last for node in nodes] == [False] * (MAX_DEPTH - 1) + [True]
+        inner = repository.index(inner)
+    walked = nodes(repository, inner)
+    assert len(walked) == len(repository.read) == MAX_DEPTH
+    assert [node.is_last for node in walked] == [False] * (MAX_DEPTH - 1) + [True]
 
 
-def test_what_is_just_as_deep_as_it_may_be_is_whole(place: Counting) -> None:
-    inner = place.image("inner")
+def test_walk_to_exactly_the_limit_is_complete(repository: CountingRepository) -> None:
+    inner = repository.image("inner")
     for _ in range(MAX_DEPTH - 1):
-        inner = place.index(inner)
-    assert not any(node.is_last for node in walk(place, [inner]))
+        inner = repository.index(inner)
+    assert not any(node.is_last for node in nodes(repository, inner))
 
 
 @pytest.mark.parametrize("error", [NotFound("x"), Mismatch("x"), InvalidManifest("x"), AuthenticationFailed("x"), ConnectionLost("x")])
-def test_what_fails_for_one_is_told_beside_the_others(place: Counting, error: Exception) -> None:
-    children = [place.image(f"{number}") for number in range(3)]
-    place.failing[children[1].digest] = error
-    nodes = list(walk(place, [place.index(*children)]))
-    assert [node.error for node in nodes] == [None, None, error, None]
-    assert nodes[2].manifest is None
+def test_failure_of_one_manifest_is_its_nodes_error(repository: CountingRepository, error: Exception) -> None:
+    children = [repository.image(f"{number}") for number in range(3)]
+    repository.failures[children[1].digest] = error
+    walked = nodes(repository, repository.index(*children))
+    assert [node.error for node in walked] == [None, None, error, None]
+    assert walked[2].manifest is None
 
 
 @pytest.mark.parametrize("error", [TooManyRequests("x"), RegistryUnreachable("x")])
-def test_what_everything_would_meet_is_raised(place: Counting, error: Exception) -> None:
-    image = place.image("x")
-    place.failing[image.digest] = error
+def test_failure_that_all_would_meet_is_raised(repository: CountingRepository, error: Exception) -> None:
+    image = repository.image("x")
+    repository.failures[image.digest] = error
     with pytest.raises(type(error)):
-        list(walk(place, [image]))
+        nodes(repository, image)
 
 
-def test_referrers_that_cannot_be_had_are_told_beside_the_manifest(place: Counting) -> None:
+def test_failure_to_list_referrers_leaves_the_manifest(repository: CountingRepository) -> None:
     def refuse(descriptor: Descriptor) -> Iterable[Descriptor]:
         raise AuthenticationFailed("x")
 
-    [node] = walk(place, [place.image("x")], referrers=refuse)
+    image = repository.image("x")
+    node = read_node(image, lambda each: repository.manifest(each.digest), refuse)
     assert node.manifest is not None
     assert isinstance(node.error, AuthenticationFailed)
 
 
-def test_a_graph_knows_what_damage_hits(place: Counting) -> None:
-    image = place.image("image")
-    signature = place.image("signature", subject=image)
-    inner, outer = place.index(image), place.index(place.index(image), place.image("other"))
-    refers = {image.digest: [signature]}
+def test_dependents_of_a_layer_are_all_that_its_damage_damages(repository: CountingRepository) -> None:
+    image = repository.image("image")
+    signature = repository.image("signature", subject=image)
+    inner, outer = repository.index(image), repository.index(repository.index(image), repository.image("other"))
     graph = Graph()
-    for node in walk(place, [outer, signature], referrers=lambda descriptor: refers.get(descriptor.digest, ())):
-        graph.add(node)
+    for node in nodes(repository, outer, signature, referrers={image.digest: [signature]}):
+        graph.add(node.descriptor.digest, node.edges)
     layer = Digest.of(b"image")
-    assert graph.above(layer) == {layer, image.digest, inner.digest, outer.digest}, "a signature is no less whole for it"
+    assert graph.dependents(layer) == {layer, image.digest, inner.digest, outer.digest}, "a signature is no less whole for it"
     signed = Digest.of(b"signature")
-    assert graph.above(signed) == {signed, signature.digest, image.digest, inner.digest, outer.digest}
+    assert graph.dependents(signed) == {signed, signature.digest, image.digest, inner.digest, outer.digest}
     assert [(holder, edge.role) for holder, edge in graph.named_by(image.digest)].count((signature.digest, "subject")) == 1
     assert graph.named_by(Digest.of(b"nobody")) == ()
 
 
-def test_a_graph_survives_a_circle() -> None:
+def test_dependents_in_a_cycle_end() -> None:
     first = Descriptor(media_type=OCI_INDEX, digest=Digest.of(b"1"), size=1)
     second = Descriptor(media_type=OCI_INDEX, digest=Digest.of(b"2"), size=1)
+    child = partial(Edge, role="child", path="manifests[0]")
     graph = Graph()
     for one, other in ((first, second), (second, first)):
-        graph.add(Node(descriptor=one, depth=1, edges=(Edge(role="child", where="manifests[0]", descriptor=other),)))
-    assert graph.above(first.digest) == {first.digest, second.digest}
+        graph.add(one.digest, (child(descriptor=other),))
+    assert graph.dependents(first.digest) == {first.digest, second.digest}

@@ -129,8 +129,8 @@ def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words
 def test_a_full_one_can_still_be_read(path: Path, words: Words) -> None:
     fill(path)
     with ContentCache(path, words) as kept:
-        assert kept._line is not None
-        kept._line.execute(f"PRAGMA max_page_count = {kept._line.execute('PRAGMA page_count').fetchone()[0]}")
+        assert kept._db is not None
+        kept._db.execute(f"PRAGMA max_page_count = {kept._db.execute('PRAGMA page_count').fetchone()[0]}")
         for number in range(3, 1000):
             kept.put(Digest.of(content(number)), content(number))
         assert kept.get(Digest.of(content(0))) == content(0)

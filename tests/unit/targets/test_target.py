@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import shutil
 
 import pytest
 
+from registry_tool.base.errors import Mismatch
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets.target import Mismatch, Readable, verified
+from registry_tool.targets.target import Readable, verified
 
 CONTENT = bytes(range(256)) * 40
 
@@ -108,24 +108,6 @@ def test_a_size_that_lies() -> None:
         verified(io.BytesIO(b"abc"), of(b"abc", size=2)).read()
     with pytest.raises(Mismatch):
         verified(io.BytesIO(b"abc"), of(b"abc", size=4)).read()
-
-
-def test_the_rest_of_something() -> None:
-    rest = CONTENT[100:]
-    assert verified(io.BytesIO(rest), of(CONTENT), offset=100).read() == rest
-    with pytest.raises(Mismatch):
-        verified(io.BytesIO(rest[1:]), of(CONTENT), offset=100).read()
-    assert verified(io.BytesIO(b""), of(CONTENT), offset=len(CONTENT)).read() == b""
-    with pytest.raises(ValueError, match="beyond the end"):
-        verified(io.BytesIO(b""), of(CONTENT), offset=len(CONTENT) + 1)
-
-
-def test_the_rest_is_compared_where_the_beginning_was_hashed() -> None:
-    assert verified(io.BytesIO(CONTENT[100:]), of(CONTENT), offset=100, hashed=hashlib.sha256(CONTENT[:100])).read() == CONTENT[100:]
-    wrong = b"?" + CONTENT[101:]
-    assert verified(io.BytesIO(wrong), of(CONTENT), offset=100).read() == wrong
-    with pytest.raises(Mismatch):
-        verified(io.BytesIO(wrong), of(CONTENT), offset=100, hashed=hashlib.sha256(CONTENT[:100])).read()
 
 
 def test_leaving_early_closes_and_is_no_failure() -> None:

@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets.registry import Registry, Repository, open_registry, uploads
+from registry_tool.targets.registry import Repository, open_registry, uploads
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 from tests.support.faulty_proxy import FaultyProxy
@@ -38,6 +38,10 @@ def push(repository: Repository, content: bytes) -> Descriptor:
     descriptor = described(content)
     repository.push(descriptor, io.BytesIO(content))
     return descriptor
+
+
+def upload_to(repository: Repository) -> uploads.Upload:
+    return uploads.Upload(repository._transport, repository.path)
 
 
 def methods(line: FaultyProxy) -> list[str]:
@@ -122,9 +126,9 @@ def test_a_chunk_is_as_large_as_the_registry_wants(repository: Repository, line:
     assert [asked.headers["content-range"] for asked in line.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
 
 
-def test_what_is_known_only_in_the_end(repository: Repository) -> None:
+def test_upload_of_content_known_only_at_its_end_is_stored(repository: Repository) -> None:
     content = some(1000)
-    with repository.upload() as upload:
+    with upload_to(repository) as upload:
         upload.write(content[:600])
         upload.write(content[600:])
         upload.finish(Digest.of(content))
@@ -132,18 +136,18 @@ def test_what_is_known_only_in_the_end(repository: Repository) -> None:
         assert stream.read() == content
 
 
-def test_a_wrong_digest_in_the_end(repository: Repository) -> None:
-    with pytest.raises(RegistryError, match="DIGEST_INVALID"), repository.upload() as upload:
+def test_upload_finished_with_a_wrong_digest_fails(repository: Repository) -> None:
+    with pytest.raises(RegistryError, match="DIGEST_INVALID"), upload_to(repository) as upload:
         upload.write(some(100))
         upload.finish(Digest.of(b"other"))
 
 
 def test_an_upload_that_is_left_is_given_up(repository: Repository, line: FaultyProxy) -> None:
-    with pytest.raises(ZeroDivisionError), repository.upload() as upload:
+    with pytest.raises(ZeroDivisionError), upload_to(repository) as upload:
         upload.write(some(100))
         raise ZeroDivisionError
     assert methods(line) == ["POST", "PATCH", "DELETE"]
-    upload.give_up()
+    upload.cancel()
     with pytest.raises(ValueError, match="has ended"):
         upload.write(b"x")
 
@@ -151,7 +155,7 @@ def test_an_upload_that_is_left_is_given_up(repository: Repository, line: Faulty
 @pytest.mark.parametrize("status", [400, 404, 405, 500])
 def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository, line: FaultyProxy, status: int) -> None:
     line.upon(faulty_proxy.instead(status), method="DELETE")
-    with pytest.raises(ZeroDivisionError), repository.upload():
+    with pytest.raises(ZeroDivisionError), upload_to(repository):
         raise ZeroDivisionError
 
 
@@ -226,30 +230,6 @@ def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyProxy
     with pytest.raises(ConnectionLost):
         push(repository, some(5))
     assert line.count("PUT") == 1
-
-
-# --- mounting ---
-
-
-def test_what_a_sibling_has_is_not_sent(opened: Registry, repository: Repository, line: FaultyProxy, unique: str) -> None:
-    descriptor = push(repository, some(1000))
-    sibling = opened.repository(f"{unique}/other")
-    assert not sibling.exists(descriptor)
-    line.mend()
-    assert sibling.mount(descriptor, repository.path)
-    assert methods(line) == ["POST"]
-    assert sibling.last_byte(descriptor)
-
-
-def test_what_nobody_has_is_not_mounted_and_no_upload_is_left(repository: Repository, line: FaultyProxy, unique: str) -> None:
-    assert not repository.mount(described(b"nothing"), f"{unique}/other")
-    assert methods(line) == ["POST", "DELETE"]
-
-
-def test_a_registry_that_mounts_nothing() -> None:
-    with standing_in(lambda asked: Reply(status=202)) as server, open_registry(server.host) as registry:
-        assert not registry.repository("a").mount(described(b"x"), "b")
-        assert [asked.method for asked in server.asked] == ["POST"]
 
 
 def test_an_upload_elsewhere_gets_no_password() -> None:
