@@ -120,13 +120,13 @@ def _usage_error(error: click.UsageError) -> UsageError:
 def _system_error(error: OSError) -> RegistryToolError:
     """What the system refused and nobody below had a better word for: a folder, a full disk."""
     where = f": {error.filename}" if error.filename else ""
-    return RegistryToolError(
-        f"{error.strerror or error}{where}", hint="Nothing more was done; --debug before the command shows where it was."
-    )
+    return RegistryToolError(f"{error.strerror or error}{where}", hint="--debug before the command shows where it happened.")
 
 
 def _internal_error(error: Exception, debug: bool) -> RegistryToolError:
-    hint = "Please report it, with the traceback above." if debug else "Please report it; --debug before the command shows where."
+    hint = (
+        "Please report it, with the traceback above." if debug else "Please report it; --debug before the command shows where it happened."
+    )
     return RegistryToolError(f"this is a bug: {type(error).__name__}: {error}", hint=hint)
 
 
@@ -176,7 +176,7 @@ def _registry_host(context: click.Context, parameter: click.Parameter, value: st
 
 @click.command(
     cls=Root,
-    epilog="Exit codes: 0 done, 1 tried and failed, 2 the command was wrong, 3 no engine or no registry to be reached, 130 interrupted.",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.",
 )
 @click.option(
     "--registry",
@@ -184,18 +184,18 @@ def _registry_host(context: click.Context, parameter: click.Parameter, value: st
     envvar="REGISTRY_TOOL_REGISTRY",
     show_envvar=True,
     callback=_registry_host,
-    help="The registry that a name without a host means; the local one where this is not given.",
+    help="Registry for names without a host; by default the local registry.",
 )
-@click.option("-c", "--context", metavar="NAME", help="The engine: one of docker's contexts.")
-@click.option("--debug", is_flag=True, help="Show every request to a registry, and the traceback of a failure.")
-@click.option("--no-progress", is_flag=True, help="No progress bars and no progress lines.")
+@click.option("-c", "--context", metavar="NAME", help="Docker context of the engine to use.")
+@click.option("--debug", is_flag=True, help="Show requests to registries, and the traceback of an error.")
+@click.option("--no-progress", is_flag=True, help="Do not show progress.")
 @click.option("--version", is_flag=True, help="Print the versions of this tool, the engine and the registry.")
 @click.pass_context
 def root(ctx: click.Context, registry: str | None, context: str | None, debug: bool, no_progress: bool, version: bool) -> None:
-    """Bring up a local registry, and take images through their whole life: build, tag, push, remove, pull, run.
+    """Run a local registry and take images through their life cycle: build, tag, push, remove, pull, run.
 
     \b
-    Begin with:
+    Start with:
       regctl demo
     """
     session: Session = ctx.obj

@@ -22,34 +22,34 @@ class Entry(NamedTuple):
     summary: str
 
 
-VERIFICATION, REGISTRY, IMAGE = "Prove it works", "The local registry", "An image's life"
-CONTENT, SHELL = "What a registry holds", "This shell"
+VERIFICATION, REGISTRY, IMAGE = "Demo and verification", "Local registry", "Images and containers"
+CONTENT, SHELL = "Registry content", "Shell"
 
 COMMANDS = {
-    "demo": Entry("demo", VERIFICATION, "The whole way at once, each step proven; a page at its end."),
-    "verify": Entry("verify", VERIFICATION, "Run an image where it has never been, and leave a certificate."),
-    "up": Entry("registry", REGISTRY, "Start the local registry, or find that it runs."),
-    "down": Entry("registry", REGISTRY, "Remove the local registry's container; its content stays."),
-    "status": Entry("registry", REGISTRY, "Whether the local registry runs, and where."),
-    "logs": Entry("registry", REGISTRY, "What the local registry, or a container, said."),
+    "demo": Entry("demo", VERIFICATION, "Run the whole image life cycle once and verify each step."),
+    "verify": Entry("verify", VERIFICATION, "Verify an image on a clean engine and write a report."),
+    "up": Entry("registry", REGISTRY, "Start the local registry, if it is not running."),
+    "down": Entry("registry", REGISTRY, "Remove the local registry's container; keep its content."),
+    "status": Entry("registry", REGISTRY, "Show whether the local registry runs, and its address."),
+    "logs": Entry("registry", REGISTRY, "Print the logs of the local registry or a container."),
     "build": Entry("build", IMAGE, "Build an image from a Dockerfile."),
-    "tag": Entry("image", IMAGE, "Give an image a name in the local registry."),
+    "tag": Entry("image", IMAGE, "Tag an image for the local registry."),
     "push": Entry("image", IMAGE, "Push an image to the local registry."),
     "pull": Entry("image", IMAGE, "Pull an image from the local registry."),
-    "run": Entry("run", IMAGE, "Run an image; pull it where it is not here."),
+    "run": Entry("run", IMAGE, "Run an image; pull it if the engine does not have it."),
     "ps": Entry("container", IMAGE, "List containers."),
-    "stop": Entry("container", IMAGE, "Stop containers, giving them time to end."),
-    "kill": Entry("container", IMAGE, "Stop containers at once, or send them a signal."),
+    "stop": Entry("container", IMAGE, "Stop containers."),
+    "kill": Entry("container", IMAGE, "Kill containers, or send them another signal."),
     "rm": Entry("container", IMAGE, "Remove containers."),
     "images": Entry("image", IMAGE, "List images."),
     "rmi": Entry("image", IMAGE, "Remove images."),
-    "login": Entry("login", IMAGE, "Check a password against a registry, and store it."),
-    "logout": Entry("login", IMAGE, "Forget the password of a registry."),
-    "list-tags": Entry("list_tags", CONTENT, "List the tags of a repository, with what each stands for."),
+    "login": Entry("login", IMAGE, "Log in to a registry and store the credentials."),
+    "logout": Entry("login", IMAGE, "Remove stored credentials for a registry."),
+    "list-tags": Entry("list_tags", CONTENT, "List the tags of a repository with digest, age and size."),
     "catalog": Entry("catalog", CONTENT, "List the repositories of a registry."),
-    "inspect": Entry("inspect", CONTENT, "Show what an image in a registry is made of."),
-    "check": Entry("check", CONTENT, "Check that every image in a registry is whole."),
-    "delete": Entry("delete", CONTENT, "Delete tags and images, having shown what that hits."),
+    "inspect": Entry("inspect", CONTENT, "Show manifest, config and layers of an image in a registry."),
+    "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
+    "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
 }
 
@@ -155,4 +155,4 @@ def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
     if near:
         path = ctx.command_path.partition(" ")[2]
         return f"Did you mean: {' or '.join(' '.join(filter(None, ('regctl', path, name))) for name in near)}?"
-    return "See what there is with: regctl --help"
+    return "List the commands with: regctl --help"

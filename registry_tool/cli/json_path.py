@@ -18,8 +18,8 @@ def parse(text: str) -> list[str]:
     if "{{" in text:
         found = _IN_TEMPLATE.search(text)
         path = ".".join(_CAPITAL.sub("_", word).lower() for word in found[1].split(".")) if found else "digest"
-        hint = f"Ours is a dotted path over what --json prints: --format {path}"
-        raise UsageError("--format takes no Go template", hint=hint)
+        hint = f"Use a dotted path into the JSON document: --format {path}"
+        raise UsageError("--format does not take Go templates", hint=hint)
     steps = _STEP.sub(r".\1", text.strip().lstrip(".")).split(".")
     if not all(steps):
         raise UsageError(f"{text[:80]!r} is not a path", hint="It looks like config.labels or layers.0.digest.")
@@ -42,7 +42,7 @@ def pick(document: object, steps: Sequence[str]) -> object:
         known = [f"0 to {len(document) - 1}"] if document else []
     else:
         known = []
-    hint = f"There is: {', '.join(known)}" if known else "There is nothing below that."
+    hint = f"Available: {', '.join(known)}" if known else "It has no members."
     raise UsageError(f"there is no {steps[0][:80]!r}", hint=hint)
 
 

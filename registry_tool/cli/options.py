@@ -32,16 +32,16 @@ def as_json(command: Command) -> Command:
 
 def quiet(what: str) -> Callable[[Command], Command]:
     """``-q``: print ``what`` only."""
-    return click.option("-q", "--quiet", is_flag=True, help=f"Print {what} only.")
+    return click.option("-q", "--quiet", is_flag=True, help=f"Print only {what}.")
 
 
-yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail over what is not there.")
-plain_http = click.option("--plain-http", is_flag=True, default=None, help="Speak plain HTTP to a registry that is not on this machine.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail if it does not exist.")
+plain_http = click.option("--plain-http", is_flag=True, default=None, help="Use plain HTTP for a registry that is not on this machine.")
 details = click.option(
     "--details/--no-details",
     default=None,
-    help="Ask for every manifest and config, or for none; on this machine they are asked for. Docker Hub counts each as a pull.",
+    help="Fetch manifests and configs, or not; by default only from a registry on this machine. Docker Hub counts each as a pull.",
 )
 
 
@@ -52,7 +52,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value <= 86400:
-        raise UsageError(f"{text!r} is not a time-out", hint="It is in seconds: more than 0, 86400 at most.")
+        raise UsageError(f"{text!r} is not a timeout", hint="It is in seconds: more than 0, at most 86400.")
     return value
 
 
@@ -78,13 +78,13 @@ def port_number(text: str) -> int:
 def parse_publish(text: str) -> tuple[str, int, str]:
     """Parse docker's ``-p``: (address or "", port on this machine or 0 for any, ``80/tcp``). Raises UsageError."""
     if "-" in text:
-        raise UsageError(f"{text!r} is a range of ports; one port at a time here", hint="Repeat -p: -p 4000:80 -p 4001:81")
+        raise UsageError(f"{text!r} is a range of ports, which is not supported", hint="Repeat -p: -p 4000:80 -p 4001:81")
     match = _PUBLISH.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} does not say which port to publish", hint="It looks like -p 4000:80, -p 127.0.0.1:4000:80 or -p 80.")
+        raise UsageError(f"{text!r} is not a port to publish", hint="It looks like -p 4000:80, -p 127.0.0.1:4000:80 or -p 80.")
     protocol = match["protocol"] or "tcp"
     if protocol not in {"tcp", "udp", "sctp"}:
-        raise UsageError(f"{protocol!r} is no protocol to publish", hint="It is tcp, udp or sctp: -p 4000:80/udp")
+        raise UsageError(f"{protocol!r} is not a protocol", hint="Use tcp, udp or sctp: -p 4000:80/udp")
     host = port_number(match["host"]) if match["host"] not in (None, "", "0") else 0
     return (match["ip"] or "").strip("[]"), host, f"{port_number(match['container'])}/{protocol}"
 
@@ -95,7 +95,7 @@ def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not key or any(letter.isspace() for letter in key):
-            raise UsageError(f"{entry!r} is no KEY=VALUE", hint=f"It looks like {option} NAME=World.")
+            raise UsageError(f"{entry!r} is not KEY=VALUE", hint=f"It looks like {option} NAME=World.")
         if equals:
             values[key] = value
         elif key in environment:

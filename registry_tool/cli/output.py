@@ -136,7 +136,7 @@ def _has_colour(stream: IO[Any]) -> bool:
 def _write_error(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return OutputClosed()
-    return RegistryToolError(f"the answer cannot be written to standard output: {error.strerror or error}", hint="Is the disk full?")
+    return RegistryToolError(f"cannot write to standard output: {error.strerror or error}", hint="Is the disk full?")
 
 
 def _colored(text: str, code: str) -> str:

@@ -26,7 +26,7 @@ def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: 
     if stdin:
         return _checked(sys.stdin.read(), "standard input")
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in, with --password-stdin.")
+        raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in with --password-stdin.")
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
     return answer
 
@@ -36,7 +36,7 @@ def ask_user(given: str | None, question: str) -> str:
     if given is not None:
         return given
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask for the user name on", hint="Name it, with -u USER.")
+        raise UsageError("there is no terminal to ask for the user name on", hint="Give it with -u USER.")
     answer: str = click.prompt(question, err=True)
     return answer
 

@@ -60,8 +60,8 @@ class Session:
         default = next((registry for registry in registries if registry.name == "default"), registries[0] if registries else None)
         if default is not None and default.name != "default" and len(registries) > 1:
             raise Conflict(
-                f"{len(registries)} registries are here, and none is named default: {', '.join(sorted(each.name for each in registries))}",
-                hint=f"Say which: --registry {default.address}",
+                f"{len(registries)} registries are running, none named default: {', '.join(sorted(each.name for each in registries))}",
+                hint=f"Choose one: --registry {default.address}",
             )
         return default.address if default else None
 
@@ -84,7 +84,7 @@ class Session:
         """As :meth:`reference`, for a repository. Raises UsageError where ``name`` has a tag or a digest."""
         reference = self.reference(name)
         if reference.tag is not None or reference.digest is not None:
-            raise UsageError(f"{name} names one image, and a repository is wanted", hint=f"Try: regctl {command} {reference.repository}")
+            raise UsageError(f"{name} is an image, and a repository is needed", hint=f"Try: regctl {command} {reference.repository}")
         return reference
 
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressView:
@@ -99,7 +99,7 @@ class Session:
         try:
             path = self.dirs.cache / "contents.sqlite"
         except OSError as error:
-            observer.note(f"nothing is kept for the next time: {error.strerror or error}")
+            observer.note(f"the cache cannot be used: {error.strerror or error}")
             yield NoCache()
             return
         with ContentCache(path, observer) as cache:
@@ -112,7 +112,7 @@ class Session:
         for line in plan:
             self.output.note(line)
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise ConfirmationRequired("this removes things, and there is no terminal to ask on", hint="Add --yes to go ahead.")
+            raise ConfirmationRequired("confirmation is required, and there is no terminal to ask on", hint="Confirm with --yes.")
         import click
 
         if click.confirm("Go ahead?", err=True):

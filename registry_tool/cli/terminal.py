@@ -63,7 +63,7 @@ def _chunks(stream: AttachedStream) -> Iterator[bytes]:
 
 
 def _connection_lost() -> Unreachable:
-    return Unreachable("the engine stopped answering during the run", hint="Is it still running?")
+    return Unreachable("the connection to the engine was lost during the run", hint="Check that the engine is still running.")
 
 
 def _forward_input(stream: AttachedStream, source: int) -> None:

@@ -24,8 +24,8 @@ def print_versions(session: Session) -> None:
     asking.start()
     asking.join(TIMEOUT)
     session.output.line(f"{program_name.name()} {registry_tool.__version__}")
-    session.output.line(f"engine: {told.get('engine', f'no answer within {TIMEOUT:g} s')}")
-    session.output.line(f"registry: {told.get('registry', 'none answers')}")
+    session.output.line(f"engine: {told.get('engine', f'no response within {TIMEOUT:g} s')}")
+    session.output.line(f"registry: {told.get('registry', 'unknown')}")
 
 
 def _query(session: Session, told: dict[str, str]) -> None:
@@ -37,10 +37,10 @@ def _query(session: Session, told: dict[str, str]) -> None:
         told["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
         found = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
         if found is None:
-            told["registry"] = "none runs"
+            told["registry"] = "none running"
             return
         _, output = engine.execute(found.container_id, ["registry", "--version"])
         version = re.search(rb"\d+\.\d+\.\d+\S*", output)
-        told["registry"] = f"{version[0].decode() if version else 'of unknown version'} ({found.image}, {found.address})"
+        told["registry"] = f"{version[0].decode() if version else 'unknown version'} ({found.image}, {found.address})"
     except RegistryToolError as error:
         told.setdefault("engine", f"none ({error.message})")

@@ -213,7 +213,7 @@ class _DemoRun:
             image = self.engine.image(target)
             if image is None or moved.digest != pushed:
                 raise VerificationFailed(
-                    f"{pushed} was pushed, and {moved.digest} came back from {target}",
+                    f"{pushed} was pushed, and {moved.digest} was pulled from {target}",
                     hint="Something else pushes to this name; run the demo again.",
                 )
             self.result.image_id = image.id

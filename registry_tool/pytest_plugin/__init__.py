@@ -112,7 +112,7 @@ def portable(request: pytest.FixtureRequest) -> Portable:
         require = (USUAL,) if _required(config) and not on else ()
         return verify(engine, asked, on, dirs=app_dirs(), require=require, command=f"pytest {node.nodeid}")
 
-    return portable_for(node, prove, lambda why: _missing(config, "a place for the proof", why))
+    return portable_for(node, prove, lambda why: _missing(config, "an engine to verify on", why))
 
 
 def _engine(config: pytest.Config) -> Engine:

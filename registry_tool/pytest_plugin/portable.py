@@ -113,7 +113,7 @@ def _http_probe(
 ) -> tuple[Http, ...]:
     if http is None:
         if status is not None or text or json or within is not None:
-            raise UsageError("status, text, json and within are about a page, and none is asked for", hint="Say which: http='4000:80/'")
+            raise UsageError("status, text, json and within need http", hint="For example: http='4000:80/'")
         return ()
     values = tuple((path, value if isinstance(value, str) else documents.dumps(value)) for path, value in (json or {}).items())
     return (replace(Http.parse(http), status=status, text=text, json=values, within=within),)
@@ -128,7 +128,7 @@ def _digest(text: str) -> Digest:
 
 def failure_lines(certificate: VerifyReport) -> Iterator[str]:
     """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
-    yield f"{certificate.image.reference} is not proven to be portable"
+    yield f"{certificate.image.reference} is not verified"
     for proven in certificate.results:
         for point in proven.checks:
             if point.ok is False:
@@ -148,5 +148,5 @@ def check_lines(certificate: VerifyReport) -> Iterator[str]:
     """What a certificate says, a line for each point."""
     for proven in certificate.results:
         for point in proven.checks:
-            word = {True: "ok", False: "RED", None: "-"}[point.ok]
+            word = {True: "ok", False: "FAIL", None: "-"}[point.ok]
             yield f"{proven.where.name}: {point.name} {word}: {point.detail}"

@@ -118,7 +118,7 @@ class Fifty:
 
 
 def fifty_images(port: int) -> Fifty:
-    """Fifty images, all whole but the one that says a wrong size: it is pushed like that."""
+    """Fifty images, all complete but the one that says a wrong size: it is pushed like that."""
     made = Fifty(
         lost_layer=make_image(port, "lost/layer", "1", layer(b"lost"), layer(b"kept")),
         lost_config=make_image(port, "lost/config", "1", layer(b"without a config")),

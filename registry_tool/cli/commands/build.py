@@ -16,14 +16,16 @@ from registry_tool.cli.views import formatting
 
 @click.command("build")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("-t", "--tag", "tags", metavar="NAME", multiple=True, help="The image's name; may be repeated.")
-@click.option("-f", "--file", "dockerfile", metavar="FILE", type=click.Path(path_type=Path), help="Instead of PATH/Dockerfile.")
-@click.option("--build-arg", "build_args", metavar="KEY=VALUE", multiple=True, help="A value for an ARG of the Dockerfile.")
-@click.option("--label", "own_labels", metavar="KEY=VALUE", multiple=True, help="A label for the image.")
+@click.option("-t", "--tag", "tags", metavar="NAME", multiple=True, help="Name of the image; may be repeated.")
+@click.option(
+    "-f", "--file", "dockerfile", metavar="FILE", type=click.Path(path_type=Path), help="Dockerfile to use.  [default: PATH/Dockerfile]"
+)
+@click.option("--build-arg", "build_args", metavar="KEY=VALUE", multiple=True, help="Value for an ARG of the Dockerfile.")
+@click.option("--label", "own_labels", metavar="KEY=VALUE", multiple=True, help="Label for the image.")
 @click.option("--target", metavar="STAGE", help="Build up to this stage.")
-@click.option("--no-cache", is_flag=True, help="Build every step again.")
-@click.option("--pull", is_flag=True, help="Look for a newer base image.")
-@click.option("--platform", metavar="OS/ARCH", help="Build for linux/arm64 and the like.")
+@click.option("--no-cache", is_flag=True, help="Do not use the build cache.")
+@click.option("--pull", is_flag=True, help="Pull a newer base image if there is one.")
+@click.option("--platform", metavar="OS/ARCH", help="Platform to build for: linux/arm64.")
 @options.quiet("the image's id")
 @options.as_json
 @click.pass_obj
@@ -54,7 +56,7 @@ def build(
     for tag in tags:
         if Reference.parse(tag, default_host=DOCKER_HUB).digest is not None:
             raise UsageError(
-                f"{tag} names a digest, and that cannot be given", hint="A name looks like friendlyhello or john/get-started:part2."
+                f"{tag} has a digest, and a name to assign is needed", hint="A name looks like friendlyhello or john/get-started:part2."
             )
     inside = _inside(path, dockerfile) if dockerfile else None
     with session.observer(quiet=quiet) as observer:
@@ -86,14 +88,15 @@ def build(
     elif quiet:
         out.line(image_id)
     else:
-        out.line(f"{formatting.short_id(image_id)} {'is ' + ', '.join(tags) + ' now' if tags else 'has no name; give it one with -t'}")
+        short_id = formatting.short_id(image_id)
+        out.line(f"Tagged {short_id} as {', '.join(tags)}" if tags else f"Built {short_id}, without a name; give it one with -t")
 
 
 def _inside(path: Path, dockerfile: Path) -> str:
     """The Dockerfile as a path inside the context. As docker has it, ``-f`` counts from here, not from PATH."""
     if not dockerfile.is_file():
-        raise NotFound(f"no such file: {dockerfile}", hint="-f counts from here, not from PATH.")
+        raise NotFound(f"no such file: {dockerfile}", hint="-f is relative to the current folder, not to PATH.")
     try:
         return dockerfile.resolve().relative_to(path.resolve()).as_posix()
     except ValueError:
-        raise UsageError(f"the Dockerfile {dockerfile} lies outside of {path}", hint="Copy it into the folder that is built.") from None
+        raise UsageError(f"the Dockerfile {dockerfile} is outside of {path}", hint="Copy it into the build context.") from None

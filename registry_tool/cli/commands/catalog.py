@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.argument("registry", required=False, metavar="[HOST:PORT]")
 @options.details
 @options.plain_http
-@options.quiet("the repositories' names, one a line,")
+@options.quiet("the names of the repositories, one a line")
 @options.as_json
 @click.pass_obj
 def catalog(session: Session, registry: str | None, details: bool | None, plain_http: bool | None, quiet: bool) -> int:
-    """List the repositories of a registry, the local one where none is named: number of tags, size, last change.
+    """List the repositories of a registry (by default the local one) with number of tags, size and last change.
 
-    The size is that of all images together, what they share counted once. The last change is when the newest image was
-    made: registries do not tell when it was pushed. With --no-details tags are counted and nothing else.
+    The size is that of all images, with shared content counted once. The last change is the creation time of the newest image:
+    registries do not record when it was pushed. With --no-details only tags are counted.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def _render(session: Session, host: str, found: Catalog) -> int:
         for summary, error in errors:
             out.note(formatting.one_line(f"{summary.name}: {error.message}"))
         if found.stopped is not None:
-            out.note("not all of the repositories could be looked at")
+            out.note("not all repositories could be read")
             out.print_error(found.stopped)
     return exit_code([error for _, error in errors])
 

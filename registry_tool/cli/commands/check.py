@@ -23,17 +23,17 @@ _MAX_TAGS = 3
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--deep", is_flag=True, help="Read every byte, and compare digests and what layers unpack to.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report for a CI system, too.")
+@click.option("--deep", is_flag=True, help="Read all content; compare digests, of unpacked layers, too.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a JUnit report.")
 @options.plain_http
 @options.as_json
 @click.pass_obj
 def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None, plain_http: bool | None) -> int:
-    """Check that every image in a registry is whole: in the repositories NAME, or in all of the local one.
+    """Check that every image in the repositories NAME is complete; by default in all repositories of the local registry.
 
-    Every tag is followed to its manifest, config and layers, an index to its children, an image to its referrers. Each
-    has to be there with its last byte, of the size and type that is said of it. Foreign layers may be elsewhere. With
-    findings the exit code is 1.
+    Follows every tag to its manifest, config and layers, an index to its children, and an image to its referrers. Each must
+    exist, be complete, and have the declared size and media type. Foreign layers may be elsewhere. The exit code is 1 if
+    there are findings.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def _render(session: Session, report: CheckReport) -> None:
     what = f"{units.count(report.images, 'image')} in {count_repositories(len(report.repositories))}"
     read = f"{units.count(report.blobs, 'blob')}, {units.size(report.bytes_read)} read"
     if report.ok:
-        out.line(f"{what}: all whole ({read})")
+        out.line(f"{what}: all complete ({read})")
     elif findings:
         out.line(f"{what}: {units.count(len(findings), 'finding')} ({read})")
     for kind in dict.fromkeys(finding.kind for finding in findings):
@@ -99,7 +99,7 @@ def _render(session: Session, report: CheckReport) -> None:
         out.note(note)
     if report.error is not None:
         if report.repositories:
-            out.note("not everything was looked at")
+            out.note("the check is incomplete")
         out.print_error(report.error)
 
 

@@ -22,7 +22,7 @@ _SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
 
 
 @click.command("ps")
-@click.option("-a", "--all", "everything", is_flag=True, help="Those that do not run, too, and mark which are ours.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Show stopped containers, too, and mark those of this tool.")
 @options.quiet("ids")
 @options.as_json
 @click.pass_obj
@@ -50,13 +50,13 @@ def ps(session: Session, everything: bool, quiet: bool) -> None:
 @click.command("stop")
 @click.argument("names", nargs=-1, required=True)
 @click.option(
-    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Until it is killed."
+    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Time until it is killed."
 )
 @options.missing_ok
 @options.as_json
 @click.pass_obj
 def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: bool) -> int:
-    """Ask containers to end, and wait until they did.
+    """Stop containers; those that do not exit in time are killed.
 
     \b
     Example:
@@ -67,12 +67,12 @@ def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: boo
 
 @click.command("kill")
 @click.argument("names", nargs=-1, required=True)
-@click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Another signal: TERM, HUP, 9.")
+@click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Signal to send: TERM, HUP, 9.")
 @options.missing_ok
 @options.as_json
 @click.pass_obj
 def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool) -> int:
-    """End containers at once, or send them another signal.
+    """Kill containers, or send them another signal.
 
     \b
     Examples:
@@ -86,16 +86,16 @@ def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool
 
 @click.command("rm")
 @click.argument("names", nargs=-1)
-@click.option("-f", "--force", is_flag=True, help="Also one that runs.")
+@click.option("-f", "--force", is_flag=True, help="Also remove running containers.")
 @click.option(
-    "--all", "everything", is_flag=True, help='All that "run" started and what dead demos and proofs left, also what runs; asks first.'
+    "--all", "everything", is_flag=True, help='Remove what "run" started, and what killed runs of "demo" and "verify" left; asks first.'
 )
 @options.yes
 @options.missing_ok
 @options.as_json
 @click.pass_obj
 def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, yes: bool, missing_ok: bool) -> int:
-    """Remove containers, with their anonymous volumes. A registry goes with "regctl down".
+    """Remove containers and their anonymous volumes. A local registry is removed by "regctl down".
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, 
       regctl rm --all
     """
     if bool(names) == everything:
-        raise UsageError("rm wants names, or --all", hint="For example: regctl rm web")
+        raise UsageError("rm needs names or --all", hint="For example: regctl rm web")
     if everything:
         return _rm_all(session, yes=yes)
     return _each(session, names, "removed", lambda id: session.engine.remove(id, force=force), missing_ok=missing_ok)
@@ -120,7 +120,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     volumes = [volume.name for volume in (*of_demos.volumes, *of_proofs.volumes)]
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
     plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
-    headline = f"These containers go ({len(containers)}):" if containers else "These go:"
+    headline = f"These containers will be removed ({len(containers)}):" if containers else "These will be removed:"
     if plan and not session.confirm([headline, *plan], yes=yes):
         return 1
     done: list[str] = []

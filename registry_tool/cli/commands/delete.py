@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @click.command("delete")
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Show what would go and what else it hits; remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; delete nothing.")
 @options.yes
-@click.option("--allow-empty", is_flag=True, help="Let a glob take the last tag of a repository.")
+@click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
 @options.missing_ok
-@options.quiet("the names that went, one a line,")
+@options.quiet("the deleted names, one a line")
 @options.plain_http
 @options.as_json
 @click.pass_obj
 def delete(
     session: Session, name: str, dry_run: bool, yes: bool, allow_empty: bool, missing_ok: bool, quiet: bool, plain_http: bool | None
 ) -> int:
-    """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry; shows what goes, and asks.
+    """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry, after showing the plan and asking.
 
-    A tag goes alone where other tags, an index or a referrer need its image; otherwise the image goes with it. A digest
-    goes with every tag that is on it. The space is free after a collection.
+    If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too. A digest
+    is deleted with all its tags. The registry's garbage collection then frees the space.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
             raise
         return delete.DeletionPlan(selection=selection, removals=(), absent=True, scope=delete.Scope(tags=0, manifests=0))
     if plan.absent and not missing_ok:
-        what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} is not there"
+        what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} does not exist"
         raise NotFound(what, hint=f"See what there is: regctl list-tags {selection.repository}")
     return plan
 
@@ -117,16 +117,16 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
 def render_plan(plan: DeletionPlan) -> Iterator[str]:
     """What goes, what else is hit, what that frees: line by line."""
     if plan.is_empty:
-        yield f"{plan.selection} is not there: nothing to remove."
+        yield f"{plan.selection} does not exist; nothing to delete"
         return
     yield f"In {plan.selection.repository}:"
     for dead in plan.unfinished:
-        yield f"  {dead.tag}: an earlier deletion of it was not finished; it is finished now"
+        yield f"  {dead.tag}: an earlier deletion was not finished and will be completed"
     for removal in plan.removals:
         yield from _removal(removal)
     if plan.removals and not plan.tags_left:
-        yield "  No tag is left then."
-    yield f"A collection could then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
+        yield "  No tag is left in the repository."
+    yield f"Garbage collection can then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
     for why in plan.scope.unread:
         yield f"  Could not be read: {why}"
 
@@ -135,26 +135,22 @@ def _removal(removal: Removal) -> Iterator[str]:
     tags = ", ".join(removal.tags)
     what = f"{removal.type} {removal.digest}" if removal.type != "unknown" else str(removal.digest)
     if removal.untag_only:
-        yield f"  {tags}: {_verb(removal)} alone; {what} stays"
+        yield f"  untag {tags}; {what} stays"
         if removal.siblings:
-            yield f"    other tags are on it: {', '.join(removal.siblings)}"
+            yield f"    other tags of it: {', '.join(removal.siblings)}"
         yield from (f"    {held} contains it" for held in _describe(removal.indexes))
         yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
         if not (removal.siblings or removal.indexes or removal.referrers):
-            yield "    what could not be read may need it"
+            yield "    manifests that could not be read may need it"
         return
     if removal.part_of is not None:
-        yield f"  {what} goes with the index {removal.part_of}"
+        yield f"  delete {what}, part of index {removal.part_of}"
     else:
-        yield f"  {tags}: {_verb(removal)}, and with {'it' if len(removal.tags) == 1 else 'them'} {what}" if tags else f"  {what} goes"
-    yield from (f"    {held} contains it, and will not be whole" for held in _describe(removal.indexes))
+        yield f"  delete {tags} with {what}" if tags else f"  delete {what}"
+    yield from (f"    {held} contains it and will be incomplete" for held in _describe(removal.indexes))
     yield from (f"    {held} will be left without its subject" for held in _describe(removal.referrers))
     if removal.subject is not None:
-        yield f"    it refers to {removal.subject.digest}, which stays without it"
-
-
-def _verb(removal: Removal) -> str:
-    return "goes" if len(removal.tags) == 1 else "go"
+        yield f"    it refers to {removal.subject.digest}, which stays"
 
 
 def _describe(held: Iterable[Dependent]) -> Iterator[str]:
@@ -166,7 +162,8 @@ def _describe(held: Iterable[Dependent]) -> Iterator[str]:
 def _scope(plan: DeletionPlan) -> str:
     looked = plan.scope
     unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
-    return f"computed over {looked.tags} tags and {looked.manifests} manifests of this repository{unread}; others may share content with it"
+    read = f"{units.count(looked.tags, 'tag')} and {units.count(looked.manifests, 'manifest')}"
+    return f"computed from {read} of this repository{unread}; others may share content"
 
 
 def _names(plan: DeletionPlan) -> Iterator[str]:

@@ -19,28 +19,31 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@click.option("--image", metavar="USER/REPOSITORY:TAG", default="john/get-started:part2", show_default=True, help="Its name.")
+@click.option("--image", metavar="NAME:TAG", default="john/get-started:part2", show_default=True, help="Name of the image.")
 @click.option(
     "-p",
     "--port",
     metavar="PORT",
     type=options.port_number,
-    help="The page's port; the next free one from 4000 on where this is not given.",
+    help="Port of the page; by default the first free one from 4000.",
 )
 @click.option(
-    "--registry-port", metavar="PORT", type=options.port_number, help="The registry's port; as it is, or the next free one from 5000 on."
+    "--registry-port",
+    metavar="PORT",
+    type=options.port_number,
+    help="Port of the registry; by default its present one, or the first free one from 5000.",
 )
-@click.option("--name", metavar="NAME", default="default", show_default=True, help="Which local registry.")
-@click.option("--redis", is_flag=True, help="Go on with a real Redis beside it, and see the counter go 1, 2, 3.")
-@click.option("--keep", is_flag=True, help="Leave the page's container running.")
-@click.option("--purge", is_flag=True, help="Base layers that this tool brought go, too, so that the pull moves everything.")
+@click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the local registry.")
+@click.option("--redis", is_flag=True, help="Then run it with Redis, and check that it counts visits.")
+@click.option("--keep", is_flag=True, help="Leave the container running.")
+@click.option("--purge", is_flag=True, help="Remove the base layers, too, so that the pull transfers every layer.")
 @options.as_json
 @click.pass_obj
 def demo(session: Session, image: str, port: int | None, registry_port: int | None, name: str, redis: bool, keep: bool, purge: bool) -> int:
-    """Start a registry, build the sample app, tag it, push it, remove it here, pull it back, run it, and look at its page.
+    """Start a registry, build the sample app, tag it, push it, remove it from the engine, pull it, run it, and check its page.
 
-    Every step is proven: the image is gone before it comes back, it comes back with the digest that was pushed, and the
-    page names the container that was started from it.
+    Every step is verified: the image is gone before it is pulled, it is pulled with the digest that was pushed, and the
+    page shows the host name of the container that was started from it.
 
     \b
     Examples:
@@ -69,10 +72,10 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
     """What was seen, what stays, how it goes, and what to try next."""
     me = program_name.command()
     reference = result.reference or ""
-    lines = ["", *_page_lines(result), "", "What stays, and what removes it:"]
+    lines = ["", *_page_lines(result), "", "What is left, and how to remove it:"]
     stays = [
         (
-            f"the registry at {result.registry_address}, with what was pushed",
+            f"the registry at {result.registry_address} with the pushed image",
             f"{me} down{'' if name == 'default' else f' --name {name}'} --volumes",
         ),
         (f"the image {reference}", f"{me} rmi {reference}"),
@@ -84,7 +87,7 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
         stays.append((f"the build cache {result.build_cache}", f"{me} rmi {result.build_cache}"))
     stays.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
     if result.kept:
-        stays.insert(0, (f"the running page: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
+        stays.insert(0, (f"the running containers: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
     for what, command in stays:
         lines += [f"  {what}", f"    {command}"]
     return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
@@ -94,11 +97,11 @@ def _page_lines(result: DemoResult) -> list[str]:
     page = result.page_with_redis or result.page
     if page is None:
         return []
-    lines = [f"{page.url} said:", *(f"  {line}" for line in _page_text(page.body))]
+    lines = [f"{page.url} shows:", *(f"  {line}" for line in _page_text(page.body))]
     if result.visits:
-        lines.append(f"  (visits seen: {', '.join(map(str, result.visits))})")
+        lines.append(f"  (visits: {', '.join(map(str, result.visits))})")
     if result.kept:
-        lines.append(f"It goes on running: {page.url}")
+        lines.append(f"Still running: {page.url}")
     return lines
 
 

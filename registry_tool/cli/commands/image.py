@@ -28,7 +28,7 @@ BASE_PREFIX = "localhost/registry-tool/"
 @options.as_json
 @click.pass_obj
 def tag(session: Session, source: str, target: str, quiet: bool) -> None:
-    """Give the image SOURCE the name TARGET in the local registry; "regctl push TARGET" then puts it there.
+    """Tag the image SOURCE as TARGET in the local registry. "regctl push TARGET" then pushes it.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
         raise
     reference = names.on_registry(target, host)
     if reference.digest is not None:
-        raise UsageError(f"{target} names a digest, and that cannot be given", hint=f"Try: regctl tag {source} {reference.path}:TAG")
+        raise UsageError(f"{target} has a digest, and a name to assign is needed", hint=f"Try: regctl tag {source} {reference.path}:TAG")
     session.engine.tag(found.image.id, str(reference))
     out = session.output
     if found.note:
@@ -53,7 +53,7 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
     if out.json:
         out.document({"reference": str(reference), "id": found.image.id, "note": found.note})
     else:
-        out.line(str(reference) if quiet else f"{formatting.short_id(found.image.id)} is {reference} now")
+        out.line(str(reference) if quiet else f"Tagged {formatting.short_id(found.image.id)} as {reference}")
 
 
 @click.command("push")
@@ -64,8 +64,8 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 def push(session: Session, name: str, quiet: bool) -> None:
     """Push the image NAME to the local registry.
 
-    Where the engine has an image of the name as it is typed, that image is tagged for the registry and pushed: after a
-    new build it is always the new one.
+    If the engine has an image of exactly this name, it is tagged for the registry first: a push after a new build
+    pushes the new image.
 
     \b
     Examples:
@@ -86,12 +86,12 @@ def push(session: Session, name: str, quiet: bool) -> None:
 
 @click.command("pull")
 @click.argument("name")
-@click.option("--platform", metavar="OS/ARCH", help="Which one of an image for several: linux/arm64.")
+@click.option("--platform", metavar="OS/ARCH", help="Platform of a multi-platform image: linux/arm64.")
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
 def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None:
-    """Pull the image NAME from the local registry. Docker Hub's are spelled docker.io/….
+    """Pull the image NAME from the local registry. Images on Docker Hub are named docker.io/….
 
     \b
     Examples:
@@ -111,13 +111,13 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
 
 @click.command("images")
 @click.argument("name", required=False)
-@click.option("-a", "--all", "everything", is_flag=True, help="Intermediate ones, too, and mark which are ours.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Show intermediate images, too, and mark those of this tool.")
 @options.quiet("ids")
 @options.missing_ok
 @options.as_json
 @click.pass_obj
 def images(session: Session, name: str | None, everything: bool, quiet: bool, missing_ok: bool) -> None:
-    """List the engine's images, newest first; with NAME, those of that name.
+    """List the engine's images, newest first; with NAME, only those of that name.
 
     \b
     Examples:
@@ -150,9 +150,9 @@ def images(session: Session, name: str | None, everything: bool, quiet: bool, mi
 
 @click.command("rmi")
 @click.argument("names", nargs=-1)
-@click.option("-f", "--force", is_flag=True, help="Also an image that has several names, or a stopped container.")
-@click.option("--all", "everything", is_flag=True, help="All that this tool built, tagged or pulled; asks first.")
-@click.option("--bases", is_flag=True, help="With --all, also the base images that were built here.")
+@click.option("-f", "--force", is_flag=True, help="Also remove images with several names or a stopped container.")
+@click.option("--all", "everything", is_flag=True, help="Remove all images that this tool built, tagged or pulled; asks first.")
+@click.option("--bases", is_flag=True, help="With --all, also remove base images that were built here.")
 @options.yes
 @options.missing_ok
 @options.as_json
@@ -166,12 +166,12 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
       regctl rmi --all
     """
     if bool(names) == everything or (bases and not everything):
-        raise UsageError("rmi wants names, or --all (with --bases the base images, too)", hint="For example: regctl rmi friendlyhello")
+        raise UsageError("rmi needs names or --all (with --bases for the base images, too)", hint="For example: regctl rmi friendlyhello")
     host = session.registry_host()
     wanted: Iterable[str] = names
     if everything:
         wanted = [name for image in session.engine.images() for name in removable_names(image, host, bases=bases)]
-        if wanted and not session.confirm([f"These images go ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
+        if wanted and not session.confirm([f"These images will be removed ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
             return 1
     done: list[str] = []
     gone: list[str] = []

@@ -23,14 +23,14 @@ _MAX_TAGS = 20
 
 @click.command("inspect")
 @click.argument("name")
-@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Which image, where NAME has several.")
+@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Platform of a multi-platform image.")
 @click.option("--raw", is_flag=True, help="Print the manifest, byte for byte.")
 @click.option("--config", "as_config", is_flag=True, help="Print the image's config, byte for byte.")
-@click.option("--format", "path", metavar="PATH", help="Print one member of what --json prints: config.labels, layers.0.digest.")
+@click.option("--format", "path", metavar="PATH", help="Print one member of the JSON document: config.labels, layers.0.digest.")
 @click.option(
     "--siblings/--no-siblings",
     default=None,
-    help="Ask about the other tags, to tell what is shared with them, or do not; on this machine they are asked about.",
+    help="Show what other tags share with it, or not; by default only in a registry on this machine.",
 )
 @options.plain_http
 @options.quiet("the digest")
@@ -47,9 +47,9 @@ def inspect(
     plain_http: bool | None,
     quiet: bool,
 ) -> int:
-    """Show what the image NAME in a registry is made of: manifest, config, history, layers and who shares them, referrers.
+    """Show the manifest, config, history, layers and referrers of the image NAME in a registry.
 
-    Without a tag it is the image latest; where there is none, the tags there are get listed.
+    The default tag is latest; if there is none, the error lists the tags.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def inspect(
         if raw or quiet or as_config:
             image = inspect.image_of(contents, contents.manifest(descriptor), platform)
             if image is None:
-                raise UsageError(f"{reference} has several images", hint="Say which: --platform linux/amd64")
+                raise UsageError(f"{reference} has several images", hint="Choose one: --platform linux/amd64")
             if quiet:
                 session.output.line(str(image.digest))
                 return 0

@@ -27,16 +27,18 @@ _MAX_CELL = 3
     type=click.Choice(["name", "created", "size", "semver"]),
     default="name",
     show_default=True,
-    help="By name, the newest first, the largest first, or the highest version first.",
+    help="By name, newest first, largest first or highest version first.",
 )
-@click.option("--filter", "matches", metavar="GLOB", help="Only tags that look like this: 'v1.*'.")
-@click.option("--semver", "within", metavar="RANGE", help="Only tags that are versions in this range: '^1.2', '>=1.2 <2'.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N of them. Elsewhere no others are asked about then.")
-@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Only tags with an image for it; its size and date.")
-@click.option("--digests", is_flag=True, help="Show digests whole.")
+@click.option("--filter", "matches", metavar="GLOB", help="Only tags that match: 'v1.*'.")
+@click.option("--semver", "within", metavar="RANGE", help="Only versions in this range: '^1.2', '>=1.2 <2'.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N; of a remote registry only these are queried.")
+@click.option(
+    "--platform", metavar="OS/ARCH", callback=options.platform, help="Only tags with an image for this platform; show its size and age."
+)
+@click.option("--digests", is_flag=True, help="Show full digests.")
 @options.details
 @options.plain_http
-@options.quiet("the tags, one a line,")
+@options.quiet("the tags, one a line")
 @options.as_json
 @click.pass_obj
 def list_tags(
@@ -52,11 +54,11 @@ def list_tags(
     plain_http: bool | None,
     quiet: bool,
 ) -> int:
-    """List the tags of the repository NAME, in the local registry where NAME has no host.
+    """List the tags of the repository NAME; without a host it is in the local registry.
 
-    Siblings are other tags on the same digest. A registry on this machine is asked for everything, any other for
-    digests alone unless --details is given. With --no-details the list is all that is asked for: it may still name a
-    tag whose deletion was not finished.
+    Siblings are other tags of the same digest. Manifests and configs are fetched from a registry on this machine; from any
+    other only digests, unless --details is given. With --no-details only the list is fetched; it may still contain a tag whose
+    deletion was not finished.
 
     \b
     Examples:
@@ -129,11 +131,11 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
         heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
         out.table(heads, [_cells(row, digests=digests, few=few) for row in table.rows])
     if table.vanished:
-        out.note(formatting.one_line(f"gone while the table was made: {', '.join(table.vanished)}"))
+        out.note(formatting.one_line(f"deleted meanwhile: {', '.join(table.vanished)}"))
     if table.stopped is not None and not out.json:
         # The rows first, on a terminal and where both streams go to one file.
         out.flush()
-        out.note(f"not all of {table.count} tags could be looked at: {table.looked_at} were, {len(table.rows)} are shown")
+        out.note(f"not all of {table.count} tags could be read: {table.looked_at} queried, {len(table.rows)} shown")
         out.print_error(table.stopped)
     return exit_code(errors)
 

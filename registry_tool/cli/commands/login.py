@@ -12,27 +12,27 @@ from registry_tool.cli.session import Session
 def _reject_argument(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and not context.resilient_parsing:
         raise UsageError(
-            "a password in an argument can be read by everybody on this machine, and stays in the shell's history: it was not used",
+            "a password is not taken as an argument: other users can see it, and it stays in the shell's history",
             hint="Leave it out to be asked for it, or pipe it in with --password-stdin.",
         )
 
 
 @click.command("login")
 @click.argument("server", required=False)
-@click.option("-u", "--username", metavar="USER", help="Who; asked for where it is not given.")
+@click.option("-u", "--username", metavar="USER", help="User name; asked for if it is not given.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("-p", "--password", "argument", hidden=True, expose_value=False, callback=_reject_argument)
 @options.as_json
 @click.pass_obj
 def login(session: Session, server: str | None, username: str | None, password_stdin: bool) -> None:
-    """Check a password against a registry, then keep it as docker does: with its credential helper, or in its config.json.
+    """Log in to a registry: check the password, then store it as docker does, in a credential helper or its config.json.
 
-    Without SERVER it is the local registry. Docker Hub is docker.io.
+    SERVER is the local registry by default; Docker Hub is docker.io.
 
     \b
     Examples:
       regctl login -u john
-      cat password.txt | regctl login -u john --password-stdin registry.example.com
+      regctl login -u john --password-stdin registry.example.com < password.txt
     """
     from registry_tool.auth.credentials import Credential
     from registry_tool.targets.registry import login as room
@@ -43,13 +43,13 @@ def login(session: Session, server: str | None, username: str | None, password_s
     done = room.login(host, Credential(user, secret))
     out = session.output
     if not done.checked:
-        out.note(f"{host} lets everybody in: the password was stored, but nobody checked it")
+        out.note(f"{host} requires no login: the password was stored unchecked")
     if not done.encrypted:
-        out.note(f"the password is kept unencrypted in {done.stored_in}; a credential helper would encrypt it")
+        out.note(f"the password is stored unencrypted in {done.stored_in}; a credential helper would encrypt it")
     if out.json:
         out.document({"registry": host, "user": user, "checked": done.checked, "stored_in": done.stored_in, "encrypted": done.encrypted})
     else:
-        out.line(f"{user} is logged in at {host}")
+        out.line(f"Logged in to {host} as {user}")
 
 
 @click.command("logout")
@@ -58,7 +58,7 @@ def login(session: Session, server: str | None, username: str | None, password_s
 @options.as_json
 @click.pass_obj
 def logout(session: Session, server: str | None, missing_ok: bool) -> None:
-    """Forget the password of a registry. Without SERVER it is the local one.
+    """Remove stored credentials for a registry. SERVER is the local registry by default.
 
     \b
     Example:
@@ -69,12 +69,12 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
     host = _registry(session, server)
     was_there = room.logout(host).was_logged_in
     if not was_there and not missing_ok:
-        raise NotFound(f"no password is stored for {host}", hint=f"Log in with: regctl login {host}")
+        raise NotFound(f"no credentials are stored for {host}", hint=f"Log in with: regctl login {host}")
     out = session.output
     if out.json:
         out.document({"registry": host, "removed": was_there})
     else:
-        out.line(f"the password for {host} is removed" if was_there else f"no password was stored for {host}")
+        out.line(f"Removed the credentials for {host}" if was_there else f"No credentials are stored for {host}")
 
 
 def _registry(session: Session, server: str | None) -> str:

@@ -21,15 +21,15 @@ def _name(what: str) -> Callable[[options.Command], options.Command]:
 
 
 @click.command("up")
-@_name("The registry's name, where there are several.")
-@click.option(
-    "-p", "--port", metavar="PORT", type=options.port_number, help="Its port; the next free one from 5000 on where this is not given."
-)
-@click.option("--auth", metavar="USER", help="Let in only USER, with a password that is asked for.")
+@_name("Name of the registry.")
+@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port to listen on; by default the first free one from 5000.")
+@click.option("--auth", metavar="USER", help="Require a login as USER; asks for the password.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
 @click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
-@click.option("--restart", metavar="POLICY", help="no, always, unless-stopped (as it begins), on-failure[:N].")
-@click.option("--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="How long its answer may take.")
+@click.option("--restart", metavar="POLICY", help="no, always, unless-stopped (the default), on-failure[:N].")
+@click.option(
+    "--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="How long to wait for its response."
+)
 @options.quiet("its address")
 @options.as_json
 @click.pass_obj
@@ -44,9 +44,9 @@ def up(
     timeout: float,
     quiet: bool,
 ) -> None:
-    """Start the local registry, or find that it runs: calling it twice is calling it once.
+    """Start the local registry. Nothing happens if it is running already.
 
-    Its content lives in a volume and outlives its container. It is reachable from this machine only.
+    Its content is in a volume, which stays when the container is removed. It is reachable from this machine only.
 
     \b
     Examples:
@@ -86,14 +86,14 @@ def up(
 
 
 @click.command("down")
-@_name("Which registry.")
-@click.option("-v", "--volumes", is_flag=True, help="Its content, too; asks first.")
+@_name("Name of the registry.")
+@click.option("-v", "--volumes", is_flag=True, help="Also remove its content; asks first.")
 @options.yes
 @options.missing_ok
 @options.as_json
 @click.pass_obj
 def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool) -> int:
-    """Remove the local registry's container. Its content stays in its volume, and the next "up" finds it.
+    """Remove the local registry's container. Its content stays in a volume, which the next "up" uses again.
 
     \b
     Examples:
@@ -130,13 +130,13 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
 
 
 @click.command("status")
-@click.option("--name", metavar="NAME", help="Only this registry.")
-@click.option("--env", is_flag=True, help="Print the lines for the .env file of docker-compose.registry.yml.")
+@click.option("--name", metavar="NAME", help="Show only this registry.")
+@click.option("--env", is_flag=True, help="Print settings for docker-compose.registry.yml, as its .env file.")
 @options.quiet("its address")
 @options.as_json
 @click.pass_obj
 def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
-    """Whether the local registry runs. Exit code: 0 it does, 1 it does not, 3 there is no engine to ask.
+    """Show whether the local registry runs. Exit code: 0 running, 1 not running, 3 no engine.
 
     \b
     Examples:
@@ -175,11 +175,11 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
 
 @click.command("logs")
 @click.argument("name", default="default")
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("-n", "--tail", metavar="LINES", type=click.IntRange(min=0), help="Only the last ones.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until Ctrl-C.")
+@click.option("-n", "--tail", metavar="LINES", type=click.IntRange(min=0), help="Print only the last lines.")
 @click.pass_obj
 def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
-    """What the local registry NAME said; where there is none of that name, what the container NAME said.
+    """Print the logs of the local registry NAME or, if there is none of that name, of the container NAME.
 
     \b
     Examples:

@@ -26,13 +26,15 @@ _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.argument("image")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("-d", "--detach", is_flag=True, help="In the background; prints the container's id.")
-@click.option("-i", "--interactive", is_flag=True, help="Keep its standard input open.")
-@click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")
-@click.option("-p", "--publish", metavar="[[IP:]PORT:]PORT", multiple=True, help="Our port, then the container's: 4000:80.")
-@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="A variable of its environment; without a value, ours.")
-@click.option("--name", metavar="NAME", help="The container's name.")
-@click.option("--rm", "remove", is_flag=True, help="Remove it when it ends.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background and print the container's id.")
+@click.option("-i", "--interactive", is_flag=True, help="Keep standard input open.")
+@click.option("-t", "--tty", is_flag=True, help="Allocate a terminal.")
+@click.option(
+    "-p", "--publish", metavar="[[IP:]PORT:]PORT", multiple=True, help="Publish a port: 4000:80 is 4000 here, 80 in the container."
+)
+@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="Set a variable; KEY alone takes its value from this shell.")
+@click.option("--name", metavar="NAME", help="Name of the container.")
+@click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits.")
 @options.as_json
 @click.pass_obj
 def run(
@@ -47,9 +49,9 @@ def run(
     name: str | None,
     remove: bool,
 ) -> int:
-    """Run IMAGE, with COMMAND in place of its own. Where the engine does not have it, it is pulled from the local registry.
+    """Run a container of IMAGE, with COMMAND instead of the image's own. An image that the engine does not have is pulled.
 
-    In the foreground its output is ours, Ctrl-C stops it, and its exit code is ours, too.
+    In the foreground, regctl prints the container's output, stops it on Ctrl-C, and exits with its exit code.
 
     \b
     Examples:
@@ -59,9 +61,9 @@ def run(
     """
     out = session.output
     if out.json and not detach:
-        raise UsageError("--json wants -d: in the foreground the output is the container's", hint="Add -d.")
+        raise UsageError("--json needs -d: in the foreground the output is the container's", hint="Add -d.")
     if tty and interactive and not detach and not sys.stdin.isatty():
-        raise UsageError("-it wants a terminal, and standard input is none", hint="Leave -t out: regctl run -i …")
+        raise UsageError("-it needs a terminal, and standard input is not one", hint="Leave -t out: regctl run -i …")
     spec = _spec(image, command, publish, env, name)
     spec = replace(spec, tty=tty, interactive=interactive)
     from registry_tool.local.images import transfer
@@ -89,8 +91,8 @@ def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: t
 
     if name and not _CONTAINER_NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:80]!r} cannot be a container's name",
-            hint="It is two or more of letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
+            f"{name[:80]!r} is not a container name",
+            hint="Use two or more letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
         )
     bindings = [options.parse_publish(text) for text in publish]
     return ContainerSpec(
@@ -117,7 +119,7 @@ def _run_attached(session: Session, spec: ContainerSpec, *, remove: bool) -> int
             terminal.connect_streams(engine, container, stream, spec, session.output)
         if (now := engine.container(container.id)) is not None and now.running and spec.interactive and spec.tty:
             # Ctrl-P Ctrl-Q: the engine let go of us.
-            session.output.note(f"{container.name} goes on without us; stop it with: regctl stop {container.name}")
+            session.output.note(f"detached; {container.name} is still running. Stop it with: regctl stop {container.name}")
             over, remove = True, False
             return 0
         code = engine.wait(container.id)

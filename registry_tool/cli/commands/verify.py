@@ -48,45 +48,49 @@ def _digest(text: str) -> Digest:
 @click.option(
     "--on",
     "wheres",
-    metavar="WHERE",
+    metavar="ENGINE",
     multiple=True,
-    help="docker or podman (clean, in a container), context:NAME, here; docker where none is given. May be repeated.",
+    help="docker or podman (clean, in a container), context:NAME or here. May be repeated.  [default: docker]",
 )
-@click.option("--require", metavar="WHERE", multiple=True, help="Fail where it was not proven there, as with docker where there is none.")
-@click.option("--expect", metavar="DIGEST", type=_digest, help='What the name must lead to: what "push -q" printed.')
-@click.option("--http", metavar="PORT:PORT/PATH", multiple=True, help="It must answer: a port of the engine, the container's, a page.")
-@click.option("--expect-status", metavar="CODE", multiple=True, help="For the --http before it: the status; any below 400 otherwise.")
-@click.option("--expect-text", metavar="TEXT", multiple=True, help="For the --http before it: what must be in the page.")
-@click.option("--expect-json", metavar="PATH=VALUE", multiple=True, help="For the --http before it: what must be in its JSON.")
-@click.option("--within", metavar="TIME", multiple=True, help="For the --http before it: how long one answer may take, as 2s.")
-@click.option("--tcp", metavar="PORT:PORT", multiple=True, help="It must take connections.")
-@click.option("--exec", metavar="COMMAND", multiple=True, help="It must end with 0, inside the container.")
-@click.option("--log", metavar="TEXT", multiple=True, help="It must print that.")
-@click.option("--exit", metavar="CODE", multiple=True, help="It must end by itself, with that code.")
-@click.option("--timeout", metavar="TIME", type=_converter(parsing.seconds), help="Until all of that must hold.  [default: 30s]")
-@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="A variable of its environment; without a value, ours.")
-@click.option("--with", "services", type=click.Choice(["redis"]), multiple=True, help="What it is to work together with.")
-@click.option("--replicas", metavar="N", type=click.IntRange(1, 100), help="So many of it behind one port.")
-@click.option("--stack", metavar="FILE", type=_FILE, help="The services of a compose file, together.")
-@click.option("--registry-as", metavar="HOST:PORT", type=_converter(parsing.host_port), help="The registry, as another context sees it.")
-@click.option("-o", "--output", metavar="FILE", type=_FILE, help="Write the report.")
-@click.option("--junit", metavar="FILE", type=_FILE, help="Write it for a CI system, too.")
-@click.option("--markdown", metavar="FILE", type=_FILE, help="Write it for a CI run's summary, too.")
-@click.option("--show", metavar="FILE", type=_FILE, help="Prove nothing: show the report in FILE.")
-@click.option("--against", metavar="FILE", type=_FILE, help="Name what changed since the report in FILE.")
+@click.option("--require", metavar="ENGINE", multiple=True, help="Fail unless it was verified on this engine.")
+@click.option("--expect", metavar="DIGEST", type=_digest, help='Digest that the name must have, as "push -q" prints it.')
+@click.option(
+    "--http", metavar="PORT:PORT/PATH", multiple=True, help="HTTP request that must succeed: port here, port in the container, path."
+)
+@click.option("--expect-status", metavar="CODE", multiple=True, help="Expected status of the --http before it; by default any below 400.")
+@click.option("--expect-text", metavar="TEXT", multiple=True, help="Text in the response of the --http before it.")
+@click.option("--expect-json", metavar="PATH=VALUE", multiple=True, help="Value in the JSON response of the --http before it.")
+@click.option("--within", metavar="TIME", multiple=True, help="Time limit of a response of the --http before it, as 2s.")
+@click.option("--tcp", metavar="PORT:PORT", multiple=True, help="Port that must accept connections.")
+@click.option("--exec", metavar="COMMAND", multiple=True, help="Command in the container that must exit with 0.")
+@click.option("--log", metavar="TEXT", multiple=True, help="Text that must be in its log.")
+@click.option("--exit", metavar="CODE", multiple=True, help="Code that it must exit with, by itself.")
+@click.option("--timeout", metavar="TIME", type=_converter(parsing.seconds), help="Time until all of these must succeed.  [default: 30s]")
+@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="Set a variable; KEY alone takes its value from this shell.")
+@click.option("--with", "services", type=click.Choice(["redis"]), multiple=True, help="Service to run beside it.")
+@click.option("--replicas", metavar="N", type=click.IntRange(1, 100), help="Number of containers behind one port.")
+@click.option("--stack", metavar="FILE", type=_FILE, help="Verify the services of a compose file together.")
+@click.option(
+    "--registry-as", metavar="HOST:PORT", type=_converter(parsing.host_port), help="Address of the registry as seen by a context:NAME."
+)
+@click.option("-o", "--output", metavar="FILE", type=_FILE, help="Write the report as JSON.")
+@click.option("--junit", metavar="FILE", type=_FILE, help="Write a JUnit report.")
+@click.option("--markdown", metavar="FILE", type=_FILE, help="Write a Markdown summary.")
+@click.option("--show", metavar="FILE", type=_FILE, help="Show the report in FILE instead of verifying.")
+@click.option("--against", metavar="FILE", type=_FILE, help="Show what changed since the report in FILE.")
 @options.as_json
 @click.pass_context
 def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: Path | None, against: Path | None, **given: Any) -> int:
-    """Prove that the image NAME runs on an engine that has never seen it: pulled by digest, counted, started, looked at.
+    """Verify that the image NAME runs on a clean engine: pull it by digest, count the bytes, start it, probe it.
 
-    What to prove may also stand in portability.toml in this folder; what is typed wins. The exit code is 0 where all holds,
-    1 where a point is red, 3 where a place that was asked for cannot be had.
+    Settings may also be in portability.toml in this folder; options take precedence. The exit code is 0 if all checks passed,
+    1 if one failed, 3 if an engine is unavailable.
 
     \b
     Examples:
       regctl verify john/get-started:part2
-      regctl verify john/get-started:part2 --on docker --on podman --http 4000:80/ --expect-text Hello -o proof.json
-      regctl verify --show proof.json
+      regctl verify --on podman --http 4000:80/ -o report.json john/get-started:part2
+      regctl verify --show report.json
     """
     from registry_tool.verify.report.compare import compare
     from registry_tool.verify.report.report import VerifyReport
@@ -95,7 +99,7 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
     earlier = VerifyReport.read(against) if against else None
     if show is not None:
         if name is not None:
-            raise UsageError(f"--show shows what is in {show}, and {name} is named", hint=f"Leave one out: regctl verify --show {show}")
+            raise UsageError(f"--show takes no name, and {name} was given", hint=f"Leave it out: regctl verify --show {show}")
         report = VerifyReport.read(show)
     else:
         report = _verify(ctx, session, name, given)
@@ -132,7 +136,7 @@ def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[st
     probes = _probes(ordered_options.repeated_options(ctx)) or said.probes
     named = name or said.image
     if named is None:
-        raise UsageError("verify wants a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
+        raise UsageError("verify needs a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
     # A stack, and services with replicas, are two ways to say one thing: the file's way counts where none is typed.
     if given["stack"] or given["services"] or given["replicas"]:
         said = replace(said, stack=None, services=(), replicas=None)
@@ -178,9 +182,7 @@ def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
         elif option in more:
             page = probes[-1] if probes else None
             if not isinstance(page, Http):
-                raise UsageError(
-                    f"{option} says what an --http is to answer, and there is none before it", hint=f"--http 4000:80/ {option} …"
-                )
+                raise UsageError(f"{option} needs an --http before it", hint=f"--http 4000:80/ {option} …")
             probes[-1] = more[option](page, text)
     return tuple(probes)
 

@@ -134,7 +134,7 @@ def _manifest(found: Inspection) -> dict[str, str]:
         "size": formatting.size(details.size),
         "shared": _shared(found.layers),
         "platforms": ", ".join(map(str, details.platforms)),
-        "siblings": "not asked for" if found.siblings is None else ", ".join(found.siblings),
+        "siblings": "not read" if found.siblings is None else ", ".join(found.siblings),
         "subject": str(found.manifest.subject.digest) if found.manifest.subject else "",
     }
     return {name: value for name, value in facts.items() if value}
@@ -146,7 +146,7 @@ def _shared(layers: tuple[Layer, ...]) -> str:
         return ""
     shared = sum(digest_layer.descriptor.size for digest_layer in known.values() if digest_layer.shared)
     whole = sum(layer.descriptor.size for layer in known.values())
-    return f"{units.size(shared)} of {units.size(whole)} in layers that other tags have, too"
+    return f"{units.size(shared)} of {units.size(whole)} in layers shared with other tags"
 
 
 def _run(config: Config) -> dict[str, str]:
@@ -207,7 +207,7 @@ def _facts(out: Output, facts: Mapping[str, str]) -> None:
 
 def _tree(referrer: Referrer, indent: str) -> Iterator[str]:
     kind = referrer.descriptor.artifact_type or referrer.descriptor.media_type
-    word = f", what refers to it cannot be told: {referrer.error.message}" if referrer.error else ""
+    word = f", its referrers cannot be read: {referrer.error.message}" if referrer.error else ""
     yield indent + formatting.one_line(f"{referrer.descriptor.digest.short} {kind}{word}")
     for each in referrer.referrers:
         yield from _tree(each, f"{indent}  ")

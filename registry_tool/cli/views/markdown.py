@@ -20,7 +20,7 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 def markdown(certificate: VerifyReport) -> str:
     """The page: a line that says it all, a table of points and places, what is red, and what the certificate is of."""
     name = _code(certificate.image.reference)
-    blocks = [f"## {_MARKS[certificate.ok]} {name} is {'' if certificate.ok else 'not '}proven to be portable"]
+    blocks = [f"## {_MARKS[certificate.ok]} {name} is {'' if certificate.ok else 'not '}verified"]
     if certificate.error is not None:
         hint = f" {_text(certificate.error.hint)}" if certificate.error.hint else ""
         blocks += [f"**{_text(certificate.error.message)}.**{hint}", *_log(certificate.error.excerpt)]
@@ -55,7 +55,7 @@ def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
 
 
 def _changes(against: Comparison) -> Iterator[str]:
-    head = f"Since the certificate of {_text(rfc3339(against.created))}"
+    head = f"Since the report of {_text(rfc3339(against.created))}"
     if not against.changes:
         yield f"{head} nothing changed."
         return
@@ -77,7 +77,7 @@ def _facts(certificate: VerifyReport) -> Iterator[str]:
         ("size", "" if subject.size is None else f"{units.size(subject.size)} in {units.count(len(subject.layers), 'layer')}"),
         ("command", certificate.command),
         ("made", f"{rfc3339(certificate.created)} by {certificate.tool}"),
-        ("certificate", str(certificate.digest)),
+        ("report", str(certificate.digest)),
     ):
         if value:
             yield _row([name, _code(value)])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from registry_tool.verify.report.report import VerifyReport
     from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
-_MARKS = {True: ("ok ", "green"), False: ("RED", "red"), None: ("-  ", "dim")}
+_MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "dim")}
 
 
 class VerifyView(DemoView):
@@ -25,7 +25,7 @@ class VerifyView(DemoView):
         return self
 
     def environment_opening(self, name: str) -> None:
-        self.begin(name, "an engine is made ready")
+        self.begin(name, "preparing the engine")
 
     def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
         self._clear()
@@ -95,13 +95,13 @@ def _conclusion(report: VerifyReport) -> str:
     name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
     red = [f"{each.name} on {proven.where.name}" for proven in report.results for each in proven.checks if each.ok is False]
     if report.ok:
-        words = f"proven: {name} is portable ({_check_counts(report.results)})"
+        words = f"verified: {name} ({_check_counts(report.results)})"
     elif red:
-        words = f"not proven: {name}: {', '.join(red)} {'is' if len(red) == 1 else 'are'} red"
+        words = f"not verified: {name}: {', '.join(red)} failed"
     else:
-        words = f"not proven: {name}"
+        words = f"not verified: {name}"
     return "; ".join((words, *report.notes[-1:]))
 
 
 def _check_counts(proven: tuple[EnvironmentResult, ...]) -> str:
-    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.checks), 'point')}" for each in proven)
+    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.checks), 'check')}" for each in proven)

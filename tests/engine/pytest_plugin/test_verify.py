@@ -78,9 +78,7 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
     )
     result = run(inner, "--registry-require", "--junit-xml=report.xml", timeout=280)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        ["E   *NotPortable: localhost:*/somebodys/registry:1 is not proven to be portable", "E   *docker: probes: *"]
-    )
+    result.stdout.fnmatch_lines(["E   *NotPortable: localhost:*/somebodys/registry:1 is not verified", "E   *docker: probes: *"])
     assert "portable.py" not in result.stdout.str(), "the line that fails is the test's own"
     kept = certificates(inner)
     assert red(kept["test_red"]) == ["probes"]
@@ -92,7 +90,7 @@ def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None
     inner.makepyfile("def test_none(registry, portable):\n    portable(f'{registry.host}/no/such:1', on='here')\n")
     result = run(inner, timeout=280)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E   *NotPortable: 127.0.0.1:*/no/such:1 is not proven to be portable"])
+    result.stdout.fnmatch_lines(["E   *NotPortable: 127.0.0.1:*/no/such:1 is not verified"])
 
 
 @pytest.mark.parametrize("required", [False, True], ids=["", "required"])

@@ -246,7 +246,7 @@ def test_the_version_is_told_without_an_engine(typed: Typed, monkeypatch: pytest
     first, engine, registry = answer.out.splitlines()
     assert first == f"regctl {registry_tool.__version__}"
     assert engine.startswith("engine: none")
-    assert registry == "registry: none answers"
+    assert registry == "registry: unknown"
 
 
 def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> N
         answer = spawn("--version", environment={"DOCKER_HOST": f"unix://{tmp_path / 's'}"})
         assert time.monotonic() - started < 8
     assert answer.code == 0
-    assert "engine: no answer within 3 s" in answer.out
+    assert "engine: no response within 3 s" in answer.out
 
 
 @pytest.mark.engine

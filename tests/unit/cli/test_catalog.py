@@ -80,7 +80,7 @@ def test_a_registry_that_stops_answering(typed: Typed, watching: Watched) -> Non
     watching.instead = lambda method, path: ("403 No", [], b"") if "catalog" not in path else None
     answer = typed("catalog", "--no-details")
     assert answer.code == 1
-    assert "not all of the repositories could be looked at" in answer.err
+    assert "not all repositories could be read" in answer.err
 
 
 def test_empty_ones_are_dim_on_a_terminal(watching: Watched) -> None:

@@ -39,12 +39,12 @@ def test_all_whole_is_one_line(typed: Typed, registry: Running) -> None:
     make_image(registry.port, "b", "1")
     answer = typed("check")
     assert (answer.code, answer.err) == (0, "")
-    assert re.fullmatch(r"2 images in 2 repositories: all whole \(4 blobs, [\d.]+kB read\)\n", answer.out)
+    assert re.fullmatch(r"2 images in 2 repositories: all complete \(4 blobs, [\d.]+kB read\)\n", answer.out)
 
 
 def test_an_empty_registry_is_whole(typed: Typed) -> None:
     answer = typed("check")
-    assert (answer.code, answer.out) == (0, "0 images in 0 repositories: all whole (0 blobs, 0B read)\n")
+    assert (answer.code, answer.out) == (0, "0 images in 0 repositories: all complete (0 blobs, 0B read)\n")
 
 
 def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: Running, damaged: str) -> None:
@@ -81,7 +81,7 @@ def test_a_name_that_is_not_there_is_told_beside_the_rest(typed: Typed, damaged:
     assert [finding["kind"] for finding in answer.json["findings"]] == ["missing-layer"]
     answer = typed("check", "whole", "nope")
     assert answer.code == 1
-    assert "not everything was looked at" in answer.err
+    assert "the check is incomplete" in answer.err
     assert "nope" in answer.err
 
 

@@ -60,7 +60,7 @@ def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.Runn
     answer = spawn("delete", f"{name}:v1")
     assert answer.code == 2
     assert answer.out == ""
-    assert "other tags are on it: v2, v3" in answer.err
+    assert "other tags of it: v2, v3" in answer.err
     assert made.digest in answer.err
     assert "--yes" in answer.err
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
@@ -92,7 +92,7 @@ def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry
     answer = typed("delete", "--yes", f"{name}:v*")
     assert answer.code == 2
     assert "--allow-empty" in answer.err
-    assert "No tag is left then." in typed("delete", "--dry-run", f"{name}:v*").out
+    assert "No tag is left in the repository." in typed("delete", "--dry-run", f"{name}:v*").out
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
     assert typed("delete", "--yes", "--allow-empty", f"{name}:v*").code == 0
     assert tags(registry.port, name) == []
@@ -145,11 +145,11 @@ def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.Runn
     index = make_index(registry.port, name, "many", made)
     answer = typed("delete", "--dry-run", f"{name}@{made.digest}")
     assert answer.code == 0
-    assert f"v1: goes, and with it image {made.digest}" in answer.out
-    assert f"index {index.digest} (many) contains it, and will not be whole" in answer.out
+    assert f"delete v1 with image {made.digest}" in answer.out
+    assert f"index {index.digest} (many) contains it and will be incomplete" in answer.out
     assert f"artifact {signature.digest} will be left without its subject" in answer.out
-    assert "A collection could then free" in answer.out
-    assert "computed over 3 tags and 4 manifests of this repository" in answer.out
+    assert "Garbage collection can then free" in answer.out
+    assert "computed from 3 tags and 4 manifests of this repository" in answer.out
     (removal,) = typed("delete", "--dry-run", "--json", f"{name}@{made.digest}").json["removals"]
     assert removal["tags"] == ["v1"]
     assert removal["indexes"] == [index.digest]
@@ -163,7 +163,7 @@ def test_it_asks_on_a_terminal(registry: server.Running, name: str) -> None:
         terminal.wait_for("Go ahead?")
         terminal.type("n\n")
         assert terminal.end() == 1
-    assert "v1: goes alone" in terminal.text
+    assert "untag v1; image " in terminal.text
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
     with Terminal(["delete", f"{name}:v1"]) as terminal:
         terminal.wait_for("Go ahead?")
@@ -225,7 +225,7 @@ def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_fini
     answer = typed("delete", "--yes", f"{line.host}/{unique}:{following}")
     assert answer.code == 0
     assert f"Finished an earlier deletion: {line.host}/{unique}:v1" in answer.out
-    assert "an earlier deletion of it was not finished" in answer.err
+    assert "an earlier deletion was not finished" in answer.err
     assert sorted(tags(line.target, unique) or ()) == sorted({"v2", "v3"} - {following})
     assert manifest(line.target, unique, "v2") == json.loads(made.raw)
 

@@ -54,7 +54,7 @@ def test_a_demo_on_a_terminal_says_what_stays_and_what_to_try(engine: Engine, un
         with Terminal(["demo", "--name", unique, "--image", f"{unique}/get-started:part2"]) as terminal:
             assert terminal.end() == 0, terminal.text
             text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
-        for words in ("$ docker push ", "Hello World!", "What stays", "list-tags localhost:", f"down --name {unique} --volumes"):
+        for words in ("$ docker push ", "Hello World!", "What is left", "list-tags localhost:", f"down --name {unique} --volumes"):
             assert words in text, words
         registry = local_registry.find(engine, unique)
         assert registry is not None

@@ -49,7 +49,7 @@ def test_all_of_it_for_a_person(typed: Typed, watching: Watched, made: Made) -> 
     for part in (f"{watching.host}/{APP}:v1\n", made.digest, "CONFIG", "/file", "org.example.title   an app", "step 1", "REFERRERS"):
         assert part in answer.out
     base, top = layer(b"base"), layer(b"top")
-    assert f"{len(base)}B of {len(base) + len(top)}B in layers that other tags have, too" in answer.out
+    assert f"{len(base)}B of {len(base) + len(top)}B in layers shared with other tags" in answer.out
     assert re.search(r"^  \w{12} application/vnd.example.sbom", answer.out, re.MULTILINE)
     assert re.search(r"^    \w{12} application/vnd.example.signature", answer.out, re.MULTILINE)
 

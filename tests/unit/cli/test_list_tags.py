@@ -145,7 +145,7 @@ def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watchin
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 31
     assert "linux/amd64" in answer.out
-    assert "not all of 30 tags could be looked at" in answer.err
+    assert "not all of 30 tags could be read" in answer.err
     watching.forget()
     document = typed("list-tags", "--json", APP).json
     assert document["errors"][-1]["tag"] is None
@@ -163,7 +163,7 @@ def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: Watched) ->
     watching.instead = vanish
     answer = typed("list-tags", APP)
     assert answer.code == 0
-    assert "gone while the table was made: goes" in answer.err
+    assert "deleted meanwhile: goes" in answer.err
     assert "goes" not in answer.out
 
 

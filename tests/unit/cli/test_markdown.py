@@ -30,7 +30,7 @@ def tables(page: str) -> list[list[list[str]]]:
 
 def test_a_green_one() -> None:
     page = markdown(GREEN)
-    assert page.startswith(f"## ✅ `{NAME}` is proven to be portable\n")
+    assert page.startswith(f"## ✅ `{NAME}` is verified\n")
     points, facts = tables(page)
     assert points[0] == ["", "docker", "podman"]
     assert points[2] == ["engine", "Docker 28.2.2, clean", "Podman 4.3.1, clean"]
@@ -39,13 +39,13 @@ def test_a_green_one() -> None:
     assert points[-1] == ["seconds", "1.5 + 2.0 + 0.5", "1.5 + 2.0 + 0.5"]
     assert dict(facts[2:])["digest"] == f"`{digest('manifest')}`"
     assert dict(facts[2:])["size"] == "`1kB in 1 layer`"
-    assert dict(facts[2:])["certificate"] == f"`{GREEN.digest}`"
+    assert dict(facts[2:])["report"] == f"`{GREEN.digest}`"
     assert dict(facts[2:])["command"] == f"`{GREEN.command}`"
 
 
 def test_a_red_one_says_why_and_shows_the_log() -> None:
     page = markdown(red())
-    assert page.startswith(f"## ❌ `{NAME}` is not proven to be portable\n")
+    assert page.startswith(f"## ❌ `{NAME}` is not verified\n")
     assert "❌ **probes** on docker: no answer. Look at its log.\n\n```text\nstarting\nbroken\n```\n" in page
     assert tables(page)[0][4][1:] == ["❌", "➖"]
 
@@ -60,7 +60,7 @@ def test_what_was_raised_what_was_chosen_and_what_changed() -> None:
     page = markdown(replace(failed, comparison=compare(GREEN, failed)))
     assert "**no podman.** Install it.\n" in page
     assert "> the present engine was taken\n" in page
-    assert "Since the certificate of 2026-01-31T12:00:00Z:\n" in page
+    assert "Since the report of 2026-01-31T12:00:00Z:\n" in page
     assert ["certificate", "error", "", "engine-not-found"] in tables(page)[1]
     assert "nothing changed." in markdown(replace(GREEN, comparison=compare(GREEN, GREEN)))
 

@@ -61,8 +61,8 @@ def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: Running, i
     assert (what.timeout, what.stop_within, what.redis, what.replicas, what.limits) == (30.0, 10.0, False, 1, Limits())
     lines = answer.out.splitlines()
     assert re.fullmatch(r"docker: Docker 28\.2\.2, linux/amd64, a clean engine, ready in 0\.0 s", lines[0])
-    assert re.fullmatch(r"  resolves   ok    0\.2 s  resolves was looked at", lines[1])
-    assert lines[-1] == f"proven: {registry.host}/john/app:1@{image.digest} is portable (docker: 1 point)"
+    assert re.fullmatch(r"  resolves   ok     0\.2 s  resolves was looked at", lines[1])
+    assert lines[-1] == f"verified: {registry.host}/john/app:1@{image.digest} (docker: 1 check)"
     assert answer.err == ""
 
 
@@ -150,10 +150,10 @@ def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "verify wants a name"),
+        ("", "verify needs a name"),
         ("UPPER", "upper-case"),
-        ("a --expect-text x --http 1:1", "--expect-text says what an --http is to answer, and there is none before it"),
-        ("a --http 1:1 --tcp 2:2 --within 2s", "--within says what an --http is to answer"),
+        ("a --expect-text x --http 1:1", "--expect-text needs an --http before it"),
+        ("a --http 1:1 --tcp 2:2 --within 2s", "--within needs an --http before it"),
         ("a --http 80", "'80' is no page to look at"),
         ("a --http 1:1 --expect-status ok", "'ok' is not an HTTP status"),
         ("a --http 1:1 --expect-status 700", "700 is no HTTP status"),
@@ -170,13 +170,13 @@ def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) ->
         ("a --require podman", "podman is required"),
         ("a --with mysql", "'mysql' is not"),
         ("a --replicas 0", "0 is not in the range"),
-        ("a -e =x", "'=x' is no KEY=VALUE"),
+        ("a -e =x", "'=x' is not KEY=VALUE"),
         ("a --registry-as x", "'x' is no registry's address"),
         ("a --http 1:1 --http 1:2", "port 1 cannot be published for both 1 and 2"),
         ("a --nope", "No such option"),
         ("a b", "unexpected extra argument"),
         ("a --http", "requires an argument"),
-        ("a --show x", "--show shows what is in x, and a is named"),
+        ("a --show x", "--show takes no name, and a was given"),
     ],
 )
 def test_what_is_wrong_is_exit_2(typed: Typed, standin: StandIn, words: str, message: str) -> None:
@@ -202,13 +202,13 @@ def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standi
     assert answer.code == 1
     lines = answer.out.splitlines()
     assert lines[1:6] == [
-        "  starts     RED   0.2 s  it ended",
+        "  starts     FAIL   0.2 s  it ended",
         "    | line 1",
         "    | line 2",
         "    hint: Look here.",
-        "  ends       -     0.2 s  ends was looked at",
+        "  ends       -      0.2 s  ends was looked at",
     ]
-    assert lines[-1].startswith("not proven: ")
+    assert lines[-1].startswith("not verified: ")
     assert lines[-1].endswith(": starts on docker, starts on podman are red")
 
 
@@ -216,7 +216,7 @@ def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) ->
     standin.missing["podman"] = EnvironmentUnavailable("there is no podman", hint="Install it.", excerpt=("a log",))
     answer = typed("verify", "john/app:1", "--on", "podman", "--on", "docker")
     assert answer.code == 3
-    assert "not proven: " in answer.out.splitlines()[-1]
+    assert "not verified: " in answer.out.splitlines()[-1]
     assert answer.err == "regctl: there is no podman\n  | a log\nhint: Install it.\n"
 
 
@@ -248,7 +248,7 @@ def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, stan
     assert as_told(answer.json, SECTIONS["verify"][1]) == []
     assert VerifyReport.parse(answer.out.encode()).error is not None
     # What happens is told meanwhile, elsewhere.
-    assert "  starts     RED" in answer.err
+    assert "  starts     FAIL" in answer.err
 
 
 def test_what_was_typed_is_told_without_what_may_be_secret(typed: Typed) -> None:
@@ -297,7 +297,7 @@ def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
     assert [line.split()[0] for line in answer.out.splitlines() if line] == [
         *("docker:", "resolves", "starts", "probes"),
         *("podman:", "resolves", "starts", "probes"),
-        "proven:",
+        "verified:",
     ]
     red().write(file)
     assert alone("verify", "--show", str(file)).code == 1

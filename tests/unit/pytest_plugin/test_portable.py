@@ -56,7 +56,7 @@ def test_a_red_point_is_the_message() -> None:
     with pytest.raises(NotPortable) as caught:
         proofs.portable(NAME)
     assert str(caught.value).splitlines() == [
-        f"{NAME} is not proven to be portable",
+        f"{NAME} is not verified",
         "docker: listens: nothing listens on 80",
         "  | listening on 8080",
         "  hint: Does it listen on 8080?",
@@ -82,17 +82,17 @@ def test_a_place_that_cannot_be_had_is_missing_and_no_failure() -> None:
 
 
 def test_a_proof_of_nothing_is_not_green() -> None:
-    with pytest.raises(NotPortable, match="not proven"):
+    with pytest.raises(NotPortable, match="not verified"):
         Proofs(made()).portable(NAME)
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"status": 200}, "are about a page"),
-        ({"text": "Hello"}, "are about a page"),
-        ({"json": {"a": 1}}, "are about a page"),
-        ({"within": 1.0}, "are about a page"),
+        ({"status": 200}, "need http"),
+        ({"text": "Hello"}, "need http"),
+        ({"json": {"a": 1}}, "need http"),
+        ({"within": 1.0}, "need http"),
         ({"http": "80"}, "no page to look at"),
         ({"tcp": "80"}, "no pair of ports"),
         ({"exec": ""}, "empty"),
