@@ -47,14 +47,18 @@ class Session:
             self.output.note(dirs.warning)
         return dirs
 
-    def registry_host(self) -> str | None:
-        """``HOST:PORT`` of ``--registry``, else of the local registry; None where there is none.
+    def registry_host(self, *names: str) -> str | None:
+        """``HOST:PORT`` of ``--registry``, else of the local registry; None where there is none, or where all ``names`` have a host.
 
         Of several it is the one named ``default``. Raises Conflict where none of them is.
         """
         if self.registry is not None:
             return self.registry
         from registry_tool.local import registry as local_registry
+        from registry_tool.oci.reference import has_host
+
+        if names and all(map(has_host, names)):
+            return None
 
         registries = local_registry.find_all(self.engine)
         default = next((registry for registry in registries if registry.name == "default"), registries[0] if registries else None)

@@ -36,7 +36,7 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
     """
     from registry_tool.local.images import resolve as names
 
-    host = session.registry_host()
+    host = session.registry_host(source, target)
     try:
         found = names.on_engine(session.engine, host, source)
     except NotFound as error:
@@ -75,7 +75,7 @@ def push(session: Session, name: str, quiet: bool) -> None:
     from registry_tool.local.images import resolve as names
     from registry_tool.local.images import transfer
 
-    host = session.registry_host()
+    host = session.registry_host(name)
     with session.observer(quiet=quiet) as observer:
         observer.note(f"The push refers to repository [{names.on_registry(name, host).repository}]")
         pushed = transfer.push(session.engine, host, name, observer=observer)
@@ -101,7 +101,7 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
     from registry_tool.local.images import resolve as names
     from registry_tool.local.images import transfer
 
-    host = session.registry_host()
+    host = session.registry_host(name)
     reference = names.on_registry(name, host)
     with session.observer(quiet=quiet) as observer:
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
@@ -167,7 +167,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     """
     if bool(names) == everything or (bases and not everything):
         raise UsageError("rmi needs names or --all (with --bases for the base images, too)", hint="For example: regctl rmi friendlyhello")
-    host = session.registry_host()
+    host = session.registry_host(*names)
     wanted: Iterable[str] = names
     if everything:
         wanted = [name for image in session.engine.images() for name in removable_names(image, host, bases=bases)]

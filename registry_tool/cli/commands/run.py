@@ -69,7 +69,7 @@ def run(
     from registry_tool.local.images import transfer
 
     with session.observer(quiet=out.json) as observer:
-        present = transfer.have(session.engine, session.registry_host(), image, observer=observer)
+        present = transfer.have(session.engine, session.registry_host(image), image, observer=observer)
     if present.note:
         out.note(present.note)
     if present.moved:

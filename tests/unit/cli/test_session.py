@@ -40,6 +40,13 @@ def test_several_registries_and_none_named_default_is_a_question(session: Sessio
     assert "--registry localhost:5001" in (raised.value.hint or "")
 
 
+def test_registry_host_of_names_with_hosts_needs_no_local_registry(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(monkeypatch, registry("a", 5001), registry("b", 5002))
+    assert session.registry_host("localhost:5000/a", "registry.example.com/b:1") is None
+    with pytest.raises(Conflict):
+        session.registry_host("localhost:5000/a", "b:1")
+
+
 def test_the_registry_is_the_one_that_is_named_then_the_default_then_the_only_one(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
