@@ -3,6 +3,7 @@
 It is searched for, plain and in base 64, in
 
 - what tests and the commands they type print and log, and what our errors say;
+- the ids of tests, where a parameter that has it is shown without it;
 - every file that a test or a Python program below it wrote or renamed, as it is when the test ends;
 - the arguments and the environment of every process that one of them starts.
 
@@ -31,7 +32,7 @@ from registry_tool.base.errors import RegistryToolError
 from tests.support.audit import sitecustomize
 
 CANARY = sitecustomize.CANARY
-_PLAIN, *_PACKED = (form.encode() for form in sitecustomize.forms())
+_PLAIN, *_PACKED = _FORMS = tuple(form.encode() for form in sitecustomize.forms())
 _KEPT_BY_LOGIN = re.compile(r"/\.docker/config\.json")
 _WHOLE = 32 << 20
 """Bytes. Of a larger file, the first and last so many are searched."""
@@ -55,7 +56,7 @@ def given(path: Path) -> Path:
 def heard(place: str, *texts: str) -> None:
     """Search what somebody could see. ``place`` says what it is."""
     for text in texts:
-        shown = next((form for form in (_PLAIN, *_PACKED) if form in text.encode(errors="replace")), None)
+        shown = next((form for form in _FORMS if form in text.encode(errors="replace")), None)
         if shown is not None:
             before, _, after = text.partition(shown.decode())
             _leaks.append(f"{place}: …{before[-60:]}[the canary]{after[:20]}…")
@@ -87,6 +88,19 @@ class Watch:
         os.environ[sitecustomize.RECORD] = str(self._record)
         _watcher().record_to(str(self._record))
         _hear_errors()
+
+    def pytest_make_parametrize_id(self, val: object) -> str | None:
+        """Keep the canary out of ids: pytest writes them into its cache, as the last one to write anything."""
+        text = val.decode(errors="replace") if isinstance(val, bytes) else val
+        if not isinstance(text, str) or not any(form.decode() in text for form in _FORMS):
+            return None
+        for form in _FORMS:
+            text = text.replace(form.decode(), "canary")
+        return text
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """An id that the test gives itself is searched."""
+        heard("in the id of a test", item.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -161,7 +175,7 @@ def _is_in(path: str) -> bool:
                 content += stream.read()
     except OSError:
         return False  # gone, or in nobody's reach
-    return any(form in content for form in ([_PLAIN] if _KEPT_BY_LOGIN.search(path) else [_PLAIN, *_PACKED]))
+    return any(form in content for form in ([_PLAIN] if _KEPT_BY_LOGIN.search(path) else _FORMS))
 
 
 def _watcher() -> Any:

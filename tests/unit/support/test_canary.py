@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -116,3 +117,17 @@ def test_what_comes_to_light_after_the_last_test_fails_the_run(tmp_path: Path, w
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert "a password was let out: at the end" in done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_parameter_with_the_canary_has_an_id_without_it(tmp_path: Path) -> None:
+    body = "@pytest.mark.parametrize('secret', [SECRET, SECRET.encode(), PACKED, 'x'])\ndef test_it(secret):\n    pass\n"
+    done = run(tmp_path, body, "-p", "cacheprovider", "-o", f"cache_dir={tmp_path / 'cache'}")
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+    ids = [node.partition("[")[2][:-1] for node in json.loads((tmp_path / "cache/v/cache/nodeids").read_text())]
+    assert {"canary-x0", "canary-x1", "x"} < set(ids)
+
+
+def test_id_with_the_canary_fails_the_run(tmp_path: Path) -> None:
+    done = run(tmp_path, "@pytest.mark.parametrize('secret', [1], ids=[SECRET])\ndef test_it(secret):\n    pass\n")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert "a password was let out: in the id of a test" in done.stdout
