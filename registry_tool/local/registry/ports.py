@@ -7,7 +7,6 @@ A port is tried, on this machine, and looked for among the containers that the e
 from __future__ import annotations
 
 import errno
-import http.client
 import platform
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from shutil import which
 from registry_tool.base import labels
 from registry_tool.base.address import MAX_PORT
 from registry_tool.base.errors import Conflict, PortTaken
+from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.engine.values import Container
 from registry_tool.local.registry.spec import FIRST_PORT, LOOPBACK
 
@@ -106,15 +106,11 @@ def _answers(family: socket.AddressFamily, address: str, port: int) -> bool:
 def _airplay(port: int) -> str | None:
     if platform.system() != "Darwin":
         return None
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_LOOKING)
     try:
-        connection.request("GET", "/v2/")
-        answer = connection.getresponse()
-        is_airplay = answer.status == 403 and "AirTunes" in (answer.getheader("Server") or "")
-    except (OSError, http.client.HTTPException):
+        page = get_page(f"http://{LOOPBACK}:{port}/v2/", timeout=_LOOKING)
+    except NoResponse:
         return None
-    finally:
-        connection.close()
+    is_airplay = page.status == 403 and "AirTunes" in page.headers.get("server", "")
     return "AirPlay (System Settings, General, AirDrop & Handoff, AirPlay Receiver)" if is_airplay else None
 
 

@@ -149,7 +149,7 @@ def _page(subject: ProbeTarget, asked: Http, timeout: Deadline) -> tuple[bool, s
     try:
         # A connection of its own for each, and the name by which a person would ask.
         with closing(probe.PageClient(host, port, name=f"localhost:{asked.published}")) as visit:
-            page = visit.look(asked.path, timeout=allowed)
+            page = visit.get(asked.path, timeout=allowed)
     except probe.NoResponse as error:
         return False, str(error)
     seconds = time.monotonic() - began

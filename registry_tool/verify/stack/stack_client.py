@@ -47,7 +47,7 @@ class Pages:
 
     def look(self, *, timeout: float) -> StackResponse:
         begun = time.monotonic()
-        found = self._visit.look(self._page.path, timeout=timeout)
+        found = self._visit.get(self._page.path, timeout=timeout)
         took = time.monotonic() - begun
         wanted = self._page.status
         if found.status != wanted if wanted is not None else found.status >= 400:

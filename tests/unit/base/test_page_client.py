@@ -108,7 +108,7 @@ def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- several looks over one connection ---
 
 
-def _visit(host: str) -> PageClient:
+def _client(host: str) -> PageClient:
     address, _, port = host.rpartition(":")
     return PageClient(address, int(port))
 
@@ -122,9 +122,9 @@ def test_a_visit_asks_again_over_the_same_connection() -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Who: me\r\n\r\nhi")
 
     with listening(serving) as host:
-        visit = _visit(host)
-        pages = [visit.look("/a", timeout=3) for _ in range(3)]
-        visit.close()
+        client = _client(host)
+        pages = [client.get("/a", timeout=3) for _ in range(3)]
+        client.close()
     assert [(page.status, page.body, page.headers["x-who"]) for page in pages] == [(200, "hi", "me")] * 3
     assert len(connections) == 1
 
@@ -135,34 +135,34 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     with listening(once) as host:
-        visit = _visit(host)
-        assert [visit.look("/", timeout=3).body for _ in range(3)] == ["hi"] * 3
-        visit.close()
+        client = _client(host)
+        assert [client.get("/", timeout=3).body for _ in range(3)] == ["hi"] * 3
+        client.close()
 
 
 def test_after_a_page_without_end_comes_the_next_one() -> None:
     answers = iter([Reply(body=b"x" * (MAX_BYTES + 5)), Reply(body=b"next")])
     with standing_in(lambda asked: next(answers)) as server:
-        visit = _visit(server.host)
-        assert len(visit.look("/", timeout=10).body) == MAX_BYTES
-        assert visit.look("/", timeout=3).body == "next"
-        visit.close()
+        client = _client(server.host)
+        assert len(client.get("/", timeout=10).body) == MAX_BYTES
+        assert client.get("/", timeout=3).body == "next"
+        client.close()
 
 
 def test_a_visit_that_is_not_answered_in_time_ends_and_the_next_is_a_new_one() -> None:
     pauses = iter([2.0, 0.0])
     with standing_in(lambda asked: Reply(pause=next(pauses))) as server:
-        visit = _visit(server.host)
+        client = _client(server.host)
         with pytest.raises(NoResponse, match=r"no answer within 0\.2 s"):
-            visit.look("/", timeout=0.2)
-        assert visit.look("/", timeout=3).body == "{}"
-        visit.close()
+            client.get("/", timeout=0.2)
+        assert client.get("/", timeout=3).body == "{}"
+        client.close()
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n"])
 def test_a_visit_to_what_is_no_web_server(words: bytes) -> None:
     with listening(saying(words)) as host:
-        visit = _visit(host)
+        client = _client(host)
         for _ in range(2):
             with pytest.raises(NoResponse, match="no whole answer"):
-                visit.look("/", timeout=1)
+                client.get("/", timeout=1)
