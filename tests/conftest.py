@@ -110,7 +110,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once; how long it waits is held down where that is the question."""
     if request.module.__name__.rpartition(".")[2] != "test_retry":
-        monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
+        monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
 
 
 @pytest.fixture

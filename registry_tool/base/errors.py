@@ -40,13 +40,13 @@ from typing import ClassVar, NamedTuple
 
 
 class ErrorResponse(NamedTuple):
-    """What a registry said no with: ``code`` (``MANIFEST_UNKNOWN``) and ``words`` are its own, fit for a terminal, or empty."""
+    """Error entry of a registry's response (distribution-spec, "Error codes"); ``code`` and ``message`` are printable, or empty."""
 
     method: str
     path: str
     status: int
     code: str
-    words: str
+    message: str
 
 
 class RegistryToolError(Exception):
@@ -59,8 +59,8 @@ class RegistryToolError(Exception):
     JSON_MEMBERS: ClassVar = "code message hint excerpt?"
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
-    refusal: ErrorResponse | None = None
-    """The registry's answer, where one is what failed."""
+    response: ErrorResponse | None = None
+    """The registry's error response, where there is one."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Who we are to a registry, and to whom that is shown: passwords and tokens, kept for what they are good for."""
+"""``Authorization`` headers for one registry: passwords, and tokens that are reused for as long as they are valid."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from registry_tool.transport import tokens
 from registry_tool.transport.responses import Response
 from registry_tool.transport.tokens import TokenRequest
 
-MARGIN = 10.0
-"""Seconds before its end that a token is renewed; a fifth of its life where that is shorter."""
+RENEWAL_MARGIN = 10.0
+"""Seconds before its end that a token is renewed; a fifth of its lifetime where that is shorter."""
 
 Purpose = tuple[str, str, str]
-"""(repository, what is to be done in it, the repository to mount from): what a token is made out for, as far as we can tell."""
+"""(repository, action, repository to mount from): what a request needs a token for, as far as its path says."""
 
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Grant:
-    """A header, until when it is good (by the monotonic clock), and the challenge that it meets."""
+    """A header, until when it is valid (by the monotonic clock), and the challenge that it meets."""
 
     header: str = field(repr=False)
     until: float
@@ -33,10 +33,10 @@ class _Grant:
 
 
 class Authenticator:
-    """The headers for one registry. Threads may share it; a token that several of them want is made once.
+    """The headers for one registry. Threads may share it; a token that several of them need is requested once.
 
-    ``send`` sends a request for a token and gives its answer; refusals are raised. ``credential`` may be a function:
-    it is called once, and only if the registry asks.
+    ``send`` sends a request for a token and returns its response; errors are raised. ``credential`` may be a function:
+    it is called once, and only after a challenge.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Authenticator:
         self._tokens: dict[str, _Grant] = {}
 
     @property
-    def was_asked(self) -> bool:
-        """Whether the registry wanted to know who we are, and was told."""
+    def authenticated(self) -> bool:
+        """Whether the registry asked for authentication and was answered."""
         return bool(self._purposes)
 
     def header(self, purpose: Purpose) -> str | None:
-        """What to send along for ``purpose``: None until the registry asked. A token that is about to end is renewed."""
+        """The header for ``purpose``, None before the first challenge. A token that is about to expire is renewed."""
         grant = self._purposes.get(purpose)
         if grant is None:
             return None
@@ -71,44 +71,44 @@ class Authenticator:
         with self._lock:
             grant = self._purposes[purpose]
             if time.monotonic() >= grant.until:
-                grant = self._purposes[purpose] = self._token(grant.challenge)
+                grant = self._purposes[purpose] = self._token_grant(grant.challenge)
             return grant.header
 
-    def meet(self, purpose: Purpose, answer: Response, *, shown: str | None) -> str:
-        """The header that meets the challenge of a 401, which ``shown`` did not. AuthenticationFailed, CredentialsError."""
+    def authenticate(self, purpose: Purpose, response: Response, *, sent: str | None) -> str:
+        """The header that meets the challenge of a 401, which ``sent`` did not. Raises AuthenticationFailed, CredentialsError."""
         with self._lock:
-            grant = self._purposes[purpose] = self._grant(answer, shown)
+            grant = self._purposes[purpose] = self._grant(response, sent)
             return grant.header
 
-    def _grant(self, answer: Response, shown: str | None) -> _Grant:
-        asked = answer.challenges
-        credential = self._who()
-        if "bearer" in asked:
-            return self._token(asked["bearer"], refused=shown)
-        if "basic" in asked and credential is not None and not credential.is_identity_token:
-            return _Grant(header=tokens.basic(credential), until=float("inf"), challenge={})
+    def _grant(self, response: Response, sent: str | None) -> _Grant:
+        challenges = response.challenges
+        credential = self._resolve_credential()
+        if "bearer" in challenges:
+            return self._token_grant(challenges["bearer"], refused=sent)
+        if "basic" in challenges and credential is not None and not credential.is_identity_token:
+            return _Grant(header=tokens.basic_header(credential), until=float("inf"), challenge={})
         raise AuthenticationFailed(f"{self._host} wants a user name and a password", hint=f"Log in: regctl login {self._host}")
 
-    def _token(self, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
+    def _token_grant(self, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
         scope = challenge.get("scope", "")
-        kept = self._tokens.get(scope)
-        if kept is not None and kept.header != refused and time.monotonic() < kept.until:
-            return kept
-        wanted = tokens.token_request(self._host, challenge, self._who(), plain_http=self._plain_http)
-        begun = time.monotonic()
-        token = tokens.read_token(self._host, challenge.get("realm", ""), self._send(wanted).json())
-        until = begun + token.lifetime - min(MARGIN, token.lifetime / 5)
+        grant = self._tokens.get(scope)
+        if grant is not None and grant.header != refused and time.monotonic() < grant.until:
+            return grant
+        request = tokens.token_request(self._host, challenge, self._resolve_credential(), plain_http=self._plain_http)
+        started = time.monotonic()
+        token = tokens.read_token(self._host, challenge.get("realm", ""), self._send(request).json())
+        until = started + token.lifetime - min(RENEWAL_MARGIN, token.lifetime / 5)
         grant = self._tokens[scope] = _Grant(header=f"Bearer {token.value}", until=until, challenge=challenge)
         return grant
 
-    def _who(self) -> Credential | None:
+    def _resolve_credential(self) -> Credential | None:
         if callable(self._credential):
             self._credential = self._credential()
         return self._credential
 
 
 def purpose(method: str, path: str) -> Purpose:
-    """What a request is for: ``("john/get-started", "pull", "")`` of GET ``/v2/john/get-started/tags/list``."""
+    """The purpose of a request: ``("john/get-started", "pull", "")`` of GET ``/v2/john/get-started/tags/list``."""
     parts = urlsplit(path)
     # An upload's session has one part more than the rest: /v2/NAME/blobs/uploads/ID.
     before, blobs, _ = parts.path.rpartition("/blobs/")

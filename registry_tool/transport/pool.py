@@ -1,7 +1,7 @@
-"""One request, one answer, over connections that are kept: the only module that imports urllib3 and requests.
+"""One request and its response over pooled connections: the only module that imports urllib3 and requests.
 
-The connections are urllib3's, on which requests stands, too: threads may share them, and they cost half of what a
-session of requests does. What requests knows of proxies and authorities is used.
+The pools are urllib3's: threads may share them, and they cost half of what a session of requests does. Proxies and
+authorities are found by requests.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryErro
 from registry_tool.base.page_client import USER_AGENT
 from registry_tool.transport import tls, tracing
 from registry_tool.transport.responses import Response
-from registry_tool.transport.stream import PATIENCE, PacedResponse, ResponseStream, TooSlow
+from registry_tool.transport.stream import BODY_TIMEOUTS, PacedResponse, ResponseStream, TooSlow
 
 TIMEOUTS = (3.05, 30.0)
-"""Seconds to connect, and seconds to wait for the next bytes of an answer."""
+"""Seconds to connect, and seconds to wait for the next bytes of a response."""
 CONNECTIONS = 16
-"""As many are kept for each origin; more threads than that open more, which are not kept."""
+"""Connections that are kept for each origin; more threads than that open more, which are not kept."""
 
 Content = bytes | Iterable[bytes]
 
-_FAILURES = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _LOG = "Look at the registry's log."
 
 
-class _Patient:
-    """A server that is busy with its disk may take its time for what it is sent: urllib3 gives it no longer than for a connection."""
+class _ReadTimeoutForSending:
+    """Sends with the time-out of reading: urllib3 has that of connecting, too short for a server that is busy with its disk."""
 
     sock: socket.socket | None
     response_class = PacedResponse
@@ -49,11 +49,11 @@ class _Patient:
         super().send(data)  # type: ignore[misc]
 
 
-class _PlainConnection(_Patient, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+class _PlainConnection(_ReadTimeoutForSending, urllib3.connection.HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _TlsConnection(_Patient, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+class _TlsConnection(_ReadTimeoutForSending, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
     pass
 
 
@@ -66,45 +66,48 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class HttpPool:
-    """Threads may share it. ``timeouts`` are as :data:`TIMEOUTS`."""
+    """Connections by origin; threads may share them. ``timeouts`` are as :data:`TIMEOUTS`."""
 
     def __init__(self, timeouts: tuple[float, float]) -> None:
         self._timeouts = timeouts
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
         self._pools: dict[str, tuple[urllib3.HTTPConnectionPool, bool]] = {}
         self._lock = threading.Lock()
-        # On loopback nobody's certificate is checked, as the engine does not; there is no news in a warning of it.
+        # On loopback no certificate is verified, as the engine does not; a warning would say nothing new.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         with self._lock:
             for pool, _ in self._pools.values():
                 pool.close()
             self._pools.clear()
 
-    def exchange(
+    def send(
         self, method: str, url: str, headers: Mapping[str, str], body: Content | None = None, *, path: str, host: str | None = None
     ) -> ResponseStream:
-        """Send a request and take the head of its answer, whatever it says; no redirect is followed.
+        """Send a request and read the head of its response, whatever its status; no redirect is followed.
 
-        ``host`` is what the other side calls itself, where that is not in ``url``; ``path`` is what was asked for, for
-        messages. Raises BrokenOff, NotARegistry, RegistryUnreachable; RegistryError where the answer is packed.
+        ``host`` is the registry's name where ``url`` has another; ``path`` is for messages. Raises ConnectionLost,
+        NotARegistry, RegistryUnreachable; RegistryError where the body is compressed.
         """
         scheme, _, address = url.partition("://")
-        netloc, _, rest = address.partition("/")
-        other = host or netloc
-        pool, by_proxy = self._pools.get(f"{scheme}://{netloc}") or self._connect(f"{scheme}://{netloc}", netloc, other)
+        netloc, _, target = address.partition("/")
+        name = host or netloc
+        pool, by_proxy = self._pools.get(f"{scheme}://{netloc}") or self._connect(f"{scheme}://{netloc}", netloc, name)
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         if host is not None:
             sent["Host"] = host
-        tracing.asked(method, url, sent)
-        begun = time.monotonic()
-        asked = f"{method} {path}"
+        tracing.log_request(method, url, sent)
+        started = time.monotonic()
+
+        def to_error(error: Exception) -> RegistryUnreachable:
+            return self._error(name, f"{method} {path}", error)
+
         try:
-            response = pool.urlopen(
+            raw = pool.urlopen(
                 method,
-                url if by_proxy else f"/{rest}",
+                url if by_proxy else f"/{target}",
                 body=body,
                 headers=sent,
                 retries=False,
@@ -114,59 +117,59 @@ class HttpPool:
                 preload_content=False,
                 decode_content=False,
             )
-        except _FAILURES as error:
-            lost = self._lost(other, asked, error)
-            tracing.failed(method, url, lost.message)
-            raise lost from error
-        answer = Response(method=method, path=path, url=url, status=response.status, headers=response.headers, body=b"")
-        tracing.answered(answer, time.monotonic() - begun)
-        stream = ResponseStream(answer, response, _FAILURES, lambda error: self._lost(other, asked, error), PATIENCE * self._timeouts[1])
-        _check_packing(other, stream)
+        except _ERRORS as cause:
+            error = to_error(cause)
+            tracing.log_failure(method, url, error.message)
+            raise error from cause
+        response = Response(method=method, path=path, url=url, status=raw.status, headers=raw.headers, body=b"")
+        tracing.log_response(response, time.monotonic() - started)
+        stream = ResponseStream(response, raw, _ERRORS, to_error, BODY_TIMEOUTS * self._timeouts[1])
+        _check_encoding(name, stream)
         return stream
 
     # --- connections ---
 
     def _connect(self, origin: str, netloc: str, host: str) -> tuple[urllib3.HTTPConnectionPool, bool]:
-        """Connections to ``origin``, and whether they go through a proxy that wants whole addresses. Nothing is connected yet."""
+        """The pool for ``origin``, and whether its requests name whole URLs, for a proxy. Nothing is connected yet."""
         with self._lock:
             if origin not in self._pools:
                 local = is_loopback(netloc)
                 proxy = None if local else _proxy(origin)
                 settings: dict[str, Any] = {"maxsize": CONNECTIONS}
                 if origin.startswith("https:"):
-                    settings["ssl_context"] = tls.context(host, checked=not local, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+                    settings["ssl_context"] = tls.ssl_context(host, verify=not local, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
                 manager = _manager(host, proxy, settings)
                 manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
                 pool = manager.connection_from_url(origin)
                 self._pools[origin] = pool, proxy is not None and origin.startswith("http:")
             return self._pools[origin]
 
-    # --- why nothing came ---
+    # --- errors ---
 
-    def _lost(self, host: str, asked: str, error: Exception) -> RegistryUnreachable:
+    def _error(self, host: str, request: str, error: Exception) -> RegistryUnreachable:
         root = _root(error)
         why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
         kinds = urllib3.exceptions
         if isinstance(root, ssl.SSLCertVerificationError):
             return _not_trusted(host, root)
         if isinstance(error, kinds.SSLError):
-            return RegistryUnreachable(f"{host} does not speak TLS as it should: {why}", hint="If it speaks plain HTTP, say --plain-http.")
+            return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, say --plain-http.")
         if isinstance(error, kinds.ProxyError):
             hint = "Look at HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without one."
-            return RegistryUnreachable(f"the proxy before {host} does not let us through: {why}", hint=hint)
+            return RegistryUnreachable(f"{host} cannot be reached through its proxy: {why}", hint=hint)
         if isinstance(root, http.client.BadStatusLine) and not isinstance(root, OSError):
             return NotARegistry(f"what answers at {host} is no registry: it does not speak HTTP", hint=f"Find out what listens at {host}.")
         if isinstance(error, (kinds.NewConnectionError, kinds.ConnectTimeoutError)):
             return nothing_answers(host, why)
         if isinstance(root, TooSlow):
-            return RegistryUnreachable(f"{host} answers {asked} too slowly: {why}", hint=_LOG)
+            return RegistryUnreachable(f"{host} answers {request} too slowly: {why}", hint=_LOG)
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
-            return RegistryUnreachable(f"{host} did not answer {asked} within {self._timeouts[1]:g} s", hint=_LOG)
-        return ConnectionLost(f"{host} broke off its answer to {asked}: {why}", hint=_LOG)
+            return RegistryUnreachable(f"{host} did not answer {request} within {self._timeouts[1]:g} s", hint=_LOG)
+        return ConnectionLost(f"the connection to {host} was lost during {request}: {why}", hint=_LOG)
 
 
 def nothing_answers(host: str, why: str) -> RegistryUnreachable:
-    """The failure where nobody listens at ``host``."""
+    """The error where nothing listens at ``host``."""
     hint = "Start the local registry: regctl up" if is_loopback(host) else "Check the address, and the network."
     return RegistryUnreachable(f"no registry answers at {host}: {why}", hint=hint)
 
@@ -179,7 +182,7 @@ def _not_trusted(host: str, error: ssl.SSLCertVerificationError) -> RegistryUnre
 
 
 def _root(error: BaseException) -> BaseException:
-    """What began it: urllib3's errors wrap the system's."""
+    """The first cause: urllib3's errors wrap the system's."""
     while True:
         cause = error.__cause__ or error.__context__
         if cause is None:
@@ -187,15 +190,15 @@ def _root(error: BaseException) -> BaseException:
         error = cause
 
 
-def _check_packing(host: str, stream: ResponseStream) -> None:
-    """Refuse what is packed: nobody asked for it, and a few bytes of it may unpack to a disk full."""
-    answer = stream.answer
-    packing = answer.headers.get("content-encoding", "identity").strip().lower()
-    if packing in ("", "identity") or answer.method == "HEAD" or answer.status >= 300:
+def _check_encoding(host: str, stream: ResponseStream) -> None:
+    """Refuse a compressed body: it was not requested, and a few bytes of it may fill a disk."""
+    response = stream.response
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity") or response.method == "HEAD" or response.status >= 300:
         return
     stream.close()
     raise RegistryError(
-        f"{host} packs its answer to {answer.method} {answer.path} ({packing[:40]!r}), which was not asked for: refused",
+        f"{host} compresses its response to {response.method} {response.path} ({encoding[:40]!r}), which was not requested: refused",
         hint="Look at the registry's proxy, if it has one.",
     )
 
@@ -204,11 +207,9 @@ def _check_packing(host: str, stream: ResponseStream) -> None:
 
 
 def _proxy(origin: str) -> str | None:
-    """The proxy that the environment names for ``origin``, by requests' reading, which knows networks in NO_PROXY."""
-    named = requests.utils.select_proxy(origin, requests.utils.get_environ_proxies(origin, no_proxy=None))
-    if not named:
-        return None
-    return named if "://" in named else f"http://{named}"
+    """The proxy that the environment names for ``origin``, as requests reads it: it knows networks in NO_PROXY."""
+    proxy = requests.utils.select_proxy(origin, requests.utils.get_environ_proxies(origin, no_proxy=None))
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
 def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.PoolManager:
@@ -217,12 +218,9 @@ def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.
     try:
         username, password = requests.utils.get_auth_from_url(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=f"{username}:{password}") if username else {}
-        return urllib3.ProxyManager(_without_user(proxy), proxy_headers=headers, **settings)
+        parts = urlsplit(proxy)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return urllib3.ProxyManager(address, proxy_headers=headers, **settings)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         hint = "HTTPS_PROXY and HTTP_PROXY look like http://HOST:PORT; NO_PROXY names what is reached without one."
-        raise RegistryUnreachable(f"the proxy before {host} is not one that can be used: {error}", hint=hint) from error
-
-
-def _without_user(proxy: str) -> str:
-    parts = urlsplit(proxy)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=hint) from error

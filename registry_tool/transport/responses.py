@@ -1,4 +1,4 @@
-"""What a registry's answer means: its body, its failures, where it says to go next and whom it wants to see.
+"""A registry's response: its body, the error it stands for, its next page and its challenges.
 
 OCI distribution specification 1.1, "Error codes" and "Listing tags"; RFC 9110, 11.6.1 (challenges); RFC 8288 (links).
 """
@@ -27,13 +27,13 @@ _CHALLENGE = re.compile(r'(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"
 _LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s,;"]+))*)')
 _PARAMETER = re.compile(r';\s*(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s,;"]+))')
 
-MAX_WORDS = 300
-"""As much of a registry's own words as is shown."""
+MAX_MESSAGE = 300
+"""Characters of a registry's own messages that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A registry's answer. ``headers`` is asked in any case: ``headers.get("content-type")``. ``path`` is what was asked for."""
+    """A registry's response to a request for ``path``. Names in ``headers`` are case-insensitive."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class Response:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; raises RegistryError where it is none."""
+        """The body as JSON. Raises RegistryError where it is none."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -53,123 +53,121 @@ class Response:
             ) from None
 
     @property
-    def words(self) -> str:
-        """The status and the registry's own code and message, in one line fit for a terminal: ``404 NAME_UNKNOWN …``."""
-        return f"{self.status} {_own_words(self.body) or http.client.responses.get(self.status, '')}".strip()
+    def message(self) -> str:
+        """The status with the registry's error codes and messages, in one printable line: ``404 NAME_UNKNOWN …``."""
+        messages = "; ".join(f"{code} {message}".strip() for code, message in _error_entries(self.body))[:MAX_MESSAGE]
+        return f"{self.status} {messages or http.client.responses.get(self.status, '')}".strip()
 
     @property
     def next_path(self) -> str | None:
-        """Path and query of the page that its ``Link`` header calls ``next``.
+        """Path and query of the page that its ``Link`` header calls ``next`` (RFC 8288).
 
-        The link's host is not looked at: registries behind a proxy often name a wrong one, and no other is asked.
+        The link's host is ignored: registries behind a proxy often name a wrong one, and no other is asked.
         """
         for match in _LINK.finditer(self.headers.get("link", "")):
-            if not _is_next(match["parameters"]):
+            if not _has_rel_next(match["parameters"]):
                 continue
             try:
-                there = urlsplit(urljoin(self.path, str(match["target"])))
+                target = urlsplit(urljoin(self.path, str(match["target"])))
             except ValueError:
                 continue
-            # ``x:.elsewhere.example/`` has a path that would make another host of ours, if it were put behind it.
-            if there.path.startswith("/"):
-                return f"{there.path}?{there.query}" if there.query else there.path
+            # ``x:.elsewhere.example/`` has a path that would become a part of our host, appended to it.
+            if target.path.startswith("/"):
+                return f"{target.path}?{target.query}" if target.query else target.path
         return None
 
     @property
     def challenges(self) -> dict[str, dict[str, str]]:
-        """Of a 401: scheme (``basic``, ``bearer``) -> its parameters, all names in lower case."""
-        found: dict[str, dict[str, str]] = {}
+        """Of a 401: scheme (``basic``, ``bearer``) -> its parameters, all names in lower case (RFC 9110, 11.6.1)."""
+        schemes: dict[str, dict[str, str]] = {}
         parameters: dict[str, str] = {}
         for match in _CHALLENGE.finditer(self.headers.get("www-authenticate", "")):
             if match["scheme"]:
-                parameters = found.setdefault(match["scheme"].lower(), {})
+                parameters = schemes.setdefault(match["scheme"].lower(), {})
             else:
                 quoted = match["quoted"]
                 parameters[match["key"].lower()] = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        return found
+        return schemes
 
     @property
     def rate_limit_remaining(self) -> int | None:
-        """How many requests of this kind are left to us (``RateLimit-Remaining``), None where the registry does not say."""
+        """Requests left in this window (``RateLimit-Remaining``), None where the registry does not say."""
         match = re.match(r"\s*(\d{1,18})\s*(?:[;,]|$)", self.headers.get("ratelimit-remaining", ""), re.ASCII)
         return int(match[1]) if match else None
 
 
-def _is_next(parameters: str) -> bool:
-    found = {match["name"].lower(): match["quoted"] or match["plain"] or "" for match in _PARAMETER.finditer(parameters)}
-    return "next" in found.get("rel", "").lower().split()
+def _has_rel_next(parameters: str) -> bool:
+    values = {match["name"].lower(): match["quoted"] or match["plain"] or "" for match in _PARAMETER.finditer(parameters)}
+    return "next" in values.get("rel", "").lower().split()
 
 
-def error_from(host: str, answer: Response, *, is_registry: bool = False) -> RegistryToolError | None:
-    """The failure that ``answer`` is, with its words in ``refusal``; None where it is what a registry answers when all is well.
+def error_from(host: str, response: Response, *, is_registry: bool = False) -> RegistryToolError | None:
+    """The error that ``response`` stands for, which carries its entry as ``error.response``; None where it is none.
 
-    ``is_registry``: that it is one is known from other answers, so a web page is this one answer's failure.
+    ``is_registry``: earlier responses were a registry's, so a web page is this one response's failure.
     """
-    error = _failure(host, answer, is_registry=is_registry)
+    error = _error(host, response, is_registry=is_registry)
     if error is not None:
-        code, words = next(iter(_own_errors(answer.body)), ("", ""))
-        error.refusal = ErrorResponse(method=answer.method, path=answer.path, status=answer.status, code=code, words=words)
+        code, message = next(iter(_error_entries(response.body)), ("", ""))
+        error.response = ErrorResponse(method=response.method, path=response.path, status=response.status, code=code, message=message)
     return error
 
 
-def _failure(host: str, answer: Response, *, is_registry: bool) -> RegistryToolError | None:
-    asked = f"{answer.method} {answer.path}"
+def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolError | None:
+    request = f"{response.method} {response.path}"
     login = f"Log in with a user that may do this: regctl login {host}"
-    if answer.status == 401:
-        return AuthenticationFailed(f"{host} does not accept the user name or the password: {asked}: {answer.words}", hint=login)
-    if answer.status < 400 and is_registry and _is_web_page(answer):
-        return RegistryError(f"{host}: {asked}: a web page ({answer.status})", hint="A proxy on the way there may answer in its place.")
-    if answer.status < 500 and not is_registry and _is_web_page(answer):
+    if response.status == 401:
+        return AuthenticationFailed(f"{host} does not accept the user name or the password: {request}: {response.message}", hint=login)
+    if response.status < 400 and is_registry and _is_web_page(response):
+        return RegistryError(f"{host}: {request}: a web page ({response.status})", hint="A proxy on the way there may answer in its place.")
+    if response.status < 500 and not is_registry and _is_web_page(response):
         return NotARegistry(
-            f"what answers at {host} is no registry: {asked} gives a web page ({answer.status})", hint=_other_server(answer, host)
+            f"what answers at {host} is no registry: {request} gives a web page ({response.status})",
+            hint=_other_server_hint(response, host),
         )
-    if answer.status < 400:
+    if response.status < 400:
         return None
-    message = f"{host}: {asked}: {answer.words}"
-    if answer.status == 403:
+    message = f"{host}: {request}: {response.message}"
+    if response.status == 403:
         return AuthenticationFailed(message, hint=login)
-    if answer.status == 404:
+    if response.status == 404:
         return NotFound(message, hint="Look at how the name is spelled.")
-    if answer.status == 405:
+    if response.status == 405:
         return RegistryError(message, hint="The registry does not allow this: it may be read-only, or have deletion turned off.")
-    if answer.status == 429:
-        return TooManyRequests(message, hint=_later(answer))
+    if response.status == 429:
+        return TooManyRequests(message, hint=_retry_hint(response))
     return RegistryError(message, hint="Look at the registry's log.")
 
 
-def _later(answer: Response) -> str:
-    wanted = answer.headers.get("retry-after", "").strip()
-    wait = f"wait {wanted} seconds" if re.fullmatch(r"[0-9]{1,9}", wanted) else "wait a little"
+def _retry_hint(response: Response) -> str:
+    seconds = response.headers.get("retry-after", "").strip()
+    wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
     return f"The registry wants fewer requests: {wait}."
 
 
-def _is_web_page(answer: Response) -> bool:
-    return answer.headers.get("content-type", "").lower().startswith("text/html") or _is_airplay(answer)
+def _is_airplay(response: Response) -> bool:
+    return response.headers.get("server", "").startswith("AirTunes")
 
 
-def _is_airplay(answer: Response) -> bool:
-    return answer.headers.get("server", "").startswith("AirTunes")
+def _is_web_page(response: Response) -> bool:
+    return response.headers.get("content-type", "").lower().startswith("text/html") or _is_airplay(response)
 
 
-def _other_server(answer: Response, host: str) -> str:
-    if _is_airplay(answer):
+def _other_server_hint(response: Response, host: str) -> str:
+    if _is_airplay(response):
         return "It is this Mac's AirPlay receiver. Turn it off (System Settings, AirDrop & Handoff), or use another port."
     return f"Name the registry's own address with --registry, or find out what listens at {host}."
 
 
-def _own_words(body: bytes) -> str:
-    return "; ".join(f"{code} {message}".strip() for code, message in _own_errors(body))[:MAX_WORDS]
-
-
-def _own_errors(body: bytes) -> list[tuple[str, str]]:
-    """(code, message) of each error that the registry names; of any body."""
+def _error_entries(body: bytes) -> list[tuple[str, str]]:
+    """(code, message) of each error in the body, which may be anything (distribution-spec, "Error codes")."""
     try:
-        return [(_fit(error.get("code", "")), _fit(error.get("message", ""))) for error in json.loads(body)["errors"][:10]]
+        return [(_printable(error.get("code", "")), _printable(error.get("message", ""))) for error in json.loads(body)["errors"][:10]]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 
 
-def _fit(text: object) -> str:
-    """A server's text goes to a terminal: one line, no control characters, not a page of it."""
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)[: 2 * MAX_WORDS]).split())
-    return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 3] + "..."
+def _printable(text: object) -> str:
+    """A server's text, fit for a terminal: one line without control characters, not too long."""
+    message = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)[: 2 * MAX_MESSAGE]).split())
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."

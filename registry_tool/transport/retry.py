@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait before: one function that does nothing else."""
+"""Whether a request is sent again, and after how long: pure, nothing is sent here."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from registry_tool.base.errors import ConnectionLost, RegistryToolError
 from registry_tool.transport.responses import Response
 
 ATTEMPTS = 4
-"""How often a request is made at most."""
-FIRST_PAUSE = 0.1
+"""Attempts that a request has at most."""
+FIRST_DELAY = 0.1
 """Seconds before the second attempt; three times as long before each one after it."""
-MAX_PAUSE = 30.0
-"""Seconds. A registry that wants more than that is given up on."""
+MAX_DELAY = 30.0
+"""Seconds. A registry that asks for a longer delay is given up on."""
 
 _SAFE = ("GET", "HEAD")
-# 500 is not among them: registries say it of content that is damaged, which a second look does not mend.
-_PASSING = (429, 502, 503, 504)
+# 500 is not among them: registries answer it for damaged content, which a second attempt does not mend.
+_TRANSIENT = (429, 502, 503, 504)
 
 
-def pause(attempt: int, method: str, answer: Response | None, error: RegistryToolError | None) -> float | None:
+def retry_delay(attempt: int, method: str, response: Response | None, error: RegistryToolError | None) -> float | None:
     """Seconds to wait before the next attempt; None where there is to be none. ``attempt`` counts from 1.
 
-    One of ``answer`` and ``error`` is how this attempt ended. What changes something is repeated only where the
-    registry said that it did not look at it (429; 503 with ``Retry-After``). Where nothing answers at all, or nothing
-    comes for as long as is waited, another try would only take longer to say so.
+    One of ``response`` and ``error`` is how this attempt ended. What changes something is repeated only where the
+    registry said that it was not processed (429; 503 with ``Retry-After``). Where nothing answers at all, or no bytes
+    arrive within the time-out, another attempt would only take longer to fail.
     """
     if attempt >= ATTEMPTS:
         return None
-    backoff: float = FIRST_PAUSE * 3 ** (attempt - 1)
-    if answer is None:
+    backoff: float = FIRST_DELAY * 3 ** (attempt - 1)
+    if response is None:
         return backoff if isinstance(error, ConnectionLost) and method in _SAFE else None
-    if answer.status not in _PASSING:
+    if response.status not in _TRANSIENT:
         return None
-    wanted = retry_after(answer)
-    untouched = answer.status == 429 or (answer.status == 503 and wanted is not None)
-    if method not in _SAFE and not untouched:
+    seconds = retry_after(response)
+    unprocessed = response.status == 429 or (response.status == 503 and seconds is not None)
+    if method not in _SAFE and not unprocessed:
         return None
-    if wanted is None:
+    if seconds is None:
         return backoff
-    return max(wanted, backoff) if wanted <= MAX_PAUSE else None
+    return max(seconds, backoff) if seconds <= MAX_DELAY else None
 
 
-def retry_after(answer: Response) -> float | None:
-    """Seconds that the registry wants us to wait (RFC 9110, 10.2.3); None where it does not say.
+def retry_after(response: Response) -> float | None:
+    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3); None where there is none.
 
-    A date is compared with the answer's own: the registry's clock and ours need not agree.
+    A date is compared with the response's own: the registry's clock and ours need not agree.
     """
-    text = answer.headers.get("retry-after", "").strip()
+    text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    until, now = _date(text), _date(answer.headers.get("date", ""))
+    until, now = _date(text), _date(response.headers.get("date", ""))
     return max(0.0, (until - now).total_seconds()) if until and now else None
 
 

@@ -1,4 +1,4 @@
-"""An answer as it comes: never waited for without end, never larger than it may be."""
+"""A response's body as it arrives, with a least rate, a time-out and a limit of bytes."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
+from registry_tool.base.deadline import Deadline
 from registry_tool.base.errors import ConnectionLost, RegistryError, RegistryToolError
 from registry_tool.transport.responses import Response
 
-SLOWEST = 1024
-"""Bytes a second, on the average of two read time-outs. What comes more slowly than that does not come."""
-PATIENCE = 4
-"""Read time-outs that a whole answer has, where it is to be had as a whole."""
-MAX_HEAD = 1 << 20
-"""Bytes of a status line and headers, those of interim answers included."""
+MIN_RATE = 1024
+"""Bytes a second, on the average of two read time-outs. A slower response is given up."""
+BODY_TIMEOUTS = 4
+"""The time-out of a whole body, in read time-outs."""
+MAX_HEADERS = 1 << 20
+"""Bytes of a status line and headers, those of interim responses included."""
 
-_PIECE = 1 << 16
-_WORTH_READING = 1 << 16
+_CHUNK = 1 << 16
+_MAX_DISCARDED = 1 << 16
 
 
 class TooSlow(TimeoutError):
-    """What comes, comes so slowly that it is not waited for."""
+    """Bytes arrive, but too slowly to wait for the rest."""
 
 
-class _Paced(io.RawIOBase):
-    """The bytes of ``raw``, as long as they come fast enough. Only the time spent waiting for them counts, not the reader's own."""
+class _PacedReader(io.RawIOBase):
+    """The bytes of ``raw``, as long as they arrive fast enough. Only time spent waiting for them counts, not the consumer's."""
 
     def __init__(self, raw: io.RawIOBase, timeout: float | None) -> None:
         self._raw = raw
         self._window = 2 * timeout if timeout else float("inf")
         self._waited = 0.0
-        self._came = 0
-        self.head_left = float(MAX_HEAD)
+        self._received = 0
+        self.headers_left = float(MAX_HEADERS)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        begun = time.monotonic()
-        came = self._raw.readinto(buffer)
-        self._waited += time.monotonic() - begun
-        self._came += came or 0
-        self.head_left -= came or 0
-        if self.head_left < 0:
+        started = time.monotonic()
+        received = self._raw.readinto(buffer)
+        self._waited += time.monotonic() - started
+        self._received += received or 0
+        self.headers_left -= received or 0
+        if self.headers_left < 0:
             raise OSError("its headers have no end")
         if self._waited > self._window:
-            if self._came < SLOWEST * self._window:
-                raise TooSlow(f"less than {SLOWEST} bytes a second")
-            self._waited, self._came = 0.0, 0
-        return int(came or 0)
+            if self._received < MIN_RATE * self._window:
+                raise TooSlow(f"less than {MIN_RATE} bytes a second")
+            self._waited, self._received = 0.0, 0
+        return int(received or 0)
 
     def close(self) -> None:
         self._raw.close()
@@ -62,20 +63,20 @@ class _Paced(io.RawIOBase):
 
 
 class PacedResponse(http.client.HTTPResponse):
-    """The standard library's reader of an answer, on paced bytes."""
+    """The standard library's response, read through :class:`_PacedReader`."""
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
         super().__init__(sock, debuglevel, method=method, url=url)
-        self._paced = _Paced(self.fp.detach(), sock.gettimeout())
-        self.fp = io.BufferedReader(self._paced)
+        self._reader = _PacedReader(self.fp.detach(), sock.gettimeout())
+        self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:
         super().begin()
-        self._paced.head_left = float("inf")
+        self._reader.headers_left = float("inf")
 
 
 class ByteSource(Protocol):
-    """Where the rest of an answer comes from: urllib3's response."""
+    """Where the body comes from: urllib3's response."""
 
     def read(self, amt: int | None = None, /) -> bytes: ...
 
@@ -83,24 +84,24 @@ class ByteSource(Protocol):
 
 
 class ResponseStream:
-    """An answer whose body is still to be read. ``answer`` is all but that. Close it: its connection is then free for others, or hung up.
+    """A response whose body is still to be read. Close it: its connection is then reused, or closed.
 
-    ``failures`` are what ``source`` raises where it breaks off, and ``explain`` puts that into our own words.
+    ``errors`` are what ``source`` raises where the connection is lost; ``to_error`` makes our own error of one.
     """
 
     def __init__(
         self,
-        answer: Response,
+        response: Response,
         source: ByteSource,
-        failures: tuple[type[Exception], ...],
-        explain: Callable[[Exception], RegistryToolError],
-        patience: float,
+        errors: tuple[type[Exception], ...],
+        to_error: Callable[[Exception], RegistryToolError],
+        timeout: float,
     ) -> None:
-        self.answer = answer
+        self.response = response
         self._source = source
-        self._failures = failures
-        self._explain = explain
-        self._patience = patience
+        self._errors = errors
+        self._to_error = to_error
+        self._timeout = timeout
 
     def __enter__(self) -> ResponseStream:
         return self
@@ -109,48 +110,48 @@ class ResponseStream:
         self.close()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; all there are where it is negative. Raises BrokenOff, RegistryUnreachable."""
+        """Up to ``size`` bytes; all of them where it is negative. Raises ConnectionLost, RegistryUnreachable."""
         try:
             return self._source.read(size if size >= 0 else None)
-        except self._failures as error:
-            raise self._explain(error) from error
+        except self._errors as error:
+            raise self._to_error(error) from error
 
-    def read_whole(self, limit: int) -> None:
-        """Put the body into ``answer``; one of more than ``limit`` bytes is a RegistryError. Raises as :meth:`read` does.
+    def read_body(self, limit: int) -> None:
+        """Read the body into ``response``. Raises RegistryError where it has more than ``limit`` bytes, and as :meth:`read`.
 
-        A refusal is one however little of its words came: distribution's 416 promises a whole blob, and sends a line.
+        An error response may be cut short: distribution's 416 announces a whole blob, and sends a line.
         """
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         with self:
             try:
-                self._collect(pieces, limit)
+                self._read_chunks(chunks, limit)
             except ConnectionLost:
-                if self.answer.status < 400:
+                if self.response.status < 400:
                     raise
-        if pieces:
-            self.answer = replace(self.answer, body=b"".join(pieces))
+        if chunks:
+            self.response = replace(self.response, body=b"".join(chunks))
 
-    def _collect(self, pieces: list[bytes], limit: int) -> None:
-        deadline = time.monotonic() + self._patience
-        came = 0
-        while came <= limit and (piece := self.read(min(_PIECE, limit + 1 - came))):
-            pieces.append(piece)
-            came += len(piece)
-            if time.monotonic() > deadline:
-                raise self._explain(TooSlow(f"not all of it within {self._patience:g} s"))
-        if came > limit:
+    def _read_chunks(self, chunks: list[bytes], limit: int) -> None:
+        deadline = Deadline(self._timeout)
+        received = 0
+        while received <= limit and (chunk := self.read(min(_CHUNK, limit + 1 - received))):
+            chunks.append(chunk)
+            received += len(chunk)
+            if deadline.passed:
+                raise self._to_error(TooSlow(f"not all of it within {self._timeout:g} s"))
+        if received > limit:
             raise RegistryError(
-                f"the answer to {self.answer.method} {self.answer.path} is larger than {limit} bytes: not read",
-                hint=f"Look at it: curl {self.answer.url}",
+                f"the answer to {self.response.method} {self.response.path} is larger than {limit} bytes: not read",
+                hint=f"Look at it: curl {self.response.url}",
             )
 
     def discard(self) -> None:
-        """Be done with an answer whose body says nothing: a small one is read, so that its connection can go on."""
-        length = self.answer.headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:9]) <= _WORTH_READING:
+        """Close a response whose body is not needed; a small one is read first, so that its connection is reused."""
+        length = self.response.headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:9]) <= _MAX_DISCARDED:
             self.read()
         self.close()
 
     def close(self) -> None:
-        # Hangs up unless all was read: then urllib3 has put the connection back already.
+        """Close the connection, unless all was read: then urllib3 has put it back already."""
         self._source.close()

@@ -74,7 +74,7 @@ class CheckRun:
                 try:
                     referrers = repository.referrers(descriptor)
                 except RegistryError as error:
-                    if error.refusal is None or error.refusal.status not in _NOT_FOR_US:
+                    if error.response is None or error.response.status not in _NOT_FOR_US:
                         raise
                     self.notes.append(f"the registry does not list what refers to an image: {error.message}")
                     return ()

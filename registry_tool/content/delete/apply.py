@@ -72,7 +72,7 @@ def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
     except AuthenticationFailed:
         raise
     except RegistryError as error:
-        if error.refusal is not None and error.refusal.status == 405 and not error.refusal.code:
+        if error.response is not None and error.response.status == 405 and not error.response.code:
             raise RegistryError(
                 f"{name}: the registry is read-only, nothing can be deleted now",
                 hint="Wait until its maintenance is over, or take REGISTRY_STORAGE_MAINTENANCE out of its environment.",

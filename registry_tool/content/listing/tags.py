@@ -202,7 +202,7 @@ class _Listing:
     def _is_final(self, error: RegistryToolError) -> bool:
         if error is self._stopped or is_registry_wide(error):
             return True
-        if isinstance(error, ConnectionLost) or (error.refusal is not None and error.refusal.status in _SERVER_ERRORS):
+        if isinstance(error, ConnectionLost) or (error.response is not None and error.response.status in _SERVER_ERRORS):
             self._failed_in_a_row += 1
         if self._failed_in_a_row <= MAX_FAILURES:
             return False

@@ -49,11 +49,11 @@ def _presence(transport: Transport, path: str, size: int, headers: Mapping[str, 
     except NotFound:
         return Presence.MISSING
     except RegistryError as error:
-        if error.refusal is not None and error.refusal.status == 416:
+        if error.response is not None and error.response.status == 416:
             return Presence.SHORT
         raise
     with stream:
-        response = stream.answer
+        response = stream.response
         total = _range(response)[1]
         try:
             if response.status != 206:
@@ -133,7 +133,7 @@ class ResumingReader:
         try:
             stream = self._transport.stream(self._path, headers=headers)
         except RegistryError as error:
-            if error.refusal is not None and error.refusal.status == 416:
+            if error.response is not None and error.response.status == 416:
                 return None  # there is no more of it
             raise
         try:
@@ -144,7 +144,7 @@ class ResumingReader:
         return stream
 
     def _check(self, stream: ResponseStream) -> None:
-        response = stream.answer
+        response = stream.response
         if response.status == 206:
             first, size = _range(response)
             if first != self._offset:

@@ -45,7 +45,7 @@ class Capabilities:
             raise
         except RegistryError as error:
             # 400 DIGEST_INVALID, 405 UNSUPPORTED; any other status does not tell.
-            if error.refusal is None or error.refusal.status not in (400, 405, 501):
+            if error.response is None or error.response.status not in (400, 405, 501):
                 raise
             return False
         return True

@@ -47,7 +47,7 @@ def login(host: str, credential: Credential, *, plain_http: bool | None = None) 
         raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
     with Transport(host, plain_http=plain_http, credential=credential) as transport:
         Registry(transport).ping()
-        checked = transport.was_asked
+        checked = transport.authenticated
     stored = credentials.store(host, credential)
     return Login(host=host, username=credential.username, stored_in=stored.where, encrypted=stored.encrypted, checked=checked)
 

@@ -83,7 +83,7 @@ class Upload:
         except NotFound:
             return
         except RegistryError as error:
-            if error.refusal is None or error.refusal.status not in (400, 405, 501):
+            if error.response is None or error.response.status not in (400, 405, 501):
                 raise
 
     def _open_location(self) -> str:

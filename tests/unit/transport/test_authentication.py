@@ -54,28 +54,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize("words", ["", "Negotiate", 'Basic realm="x"'])
 def test_who_has_nothing_to_show_is_told_to_log_in(words: str) -> None:
     with pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
-        Authenticator(HOST, None, Maker()).meet(PULL, challenge(words), shown=None)
+        Authenticator(HOST, None, Maker()).authenticate(PULL, challenge(words), sent=None)
 
 
 def test_an_identity_token_is_no_password() -> None:
     with pytest.raises(AuthenticationFailed):
-        Authenticator(HOST, Credential("<token>", canary.password()), Maker()).meet(PULL, challenge('Basic realm="x"'), shown=None)
+        Authenticator(HOST, Credential("<token>", canary.password()), Maker()).authenticate(PULL, challenge('Basic realm="x"'), sent=None)
 
 
 def test_nothing_is_shown_unasked() -> None:
     who = Authenticator(HOST, Credential("mary", canary.password()), Maker())
     assert who.header(PULL) is None
-    assert not who.was_asked
+    assert not who.authenticated
 
 
 def test_a_token_is_used_for_what_it_is_good_for() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
-    assert who.meet(PULL, bearer("repository:a:pull"), shown=None) == "Bearer t1"
+    assert who.authenticate(PULL, bearer("repository:a:pull"), sent=None) == "Bearer t1"
     assert who.header(PULL) == who.header(purpose("HEAD", "/v2/a/blobs/x")) == "Bearer t1"
     assert who.header(purpose("PUT", "/v2/a/manifests/x")) is None
     assert who.header(purpose("GET", "/v2/b/tags/list")) is None
-    assert who.was_asked
+    assert who.authenticated
     assert len(maker.asked) == 1
 
 
@@ -83,21 +83,25 @@ def test_one_scope_has_one_token_whatever_it_is_for() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
     everything = bearer("repository:a:pull,push")
-    assert who.meet(PULL, everything, shown=None) == who.meet(purpose("PUT", "/v2/a/manifests/x"), everything, shown=None) == "Bearer t1"
+    assert (
+        who.authenticate(PULL, everything, sent=None)
+        == who.authenticate(purpose("PUT", "/v2/a/manifests/x"), everything, sent=None)
+        == "Bearer t1"
+    )
     assert len(maker.asked) == 1
 
 
 def test_a_token_that_was_refused_is_replaced() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
-    first = who.meet(PULL, bearer("repository:a:pull"), shown=None)
-    assert who.meet(PULL, bearer("repository:a:pull"), shown=first) == "Bearer t2"
+    first = who.authenticate(PULL, bearer("repository:a:pull"), sent=None)
+    assert who.authenticate(PULL, bearer("repository:a:pull"), sent=first) == "Bearer t2"
 
 
 def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
     maker = Maker(lifetime=300)
     who = Authenticator(HOST, None, maker)
-    who.meet(PULL, bearer("repository:a:pull"), shown=None)
+    who.authenticate(PULL, bearer("repository:a:pull"), sent=None)
     clock.now += 289
     assert who.header(PULL) == "Bearer t1"
     clock.now += 2
@@ -110,7 +114,7 @@ def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
 def test_a_short_life_is_used_too(clock: Clock) -> None:
     maker = Maker(lifetime=5)
     who = Authenticator(HOST, None, maker)
-    who.meet(PULL, bearer("x"), shown=None)
+    who.authenticate(PULL, bearer("x"), sent=None)
     clock.now += 3.9
     assert who.header(PULL) == "Bearer t1"
     clock.now += 0.2
@@ -124,7 +128,7 @@ def test_threads_that_want_the_same_token_have_it_made_once() -> None:
 
     def ask(_: int) -> str:
         together.wait()
-        return who.meet(PULL, bearer("repository:a:pull"), shown=None)
+        return who.authenticate(PULL, bearer("repository:a:pull"), sent=None)
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(ask, range(8))) == {"Bearer t1"}

@@ -70,11 +70,11 @@ def test_a_broken_registry_behind_a_proxy_is_still_one() -> None:
     "body", [b"", b"404 page not found", b"[]", b"{}", b'{"errors": 3}', b'{"errors": ["x"]}', b'{"errors": null}', b"[" * 99_999, b"\xff"]
 )
 def test_any_body_will_do(body: bytes) -> None:
-    assert answer(404, body).words == "404 Not Found"
+    assert answer(404, body).message == "404 Not Found"
 
 
 def test_a_servers_words_cannot_drive_the_terminal() -> None:
-    words = answer(404, errors("CODE", "a\x1b[2J\n\rb\u202e" + "x" * 1000)).words
+    words = answer(404, errors("CODE", "a\x1b[2J\n\rb\u202e" + "x" * 1000)).message
     assert words.isprintable()
     assert len(words) < 320
 

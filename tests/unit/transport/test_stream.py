@@ -60,8 +60,8 @@ def test_what_drips_is_not_waited_for(head: bytes, piece: bytes) -> None:
 
 
 def test_the_whole_has_a_deadline_however_steadily_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "SLOWEST", 1)
-    monkeypatch.setattr(stream_module, "_PIECE", 64)
+    monkeypatch.setattr(stream_module, "MIN_RATE", 1)
+    monkeypatch.setattr(stream_module, "_CHUNK", 64)
     with (
         listening(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as line,
@@ -83,7 +83,7 @@ class Instant(io.RawIOBase):
 
 def test_a_reader_may_take_its_time() -> None:
     """Only waiting counts: who writes to a slow disk between two pieces is not at fault, nor is the registry."""
-    paced = stream_module._Paced(Instant(), timeout=0.01)
+    paced = stream_module._PacedReader(Instant(), timeout=0.01)
     for _ in range(5):
         time.sleep(0.02)
         assert paced.read(1) == b"x"
@@ -150,7 +150,7 @@ def test_headers_without_end_end(head: bytes, why: str) -> None:
 def test_a_stream_is_read_as_it_comes_and_its_line_used_again() -> None:
     with standing_in(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
         with line.stream("/v2/a/blobs/x") as stream:
-            assert stream.answer.status == 200
+            assert stream.response.status == 200
             assert [stream.read(4), stream.read(4), stream.read(4), stream.read(4)] == [b"0123", b"4567", b"89", b""]
         with line.stream("/v2/a/blobs/x") as stream:
             assert stream.read() == b"0123456789"
@@ -182,7 +182,7 @@ def test_a_stream_that_breaks_off_says_so() -> None:
         line.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
-        with pytest.raises(ConnectionLost, match="broke off its answer to GET /v2/a/blobs/x"):
+        with pytest.raises(ConnectionLost, match="was lost during GET /v2/a/blobs/x"):
             stream.read(4)
 
 

@@ -121,13 +121,13 @@ def certs_d(base: Path, host: str = HOST) -> Path:
 def test_a_key_that_is_missing_is_named(own_folders: Path, authority: Authority, bundle: str) -> None:
     shutil.copy(authority.certificate, certs_d(own_folders / ".docker") / "ours.cert")
     with pytest.raises(RegistryUnreachable, match=r"ours\.cert: ours\.key is missing beside it; an authority's certificate ends in \.crt"):
-        tls.context(HOST, checked=True, bundle=bundle)
+        tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
 def test_rubbish_is_named(own_folders: Path, bundle: str) -> None:
     (certs_d(own_folders / ".docker") / "ca.crt").write_text("rubbish")
     with pytest.raises(RegistryUnreachable, match=r"ca\.crt"):
-        tls.context(HOST, checked=True, bundle=bundle)
+        tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
 def test_nobody_is_asked_for_a_keys_password(own_folders: Path, authority: Authority, bundle: str) -> None:
@@ -136,21 +136,21 @@ def test_nobody_is_asked_for_a_keys_password(own_folders: Path, authority: Autho
     shutil.copy(certificate, folder / "client.cert")
     openssl("ec", "-aes256", "-passout", "pass:x", "-in", key, "-out", folder / "client.key")
     with pytest.raises(RegistryUnreachable, match=r"client\.cert: its key wants a password"):
-        tls.context(HOST, checked=True, bundle=bundle)
+        tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_a_file_that_a_variable_names_and_is_not_there(bundle: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"):
-        tls.context(HOST, checked=True, bundle=bundle)
+        tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
 # --- whom is trusted ---
 
 
 def test_who_is_signed_by_nobody_known_is_not_trusted(authority: Authority, bundle: str) -> None:
-    context = tls.context(HOST, checked=True, bundle=bundle)
+    context = tls.ssl_context(HOST, verify=True, bundle=bundle)
     with serving(authority.sign("localhost")) as port, pytest.raises(ssl.SSLCertVerificationError):
         greeting(context, port, "localhost")
 
@@ -159,11 +159,11 @@ def test_who_is_signed_by_nobody_known_is_not_trusted(authority: Authority, bund
 def test_certs_d_adds_an_authority_for_this_registry(own_folders: Path, authority: Authority, bundle: str, base: str) -> None:
     shutil.copy(authority.certificate, certs_d(own_folders / base) / "ca.crt")
     with serving(authority.sign("localhost")) as port:
-        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        assert greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "localhost") == b"hello"
         with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
-            greeting(tls.context(HOST, checked=True, bundle=bundle), port, "wrong.example.com")
+            greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "wrong.example.com")
         with pytest.raises(ssl.SSLCertVerificationError):
-            greeting(tls.context("registry.example.com", checked=True, bundle=bundle), port, "localhost")
+            greeting(tls.ssl_context("registry.example.com", verify=True, bundle=bundle), port, "localhost")
 
 
 def test_a_variable_goes_before_the_systems_authorities(
@@ -171,16 +171,16 @@ def test_a_variable_goes_before_the_systems_authorities(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     with serving(authority.sign("localhost")) as port:
-        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        assert greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "localhost") == b"hello"
         folder = tmp_path / "hashed"
         folder.mkdir()
         shutil.copy(authority.certificate, folder / "ca.pem")
         openssl("rehash", folder)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
-        assert greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost") == b"hello"
+        assert greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "localhost") == b"hello"
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
         with pytest.raises(ssl.SSLCertVerificationError):
-            greeting(tls.context(HOST, checked=True, bundle=bundle), port, "localhost")
+            greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "localhost")
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -190,16 +190,16 @@ def test_our_own_certificate_is_shown(own_folders: Path, authority: Authority, b
         folder = certs_d(own_folders / ".docker")
         shutil.copy(authority.certificate, folder / "ca.crt")
         with pytest.raises(OSError):  # noqa: PT011 - a reset or an alert, as it comes
-            greeting(tls.context(HOST, checked=checked, bundle=bundle), port, "localhost")
+            greeting(tls.ssl_context(HOST, verify=checked, bundle=bundle), port, "localhost")
         shutil.copy(certificate, folder / "client.cert")
         shutil.copy(key, folder / "client.key")
-        assert greeting(tls.context(HOST, checked=checked, bundle=bundle), port, "localhost") == b"hello"
+        assert greeting(tls.ssl_context(HOST, verify=checked, bundle=bundle), port, "localhost") == b"hello"
 
 
 def test_on_loopback_any_certificate_will_do(authority: Authority, bundle: str) -> None:
     with serving(authority.sign("localhost")) as port:
-        assert greeting(tls.context("localhost:5000", checked=False, bundle=bundle), port, "wrong.example.com") == b"hello"
+        assert greeting(tls.ssl_context("localhost:5000", verify=False, bundle=bundle), port, "wrong.example.com") == b"hello"
 
 
 def test_old_tls_is_not_spoken(bundle: str) -> None:
-    assert tls.context(HOST, checked=True, bundle=bundle).minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert tls.ssl_context(HOST, verify=True, bundle=bundle).minimum_version >= ssl.TLSVersion.TLSv1_2

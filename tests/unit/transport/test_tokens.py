@@ -85,7 +85,7 @@ def test_an_identity_token_is_in_the_body_alone() -> None:
 
 @pytest.mark.parametrize("document", [None, [], "t", {}, {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}])
 def test_what_is_no_token_is_said(document: object) -> None:
-    with pytest.raises(RegistryError, match="makes the tokens for registry.example.com and gives none"):
+    with pytest.raises(RegistryError, match="of registry.example.com returned no token"):
         read_token(THERE, REALM, document)
 
 

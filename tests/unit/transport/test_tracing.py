@@ -29,14 +29,16 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     ],
 )
 def test_addresses(url: str, shown: str) -> None:
-    assert tracing.address(url) == shown
+    assert tracing.redacted(url) == shown
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"])
 @pytest.mark.parametrize("value", [f"Basic {SECRET}", f"Bearer {SECRET}", SECRET, f"a={SECRET}; b"])
 def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
-    tracing.asked("GET", "https://h/v2/", {name: value, "Accept": "a/b"})
-    tracing.answered(Response(method="GET", path="/v2/", url="https://h/v2/", status=200, headers={name: value}, body=SECRET.encode()), 0.5)
+    tracing.log_request("GET", "https://h/v2/", {name: value, "Accept": "a/b"})
+    tracing.log_response(
+        Response(method="GET", path="/v2/", url="https://h/v2/", status=200, headers={name: value}, body=SECRET.encode()), 0.5
+    )
     assert SECRET not in log.text
     assert "Accept='a/b'" in log.text
     assert "< 200 GET https://h/v2/ (0.500 s)" in log.text
@@ -44,13 +46,13 @@ def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
 
 def test_where_an_answer_leads(log: pytest.LogCaptureFixture) -> None:
     headers = {"Location": f"https://s3/x?sig={SECRET}"}
-    tracing.answered(Response(method="GET", path="/v2/", url="https://h/v2/", status=307, headers=headers, body=b""), 0.5)
+    tracing.log_response(Response(method="GET", path="/v2/", url="https://h/v2/", status=307, headers=headers, body=b""), 0.5)
     assert SECRET not in log.text
     assert "Location='https://s3/x?sig=***'" in log.text
 
 
 def test_nobody_hears_who_does_not_ask(caplog: pytest.LogCaptureFixture) -> None:
-    tracing.asked("GET", "https://h/v2/", {})
-    tracing.failed("GET", "https://h/v2/", "x")
-    tracing.waiting("GET", "/v2/", 1.0)
+    tracing.log_request("GET", "https://h/v2/", {})
+    tracing.log_failure("GET", "https://h/v2/", "x")
+    tracing.log_retry("GET", "/v2/", 1.0)
     assert caplog.text == ""
