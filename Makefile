@@ -59,7 +59,7 @@ verify-demo: setup engine
 test: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -n 4 --dist load -m 'not soak' $(ARGS)
+	@$(pytest) -n 4 --dist loadgroup --no-loadscope-reorder -m 'not soak' $(ARGS)
 
 # Many of these wait for what does not come: four at a time keep two cores busy.
 test-fast: setup-dev

@@ -30,7 +30,7 @@ from tests.support import broken_images, canary, damage
 from tests.support.cli_runner import Typed
 from tests.support.engine_snapshot import Snapshot, differences, snapshot, unique_name
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.support.private_engine import why_not
+from tests.support.private_engine import PrivateEngine, private_engine, why_not
 from tests.support.recording_server import Watched, watched
 from tests.support.requirements import free_port, missing
 
@@ -49,6 +49,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     canary.watch(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together in one worker what shares something that takes long to make: fixtures of a module, and the private engine."""
+    for item in items:
+        scopes = {name: definitions[-1].scope for name, definitions in getattr(item, "_fixtureinfo").name2fixturedefs.items()}  # noqa: B009
+        module = item.nodeid.partition("::")[0]
+        if "session_private_engine" in scopes:
+            group = "documents" if "/test_docs" in module or "/test_tutorial" in module else "private engine"
+        elif "real" in scopes:
+            group = "contract"
+        elif "module" in scopes.values():
+            group = module
+        else:
+            continue
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 # The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.
@@ -143,11 +159,11 @@ def session_engine(real_endpoint: str | None) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def session_dirs(tmp_path_factory: pytest.TempPathFactory) -> AppDirs:
-    """State and cache for the whole session: base images are brought once."""
-    base = tmp_path_factory.mktemp("dirs")
-    for name in ("state", "cache"):
-        (base / name).mkdir()
-    return AppDirs(state=base / "state", cache=base / "cache")
+    """State of this worker's own, and one cache for all: base images and wheels are brought once."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return AppDirs(state=tmp_path_factory.mktemp("state"), cache=cache)
 
 
 @pytest.fixture(scope="session")
@@ -278,7 +294,28 @@ def _set_aside(ladder: BaseImageResolver, base: Base) -> None:
     ladder.archive(ladder.ensure(base))
 
 
+@pytest.fixture(scope="session")
+def session_private_engine(own_engine_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
+    """An engine in a network namespace of its own, started once in each worker that wants one."""
+    with private_engine(tmp_path_factory.mktemp("private") / "engine") as engine:
+        yield engine
+
+
 @pytest.fixture
+def own_engine(session_private_engine: PrivateEngine) -> PrivateEngine:
+    """An engine of the test's own, which may have base images and a build cache, and nothing else."""
+    session_private_engine.empty(keep_bases=True)
+    return session_private_engine
+
+
+@pytest.fixture
+def empty_engine(session_private_engine: PrivateEngine) -> PrivateEngine:
+    """An engine of the test's own, which has nothing."""
+    session_private_engine.empty()
+    return session_private_engine
+
+
+@pytest.fixture(scope="session")
 def own_engine_possible() -> None:
     """Skips (or fails, see ``missing``) where no engine of the tests' own can be had."""
     reason = why_not()

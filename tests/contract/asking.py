@@ -50,7 +50,7 @@ class Client:
 
     def ask_for_what_breaks_off(self, method: str, path: str, **headers: str) -> Got:
         """The same, for an answer that may end before its length."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         try:
             connection.request(method, f"/v2/{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()

@@ -42,7 +42,6 @@ def told(report: CheckReport) -> list[tuple[str, str, str, tuple[str, ...]]]:
     )
 
 
-@pytest.mark.timeout(300)
 def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> None:
     made = fifty_images(damageable.port)
     [size] = [len(blob) for blob in made.lying.layers]

@@ -74,7 +74,7 @@ def test_in_pieces_whose_last_is_empty(client: Client, unique: str) -> None:
 
 
 def test_a_body_of_chunks_without_a_length(client: Client, unique: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=600)
     try:
         connection.request("PATCH", f"/v2/{client.begin(unique)}", body=iter([CONTENT[:1], CONTENT[1:999], CONTENT[999:]]))
         got = connection.getresponse()
@@ -90,7 +90,7 @@ def test_a_body_of_chunks_without_a_length(client: Client, unique: str) -> None:
 
 def test_a_client_that_waits_to_be_asked_for_the_body(client: Client, unique: str) -> None:
     head = f"PATCH /v2/{client.begin(unique)} HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(head.encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 Continue\r\n")
         connection.sendall(b"abc")
@@ -213,7 +213,7 @@ def test_a_piece_of_another_type_is_an_error_of_the_server(client: Client, uniqu
 
 def test_an_upload_broken_off_within_a_piece_is_lost(client: Client, unique: str) -> None:
     further = client.follow(client.ask("PATCH", client.begin(unique), b"whole"))
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(f"PATCH /v2/{further} HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\npart".encode())
         connection.shutdown(socket.SHUT_WR)
         # The server is done with it when it hangs up, or says so.
@@ -226,7 +226,7 @@ def test_an_upload_broken_off_within_a_piece_is_lost(client: Client, unique: str
 
 def test_chunks_in_the_wrong_form_are_refused(client: Client, unique: str) -> None:
     head = f"PATCH /v2/{client.begin(unique)} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(head.encode() + b"3\r\nabc\r\nzz\r\n")
         said = b""
         while piece := connection.recv(65536):

@@ -122,7 +122,7 @@ def compose(unique: str, tmp_path: Path, registry_image: str, port: int) -> Iter
     def run(*arguments: str, check: bool = True, **variables: str) -> str:
         environment = {**os.environ, "REGISTRY_TOOL_IMAGE": registry_image, "REGISTRY_TOOL_PORT": str(port), **variables}
         command = [*program, "-p", unique, "-f", str(file), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         output = done.stdout + done.stderr
         assert done.returncode == 0 or not check, output
         return output

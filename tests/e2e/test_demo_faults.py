@@ -10,14 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.private_engine import PrivateEngine, private_engine
+from tests.support.private_engine import PrivateEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.netns]
 
 REGCTL = [sys.executable, "-m", "registry_tool"]
 
@@ -40,7 +39,7 @@ class Bench:
             start_new_session=True,
         )
 
-    def run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return self.engine.run([*REGCTL, *words], env=self.environment, timeout=timeout)
 
     def docker(self, *words: str) -> list[str]:
@@ -63,10 +62,9 @@ CLEAN: tuple[list[str], list[str], list[str]] = (["registry-tool-default"], [], 
 
 
 @pytest.fixture
-def bench(own_engine_possible: None, kept_cache: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Bench:
     shutil.copytree(kept_cache, tmp_path / "cache" / "registry-tool")
-    with private_engine(tmp_path / "engine") as engine:
-        yield Bench(engine, tmp_path)
+    return Bench(own_engine, tmp_path)
 
 
 def _killed_at_random(bench: Bench, times: int, kill: signal.Signals) -> None:
@@ -81,7 +79,7 @@ def _killed_at_random(bench: Bench, times: int, kill: signal.Signals) -> None:
         demo = bench.start("demo", "--json", "--redis")
         time.sleep(moments.uniform(0.1, whole))
         os.killpg(demo.pid, kill)
-        demo.communicate(timeout=60)
+        demo.communicate(timeout=600)
         if kill is signal.SIGINT:
             assert bench.things() == CLEAN
             continue
@@ -122,7 +120,7 @@ def test_the_engine_killed_in_the_middle_of_a_demo(bench: Bench) -> None:
     # A demo is quick: what it has got to is read from what it says, not from a clock.
     next(line for line in demo.stderr if line.startswith("push"))
     bench.engine.kill()
-    out, err = demo.communicate(timeout=60)
+    out, err = demo.communicate(timeout=600)
     assert demo.returncode in (1, 3), out + err
     assert "Traceback" not in err
     assert json.loads(out)["ok"] is False
@@ -134,7 +132,7 @@ def test_the_engine_killed_in_the_middle_of_a_demo(bench: Bench) -> None:
 @pytest.mark.parametrize("names", [("john/a:1", "john/a:1"), ("john/a:1", "mary/b:2")], ids=["one-name", "two-names"])
 def test_two_demos_at_the_same_time_succeed(bench: Bench, names: tuple[str, str]) -> None:
     both = [bench.start("demo", "--json", "--image", name) for name in names]
-    outputs = [process.communicate(timeout=120) for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert bench.things() == CLEAN
     waited = [err for _, err in outputs if "another demo of" in err]
@@ -145,6 +143,6 @@ def test_two_demos_at_the_same_time_succeed(bench: Bench, names: tuple[str, str]
 
 def test_twenty_times_up_gives_one_registry(bench: Bench) -> None:
     many = [bench.start("up", "--json") for _ in range(20)]
-    outputs = [process.communicate(timeout=120) for process in many]
+    outputs = [process.communicate(timeout=600) for process in many]
     assert [process.returncode for process in many] == [0] * 20, outputs
     assert bench.things() == CLEAN

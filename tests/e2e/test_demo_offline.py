@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ import pytest
 
 import registry_tool
 from registry_tool.demo import resources
-from tests.support.private_engine import PrivateEngine, private_engine
+from tests.support.private_engine import PrivateEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.netns]
 
 
 @pytest.fixture(params=["no-route", "swallowed"])
-def unplugged(request: pytest.FixtureRequest, own_engine_possible: None, tmp_path: Path) -> Iterator[PrivateEngine]:
+def unplugged(request: pytest.FixtureRequest, empty_engine: PrivateEngine) -> Iterator[PrivateEngine]:
     """An engine without any route out, or with one that swallows every packet."""
-    with private_engine(tmp_path / "engine", swallow=request.param == "swallowed") as engine:
-        yield engine
+    with empty_engine.swallowing() if request.param == "swallowed" else nullcontext():
+        yield empty_engine
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_all_demos_succeed_without_a_network(unplugged: PrivateEngine, kept_cach
     environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(checkout)}
 
     def demo(*options: str) -> dict[str, Any]:
-        done = unplugged.run([sys.executable, "-m", "registry_tool", "demo", "--json", *options], env=environment, timeout=90)
+        done = unplugged.run([sys.executable, "-m", "registry_tool", "demo", "--json", *options], env=environment, timeout=600)
         assert done.returncode == 0, f"demo {options}:\n{done.stdout}\n{done.stderr}"
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["ok"]

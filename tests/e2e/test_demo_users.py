@@ -7,15 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.private_engine import PrivateEngine, private_engine
+from tests.support.private_engine import PrivateEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.netns]
 
 REGCTL = [sys.executable, "-m", "registry_tool"]
 SOMEBODY = 54321
@@ -26,17 +27,16 @@ CHECKOUT = str(ROOT)
 
 
 @pytest.fixture
-def unplugged(own_engine_possible: None, tmp_path: Path) -> Iterator[PrivateEngine]:
-    """An engine with nothing in it and nothing around it."""
-    with private_engine(tmp_path / "engine") as engine:
-        yield engine
+def unplugged(empty_engine: PrivateEngine) -> Iterator[PrivateEngine]:
+    """An engine with nothing in it and nothing around it, which root alone may use."""
+    yield empty_engine
+    Path(empty_engine.socket.removeprefix("unix://")).chmod(0o660)
 
 
 @pytest.fixture
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folders() -> Iterator[Path]:
     """A home that belongs to somebody else than root, where somebody can get at it."""
-    home = Path("/tmp") / tmp_path_factory.mktemp("somebody").name
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="somebody-"))
     os.chown(home, SOMEBODY, SOMEBODY)
     yield home
     shutil.rmtree(home)

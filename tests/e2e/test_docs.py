@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,9 @@ from registry_tool.cli.app import root
 from registry_tool.cli.command_table import COMMANDS, load
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
-from tests.support.documents import DOCUMENTS, Reader, blocks, commands, pairs, reading
+from tests.support.documents import DOCUMENTS, Reader, blocks, checkout, commands, pairs
 from tests.support.paths import ROOT
+from tests.support.private_engine import PrivateEngine
 from tests.support.requirements import missing
 
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
@@ -83,9 +83,8 @@ docker run username/repository:tag
 
 
 @pytest.fixture
-def reader(own_engine_possible: None, kept_cache: Path, tmp_path: Path) -> Iterator[Reader]:
-    with reading(tmp_path, kept_cache, answers=ANSWERS, waits_for=WAITS_FOR) as person:
-        yield person
+def reader(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Reader:
+    return Reader(engine=own_engine, folder=checkout(tmp_path, kept_cache), answers=ANSWERS, waits_for=WAITS_FOR)
 
 
 def walk(reader: Reader, document: Path) -> None:
@@ -105,7 +104,6 @@ def walk(reader: Reader, document: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader, document: Path) -> None:
     walk(reader, document)
 
@@ -114,7 +112,6 @@ def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader, docum
 @pytest.mark.netns
 @pytest.mark.slow
 @pytest.mark.compose
-@pytest.mark.timeout(600)
 def test_the_lines_about_compose_work(reader: Reader) -> None:
     compose = compose_program()
     for line in commands(COMPOSE):
@@ -126,7 +123,6 @@ def test_the_lines_about_compose_work(reader: Reader) -> None:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_picture_shows_what_a_run_shows_today(reader: Reader, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn.svg"
     reader.types(shlex.join([sys.executable, str(PICTURE.with_name("make.py")), str(drawn)]))

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, BaseImageResolver
-from tests.support.documents import Reader, reading
+from tests.support.documents import Reader, checkout
 from tests.support.paths import ROOT
+from tests.support.private_engine import PrivateEngine
 
 CI = ROOT / "examples" / "ci"
 GITHUB, GITLAB = CI / "github-actions.yml", CI / "gitlab-ci.yml"
@@ -107,12 +107,12 @@ def test_the_page_tells_every_exit_code() -> None:
 
 
 @pytest.fixture
-def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Iterator[Reader]:
+def reader(own_engine: PrivateEngine, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Reader:
     ladder = BaseImageResolver(session_engine, kept_cache)
     ladder.archive(ladder.ensure(DOCKER_ENGINE))
-    with reading(tmp_path, kept_cache) as person:
-        person.types("cd sample_app")
-        yield person
+    person = Reader(engine=own_engine, folder=checkout(tmp_path, kept_cache))
+    person.types("cd sample_app")
+    return person
 
 
 def does(reader: Reader, script: str, *, before: str = "", code: int = 0) -> None:
@@ -131,7 +131,6 @@ def seen(reader: Reader) -> tuple[bool, int, str]:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_they_prove_what_they_pushed_and_say_where_it_is_red(reader: Reader) -> None:
     """The recipe for GitLab types what the first one for GitHub does: see above."""
     jobs = scripts()

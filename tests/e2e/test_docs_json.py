@@ -12,8 +12,9 @@ import pytest
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli.command_table import COMMANDS, load
-from tests.support.documents import Reader, reading
+from tests.support.documents import Reader, checkout
 from tests.support.paths import ROOT
+from tests.support.private_engine import PrivateEngine
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 
@@ -68,9 +69,8 @@ Shape = Mapping[str, str]
 
 
 @pytest.fixture
-def reader(own_engine_possible: None, kept_cache: Path, tmp_path: Path) -> Iterator[Reader]:
-    with reading(tmp_path, kept_cache) as person:
-        yield person
+def reader(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Reader:
+    return Reader(engine=own_engine, folder=checkout(tmp_path, kept_cache))
 
 
 def sections() -> dict[str, tuple[Any, Shape]]:
@@ -175,7 +175,6 @@ def test_the_codes_are_those_of_the_errors() -> None:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
     (reader.folder / "password").write_text("secret")
     wrong: list[str] = []

@@ -26,7 +26,7 @@ def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndocs:")[2]
     [line] = [line for line in recipe.partition("\n\n")[0].splitlines() if "-m sphinx" in line]
     command = line.strip().removeprefix("@").replace("$(python)", sys.executable).replace("build/docs", str(target))
-    return subprocess.run(command.split(), cwd=source, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command.split(), cwd=source, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")

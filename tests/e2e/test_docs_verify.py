@@ -48,7 +48,6 @@ def pushed(engine: Engine, dirs: AppDirs, local: LocalRegistry) -> Iterator[str]
 
 @pytest.mark.engine
 @pytest.mark.soak
-@pytest.mark.timeout(600)
 def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: AppDirs, tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
@@ -59,7 +58,7 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: Ap
     for line in commands(PAGE):
         if line == "regctl verify":
             (folder / "portability.toml").write_text(settings, encoding="utf-8")
-        done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said[line] = done.stdout
     certificate = VerifyReport.read(folder / "proof.json")

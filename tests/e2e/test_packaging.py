@@ -17,8 +17,7 @@ import pytest
 from registry_tool import __version__
 from registry_tool.demo import resources
 from tests.support.paths import ROOT
-from tests.support.private_engine import private_engine
-from tests.support.requirements import free_port
+from tests.support.private_engine import PrivateEngine
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,7 +39,9 @@ class Installed:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         program, *arguments = command
-        return subprocess.run([str(self.folder / "bin" / program), *arguments], cwd=self.folder, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [str(self.folder / "bin" / program), *arguments], cwd=self.folder, capture_output=True, text=True, timeout=600
+        )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the checkout, without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     program = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", program, str(folder)], cwd=ROOT, check=True, timeout=100, capture_output=True)
+    subprocess.run([sys.executable, "-c", program, str(folder)], cwd=ROOT, check=True, timeout=600, capture_output=True)
     [built] = folder.glob("*.whl")
     return built
 
@@ -58,9 +59,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     """Installed by pip alone; libraries are those of the environment that runs the tests, which has no network to fetch others."""
     there = Installed(folder=tmp_path_factory.mktemp("an empty plàce") / "venv")
     # The pip that is here serves both: to put another one there takes longer than all the rest.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(there.folder)], check=True, timeout=100, capture_output=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(there.folder)], check=True, timeout=600, capture_output=True)
     pip = [sys.executable, "-m", "pip", "--python", str(there.python), "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(pip, check=True, timeout=100, capture_output=True)
+    subprocess.run(pip, check=True, timeout=600, capture_output=True)
     # A .pth file in a folder that a .pth file names is not read: the editable install of this checkout stays unknown there.
     [libraries] = (there.folder / "lib").glob("python3*/site-packages")
     (libraries / "libraries.pth").write_text("\n".join(site.getsitepackages()) + "\n", encoding="utf-8")
@@ -147,22 +148,18 @@ def test_a_broken_installation_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("own_engine_possible")
 def test_the_demo_runs_from_the_wheel_alone(
-    installed: Installed, kept_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Installed, empty_engine: PrivateEngine, kept_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On an engine that has nothing, without a network, in a folder where no checkout is."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/registry-tool").symlink_to(kept_cache)
-    with private_engine(tmp_path / "engine") as own:
-        ports = ["-p", str(free_port()), "--registry-port", str(free_port())]
-        done = own.run(
-            [str(installed.folder / "bin/regctl"), "demo", "--json", *ports],
-            timeout=240,
-            env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]},
-        )
+    done = empty_engine.run(
+        [str(installed.folder / "bin/regctl"), "demo", "--json"],
+        timeout=600,
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] is True
 

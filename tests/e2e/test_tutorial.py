@@ -18,8 +18,9 @@ from registry_tool.cli.command_table import COMMANDS
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, PROXY, BaseImageResolver
 from tests.support import canary
-from tests.support.documents import Reader, blocks, commands, reading
+from tests.support.documents import Reader, blocks, checkout, commands
 from tests.support.paths import ROOT
+from tests.support.private_engine import PrivateEngine
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "pictures"
@@ -50,15 +51,15 @@ def script() -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Iterator[Reader]:
+def reader(empty_engine: PrivateEngine, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Reader:
     """Somebody on an engine that has nothing and reaches nothing, with what was kept at home."""
     ladder = BaseImageResolver(session_engine, kept_cache)
     for base in (DOCKER_ENGINE, PROXY):
         ladder.archive(ladder.ensure(base))
-    with reading(tmp_path, kept_cache) as person:
-        for name in ("docs", "examples"):
-            shutil.copytree(ROOT / name, person.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        yield person
+    person = Reader(engine=empty_engine, folder=checkout(tmp_path, kept_cache))
+    for name in ("docs", "examples"):
+        shutil.copytree(ROOT / name, person.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return person
 
 
 # What is executed.
@@ -67,9 +68,8 @@ def reader(own_engine_possible: None, kept_cache: Path, session_engine: Engine, 
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_line_works_and_shows_what_is_shown(reader: Reader, tmp_path: Path) -> None:
-    reader.asks(shlex.join([sys.executable, "docs/pictures/tutorial.py", str(tmp_path / "drawn")]), seconds=500)
+    reader.asks(shlex.join([sys.executable, "docs/pictures/tutorial.py", str(tmp_path / "drawn")]), seconds=600)
     for page in LANGUAGES:
         drawn = (tmp_path / "drawn" / page.name).read_text(encoding="utf-8")
         assert steady(drawn) == steady(page.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from registry_tool.verify.report.report import VerifyReport
 from tests.support.paths import ROOT
 from tests.support.private_engine import private_engine
 
-pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak]
 
 
 def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: AppDirs, own_engine_possible: None, tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: A
     proof = tmp_path / "proof.json"
     with private_engine(tmp_path / "engine") as engine:
         for line in recipe(f"--output={proof}"):
-            done = engine.run([sys.executable, "-m", "registry_tool", *line], env=environment, timeout=240)
+            done = engine.run([sys.executable, "-m", "registry_tool", *line], env=environment, timeout=600)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         left = engine.run(["docker", "ps", "--all", "--format", "{{.Names}}"]).stdout.split()
         networks = engine.run(["docker", "network", "ls", "--format", "{{.Name}}"]).stdout.split()

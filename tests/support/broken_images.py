@@ -172,7 +172,7 @@ def other_machine() -> bytes:
 def _output(engine: Engine, spec: ContainerSpec) -> str:
     container: Container = engine.run(spec)
     try:
-        assert engine.wait(container.id, timeout=30) == 0
+        assert engine.wait(container.id, timeout=600) == 0
         return b"".join(chunk for _, chunk in engine.logs(container.id)).decode()
     finally:
         engine.remove(container.id, force=True)

@@ -60,7 +60,7 @@ def spawn(*arguments: str, stdin: str | None = None, environment: Mapping[str, s
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env={**os.environ, **(environment or {})},
     )
@@ -98,21 +98,21 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._handle, text.encode())
 
-    def wait_for(self, text: str, *, seconds: float = 60) -> None:
+    def wait_for(self, text: str, *, seconds: float = 600) -> None:
         """Read until ``text`` was seen."""
         deadline = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < deadline, f"no {text!r} within {seconds:g} s in {self.text!r}"
             assert self._read(1.0), f"the command ended without {text!r}: {self.text!r}"
 
-    def end(self, *, seconds: float = 60) -> int:
+    def end(self, *, seconds: float = 600) -> int:
         """Read to the end; the exit code."""
         deadline = time.monotonic() + seconds
         while self._read(1.0):
             assert time.monotonic() < deadline, f"the command did not end within {seconds:g} s: {self.text!r}"
         return self._ended()
 
-    def insist(self, text: str, *, seconds: float = 60) -> int:
+    def insist(self, text: str, *, seconds: float = 600) -> int:
         """Type ``text`` until the command ends: a key that comes while readline sets itself up may be lost."""
         deadline = time.monotonic() + seconds
         self.type(text)

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry_tool.demo import resources
 from tests.support.cli_runner import Terminal
 from tests.support.paths import ROOT
-from tests.support.private_engine import PrivateEngine, private_engine
+from tests.support.private_engine import PrivateEngine
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -82,7 +81,7 @@ class Reader:
             code = terminal.end()
         assert code == 0, f"{line}\n{terminal.text}"
 
-    def asks(self, line: str, *, code: int = 0, seconds: float = 120) -> str:
+    def asks(self, line: str, *, code: int = 0, seconds: float = 600) -> str:
         """What ``line`` prints, when it has ended with ``code``."""
         done = subprocess.run(self._shell(line), env=self._environment(), capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
@@ -106,14 +105,14 @@ class Reader:
             try:
                 self._until(ready, line)
                 process.send_signal(signal.SIGINT)
-                said, _ = process.communicate(timeout=60)
+                said, _ = process.communicate(timeout=600)
             finally:
                 process.kill()
         assert process.returncode == 130, f"{line}\n{said}"
 
     def _until(self, line: str, what: str) -> None:
-        deadline = time.monotonic() + 60
-        while subprocess.run(self._shell(line), env=self._environment(), capture_output=True, timeout=30, check=False).returncode != 0:
+        deadline = time.monotonic() + 600
+        while subprocess.run(self._shell(line), env=self._environment(), capture_output=True, timeout=600, check=False).returncode != 0:
             assert time.monotonic() < deadline, f"{what}: not within 60 s"
             time.sleep(0.1)
 
@@ -142,17 +141,6 @@ def checkout(folder: Path, cache: Path) -> Path:
     shutil.copy(resources.compose_file(), copy)
     shutil.copytree(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
-
-
-@contextmanager
-def reading(
-    folder: Path, cache: Path, *, answers: Mapping[str, Sequence[tuple[str, str]]] | None = None, waits_for: Mapping[str, str] | None = None
-) -> Iterator[Reader]:
-    """Somebody with a checkout, on an engine that has nothing."""
-    copy = checkout(folder, cache)
-    with private_engine(folder / "engine") as engine:
-        reader = Reader(engine=engine, folder=copy, answers=answers or {}, waits_for=waits_for or {})
-        yield reader
 
 
 def pairs(document: Path) -> Iterator[tuple[str, str]]:

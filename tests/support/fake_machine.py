@@ -93,7 +93,7 @@ class Machine:
         assert shell
         # A descriptor too many, as make -j and CI runners hand on: a detached engine must not keep it.
         command = [shell, "-c", 'exec 7>&1; exec "$0" "$@"', shell, script, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
 
     def engine(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("setup/engine.sh", *arguments, **environment)

@@ -97,7 +97,7 @@ class FaultyProxy:
 
     def pass_on(self, asked: Asked) -> Reply:
         """Ask the registry."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=600)
         try:
             connection.request(asked.method, asked.path, body=asked.body, headers=_passed(asked.headers))
             got = connection.getresponse()
@@ -160,7 +160,7 @@ def cut_request_after(line: FaultyProxy, count: int) -> Fault:
     def fault(asked: Asked, ask: Ask) -> Reply:
         head = [f"{asked.method} {asked.path} HTTP/1.1", *(f"{name}: {value}" for name, value in _passed(asked.headers).items())]
         head.append(f"Content-Length: {len(asked.body)}")
-        with socket.create_connection(("127.0.0.1", line.target), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", line.target), timeout=600) as connection:
             connection.sendall("\r\n".join([*head, "", ""]).encode() + asked.body[:count])
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):  # until it has noticed

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-READY_WITHIN = 30.0
+READY_WITHIN = 600.0
 Done = subprocess.CompletedProcess[str]
 
 
@@ -92,17 +92,33 @@ class PrivateEngine:
         for process in reversed(self.processes):
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=600)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         self.processes.clear()
 
+    @contextmanager
+    def swallowing(self) -> Iterator[None]:
+        """While the block runs, a route leads out of its network, and every packet on it is lost; the engine knows it from its start."""
+        self.stop()
+        _ip(self.namespace, "link", "add", "nowhere", "type", "veth", "peer", "name", "nobody")
+        _ip(self.namespace, "address", "add", "198.51.100.2/24", "dev", "nowhere")
+        _ip(self.namespace, "link", "set", "nowhere", "up")
+        _ip(self.namespace, "link", "set", "nobody", "up")
+        _ip(self.namespace, "neigh", "add", "198.51.100.1", "lladdr", "02:00:00:00:00:01", "dev", "nowhere")
+        _ip(self.namespace, "route", "add", "default", "via", "198.51.100.1")
+        self.start()
+        try:
+            yield
+        finally:
+            _ip(self.namespace, "link", "delete", "nowhere")
+
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment in which docker and regctl use this engine."""
         return {**os.environ, "DOCKER_HOST": self.socket, **(extra or {})}
 
-    def run(self, command: Sequence[str], *, timeout: float = 120, env: Mapping[str, str] | None = None) -> Done:
+    def run(self, command: Sequence[str], *, timeout: float = 600, env: Mapping[str, str] | None = None) -> Done:
         """Run ``command`` in this engine's network, against this engine."""
         return subprocess.run(
             self.inside(command),
@@ -113,6 +129,33 @@ class PrivateEngine:
             timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
+
+    def empty(self, *, keep_bases: bool = False) -> None:
+        """Start it where it does not run, and remove containers, volumes, networks and images; base images and build cache may stay."""
+        if not self._answers():
+            self.kill()
+            self.start()
+        self._remove("ps -aq", "rm -fv")
+        self._remove("volume ls -q", "volume rm -f")
+        self._remove("network ls -q --filter type=custom", "network rm")
+        if keep_bases:
+            names = self._lines("images --format {{.Repository}}:{{.Tag}}")
+            self._docker("rmi -f", [name for name in names if not name.startswith("localhost/registry-tool/") and "<none>" not in name])
+        else:
+            # An image that another one stands on goes with that: what is left is looked at, not what was said.
+            self._docker("rmi -f", self._lines("images -aq --no-trunc"), may_fail=True)
+            assert self._lines("images -aq") == []
+
+    def _remove(self, listing: str, removal: str) -> None:
+        self._docker(removal, self._lines(listing))
+
+    def _lines(self, listing: str) -> list[str]:
+        return list(dict.fromkeys(self.run(["docker", *listing.split()]).stdout.split()))
+
+    def _docker(self, command: str, names: list[str], *, may_fail: bool = False) -> None:
+        if names:
+            done = self.run(["docker", *command.split(), *names])
+            assert done.returncode == 0 or may_fail, done.stderr
 
     def _spawn(self, log: str, command: Sequence[str]) -> None:
         with (self.folder / log).open("ab") as stream:
@@ -143,14 +186,14 @@ class PrivateEngine:
 
 
 @contextmanager
-def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, ...] = ()) -> Iterator[PrivateEngine]:
+def private_engine(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[PrivateEngine]:
     """A running engine in a network namespace of its own; nothing of it is left afterwards."""
     namespace = f"rt-{uuid.uuid4().hex[:8]}"
     subprocess.run(["ip", "netns", "add", namespace], check=True)
     sockets = Path(tempfile.mkdtemp(prefix="rt-"))
     engine = PrivateEngine(folder=folder, sockets=sockets, namespace=namespace, options=options)
     try:
-        _plug(namespace, swallow=swallow)
+        _ip(namespace, "link", "set", "lo", "up")
         engine.start()
         yield engine
     finally:
@@ -163,18 +206,8 @@ def private_engine(folder: Path, *, swallow: bool = False, options: tuple[str, .
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _plug(namespace: str, *, swallow: bool) -> None:
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", "-n", namespace, *words], check=True)
-
-    ip("link", "set", "lo", "up")
-    if swallow:
-        ip("link", "add", "nowhere", "type", "veth", "peer", "name", "nobody")
-        ip("address", "add", "198.51.100.2/24", "dev", "nowhere")
-        ip("link", "set", "nowhere", "up")
-        ip("link", "set", "nobody", "up")
-        ip("neigh", "add", "198.51.100.1", "lladdr", "02:00:00:00:00:01", "dev", "nowhere")
-        ip("route", "add", "default", "via", "198.51.100.1")
+def _ip(namespace: str, *words: str) -> None:
+    subprocess.run(["ip", "-n", namespace, *words], check=True)
 
 
 def _end_containers(engine: PrivateEngine) -> None:

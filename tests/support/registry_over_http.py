@@ -18,7 +18,7 @@ def ask(
     sent = dict(headers or {})
     if user is not None:
         sent["Authorization"] = "Basic " + base64.b64encode(":".join(user).encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         connection.request(method, path, body=body, headers=sent)
         answer = connection.getresponse()

@@ -30,7 +30,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for_registry(port: int, *, seconds: float = 20.0) -> None:
+def wait_for_registry(port: int, *, seconds: float = 600) -> None:
     """Come back when a registry answers on ``port`` of loopback, whoever it lets in; fail when none does in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -46,7 +46,7 @@ def wait_for_registry(port: int, *, seconds: float = 20.0) -> None:
     pytest.fail(f"no registry answers on port {port} within {seconds:g} s")
 
 
-def wait_for_words(engine: Engine, container: str, words: bytes, *, seconds: float = 30.0) -> None:
+def wait_for_words(engine: Engine, container: str, words: bytes, *, seconds: float = 600) -> None:
     """Come back when ``container`` has written ``words``: what it does before them is done. Fail when it does not in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -177,7 +177,11 @@ def test_options_after_the_image_are_the_commands(typed: Typed, shell: str) -> N
 
 def test_bytes_come_through_as_they_are(shell: str, local: LocalRegistry) -> None:
     done = subprocess.run(
-        [*REGCTL, "run", "--rm", shell, "printf", r"\001\377\033[0m"], capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL
+        [*REGCTL, "run", "--rm", shell, "printf", r"\001\377\033[0m"],
+        capture_output=True,
+        timeout=600,
+        check=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.stdout == b"\x01\xff\x1b[0m"
 
@@ -215,7 +219,7 @@ def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) ->
     typed("run", "-d", "--name", unique, shell, "sh", "-c", "trap 'exit 3' HUP; echo ready; while true; do sleep 0.1; done")
     wait_for_words(engine, unique, b"ready")
     assert typed("kill", "-s", "hup", unique).code == 0
-    assert engine.wait(unique, timeout=30) == 3
+    assert engine.wait(unique, timeout=600) == 3
     typed("run", "-d", "--name", f"{unique}b", shell, "sleep", "60")
     assert typed("stop", "-t", "0", f"{unique}b", "--json").json == {"ok": True, "stopped": [f"{unique}b"]}
 
@@ -248,7 +252,7 @@ def test_ctrl_c_stops_what_runs_in_front_of_us(engine: Engine, shell: str, uniqu
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted"
     found = engine.container(unique)
@@ -283,7 +287,7 @@ def test_the_terminal_comes_back_also_after_a_signal(engine: Engine, shell: str,
         found = engine.container(unique)
         assert found is not None
         threading.Timer(0.2, lambda: os.kill(terminal.child("registry_tool"), signal.SIGTERM)).start()
-        terminal.wait_for(" icanon", seconds=90)
+        terminal.wait_for(" icanon", seconds=600)
         terminal.end()
         assert "-icanon" not in terminal.text
         assert " echo " in terminal.text

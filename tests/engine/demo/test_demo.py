@@ -22,7 +22,7 @@ from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
 from tests.support.requirements import free_port, missing
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine]
 
 Run = Callable[..., DemoResult]
 Make = Callable[..., str]

@@ -215,7 +215,7 @@ def first_lines(engine: Engine, container_id: str, count: int) -> list[bytes]:
 @engine_needed
 def test_an_exit_code_and_both_streams(engine: Engine, shell: Run) -> None:
     made = shell("echo out; echo err >&2; exit 3")
-    assert engine.wait(made.id, timeout=30) == 3
+    assert engine.wait(made.id, timeout=600) == 3
     assert sorted(engine.logs(made.id)) == [("stderr", b"err\n"), ("stdout", b"out\n")]
     assert list(engine.logs(made.id, tail=0)) == []
     ended = engine.container(made.id)
@@ -228,7 +228,7 @@ def test_an_exit_code_and_both_streams(engine: Engine, shell: Run) -> None:
 @engine_needed
 def test_the_last_lines_of_a_log(engine: Engine, shell: Run) -> None:
     made = shell("for i in 1 2 3 4; do echo $i; done")
-    engine.wait(made.id, timeout=30)
+    engine.wait(made.id, timeout=600)
     assert b"".join(chunk for _, chunk in engine.logs(made.id, tail=2)) == b"3\n4\n"
 
 
@@ -252,7 +252,7 @@ def test_log_tail_of_a_container_that_is_gone_is_empty(engine: Engine, unique: s
 @engine_needed
 def test_a_log_of_a_terminal_is_raw(engine: Engine, shell: Run) -> None:
     made = shell("echo hi", tty=True)
-    engine.wait(made.id, timeout=30)
+    engine.wait(made.id, timeout=600)
     assert list(engine.logs(made.id)) == [("stdout", b"hi\r\n")]
 
 
@@ -261,12 +261,12 @@ def test_stopping_asks_first_and_signals_arrive(engine: Engine, shell: Run) -> N
     made = shell("trap 'exit 7' TERM; trap 'exit 8' USR1; echo ready; while :; do sleep 0.05; done")
     wait_for_words(engine, made.id, b"ready")
     engine.stop(made.id)
-    assert engine.wait(made.id, timeout=30) == 7
+    assert engine.wait(made.id, timeout=600) == 7
     engine.stop(made.id)
     engine.start(made.id)
     wait_for_words(engine, made.id, b"ready\nready")
     engine.kill(made.id, signal="USR1")
-    assert engine.wait(made.id, timeout=30) == 8
+    assert engine.wait(made.id, timeout=600) == 8
 
 
 @engine_needed
@@ -285,7 +285,7 @@ def test_files_go_in_before_the_start_and_onto_volumes(engine: Engine, volume: s
     assert engine.get_file(made.id, "/data/deep/a") == b"secret\n"
     assert engine.get_file(made.id, "/data/b") == b""
     engine.start(made.id)
-    assert engine.wait(made.id, timeout=30) == 0
+    assert engine.wait(made.id, timeout=600) == 0
     assert b"".join(chunk for _, chunk in engine.logs(made.id)) == b"secret\n600\n"
     with pytest.raises(NotFound):
         engine.put_files(made.id, "/nowhere", {"a": (b"", 0o600)})
@@ -312,7 +312,7 @@ def test_anonymous_volumes_go_with_their_container(engine: Engine, shell: Run, r
 @engine_needed
 def test_a_container_that_removes_itself(engine: Engine, registry_image: str) -> None:
     made = engine.run(ContainerSpec(image=registry_image, entrypoint=("true",), remove=True))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while engine.container(made.id) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -63,7 +63,7 @@ def registry(engine: Engine, image: str, **options: Any) -> Iterator[str]:
 
 
 def _await(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while True:
         connection = HTTPConnection("127.0.0.1", port, timeout=5)
         try:

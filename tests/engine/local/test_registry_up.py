@@ -479,7 +479,7 @@ with connect() as engine:
     processes = [
         subprocess.Popen([*command, str(state)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for state in states
     ]
-    answers = [process.communicate(timeout=120) for process in processes]
+    answers = [process.communicate(timeout=600) for process in processes]
 
     assert [stderr for _, stderr in answers] == [""] * count
     assert len({stdout for stdout, _ in answers}) == 1

