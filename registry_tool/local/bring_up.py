@@ -9,14 +9,14 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY, BaseImage, BaseImageResolver
-from registry_tool.local.registry import Auth, Up
+from registry_tool.local.registry import Auth, UpResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryUp:
     """A registry that answers, and where its image came from (None where its container was there already)."""
 
-    up: Up
+    up: UpResult
     provisioned: BaseImage | None
 
 

@@ -31,7 +31,7 @@ from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY
 from registry_tool.local.registry import Auth, LocalRegistry
-from registry_tool.local.registry.spec import thing_name
+from registry_tool.local.registry.spec import resource_name
 from tests.support import canary
 from tests.support.cli_runner import REGCTL, Answer, Typed, spawn
 from tests.support.fake_server import Reply, listening, standing_in
@@ -217,7 +217,7 @@ def test_a_port_with_something_else_on_it_names_what_has_it(typed: Typed, engine
             message = refused(typed(words[0], "--json", "--name", unique, words[1], str(web.port)), 1, "port-taken")
             assert f"port {web.port} is held by the process " in message
             assert f"(pid {os.getpid()})" in message
-    assert engine.volume(thing_name(unique)) is None, "an up that failed leaves no volume behind"
+    assert engine.volume(resource_name(unique)) is None, "an up that failed leaves no volume behind"
 
 
 def test_a_privileged_port_is_had_where_the_engine_may(typed: Typed, engine: Engine, local: LocalRegistry, unique: str) -> None:
@@ -413,13 +413,13 @@ def test_a_docker_configuration_that_is_rubbish(
 
 
 def test_a_container_of_somebody_else_stays_as_it_is(typed: Typed, engine: Engine, registry_image: str, unique: str) -> None:
-    theirs = engine.create(ContainerSpec(image=registry_image, name=thing_name(unique)))
+    theirs = engine.create(ContainerSpec(image=registry_image, name=resource_name(unique)))
     for words in (("up", "--port", str(free_port())), ("demo",)):
         assert "somebody else" in refused(typed(words[0], "--json", "--name", unique, *words[1:]), 1, "conflict")
     refused(typed("down", "--json", "--name", unique, "--volumes", "--yes"), 1, "not-found")
     assert engine.container(theirs.id) == theirs
     engine.remove(theirs.id)
-    assert engine.volume(thing_name(unique)) is None, "an up that failed leaves no volume behind"
+    assert engine.volume(resource_name(unique)) is None, "an up that failed leaves no volume behind"
 
 
 # Clocks, proxies, homes

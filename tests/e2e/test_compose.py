@@ -16,7 +16,7 @@ import yaml
 from registry_tool.demo import resources
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
-from registry_tool.local.registry import Auth, Up, spec
+from registry_tool.local.registry import Auth, UpResult, spec
 from registry_tool.local.registry.spec import RegistrySettings
 from tests.support import canary
 from tests.support.registry_over_http import ask, push_tag, tags
@@ -41,21 +41,21 @@ def described() -> dict[str, Any]:
 
 @pytest.fixture
 def created() -> ContainerSpec:
-    return spec.container_spec("default", image="registry:2", port=5000, settings=RegistrySettings.fresh())
+    return spec.container_spec("default", image="registry:2", port=5000, settings=RegistrySettings.generate())
 
 
 def test_the_environment_is_the_same_but_for_the_secret(described: dict[str, Any], created: ContainerSpec) -> None:
     ours = dict(created.environment)
     theirs = dict(described["environment"])
 
-    assert theirs.pop("REGISTRY_HTTP_SECRET") == spec.COMPOSE_SIGNS_WITH
-    assert ours.pop("REGISTRY_HTTP_SECRET") != spec.COMPOSE_SIGNS_WITH
+    assert theirs.pop("REGISTRY_HTTP_SECRET") == spec.COMPOSE_SIGNING_KEY
+    assert ours.pop("REGISTRY_HTTP_SECRET") != spec.COMPOSE_SIGNING_KEY
     assert theirs == ours
 
 
 def test_the_labels_of_ours_are_the_same(described: dict[str, Any], created: ContainerSpec) -> None:
     assert described["labels"] == dict(created.labels)
-    assert _document()["volumes"]["registry"]["labels"] == spec.thing_labels("default")
+    assert _document()["volumes"]["registry"]["labels"] == spec.resource_labels("default")
 
 
 def test_the_volume_is_the_same(described: dict[str, Any], created: ContainerSpec) -> None:
@@ -84,7 +84,7 @@ def test_every_image_can_be_named_from_outside() -> None:
     services = _document()["services"]
     images = {name: service["image"] for name, service in services.items()}
     variables = {match[1] for image in images.values() if (match := re.match(r"\$\{(\w+):-", image))}
-    lines = spec.env_lines(port=5000, images={"registry": "a", "app": "b", "redis": "c"})
+    lines = spec.compose_env(port=5000, images={"registry": "a", "app": "b", "redis": "c"})
 
     assert {name: _with_defaults(image) for name, image in images.items()} == {
         "registry": "registry:2",
@@ -136,14 +136,17 @@ def port() -> int:
     return free_port()
 
 
+Bring = Callable[..., UpResult]
+
+
 @pytest.fixture
-def bring(engine: Engine, compose: Compose, registry_image: str, unique: str, tmp_path: Path) -> Iterator[Callable[..., Up]]:
-    def up(**options: Any) -> Up:
+def bring(engine: Engine, compose: Compose, registry_image: str, unique: str, tmp_path: Path) -> Iterator[Bring]:
+    def up(**options: Any) -> UpResult:
         asked: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
         return local_registry.up(engine, **asked)
 
     yield up
-    if local_registry.find(engine, unique) or engine.volume(spec.thing_name(unique)):
+    if local_registry.find(engine, unique) or engine.volume(spec.resource_name(unique)):
         local_registry.down(engine, unique, volumes=True)
 
 
@@ -155,22 +158,20 @@ def _program() -> list[str]:
 
 
 def _containers(engine: Engine, name: str) -> int:
-    return len(engine.containers(all=True, labels=spec.thing_labels(name)))
+    return len(engine.containers(all=True, labels=spec.resource_labels(name)))
 
 
 @pytest.mark.engine
 @pytest.mark.compose
-def test_up_uses_the_registry_that_compose_started(
-    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
-) -> None:
+def test_up_uses_the_registry_that_compose_started(compose: Compose, bring: Bring, engine: Engine, unique: str, port: int) -> None:
     compose("up", "-d")
 
     up = bring()
 
     assert not up.created
     assert (up.registry.started_by, up.registry.port) == ("compose", port)
-    assert up.registry.volume == spec.thing_name(unique)
-    assert local_registry.is_answering(up.registry)
+    assert up.registry.volume == spec.resource_name(unique)
+    assert local_registry.is_ready(up.registry)
     assert [one for one in local_registry.find_all(engine) if one.name == unique] == [up.registry]
     assert _containers(engine, unique) == 1
     compose("up", "-d")
@@ -179,7 +180,7 @@ def test_up_uses_the_registry_that_compose_started(
 
 @pytest.mark.engine
 @pytest.mark.compose
-def test_compose_then_down_then_up_loses_no_tag(compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int) -> None:
+def test_compose_then_down_then_up_loses_no_tag(compose: Compose, bring: Bring, engine: Engine, unique: str, port: int) -> None:
     compose("up", "-d")
     first = bring().registry
     push_tag(first.port, "john/app", "from-compose")
@@ -187,7 +188,7 @@ def test_compose_then_down_then_up_loses_no_tag(compose: Compose, bring: Callabl
     result = local_registry.down(engine, unique)
 
     assert result.removed == (first.container_name,)
-    assert result.volume_kept == spec.thing_name(unique)
+    assert result.volume_kept == spec.resource_name(unique)
     assert _containers(engine, unique) == 0
 
     up = bring(port=port)
@@ -196,13 +197,13 @@ def test_compose_then_down_then_up_loses_no_tag(compose: Compose, bring: Callabl
     assert tags(port, "john/app") == ["from-compose"]
     container = engine.container(up.registry.container_id)
     assert container is not None
-    assert f"REGISTRY_HTTP_SECRET={spec.COMPOSE_SIGNS_WITH}" in container.environment
+    assert f"REGISTRY_HTTP_SECRET={spec.COMPOSE_SIGNING_KEY}" in container.environment
 
 
 @pytest.mark.engine
 @pytest.mark.compose
 def test_up_then_compose_clashes_on_the_port_and_both_go_with_one_down(
-    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
+    compose: Compose, bring: Bring, engine: Engine, unique: str, port: int
 ) -> None:
     first = bring(port=port)
     push_tag(port, "john/app", "from-up")
@@ -218,7 +219,7 @@ def test_up_then_compose_clashes_on_the_port_and_both_go_with_one_down(
 
 @pytest.mark.engine
 @pytest.mark.compose
-def test_up_then_down_then_compose_loses_no_tag(compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int) -> None:
+def test_up_then_down_then_compose_loses_no_tag(compose: Compose, bring: Bring, engine: Engine, unique: str, port: int) -> None:
     bring(port=port)
     push_tag(port, "john/app", "from-up")
     local_registry.down(engine, unique)
@@ -233,7 +234,7 @@ def test_up_then_down_then_compose_loses_no_tag(compose: Compose, bring: Callabl
 @pytest.mark.engine
 @pytest.mark.compose
 def test_a_password_is_asked_for_again_where_compose_ran_without_it(
-    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
+    compose: Compose, bring: Bring, engine: Engine, unique: str, port: int
 ) -> None:
     auth = Auth(user="john", password=canary.password())
     bring(port=port, auth=auth)
@@ -251,14 +252,14 @@ def test_a_password_is_asked_for_again_where_compose_ran_without_it(
 @pytest.mark.engine
 @pytest.mark.compose
 def test_beside_ours_compose_s_has_another_port_and_the_same_content(
-    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
+    compose: Compose, bring: Bring, engine: Engine, unique: str, port: int
 ) -> None:
     first = bring(port=port)
     push_tag(port, "john/app", "from-up")
     other = free_port()
 
     compose("up", "-d", REGISTRY_TOOL_PORT=str(other))
-    local_registry.wait_until_answering(engine, local_registry.registry.of_name(engine, unique)[1], timeout=30)
+    local_registry.wait_until_ready(engine, local_registry.lookup.find_containers(engine, unique)[1], timeout=30)
 
     assert tags(other, "john/app") == ["from-up"]
     assert bring().registry == first.registry
@@ -266,7 +267,7 @@ def test_beside_ours_compose_s_has_another_port_and_the_same_content(
 
 @pytest.mark.engine
 @pytest.mark.compose
-def test_compose_s_registry_that_was_stopped_is_started(compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str) -> None:
+def test_compose_s_registry_that_was_stopped_is_started(compose: Compose, bring: Bring, engine: Engine, unique: str) -> None:
     compose("up", "-d")
     first = bring().registry
     compose("stop")
@@ -275,13 +276,13 @@ def test_compose_s_registry_that_was_stopped_is_started(compose: Compose, bring:
 
     assert not up.created
     assert up.registry == first
-    assert local_registry.is_answering(up.registry)
+    assert local_registry.is_ready(up.registry)
 
 
 @pytest.mark.engine
 @pytest.mark.compose
 def test_another_port_for_compose_s_registry_is_a_container_of_ours_on_the_same_volume(
-    compose: Compose, bring: Callable[..., Up], engine: Engine, unique: str, port: int
+    compose: Compose, bring: Bring, engine: Engine, unique: str, port: int
 ) -> None:
     compose("up", "-d")
     bring()
@@ -299,7 +300,7 @@ def test_another_port_for_compose_s_registry_is_a_container_of_ours_on_the_same_
 @pytest.mark.engine
 @pytest.mark.compose
 def test_the_lines_of_status_are_what_compose_reads(compose: Compose, tmp_path: Path) -> None:
-    lines = spec.env_lines(port=5007, images={"registry": "own/registry:1", "app": "own/app:1", "redis": "own/redis:1"})
+    lines = spec.compose_env(port=5007, images={"registry": "own/registry:1", "app": "own/app:1", "redis": "own/redis:1"})
     variables = dict(line.split("=", 1) for line in lines)
 
     said = compose("--profile", "app", "config", **variables)

@@ -113,7 +113,7 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     except NotFound:
         if not missing_ok:
             raise
-        gone = local_registry.Down(name=name)
+        gone = local_registry.DownResult(name=name)
     if out.json:
         out.document({"name": name, "removed": list(gone.removed), "volume_removed": gone.volume_removed, "volume_kept": gone.volume_kept})
         return 0
@@ -154,7 +154,7 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
         return 0
     found = [registry for registry in local_registry.find_all(session.engine) if name in (None, registry.name)]
     chosen = next((registry for registry in found if registry.name == (name or "default")), found[0] if len(found) == 1 else None)
-    answers = {registry.name: registry.state == "running" and local_registry.is_answering(registry) for registry in found}
+    answers = {registry.name: registry.state == "running" and local_registry.is_ready(registry) for registry in found}
     well = chosen is not None and answers[chosen.name]
     if out.json:
         registries = [{**_document(registry), "answering": answers[registry.name]} for registry in found]
@@ -212,7 +212,7 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
         "redis": (REDIS.official, REDIS.own),
     }
     present = {role: next((image for image in images if session.engine.image(image)), None) for role, images in wanted.items()}
-    return local_registry.env_lines(port=port, images={role: image for role, image in present.items() if image})
+    return local_registry.compose_env(port=port, images={role: image for role, image in present.items() if image})
 
 
 def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:

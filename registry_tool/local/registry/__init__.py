@@ -1,30 +1,28 @@
-"""The registry that we run: its container and volume, its port, whether it answers, and how it is found again."""
+"""The local registry: its container, volume and port, started, stopped and found by labels."""
 
 from __future__ import annotations
 
-from registry_tool.local.registry.down import Down, down
+from registry_tool.local.registry.down import DownResult, down
+from registry_tool.local.registry.lookup import LocalRegistry, find, find_all
 from registry_tool.local.registry.passwords import Auth
-from registry_tool.local.registry.reach import Look, Seen, is_answering, look, wait_until_answering
-from registry_tool.local.registry.registry import LocalRegistry, find, find_all, kept_volumes, logs
-from registry_tool.local.registry.spec import DEFAULT_NAME, env_lines
-from registry_tool.local.registry.up import Up, up
+from registry_tool.local.registry.readiness import PortProbe, PortState, is_ready, probe_port, wait_until_ready
+from registry_tool.local.registry.spec import DEFAULT_NAME, compose_env
+from registry_tool.local.registry.up import UpResult, up
 
 __all__ = [
     "DEFAULT_NAME",
     "Auth",
-    "Down",
+    "DownResult",
     "LocalRegistry",
-    "Look",
-    "Seen",
-    "Up",
+    "PortProbe",
+    "PortState",
+    "UpResult",
+    "compose_env",
     "down",
-    "env_lines",
     "find",
     "find_all",
-    "is_answering",
-    "kept_volumes",
-    "logs",
-    "look",
+    "is_ready",
+    "probe_port",
     "up",
-    "wait_until_answering",
+    "wait_until_ready",
 ]

@@ -1,4 +1,4 @@
-"""``down``: the container goes, the content stays unless it is asked for."""
+"""``down``: remove a registry's container, and its content only on request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
-from registry_tool.local.registry import registry, spec
+from registry_tool.local.registry import lookup, spec
 from registry_tool.local.registry.up import lock, remove
 from registry_tool.local.registry.volume_state import remove_probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Down:
-    """What went and what stays. Nothing went where no registry of that name was there."""
+class DownResult:
+    """What was removed and what was kept; neither where there was no registry of that name."""
 
     name: str
     removed: tuple[str, ...] = ()
@@ -31,27 +31,28 @@ def down(
     volumes: bool = False,
     state: Path | None = None,
     observer: Observer = SILENT,
-) -> Down:
-    """Stop and remove the registry ``name``, whoever started it, and with ``volumes`` everything it holds.
+) -> DownResult:
+    """Stop and remove the registry ``name``, whoever started it, and with ``volumes`` its content.
 
-    Nothing to remove is no failure for the default registry; any other name that is unknown raises NotFound.
-    Raises Conflict where something else uses the volume. ``state`` is the folder for the lock that ``up`` takes, too.
+    ``state`` is the folder of the lock that ``up`` takes, too; None: no lock. Raises UsageError for an invalid name; NotFound where there
+    is no registry of that name, unless it is the default one; Conflict where something else uses the volume.
     """
     spec.check_name(name)
     with lock(engine, name, state, observer) if state is not None else nullcontext():
-        found = registry.of_name(engine, name)
-        for one in found:
-            remove(engine, one)
-        volume = engine.volume(spec.thing_name(name))
-        ours = volume is not None and spec.thing_labels(name).items() <= volume.labels.items()
-        if not found and not ours and name != spec.DEFAULT_NAME:
-            raise registry.no_such(engine, name)
-        if volume is not None and ours and volumes:
+        registries = lookup.find_containers(engine, name)
+        for registry in registries:
+            remove(engine, registry)
+        volume = engine.volume(spec.resource_name(name))
+        if volume is not None and not spec.resource_labels(name).items() <= volume.labels.items():
+            volume = None  # another owner's
+        if not registries and volume is None and name != spec.DEFAULT_NAME:
+            raise lookup.not_found(engine, name)
+        if volume is not None and volumes:
             remove_probes(engine, name)
             engine.remove_volume(volume.name)
-        return Down(
+        return DownResult(
             name=name,
-            removed=tuple(one.container_name for one in found),
-            volume_removed=volume.name if volume is not None and ours and volumes else None,
-            volume_kept=volume.name if volume is not None and ours and not volumes else None,
+            removed=tuple(registry.container_name for registry in registries),
+            volume_removed=volume.name if volume is not None and volumes else None,
+            volume_kept=volume.name if volume is not None and not volumes else None,
         )

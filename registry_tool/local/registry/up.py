@@ -1,7 +1,7 @@
-"""``up``: one registry of a name, running and answering, whatever was there before.
+"""``up``: one registry of a name, running and ready, whatever was there before.
 
-The walk is: look for it by its labels; use it, start it, or recreate it on its volume; where there is none, create it.
-Everything that another ``up`` may do meanwhile shows as a conflict of names or as a container that is gone: then we look again.
+It is found by its labels and used, started, or recreated on its volume; where there is none, it is created. Another ``up`` at
+the same time shows as a conflict of names or as a container that is gone: then it starts over.
 """
 
 from __future__ import annotations
@@ -18,30 +18,29 @@ from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryToo
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry import ports, registry, spec
-from registry_tool.local.registry import volume_state as keeping
+from registry_tool.local.registry import lookup, ports, spec, volume_state
+from registry_tool.local.registry.lookup import LocalRegistry
 from registry_tool.local.registry.passwords import Auth
-from registry_tool.local.registry.reach import wait_until_answering
-from registry_tool.local.registry.registry import LocalRegistry
+from registry_tool.local.registry.readiness import wait_until_ready
 from registry_tool.local.registry.volume_state import VolumeState
 
-_TRIES = 40
-"""How often we look again after somebody else was faster, with pauses of 50 ms."""
+_TRIES, _PAUSE = 40, 0.05
+"""How often it starts over after a concurrent change, and the seconds in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Up:
+class UpResult:
     """What ``up`` did. ``port_note`` says why the port is not the usual or remembered one, where it is not."""
 
     registry: LocalRegistry
     created: bool
-    """A container was created: there was none, or not as it was asked for."""
+    """Whether a container was created: there was none, or one of another configuration."""
     port_note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UpRequest:
-    """What was typed; None means: as it is, or as it was."""
+    """Options of ``up``; None: as it is, or was."""
 
     engine: Engine
     image: Callable[[], str]
@@ -51,17 +50,17 @@ class _UpRequest:
     restart: str | None
     state: Path
 
-    def over(self, kept: VolumeState) -> VolumeState:
-        """``kept``, with what was asked for in its place."""
-        settings = replace(kept.settings, restart=self.restart or kept.settings.restart)
+    def applied_to(self, state: VolumeState) -> VolumeState:
+        """``state`` with these options."""
+        settings = replace(state.settings, restart=self.restart or state.settings.restart)
         if self.auth is None:
-            return replace(kept, settings=settings)
-        known = kept.htpasswd is not None and self.auth.is_in(kept.htpasswd)
-        return VolumeState(settings=replace(settings, user=self.auth.user), htpasswd=kept.htpasswd if known else self.auth.htpasswd())
+            return replace(state, settings=settings)
+        known = state.htpasswd is not None and self.auth.is_in(state.htpasswd)
+        return VolumeState(settings=replace(settings, user=self.auth.user), htpasswd=state.htpasswd if known else self.auth.htpasswd())
 
 
-class _LookAgain(Exception):
-    """Somebody else changed what was found."""
+class _ConcurrentChange(Exception):
+    """Another process changed the container or volume meanwhile."""
 
 
 def up(
@@ -75,220 +74,219 @@ def up(
     timeout: float = 30.0,
     state: Path,
     observer: Observer = SILENT,
-) -> Up:
-    """Make the registry ``name`` run, and come back when it answers from here.
+) -> UpResult:
+    """Start the registry ``name`` and wait until it is ready, ``timeout`` seconds at most.
 
-    ``image`` is only called where a container has to be created. What is None stays as it is or was; without any
-    memory the port is the next free one from 5000 on and the restart policy ``unless-stopped``. ``timeout`` is in
-    seconds, for the answer alone. ``state`` is the folder for the lock.
+    ``image`` is only called where a container is created. An option that is None stays as it is or was; at first the port is the next
+    free one from 5000 on, and the restart policy ``unless-stopped``. ``state`` is the folder of the lock.
 
-    Raises UsageError, PortTaken (which names the holder), Conflict (a container or volume of that name is somebody
-    else's), RegistryUnreachable, NotARegistry, and whatever ``image`` and the engine raise.
+    Raises UsageError; PortTaken (which names the holder); Conflict (a container or volume of that name is another owner's);
+    RegistryUnreachable; NotARegistry; and whatever ``image`` and the engine raise.
     """
     spec.check_name(name)
     if port is not None:
         spec.check_port(port)
     if restart is not None:
         spec.check_restart(restart)
-    asked = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
+    request = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
     with lock(engine, name, state, observer):
-        created, note = _settle(asked)
-        found = registry.find(engine, name)
-    if found is None:
+        created, note = _ensure_started(request)
+        current = lookup.find(engine, name)
+    if current is None:
         raise RegistryUnreachable(f"the registry {name!r} was removed while it came up", hint="Try again.")
-    wait_until_answering(engine, found, timeout=timeout)
-    return Up(registry=replace(found, state="running"), created=created, port_note=note)
+    wait_until_ready(engine, current, timeout=timeout)
+    return UpResult(registry=replace(current, state="running"), created=created, port_note=note)
 
 
 def lock(engine: Engine, name: str, state: Path, observer: Observer) -> AbstractContextManager[None]:
-    """One ``up`` or ``down`` at a time for one registry of one engine."""
+    """Lock for one ``up`` or ``down`` at a time, for one registry of one engine."""
     which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
     waiting = f"waiting for another command that is busy with the registry {name!r}"
     return files.lock(state / f"registry-{which}-{name}.lock", waiting=lambda: observer.note(waiting))
 
 
-def _settle(asked: _UpRequest) -> tuple[bool, str | None]:
-    """(was a container created?, why this port?) when a container of the registry was started."""
+def _ensure_started(request: _UpRequest) -> tuple[bool, str | None]:
+    """Start the registry; returns whether a container was created, and the note about its port."""
     for _ in range(_TRIES):
-        found = registry.find(asked.engine, asked.name)
+        current = lookup.find(request.engine, request.name)
         try:
-            return _begin(asked) if found is None else _go_on(asked, found)
-        except _LookAgain:
-            time.sleep(0.05)
-    raise Conflict(f"the registry {asked.name!r} goes as often as it is found", hint="Look for another program that cleans up here.")
+            return _create_new(request) if current is None else _reuse(request, current)
+        except _ConcurrentChange:
+            time.sleep(_PAUSE)
+    raise Conflict(f"the registry {request.name!r} is removed as often as it is found", hint="Does another program clean up here?")
 
 
-def _begin(asked: _UpRequest) -> tuple[bool, str | None]:
-    """There is no container: create one, on the volume where there is one."""
-    image = asked.image()
+def _create_new(request: _UpRequest) -> tuple[bool, str | None]:
+    """Create the container, on its volume where there is one."""
+    image = request.image()
     try:
-        kept = keeping.read_volume(asked.engine, asked.name, image, state=asked.state)
+        stored = volume_state.read_volume(request.engine, request.name, image, state=request.state)
     except NotFound as error:
-        if asked.engine.image(image) is None:
+        if request.engine.image(image) is None:
             raise
-        raise _LookAgain from error
-    return _create(asked, image, asked.over(kept or VolumeState(settings=spec.RegistrySettings.fresh())))
+        raise _ConcurrentChange from error
+    return _create(request, image, request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate())))
 
 
-def _go_on(asked: _UpRequest, found: LocalRegistry) -> tuple[bool, str | None]:
-    """There is a container: use it, start it, or put another in its place."""
-    port_fits = found.port != 0 and asked.port in (None, found.port)
-    if found.running and port_fits and asked.auth is None and asked.restart is None:
+def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | None]:
+    """Use the container, start it, or replace it."""
+    port_fits = current.port != 0 and request.port in (None, current.port)
+    if current.running and port_fits and request.auth is None and request.restart is None:
         return False, None
-    container = asked.engine.container(found.container_id)
+    container = request.engine.container(current.container_id)
     if container is None:
-        raise _LookAgain
-    kept = _read(asked.engine, container)
-    wanted = asked.over(kept)
-    # Compose may run it without the password that its volume remembers.
-    others_let_in = asked.auth is not None and found.user != asked.auth.user
-    as_asked = port_fits and wanted == kept and not others_let_in
-    if as_asked and found.running:
+        raise _ConcurrentChange
+    stored = _read(request.engine, container)
+    wanted = request.applied_to(stored)
+    # Compose may run it without the password that is in its volume.
+    user_fits = request.auth is None or current.user == request.auth.user
+    unchanged = port_fits and wanted == stored and user_fits
+    if unchanged and current.running:
         return False, None
-    if as_asked and found.state in ("created", "exited"):
+    if unchanged and current.state in ("created", "exited"):
         try:
-            _start(asked.engine, container, found, kept)
+            _start(request.engine, container, current, stored)
         except PortTaken:
-            held_by = _holder(asked, found.port) or "something else"
-            if asked.port is not None:
-                raise ports.taken(found.port, held_by) from None
-            return _replace(asked, found, kept, wanted)
+            held_by = _port_holder(request, current.port) or "something else"
+            if request.port is not None:
+                raise ports.port_taken(current.port, held_by) from None
+            return _replace(request, current, stored, wanted)
         return False, None
-    return _replace(asked, found, kept, wanted)
+    return _replace(request, current, stored, wanted)
 
 
 def _read(engine: Engine, container: Container) -> VolumeState:
     try:
-        return keeping.read(engine, container)
+        return volume_state.read(engine, container)
     except NotFound as error:
-        raise _LookAgain from error
+        raise _ConcurrentChange from error
 
 
-def _start(engine: Engine, container: Container, found: LocalRegistry, kept: VolumeState) -> None:
+def _start(engine: Engine, container: Container, current: LocalRegistry, stored: VolumeState) -> None:
     try:
-        if found.state == "created" and found.started_by != "compose":
-            # An `up` that was killed got no further; written again they are the same.
-            keeping.write(engine, container.id, replace(kept, settings=replace(kept.settings, port=found.port)))
+        if current.state == "created" and current.started_by != "compose":
+            # An `up` that was killed may not have written them.
+            volume_state.write(engine, container.id, stored.with_port(current.port))
         engine.start(container.id)
     except NotFound as error:
-        raise _LookAgain from error
+        raise _ConcurrentChange from error
 
 
-def _replace(asked: _UpRequest, found: LocalRegistry, kept: VolumeState, wanted: VolumeState) -> tuple[bool, str | None]:
-    """Another container on the same volume; where it cannot be had, the one that was there comes back."""
-    if found.volume != spec.thing_name(asked.name):
+def _replace(request: _UpRequest, current: LocalRegistry, stored: VolumeState, wanted: VolumeState) -> tuple[bool, str | None]:
+    """Replace the container, on the same volume; where that fails, it is created again as it was."""
+    if current.volume != spec.resource_name(request.name):
         raise Conflict(
-            f"the registry's container {found.container_name} keeps its content in {found.volume or 'no volume'}, "
-            f"not in {spec.thing_name(asked.name)}: it was left as it is",
+            f"the registry's container {current.container_name} keeps its content in {current.volume or 'no volume'}, "
+            f"not in {spec.resource_name(request.name)}: it was left as it is",
             hint="It can be used as it is (without --port, --auth, --restart), or changed where it was started from.",
         )
-    if asked.port is not None and asked.port != found.port:
-        held_by = _holder(asked, asked.port)
-        if held_by is not None:
-            raise ports.taken(asked.port, held_by)
-    port = asked.port or found.port or wanted.settings.port
-    remove(asked.engine, found)
+    if request.port is not None and request.port != current.port:
+        _check_free(request, request.port)
+    remove(request.engine, current)
     try:
-        return _create(asked, found.image, replace(wanted, settings=replace(wanted.settings, port=port)))
+        return _create(request, current.image, wanted.with_port(request.port or current.port or wanted.settings.port))
     except RegistryToolError:
-        if found.running:
-            _create(replace(asked, port=None), found.image, replace(kept, settings=replace(kept.settings, port=found.port or None)))
+        if current.running:
+            _create(replace(request, port=None), current.image, stored.with_port(current.port or None))
         raise
 
 
-def remove(engine: Engine, found: LocalRegistry) -> None:
-    """Stop a registry's container, giving it ten seconds to write what it has, and remove it. Gone already is fine."""
+def remove(engine: Engine, current: LocalRegistry) -> None:
+    """Stop a registry's container within ten seconds and remove it, if it is still there."""
     try:
-        if found.running:
-            engine.stop(found.container_id, timeout=10)
-        engine.remove(found.container_id, force=True)
+        if current.running:
+            engine.stop(current.container_id, timeout=10)
+        engine.remove(current.container_id, force=True)
     except NotFound:
         return
 
 
-def _create(asked: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
-    """A container and, where there is none, its volume; where the container cannot be had, no new volume stays either."""
-    made = keeping.make_volume(asked.engine, asked.name)
+def _create(request: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
+    """Create the container and, where there is none, its volume, which is removed again where the container fails."""
+    created = volume_state.create_volume(request.engine, request.name)
     try:
-        return _on_a_port(asked, image, wanted)
-    except _LookAgain:
-        raise  # somebody else's container uses it now
+        return _create_on_port(request, image, wanted)
+    except _ConcurrentChange:
+        raise  # another process's container uses it now
     except BaseException:
-        if made:
-            with suppress(Conflict):  # somebody else was faster and uses it
-                asked.engine.remove_volume(spec.thing_name(asked.name), missing_ok=True)
+        if created:
+            with suppress(Conflict):  # another process uses it now
+                request.engine.remove_volume(spec.resource_name(request.name), missing_ok=True)
         raise
 
 
-def _on_a_port(asked: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
-    """A container on the port that was asked for, the remembered one, or the next free one."""
+def _create_on_port(request: _UpRequest, image: str, wanted: VolumeState) -> tuple[bool, str | None]:
+    """Create the container on the given port, the remembered one, or the next free one."""
     remembered = wanted.settings.port
-    lost: set[int] = set()
+    taken: set[int] = set()
     note = None
     while True:
-        port, reason = _port(asked, remembered, lost)
+        port, reason = _choose_port(request, remembered, taken)
         note = note or reason
-        if _started(asked, image, port, wanted):
+        if _create_and_start(request, image, port, wanted):
             return True, f"{note}; this registry is on {port}" if note else None
-        # Somebody was faster than us, or the engine sees what we cannot.
-        held_by = _holder(asked, port) or "something else, says the engine"
-        if asked.port is not None:
-            raise ports.taken(port, held_by)
-        lost.add(port)
+        # Taken meanwhile, or by something that only the engine sees.
+        held_by = _port_holder(request, port) or "something else, says the engine"
+        if request.port is not None:
+            raise ports.port_taken(port, held_by)
+        taken.add(port)
         note = note or f"port {port} is held by {held_by}"
 
 
-def _port(asked: _UpRequest, remembered: int | None, lost: set[int]) -> tuple[int, str | None]:
-    """(the port to try, why it is not the usual one)."""
-    if asked.port is not None:
-        held_by = _holder(asked, asked.port)
-        if held_by is not None:
-            raise ports.taken(asked.port, held_by)
-        return asked.port, None
+def _choose_port(request: _UpRequest, remembered: int | None, taken: set[int]) -> tuple[int, str | None]:
+    """The port to try, and why it is not the usual one."""
+    if request.port is not None:
+        _check_free(request, request.port)
+        return request.port, None
     reason = None
-    if remembered is not None and remembered not in lost:
-        held_by = _holder(asked, remembered)
+    if remembered is not None and remembered not in taken:
+        held_by = _port_holder(request, remembered)
         if held_by is None:
             return remembered, None
         reason = f"its port {remembered} is held by {held_by}"
-    # A registry that is stopped wants its port again.
-    others = {other.port for other in registry.find_all(asked.engine) if other.name != asked.name}
-    port, held_by = ports.next_free(asked.engine.containers(), here=asked.engine.endpoint.is_local, avoid=lost | others)
+    # A stopped registry keeps its port.
+    others = {other.port for other in lookup.find_all(request.engine) if other.name != request.name}
+    port, held_by = ports.next_free(request.engine.containers(), local=request.engine.endpoint.is_local, avoid=taken | others)
     if reason is None and held_by is not None:
         reason = f"port {spec.FIRST_PORT} is held by {held_by}"
     return port, reason
 
 
-def _holder(asked: _UpRequest, port: int) -> str | None:
-    return ports.holder(port, asked.engine.containers(), here=asked.engine.endpoint.is_local)
+def _check_free(request: _UpRequest, port: int) -> None:
+    held_by = _port_holder(request, port)
+    if held_by is not None:
+        raise ports.port_taken(port, held_by)
 
 
-def _started(asked: _UpRequest, image: str, port: int, wanted: VolumeState) -> bool:
-    """Create and start; False where the port was taken. What was created and cannot start is removed again."""
-    wanted = replace(wanted, settings=replace(wanted.settings, port=port))
-    description = spec.container_spec(asked.name, image=image, port=port, settings=wanted.settings)
+def _port_holder(request: _UpRequest, port: int) -> str | None:
+    return ports.holder(port, request.engine.containers(), local=request.engine.endpoint.is_local)
+
+
+def _create_and_start(request: _UpRequest, image: str, port: int, wanted: VolumeState) -> bool:
+    """Create and start; returns whether the port was free. A container that cannot start is removed again."""
+    wanted = wanted.with_port(port)
+    description = spec.container_spec(request.name, image=image, port=port, settings=wanted.settings)
     try:
-        container = asked.engine.create(description)
+        container = request.engine.create(description)
     except Conflict:
-        raise _conflict(asked) from None
+        raise _name_conflict(request) from None
     try:
-        keeping.write(asked.engine, container.id, wanted)
-        asked.engine.start(container.id)
-    except PortTaken:
-        asked.engine.remove(container.id, force=True)
-        return False
-    except BaseException:
-        asked.engine.remove(container.id, force=True)
+        volume_state.write(request.engine, container.id, wanted)
+        request.engine.start(container.id)
+    except BaseException as error:
+        request.engine.remove(container.id, force=True)
+        if isinstance(error, PortTaken):
+            return False
         raise
     return True
 
 
-def _conflict(asked: _UpRequest) -> Exception:
-    """The container's name is taken: by another ``up`` that was faster, or by somebody else."""
-    name = spec.thing_name(asked.name)
-    holder = asked.engine.container(name)
-    if holder is None or spec.thing_labels(asked.name).items() <= holder.labels.items():
-        return _LookAgain()
+def _name_conflict(request: _UpRequest) -> Exception:
+    """The error for a taken container name: by another ``up``, or by another owner."""
+    name = spec.resource_name(request.name)
+    holder = request.engine.container(name)
+    if holder is None or spec.resource_labels(request.name).items() <= holder.labels.items():
+        return _ConcurrentChange()
     return Conflict(
         f"a container of somebody else has the name {name}: it does not carry this tool's labels, and was not touched",
         hint="Take another name for the registry: regctl up --name NAME",

@@ -1,4 +1,4 @@
-"""What a registry's volume keeps of the registry itself, beside its content."""
+"""A registry's settings and password file in its volume: read, write, create the volume."""
 
 from __future__ import annotations
 
@@ -11,35 +11,39 @@ from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
 from registry_tool.local.registry.spec import (
     COMPOSE_PROJECT,
-    COMPOSE_SIGNS_WITH,
-    FOLDER,
+    COMPOSE_SIGNING_KEY,
     HTPASSWD,
     SETTINGS,
+    SETTINGS_FOLDER,
     STORAGE,
     RegistrySettings,
-    thing_labels,
-    thing_name,
+    resource_labels,
+    resource_name,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeState:
-    """The settings, and the ``htpasswd`` file where there is a password."""
+    """Settings, and the ``htpasswd`` file where there is a password."""
 
     settings: RegistrySettings
     htpasswd: bytes | None = None
 
+    def with_port(self, port: int | None) -> VolumeState:
+        """The same with another port."""
+        return replace(self, settings=replace(self.settings, port=port))
+
 
 def read(engine: Engine, container: Container) -> VolumeState:
-    """What the volume in ``container`` keeps, whether that runs or not; without any, what the container itself says.
+    """Read the state in the volume of ``container``, which need not run; without settings there, that of the container itself.
 
-    Raises RegistryError where the settings are damaged: going on without them might let in whoever comes.
+    Raises RegistryError where the settings are damaged: without them the registry might be open to everybody.
     """
     content = engine.get_file(container.id, SETTINGS)
     if content is None:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
-        settings = RegistrySettings(port=None, secret=secret) if secret else RegistrySettings.fresh()
-        # One that an `up` created and no more: it wants a password which was never written, so it lets nobody in, and stays so.
+        settings = RegistrySettings(port=None, secret=secret) if secret else RegistrySettings.generate()
+        # Created by an `up` that was killed: a password is required and was never written, so nobody gets in, and that stays so.
         return VolumeState(settings=replace(settings, user=container.labels.get(labels.USER)))
     try:
         settings = RegistrySettings.parse(content)
@@ -52,12 +56,12 @@ def read(engine: Engine, container: Container) -> VolumeState:
 
 
 def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> VolumeState | None:
-    """What the volume of the registry ``name`` keeps, read in a throw-away container that never starts; None without a volume.
+    """Read the state of the registry ``name`` through a temporary container that is never started; None without a volume.
 
-    Who calls it holds the lock in ``state``: what a killed one left there is removed. Raises Conflict where a volume of
-    that name is not ours, NotFound where somebody else removed what we looked at.
+    The caller holds the lock in ``state``, so a temporary container of that owner is one that was left. Raises Conflict where the
+    volume is another owner's; NotFound where something was removed meanwhile; RegistryError as :func:`read`.
     """
-    volume = engine.volume(thing_name(name))
+    volume = engine.volume(resource_name(name))
     if volume is None:
         return None
     if volume.labels.get(labels.REGISTRY) != name or volume.labels.get(labels.ROLE) != labels.ROLE_REGISTRY:
@@ -65,17 +69,17 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
             f"the volume {volume.name} is somebody else's: it does not carry this tool's labels, and was not touched",
             hint="Take another name for the registry: regctl up --name NAME",
         )
-    probe = f"{thing_name(name)}-probe-{dirs.owner_id(state)}"
+    temporary = f"{resource_name(name)}-probe-{dirs.owner_id(state)}"
     spec = ContainerSpec(
         image=image,
-        name=probe,
-        # Of a volume without settings: what compose signed with, or a secret of its own.
-        environment={"REGISTRY_HTTP_SECRET": COMPOSE_SIGNS_WITH} if COMPOSE_PROJECT in volume.labels else {},
+        name=temporary,
+        # For a volume without settings: compose's secret where compose created it.
+        environment={"REGISTRY_HTTP_SECRET": COMPOSE_SIGNING_KEY} if COMPOSE_PROJECT in volume.labels else {},
         labels=_probe_labels(name),
         volumes={volume.name: STORAGE},
         read_only_volumes=True,
     )
-    engine.remove(probe, force=True, missing_ok=True)
+    engine.remove(temporary, force=True, missing_ok=True)
     container = engine.create(spec)
     try:
         return read(engine, container)
@@ -84,7 +88,7 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
 
 
 def remove_probes(engine: Engine, name: str) -> None:
-    """Remove what looks into the volume of the registry ``name``, or did when it was killed: while it is there, the volume stays."""
+    """Remove the temporary containers on the volume of the registry ``name``: a volume in use cannot be removed."""
     for probe in engine.containers(all=True, labels=_probe_labels(name)):
         engine.remove(probe.id, force=True, missing_ok=True)
 
@@ -93,17 +97,17 @@ def _probe_labels(name: str) -> dict[str, str]:
     return {labels.ROLE: labels.ROLE_PROBE, labels.REGISTRY: name}
 
 
-def write(engine: Engine, container_id: str, kept: VolumeState) -> None:
-    """Put it into the volume, through a container that was created and need not run."""
-    files = {f"{FOLDER}/settings.json": (kept.settings.to_json(), 0o600)}
-    if kept.htpasswd is not None:
-        files[f"{FOLDER}/htpasswd"] = (kept.htpasswd, 0o600)
+def write(engine: Engine, container_id: str, state: VolumeState) -> None:
+    """Write ``state`` into the volume of a container, which need not run."""
+    files = {f"{SETTINGS_FOLDER}/settings.json": (state.settings.to_json(), 0o600)}
+    if state.htpasswd is not None:
+        files[f"{SETTINGS_FOLDER}/htpasswd"] = (state.htpasswd, 0o600)
     engine.put_files(container_id, STORAGE, files)
 
 
-def make_volume(engine: Engine, name: str) -> bool:
-    """Make the volume, with its labels, where it is not there. Whether it was made."""
-    if engine.volume(thing_name(name)) is not None:
+def create_volume(engine: Engine, name: str) -> bool:
+    """Create the volume of the registry ``name`` where there is none; returns whether it was created."""
+    if engine.volume(resource_name(name)) is not None:
         return False
-    engine.create_volume(thing_name(name), labels=thing_labels(name))
+    engine.create_volume(resource_name(name), labels=resource_labels(name))
     return True

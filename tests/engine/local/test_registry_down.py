@@ -11,7 +11,7 @@ from registry_tool.base import files
 from registry_tool.base.errors import Conflict, NotFound, UsageError
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
-from registry_tool.local.registry import Down, spec
+from registry_tool.local.registry import DownResult, spec
 from tests.support.requirements import free_port
 
 pytestmark = pytest.mark.engine
@@ -22,24 +22,26 @@ def running(engine: Engine, registry_image: str, unique: str, tmp_path: Path) ->
     """The name of a registry that runs."""
     local_registry.up(engine, image=lambda: registry_image, name=unique, port=free_port(), state=tmp_path)
     yield unique
-    if local_registry.find(engine, unique) or engine.volume(spec.thing_name(unique)):
+    if local_registry.find(engine, unique) or engine.volume(spec.resource_name(unique)):
         local_registry.down(engine, unique, volumes=True)
 
 
 def test_the_content_stays(engine: Engine, running: str, tmp_path: Path) -> None:
-    thing = spec.thing_name(running)
+    thing = spec.resource_name(running)
 
-    assert local_registry.down(engine, running, state=tmp_path) == Down(name=running, removed=(thing,), volume_kept=thing)
+    assert local_registry.down(engine, running, state=tmp_path) == DownResult(name=running, removed=(thing,), volume_kept=thing)
 
     assert engine.container(thing) is None
     assert engine.volume(thing) is not None
-    assert local_registry.down(engine, running, state=tmp_path) == Down(name=running, volume_kept=thing)
+    assert local_registry.down(engine, running, state=tmp_path) == DownResult(name=running, volume_kept=thing)
 
 
 def test_the_content_goes_where_that_is_asked_for(engine: Engine, running: str, tmp_path: Path) -> None:
-    thing = spec.thing_name(running)
+    thing = spec.resource_name(running)
 
-    assert local_registry.down(engine, running, volumes=True, state=tmp_path) == Down(name=running, removed=(thing,), volume_removed=thing)
+    assert local_registry.down(engine, running, volumes=True, state=tmp_path) == DownResult(
+        name=running, removed=(thing,), volume_removed=thing
+    )
 
     assert engine.volume(thing) is None
     with pytest.raises(NotFound, match=f"no registry '{running}'"):
@@ -49,27 +51,27 @@ def test_the_content_goes_where_that_is_asked_for(engine: Engine, running: str, 
 def test_content_that_was_kept_can_go_later(engine: Engine, running: str, tmp_path: Path) -> None:
     local_registry.down(engine, running, state=tmp_path)
 
-    assert local_registry.down(engine, running, volumes=True, state=tmp_path).volume_removed == spec.thing_name(running)
-    assert engine.volume(spec.thing_name(running)) is None
+    assert local_registry.down(engine, running, volumes=True, state=tmp_path).volume_removed == spec.resource_name(running)
+    assert engine.volume(spec.resource_name(running)) is None
 
 
 def test_every_container_of_that_name_goes(engine: Engine, registry_image: str, running: str) -> None:
     # As compose leaves one behind whose port was taken.
-    volumes = {spec.thing_name(running): spec.STORAGE}
-    engine.create(ContainerSpec(image=registry_image, name=f"{running}-left", labels=spec.thing_labels(running), volumes=volumes))
+    volumes = {spec.resource_name(running): spec.STORAGE}
+    engine.create(ContainerSpec(image=registry_image, name=f"{running}-left", labels=spec.resource_labels(running), volumes=volumes))
 
     result = local_registry.down(engine, running, volumes=True)
 
-    assert result.removed == (spec.thing_name(running), f"{running}-left")
-    assert not engine.containers(all=True, labels=spec.thing_labels(running))
+    assert result.removed == (spec.resource_name(running), f"{running}-left")
+    assert not engine.containers(all=True, labels=spec.resource_labels(running))
 
 
 def test_content_that_somebody_uses_is_not_removed(engine: Engine, registry_image: str, running: str, unique: str) -> None:
-    using = engine.create(ContainerSpec(image=registry_image, name=f"{unique}-user", volumes={spec.thing_name(running): "/data"}))
+    using = engine.create(ContainerSpec(image=registry_image, name=f"{unique}-user", volumes={spec.resource_name(running): "/data"}))
     try:
         with pytest.raises(Conflict):
             local_registry.down(engine, running, volumes=True)
-        assert engine.volume(spec.thing_name(running)) is not None
+        assert engine.volume(spec.resource_name(running)) is not None
     finally:
         engine.remove(using.id, force=True)
 

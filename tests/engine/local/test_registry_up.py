@@ -18,7 +18,7 @@ from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryErr
 from registry_tool.base.progress import Silent
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
-from registry_tool.local.registry import Auth, Up, ports, spec
+from registry_tool.local.registry import Auth, UpResult, ports, spec
 from tests.support import canary
 from tests.support.paths import ROOT
 from tests.support.registry_over_http import ask, push_blob, push_tag, tags
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.engine
 
 FIRST, SECOND = canary.password("first"), canary.password("second")
 
-Bring = Callable[..., Up]
+Bring = Callable[..., UpResult]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def bring(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> I
     """``up`` for registries of the test's own, which are gone in the end with all they hold."""
     used = {unique}
 
-    def up(**options: Any) -> Up:
+    def up(**options: Any) -> UpResult:
         asked: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
         used.add(asked["name"])
         return local_registry.up(engine, **asked)
@@ -122,7 +122,7 @@ def test_a_stopped_one_is_started(bring: Bring, engine: Engine) -> None:
 
     assert not again.created
     assert again.registry == first.registry
-    assert local_registry.is_answering(again.registry)
+    assert local_registry.is_ready(again.registry)
 
 
 def test_a_paused_one_is_recreated(bring: Bring, engine: Engine) -> None:
@@ -319,7 +319,7 @@ def test_it_waits_for_another_command_and_says_so(bring: Bring, engine: Engine, 
     first = bring(port=free_port())
     (lock,) = tmp_path.glob(f"registry-*-{unique}.lock")
     said = Notes()
-    done: list[Up] = []
+    done: list[UpResult] = []
     waiting = threading.Thread(target=lambda: done.append(bring(observer=said)))
     with files.lock(lock):
         waiting.start()
@@ -343,7 +343,7 @@ def test_a_registry_without_a_password_gets_one(bring: Bring) -> None:
 
 def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
-    engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
+    engine.create_volume(spec.resource_name(unique), labels=spec.resource_labels(unique))
     settings = spec.RegistrySettings(port=port, secret="of the killed one")
     created = engine.create(spec.container_spec(unique, image=registry_image, port=port, settings=settings))
 
@@ -357,7 +357,7 @@ def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
     bring: Bring, engine: Engine, registry_image: str, unique: str
 ) -> None:
     port = free_port()
-    engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
+    engine.create_volume(spec.resource_name(unique), labels=spec.resource_labels(unique))
     settings = spec.RegistrySettings(port=port, secret="s", user="john")
     engine.create(spec.container_spec(unique, image=registry_image, port=port, settings=settings))
 
@@ -386,7 +386,7 @@ def test_damaged_settings_let_nobody_in_by_chance(bring: Bring, engine: Engine, 
 def test_a_container_of_somebody_else_with_our_name_is_never_touched(
     bring: Bring, engine: Engine, registry_image: str, unique: str
 ) -> None:
-    theirs = engine.create(ContainerSpec(image=registry_image, name=spec.thing_name(unique)))
+    theirs = engine.create(ContainerSpec(image=registry_image, name=spec.resource_name(unique)))
     try:
         with pytest.raises(Conflict, match="somebody else"):
             bring(port=free_port())
@@ -398,22 +398,22 @@ def test_a_container_of_somebody_else_with_our_name_is_never_touched(
 
 
 def test_a_volume_of_somebody_else_with_our_name_is_never_touched(bring: Bring, engine: Engine, unique: str) -> None:
-    engine.create_volume(spec.thing_name(unique), labels={"theirs": "yes"})
+    engine.create_volume(spec.resource_name(unique), labels={"theirs": "yes"})
     try:
         with pytest.raises(Conflict, match="somebody else"):
             bring(port=free_port())
         with pytest.raises(NotFound):
             local_registry.down(engine, unique, volumes=True)
-        assert engine.volume(spec.thing_name(unique)) is not None
+        assert engine.volume(spec.resource_name(unique)) is not None
     finally:
-        engine.remove_volume(spec.thing_name(unique))
+        engine.remove_volume(spec.resource_name(unique))
 
 
 def test_content_that_lies_elsewhere_is_not_left_behind(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     binding = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
     elsewhere = ContainerSpec(
-        image=registry_image, labels=spec.thing_labels(unique), ports=(binding,), volumes={f"{unique}-elsewhere": spec.STORAGE}
+        image=registry_image, labels=spec.resource_labels(unique), ports=(binding,), volumes={f"{unique}-elsewhere": spec.STORAGE}
     )
     container = engine.run(elsewhere)
     try:
@@ -450,13 +450,13 @@ def test_a_registry_that_ends_at_once_shows_its_last_words(bring: Bring, monkeyp
 def test_a_full_disk_is_the_push_s_failure_and_the_registry_goes_on(bring: Bring, engine: Engine, unique: str) -> None:
     with engine._client.call("creating a small volume") as api:
         options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
-        api.create_volume(spec.thing_name(unique), driver="local", driver_opts=options, labels=spec.thing_labels(unique))
+        api.create_volume(spec.resource_name(unique), driver="local", driver_opts=options, labels=spec.resource_labels(unique))
     up = bring(port=free_port())
     push_tag(up.registry.port, "john/app", "one")
 
     assert push_blob(up.registry.port, "john/app", bytes(4 << 20)) >= 500
 
-    assert local_registry.is_answering(up.registry)
+    assert local_registry.is_ready(up.registry)
     assert tags(up.registry.port, "john/app") == ["one"]
 
 
@@ -483,10 +483,10 @@ with connect() as engine:
 
     assert [stderr for _, stderr in answers] == [""] * count
     assert len({stdout for stdout, _ in answers}) == 1
-    assert len(engine.containers(all=True, labels=spec.thing_labels(unique))) == 1
+    assert len(engine.containers(all=True, labels=spec.resource_labels(unique))) == 1
 
 
-def _restart(engine: Engine, up: Up) -> str:
+def _restart(engine: Engine, up: UpResult) -> str:
     with engine._client.call("looking") as api:
         inspected: Any = api.inspect_container(up.registry.container_id)
     return str(inspected["HostConfig"]["RestartPolicy"]["Name"])

@@ -25,12 +25,12 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def volume(engine: Engine, unique: str) -> Iterator[str]:
     """The name of the registry's volume; removed in the end, with what probes may have left."""
-    yield spec.thing_name(unique)
+    yield spec.resource_name(unique)
     for container in engine.containers(all=True):
-        if spec.thing_name(unique) in container.mounts.values():
+        if spec.resource_name(unique) in container.mounts.values():
             engine.remove(container.id, force=True)
-    if engine.volume(spec.thing_name(unique)) is not None:
-        engine.remove_volume(spec.thing_name(unique))
+    if engine.volume(spec.resource_name(unique)) is not None:
+        engine.remove_volume(spec.resource_name(unique))
 
 
 def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, u
 def test_what_was_written_is_read_and_no_container_is_left(
     engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
 ) -> None:
-    volume_state.make_volume(engine, unique)
-    volume_state.make_volume(engine, unique)
+    volume_state.create_volume(engine, unique)
+    volume_state.create_volume(engine, unique)
     written = VolumeState(settings=RegistrySettings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
     description = spec.container_spec(unique, image=registry_image, port=5007, settings=written.settings)
     created = engine.create(description)
@@ -56,22 +56,22 @@ def test_what_was_written_is_read_and_no_container_is_left(
 def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
     engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
 ) -> None:
-    engine.create_volume(volume, labels=spec.thing_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
+    engine.create_volume(volume, labels=spec.resource_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
 
     found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
-    assert found == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNS_WITH))
+    assert found == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNING_KEY))
 
 
 def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
     engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
 ) -> None:
-    volume_state.make_volume(engine, unique)
+    volume_state.create_volume(engine, unique)
 
     found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
     assert found is not None
-    assert found.settings.secret != spec.COMPOSE_SIGNS_WITH
+    assert found.settings.secret != spec.COMPOSE_SIGNING_KEY
 
 
 @pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])
@@ -85,8 +85,8 @@ def test_a_volume_of_somebody_else_is_not_read(
 
 
 def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
-    volume_state.make_volume(engine, unique)
-    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=RegistrySettings.fresh()))
+    volume_state.create_volume(engine, unique)
+    created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=RegistrySettings.generate()))
     engine.put_files(created.id, spec.STORAGE, {"registry-tool/settings.json": (b'{"secret": 1}', 0o600)})
 
     with pytest.raises(RegistryError, match="damaged: no secret") as failure:
@@ -109,7 +109,7 @@ with connect() as engine:
 @pytest.fixture
 def left(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> str:
     """The id of a probe whose process was killed."""
-    volume_state.make_volume(engine, unique)
+    volume_state.create_volume(engine, unique)
     killed = subprocess.run([sys.executable, "-c", KILLED, unique, registry_image, str(tmp_path)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     (probe,) = _probes(engine, volume)
@@ -142,7 +142,7 @@ def test_who_keeps_locks_elsewhere_is_not_disturbed(
 
 
 def test_what_somebody_else_looks_with_stays(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
-    volume_state.make_volume(engine, unique)
+    volume_state.create_volume(engine, unique)
     theirs = engine.create(ContainerSpec(image=registry_image, labels={labels.ROLE: labels.ROLE_PROBE}, volumes={volume: "/data"}))
     with pytest.raises(Conflict):
         local_registry.down(engine, unique, volumes=True)

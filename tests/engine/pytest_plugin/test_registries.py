@@ -15,7 +15,7 @@ import pytest
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry
-from registry_tool.local.registry.spec import thing_name
+from registry_tool.local.registry.spec import resource_name
 from tests.unit.pytest_plugin.test_plugin import no_other_plugin, parallel, run
 
 pytestmark = [pytest.mark.engine]
@@ -81,7 +81,7 @@ def begun(pytester: pytest.Pytester, engine: Engine, *options: str) -> tuple[sub
 def assert_gone(engine: Engine, *registries: LocalRegistry) -> None:
     for registry in registries:
         assert engine.container(registry.container_id) is None
-        assert engine.volume(thing_name(registry.name)) is None
+        assert engine.volume(resource_name(registry.name)) is None
 
 
 # How a run may end.

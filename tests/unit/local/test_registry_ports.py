@@ -80,24 +80,24 @@ def test_a_privileged_port_is_the_engine_s_to_refuse() -> None:
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="names of processes come from /proc here")
 def test_a_process_is_named_with_its_pid(listening: socket.socket) -> None:
-    words = ports.holder(listening.getsockname()[1], (), here=True)
+    words = ports.holder(listening.getsockname()[1], (), local=True)
 
     assert words == f"the process {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
 
 
 @pytest.mark.parametrize("host_ip", ["", "0.0.0.0", "127.0.0.1", "::"])
 def test_a_container_that_publishes_the_port_is_named(host_ip: str) -> None:
-    assert ports.holder(5123, (_container(5123, host_ip=host_ip),), here=False) == "the container 'web'"
+    assert ports.holder(5123, (_container(5123, host_ip=host_ip),), local=False) == "the container 'web'"
 
 
 def test_a_paused_container_holds_its_port() -> None:
-    assert ports.holder(5123, (_container(5123, state="paused"),), here=False) == "the container 'web'"
+    assert ports.holder(5123, (_container(5123, state="paused"),), local=False) == "the container 'web'"
 
 
 def test_a_registry_of_ours_is_named_as_one() -> None:
     own = {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "team"}
 
-    assert ports.holder(5123, (_container(5123, own=own),), here=False) == "the registry 'team' of this tool"
+    assert ports.holder(5123, (_container(5123, own=own),), local=False) == "the registry 'team' of this tool"
 
 
 @pytest.mark.parametrize(
@@ -106,30 +106,30 @@ def test_a_registry_of_ours_is_named_as_one() -> None:
     ids=["another port", "another address", "stopped"],
 )
 def test_a_container_that_does_not_hold_the_port_is_not_named(container: Container) -> None:
-    assert ports.holder(5123, (container,), here=False) is None
+    assert ports.holder(5123, (container,), local=False) is None
 
 
 def test_where_the_engine_is_elsewhere_this_machine_s_ports_say_nothing(listening: socket.socket) -> None:
-    assert ports.holder(listening.getsockname()[1], (), here=False) is None
+    assert ports.holder(listening.getsockname()[1], (), local=False) is None
 
 
 def test_the_first_free_port_needs_no_words() -> None:
-    assert ports.next_free((), here=False) == (5000, None)
+    assert ports.next_free((), local=False) == (5000, None)
 
 
 def test_the_next_free_port_says_who_has_the_first() -> None:
     containers = (_container(5000), _container(5001))
 
-    assert ports.next_free(containers, here=False, avoid={5002}) == (5003, "the container 'web'")
+    assert ports.next_free(containers, local=False, avoid={5002}) == (5003, "the container 'web'")
 
 
 def test_no_port_at_all_is_a_conflict() -> None:
     with pytest.raises(Conflict, match="no port from 5000 on is free"):
-        ports.next_free((), here=False, avoid=range(5000, 65536))
+        ports.next_free((), local=False, avoid=range(5000, 65536))
 
 
 def test_the_error_names_port_and_holder() -> None:
-    error = ports.taken(5000, "the container 'web'")
+    error = ports.port_taken(5000, "the container 'web'")
 
     assert error.message == "port 5000 is held by the container 'web'"
     assert error.hint is not None

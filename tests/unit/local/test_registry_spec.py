@@ -80,7 +80,7 @@ def test_settings_come_back_as_they_were(port: int | None, secret: str, user: st
 
 
 def test_every_new_registry_has_a_secret_of_its_own_that_no_repr_shows() -> None:
-    first, second = RegistrySettings.fresh(), RegistrySettings.fresh()
+    first, second = RegistrySettings.generate(), RegistrySettings.generate()
 
     assert first.secret != second.secret
     assert len(bytes.fromhex(first.secret)) == 32
@@ -110,7 +110,7 @@ def test_a_user_turns_the_password_on_and_is_told_by_a_label() -> None:
 
 
 def test_the_lines_for_compose_name_what_is_known_here() -> None:
-    assert spec.env_lines(port=5001, images={"redis": "own/redis", "registry": "own/registry", "python": "own/python"}) == (
+    assert spec.compose_env(port=5001, images={"redis": "own/redis", "registry": "own/registry", "python": "own/python"}) == (
         "REGISTRY_TOOL_PORT=5001",
         "REGISTRY_TOOL_IMAGE=own/registry",
         "REGISTRY_TOOL_REDIS_IMAGE=own/redis",

@@ -16,7 +16,7 @@ import pytest
 from registry_tool.base.errors import NotARegistry, RegistryUnreachable
 from registry_tool.engine import ContainerSpec, Endpoint, Engine
 from registry_tool.local import registry as local_registry
-from registry_tool.local.registry import LocalRegistry, Seen, is_answering, look, reach, wait_until_answering
+from registry_tool.local.registry import LocalRegistry, PortState, is_ready, probe_port, readiness, wait_until_ready
 from tests.support.registry_over_http import ask
 from tests.support.requirements import free_port
 
@@ -67,30 +67,30 @@ def registry(engine: Engine, registry_image: str, unique: str) -> Iterator[Local
 @pytest.mark.parametrize(
     ("status", "headers", "seen"),
     [
-        (200, OURS, Seen.REGISTRY),
-        (401, OURS, Seen.REGISTRY),
-        (200, JSON, Seen.REGISTRY),
-        (401, JSON, Seen.REGISTRY),
-        (503, JSON, Seen.AILING),
-        (429, OURS, Seen.AILING),
-        (200, HTML, Seen.OTHER),
-        (404, HTML, Seen.OTHER),
-        (404, JSON, Seen.OTHER),
-        (502, HTML, Seen.OTHER),
-        (403, {"Server": "AirTunes/775.3.1"}, Seen.OTHER),
-        (200, {}, Seen.OTHER),
+        (200, OURS, PortState.REGISTRY),
+        (401, OURS, PortState.REGISTRY),
+        (200, JSON, PortState.REGISTRY),
+        (401, JSON, PortState.REGISTRY),
+        (503, JSON, PortState.FAILING),
+        (429, OURS, PortState.FAILING),
+        (200, HTML, PortState.OTHER),
+        (404, HTML, PortState.OTHER),
+        (404, JSON, PortState.OTHER),
+        (502, HTML, PortState.OTHER),
+        (403, {"Server": "AirTunes/775.3.1"}, PortState.OTHER),
+        (200, {}, PortState.OTHER),
     ],
 )
-def test_what_answers_is_judged_by_what_it_says(status: int, headers: dict[str, str], seen: Seen) -> None:
+def test_what_answers_is_judged_by_what_it_says(status: int, headers: dict[str, str], seen: PortState) -> None:
     with _serving(status, headers) as port:
-        found = look(port)
+        found = probe_port(port)
 
-    assert found.seen is seen
-    assert f"HTTP {status}" in found.word
+    assert found.state is seen
+    assert f"HTTP {status}" in found.detail
 
 
 def test_nothing_is_nothing() -> None:
-    assert look(free_port()).seen is Seen.NOTHING
+    assert probe_port(free_port()).state is PortState.NOTHING
 
 
 def test_loopback_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,15 +98,15 @@ def test_loopback_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
 
     with _serving(200, OURS) as port:
-        assert look(port).seen is Seen.REGISTRY
+        assert probe_port(port).state is PortState.REGISTRY
 
 
 def test_a_registry_without_a_port_does_not_answer_here() -> None:
     registry = LocalRegistry(name="a", port=0, container_id="c", container_name="c", image="i", volume="", state="running")
 
-    assert not is_answering(registry)
+    assert not is_ready(registry)
     with _serving(401, OURS) as port:
-        assert is_answering(replace(registry, port=port))
+        assert is_ready(replace(registry, port=port))
 
 
 @pytest.mark.engine
@@ -122,7 +122,7 @@ def test_it_waits_until_the_registry_answers(engine: Engine, registry: LocalRegi
     thread = threading.Thread(target=late)
     thread.start()
     try:
-        wait_until_answering(engine, replace(registry, port=port), timeout=20)
+        wait_until_ready(engine, replace(registry, port=port), timeout=20)
     finally:
         ready.set()
         thread.join()
@@ -131,7 +131,7 @@ def test_it_waits_until_the_registry_answers(engine: Engine, registry: LocalRegi
 @pytest.mark.engine
 def test_something_else_on_the_port_is_named_as_such_at_once(engine: Engine, registry: LocalRegistry) -> None:
     with _serving(200, HTML, b"<html>It works!</html>") as port, pytest.raises(NotARegistry) as failure:
-        wait_until_answering(engine, replace(registry, port=port), timeout=60)
+        wait_until_ready(engine, replace(registry, port=port), timeout=60)
 
     assert failure.value.message == f"what answers on 127.0.0.1:{port} here is no registry (HTTP 200, text/html on /v2/)"
     assert failure.value.hint is not None
@@ -143,7 +143,7 @@ def test_a_registry_that_answers_inside_only_is_said_to(engine: Engine, registry
     port = free_port()
 
     with pytest.raises(RegistryUnreachable) as failure:
-        wait_until_answering(engine, replace(registry, port=port), timeout=0.5)
+        wait_until_ready(engine, replace(registry, port=port), timeout=0.5)
 
     assert failure.value.message == f"the registry answers inside its container, but not here on 127.0.0.1:{port}"
     assert failure.value.hint is not None
@@ -155,7 +155,7 @@ def test_where_the_engine_is_elsewhere_the_way_there_is_said() -> None:
     registry = LocalRegistry(name="a", port=5000, container_id="c", container_name="c", image="i", volume="", state="running")
     remote: Any = SimpleNamespace(endpoint=Endpoint(url="tcp://build.example:2376", source="DOCKER_HOST"))
 
-    hint = reach._elsewhere(remote, registry)
+    hint = readiness._other_machine_hint(remote, registry)
 
     assert "tcp://build.example:2376 (from DOCKER_HOST)" in hint
     assert "ssh -L 5000:127.0.0.1:5000" in hint
@@ -164,8 +164,8 @@ def test_where_the_engine_is_elsewhere_the_way_there_is_said() -> None:
 @pytest.mark.engine
 def test_a_registry_that_reports_a_failure_is_given_time_and_then_named(engine: Engine, registry: LocalRegistry) -> None:
     began = time.monotonic()
-    with _serving(503, JSON | OURS) as port, pytest.raises(RegistryUnreachable, match=r"a failure of its own \(HTTP 503") as failure:
-        wait_until_answering(engine, replace(registry, port=port), timeout=0.5)
+    with _serving(503, JSON | OURS) as port, pytest.raises(RegistryUnreachable, match=r"reports an error \(HTTP 503") as failure:
+        wait_until_ready(engine, replace(registry, port=port), timeout=0.5)
 
     assert not isinstance(failure.value, NotARegistry)
     assert failure.value.excerpt
@@ -188,7 +188,7 @@ def test_a_container_that_ends_meanwhile_ends_the_waiting(
     ending.start()
     try:
         with pytest.raises(RegistryUnreachable, match=f"is {word} instead of answering"):
-            wait_until_answering(engine, replace(registry, port=free_port()), timeout=60)
+            wait_until_ready(engine, replace(registry, port=free_port()), timeout=60)
     finally:
         ending.join()
 
@@ -204,7 +204,7 @@ def test_one_that_answers_nowhere_shows_its_log(engine: Engine, registry_image: 
     )
     try:
         with pytest.raises(RegistryUnreachable, match="neither here nor inside") as failure:
-            wait_until_answering(engine, silent, timeout=0.3)
+            wait_until_ready(engine, silent, timeout=0.3)
     finally:
         engine.remove(container.id, force=True)
 
@@ -214,4 +214,4 @@ def test_one_that_answers_nowhere_shows_its_log(engine: Engine, registry_image: 
 @pytest.mark.engine
 def test_a_real_registry_is_seen_as_one(local: LocalRegistry) -> None:
     assert ask(local.port, "GET", "/v2/")[0] == 200
-    assert local_registry.look(local.port).seen is Seen.REGISTRY
+    assert local_registry.probe_port(local.port).state is PortState.REGISTRY

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry_tool.base.errors import NotFound
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
-from registry_tool.local.registry import registry, spec
+from registry_tool.local.registry import lookup, spec
 from tests.support.requirements import free_port
 
 pytestmark = pytest.mark.engine
@@ -24,17 +23,17 @@ def made(engine: Engine, unique: str) -> Iterator[list[str]]:
     yield ids
     for container_id in ids:
         engine.remove(container_id, force=True)
-    if engine.volume(spec.thing_name(unique)) is not None:
-        engine.remove_volume(spec.thing_name(unique))
+    if engine.volume(spec.resource_name(unique)) is not None:
+        engine.remove_volume(spec.resource_name(unique))
 
 
 def _spec(image: str, name: str, port: int, *, more: dict[str, str] | None = None, container_name: str | None = None) -> ContainerSpec:
     return ContainerSpec(
         image=image,
         name=container_name,
-        labels=spec.thing_labels(name) | (more or {}),
+        labels=spec.resource_labels(name) | (more or {}),
         ports=(PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1"),),
-        volumes={spec.thing_name(name): spec.STORAGE},
+        volumes={spec.resource_name(name): spec.STORAGE},
     )
 
 
@@ -53,7 +52,7 @@ def test_it_is_found_whatever_it_is_called_running_or_not(engine: Engine, regist
     assert running is not None
     assert (running.port, running.state, running.running) == (port, "running", True)
     assert stopped is not None
-    assert (stopped.port, stopped.state, stopped.volume) == (port, "exited", spec.thing_name(unique))
+    assert (stopped.port, stopped.state, stopped.volume) == (port, "exited", spec.resource_name(unique))
     assert stopped.started_by == "registry-tool"
     assert stopped in local_registry.find_all(engine)
 
@@ -67,7 +66,7 @@ def test_one_that_runs_goes_before_one_that_does_not(engine: Engine, registry_im
     assert found is not None
     assert found.container_id == made[1]
     assert found.started_by == "compose"
-    assert [one.container_id for one in registry.of_name(engine, unique)] == [made[1], made[0]]
+    assert [one.container_id for one in lookup.find_containers(engine, unique)] == [made[1], made[0]]
     assert [one.name for one in local_registry.find_all(engine)].count(unique) == 1
 
 
@@ -84,7 +83,7 @@ def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_ima
 
 
 def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
-    made.append(engine.run(ContainerSpec(image=registry_image, labels=spec.thing_labels(unique))).id)
+    made.append(engine.run(ContainerSpec(image=registry_image, labels=spec.resource_labels(unique))).id)
 
     found = local_registry.find(engine, unique)
 
@@ -93,32 +92,12 @@ def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: s
 
 
 def test_a_name_alone_makes_no_registry_of_ours(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
-    made.append(engine.create(ContainerSpec(image=registry_image, name=spec.thing_name(unique))).id)
+    made.append(engine.create(ContainerSpec(image=registry_image, name=spec.resource_name(unique))).id)
 
     assert local_registry.find(engine, unique) is None
 
 
-def test_content_without_a_container_is_told(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
-    engine.create_volume(spec.thing_name(unique), labels=spec.thing_labels(unique))
-    assert spec.thing_name(unique) in local_registry.kept_volumes(engine)
-    with pytest.raises(NotFound, match=rf"its content is in the volume {spec.thing_name(unique)}"):
-        registry.get(engine, unique)
-
-    made.append(engine.create(_spec(registry_image, unique, free_port())).id)
-
-    assert spec.thing_name(unique) not in local_registry.kept_volumes(engine)
-
-
-def test_its_log_can_be_read(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
-    made.append(engine.run(_spec(registry_image, unique, free_port())).id)
-    found = local_registry.find(engine, unique)
-    assert found is not None
-    local_registry.wait_until_answering(engine, found, timeout=30)
-
-    written = b"".join(chunk for _, chunk in local_registry.logs(engine, unique))
-    last = b"".join(chunk for _, chunk in local_registry.logs(engine, unique, tail=1))
-
-    assert b"listening on" in written
-    assert last.count(b"\n") == 1
-    with pytest.raises(NotFound, match=f"no registry '{unique}-other'"):
-        local_registry.logs(engine, f"{unique}-other")
+def test_error_for_a_missing_registry_names_the_volume_with_its_content(engine: Engine, unique: str, made: list[str]) -> None:
+    assert "its content is in the volume" not in lookup.not_found(engine, unique).message
+    engine.create_volume(spec.resource_name(unique), labels=spec.resource_labels(unique))
+    assert f"its content is in the volume {spec.resource_name(unique)}" in lookup.not_found(engine, unique).message

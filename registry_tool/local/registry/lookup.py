@@ -1,15 +1,14 @@
-"""The registries that run on an engine, found again by their labels and never by what they are called."""
+"""This tool's registries on an engine, found by their labels and never by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from registry_tool.base import labels
 from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, thing_name
+from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, resource_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,24 +22,25 @@ class LocalRegistry:
     container_name: str
     image: str
     volume: str
-    """Where its content lies: a volume's name, or a folder of the engine's machine where a compose file was changed so."""
+    """Where its content is: a volume's name, or a folder of the engine's machine where a compose file was changed so."""
     state: str
-    """docker's word, as in :class:`~registry_tool.engine.values.Container`."""
+    """As in :class:`~registry_tool.engine.values.Container`."""
     user: str | None = None
-    """Who may use it, where it wants a password."""
+    """Who may use it, where it requires a password."""
     started_by: str = "registry-tool"
     """``registry-tool`` or ``compose``."""
     host: str = "localhost"
     image_id: str = ""
-    """The engine's ``Id`` of the image that its container was made from."""
+    """The engine's ``Id`` of its container's image."""
 
     @property
     def address(self) -> str:
-        """``localhost:5000``: what its images' names begin with."""
+        """``localhost:5000``: the host of its images' names."""
         return f"{self.host}:{self.port}"
 
     @property
     def running(self) -> bool:
+        """Whether its container runs."""
         return self.state == "running"
 
 
@@ -49,57 +49,33 @@ def find(engine: Engine, name: str = DEFAULT_NAME) -> LocalRegistry | None:
 
     Where compose and ``up`` made one each, it is the one that runs, then the one that ``up`` made.
     """
-    return next(iter(of_name(engine, name)), None)
+    return next(iter(find_containers(engine, name)), None)
 
 
 def find_all(engine: Engine) -> tuple[LocalRegistry, ...]:
     """Every registry of this tool on the engine, by name, the default one first; at most one for each name."""
-    found: dict[str, LocalRegistry] = {}
-    for registry in _found(engine):
-        found.setdefault(registry.name, registry)
-    return tuple(sorted(found.values(), key=lambda registry: (registry.name != DEFAULT_NAME, registry.name)))
+    by_name: dict[str, LocalRegistry] = {}
+    for registry in find_containers(engine):
+        by_name.setdefault(registry.name, registry)
+    return tuple(sorted(by_name.values(), key=lambda registry: (registry.name != DEFAULT_NAME, registry.name)))
 
 
-def of_name(engine: Engine, name: str) -> tuple[LocalRegistry, ...]:
-    """Every container of the registry ``name``, the one that is used first."""
-    return _found(engine, name)
-
-
-def get(engine: Engine, name: str) -> LocalRegistry:
-    """The registry called ``name``. Raises NotFound."""
-    registry = find(engine, name)
-    if registry is None:
-        raise no_such(engine, name)
-    return registry
-
-
-def no_such(engine: Engine, name: str) -> NotFound:
-    """The error for a registry that is not there; it says so where only its content is."""
+def not_found(engine: Engine, name: str) -> NotFound:
+    """The error for a registry without a container; its message mentions a volume that holds its content."""
     others = ", ".join(repr(registry.name) for registry in find_all(engine))
     hint = f"There are: {others}." if others else "Start it: regctl up" + ("" if name == DEFAULT_NAME else f" --name {name}")
-    kept = f" (its content is in the volume {thing_name(name)})" if engine.volume(thing_name(name)) else ""
+    kept = f" (its content is in the volume {resource_name(name)})" if engine.volume(resource_name(name)) else ""
     return NotFound(f"no registry {name!r} runs on this engine{kept}", hint=hint)
 
 
-def kept_volumes(engine: Engine) -> tuple[str, ...]:
-    """The volumes that hold a registry's content while no container of it is there."""
-    used = {registry.volume for registry in _found(engine)}
-    volumes = engine.volumes(labels={labels.ROLE: labels.ROLE_REGISTRY})
-    return tuple(sorted(volume.name for volume in volumes if volume.name not in used))
-
-
-def logs(engine: Engine, name: str = DEFAULT_NAME, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
-    """What the registry ``name`` wrote: ``("stdout" | "stderr", chunk)``, for ever with ``follow``. Raises NotFound."""
-    return engine.logs(get(engine, name).container_id, follow=follow, tail=tail)
-
-
-def _found(engine: Engine, name: str | None = None) -> tuple[LocalRegistry, ...]:
+def find_containers(engine: Engine, name: str | None = None) -> tuple[LocalRegistry, ...]:
+    """Every container of the registry ``name`` (None: of all), the one that is used first."""
     if name == "":
-        return ()  # no registry has this name, and to the engine's filter it would mean any
+        return ()  # no registry has this name, and in the engine's filter it would match any
     wanted = {labels.ROLE: labels.ROLE_REGISTRY} | ({labels.REGISTRY: name} if name is not None else {})
     registries = []
     for listed in engine.containers(all=True, labels=wanted):
-        # A listing leaves out the ports of what does not run.
+        # A listing has no ports of containers that do not run.
         container = listed if _port(listed) else engine.container(listed.id)
         if container is not None:
             registries.append((listed.created, _of(container)))
