@@ -190,9 +190,9 @@ def local(session_engine: Engine, session_dirs: AppDirs) -> Iterator[LocalRegist
 
 
 @pytest.fixture
-def registry() -> Iterator[server.Running]:
+def registry() -> Iterator[server.RunningRegistry]:
     """An empty registry in this process, for the test alone; ``tests/support/content.py`` fills it. Needs no engine."""
-    with server.running() as running:
+    with server.run_registry() as running:
         yield running
     assert running.errors == [], "the registry of the tests has a bug"
 

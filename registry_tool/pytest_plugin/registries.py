@@ -50,7 +50,7 @@ def in_process() -> Iterator[Served]:
     """An empty registry in this process. Raises what it raised and should not have."""
     from registry_tool import server
 
-    with server.running() as running:
+    with server.run_registry() as running:
         served = Served(host=running.host)
         try:
             yield served

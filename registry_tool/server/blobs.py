@@ -1,4 +1,4 @@
-"""Blobs, as distribution serves them (registry/storage/blobserver.go on Go's net/http ServeContent)."""
+"""Blob handlers, as in distribution (registry/storage/blobserver.go on Go's net/http ServeContent)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from registry_tool.oci.digest import Digest
-from registry_tool.server.messages import PIECE, PLAIN, Request, ServerResponse, refusal
+from registry_tool.server.messages import CHUNK, PLAIN, Request, ServerResponse, http_error
 from registry_tool.server.storage import Storage
 
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)", re.ASCII)
 
 
 class Blobs:
-    """``sizes`` is what the server believes: like distribution's descriptor cache it is never told of content that vanishes."""
+    """Sizes are cached: like distribution's descriptor cache this one does not notice content that vanishes."""
 
     def __init__(self, storage: Storage, *, delete: bool) -> None:
         self._storage = storage
@@ -30,7 +30,7 @@ class Blobs:
         return None if size is None else (target, size)
 
     def size(self, target: Digest) -> int | None:
-        """Bytes of the content, as far as we believe."""
+        """Bytes of the content, by the cache."""
         known = self._sizes.get(target)
         if known is None:
             known = self._storage.size(target)
@@ -40,21 +40,21 @@ class Blobs:
 
     def get(self, request: Request, repository: str, reference: str) -> ServerResponse:
         """GET and HEAD."""
-        wanted = _parsed(reference)
-        found = self.stat(repository, wanted)
-        if found is None:
-            raise refusal("BLOB_UNKNOWN", str(wanted))
-        target, size = found
+        digest = _parse_digest(reference)
+        blob = self.stat(repository, digest)
+        if blob is None:
+            raise http_error("BLOB_UNKNOWN", str(digest))
+        target, size = blob
         etag = f'"{target}"'
         headers = [("Cache-Control", "max-age=31536000"), ("Docker-Content-Digest", str(target)), ("Etag", etag)]
         if any(tag.strip() in (etag, "*") for tag in request.header("If-None-Match").split(",")):
             return ServerResponse(status=304, headers=tuple(headers))
         first, last, status = 0, size - 1, 200
-        asked = request.header("Range")
-        # Several ranges at once get the whole: that is allowed, and nobody asks a registry for them.
-        if asked and "," not in asked and request.header("If-Range") in ("", etag):
+        requested = request.header("Range")
+        # Several ranges at once get the whole blob, which is allowed (RFC 9110, 14.2).
+        if requested and "," not in requested and request.header("If-Range") in ("", etag):
             try:
-                first, last = _range(asked, size)
+                first, last = _range(requested, size)
             except ValueError as error:
                 return _unsatisfiable(str(error), headers, size)
             status = 206
@@ -64,27 +64,27 @@ class Blobs:
         return ServerResponse(status=status, headers=tuple(headers), body=_read(content, first, last) if content else ())
 
     def delete(self, request: Request, repository: str, reference: str) -> ServerResponse:
-        """DELETE: the repository's link goes."""
-        wanted = _parsed(reference)
+        """DELETE: remove the repository's link."""
+        digest = _parse_digest(reference)
         if not self._delete:
-            raise refusal("UNSUPPORTED")
-        if self.stat(repository, wanted) is None:
-            raise refusal("BLOB_UNKNOWN")
-        self._storage.unlink(repository, "layer", wanted)
+            raise http_error("UNSUPPORTED")
+        if self.stat(repository, digest) is None:
+            raise http_error("BLOB_UNKNOWN")
+        self._storage.unlink(repository, "layer", digest)
         return ServerResponse(status=202)
 
 
-def _parsed(digest: str) -> Digest:
+def _parse_digest(text: str) -> Digest:
     try:
-        return Digest.parse(digest)
+        return Digest.parse(text)
     except ValueError as error:
-        raise refusal("DIGEST_INVALID", {}) from error
+        raise http_error("DIGEST_INVALID", {}) from error
 
 
-def _range(asked: str, size: int) -> tuple[int, int]:
-    """First and last byte; ValueError in Go's words."""
-    unit, _, said = asked.partition("=")
-    match = _RANGE.fullmatch(said.strip()) if unit == "bytes" else None
+def _range(requested: str, size: int) -> tuple[int, int]:
+    """First and last byte of a Range header. Raises ValueError, with Go's messages."""
+    unit, _, spec = requested.partition("=")
+    match = _RANGE.fullmatch(spec.strip()) if unit == "bytes" else None
     if match is None or not any(match.groups()):
         raise ValueError("invalid range")
     first, last = match.groups()
@@ -97,18 +97,18 @@ def _range(asked: str, size: int) -> tuple[int, int]:
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-def _unsatisfiable(why: str, headers: list[tuple[str, str]], size: int) -> ServerResponse:
-    """distribution promises the blob's length here, and sends a few words: the client sees the answer break off."""
-    if "overlap" in why:
+def _unsatisfiable(message: str, headers: list[tuple[str, str]], size: int) -> ServerResponse:
+    """416 as distribution sends it: with the blob's Content-Length and a short message, so that the connection is lost."""
+    if "overlap" in message:
         headers.append(("Content-Range", f"bytes */{size}"))
     headers += [("Content-Type", PLAIN), ("Content-Length", str(size))]
-    return ServerResponse(status=416, headers=tuple(headers), body=(f"{why}\n".encode(),))
+    return ServerResponse(status=416, headers=tuple(headers), body=(f"{message}\n".encode(),))
 
 
 def _read(content: BinaryIO, first: int, last: int) -> Iterator[bytes]:
     with content:
         content.seek(first)
-        left = last - first + 1
-        while left and (piece := content.read(min(PIECE, left))):
-            left -= len(piece)
-            yield piece
+        remaining = last - first + 1
+        while remaining and (chunk := content.read(min(CHUNK, remaining))):
+            remaining -= len(chunk)
+            yield chunk

@@ -1,7 +1,7 @@
-"""An HTTP server for a WSGI application: connections that are kept, chunked bodies, ``Expect: 100-continue``.
+"""An HTTP server for a WSGI application: persistent connections, chunked bodies, ``Expect: 100-continue``.
 
-The standard library's wsgiref has none of the three, and docker's client and engine use them all. A thread for each
-connection; TLS is somebody else's.
+The standard library's wsgiref has none of the three, and docker's client and engine use them all. One thread per
+connection; no TLS.
 """
 
 from __future__ import annotations
@@ -17,40 +17,41 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from registry_tool.server.messages import PIECE, PLAIN, BrokenBody, Environ, WSGIApplication
+from registry_tool.server.messages import CHUNK, PLAIN, Environ, IncompleteBody, WSGIApplication
 
-MAX_LEFT = 1 << 18
-"""Bytes of a body that nobody read: so much is read to keep the connection, more ends it (as Go's server does)."""
+MAX_UNREAD = 1 << 18
+"""Bytes of an unread body that are drained to keep the connection; with more it is closed (as Go's server does)."""
 IDLE = 300.0
 LINGER = 0.5
-"""Seconds: how long a connection may be silent, and how long a client that is still sending may take to see our answer."""
+"""Seconds that a connection may be idle, and that a client which is still sending has to read the response."""
 _MAX_LINE = 65536
 
 
 class Server:
-    """Listens from the moment it is made. ``errors`` is what the application raised and should not have."""
+    """Listens as soon as it is constructed. ``errors`` are the application's unhandled exceptions."""
 
     def __init__(self, application: WSGIApplication, *, address: str = "127.0.0.1", port: int = 0) -> None:
         self.application = application
         self.errors: list[Exception] = []
         self._socket = socket.create_server((address, port), backlog=128)
         self.port: int = self._socket.getsockname()[1]
+        self.address = address
         self.host = f"{address}:{self.port}"
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._is_over = False
+        self._closed = False
 
     def serve(self) -> None:
-        """Take connections until :meth:`close`."""
+        """Accept connections until :meth:`close`."""
         while True:
             try:
                 connection, peer = self._socket.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._converse, args=(connection, peer), daemon=True)
+            thread = threading.Thread(target=self._serve_connection, args=(connection, peer), daemon=True)
             with self._lock:
-                if self._is_over:
+                if self._closed:
                     connection.close()
                     return
                 self._open.add(connection)
@@ -58,13 +59,13 @@ class Server:
                 thread.start()
 
     def close(self) -> None:
-        """Hang up on everybody, and come back when nothing of this server runs any more."""
-        # Only a shutdown wakes an accept that waits; BSD says ENOTCONN to it and wakes it by the close.
+        """Close all connections, and return when no thread of this server runs any more."""
+        # Only a shutdown wakes a blocked accept; on BSD it fails with ENOTCONN and the close wakes it.
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         with self._lock:
-            self._is_over = True
+            self._closed = True
             threads = tuple(self._threads)
             for connection in self._open:
                 with suppress(OSError):
@@ -72,10 +73,10 @@ class Server:
         for thread in threads:
             thread.join()
 
-    def _converse(self, connection: socket.socket, peer: Any) -> None:
+    def _serve_connection(self, connection: socket.socket, peer: Any) -> None:
         try:
             with suppress(ConnectionError), connection:
-                _Conversation(connection, peer, self)  # type: ignore[arg-type]
+                _Connection(connection, peer, self)  # type: ignore[arg-type]
         finally:
             with self._lock:
                 self._open.discard(connection)
@@ -83,8 +84,8 @@ class Server:
 
 
 @contextmanager
-def serving(application: WSGIApplication, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """A server for the block; port 0 is one that nobody has."""
+def run_server(application: WSGIApplication, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """Run a server for the block; port 0 is any free one."""
     server = Server(application, address=address, port=port)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
@@ -95,15 +96,15 @@ def serving(application: WSGIApplication, *, address: str = "127.0.0.1", port: i
         thread.join()
 
 
-class _Conversation(BaseHTTPRequestHandler):
-    """One connection: requests and answers, until one of the two wants no more."""
+class _Connection(BaseHTTPRequestHandler):
+    """One connection: requests and responses, until one side closes it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = IDLE
-    wbufsize = PIECE
+    wbufsize = CHUNK
     server: Server  # type: ignore[assignment]
-    body: _Body
+    body: _RequestBody
 
     def handle_one_request(self) -> None:
         try:
@@ -113,9 +114,9 @@ class _Conversation(BaseHTTPRequestHandler):
                 return
             if len(self.raw_requestline) > _MAX_LINE:
                 self.send_error(414)
-            elif self.parse_request() and self._is_whole():
-                self.body = _Body(self.rfile, self.headers, self._go_on)
-                self._answer()
+            elif self.parse_request() and self._has_host():
+                self.body = _RequestBody(self.rfile, self.headers, self._send_continue)
+                self._respond()
             self.wfile.flush()
         except TimeoutError:
             self.close_connection = True
@@ -124,34 +125,34 @@ class _Conversation(BaseHTTPRequestHandler):
         try:
             super().finish()
         finally:
-            # Not reached there where the last words cannot be said, and the connection is open as long as this is.
+            # Not reached above where the last flush fails, and the connection is open as long as this is.
             self.rfile.close()
 
-    def _is_whole(self) -> bool:
-        whole = self.request_version == "HTTP/1.0" or "Host" in self.headers
-        if not whole:
+    def _has_host(self) -> bool:
+        has_host = self.request_version == "HTTP/1.0" or "Host" in self.headers
+        if not has_host:
             self.send_error(400, "missing required Host header")
-        return whole
+        return has_host
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What is no request: said in plain words, and the connection ends."""
+        """Answer what is no request in plain text, and close the connection."""
         self.close_connection = True
-        words = f"{int(code)} {message or HTTPStatus(code).phrase}"
-        head = f"HTTP/1.1 {words}\r\nContent-Type: {PLAIN}\r\nConnection: close\r\n\r\n"
-        self.wfile.write(f"{head}{words}".encode("latin-1", "replace"))
+        reason = f"{int(code)} {message or HTTPStatus(code).phrase}"
+        head = f"HTTP/1.1 {reason}\r\nContent-Type: {PLAIN}\r\nConnection: close\r\n\r\n"
+        self.wfile.write(f"{head}{reason}".encode("latin-1", "replace"))
 
     def handle_expect_100(self) -> bool:
-        """Later: when the body is read. An answer that needs none is given at once."""
+        """Send it later, when the body is read: a response that needs no body is sent at once."""
         return True
 
     def log_message(self, format: str, *args: object) -> None:
         return None
 
-    def _go_on(self) -> None:
+    def _send_continue(self) -> None:
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.wfile.flush()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
@@ -168,13 +169,13 @@ class _Conversation(BaseHTTPRequestHandler):
         self._send(status, headers, result)
 
     def _send(self, status: str, headers: list[tuple[str, str]], result: Iterable[bytes]) -> None:
-        named = {name.lower(): value for name, value in headers}
+        headers_by_name = {name.lower(): value for name, value in headers}
         code, _, phrase = status.partition(" ")
-        bare = self.command == "HEAD" or code in ("204", "304")
-        promised = int(named.get("content-length", 0))
-        if not bare and "content-length" not in named:
+        has_no_body = self.command == "HEAD" or code in ("204", "304")
+        length = int(headers_by_name.get("content-length", 0))
+        if not has_no_body and "content-length" not in headers_by_name:
             self.close_connection = True
-        if self.body.broken or self.body.awaited:
+        if self.body.is_broken or self.body.expects_continue:
             self.close_connection = True
         self.send_response_only(int(code), phrase)
         for name, value in headers:
@@ -186,22 +187,22 @@ class _Conversation(BaseHTTPRequestHandler):
             self.send_header("Connection", "keep-alive")
         self.end_headers()
         sent = 0
-        for piece in result:
-            self.wfile.write(piece)
-            sent += len(piece)
+        for chunk in result:
+            self.wfile.write(chunk)
+            sent += len(chunk)
         self.wfile.flush()
-        if not bare and sent < promised:
+        if not has_no_body and sent < length:
             self.close_connection = True
-        elif not self.body.spent(MAX_LEFT):
+        elif not self.body.drain(MAX_UNREAD):
             self.close_connection = True
             self._linger()
 
     def _linger(self) -> None:
-        """Let a client that is still sending read our answer: closed at once, the connection would be reset under it."""
+        """Let a client that is still sending read the response: an immediate close would reset the connection."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(LINGER)
-            while self.connection.recv(PIECE):
+            while self.connection.recv(CHUNK):
                 pass
 
     def _environ(self) -> Environ:
@@ -211,7 +212,7 @@ class _Conversation(BaseHTTPRequestHandler):
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
             "QUERY_STRING": query,
-            "SERVER_NAME": self.server.host.rpartition(":")[0],
+            "SERVER_NAME": self.server.address,
             "SERVER_PORT": str(self.server.port),
             "SERVER_PROTOCOL": self.request_version,
             "REMOTE_ADDR": str(self.client_address[0]),
@@ -219,7 +220,7 @@ class _Conversation(BaseHTTPRequestHandler):
             "wsgi.url_scheme": "http",
             "wsgi.input": self.body,
             "wsgi.input_terminated": True,
-            "wsgi.errors": io.StringIO(),  # read by nobody: what goes wrong is raised
+            "wsgi.errors": io.StringIO(),  # not read: errors are raised
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
@@ -231,80 +232,80 @@ class _Conversation(BaseHTTPRequestHandler):
         return environ
 
 
-class _Body(io.RawIOBase):
-    """A request's body, whatever its form; ends where it ends. Raises BrokenBody where it ends before."""
+class _RequestBody(io.RawIOBase):
+    """A request's body, chunked or not. Raises IncompleteBody where it ends too early."""
 
-    def __init__(self, source: BinaryIO | io.BufferedIOBase, headers: Message[str, str], go_on: Callable[[], None]) -> None:
+    def __init__(self, source: BinaryIO | io.BufferedIOBase, headers: Message[str, str], send_continue: Callable[[], None]) -> None:
         self._source = source
-        self._go_on = go_on
-        self.awaited = "100-continue" in headers.get("Expect", "").lower()
-        """The client waits for us to say that we want it."""
-        self.broken = False
+        self._send_continue = send_continue
+        self.expects_continue = "100-continue" in headers.get("Expect", "").lower()
+        """Whether the client waits for ``100 Continue``."""
+        self.is_broken = False
         self._chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
         try:
-            self._left = 0 if self._chunked else max(int(headers.get("Content-Length") or 0), 0)
+            self._remaining = 0 if self._chunked else max(int(headers.get("Content-Length") or 0), 0)
         except ValueError:
-            self._left, self.broken = 0, True
-        self._over = not self._chunked and not self._left
+            self._remaining, self.is_broken = 0, True
+        self._ended = not self._chunked and not self._remaining
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """At most ``size`` bytes: as many as come at once."""
+        """At most ``size`` bytes: as many as are there."""
         if size is None or size < 0:
-            return b"".join(iter(lambda: self.read(PIECE), b""))
-        if self._over or not size:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if self._ended or not size:
             return b""
-        if self.awaited:
-            self.awaited = False
-            self._go_on()
+        if self.expects_continue:
+            self.expects_continue = False
+            self._send_continue()
         try:
-            return self._some(size)
+            return self._read_some(size)
         except (ValueError, OSError) as error:
-            self.broken = self._over = True
-            raise BrokenBody(str(error)) from error
+            self.is_broken = self._ended = True
+            raise IncompleteBody(str(error)) from error
 
-    def spent(self, limit: int) -> bool:
-        """Read what nobody read, up to ``limit`` bytes; whether that was all."""
-        if self.awaited:
+    def drain(self, limit: int) -> bool:
+        """Read the unread rest, ``limit`` bytes at most; whether that was all."""
+        if self.expects_continue:
             return False
         try:
-            while not self._over and limit > 0:
-                limit -= len(self.read(PIECE))
-        except BrokenBody:
+            while not self._ended and limit > 0:
+                limit -= len(self.read(CHUNK))
+        except IncompleteBody:
             return False
-        return self._over and not self.broken
+        return self._ended and not self.is_broken
 
-    def _some(self, size: int) -> bytes:
-        if self._chunked and not self._left:
-            self._left = self._next_chunk()
-            if not self._left:
-                self._over = True
+    def _read_some(self, size: int) -> bytes:
+        if self._chunked and not self._remaining:
+            self._remaining = self._read_chunk_size()
+            if not self._remaining:
+                self._ended = True
                 return b""
-        piece = self._source.read1(min(size, self._left))  # type: ignore[union-attr]
-        if not piece:
+        chunk = self._source.read1(min(size, self._remaining))  # type: ignore[union-attr]
+        if not chunk:
             raise ValueError("unexpected EOF")
-        self._left -= len(piece)
-        if not self._left:
-            self._end_of_part()
-        return bytes(piece)
+        self._remaining -= len(chunk)
+        if not self._remaining:
+            self._end_chunk()
+        return bytes(chunk)
 
-    def _end_of_part(self) -> None:
+    def _end_chunk(self) -> None:
         if not self._chunked:
-            self._over = True
+            self._ended = True
         elif self._source.readline(_MAX_LINE).strip():
             raise ValueError("malformed chunked encoding")
 
-    def _next_chunk(self) -> int:
-        """Its size; 0 at the end, with the trailers read."""
+    def _read_chunk_size(self) -> int:
+        """The next chunk's size; 0 at the end, with the trailers read."""
         line = self._source.readline(_MAX_LINE)
         if not line.endswith(b"\n"):
             raise ValueError("unexpected EOF")
-        said = line.partition(b";")[0].strip()
-        if not said or set(said.lower()) - set(b"0123456789abcdef"):
+        digits = line.partition(b";")[0].strip()
+        if not digits or set(digits.lower()) - set(b"0123456789abcdef"):
             raise ValueError("invalid byte in chunk length")
-        size = int(said, 16)
+        size = int(digits, 16)
         while not size and self._source.readline(_MAX_LINE).strip():
             pass
         return size

@@ -1,4 +1,4 @@
-"""A registry's storage in memory: gone with the process."""
+"""A registry's storage in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from registry_tool.oci.digest import Digest
-from registry_tool.server.storage import Kind, WrongDigest
+from registry_tool.server.storage import LinkKind, WrongDigest
 
 
 class MemoryStorage:
@@ -18,7 +18,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = {}
-        self._links: dict[Kind, dict[str, dict[Digest, Digest]]] = {"layer": {}, "manifest": {}}
+        self._links: dict[LinkKind, dict[str, dict[Digest, Digest]]] = {"layer": {}, "manifest": {}}
         self._tags: dict[str, dict[str, Digest]] = {}
         self._uploads: dict[tuple[str, str], MemoryUpload] = {}
         self._lock = threading.Lock()
@@ -27,15 +27,15 @@ class MemoryStorage:
         with self._lock:
             return tuple(self._links["layer"])
 
-    def link(self, repository: str, kind: Kind, digest: Digest, target: Digest) -> None:
+    def link(self, repository: str, kind: LinkKind, digest: Digest, target: Digest) -> None:
         with self._lock:
             self._links[kind].setdefault(repository, {})[digest] = target
 
-    def unlink(self, repository: str, kind: Kind, digest: Digest) -> None:
+    def unlink(self, repository: str, kind: LinkKind, digest: Digest) -> None:
         with self._lock:
             self._links[kind].get(repository, {}).pop(digest, None)
 
-    def linked(self, repository: str, kind: Kind, digest: Digest) -> Digest | None:
+    def linked(self, repository: str, kind: LinkKind, digest: Digest) -> Digest | None:
         with self._lock:
             return self._links[kind].get(repository, {}).get(digest)
 
@@ -79,7 +79,7 @@ class MemoryStorage:
             return self._uploads.get((repository, id))
 
     def forget(self, upload: MemoryUpload) -> None:
-        """The upload is at its end."""
+        """Drop an upload that is complete or cancelled."""
         with self._lock:
             self._uploads.pop((upload.repository, upload.id), None)
 
@@ -97,8 +97,8 @@ class MemoryUpload:
     def size(self) -> int:
         return len(self._content)
 
-    def write(self, piece: bytes) -> None:
-        self._content += piece
+    def write(self, chunk: bytes) -> None:
+        self._content += chunk
 
     def commit(self, digest: Digest) -> Digest:
         content = bytes(self._content)

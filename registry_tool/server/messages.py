@@ -1,7 +1,6 @@
-"""What goes in and out of the application: requests, answers, and refusals in the specification's form.
+"""Requests, responses and error responses of the application.
 
-The codes and their words are distribution's (registry/api/v2/errors.go), as are the statuses, which the specification
-leaves open.
+The codes' messages and statuses, which the specification leaves open, are distribution's (registry/api/v2/errors.go).
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from urllib.parse import parse_qsl
 Environ = dict[str, Any]
 StartResponse = Callable[..., object]
 WSGIApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
-"""The words of PEP 3333, for which Python 3.10 has no types at run time."""
+"""The types of PEP 3333, which Python 3.10 does not have at run time."""
 
 JSON = "application/json; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
-PIECE = 1 << 16
-"""Bytes that are read or written at once."""
+CHUNK = 1 << 16
+"""Bytes that are read or written at a time."""
 
-_REFUSALS = {
+_ERRORS = {
     "BLOB_UNKNOWN": (404, "blob unknown to registry"),
     "BLOB_UPLOAD_INVALID": (404, "blob upload invalid"),
     "BLOB_UPLOAD_UNKNOWN": (404, "blob upload unknown to registry"),
@@ -37,17 +36,17 @@ _REFUSALS = {
     "UNKNOWN": (500, "unknown error"),
     "UNSUPPORTED": (405, "The operation is unsupported."),
 }
-NOTHING = object()
+NO_DETAIL = object()
 """No ``detail`` at all, which is not the same as ``null``."""
 
 
-class BrokenBody(OSError):
-    """A request's body ended before its time, or is not in the form it should be."""
+class IncompleteBody(OSError):
+    """A request's body ended too early, or is malformed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerResponse:
-    """Content-Length is added where ``body`` is whole and none was said."""
+    """A response; Content-Length is added where ``body`` is bytes and ``headers`` have none."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -55,45 +54,45 @@ class ServerResponse:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One entry of an error document."""
+class ErrorEntry:
+    """One entry of an error response (distribution-spec, "Error codes")."""
 
     code: str
-    detail: object = NOTHING
+    detail: object = NO_DETAIL
     message: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        document: dict[str, object] = {"code": self.code, "message": self.message or _REFUSALS[self.code][1]}
-        return document if self.detail is NOTHING else {**document, "detail": self.detail}
+        document: dict[str, object] = {"code": self.code, "message": self.message or _ERRORS[self.code][1]}
+        return document if self.detail is NO_DETAIL else {**document, "detail": self.detail}
 
 
 class HttpError(Exception):
-    """The request is refused; the first fault decides the status."""
+    """An error response; the first entry decides the status."""
 
-    def __init__(self, *faults: Fault, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(", ".join(fault.code for fault in faults))
-        self.faults = faults
+    def __init__(self, *entries: ErrorEntry, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(", ".join(fault.code for fault in entries))
+        self.entries = entries
         self.headers = headers
 
-    def answer(self) -> ServerResponse:
-        """As it goes out."""
-        body = as_json({"errors": [fault.as_json() for fault in self.faults]})
-        return ServerResponse(status=_REFUSALS[self.faults[0].code][0], headers=(("Content-Type", JSON), *self.headers), body=body)
+    def response(self) -> ServerResponse:
+        """The response to send."""
+        body = as_json({"errors": [fault.as_json() for fault in self.entries]})
+        return ServerResponse(status=_ERRORS[self.entries[0].code][0], headers=(("Content-Type", JSON), *self.headers), body=body)
 
 
-def refusal(code: str, detail: object = NOTHING, message: str | None = None) -> HttpError:
-    """A refusal with one fault."""
-    return HttpError(Fault(code=code, detail=detail, message=message))
+def http_error(code: str, detail: object = NO_DETAIL, message: str | None = None) -> HttpError:
+    """An error response with one entry."""
+    return HttpError(ErrorEntry(code=code, detail=detail, message=message))
 
 
 def as_json(document: object) -> bytes:
-    """As Go writes it: without spaces, with a line break at the end."""
+    """JSON as Go writes it: without spaces, with a line break at the end."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request, as WSGI (PEP 3333) hands it over."""
+    """A request, by its WSGI environment (PEP 3333)."""
 
     environ: Environ = field(repr=False)
 
@@ -119,22 +118,22 @@ class Request:
 
     @property
     def origin(self) -> str:
-        """``http://HOST``: where the client reached us, as far as it and the proxies before us say."""
+        """``http://HOST``: where the client reached this server, by its headers and those of proxies."""
         pairs = (part.partition("=") for part in self.header("Forwarded").partition(",")[0].split(";"))
         forwarded = {name.strip().lower(): value.strip('" ') for name, _, value in pairs}
         scheme = forwarded.get("proto") or self.header("X-Forwarded-Proto") or str(self.environ["wsgi.url_scheme"])
         host = forwarded.get("host") or self.header("X-Forwarded-Host").partition(",")[0].strip() or self.header("Host")
         return f"{scheme}://{host}"
 
-    def pieces(self) -> Iterator[bytes]:
-        """The body as it comes. Raises BrokenBody where the client goes away in the middle of it."""
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives. Raises IncompleteBody where the client closes the connection before its end."""
         source = self.environ["wsgi.input"]
-        left = None if self.environ.get("wsgi.input_terminated") else int(self.header("Content-Length") or 0)
-        while left is None or left:
-            piece: bytes = source.read(PIECE if left is None else min(PIECE, left))
-            if not piece:
-                if left:
-                    raise BrokenBody(f"{left} bytes of the body never came")
+        remaining = None if self.environ.get("wsgi.input_terminated") else int(self.header("Content-Length") or 0)
+        while remaining is None or remaining:
+            chunk: bytes = source.read(CHUNK if remaining is None else min(CHUNK, remaining))
+            if not chunk:
+                if remaining:
+                    raise IncompleteBody(f"{remaining} bytes of the body are missing")
                 return
-            left = None if left is None else left - len(piece)
-            yield piece
+            remaining = None if remaining is None else remaining - len(chunk)
+            yield chunk

@@ -1,7 +1,7 @@
-"""Where a registry of this process keeps what it holds: one interface, so that memory and folders can stand behind it.
+"""The storage of a registry in this process: an interface for memory and folders.
 
-The model is distribution's own. Content lies once, under the sha256 digest of its bytes. A repository has nothing but
-links to it: of its *layers* (every blob, configs included), of its *manifests*, and one for each tag.
+The model is distribution's: content is stored once, by the sha256 digest of its bytes. A repository has links to it:
+to its *layers* (every blob, configs included), to its *manifests*, and one for each tag.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import BinaryIO, Literal, Protocol
 
 from registry_tool.oci.digest import Digest
 
-Kind = Literal["layer", "manifest"]
+LinkKind = Literal["layer", "manifest"]
 
 
 class WrongDigest(ValueError):
-    """What was uploaded does not have the digest that was said."""
+    """The uploaded content does not have the given digest."""
 
 
 class StoredUpload(Protocol):
-    """A blob on its way in. What was written stays, whatever becomes of the connection."""
+    """An upload in progress. What was written stays, whatever becomes of the connection."""
 
     @property
     def id(self) -> str:
@@ -29,42 +29,42 @@ class StoredUpload(Protocol):
     def size(self) -> int:
         """Bytes written so far."""
 
-    def write(self, piece: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         """Append."""
 
     def commit(self, digest: Digest) -> Digest:
-        """Keep what was written, which has ``digest``; gives its sha256 digest. WrongDigest where it has another: the upload goes on."""
+        """Store what was written and return its sha256 digest. Raises WrongDigest unless it has ``digest``; the upload goes on then."""
 
     def cancel(self) -> None:
-        """Forget it."""
+        """Discard it."""
 
 
 class Storage(Protocol):
-    """What the application asks of its storage. Called by many threads at once."""
+    """What the application needs of its storage. Threads call it at the same time."""
 
     def repositories(self) -> Iterable[str]:
-        """Every repository that ever had a layer: that is what distribution's catalog lists."""
+        """Every repository that ever had a layer: those that distribution's catalog lists."""
 
-    def link(self, repository: str, kind: Kind, digest: Digest, target: Digest) -> None:
-        """Let ``digest`` lead to the content ``target`` in ``repository``; they differ where ``digest`` is not a sha256."""
+    def link(self, repository: str, kind: LinkKind, digest: Digest, target: Digest) -> None:
+        """Link ``digest`` to the content ``target`` in ``repository``; they differ where ``digest`` is not a sha256."""
 
-    def unlink(self, repository: str, kind: Kind, digest: Digest) -> None:
-        """Take the link away, if it is there. The content stays: only a collection frees it."""
+    def unlink(self, repository: str, kind: LinkKind, digest: Digest) -> None:
+        """Remove the link, if there is one. The content stays: only garbage collection frees it."""
 
-    def linked(self, repository: str, kind: Kind, digest: Digest) -> Digest | None:
-        """What ``digest`` leads to in ``repository``."""
+    def linked(self, repository: str, kind: LinkKind, digest: Digest) -> Digest | None:
+        """The content that ``digest`` is linked to in ``repository``, None without a link."""
 
     def tags(self, repository: str) -> Mapping[str, Digest] | None:
-        """A copy of the tags, in no order. None where the repository never had one, empty where the last one went."""
+        """A copy of the tags, unordered. None where the repository never had one, empty where the last one was removed."""
 
     def tag(self, repository: str, name: str, digest: Digest) -> None:
-        """Let ``name`` be ``digest`` from now on."""
+        """Point the tag ``name`` at ``digest``."""
 
     def untag(self, repository: str, name: str) -> None:
-        """Take the tag away, if it is there."""
+        """Remove the tag, if there is one."""
 
     def put(self, content: bytes) -> Digest:
-        """Keep ``content``."""
+        """Store ``content`` and return its digest."""
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of the content, None where it is not there."""
@@ -73,7 +73,7 @@ class Storage(Protocol):
         """The content, seekable; None where it is not there."""
 
     def begin(self, repository: str) -> StoredUpload:
-        """A new upload."""
+        """Start an upload."""
 
     def resume(self, repository: str, id: str) -> StoredUpload | None:
-        """The upload ``id`` of ``repository``, None where there is none, or none any more."""
+        """The upload ``id`` of ``repository``, None where there is none."""

@@ -48,7 +48,7 @@ WITH_PASSWORD = Setting(
         "REGISTRY_AUTH_HTPASSWD_REALM": REALM,
         "REGISTRY_AUTH_HTPASSWD_PATH": "/htpasswd",
     },
-    options={"let_in": lambda user, password: (user, password) == (USER, PASSWORD), "realm": REALM},
+    options={"authorize": lambda user, password: (user, password) == (USER, PASSWORD), "realm": REALM},
     htpasswd=True,
 )
 
@@ -79,11 +79,11 @@ def of(request: pytest.FixtureRequest) -> Iterator[Callable[[Setting], Client]]:
         yield request.getfixturevalue("real")
         return
     with ExitStack() as ending:
-        running: list[server.Running] = []
+        running: list[server.RunningRegistry] = []
 
         def start(setting: Setting) -> Client:
             storage = server.MemoryStorage()
-            running.append(ending.enter_context(server.running(server.Application(storage, **setting.options))))
+            running.append(ending.enter_context(server.run_registry(server.Application(storage, **setting.options))))
             return Client(port=running[-1].port, shorten=_shorten_in_memory(storage))
 
         yield start

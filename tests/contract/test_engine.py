@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engine
 
 
 def test_the_engine_pushes_to_the_registry_in_this_process_and_pulls_back(
-    registry: server.Running, engine: Engine, tiny_image: Callable[..., str], unique: str
+    registry: server.RunningRegistry, engine: Engine, tiny_image: Callable[..., str], unique: str
 ) -> None:
     name = f"localhost:{registry.port}/{unique}/tiny:1"
     image_id = tiny_image(name)
@@ -32,7 +32,7 @@ def test_the_engine_pushes_to_the_registry_in_this_process_and_pulls_back(
 
 
 def test_what_the_registry_has_is_not_pushed_again(
-    registry: server.Running, engine: Engine, tiny_image: Callable[..., str], unique: str
+    registry: server.RunningRegistry, engine: Engine, tiny_image: Callable[..., str], unique: str
 ) -> None:
     name = f"localhost:{registry.port}/{unique}/tiny"
     tiny_image(f"{name}:1")

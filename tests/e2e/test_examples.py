@@ -83,14 +83,14 @@ def test_release_policy_passes_its_own_tests(tmp_path: Path) -> None:
     assert "4 passed" in run(folder, line, PYTEST_ADDOPTS="-p no:cacheprovider -W error")
 
 
-def test_release_policy_ends_with_1_where_a_platform_is_missing(tmp_path: Path, registry: server.Running) -> None:
+def test_release_policy_ends_with_1_where_a_platform_is_missing(tmp_path: Path, registry: server.RunningRegistry) -> None:
     folder = copy("release_policy", tmp_path)
     images(registry)({"app/version": "1.0"}, name="john/get-started:1.0.0", tags=["latest"])
     printed = run(folder, f"python policy.py {registry.host} john/get-started || echo $?")
     assert printed.splitlines() == ["1.0.0 has no image for linux/arm64", "1"]
 
 
-def test_cleanup_deletes_what_its_plan_shows(tmp_path: Path, registry: server.Running) -> None:
+def test_cleanup_deletes_what_its_plan_shows(tmp_path: Path, registry: server.RunningRegistry) -> None:
     folder = copy("cleanup", tmp_path)
     factory = images(registry)
     for age in (400, 300, 200, 20, 10):
@@ -103,11 +103,11 @@ def test_cleanup_deletes_what_its_plan_shows(tmp_path: Path, registry: server.Ru
     assert tags(registry) == {"d10", "d20", "d200"}
 
 
-def images(registry: server.Running) -> ImageFactory:
+def images(registry: server.RunningRegistry) -> ImageFactory:
     return ImageFactory(lambda: Served(host=registry.host), "unused")
 
 
-def tags(registry: server.Running) -> set[str]:
+def tags(registry: server.RunningRegistry) -> set[str]:
     served = Served(host=registry.host)
     try:
         return set(served.client.repository("john/get-started").tags())

@@ -194,7 +194,7 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
 @given(recipe=recipes, data=st.data())
 @settings(max_examples=25)
 def test_the_same_over_http(recipe: Recipe, data: st.DataObject) -> None:
-    with server.running() as running, Transport(running.host) as transport:
+    with server.run_registry() as running, Transport(running.host) as transport:
         repository = Repository(transport, "a")
         made = fill(repository, recipe, list_by_tag=False)
         selection = data.draw(selections(made))

@@ -60,8 +60,8 @@ def in_this_process() -> Iterator[Damageable]:
 
     with ExitStack() as running:
 
-        def start(port: int = 0) -> server.Running:
-            return running.enter_context(server.running(server.Application(storage, foreign_urls=True), port=port))
+        def start(port: int = 0) -> server.RunningRegistry:
+            return running.enter_context(server.run_registry(server.Application(storage, foreign_urls=True), port=port))
 
         first = start()
 

@@ -67,7 +67,7 @@ class Watched:
 def watched() -> Iterator[Watched]:
     """An empty registry for the block."""
     watching = Watched(server.Application(server.MemoryStorage()))
-    with server.serving(watching) as serving:
+    with server.run_server(watching) as serving:
         watching.host, watching.port = serving.host, serving.port
         yield watching
     assert serving.errors == [], "the registry of the tests has a bug"

@@ -325,7 +325,7 @@ def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Environme
 
 @each_kind
 def test_a_registry_that_is_no_container_is_reached_through_us(
-    engine: Engine, registry: server.Running, shell_image: str, dirs: AppDirs, kind: str
+    engine: Engine, registry: server.RunningRegistry, shell_image: str, dirs: AppDirs, kind: str
 ) -> None:
     name = f"{registry.host}/john/shell:1"
     for pushed in _pushed(engine, shell_image, name):

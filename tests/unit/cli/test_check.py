@@ -10,20 +10,20 @@ from registry_tool.base.errors import RegistryUnreachable
 from registry_tool.cli.views.junit import check_junit
 from registry_tool.content.check import CheckReport, Finding, RepositoryReport
 from registry_tool.oci.digest import Digest
-from registry_tool.server import MemoryStorage, Running
+from registry_tool.server import MemoryStorage, RunningRegistry
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_image
 
 
 @pytest.fixture
-def typed(registry: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+def typed(registry: RunningRegistry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
     return Typed(capsys)
 
 
 @pytest.fixture
-def damaged(registry: Running) -> str:
+def damaged(registry: RunningRegistry) -> str:
     """A layer that two tags have, and the registry has not any more; its digest."""
     lost = layer(b"lost")
     for tag in ("1", "2"):
@@ -34,7 +34,7 @@ def damaged(registry: Running) -> str:
     return str(Digest.of(lost))
 
 
-def test_all_whole_is_one_line(typed: Typed, registry: Running) -> None:
+def test_all_whole_is_one_line(typed: Typed, registry: RunningRegistry) -> None:
     make_image(registry.port, "a", "1")
     make_image(registry.port, "b", "1")
     answer = typed("check")
@@ -47,7 +47,7 @@ def test_an_empty_registry_is_whole(typed: Typed) -> None:
     assert (answer.code, answer.out) == (0, "0 images in 0 repositories: all complete (0 blobs, 0B read)\n")
 
 
-def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: Running, damaged: str) -> None:
+def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: RunningRegistry, damaged: str) -> None:
     answer = typed("check")
     assert answer.code == 1
     head, row, blank, sum_, hint = answer.out.splitlines()
@@ -60,7 +60,7 @@ def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: Running, da
     assert hint.startswith("missing-layer: a layer is not there. Push the image again.")
 
 
-def test_a_repository_by_name(typed: Typed, registry: Running, damaged: str) -> None:
+def test_a_repository_by_name(typed: Typed, registry: RunningRegistry, damaged: str) -> None:
     assert typed("check", "whole").code == 0
     assert typed("check", f"{registry.host}/whole", "john/app").code == 1
     assert typed("check", "john/app").out.count("missing-layer") == 2
@@ -103,14 +103,14 @@ def test_what_is_no_repository_of_one_registry(typed: Typed, names: list[str]) -
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
 
 
-def test_a_bar_on_a_terminal(registry: Running, damaged: str) -> None:
+def test_a_bar_on_a_terminal(registry: RunningRegistry, damaged: str) -> None:
     with Terminal(["check", "--deep"], {"REGISTRY_TOOL_REGISTRY": registry.host}) as terminal:
         assert terminal.end() == 1
     assert "Checked 3 images in 2 repositories" in terminal.text
     assert "missing-layer" in terminal.text
 
 
-def test_junit(typed: Typed, registry: Running, damaged: str, tmp_path: Path) -> None:
+def test_junit(typed: Typed, registry: RunningRegistry, damaged: str, tmp_path: Path) -> None:
     file = tmp_path / "reports" / "check.xml"
     assert typed("check", "--junit", str(file)).code == 1
     root = ET.fromstring(file.read_bytes())  # noqa: S314

@@ -26,7 +26,7 @@ WAIT = 30.0
 
 
 @pytest.fixture
-def name(registry: server.Running, monkeypatch: pytest.MonkeyPatch) -> str:
+def name(registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> str:
     """A repository in the registry of this process, which names without a host mean."""
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
     return "john/app"
@@ -55,7 +55,7 @@ def test_a_wrong_name_is_exit_2(typed: Typed, name: str, wrong: str) -> None:
     assert typed("delete", wrong, "--yes").code == 2
 
 
-def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.Running, name: str) -> None:
+def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     answer = spawn("delete", f"{name}:v1")
     assert answer.code == 2
@@ -66,7 +66,7 @@ def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.Runn
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
 
 
-def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry: server.Running, name: str) -> None:
+def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     for selection in (f"{name}:v9", f"{name}:v9*", f"{name}@sha256:{'0' * 64}"):
         assert typed("delete", "--yes", selection).code == 1
         assert typed("delete", "--yes", "--missing-ok", selection).code == 0
@@ -80,14 +80,14 @@ def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry:
     assert tags(registry.port, name) == ["v1"]
 
 
-def test_deleting_twice_is_deleting_once(typed: Typed, registry: server.Running, name: str) -> None:
+def test_deleting_twice_is_deleting_once(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     three_tags(registry.port, name)
     assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
     assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
-def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry: server.Running, name: str) -> None:
+def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     three_tags(registry.port, name)
     answer = typed("delete", "--yes", f"{name}:v*")
     assert answer.code == 2
@@ -101,9 +101,11 @@ def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry
 @pytest.mark.parametrize(
     ("options", "word"), [({"delete": False}, "REGISTRY_STORAGE_DELETE_ENABLED"), ({"read_only": True}, "the registry is read-only")]
 )
-def test_a_registry_that_deletes_nothing(typed: Typed, registry: server.Running, name: str, options: dict[str, bool], word: str) -> None:
+def test_a_registry_that_deletes_nothing(
+    typed: Typed, registry: server.RunningRegistry, name: str, options: dict[str, bool], word: str
+) -> None:
     three_tags(registry.port, name)
-    with server.running(server.Application(registry.application.storage, **options)) as closed:  # type: ignore[arg-type]
+    with server.run_registry(server.Application(registry.application.storage, **options)) as closed:  # type: ignore[arg-type]
         answer = typed("delete", "--yes", f"{closed.host}/{name}:v1")
         assert answer.code == 1
         assert word in answer.err
@@ -116,7 +118,7 @@ def test_nobody_at_home(typed: Typed) -> None:
     assert typed("delete", "--yes", "localhost:1/john/app:v1").code == 3
 
 
-def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry: server.Running, name: str) -> None:
+def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     for tag in ("v1", "v2", "v3"):
         make_image(registry.port, name, tag)
 
@@ -139,7 +141,7 @@ def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry:
 # --- what it shows and does ---
 
 
-def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.Running, name: str) -> None:
+def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     made = make_image(registry.port, name, "v1")
     signature = make_artifact(registry.port, name, made)
     index = make_index(registry.port, name, "many", made)
@@ -157,7 +159,7 @@ def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.Runn
     assert len(tags(registry.port, name) or ()) == 3
 
 
-def test_it_asks_on_a_terminal(registry: server.Running, name: str) -> None:
+def test_it_asks_on_a_terminal(registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     with Terminal(["delete", f"{name}:v1"]) as terminal:
         terminal.wait_for("Go ahead?")
@@ -174,7 +176,7 @@ def test_it_asks_on_a_terminal(registry: server.Running, name: str) -> None:
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
-def test_what_is_printed_is_what_went(typed: Typed, registry: server.Running, name: str) -> None:
+def test_what_is_printed_is_what_went(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     assert typed("delete", "--yes", "-q", f"{name}:v1").out == f"{registry.host}/{name}:v1\n"
     full = f"{registry.host}/{name}"

@@ -14,7 +14,7 @@ import pytest
 from registry_tool.base.errors import EnvironmentUnavailable
 from registry_tool.cli.session import Session
 from registry_tool.oci.digest import Digest
-from registry_tool.server import Running
+from registry_tool.server import RunningRegistry
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from tests.e2e.test_docs_json import SECTIONS, as_told
@@ -31,7 +31,12 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 @pytest.fixture
 def typed(
-    standin: StandIn, registry: Running, image: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    standin: StandIn,
+    registry: RunningRegistry,
+    image: Made,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Typed:
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
     monkeypatch.setattr(Session, "engine", ENGINE)
@@ -40,7 +45,7 @@ def typed(
 
 
 @pytest.fixture
-def image(registry: Running) -> Made:
+def image(registry: RunningRegistry) -> Made:
     return make_image(registry.port, "john/app", "1")
 
 
@@ -52,7 +57,7 @@ def asked(standin: StandIn) -> Any:
 # What is asked for.
 
 
-def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: Running, image: Made) -> None:
+def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: RunningRegistry, image: Made) -> None:
     answer = typed("verify", "john/app:1")
     assert answer.code == 0, answer.err
     assert standin.happened == ["open docker", "prove docker", "close docker"]
@@ -100,7 +105,7 @@ def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, standin: StandIn
     assert asked(standin).expected == Digest.parse(image.digest)
 
 
-def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn, registry: Running, tmp_path: Path) -> None:
+def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn, registry: RunningRegistry, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nservices = ["redis"]\nrequire = ["podman"]\nstack = "x.yml"\n'
         '[environment]\nA = "file"\nB = "file"\n[timeouts]\nprobes = 7\nstop = "3s"\n[limits]\nprocesses = 9\n[[probes]]\nlog = "file"\n'
@@ -114,7 +119,7 @@ def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn
     assert (what.limits.processes, what.probes) == (9, (Log(text="file"),))
 
 
-def test_what_is_typed_wins(typed: Typed, standin: StandIn, registry: Running, tmp_path: Path) -> None:
+def test_what_is_typed_wins(typed: Typed, standin: StandIn, registry: RunningRegistry, tmp_path: Path) -> None:
     make_image(registry.port, "john/other", "2")
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nreplicas = 2\n[environment]\nA = "file"\nB = "file"\n'

@@ -27,7 +27,7 @@ NAME = "john/app"
 
 
 @pytest.fixture
-def line(registry: server.Running) -> Iterator[FaultyProxy]:
+def line(registry: server.RunningRegistry) -> Iterator[FaultyProxy]:
     with faulty_proxy(registry.port) as line:
         yield line
 
@@ -182,12 +182,12 @@ def test_the_second_of_two_plans_stops_where_the_first_went(repository: Reposito
 )
 @pytest.mark.parametrize("shared", [False, True])
 def test_where_nothing_may_be_deleted_nothing_is_written(
-    registry: server.Running, application: Callable[[server.Storage], server.Application], word: str, shared: bool
+    registry: server.RunningRegistry, application: Callable[[server.Storage], server.Application], word: str, shared: bool
 ) -> None:
     made = make_image(registry.port, NAME, "v1")
     if shared:
         put_manifest(registry.port, NAME, "v2", made.raw, made.media_type)
-    with server.running(application(registry.application.storage)) as closed, faulty_proxy(closed.port) as line:
+    with server.run_registry(application(registry.application.storage)) as closed, faulty_proxy(closed.port) as line:
         repository = Repository(Transport(line.host), NAME)
         plan = delete.plan(repository, of("v1"))
         with pytest.raises(RegistryError) as caught:

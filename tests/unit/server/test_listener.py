@@ -13,8 +13,8 @@ from contextlib import closing
 import pytest
 
 from registry_tool import server
-from registry_tool.server.listener import MAX_LEFT, Server, serving
-from registry_tool.server.messages import BrokenBody, Environ, StartResponse
+from registry_tool.server.listener import MAX_UNREAD, Server, run_server
+from registry_tool.server.messages import Environ, IncompleteBody, StartResponse
 
 
 class Echo:
@@ -30,7 +30,7 @@ class Echo:
         if environ["PATH_INFO"].startswith("/read"):
             try:
                 body = environ["wsgi.input"].read()
-            except BrokenBody as error:
+            except IncompleteBody as error:
                 self.broken.append(str(error))
                 body = b"broken"
         start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -44,7 +44,7 @@ def echo() -> Echo:
 
 @pytest.fixture
 def listening(echo: Echo) -> Iterator[Server]:
-    with serving(echo) as running:
+    with run_server(echo) as running:
         yield running
     assert running.errors == []
 
@@ -92,7 +92,7 @@ def test_what_nobody_read_does_not_become_the_next_request(listening: Server) ->
 
 def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listening: Server) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
-        connection.request("POST", "/ignored", body=b"x" * (4 * MAX_LEFT))
+        connection.request("POST", "/ignored", body=b"x" * (4 * MAX_UNREAD))
         assert connection.getresponse().read() == b"unread"
         connection.sock.settimeout(10)
         assert connection.sock.recv(1) == b""
@@ -171,7 +171,7 @@ def test_an_application_that_fails_costs_one_request() -> None:
         start_response("204 No Content", [])
         return ()
 
-    with serving(failing) as running, closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
+    with run_server(failing) as running, closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
         statuses = []
         for path in ("/fails", "/works"):
             connection.request("GET", path)
@@ -185,7 +185,7 @@ def test_an_application_that_fails_costs_one_request() -> None:
 
 def test_it_answers_as_soon_as_it_is_there_and_no_more_when_it_is_gone() -> None:
     before = threading.active_count()
-    with server.running() as running:
+    with server.run_registry() as running:
         kept = socket.create_connection(("127.0.0.1", running.port), timeout=10)
         kept.sendall(b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n")
         assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
@@ -198,18 +198,18 @@ def test_it_answers_as_soon_as_it_is_there_and_no_more_when_it_is_gone() -> None
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
-    with server.running() as running, pytest.raises(OSError, match="in use"), server.running(port=running.port):
+    with server.run_registry() as running, pytest.raises(OSError, match="in use"), server.run_registry(port=running.port):
         pass
 
 
 def test_another_application_over_the_same_storage_is_the_same_registry() -> None:
     storage = server.MemoryStorage()
     application = server.Application(storage, secret=b"kept")
-    with serving(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
+    with run_server(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
         connection.request("POST", "/v2/a/blobs/uploads/")
         location = str(connection.getresponse().getheader("Location")).partition(f":{first.port}")[2]
 
-    again = server.running(server.Application(storage, secret=b"kept"))
+    again = server.run_registry(server.Application(storage, secret=b"kept"))
     with again as second, closing(http.client.HTTPConnection("127.0.0.1", second.port, timeout=10)) as connection:
         connection.request("PATCH", location, body=b"goes on")
         assert connection.getresponse().status == 202
@@ -226,7 +226,7 @@ def test_a_client_that_went_leaves_nothing_open() -> None:
         return [b"it!"]
 
     before = _open_files()
-    with serving(late) as running:
+    with run_server(late) as running:
         connection = socket.create_connection(("127.0.0.1", running.port), timeout=10)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert asked.wait(10)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import registry_tool
-from registry_tool.server import running
+from registry_tool.server import run_registry
 from tests.support.content import OCI_IMAGE, layer, make_image, put_manifest
 from tests.support.paths import ROOT
 
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "library.md"
 def test_every_line_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = layer(b"hello")
-    with running() as server:
+    with run_registry() as server:
         image = make_image(server.port, "john/get-started", "part2", content, labels={"greeting": "hello"})
         put_manifest(server.port, "john/get-started", "latest", image.raw, OCI_IMAGE)
         # An empty line ends what is expected; a fence would be taken for more of it.

@@ -28,7 +28,7 @@ def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
         return origins.look(registry, image, platform)
 
 
-def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: server.Running) -> None:
+def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: server.RunningRegistry) -> None:
     twice = layer(b"twice")
     made = make_image(registry.port, "john/app", "1", twice, layer(b"once"), twice)
     found = _look(registry.port, "john/app:1")
@@ -38,7 +38,7 @@ def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: serve
     assert found.platforms == ("linux/amd64",)
 
 
-def test_of_an_index_the_right_one_is_taken(registry: server.Running) -> None:
+def test_of_an_index_the_right_one_is_taken(registry: server.RunningRegistry) -> None:
     children = [make_image(registry.port, "john/app", platform=platform) for platform in ("linux/arm64", "linux/amd64", "linux/s390x")]
     made = make_index(registry.port, "john/app", "1", *children)
     for platform, child in ((AMD, children[1]), (ARM, children[0])):
@@ -50,7 +50,7 @@ def test_of_an_index_the_right_one_is_taken(registry: server.Running) -> None:
         assert found.config.platform == platform
 
 
-def test_an_index_without_the_platform_says_what_it_has(registry: server.Running) -> None:
+def test_an_index_without_the_platform_says_what_it_has(registry: server.RunningRegistry) -> None:
     make_index(registry.port, "john/app", "1", make_image(registry.port, "john/app", platform="linux/s390x"))
     found = _look(registry.port, "john/app:1")
     assert (found.image, found.config, found.size, found.blobs) == (None, None, 0, ())
@@ -79,7 +79,7 @@ def test_layers_that_a_registry_need_not_have_are_not_counted() -> None:
         assert _look(registry.port, "john/app:1").size == len(raw) + len(made) + len(own)
 
 
-def test_a_name_that_leads_nowhere_is_not_found(registry: server.Running) -> None:
+def test_a_name_that_leads_nowhere_is_not_found(registry: server.RunningRegistry) -> None:
     with pytest.raises(NotFound):
         _look(registry.port, "john/app:1")
     with pytest.raises(NotFound):

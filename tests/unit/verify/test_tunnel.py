@@ -74,7 +74,7 @@ def page() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def hung(inside: Program, registry: server.Running, *, carried: bool) -> Iterator[tuple[Tunnel, int]]:
+def hung(inside: Program, registry: server.RunningRegistry, *, carried: bool) -> Iterator[tuple[Tunnel, int]]:
     """The door, and the port at which the registry is to be found inside."""
     address = ("127.0.0.1", registry.port)
     port = free_port()
@@ -93,7 +93,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def put_blob(registry: server.Running) -> str:
+def put_blob(registry: server.RunningRegistry) -> str:
     """Put BLOB there; its path."""
     digest = hashlib.sha256(BLOB).hexdigest()
     connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=20)
@@ -111,7 +111,7 @@ def put_blob(registry: server.Running) -> str:
 # What may go wrong
 
 
-def test_nobody_inside_is_told_as_nobody(inside: Program, registry: server.Running) -> None:
+def test_nobody_inside_is_told_as_nobody(inside: Program, registry: server.RunningRegistry) -> None:
     with hung(inside, registry, carried=False) as (door, _):
         with pytest.raises(ConnectionRefusedError):
             door.open(free_port())
@@ -120,7 +120,7 @@ def test_nobody_inside_is_told_as_nobody(inside: Program, registry: server.Runni
 
 
 @pytest.mark.parametrize("carried", [False, True])
-def test_the_registry_can_be_refused_and_let_in_again(inside: Program, registry: server.Running, carried: bool) -> None:
+def test_the_registry_can_be_refused_and_let_in_again(inside: Program, registry: server.RunningRegistry, carried: bool) -> None:
     path = put_blob(registry)
     with hung(inside, registry, carried=carried) as (door, port):
         door.refuse("blobs")
@@ -136,7 +136,7 @@ def test_the_registry_can_be_refused_and_let_in_again(inside: Program, registry:
         assert get(port, path) == (200, BLOB)
 
 
-def test_a_request_for_a_blob_is_refused_also_where_it_comes_in_pieces(inside: Program, registry: server.Running) -> None:
+def test_a_request_for_a_blob_is_refused_also_where_it_comes_in_pieces(inside: Program, registry: server.RunningRegistry) -> None:
     with hung(inside, registry, carried=False) as (door, port), socket.create_connection(("127.0.0.1", port)) as connection:
         door.refuse("blobs")
         connection.settimeout(20)
@@ -167,7 +167,7 @@ def test_a_door_does_not_do_what_it_does_not_know(inside: Program, page: tuple[s
             door.listen(*page, None)
 
 
-def test_a_program_that_is_gone_is_an_error_that_says_so(inside: Program, registry: server.Running) -> None:
+def test_a_program_that_is_gone_is_an_error_that_says_so(inside: Program, registry: server.RunningRegistry) -> None:
     with hung(inside, registry, carried=False) as (door, _):
         inside.close_input()
         assert inside.process.wait(timeout=20) == 0
@@ -192,7 +192,7 @@ def test_from_inside_nothing_but_the_registry_is_reached(inside: Program, page: 
 
 
 @pytest.mark.parametrize("carried", [False, True])
-def test_what_goes_to_the_registry_is_counted(inside: Program, registry: server.Running, carried: bool) -> None:
+def test_what_goes_to_the_registry_is_counted(inside: Program, registry: server.RunningRegistry, carried: bool) -> None:
     path = put_blob(registry)
     with hung(inside, registry, carried=carried) as (door, port):
         assert door.traffic() == Traffic()

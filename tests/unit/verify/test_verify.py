@@ -21,7 +21,7 @@ from registry_tool.base.errors import (
 )
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
-from registry_tool.server import Running
+from registry_tool.server import RunningRegistry
 from registry_tool.verify import verify as module
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
@@ -37,12 +37,12 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 @pytest.fixture
-def image(registry: Running) -> Made:
+def image(registry: RunningRegistry) -> Made:
     return make_image(registry.port, "john/app", "1", platform="linux/amd64")
 
 
 @pytest.fixture
-def asked(registry: Running, image: Made) -> VerifySpec:
+def asked(registry: RunningRegistry, image: Made) -> VerifySpec:
     return VerifySpec(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
 
 
@@ -76,7 +76,7 @@ def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs
     assert [layer.digest for layer in subject.layers] == list(map(Digest.of, image.layers))
 
 
-def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: Running, dirs: AppDirs) -> None:
+def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: RunningRegistry, dirs: AppDirs) -> None:
     index = make_index(registry.port, "john/far", "1", make_image(registry.port, "john/far", platform="linux/s390x"))
     subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).image
     assert str(subject.digest) == index.digest
