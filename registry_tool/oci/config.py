@@ -1,4 +1,4 @@
-"""An image's config: what a container of it runs, and how it was made (OCI image specification 1.1, config.md)."""
+"""The config of an image (OCI image specification 1.1, config.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SIZE = 16 * 1024 * 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(
-    r"(?P<moment>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
+    r"(?P<local>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))",
     re.ASCII,
 )
@@ -24,7 +24,7 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One line of how an image was made. A step without a layer changed the config only."""
+    """A build step. One with an ``empty_layer`` changed the config only."""
 
     created: datetime | None = None
     created_by: str = ""
@@ -34,7 +34,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What is not said is empty. ``created`` is in UTC, and None where the image does not really say."""
+    """An image's config; absent members are empty. ``created`` is in UTC, None where it is absent or a placeholder."""
 
     raw: bytes = field(repr=False)
     created: datetime | None = None
@@ -57,7 +57,7 @@ class Config:
 
     @property
     def platform(self) -> Platform | None:
-        """None where it names neither system nor processor: the config of an artifact."""
+        """None where it names neither system nor architecture: the config of an artifact."""
         if not self.os and not self.architecture:
             return None
         return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
@@ -66,28 +66,28 @@ class Config:
 def parse_config(raw: bytes) -> Config:
     """Read the config of an image. Raises InvalidManifest, whose message says where: ``config.Env[1]: …``."""
     document = Document.read(raw, what="image config", max_size=MAX_SIZE)
-    run = document.inner("config")
+    runtime = document.inner("config")
     return Config(
         raw=raw,
-        created=moment(document.members.get("created")),
+        created=parse_time(document.members.get("created")),
         os=document.text("os") or "",
         architecture=document.text("architecture") or "",
         variant=document.text("variant") or "",
-        history=tuple(map(_step, document.objects("history"))),
+        history=tuple(map(_history_entry, document.objects("history"))),
         diff_ids=_diff_ids(document.inner("rootfs")),
-        labels=run.mapping("Labels"),
-        env=run.texts("Env"),
-        cmd=run.texts("Cmd"),
-        entrypoint=run.texts("Entrypoint"),
-        exposed=tuple(sorted(run.inner("ExposedPorts").members)),
-        user=run.text("User") or "",
-        stop_signal=run.text("StopSignal") or "",
+        labels=runtime.mapping("Labels"),
+        env=runtime.texts("Env"),
+        cmd=runtime.texts("Cmd"),
+        entrypoint=runtime.texts("Entrypoint"),
+        exposed=tuple(sorted(runtime.inner("ExposedPorts").members)),
+        user=runtime.text("User") or "",
+        stop_signal=runtime.text("StopSignal") or "",
     )
 
 
-def _step(document: Document) -> HistoryEntry:
+def _history_entry(document: Document) -> HistoryEntry:
     return HistoryEntry(
-        created=moment(document.members.get("created")),
+        created=parse_time(document.members.get("created")),
         created_by=document.text("created_by") or "",
         comment=document.text("comment") or "",
         empty_layer=document.truth("empty_layer"),
@@ -95,27 +95,27 @@ def _step(document: Document) -> HistoryEntry:
 
 
 def _diff_ids(rootfs: Document) -> tuple[Digest, ...]:
-    found = []
+    diff_ids = []
     for index, text in enumerate(rootfs.texts("diff_ids")):
         try:
-            found.append(Digest.parse(text))
+            diff_ids.append(Digest.parse(text))
         except ValueError as error:
             rootfs.refuse(f"diff_ids[{index}]", str(error))
-    return tuple(found)
+    return tuple(diff_ids)
 
 
-def moment(value: object) -> datetime | None:
-    """What ``created`` says, in UTC, where it can be true: whole, with a zone, and not from before computers had these dates.
+def parse_time(value: object) -> datetime | None:
+    """``created`` (RFC 3339) in UTC; None where it is malformed or before 1970.
 
-    Builders that want the same bytes every time write year 1; Go writes that, too, where it knows nothing.
+    Reproducible builds write a placeholder such as year 1, and so does Go for no time at all.
     """
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
     offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
     try:
-        local = datetime.fromisoformat(match["moment"].upper()).replace(tzinfo=timezone(-offset if match["sign"] == "-" else offset))
-        found = local.astimezone(timezone.utc).replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6]))
+        local = datetime.fromisoformat(match["local"].upper()).replace(tzinfo=timezone(-offset if match["sign"] == "-" else offset))
+        time = local.astimezone(timezone.utc).replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6]))
     except (ValueError, OverflowError):
         return None
-    return found if found >= _EPOCH else None
+    return time if time >= _EPOCH else None

@@ -1,4 +1,4 @@
-"""A descriptor says what content is, how large it is and what it is called (OCI image specification 1.1, descriptor.md)."""
+"""Descriptors and platforms (OCI image specification 1.1, descriptor.md and image-index.md)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from registry_tool.oci.digest import Digest
 
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-# What docker takes for the same thing; ``arm64`` and ``arm64/v8`` are one platform, and so are ``arm`` and ``arm/v7``.
+# Synonyms to docker. ``arm64`` and ``arm64/v8`` are one platform, and so are ``arm`` and ``arm/v7``.
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """``linux/amd64``, ``linux/arm64/v8``: the words of the OCI image index."""
+    """``linux/amd64``, ``linux/arm64/v8``."""
 
     os: str
     architecture: str
@@ -24,7 +24,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read ``OS/ARCHITECTURE[/VARIANT]`` as a person types it for ``--platform``; raises ValueError on anything else."""
+        """Read ``OS/ARCHITECTURE[/VARIANT]`` as typed for ``--platform``. Raises ValueError."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(map(_PLATFORM_PART.fullmatch, parts)):
             raise ValueError(f"not a platform: {text[:80]!r}")
@@ -32,10 +32,10 @@ class Platform:
         return cls(os=os, architecture=_ARCHITECTURES.get(architecture, architecture), variant="".join(variant))
 
     def fits(self, wanted: Platform) -> bool:
-        """Whether an image of this platform is one of ``wanted``, where a variant that is not named means the usual one."""
-        return self._whole() == wanted._whole()
+        """Whether both are one platform; a missing variant is the architecture's default."""
+        return self._normalized() == wanted._normalized()
 
-    def _whole(self) -> tuple[str, str, str]:
+    def _normalized(self) -> tuple[str, str, str]:
         return self.os, self.architecture, self.variant or _DEFAULT_VARIANTS.get(self.architecture, "")
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """``size`` is in bytes. ``urls`` are where a foreign layer says it can be had: they are shown, never followed."""
+    """Type, digest and size (bytes) of content. ``urls`` of a foreign layer are shown, never followed."""
 
     media_type: str
     digest: Digest
@@ -55,7 +55,7 @@ class Descriptor:
     artifact_type: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """The members of a descriptor in a manifest, those without a value left out."""
+        """Its members in a manifest, without the empty ones."""
         members: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.urls:
             members["urls"] = list(self.urls)

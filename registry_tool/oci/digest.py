@@ -1,4 +1,4 @@
-"""A digest names content by its hash (OCI image specification 1.1, descriptor.md#digests)."""
+"""Digests (OCI image specification 1.1, descriptor.md#digests)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """``algorithm:hex``. Only sha256 and sha512, the two registered algorithms, are accepted."""
+    """``algorithm:hex``, of the registered algorithms sha256 and sha512."""
 
     algorithm: str
     hex: str
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Read ``sha256:…`` or ``sha512:…``; raises ValueError on anything else."""
+        """Read ``sha256:…`` or ``sha512:…``. Raises ValueError."""
         match = _GRAMMAR.fullmatch(text)
         if match is None:
             raise ValueError(f"not a digest: {text[:140]!r}")

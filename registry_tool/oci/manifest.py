@@ -1,7 +1,6 @@
-"""A manifest says what an image is made of, an index which images belong together.
+"""Manifests of images, and indexes: OCI image specification 1.1 (manifest.md, image-index.md) and docker's schema 2.
 
-OCI image specification 1.1 (manifest.md, image-index.md) and docker's schema 2, which came before and differs in names
-only. A manifest keeps the exact bytes it arrived in: its digest is of those, never of JSON that was written anew.
+A manifest keeps the exact bytes it was read from: its digest is of those, never of JSON that was serialized again.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ from typing import Literal
 from registry_tool.base.errors import InvalidManifest
 from registry_tool.base.labels import PREFIX
 from registry_tool.base.reader import Document
-from registry_tool.oci.config import Config, parse_config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 
-__all__ = ["Child", "Config", "Manifest", "parse", "parse_config"]
-
 MAX_SIZE = 4 * 1024 * 1024
-"""Bytes of a manifest: what registries take."""
+"""Bytes of a manifest that registries accept."""
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -38,10 +34,10 @@ ACCEPT = f"{OCI_IMAGE}, {OCI_INDEX}, {DOCKER_IMAGE}, {DOCKER_LIST}"
 
 EMPTY_CONTENT = b"{}"
 EMPTY = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=Digest.of(EMPTY_CONTENT), size=len(EMPTY_CONTENT))
-"""What stands where a manifest must have something and there is nothing."""
+"""The empty descriptor: a required config or layer without content (manifest.md, "Guidance for an Empty Descriptor")."""
 
 TOMBSTONE = "application/vnd.registry-tool.tombstone.v1+json"
-"""The artifact type of what replaces a tag that is about to go."""
+"""The artifact type of a tombstone."""
 
 _CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 _FILE_SYSTEM_LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
@@ -54,15 +50,12 @@ _SIGNATURES = (
 )
 _ATTESTATION = "vnd.docker.reference.type"
 
-Child = Descriptor
-"""An entry of an index: a descriptor, with its platform where it has one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """An image (``config`` and ``layers``) or an index (``children``). ``descriptor`` is of ``raw``.
+    """An image (``config`` and ``layers``) or an index (``children``); ``descriptor`` is of ``raw``.
 
-    ``subject`` is what it refers to: a signature's image. ``artifact_type`` is as the document has it.
+    ``subject`` is the manifest it refers to, as a signature refers to its image.
     """
 
     raw: bytes = field(repr=False)
@@ -70,7 +63,7 @@ class Manifest:
     kind: Literal["image", "index"]
     config: Descriptor | None = None
     layers: tuple[Descriptor, ...] = ()
-    children: tuple[Child, ...] = ()
+    children: tuple[Descriptor, ...] = ()
     subject: Descriptor | None = None
     artifact_type: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -81,17 +74,17 @@ class Manifest:
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether it only stands where a tag was: an unfinished deletion of this tool's."""
+        """Whether it only replaces a tag, in an unfinished deletion of this tool's."""
         return self.artifact_type == TOMBSTONE
 
     @property
     def type(self) -> Literal["image", "index", "artifact", "signature"]:
-        """What a person would call it. An index of one platform and its attestations, as BuildKit makes them, is an image."""
+        """Its type to people. An index of one platform and its attestations, as BuildKit writes them, is an image."""
         if self.kind == "index":
             if self.artifact_type:
                 return "artifact"
-            lone = sum(map(is_platform_image, self.children)) == 1 and sum(map(is_attestation, self.children)) == len(self.children) - 1 > 0
-            return "image" if lone else "index"
+            images, attestations = sum(map(is_platform_image, self.children)), sum(map(is_attestation, self.children))
+            return "image" if images == 1 and attestations == len(self.children) - 1 > 0 else "index"
         if any(name.startswith(_SIGNATURES) for name in (self.artifact_type or "", *(layer.media_type for layer in self.layers))):
             return "signature"
         is_image = self.config is not None and self.config.media_type in _CONFIGS and not self.artifact_type
@@ -100,23 +93,23 @@ class Manifest:
 
     @property
     def referrer(self) -> Descriptor:
-        """Its entry in its subject's list of referrers (OCI distribution specification 1.1, "Listing Referrers")."""
+        """Its entry in its subject's referrers (distribution-spec, "Listing Referrers")."""
         kind = self.artifact_type or (self.config.media_type if self.config else None)
         return replace(self.descriptor, annotations=self.annotations, artifact_type=kind)
 
 
 def is_attestation(descriptor: Descriptor) -> bool:
-    """Whether BuildKit put it into an index to say something of another entry: nothing that runs."""
+    """Whether it is BuildKit's attestation of another entry of the index: nothing that runs."""
     return _ATTESTATION in descriptor.annotations
 
 
 def is_foreign(descriptor: Descriptor) -> bool:
-    """Whether it is a layer that registries need not have: its owner does not let it be handed on."""
+    """Whether it is a non-distributable layer, which registries need not have."""
     return descriptor.media_type.startswith(_FOREIGN_LAYERS)
 
 
-def is_platform_image(child: Child) -> bool:
-    """Whether an entry of an index is an image of a platform that it names."""
+def is_platform_image(child: Descriptor) -> bool:
+    """Whether an entry of an index is an image of the platform that it names."""
     return child.platform is not None and child.platform.os != "unknown" and not is_attestation(child)
 
 
@@ -124,15 +117,15 @@ def is_platform_image(child: Child) -> bool:
 
 
 def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256") -> Manifest:
-    """Read a manifest. ``media_type`` is what the registry calls it: it decides where the document does not say.
+    """Read a manifest. ``media_type`` is the registry's Content-Type, for a document without one.
 
-    ``algorithm`` is of the digest that its descriptor gets. Raises InvalidManifest, whose message says where:
-    ``layers[2].digest: …``; also where registry and document call it different things, and for docker's schema 1.
+    ``algorithm`` is that of its descriptor's digest. Raises InvalidManifest, whose message has the path
+    (``layers[2].digest: …``); also where the two media types differ, and for docker's schema 1.
     """
     document = Document.read(raw, what="manifest", max_size=MAX_SIZE)
-    kind = _media_type(document, media_type)
-    is_index = kind in INDEXES
-    # One document that is both would be one image to one reader and another one to the next (CVE-2021-41190).
+    resolved_type = _media_type(document, media_type)
+    is_index = resolved_type in INDEXES
+    # A document that is both would be an image to one reader and an index to another (CVE-2021-41190).
     for key in ("config", "layers", "fsLayers") if is_index else ("manifests", "fsLayers"):
         if key in document.members:
             document.refuse(key, f"does not belong into {'an index' if is_index else 'the manifest of an image'}")
@@ -140,7 +133,7 @@ def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256
         document.refuse("config", "missing")
     return Manifest(
         raw=raw,
-        descriptor=Descriptor(media_type=kind, digest=Digest.of(raw, algorithm), size=len(raw)),
+        descriptor=Descriptor(media_type=resolved_type, digest=Digest.of(raw, algorithm), size=len(raw)),
         kind="index" if is_index else "image",
         config=_inner_descriptor(document, "config"),
         layers=tuple(map(_descriptor, document.objects("layers"))),
@@ -151,21 +144,21 @@ def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256
     )
 
 
-def _media_type(document: Document, said: str | None) -> str:
-    said = said.partition(";")[0].strip().lower() if said else None
-    own = document.text("mediaType")
-    if said in SCHEMA_1 or own in SCHEMA_1 or document.members.get("schemaVersion") == 1:
+def _media_type(document: Document, declared: str | None) -> str:
+    declared = declared.partition(";")[0].strip().lower() if declared else None
+    media_type = document.text("mediaType")
+    if declared in SCHEMA_1 or media_type in SCHEMA_1 or document.members.get("schemaVersion") == 1:
         raise InvalidManifest(
-            "schemaVersion: docker's manifest schema 1, which no current tool reads", hint="Push the image anew with a docker of today."
+            "schemaVersion: docker's manifest schema 1, which no current tool reads", hint="Push the image again with a current docker."
         )
-    if said and own and said != own:
-        raise InvalidManifest(f"mediaType: the document calls itself {_shown(own)}, the registry calls it {_shown(said)}")
-    kind = own or said or (OCI_INDEX if "manifests" in document.members else OCI_IMAGE)
-    if kind not in IMAGES and kind not in INDEXES:
-        raise InvalidManifest(f"mediaType: {_shown(kind)} is neither an image nor an index")
+    if declared and media_type and declared != media_type:
+        raise InvalidManifest(f"mediaType: the document calls itself {_shown(media_type)}, the registry calls it {_shown(declared)}")
+    media_type = media_type or declared or (OCI_INDEX if "manifests" in document.members else OCI_IMAGE)
+    if media_type not in IMAGES and media_type not in INDEXES:
+        raise InvalidManifest(f"mediaType: {_shown(media_type)} is neither an image nor an index")
     if document.required_number("schemaVersion") != 2:
         document.refuse("schemaVersion", f"2 is wanted, not {document.members['schemaVersion']}")
-    return kind
+    return media_type
 
 
 def _inner_descriptor(document: Document, key: str) -> Descriptor | None:
@@ -186,7 +179,7 @@ def _descriptor(document: Document) -> Descriptor:
 
 def _platform(document: Document) -> Platform | None:
     os, architecture = document.text("os") or "", document.text("architecture") or ""
-    # Some tools write an empty one rather than none.
+    # Some tools write an empty platform rather than none.
     return Platform(os=os, architecture=architecture, variant=document.text("variant") or "") if os or architecture else None
 
 
@@ -194,7 +187,7 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 100 else text[:97] + "...")
 
 
-# --- making ---
+# --- writing ---
 
 
 def image(
@@ -208,11 +201,11 @@ def image(
 ) -> Manifest:
     """The manifest of an image or artifact. The same arguments give the same bytes."""
     members = {"config": config.as_json(), "layers": [layer.as_json() for layer in layers]}
-    return _made(media_type, members, subject, artifact_type, annotations)
+    return _manifest(media_type, members, subject, artifact_type, annotations)
 
 
 def index(
-    children: Iterable[Child],
+    children: Iterable[Descriptor],
     *,
     media_type: str = OCI_INDEX,
     subject: Descriptor | None = None,
@@ -220,16 +213,16 @@ def index(
     annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """An index of images. The same arguments give the same bytes."""
-    return _made(media_type, {"manifests": [child.as_json() for child in children]}, subject, artifact_type, annotations)
+    return _manifest(media_type, {"manifests": [child.as_json() for child in children]}, subject, artifact_type, annotations)
 
 
 def tombstone(tag: str, *, unique: str) -> Manifest:
-    """What replaces ``tag`` alone, so that its deletion takes no other tag along. ``unique`` makes its digest nobody else's."""
+    """A manifest that replaces ``tag``, so that its deletion removes no other tag; ``unique`` makes its digest unique."""
     annotations = {f"{PREFIX}.tombstone.tag": tag, f"{PREFIX}.tombstone.unique": unique}
     return image(EMPTY, [EMPTY], artifact_type=TOMBSTONE, annotations=annotations)
 
 
-def _made(
+def _manifest(
     media_type: str,
     members: Mapping[str, object],
     subject: Descriptor | None,

@@ -1,7 +1,7 @@
-"""A reference names an image: ``[HOST/]PATH[:TAG][@DIGEST]`` (distribution/reference, the whole grammar).
+"""References to images: ``[HOST/]PATH[:TAG][@DIGEST]`` (distribution/reference).
 
-A reference is only ever obtained by :meth:`Reference.parse`. What a name without a host means is the caller's to
-say: on the registry's side it is the local registry, on the engine's side it is Docker Hub, spelled ``docker.io``.
+The caller decides what a name without a host means: the local registry on the registry's side, Docker Hub
+(``docker.io``) on the engine's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TYPED_HOST = re.compile(r"(?:https?://)?(?P<host>[^/]*)(?:/(?:v[12]/?)?)?", re.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """One image's name, taken apart. ``host`` is where its registry answers, with the port where one was given."""
+    """The name of an image, parsed. ``host`` is its registry's ``HOST[:PORT]``."""
 
     host: str
     path: str
@@ -38,28 +38,28 @@ class Reference:
     def parse(cls, text: str, *, default_host: str) -> Reference:
         """Read ``text``; a name without a host belongs to ``default_host``.
 
-        ``docker.io/alpine`` is ``docker.io/library/alpine``, as everywhere. Nothing is added where neither tag nor
-        digest was given: see :meth:`or_latest`. Raises InvalidReference, whose message names the part that is wrong.
+        ``docker.io/alpine`` is ``docker.io/library/alpine``. No tag is added (:meth:`or_latest`). Raises
+        InvalidReference, whose message names the part that is wrong.
         """
         if not text:
             raise InvalidReference("the name is empty", hint=_EXAMPLE)
         if text.startswith(("http://", "https://")):
             raise InvalidReference(f"{_shown(text)} is an address for a browser, not a name", hint="Leave out the http:// or https://.")
-        rest, at, digest_text = text.partition("@")
+        name, at, digest_text = text.partition("@")
         digest = _digest(digest_text, text) if at else None
-        host, rest = _split_host(rest, text, default_host)
-        rest, tag = _split_tag(rest, text)
-        if host == DOCKER_HUB and "/" not in rest:
-            rest = f"library/{rest}"
-        _check_path(rest, text)
-        return cls(host=host, path=rest, tag=tag, digest=digest)
+        host, name = _split_host(name, text, default_host)
+        name, tag = _split_tag(name, text)
+        if host == DOCKER_HUB and "/" not in name:
+            name = f"library/{name}"
+        _check_path(name, text)
+        return cls(host=host, path=name, tag=tag, digest=digest)
 
     def or_latest(self) -> Reference:
-        """The same, with the tag ``latest`` where there is neither tag nor digest."""
+        """This reference, with the tag ``latest`` where it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
 
     def with_digest(self, digest: Digest) -> Reference:
-        """The same repository by digest alone."""
+        """The same repository, by digest only."""
         return replace(self, tag=None, digest=digest)
 
     @property
@@ -69,7 +69,7 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """As docker prints it: without ``docker.io/library/``."""
+        """The familiar name, as docker prints it: without ``docker.io/library/``."""
         text = str(self)
         for prefix in (f"{DOCKER_HUB}/library/", f"{DOCKER_HUB}/"):
             if text.startswith(prefix):
@@ -83,9 +83,9 @@ class Reference:
 
 
 def has_host(text: str) -> bool:
-    """Whether the name's first part is a host: it has a dot or a port, or is ``localhost``.
+    """Whether the name's first part is a host: it has a dot or a colon, or is ``localhost``.
 
-    docker also takes ``John/app`` for a host named ``John``; here that is a repository with a wrong letter, and said so.
+    To docker ``John`` in ``John/app`` is a host, too; here it is a repository in upper case, which is an error.
     """
     first, slash, _ = text.partition("/")
     if not slash:
@@ -105,14 +105,14 @@ def registry_host(text: str) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Whether ``text`` may be a tag. What a registry lists as one need not be."""
+    """Whether ``text`` is a valid tag. What a registry lists may be none."""
     return len(text) <= MAX_TAG_LENGTH and _TAG.fullmatch(text) is not None
 
 
-def _split_host(rest: str, text: str, default_host: str) -> tuple[str, str]:
-    if not has_host(rest):
-        return default_host, rest
-    host, _, path = rest.partition("/")
+def _split_host(name: str, text: str, default_host: str) -> tuple[str, str]:
+    if not has_host(name):
+        return default_host, name
+    host, _, path = name.partition("/")
     try:
         return _checked_host(host), path
     except ValueError as error:
@@ -124,10 +124,10 @@ def _checked_host(host: str) -> str:
     return DOCKER_HUB if host == "index.docker.io" else host
 
 
-def _split_tag(rest: str, text: str) -> tuple[str, str | None]:
-    path, colon, tag = rest.rpartition(":")
+def _split_tag(name: str, text: str) -> tuple[str, str | None]:
+    path, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
-        return rest, None
+        return name, None
     if not tag:
         raise _invalid(text, "the tag is empty")
     if len(tag) > MAX_TAG_LENGTH:
@@ -152,9 +152,9 @@ def _check_path(path: str, text: str) -> None:
         )
 
 
-def _digest(digest_text: str, text: str) -> Digest:
+def _digest(digest: str, text: str) -> Digest:
     try:
-        return Digest.parse(digest_text)
+        return Digest.parse(digest)
     except ValueError as error:
         raise _invalid(text, str(error)) from None
 

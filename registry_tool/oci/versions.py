@@ -1,8 +1,8 @@
-"""The versions that tags name, their order, and ranges of them.
+"""Versions in tags, their order, and ranges of them.
 
 Tags are not Semantic Versions, so no library for those reads them: ``1.2`` and ``v3`` are short, ``1.2.3-alpine`` is a
-variant of 1.2.3 and not what came before it, ``3.14.0rc1-slim`` is both. Numbers and what comes before a release count
-as in semver.org 2.0.0, 11; ranges are npm's (node-semver, "Ranges"), and do not look at the variant.
+variant of 1.2.3 and no pre-release of it, ``3.14.0rc1-slim`` is both. The order is that of semver.org 2.0.0, 11; ranges
+are npm's (node-semver, "Ranges"), and ignore the variant.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from dataclasses import dataclass
 from registry_tool.base.errors import UsageError
 
 _NUMBER = "[0-9]{1,18}"
-_BEFORE = r"(?:(?:alpha|beta|rc|pre|preview|dev|snapshot|nightly|canary|next|milestone|ea)(?:[.-]?[0-9]+(?:[.-][0-9]+)*)?|[abcm][0-9]+)"
+_PRERELEASE = r"(?:(?:alpha|beta|rc|pre|preview|dev|snapshot|nightly|canary|next|milestone|ea)(?:[.-]?[0-9]+(?:[.-][0-9]+)*)?|[abcm][0-9]+)"
 _VERSION = re.compile(
-    rf"v?(?P<numbers>{_NUMBER}(?:\.{_NUMBER}){{0,3}})(?:[-._]?(?P<before>{_BEFORE}))?(?:[-_](?P<variant>.*))?", re.IGNORECASE | re.ASCII
+    rf"v?(?P<numbers>{_NUMBER}(?:\.{_NUMBER}){{0,3}})(?:[-._]?(?P<prerelease>{_PRERELEASE}))?(?:[-_](?P<variant>.*))?",
+    re.IGNORECASE | re.ASCII,
 )
 _COMPARISON = re.compile(
-    rf"(?P<operator>[<>]=?|[=~^])?v?(?P<numbers>(?:{_NUMBER}|[x*])(?:\.(?:{_NUMBER}|[x*])){{0,3}})(?:[-._]?(?P<before>{_BEFORE}))?",
+    rf"(?P<operator>[<>]=?|[=~^])?v?(?P<numbers>(?:{_NUMBER}|[x*])(?:\.(?:{_NUMBER}|[x*])){{0,3}})(?:[-._]?(?P<prerelease>{_PRERELEASE}))?",
     re.IGNORECASE | re.ASCII,
 )
 _PART = re.compile(r"[0-9]+|[a-z]+")
 
 _Numbers = tuple[int, ...]
 _Key = tuple[_Numbers, bool, tuple[tuple[bool, int, str], ...]]
-"""Comes in order: numbers, then what came before the release, then the release."""
+"""Sorts by the numbers, then pre-releases before the release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """``numbers`` are as many as were written, one to four. ``before`` is ``rc1`` and the like, ``variant`` ``alpine``; else empty."""
+    """One to four ``numbers``, a ``prerelease`` (``rc1``) and a ``variant`` (``alpine``); both may be empty."""
 
     numbers: tuple[int, ...]
-    before: str = ""
+    prerelease: str = ""
     variant: str = ""
 
     @classmethod
@@ -43,15 +44,15 @@ class Version:
         match = _VERSION.fullmatch(tag)
         if match is None:
             return None
-        return cls(numbers=_numbers(match["numbers"]), before=(match["before"] or "").lower(), variant=match["variant"] or "")
+        return cls(numbers=_numbers(match["numbers"]), prerelease=(match["prerelease"] or "").lower(), variant=match["variant"] or "")
 
 
 def order(tag: str) -> tuple[bool, _Key, str, str]:
-    """A key to sort tags by: oldest version first, a version before its variants, tags without a version at the end by name."""
+    """Sort key of tags: oldest version first, a version before its variants, tags without a version last, by name."""
     version = Version.parse(tag)
     if version is None:
         return True, ((), True, ()), "", tag
-    return False, _key(version.numbers, version.before), version.variant, tag
+    return False, _key(version.numbers, version.prerelease), version.variant, tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,70 +60,70 @@ class _Comparison:
     operator: str
     """``<``, ``<=``, ``>`` or ``>=``."""
     numbers: _Numbers
-    before: str = ""
+    prerelease: str = ""
 
     def holds(self, key: _Key) -> bool:
-        own = _key(self.numbers, self.before)
-        return {"<": key < own, "<=": key <= own, ">": key > own, ">=": key >= own}[self.operator]
+        bound = _key(self.numbers, self.prerelease)
+        return {"<": key < bound, "<=": key <= bound, ">": key > bound, ">=": key >= bound}[self.operator]
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Versions of which one may ask whether a tag's is among them: ``tag in Range.parse("^1.2")``."""
+    """A range of versions: ``tag in Range.parse("^1.2")``."""
 
     alternatives: tuple[tuple[_Comparison, ...], ...]
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """Read ``^1.2``, ``~1.2.3``, ``1.x``, ``>=1.2 <2``, ``1.2 - 1.4``, ``1 || 3``; raises UsageError on anything else."""
+        """Read ``^1.2``, ``~1.2.3``, ``1.x``, ``>=1.2 <2``, ``1.2 - 1.4`` or ``1 || 3``. Raises UsageError."""
         return cls(tuple(tuple(_comparisons(part, text)) for part in text.split("||")))
 
     def __contains__(self, tag: str) -> bool:
-        """Whether ``tag`` names one. ``2.0.0-rc1`` does only where the range itself names something before 2.0.0, as with npm."""
+        """Whether the version of ``tag`` is in it. A pre-release is only where the range names one of the same numbers, as in npm."""
         version = Version.parse(tag)
         return version is not None and any(_hold(comparisons, version) for comparisons in self.alternatives)
 
 
 def _hold(comparisons: tuple[_Comparison, ...], version: Version) -> bool:
-    named = {_padded(comparison.numbers) for comparison in comparisons if comparison.before}
-    if version.before and _padded(version.numbers) not in named:
+    prereleases = {_padded(comparison.numbers) for comparison in comparisons if comparison.prerelease}
+    if version.prerelease and _padded(version.numbers) not in prereleases:
         return False
-    key = _key(version.numbers, version.before)
+    key = _key(version.numbers, version.prerelease)
     return all(comparison.holds(key) for comparison in comparisons)
 
 
 def _comparisons(part: str, text: str) -> Iterator[_Comparison]:
-    tight = re.sub(r"([<>=~^])\s+", r"\1", part.replace(",", " "))
-    words = re.sub(r"(\S+)\s+-\s+(\S+)", r">=\1 <=\2", tight).split()
+    joined = re.sub(r"([<>=~^])\s+", r"\1", part.replace(",", " "))
+    words = re.sub(r"(\S+)\s+-\s+(\S+)", r">=\1 <=\2", joined).split()
     matches = [_COMPARISON.fullmatch(word) for word in words]
     if not matches:
-        raise _no_range(text)
+        raise _invalid_range(text)
     for match in matches:
         if match is None:
-            raise _no_range(text)
-        known = re.split(r"\.?[x*]", match["numbers"], flags=re.IGNORECASE)[0]
-        if known:
-            yield from _bounds(match["operator"] or "=", _numbers(known), (match["before"] or "").lower())
+            raise _invalid_range(text)
+        prefix = re.split(r"\.?[x*]", match["numbers"], flags=re.IGNORECASE)[0]
+        if prefix:
+            yield from _bounds(match["operator"] or "=", _numbers(prefix), (match["prerelease"] or "").lower())
 
 
-def _bounds(operator: str, numbers: _Numbers, before: str) -> Iterator[_Comparison]:
-    """A comparison as plain bounds. A short version stands for all that begin with it: ``>1.2`` begins with 1.3."""
-    if before and operator not in "~^=":
-        yield _Comparison(operator, numbers, before)
-    elif before and operator == "=":
-        yield from (_Comparison(">=", numbers, before), _Comparison("<=", numbers, before))
+def _bounds(operator: str, numbers: _Numbers, prerelease: str) -> Iterator[_Comparison]:
+    """The bounds that a comparison means. A short version is all that begin with it: ``>1.2`` begins with 1.3."""
+    if prerelease and operator not in "~^=":
+        yield _Comparison(operator, numbers, prerelease)
+    elif prerelease and operator == "=":
+        yield from (_Comparison(">=", numbers, prerelease), _Comparison("<=", numbers, prerelease))
     elif operator in ("<", ">="):
         yield _Comparison(operator, numbers)
     elif operator in ("<=", ">"):
         yield _Comparison("<" if operator == "<=" else ">=", _after(numbers))
     else:
-        kept = {"=": len(numbers), "~": min(2, len(numbers)), "^": _first_that_counts(numbers)}[operator]
-        yield from (_Comparison(">=", numbers, before), _Comparison("<", _after(numbers[:kept])))
+        count = {"=": len(numbers), "~": min(2, len(numbers)), "^": _count_to_first_nonzero(numbers)}[operator]
+        yield from (_Comparison(">=", numbers, prerelease), _Comparison("<", _after(numbers[:count])))
 
 
-def _first_that_counts(numbers: _Numbers) -> int:
-    """How many numbers ``^`` keeps: up to the first that is not zero."""
-    return next((place for place, number in enumerate(numbers, 1) if number), len(numbers))
+def _count_to_first_nonzero(numbers: _Numbers) -> int:
+    """How many numbers ``^`` fixes: up to the first that is not zero."""
+    return next((position for position, number in enumerate(numbers, 1) if number), len(numbers))
 
 
 def _after(numbers: _Numbers) -> _Numbers:
@@ -137,11 +138,11 @@ def _padded(numbers: _Numbers) -> _Numbers:
     return (*numbers, 0, 0, 0)[:4]
 
 
-def _key(numbers: _Numbers, before: str) -> _Key:
-    parts = tuple((False, int(part), "") if part.isdigit() else (True, 0, part) for part in _PART.findall(before))
-    return _padded(numbers), not before, parts
+def _key(numbers: _Numbers, prerelease: str) -> _Key:
+    parts = tuple((False, int(part), "") if part.isdigit() else (True, 0, part) for part in _PART.findall(prerelease))
+    return _padded(numbers), not prerelease, parts
 
 
-def _no_range(text: str) -> UsageError:
+def _invalid_range(text: str) -> UsageError:
     hint = "A range looks like ^1.2, ~1.2.3, 1.x, '>=1.2 <2', '1.2 - 1.4' or '1 || 3'."
     return UsageError(f"not a range of versions: {text[:80]!r}", hint=hint)

@@ -11,7 +11,7 @@ from registry_tool.oci.versions import Range, Version, order
 tags = st.text(string.ascii_letters + string.digits + "_.-", max_size=128)
 numbers = st.lists(st.integers(0, 10**18 - 1), min_size=1, max_size=4)
 versions = st.builds(
-    lambda v, parts, before, variant: v + ".".join(map(str, parts)) + before + variant,
+    lambda v, parts, prerelease, variant: v + ".".join(map(str, parts)) + prerelease + variant,
     st.sampled_from(["", "v"]),
     numbers,
     st.sampled_from(["", "-rc1", "-rc.2", "b1", "-alpha", "-beta.10"]),
@@ -34,7 +34,7 @@ def test_a_version_is_in_the_ranges_that_name_it(tag: str) -> None:
     version = Version.parse(tag)
     if version is None:
         return
-    named = ".".join(map(str, version.numbers)) + (f"-{version.before}" if version.before else "")
+    named = ".".join(map(str, version.numbers)) + (f"-{version.prerelease}" if version.prerelease else "")
     for operator in ("", "=", "^", "~", ">=", "<="):
         assert tag in Range.parse(operator + named)
     for operator in ("<", ">"):

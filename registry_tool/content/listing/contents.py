@@ -15,7 +15,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import Child, Manifest, is_attestation, is_platform_image
+from registry_tool.oci.manifest import Manifest, is_attestation, is_platform_image
 from registry_tool.targets.cache import Cache, MemoryCache, NoCache
 from registry_tool.targets.target import Target
 
@@ -130,10 +130,10 @@ class Contents:
         manifest = self.kept_manifest(descriptor)
         return Details(type=manifest.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=manifest.is_tombstone)
 
-    def platform_images(self, manifest: Manifest) -> list[Child]:
+    def platform_images(self, manifest: Manifest) -> list[Descriptor]:
         """Images of a named platform in an index, and in the indexes in it. Raises as :meth:`manifest` does."""
 
-        def nested(children: Iterable[Child]) -> list[Child]:
+        def nested(children: Iterable[Descriptor]) -> list[Descriptor]:
             return [
                 child
                 for child in children
@@ -197,7 +197,7 @@ class _Images:
         self._count += len(wanted)
         return wanted
 
-    def _is_wanted(self, child: Child) -> bool:
+    def _is_wanted(self, child: Descriptor) -> bool:
         if self._platform is None:
             return True
         if is_attestation(child):
@@ -215,7 +215,7 @@ class _Images:
             self._add_image(descriptor, manifest)
 
     def _add_image(self, descriptor: Descriptor, manifest: Manifest) -> None:
-        created, platform = configs.moment(manifest.annotations.get(_CREATED)), descriptor.platform
+        created, platform = configs.parse_time(manifest.annotations.get(_CREATED)), descriptor.platform
         config = manifest.config
         if self._configs and config is not None and config.media_type in _IMAGE_CONFIGS and not is_attestation(descriptor):
             try:
