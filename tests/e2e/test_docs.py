@@ -239,7 +239,7 @@ def test_the_examples_of_the_help_are_commands(name: str) -> None:
 def examples(name: str) -> list[str]:
     """The commands of the example lines in the help of ``name``."""
     text = (load(name).help or "").partition("Example")[2]
-    found = [re.search(r"(?:^|\| |<\()(regctl [^|>)]+)", line.strip()) for line in text.splitlines()[1:] if line.strip()]
+    found = [re.search(r"(?:^|\| |<\()(regctl [^|<>)]+)", line.strip()) for line in text.splitlines()[1:] if line.strip()]
     assert all(found), text
     return [match[1] for match in found if match]
 
