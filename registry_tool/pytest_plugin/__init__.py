@@ -103,13 +103,13 @@ def portable(request: pytest.FixtureRequest) -> Portable:
     """Asserts that an image runs on an engine that has never seen it."""
     from registry_tool.base.dirs import app_dirs
     from registry_tool.pytest_plugin.portable import portable_for
-    from registry_tool.verify.verify import USUAL, verify
+    from registry_tool.verify.verify import DEFAULT, verify
 
     node: pytest.Item = request.node
     config, engine = request.config, _engine(request.config)
 
     def prove(asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
-        require = (USUAL,) if _required(config) and not on else ()
+        require = (DEFAULT,) if _required(config) and not on else ()
         return verify(engine, asked, on, dirs=app_dirs(), require=require, command=f"pytest {node.nodeid}")
 
     return portable_for(node, prove, lambda why: _missing(config, "an engine to verify on", why))

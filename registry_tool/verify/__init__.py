@@ -1,1 +1,1 @@
-"""The story again on an engine that has never seen the image, as evidence: places, points, and the certificate."""
+"""Verify that an image runs on an engine that has never seen it: environments, checks and the report."""

@@ -1,4 +1,4 @@
-"""What the registry has under a name: the root that all of a proof is compared with."""
+"""What the registry has under a name: what all checks compare with."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteImage:
-    """``root`` is what the name leads to; ``image`` is the same, or the one for the engine's platform where ``root`` is an index.
+    """``root`` is the name's manifest or index; ``image`` is the same, or the index's for the engine's platform.
 
-    ``image`` and ``config`` are None where there is none for that platform: ``platforms`` are those that there are.
+    ``image`` and ``config`` are None where there is none for that platform; ``platforms`` are those that there are.
     """
 
     name: Reference
@@ -29,8 +29,8 @@ class RemoteImage:
     image: Manifest | None
     config: Config | None
     platforms: tuple[str, ...]
-    trouble: RegistryToolError | None = None
-    """Why the config could not be read, where it should be there."""
+    config_error: RegistryToolError | None = None
+    """Why a config that should be there could not be read."""
 
     @property
     def digest(self) -> Digest:
@@ -43,47 +43,45 @@ class RemoteImage:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Config and layers, each once. Layers that a registry need not have are not among them."""
+        """Config and layers, each once, without foreign layers."""
         if self.image is None or self.image.config is None:
             return ()
-        found = {each.digest: each for each in (self.image.config, *self.image.layers) if not is_foreign(each)}
-        return tuple(found.values())
+        return tuple({each.digest: each for each in (self.image.config, *self.image.layers) if not is_foreign(each)}.values())
 
     @property
     def size(self) -> int:
-        """Bytes to fetch for it: manifest (and index), config and layers, each once."""
+        """Bytes of manifest (and index), config and layers, each once."""
         if self.image is None:
             return 0
         manifests = {each.digest: len(each.raw) for each in (self.root, self.image)}
         return sum(manifests.values()) + sum(each.size for each in self.blobs)
 
 
-def look(registry: Registry, name: Reference, platform: Platform) -> RemoteImage:
-    """Ask for manifest and config of ``name``, for ``platform`` where it is an index.
+def resolve(registry: Registry, name: Reference, platform: Platform) -> RemoteImage:
+    """Fetch manifest and config of ``name``, for ``platform`` where it is an index.
 
-    Where there is a tag, it is that which is asked for: whether it leads to the digest beside it is for the proof to say.
-    Raises NotFound, Mismatch, InvalidManifest, and what asking a registry raises.
+    A tag goes before the digest beside it: whether they agree is a check. Raises NotFound, Mismatch, InvalidManifest; RegistryToolError.
     """
     contents = Contents(registry.repository(name.path), remember=True)
     root = contents.source.manifest(name.tag or name.digest or "latest")
     try:
         image = root if root.kind == "image" else image_of(contents, root, platform)
     except NotFound:
-        # An index that is there, and has other platforms: for the proof to say.
+        # The index has other platforms, which is a check's to report.
         image = None
-    config, trouble = None, None
+    config, config_error = None, None
     if image is not None and image.config is not None:
         try:
             config = contents.config(image.config)
         except (NotFound, Mismatch, InvalidManifest) as error:
-            trouble = error
-    return RemoteImage(name=name, root=root, image=image, config=config, platforms=_platforms(root, config), trouble=trouble)
+            config_error = error
+    return RemoteImage(name=name, root=root, image=image, config=config, platforms=_platforms(root, config), config_error=config_error)
 
 
-def read_whole(registry: Registry, origin: RemoteImage) -> None:
-    """See that everything it is made of can be had again: each blob read to its end. Raises NotFound, Mismatch, and so on."""
-    repository = registry.repository(origin.name.path)
-    for blob in origin.blobs:
+def read_blobs(registry: Registry, remote: RemoteImage) -> None:
+    """Read each blob of the image to its end. Raises NotFound, Mismatch; RegistryToolError."""
+    repository = registry.repository(remote.name.path)
+    for blob in remote.blobs:
         with repository.fetch(blob) as content:
             while content.read(_CHUNK):
                 continue

@@ -1,4 +1,4 @@
-"""The whole proof: one place after the other is opened, the image is proven there, and a certificate says what was seen."""
+"""A whole verification: one environment after the other is opened and all checks are run in it; the result is a report."""
 
 from __future__ import annotations
 
@@ -16,80 +16,80 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.oci.descriptor import Platform
 from registry_tool.targets.registry import Registry, open_registry
-from registry_tool.verify import parsing, remote_image
+from registry_tool.verify import parsing
 from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.selection import open_environment
+from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.report.parts import Failure, ImageRecord, LayerRecord
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, Durations, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack import check as stacks
 
-USUAL, WEAKEST = "docker", "here"
-"""What is taken where no place is asked for, and what is taken where that cannot be had."""
+DEFAULT, FALLBACK = "docker", "here"
+"""The environment where none is given, and what takes its place where it is not available."""
 
 
 class VerifyListener(Protocol):
-    """Is told of the proof as it goes on: a place that is being opened, that is ready (after ``setup`` seconds), its points and its end."""
+    """Is called as the verification goes on; ``setup`` is in seconds."""
 
     def environment_opening(self, name: str) -> None: ...
 
-    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None: ...
+    def environment_ready(self, info: EnvironmentInfo, setup: float) -> None: ...
 
-    def check_finished(self, point: Check) -> None: ...
+    def check_finished(self, check: Check) -> None: ...
 
-    def environment_finished(self, proven: EnvironmentResult) -> None: ...
+    def environment_finished(self, result: EnvironmentResult) -> None: ...
 
 
 class NullListener:
-    """Tells nobody."""
+    """Ignores all events."""
 
     def environment_opening(self, name: str) -> None:
         return None
 
-    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
+    def environment_ready(self, info: EnvironmentInfo, setup: float) -> None:
         return None
 
-    def check_finished(self, point: Check) -> None:
+    def check_finished(self, check: Check) -> None:
         return None
 
-    def environment_finished(self, proven: EnvironmentResult) -> None:
+    def environment_finished(self, result: EnvironmentResult) -> None:
         return None
 
 
-UNWATCHED: VerifyListener = NullListener()
+NULL_LISTENER: VerifyListener = NullListener()
 
 
 def verify(
     engine: Engine,
-    asked: VerifySpec,
-    wheres: Sequence[str] = (),
+    spec: VerifySpec,
+    environments: Sequence[str] = (),
     *,
     dirs: AppDirs,
     require: Sequence[str] = (),
     command: str = "registry_tool.verify.verify",
     observer: Observer = SILENT,
-    watcher: VerifyListener = UNWATCHED,
+    listener: VerifyListener = NULL_LISTENER,
 ) -> VerifyReport:
-    """Prove what is ``asked`` at each of ``wheres``; with none, on a clean docker, or on the present engine where there can be none.
+    """Run the checks of ``spec`` in each of ``environments``; without any in a clean docker, or else on the current ``engine``.
 
-    ``engine`` is the present one. ``command`` is what the certificate says was typed. Whatever fails is in the certificate: a
-    place that cannot be had is its ``error`` and keeps no other from its turn; what is in ``require`` and was not proven on makes it
-    red. Raises UsageError, of what is wrong before anything is tried, NotFound (no such compose file); an interruption.
+    ``command`` is the report's. A failure is in the report: one environment that is not available keeps no other from its turn; of
+    those in ``require`` all must have been verified in. Raises UsageError before anything is tried, NotFound (no such compose file).
     """
-    _check(wheres, require)
-    stacks.check(asked)
-    with open_registry(asked.image.host) as registry:
-        run = _Run(engine=engine, asked=asked, registry=registry, dirs=dirs, observer=observer, watcher=watcher)
+    _check_names(environments, require)
+    stacks.check(spec)
+    with open_registry(spec.image.host) as registry:
+        run = _Run(engine=engine, spec=spec, registry=registry, dirs=dirs, observer=observer, listener=listener)
         try:
-            run.look(engine.info.platform)
-            run.go(wheres)
+            run.resolve(engine.info.platform)
+            run.run(environments)
         except UsageError:
             raise
         except RegistryToolError as error:
             run.failures.append(error)
-    run.miss(require)
+    run.check_required(require)
     return VerifyReport(
         image=run.image,
         created=datetime.now(timezone.utc).replace(microsecond=0),
@@ -101,121 +101,116 @@ def verify(
     )
 
 
-def _check(wheres: Sequence[str], require: Sequence[str]) -> None:
-    for name in (*wheres, *require):
+def _check_names(environments: Sequence[str], require: Sequence[str]) -> None:
+    for name in (*environments, *require):
         try:
             parsing.environment(name)
         except ValueError as error:
             raise UsageError(str(error)) from None
-    for name in wheres:
-        if wheres.count(name) > 1:
-            raise UsageError(f"{name} is named twice", hint="Once on each place is enough.")
+    for name in environments:
+        if environments.count(name) > 1:
+            raise UsageError(f"{name} is named twice", hint="Once on each is enough.")
     for name in require:
-        if name not in (wheres or (USUAL,)):
-            raise UsageError(f"{name} is required, and is none of the places: {', '.join(wheres or (USUAL,))}", hint=f"Add: --on {name}")
+        if name not in (environments or (DEFAULT,)):
+            raise UsageError(f"{name} is required, and is not among: {', '.join(environments or (DEFAULT,))}", hint=f"Add: --on {name}")
 
 
 @dataclass(kw_only=True)
 class _Run:
     engine: Engine
-    asked: VerifySpec
+    spec: VerifySpec
     registry: Registry
     dirs: AppDirs
     observer: Observer
-    watcher: VerifyListener
+    listener: VerifyListener
     results: list[EnvironmentResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[RegistryToolError] = field(default_factory=list)
-    why: dict[str, str | None] = field(default_factory=dict)
-    """Place that could not be had -> what would help."""
+    hints: dict[str, str | None] = field(default_factory=dict)
+    """Environment that was not available -> what would help."""
 
     def __post_init__(self) -> None:
-        self.image = ImageRecord(reference=str(self.asked.image))
+        self.image = ImageRecord(reference=str(self.spec.image))
 
-    def look(self, platform: Platform) -> None:
-        """See what the registry has, before an engine is started for it."""
-        image = self.asked.image
-        found = remote_image.look(self.registry, image, platform)
-        config = found.image.config if found.image else None
+    def resolve(self, platform: Platform) -> None:
+        """Record what the registry has, before an engine is started for it."""
+        remote = resolve(self.registry, self.spec.image, platform)
+        config = remote.image.config if remote.image else None
+        layers = remote.image.layers if remote.image else ()
         self.image = ImageRecord(
-            reference=str(image),
-            digest=found.digest,
-            media_type=found.root.descriptor.media_type,
-            size=found.size if config else None,
-            platform=str(found.config.platform) if found.config and found.config.platform else None,
+            reference=str(self.spec.image),
+            digest=remote.digest,
+            media_type=remote.root.descriptor.media_type,
+            size=remote.size if config else None,
+            platform=str(remote.config.platform) if remote.config and remote.config.platform else None,
             config=config.digest if config else None,
-            layers=tuple(
-                LayerRecord(digest=layer.digest, media_type=layer.media_type, size=layer.size)
-                for layer in (found.image.layers if found.image else ())
-            ),
+            layers=tuple(LayerRecord(digest=layer.digest, media_type=layer.media_type, size=layer.size) for layer in layers),
         )
 
-    def go(self, wheres: Sequence[str]) -> None:
-        for name in wheres:
+    def run(self, environments: Sequence[str]) -> None:
+        """All of them, whatever becomes of those before."""
+        for name in environments:
             try:
-                self._at(name)
+                self._run_in(name)
             except UsageError:
                 raise
             except RegistryToolError as error:
                 self.failures.append(error)
-        if not wheres:
-            self._usual()
+        if not environments:
+            try:
+                self._run_in(DEFAULT)
+            except EnvironmentUnavailable as error:
+                self.hints[DEFAULT] = error.hint
+                self.notes.append(f"not on a clean {DEFAULT}: {error.message}; on the present engine instead, which is the weakest proof")
+                self._run_in(FALLBACK)
 
-    def miss(self, required: Sequence[str]) -> None:
-        """What was required and is not among what was proven on."""
+    def check_required(self, required: Sequence[str]) -> None:
+        """Each that has no result is a failure."""
         for name in required:
-            if name not in [proven.where.name for proven in self.results]:
-                self.failures.append(VerificationFailed(f"{name} is required, and nothing was proven there", hint=self.why.get(name)))
+            if name not in [result.where.name for result in self.results]:
+                self.failures.append(VerificationFailed(f"{name} is required, and nothing was proven there", hint=self.hints.get(name)))
 
-    def _usual(self) -> None:
-        try:
-            self._at(USUAL)
-        except EnvironmentUnavailable as error:
-            self.why[USUAL] = error.hint
-            self.notes.append(f"not on a clean {USUAL}: {error.message}; on the present engine instead, which is the weakest proof")
-            self._at(WEAKEST)
-
-    def _at(self, name: str) -> None:
-        """Raises NoPlace where it cannot be had. What was proven is kept, whatever becomes of the place then."""
-        proven: EnvironmentResult | None = None
-        self.watcher.environment_opening(name)
-        begun = time.monotonic()
+    def _run_in(self, name: str) -> None:
+        """Raises EnvironmentUnavailable. A result is kept, whatever becomes of the environment then."""
+        result: EnvironmentResult | None = None
+        self.listener.environment_opening(name)
+        started = time.monotonic()
         try:
             with ExitStack() as opened:
-                place = opened.enter_context(self._place(name))
-                setup = time.monotonic() - begun
-                self.watcher.environment_ready(place.where, setup)
-                if not self.results and place.where.platform != str(self.engine.info.platform):
-                    self.look(Platform.parse(place.where.platform))
-                begun = time.monotonic()
-                proven = run_checks(
-                    place,
-                    self.asked,
-                    present=self.engine,
+                environment = opened.enter_context(self._open(name))
+                setup = time.monotonic() - started
+                self.listener.environment_ready(environment.where, setup)
+                if not self.results and environment.where.platform != str(self.engine.info.platform):
+                    self.resolve(Platform.parse(environment.where.platform))
+                started = time.monotonic()
+                result = run_checks(
+                    environment,
+                    self.spec,
+                    current=self.engine,
                     dirs=self.dirs,
                     registry=self.registry,
                     observer=self.observer,
-                    told=self.watcher.check_finished,
+                    on_check=self.listener.check_finished,
                 )
-                proven = replace(proven, seconds=Durations(setup=setup, proof=time.monotonic() - begun))
-                begun = time.monotonic()
+                result = replace(result, seconds=Durations(setup=setup, proof=time.monotonic() - started))
+                started = time.monotonic()
         finally:
-            if proven is not None:
-                proven = replace(proven, seconds=replace(proven.seconds, end=time.monotonic() - begun))
-                self.results.append(proven)
-                self.watcher.environment_finished(proven)
+            if result is not None:
+                result = replace(result, seconds=replace(result.seconds, end=time.monotonic() - started))
+                self.results.append(result)
+                self.listener.environment_finished(result)
 
     @contextmanager
-    def _place(self, name: str) -> Iterator[Environment]:
-        """Whatever keeps us from it, it cannot be had; a wrong command stays one."""
-        asked = self.asked
+    def _open(self, name: str) -> Iterator[Environment]:
+        """Open an environment. Raises UsageError; EnvironmentUnavailable for all else that keeps it from being ready."""
         ready = False
+        image, registry_as = self.spec.image, self.spec.registry_as
         try:
             with open_environment(
-                self.engine, name, image=asked.image, dirs=self.dirs, registry_as=asked.registry_as, observer=self.observer
-            ) as place:
+                self.engine, name, image=image, dirs=self.dirs, registry_as=registry_as, observer=self.observer
+            ) as environment:
                 ready = True
-                yield place
+                yield environment
         except RegistryToolError as error:
             if ready or isinstance(error, (UsageError, EnvironmentUnavailable)):
                 raise

@@ -29,38 +29,37 @@ class StandIn:
     broken: dict[str, RegistryToolError] = field(default_factory=dict)
     stuck: dict[str, RegistryToolError] = field(default_factory=dict)
     checks: tuple[Check, ...] = (check("resolves"),)
-    asked: VerifySpec | None = None
+    spec: VerifySpec | None = None
     happened: list[str] = field(default_factory=list)
 
     @contextmanager
-    def open_place(self, engine: Engine, asked: str, **given: Any) -> Iterator[Any]:
-        self.happened.append(f"open {asked}")
-        if asked in self.missing:
-            raise self.missing[asked]
-        place = type("Place", (), {"where": WHERES[asked]})
+    def open_environment(self, engine: Engine, name: str, **_: Any) -> Iterator[Any]:
+        self.happened.append(f"open {name}")
+        if name in self.missing:
+            raise self.missing[name]
         try:
-            yield place
+            yield type("FakeEnvironment", (), {"where": WHERES[name]})
         finally:
-            self.happened.append(f"close {asked}")
-            if asked in self.stuck:
-                raise self.stuck[asked]
+            self.happened.append(f"close {name}")
+            if name in self.stuck:
+                raise self.stuck[name]
 
-    def prove(self, place: Any, asked: VerifySpec, *, told: Any, **given: Any) -> EnvironmentResult:
-        name = place.where.name
+    def run_checks(self, environment: Any, spec: VerifySpec, *, on_check: Any, **_: Any) -> EnvironmentResult:
+        name = environment.where.name
         self.happened.append(f"prove {name}")
         if name in self.broken:
             raise self.broken[name]
-        self.asked = asked
+        self.spec = spec
         for each in self.checks:
-            told(each)
-        return EnvironmentResult(where=place.where, checks=self.checks)
+            on_check(each)
+        return EnvironmentResult(where=environment.where, checks=self.checks)
 
 
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """In every place's stead, as ``verify`` opens them."""
     made = StandIn()
-    monkeypatch.setattr(verify, "open_environment", made.open_place)
-    monkeypatch.setattr(verify, "run_checks", made.prove)
+    monkeypatch.setattr(verify, "open_environment", made.open_environment)
+    monkeypatch.setattr(verify, "run_checks", made.run_checks)
     return made
 
 

@@ -125,7 +125,7 @@ def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[
             require=given["require"] or (() if given["wheres"] else said.require),
             command=ordered_options.command_line(ctx, given["env"]),
             observer=watched,
-            watcher=watched,
+            listener=watched,
         )
 
 

@@ -1,1 +1,1 @@
-"""The points at one place, in their order: from the name to the end of a container."""
+"""The checks of one environment, in their order: from the name to the end of a container."""

@@ -1,4 +1,4 @@
-"""The points about the container: what a trial saw, judged. Each failure is red once, where it began."""
+"""The checks of a container run. Each failure is reported by one check, where it began."""
 
 from __future__ import annotations
 
@@ -15,84 +15,76 @@ from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Exit, Http, Tcp
 
 _KILLED = 128 + 9
-"""The code of what SIGKILL ended; not every engine says that it was for its memory."""
-_TOO_MUCH = "What it keeps belongs into a volume; more is allowed by the limits."
-_INIT = "A program that is process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
+"""Exit code after SIGKILL; not every engine reports that it was for memory."""
+_DISK_HINT = "What it keeps belongs into a volume; more is allowed by the limits."
+_STOP_HINT = "Process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
 
 
-def starts(trial: ContainerRun, *, fits: bool) -> Check:
-    """It runs until it is asked to end; or ends by itself, where nothing says that it should not. ``fits``: to the platform."""
-    evidence = _evidence(trial)
-    seen = hint = None
-    if trial.refusal is not None:
-        seen, hint = trial.refusal.message, trial.program
-    elif trial.ended_early and not _may_end(trial):
-        seen, hint = _end(trial)
-        hint = trial.program or hint
-    if seen is None:
-        words = f"as {evidence['user']}: {evidence['command']}"
-        return Check(name="starts", ok=True, detail=words, evidence=evidence, seconds=trial.started_in)
+def starts(run: ContainerRun, *, fits: bool) -> Check:
+    """It runs until it is stopped, or ends by itself where nothing says that it should not. ``fits``: the image is for the platform."""
+    evidence = _start_evidence(run)
+    problem = hint = None
+    if run.start_error is not None:
+        problem, hint = run.start_error.message, run.program_hint
+    elif run.ended_early and not _may_end(run):
+        problem, hint = _early_end(run)
+        hint = run.program_hint or hint
+    if problem is None:
+        detail = f"as {evidence['user']}: {evidence['command']}"
+        return Check(name="starts", ok=True, detail=detail, evidence=evidence, seconds=run.start_seconds)
     if not fits:
-        # It was said already what is wrong with it.
-        return Check(name="starts", ok=None, detail=f"it does not, as it is for another platform: {seen}", evidence=evidence)
-    return Check(
-        name="starts",
-        ok=False,
-        detail=seen,
-        hint=hint or "Its last words are in the log.",
-        evidence=evidence,
-        seconds=trial.started_in,
-        excerpt=trial.excerpt,
-    )
+        # The check of the platform has failed already.
+        return Check(name="starts", ok=None, detail=f"it does not, as it is for another platform: {problem}", evidence=evidence)
+    return _failed(run, "starts", problem, hint or "Its last words are in the log.", evidence, run.start_seconds)
 
 
-def listens(trial: ContainerRun) -> Check:
-    """On each TCP port that it exposes, where others reach it."""
-    ports = trial.exposed
+def listens(run: ContainerRun) -> Check:
+    """It listens on each TCP port that it exposes, where others reach it."""
+    ports = run.exposed
     if not ports:
         return Check(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)")
-    if trial.ended_early:
+    if run.ended_early:
         return skipped("listens", "it runs no more")
-    found = trial.listening
-    evidence: dict[str, object] = {"exposed": list(ports), "seen_by": "/proc/net/tcp" if found else "connections"}
-    if found is not None:
-        evidence |= {"listening": sorted(found.reachable), "loopback": sorted(found.loopback)}
-        lonely = sorted(set(ports) & found.loopback)
-        missing = sorted(set(ports) - found.reachable - found.loopback)
-        elsewhere = f"; {found}"
+    listening = run.listening
+    evidence: dict[str, object] = {"exposed": list(ports), "seen_by": "/proc/net/tcp" if listening else "connections"}
+    if listening is not None:
+        evidence |= {"listening": sorted(listening.reachable), "loopback": sorted(listening.loopback)}
+        loopback = sorted(set(ports) & listening.loopback)
+        missing = sorted(set(ports) - listening.reachable - listening.loopback)
+        note = f"; {listening}"
     else:
-        lonely, elsewhere = [], " (seen by connecting: there is no program in it that could tell)"
-        missing = sorted(port for port in ports if not trial.connects.get(port, False))
-    if lonely:
-        detail = f"{_ports(lonely)} {'is' if len(lonely) == 1 else 'are'} open on its loopback only, where nobody else reaches it"
+        loopback, note = [], " (seen by connecting: there is no program in it that could tell)"
+        missing = sorted(port for port in ports if not run.connects.get(port, False))
+    if loopback:
+        detail = f"{_ports(loopback)} {'is' if len(loopback) == 1 else 'are'} open on its loopback only, where nobody else reaches it"
         hint = "Have it listen on 0.0.0.0, not on 127.0.0.1 or localhost."
-        return _red(trial, "listens", detail, hint, evidence, trial.listening_in)
+        return _failed(run, "listens", detail, hint, evidence, run.listen_seconds)
     if missing:
-        detail = f"nobody listens on {_ports(missing)}, which it exposes{elsewhere}"
+        detail = f"nobody listens on {_ports(missing)}, which it exposes{note}"
         hint = "Let EXPOSE and what the program listens on be the same port."
-        return _red(trial, "listens", detail, hint, evidence, trial.listening_in)
-    detail = f"{_ports(ports)}{'' if found else elsewhere}"
-    return Check(name="listens", ok=True, detail=detail, evidence=evidence, seconds=trial.listening_in)
+        return _failed(run, "listens", detail, hint, evidence, run.listen_seconds)
+    detail = f"{_ports(ports)}{'' if listening else note}"
+    return Check(name="listens", ok=True, detail=detail, evidence=evidence, seconds=run.listen_seconds)
 
 
-def probes(trial: ContainerRun, listening: Check, starting: Check) -> Check:
-    """All that were asked for. One that failed as nobody listens, or as the container is no more, was told there."""
-    if not trial.seen:
+def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
+    """All probes hold. One that fails because nobody listens, or because the container has ended, is that check's failure."""
+    if not run.probe_results:
         return Check(name="probes", ok=None, detail="nothing was asked of it")
-    deaf = set(trial.exposed) - (trial.listening.reachable if trial.listening else set()) if listening.ok is False else set()
-    judged = [_judged(trial, seen, deaf, starting) for seen in trial.seen]
-    evidence: dict[str, object] = {"probes": to_json(judged)}
-    wrong = [seen for seen in judged if seen.ok is False]
-    if wrong:
-        detail = "; ".join(f"{seen.kind} {seen.probe}: {seen.seen}" for seen in wrong)
-        hint = hints.of_words(trial.excerpt) or _PROBE_HINTS.get(wrong[0].kind) or "Its last words are in the log."
-        return _red(trial, "probes", detail, hint, evidence, trial.probes_in)
-    lost = [seen for seen in judged if seen.ok is None]
-    if lost:
-        detail = f"not all could be told: {lost[0].kind} {lost[0].probe}: {lost[0].seen}"
-        return Check(name="probes", ok=None, detail=detail, evidence=evidence, seconds=trial.probes_in)
-    detail = "; ".join(f"{seen.kind} {seen.probe}: {seen.seen}" for seen in judged)
-    return Check(name="probes", ok=True, detail=detail, evidence=evidence, seconds=trial.probes_in)
+    closed = set(run.exposed) - (run.listening.reachable if run.listening else set()) if listens.ok is False else set()
+    results = [_own_failure(result, closed, starts) for result in run.probe_results]
+    evidence: dict[str, object] = {"probes": to_json(results)}
+    failed = [result for result in results if result.ok is False]
+    if failed:
+        hint = hints.for_log(run.excerpt) or _PROBE_HINTS[failed[0].kind]
+        return _failed(run, "probes", "; ".join(map(_probe_detail, failed)), hint, evidence, run.probe_seconds)
+    unknown = next((result for result in results if result.ok is None), None)
+    detail = "; ".join(map(_probe_detail, results)) if unknown is None else f"not all could be told: {_probe_detail(unknown)}"
+    return Check(name="probes", ok=None if unknown else True, detail=detail, evidence=evidence, seconds=run.probe_seconds)
+
+
+def _probe_detail(result: ProbeResult) -> str:
+    return f"{result.kind} {result.probe}: {result.observed}"
 
 
 _PROBE_HINTS = {
@@ -104,98 +96,98 @@ _PROBE_HINTS = {
 }
 
 
-def _judged(trial: ContainerRun, seen: ProbeResult, deaf: set[int], starting: Check) -> ProbeResult:
-    if seen.ok is None and starting.ok:
-        return replace(seen, ok=False, seen=f"it had ended already ({seen.seen})")
-    follows = isinstance(seen.probe, (Http, Tcp)) and seen.probe.container in deaf
-    return replace(seen, ok=None) if seen.ok is False and (follows or not starting.ok) else seen
+def _own_failure(result: ProbeResult, closed: set[int], starts: Check) -> ProbeResult:
+    """``result``, no failure where it follows from that of another check. ``closed`` are ports on which nobody listens."""
+    if result.ok is None and starts.ok:
+        return replace(result, ok=False, observed=f"it had ended already ({result.observed})")
+    follows = isinstance(result.probe, (Http, Tcp)) and result.probe.container in closed
+    return replace(result, ok=None) if result.ok is False and (follows or not starts.ok) else result
 
 
-def ends(trial: ContainerRun) -> Check:
-    """On the signal that the image wants, in time; or by itself, where that is its way."""
-    evidence: dict[str, object] = {"code": _code(trial), "signal": trial.signal, "within": trial.asked.stop_within}
-    if trial.ended_early:
-        if not _may_end(trial):
+def ends(run: ContainerRun) -> Check:
+    """It ends on the image's stop signal in time, or by itself where that is what it is for."""
+    evidence: dict[str, object] = {"code": _code(run), "signal": run.signal, "within": run.spec.stop_within}
+    if run.ended_early:
+        if not _may_end(run):
             return skipped("ends", "it ended before it was asked to")
-        return Check(name="ends", ok=True, detail=f"by itself, with code {_code(trial)}", evidence=evidence, seconds=trial.lived)
-    if trial.killed:
-        detail = f"it did not end within {trial.asked.stop_within:g} s of {trial.signal}, and was killed"
-        return _red(trial, "ends", detail, _INIT, evidence | {"code": None}, trial.ended_in)
-    detail = f"on {trial.signal} within {trial.ended_in:.2f} s, with code {_code(trial)}"
-    return Check(name="ends", ok=True, detail=detail, evidence=evidence, seconds=trial.ended_in)
+        return Check(name="ends", ok=True, detail=f"by itself, with code {_code(run)}", evidence=evidence, seconds=run.run_seconds)
+    if run.killed:
+        detail = f"it did not end within {run.spec.stop_within:g} s of {run.signal}, and was killed"
+        return _failed(run, "ends", detail, _STOP_HINT, evidence | {"code": None}, run.stop_seconds)
+    detail = f"on {run.signal} within {run.stop_seconds:.2f} s, with code {_code(run)}"
+    return Check(name="ends", ok=True, detail=detail, evidence=evidence, seconds=run.stop_seconds)
 
 
-def alone(trial: ContainerRun) -> Check:
-    """Nothing was mounted, shared or granted, and there was no way out."""
-    rights = trial.container.privileges if trial.container else None
-    if rights is None:
+def alone(run: ContainerRun) -> Check:
+    """Nothing was mounted, shared or granted, and there was no way to another network."""
+    privileges = run.container.privileges if run.container else None
+    if privileges is None:
         return skipped("alone", "there was no container")
     evidence: dict[str, object] = {
-        "network": rights.network,
-        "binds": list(rights.binds),
-        "capabilities": list(rights.capabilities),
-        "privileged": rights.privileged,
-        "devices": list(rights.devices),
-        "namespaces": list(rights.namespaces),
-        "isolated": trial.place.isolated,
+        "network": privileges.network,
+        "binds": list(privileges.binds),
+        "capabilities": list(privileges.capabilities),
+        "privileged": privileges.privileged,
+        "devices": list(privileges.devices),
+        "namespaces": list(privileges.namespaces),
+        "isolated": run.environment.isolated,
     }
-    had = [
-        *(f"{path}, mounted from the machine" for path in rights.binds),
-        *(f"the capability {name}" for name in rights.capabilities),
-        *(f"the device {path}" for path in rights.devices),
-        *(f"the machine's {name}" for name in rights.namespaces),
-        *(["all privileges"] if rights.privileged else []),
-        *(["the machine's network"] if rights.network == "host" else []),
+    granted = [
+        *(f"{path}, mounted from the machine" for path in privileges.binds),
+        *(f"the capability {name}" for name in privileges.capabilities),
+        *(f"the device {path}" for path in privileges.devices),
+        *(f"the machine's {name}" for name in privileges.namespaces),
+        *(["all privileges"] if privileges.privileged else []),
+        *(["the machine's network"] if privileges.network == "host" else []),
     ]
-    if had:
-        # We asked for none of it: the engine gives it to everything.
+    if granted:
+        # None of it was requested: the engine gives it to every container.
         hint = "Does the engine's configuration give this to each container?"
-        return Check(name="alone", ok=False, detail=f"it had {', '.join(had)}", hint=hint, evidence=evidence)
-    if not trial.place.isolated:
+        return Check(name="alone", ok=False, detail=f"it had {', '.join(granted)}", hint=hint, evidence=evidence)
+    if not run.environment.isolated:
         detail = "no mounts, no capabilities; whether it used the network cannot be told, as this engine has a way out"
         return Check(name="alone", ok=None, detail=detail, evidence=evidence)
     return Check(name="alone", ok=True, detail="no mounts, no capabilities, no way out", evidence=evidence)
 
 
-def _evidence(trial: ContainerRun) -> dict[str, object]:
-    container = trial.container
-    entrypoint = container.entrypoint if container else trial.config.entrypoint
-    command = container.command if container else trial.config.cmd
+def _start_evidence(run: ContainerRun) -> dict[str, object]:
+    container = run.container
+    entrypoint = container.entrypoint if container else run.config.entrypoint
+    command = container.command if container else run.config.cmd
     return {
-        "user": (container.user if container else trial.config.user) or "root",
+        "user": (container.user if container else run.config.user) or "root",
         "command": shlex.join((*entrypoint, *command)),
-        "code": _code(trial) if trial.ended_early else None,
-        "limits": asdict(trial.asked.limits),
+        "code": _code(run) if run.ended_early else None,
+        "limits": asdict(run.spec.limits),
     }
 
 
-def _code(trial: ContainerRun) -> int | None:
-    return trial.container.exit_code if trial.container else None
+def _code(run: ContainerRun) -> int | None:
+    return run.container.exit_code if run.container else None
 
 
-def _may_end(trial: ContainerRun) -> bool:
-    """Whether it was meant to end by itself, or nothing that was asked says that it was not."""
-    asked = trial.asked.probes
-    if any(isinstance(each, Exit) for each in asked):
+def _may_end(run: ContainerRun) -> bool:
+    """Whether it was meant to end by itself, or nothing in the spec says that it was not."""
+    if any(isinstance(probe, Exit) for probe in run.spec.probes):
         return True
-    return _code(trial) == 0 and not trial.exposed and not any(isinstance(each, (Http, Tcp)) for each in asked)
+    return _code(run) == 0 and not run.exposed and not any(isinstance(probe, (Http, Tcp)) for probe in run.spec.probes)
 
 
-def _end(trial: ContainerRun) -> tuple[str, str | None]:
-    """How it ended before it was asked to, and what to do about it."""
-    limits, code, container = trial.asked.limits, _code(trial), trial.container
-    if trial.overfull:
-        return f"it wrote more than {units.size(limits.disk)}, and was ended after {trial.lived:.1f} s", _TOO_MUCH
+def _early_end(run: ContainerRun) -> tuple[str, str | None]:
+    """How it ended before it was stopped, and what to do about it."""
+    limits, code, container = run.spec.limits, _code(run), run.container
+    if run.disk_exceeded:
+        return f"it wrote more than {units.size(limits.disk)}, and was ended after {run.run_seconds:.1f} s", _DISK_HINT
     more = f"Give it more than {units.size(limits.memory)} of memory, or have it take less."
     if container is not None and container.out_of_memory:
         return f"it needed more memory than {units.size(limits.memory)}, and was ended with code {code}", more
     if code == _KILLED:
         return f"it was ended with code {code}, as what needs more memory than {units.size(limits.memory)}", more
-    return f"it ended by itself with code {code}, {trial.lived:.1f} s after its start", hints.of_words(trial.excerpt)
+    return f"it ended by itself with code {code}, {run.run_seconds:.1f} s after its start", hints.for_log(run.excerpt)
 
 
-def _red(trial: ContainerRun, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Check:
-    return Check(name=name, ok=False, detail=detail, hint=hint, evidence=evidence, seconds=seconds, excerpt=trial.excerpt)
+def _failed(run: ContainerRun, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Check:
+    return Check(name=name, ok=False, detail=detail, hint=hint, evidence=evidence, seconds=seconds, excerpt=run.excerpt)
 
 
 def _ports(ports: tuple[int, ...] | list[int]) -> str:

@@ -1,4 +1,4 @@
-"""What a container's last words mean for somebody who wants it to run elsewhere. Pure: words in, a way out."""
+"""Hints from the end of a container's log, for somebody who wants it to run elsewhere. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_FILE = (
     r"No such file or directory: '(?P<it>[^']+)'|(?:open|stat|read) '?(?P<that>/[^\s':]+)'?: [Nn]o such file"
     r"|(?P<other>/[^\s':\"]+)['\"]?: [Nn]o such file|can't open (?:file )?'(?P<last>[^']+)'"
 )
-_WORDS: tuple[tuple[str, str], ...] = (
+_HINTS: tuple[tuple[str, str], ...] = (
     (
         r"(?:loading shared librar(?:ies|y)|Library not loaded):? (?P<it>[^\s:]+)",
         "The image lacks {it}: have the Dockerfile install what brings it.",
@@ -45,10 +45,10 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 
 
-def of_words(lines: Iterable[str]) -> str | None:
-    """What a log's last lines say that should be done; None where they say nothing that is known."""
+def for_log(lines: Iterable[str]) -> str | None:
+    """The hint for a log's last lines; None where they match no pattern."""
     text = "\n".join(lines)
-    for pattern, hint in _WORDS:
+    for pattern, hint in _HINTS:
         match = re.search(pattern, text)
         if match:
             it = next((group for group in match.groups() if group), "it")

@@ -1,4 +1,4 @@
-"""Where a container listens, as its own kernel tells it: ``/proc/net/tcp`` (Linux, proc(5)), read inside."""
+"""Where a container listens: ``/proc/net/tcp`` (Linux, proc(5)), read inside it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from registry_tool.engine import Engine
 _READ = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"
 _TIMEOUT = 10.0
-"""Seconds. Where a container has used up its processes, nothing more starts in it."""
+"""Seconds: in a container that has used up its processes nothing more starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """TCP ports. ``loopback`` are those that listen on the container's own loopback only, where nobody else reaches them."""
+    """TCP ports. ``loopback`` are those open on the container's own loopback only, where nobody else reaches them."""
 
     reachable: frozenset[int]
     loopback: frozenset[int]
@@ -29,10 +29,10 @@ class Listening:
         return f"it listens on {', '.join(shown)}" if shown else "it listens nowhere"
 
 
-def look(engine: Engine, container: str) -> Listening | None:
-    """Where it listens now; None where the container has no program that could tell, or runs no more."""
+def read(engine: Engine, container: str) -> Listening | None:
+    """Where it listens now; None where the container has no ``cat``, or has ended."""
     try:
-        # Where there is no second file (an engine without IPv6), cat says so, and tells the first all the same.
+        # Without the second file (an engine without IPv6) cat fails, and prints the first all the same.
         code, output = call_with_deadline(lambda: engine.execute(container, _READ), lambda: _TIMEOUT)
     except (RegistryToolError, DeadlineExceeded):
         return None
@@ -41,10 +41,10 @@ def look(engine: Engine, container: str) -> Listening | None:
 
 
 def parse(text: str) -> Listening:
-    """Read one or more such tables. What else stands between their lines is passed over."""
-    found = list(_sockets(text))
-    reachable = frozenset(port for address, port in found if not address.is_loopback)
-    return Listening(reachable=reachable, loopback=frozenset(port for _, port in found) - reachable)
+    """Parse one or more such tables; other lines between theirs are ignored."""
+    sockets = list(_sockets(text))
+    reachable = frozenset(port for address, port in sockets if not address.is_loopback)
+    return Listening(reachable=reachable, loopback=frozenset(port for _, port in sockets) - reachable)
 
 
 def _sockets(text: str) -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
@@ -60,7 +60,7 @@ def _sockets(text: str) -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6
 
 
 def _address(raw: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The kernel prints each group of four bytes as one number, in the machine's own order."""
+    """The kernel prints each group of four bytes as one number, in the machine's byte order."""
     ordered = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4)) if sys.byteorder == "little" else raw
     address = ipaddress.ip_address(ordered)
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address

@@ -1,4 +1,4 @@
-"""Looks at a container that runs: pages, ports, commands, its log, its end. Each is repeated until it holds, or time is up."""
+"""Probes of a running container: pages, ports, commands, its log, its end. Each is repeated until it holds, or time is up."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from registry_tool.base import page_client as probe
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import RegistryToolError
+from registry_tool.base.page_client import NoResponse, Page, PageClient
 from registry_tool.engine import Container, Engine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp
 
 IN_A_ROW = 3
-"""A page holds when it does so this many times: some say what they should only once."""
-ONE_ANSWER = 10.0
-"""Seconds for one answer, where nothing else was asked for."""
-_AT_LEAST = 1.0
-"""Seconds for the last answer, also where less is left: a reason is worth more than the time."""
+"""Times that a page must hold: some answer as they should only once."""
+RESPONSE_TIMEOUT = 10.0
+"""Seconds for one response, where the probe says nothing else."""
+MIN_TIMEOUT = 1.0
+"""Seconds for the last response, also where less is left: a reason is worth more than the time."""
 PAUSE = 0.02
-"""Seconds between two rounds of looks."""
-HANGS_UP = 0.25
-"""Seconds after which a connection counts that was not closed: engines take connections for ports on which nobody listens."""
-_SHOWN = 120
+"""Seconds between two rounds."""
+CLOSE_WAIT = 0.25
+"""Seconds after which an open connection counts: engines accept, and close again, on ports on which nobody listens."""
+_EXCERPT = 120
+
+Inspect = Callable[[], Container | None]
+"""Returns the container's state now; None where it is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What came of one probe. ``ok`` None: it could not be told. ``seconds`` is from the first look to the last."""
+    """A probe's result. ``ok`` None: it could not be told. ``seconds`` is from the first attempt to the last."""
 
-    JSON_MEMBERS: ClassVar = "kind asked=probe ok seen seconds looks"
+    JSON_MEMBERS: ClassVar = "kind asked=probe ok seen=observed seconds looks=attempts"
 
     probe: Probe
     ok: bool | None
-    seen: str
+    observed: str
     seconds: float
-    looks: int
+    attempts: int
 
     @property
     def kind(self) -> str:
@@ -50,144 +53,143 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTarget:
-    """What is looked at. ``ports``: published as asked for -> published in fact. ``log`` is how many bytes of it are read."""
+    """The container. ``ports``: published port of the spec -> published port in fact. ``log`` is how many bytes of it are read."""
 
-    place: Environment
+    environment: Environment
     container: str
     ports: Mapping[int, int]
     log: int
 
     @property
     def engine(self) -> Engine:
-        return self.place.engine
+        """The environment's engine."""
+        return self.environment.engine
 
     def address(self, published: int) -> tuple[str, int]:
-        return self.place.address(self.ports.get(published, published))
+        """Where this process reaches the port."""
+        return self.environment.address(self.ports.get(published, published))
 
 
-Now = Callable[[], Container | None]
-"""The container, as it is now; None where it is gone."""
-
-
-def watch(subject: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, now: Now) -> tuple[ProbeResult, ...]:
+def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, inspect: Inspect) -> tuple[ProbeResult, ...]:
     """Repeat ``probes`` until all hold, or one can hold no more, or the container ended, or time is up."""
-    tries = [_Try(subject, each) for each in probes]
-    over = False
+    attempts = [_Attempts(target, probe) for probe in probes]
+    ended = False
 
-    def settled() -> bool:
-        nonlocal over
-        # Before the looks: what a container that has ended said is all that it will ever say.
-        container = now()
-        over = is_over(container)
-        for each in tries:
+    def all_decided() -> bool:
+        nonlocal ended
+        # Before the attempts: the log of a container that has ended is complete.
+        container = inspect()
+        ended = has_ended(container)
+        for each in attempts:
             if each.ok is None:
-                each.look(container, timeout)
-        return over or all(each.ok is not None for each in tries)
+                each.attempt(container, timeout)
+        return ended or all(each.ok is not None for each in attempts)
 
-    poll(settled, timeout, pause=PAUSE)
-    return tuple(each.seen(over=over) for each in tries)
+    poll(all_decided, timeout, pause=PAUSE)
+    return tuple(each.result(ended=ended) for each in attempts)
 
 
-def is_over(container: Container | None) -> bool:
-    """Whether it has ended, and how is known: an engine may take a moment for that."""
+def has_ended(container: Container | None) -> bool:
+    """Whether it has ended, and its exit code is known: an engine may take a moment for that."""
     return container is None or container.exit_code is not None
 
 
-class _Try:
-    def __init__(self, subject: ProbeTarget, asked: Probe) -> None:
-        self._subject = subject
-        self._asked = asked
-        self._began = time.monotonic()
-        self._words = "not looked at"
-        self._held = 0
-        self._looks = 0
+class _Attempts:
+    def __init__(self, target: ProbeTarget, probe: Probe) -> None:
+        self._target = target
+        self._probe = probe
+        self._started = time.monotonic()
+        self._observed = "not looked at"
+        self._holds = 0
+        self._attempts = 0
         self.ok: bool | None = None
 
-    def look(self, container: Container | None, timeout: Deadline) -> None:
-        """Once; a page that holds is asked for again at once."""
-        wanted = IN_A_ROW if isinstance(self._asked, Http) else 1
+    def attempt(self, container: Container | None, timeout: Deadline) -> None:
+        """Try once; a page that holds is fetched again at once."""
+        needed = IN_A_ROW if isinstance(self._probe, Http) else 1
         while self.ok is None:
-            holds, self._words = _look(self._subject, self._asked, container, timeout)
-            self._looks += 1
+            holds, self._observed = _attempt(self._target, self._probe, container, timeout)
+            self._attempts += 1
             if holds:
-                self._held += 1
-                self.ok = True if self._held == wanted else None
+                self._holds += 1
+                self.ok = True if self._holds == needed else None
                 continue
-            if self._held:
-                self._words = f"it held {'once' if self._held == 1 else f'{self._held} times'}, and then no more: {self._words}"
+            if self._holds:
+                self._observed = f"it held {'once' if self._holds == 1 else f'{self._holds} times'}, and then no more: {self._observed}"
                 self.ok = False
-            elif isinstance(self._asked, Exit) and is_over(container):
+            elif isinstance(self._probe, Exit) and has_ended(container):
                 self.ok = False
             return
 
-    def seen(self, *, over: bool) -> ProbeResult:
-        # A look at what is no more tells nothing of it; its log and its end can still be told.
-        lost = over and not isinstance(self._asked, (Log, Exit))
-        ok = self.ok if self.ok is not None or lost else False
-        return ProbeResult(probe=self._asked, ok=ok, seen=self._words, seconds=time.monotonic() - self._began, looks=self._looks)
+    def result(self, *, ended: bool) -> ProbeResult:
+        """The result so far: of a container that has ended only log and exit code can be told."""
+        unknown = ended and not isinstance(self._probe, (Log, Exit))
+        ok = self.ok if self.ok is not None or unknown else False
+        seconds = time.monotonic() - self._started
+        return ProbeResult(probe=self._probe, ok=ok, observed=self._observed, seconds=seconds, attempts=self._attempts)
 
 
-def _look(subject: ProbeTarget, asked: Probe, container: Container | None, timeout: Deadline) -> tuple[bool, str]:
-    """(whether it holds, what was seen)."""
-    if isinstance(asked, Http):
-        return _page(subject, asked, timeout)
-    if isinstance(asked, Tcp):
-        return _port(subject.address(asked.published), timeout)
-    if isinstance(asked, Exec):
-        return _command(subject, asked, timeout)
-    if isinstance(asked, Log):
-        return _log(subject, asked, timeout)
-    if container is None or not is_over(container):
+def _attempt(target: ProbeTarget, probe: Probe, container: Container | None, timeout: Deadline) -> tuple[bool, str]:
+    """(whether it holds, what was observed)."""
+    seconds = max(MIN_TIMEOUT, min(RESPONSE_TIMEOUT, timeout.left))
+    if isinstance(probe, Http):
+        return _page(target, probe, probe.within or seconds)
+    if isinstance(probe, Tcp):
+        return _port(target.address(probe.published), seconds)
+    if isinstance(probe, Exec):
+        return _command(target, probe, seconds)
+    if isinstance(probe, Log):
+        return _log(target, probe, seconds)
+    if container is None or not has_ended(container):
         return False, "it is still running" if container else "it is gone"
-    return container.exit_code == asked.code, f"it ended with code {container.exit_code}"
+    return container.exit_code == probe.code, f"it ended with code {container.exit_code}"
 
 
-def _page(subject: ProbeTarget, asked: Http, timeout: Deadline) -> tuple[bool, str]:
-    host, port = subject.address(asked.published)
-    allowed = asked.within or max(_AT_LEAST, min(ONE_ANSWER, timeout.left))
-    began = time.monotonic()
+def _page(target: ProbeTarget, probe: Http, timeout: float) -> tuple[bool, str]:
+    host, port = target.address(probe.published)
+    started = time.monotonic()
     try:
-        # A connection of its own for each, and the name by which a person would ask.
-        with closing(probe.PageClient(host, port, name=f"localhost:{asked.published}")) as visit:
-            page = visit.get(asked.path, timeout=allowed)
-    except probe.NoResponse as error:
+        # A connection of its own each time, and the name that a person would use.
+        with closing(PageClient(host, port, name=f"localhost:{probe.published}")) as client:
+            page = client.get(probe.path, timeout=timeout)
+    except NoResponse as error:
         return False, str(error)
-    seconds = time.monotonic() - began
-    wrong = next(filter(None, (_status(asked, page), _texts(asked, page), _values(asked, page))), None)
-    if wrong is None and asked.within is not None and seconds > asked.within:
-        wrong = f"the answer took {seconds:.2f} s, and {asked.within:g} s were allowed"
+    seconds = time.monotonic() - started
+    wrong = next(filter(None, (_status_error(probe, page), _text_error(probe, page), _json_error(probe, page))), None)
+    if wrong is None and probe.within is not None and seconds > probe.within:
+        wrong = f"the answer took {seconds:.2f} s, and {probe.within:g} s were allowed"
     return wrong is None, wrong or f"{page.status} within {seconds:.3f} s"
 
 
-def _status(asked: Http, page: probe.Page) -> str | None:
-    fits = page.status == asked.status if asked.status is not None else page.status < 400
-    return None if fits else f"the status is {page.status}, and {asked.status or 'one below 400'} was expected: {_shown(page.body)}"
+def _status_error(probe: Http, page: Page) -> str | None:
+    fits = page.status == probe.status if probe.status is not None else page.status < 400
+    return None if fits else f"the status is {page.status}, and {probe.status or 'one below 400'} was expected: {_excerpt(page.body)}"
 
 
-def _texts(asked: Http, page: probe.Page) -> str | None:
-    missing = next((text for text in asked.text if text not in page.body), None)
-    return None if missing is None else f"{missing!r} is not in the answer: {_shown(page.body)}"
+def _text_error(probe: Http, page: Page) -> str | None:
+    missing = next((text for text in probe.text if text not in page.body), None)
+    return None if missing is None else f"{missing!r} is not in the answer: {_excerpt(page.body)}"
 
 
-def _values(asked: Http, page: probe.Page) -> str | None:
-    if not asked.json:
+def _json_error(probe: Http, page: Page) -> str | None:
+    if not probe.json:
         return None
     try:
         document = json.loads(page.body)
     except (ValueError, RecursionError):
-        return f"the answer is no JSON: {_shown(page.body)}"
-    for path, wanted in asked.json:
+        return f"the answer is no JSON: {_excerpt(page.body)}"
+    for path, expected in probe.json:
         try:
-            found = value_at(document, path)
+            value = value_at(document, path)
         except LookupError as error:
-            return f"{path}: {error.args[0]}: {_shown(page.body)}"
-        if not equals(found, wanted):
-            return f"{path} is {_shown(json.dumps(found, ensure_ascii=False))}, and {wanted} was expected"
+            return f"{path}: {error.args[0]}: {_excerpt(page.body)}"
+        if not equals(value, expected):
+            return f"{path} is {_excerpt(json.dumps(value, ensure_ascii=False))}, and {expected} was expected"
     return None
 
 
 def value_at(document: Any, path: str) -> Any:
-    """What stands at ``path``, ``user.names.0``, in a JSON document. Raises LookupError, which says what is missing."""
+    """The value at ``path`` (``user.names.0``) in a JSON document. Raises LookupError, whose message names the missing part."""
     for part in path.split("."):
         if isinstance(document, dict) and part in document:
             document = document[part]
@@ -198,53 +200,55 @@ def value_at(document: Any, path: str) -> Any:
     return document
 
 
-def equals(found: Any, wanted: str) -> bool:
-    """Whether a JSON value is what somebody typed: text as it is, anything else as JSON has it."""
-    if isinstance(found, str):
-        return found == wanted
+def equals(value: Any, expected: str) -> bool:
+    """Whether a JSON value is ``expected`` as it is typed: a string as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value == expected
     try:
         # Dumped again, as to Python 1 is true, and to JSON it is not.
-        return json.dumps(json.loads(wanted), sort_keys=True) == json.dumps(found, sort_keys=True)
+        return json.dumps(json.loads(expected), sort_keys=True) == json.dumps(value, sort_keys=True)
     except (ValueError, RecursionError):
         return False
 
 
-def _port(address: tuple[str, int], timeout: Deadline) -> tuple[bool, str]:
+def _port(address: tuple[str, int], timeout: float) -> tuple[bool, str]:
     try:
-        with socket.create_connection(address, timeout=max(_AT_LEAST, min(ONE_ANSWER, timeout.left))) as connection:
-            connection.settimeout(HANGS_UP)
+        with socket.create_connection(address, timeout=timeout) as connection:
+            connection.settimeout(CLOSE_WAIT)
             try:
-                said = connection.recv(64)
+                greeting = connection.recv(64)
             except TimeoutError:
                 return True, "it takes connections"
-            return bool(said), f"it takes connections, and says {said!r}" if said else "the connection was closed at once: nobody listens"
     except OSError as error:
         return False, f"no connection: {error.strerror or error}"
+    return bool(
+        greeting
+    ), f"it takes connections, and says {greeting!r}" if greeting else "the connection was closed at once: nobody listens"
 
 
-def _command(subject: ProbeTarget, asked: Exec, timeout: Deadline) -> tuple[bool, str]:
-    left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
+def _command(target: ProbeTarget, probe: Exec, timeout: float) -> tuple[bool, str]:
+    deadline = Deadline(timeout)
     try:
-        code, output = call_with_deadline(lambda: subject.engine.execute(subject.container, asked.command), lambda: left.left)
+        code, output = call_with_deadline(lambda: target.engine.execute(target.container, probe.command), lambda: deadline.left)
     except DeadlineExceeded:
         return False, "it did not end in time"
     except RegistryToolError as error:
         return False, error.message
-    return code == 0, f"it ended with code {code}: {_shown(output.decode(errors='replace'))}"
+    return code == 0, f"it ended with code {code}: {_excerpt(output.decode(errors='replace'))}"
 
 
-def _log(subject: ProbeTarget, asked: Log, timeout: Deadline) -> tuple[bool, str]:
-    left = Deadline(max(_AT_LEAST, min(ONE_ANSWER, timeout.left)))
+def _log(target: ProbeTarget, probe: Log, timeout: float) -> tuple[bool, str]:
+    deadline = Deadline(timeout)
     try:
-        text = call_with_deadline(lambda: read_log(subject.engine, subject.container, subject.log), lambda: left.left)
+        text = call_with_deadline(lambda: _read_log(target.engine, target.container, target.log), lambda: deadline.left)
     except (DeadlineExceeded, RegistryToolError) as error:
         return False, f"its log could not be read: {getattr(error, 'message', 'not in time')}"
-    found = asked.text in text
-    return found, "it is in the log" if found else f"it is not in the log of {len(text)} letters"
+    holds = probe.text in text
+    return holds, "it is in the log" if holds else f"it is not in the log of {len(text)} letters"
 
 
-def read_log(engine: Engine, container: str, limit: int) -> str:
-    """What it printed, so many bytes of it: one that prints faster than it is read has no end."""
+def _read_log(engine: Engine, container: str, limit: int) -> str:
+    """The first ``limit`` bytes of its log: one that prints faster than it is read has no end."""
     content = b""
     chunks = engine.logs(container)
     with closing(chunks):  # type: ignore[type-var]
@@ -255,7 +259,7 @@ def read_log(engine: Engine, container: str, limit: int) -> str:
     return content.decode(errors="replace")
 
 
-def _shown(text: str) -> str:
+def _excerpt(text: str) -> str:
     line = " ".join(text.split())
     line = "".join(letter if letter.isprintable() else "�" for letter in line)
-    return repr(line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…") if line else "nothing"
+    return repr(line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…") if line else "nothing"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine import Engine
 
-_SPEAKS = "The engine's words say what it could not do."
+_SEE_MESSAGE = "The engine's message says what it could not do."
 
 
-def why(engine: Engine, container: str, command: Sequence[str], words: str) -> str | None:
-    """What is to be done about ``command`` in ``container``, of which the engine said ``words``; None where that cannot be told."""
+def explain(engine: Engine, container: str, command: Sequence[str], message: str) -> str | None:
+    """The hint for ``command``, which did not start in ``container`` with the engine's ``message``; None where there is none."""
     if not command:
         return "The image says of no command that it runs: its Dockerfile needs CMD or ENTRYPOINT."
     path = command[0]
@@ -20,20 +20,17 @@ def why(engine: Engine, container: str, command: Sequence[str], words: str) -> s
         if content is None and "/" in path and not path.startswith("/"):
             return None  # it is somewhere below the working folder
         script = interpreter(content)
-        there = None if script is None else engine.get_file(container, script) is not None
+        exists = None if script is None else engine.get_file(container, script) is not None
     except RegistryToolError:
         return None
-    return of_program(path, content, there, words)
+    return explain_file(path, content, exists, message)
 
 
-def of_program(path: str, content: bytes | None, interpreter_is_there: bool | None, words: str) -> str:
-    """Why a program could not be started. ``content`` is its file, None where there is none.
-
-    ``interpreter_is_there`` is of the one that its first line names; None where it names none.
-    """
-    lower = words.lower()
+def explain_file(path: str, content: bytes | None, interpreter_exists: bool | None, message: str) -> str:
+    """Why a program does not start. ``content`` is its file, if any; ``interpreter_exists`` None: its first line names none."""
+    lower = message.lower()
     if content is None and not any(mark in lower for mark in ("not found", "no such file")):
-        return _SPEAKS
+        return _SEE_MESSAGE
     if content is None:
         if "/" not in path:
             return f"There is no program {path} in the image: is it installed, and in its PATH?"
@@ -41,7 +38,7 @@ def of_program(path: str, content: bytes | None, interpreter_is_there: bool | No
     first = content[:256].split(b"\n", 1)[0]
     if first.startswith(b"#!") and first.endswith(b"\r"):
         return f"{path} has lines that end in CR LF, which are part of its first line: save it with LF (.gitattributes: *.sh text eol=lf)."
-    if interpreter_is_there is False:
+    if interpreter_exists is False:
         return f"{path} begins with {first.decode(errors='replace')!r}, which is not in the image."
     if "permission denied" in lower:
         return f"{path} may not be run: RUN chmod +x {path}, or COPY --chmod=755."
@@ -51,11 +48,11 @@ def of_program(path: str, content: bytes | None, interpreter_is_there: bool | No
         return f"{path} is neither a program of this platform nor a script: its first line should be #!/bin/sh or the like."
     if content.startswith(b"\x7fELF"):
         return f"{path} is there, and what loads it is not: it was linked on another distribution (glibc, musl)."
-    return _SPEAKS
+    return _SEE_MESSAGE
 
 
 def interpreter(content: bytes | None) -> str | None:
-    """What the first line of a script names; None where it names none."""
+    """The interpreter that the first line of a script names, if any."""
     first = (content or b"")[:256].split(b"\n", 1)[0]
     words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
     return words[0] if words else None

@@ -1,8 +1,7 @@
-"""The points about the image's way from the registry to the engine: name, bytes, digests, platform."""
+"""The checks of an image's way from the registry to the engine: name, bytes, digests, platform."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry_tool.base import units
@@ -14,23 +13,22 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import is_foreign
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import Registry
-from registry_tool.verify import remote_image as origins
 from registry_tool.verify.environments.environment import Environment, Traffic
-from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.remote_image import RemoteImage, read_blobs
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import VerifySpec
 
 MORE = 256 << 10
-"""Bytes that may come beside the image itself and a hundredth of it: questions, answers, their headers."""
-STANDS_STILL = 60.0
-"""Seconds without a byte or a word after which a pull is given up."""
+"""Bytes that may come beside the image itself and a hundredth of it: requests, responses, their headers."""
+STALL_TIMEOUT = 60.0
+"""Seconds without a byte or an event after which a pull is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PullResult:
-    """What came of the pull. ``moved`` None: it failed, and ``error`` says why; both None: there was nothing to pull."""
+    """A pull. ``transfer`` None: it failed, and ``error`` says why; both None: there was nothing to pull."""
 
-    moved: TransferResult | None = None
+    transfer: TransferResult | None = None
     error: RegistryToolError | None = None
     traffic: Traffic | None = None
     image: Image | None = None
@@ -38,98 +36,93 @@ class PullResult:
 
 
 def skipped(name: str, why: str) -> Check:
-    """A point that cannot be looked at, and why."""
+    """A check that cannot be made, and why."""
     return Check(name=name, ok=None, detail=f"not looked at: {why}")
 
 
-def unresolved(asked: VerifySpec, error: RegistryToolError) -> Check:
-    """The name leads nowhere, or to something that cannot be read."""
-    return Check(name="resolves", ok=False, detail=error.message, hint=error.hint or f"Was it pushed? regctl push {asked.image}")
+def unresolved(spec: VerifySpec, error: RegistryToolError) -> Check:
+    """The name does not exist, or is something that cannot be read."""
+    return Check(name="resolves", ok=False, detail=error.message, hint=error.hint or f"Was it pushed? regctl push {spec.image}")
 
 
-def resolves(asked: VerifySpec, origin: RemoteImage, compared: Image | None) -> Check:
-    """``compared`` is what an engine has under this name: only looked at where nothing was expected."""
-    found = origin.digest
-    evidence: dict[str, object] = {"name": str(asked.image), "digest": str(found), "media_type": origin.root.descriptor.media_type}
-    wanted = asked.expected
-    if wanted is not None:
-        evidence["expected"] = str(wanted)
-        if wanted == found:
-            return Check(name="resolves", ok=True, detail=f"{found}, as expected", evidence=evidence)
-        hint = f"Something else was pushed to that name since. Push again, or prove what was meant: {asked.image.with_digest(wanted)}"
-        return Check(name="resolves", ok=False, detail=f"it leads to {found}, and {wanted} was expected", hint=hint, evidence=evidence)
-    if compared is None:
-        detail = f"{found}; not compared, as nothing says what it should be"
-        return Check(
-            name="resolves",
-            ok=None,
-            detail=detail,
-            hint="Say what must be there: --expect sha256:…, as push -q prints it.",
-            evidence=evidence,
-        )
-    evidence["compared"] = {"id": compared.id, "digests": list(compared.digests)}
-    if is_same(compared, origin):
-        return Check(name="resolves", ok=True, detail=f"{found}, as on the present engine", evidence=evidence)
-    detail = f"it leads to {found}, and the present engine has another image under this name ({compared.id[:19]})"
-    return Check(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {asked.image}", evidence=evidence)
+def resolves(spec: VerifySpec, remote: RemoteImage, local: Image | None) -> Check:
+    """The name has the expected digest, or that of the ``local`` image of this name where none is expected."""
+    digest, expected = remote.digest, spec.expected
+    evidence: dict[str, object] = {"name": str(spec.image), "digest": str(digest), "media_type": remote.root.descriptor.media_type}
+    if expected is not None:
+        evidence["expected"] = str(expected)
+        if expected == digest:
+            return Check(name="resolves", ok=True, detail=f"{digest}, as expected", evidence=evidence)
+        hint = f"Something else was pushed to that name since. Push again, or verify what was meant: {spec.image.with_digest(expected)}"
+        return Check(name="resolves", ok=False, detail=f"it leads to {digest}, and {expected} was expected", hint=hint, evidence=evidence)
+    if local is None:
+        detail = f"{digest}; not compared, as nothing says what it should be"
+        hint = "Say what must be there: --expect sha256:…, as push -q prints it."
+        return Check(name="resolves", ok=None, detail=detail, hint=hint, evidence=evidence)
+    evidence["compared"] = {"id": local.id, "digests": list(local.digests)}
+    if is_same(local, remote):
+        return Check(name="resolves", ok=True, detail=f"{digest}, as on the present engine", evidence=evidence)
+    detail = f"it leads to {digest}, and the present engine has another image under this name ({local.id[:19]})"
+    return Check(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {spec.image}", evidence=evidence)
 
 
-def is_same(image: Image, origin: RemoteImage) -> bool:
+def is_same(image: Image, remote: RemoteImage) -> bool:
     """Whether an engine's image is the registry's. Its ``Id`` is a config's digest, or a manifest's: that depends on its store."""
-    if any(digest.endswith(f"@{origin.digest}") for digest in image.digests):
+    if any(digest.endswith(f"@{remote.digest}") for digest in image.digests):
         return True
-    config = origin.image.config if origin.image else None
-    return image.id in {str(origin.digest), *((str(config.digest),) if config else ())}
+    config = remote.image.config if remote.image else None
+    return image.id in {str(remote.digest), *((str(config.digest),) if config else ())}
 
 
-def clean(place: Environment, images: Sequence[Image], origin: RemoteImage) -> Check:
-    """``images`` are those the engine had before anything was pulled."""
+def clean(environment: Environment, remote: RemoteImage) -> Check:
+    """The engine has no image yet."""
+    images = environment.engine.images(all=True)
     evidence: dict[str, object] = {"images": len(images)}
-    there = next((image for image in images if is_same(image, origin)), None)
-    if there is not None:
-        hint = "Remove it there first, or prove it on a clean engine: --on docker"
-        return Check(name="clean", ok=False, detail=f"the engine had it already ({there.id[:19]})", hint=hint, evidence=evidence)
-    if not place.where.clean:
+    present = next((image for image in images if is_same(image, remote)), None)
+    if present is not None:
+        hint = "Remove it there first, or verify it on a clean engine: --on docker"
+        return Check(name="clean", ok=False, detail=f"the engine had it already ({present.id[:19]})", hint=hint, evidence=evidence)
+    if not environment.where.clean:
         detail = f"it was not there, but the engine is not a clean one: it has {units.count(len(images), 'other image')}"
         return Check(name="clean", ok=None, detail=detail, evidence=evidence)
     if images:
-        known = (*images[0].names, *images[0].digests, images[0].id)[0]
-        return Check(name="clean", ok=False, detail=f"the engine had {units.count(len(images), 'image')}: {known}", evidence=evidence)
+        name = (*images[0].names, *images[0].digests, images[0].id)[0]
+        return Check(name="clean", ok=False, detail=f"the engine had {units.count(len(images), 'image')}: {name}", evidence=evidence)
     return Check(name="clean", ok=True, detail="it had none", evidence=evidence)
 
 
-def pull(place: Environment, origin: RemoteImage, observer: Observer) -> PullResult:
-    """Pull it by its digest, and count what comes until that ends. Only an engine that fails is raised: Unreachable."""
-    name = place.named(origin.by_digest)
-    place.traffic(reset=True)
-    heard, counted = ActivityObserver(observer), Traffic()
+def pull(environment: Environment, remote: RemoteImage, observer: Observer) -> PullResult:
+    """Pull by digest, counting the bytes. Raises Unreachable where the engine itself fails; other errors are in the result."""
+    name = environment.named(remote.by_digest)
+    environment.traffic(reset=True)
+    activity, counted = ActivityObserver(observer), Traffic()
 
     def left() -> float:
         nonlocal counted
-        if heard.left(STANDS_STILL) <= 0 and (now := place.traffic()) is not None and now != counted:
+        if activity.left(STALL_TIMEOUT) <= 0 and (now := environment.traffic()) is not None and now != counted:
             counted = now
-            heard.touch()
-        return heard.left(STANDS_STILL)
+            activity.touch()
+        return activity.left(STALL_TIMEOUT)
 
     try:
-        moved = call_with_deadline(lambda: place.engine.pull(name, known_as=origin.name.host, observer=heard), left)
+        transfer = call_with_deadline(lambda: environment.engine.pull(name, known_as=remote.name.host, observer=activity), left)
     except DeadlineExceeded:
-        stalled = PullFailed(f"the pull stood still for {STANDS_STILL:g} s", hint="Does the registry still answer? Its log: regctl logs")
-        return PullResult(error=stalled, traffic=place.traffic())
+        stalled = PullFailed(f"the pull stood still for {STALL_TIMEOUT:g} s", hint="Does the registry still answer? Its log: regctl logs")
+        return PullResult(error=stalled, traffic=environment.traffic())
     except RegistryToolError as error:
         if isinstance(error, Unreachable) and not isinstance(error, RegistryUnreachable):
-            raise  # the engine itself
-        return PullResult(error=error, traffic=place.traffic())
-    return PullResult(moved=moved, traffic=place.traffic(), image=place.engine.image(name))
+            raise
+        return PullResult(error=error, traffic=environment.traffic())
+    return PullResult(transfer=transfer, traffic=environment.traffic(), image=environment.engine.image(name))
 
 
-def damage(registry: Registry, origin: RemoteImage, arrival: PullResult) -> RegistryToolError | None:
-    """Why a pull failed that did, where the registry itself does not have all of it: engines' words for that differ."""
-    if arrival.error is None or isinstance(arrival.error, Unreachable):
+def damage(registry: Registry, remote: RemoteImage, pull: PullResult) -> RegistryToolError | None:
+    """Why a pull failed where the registry itself does not have all of the image: engines' messages for that differ."""
+    if pull.error is None or isinstance(pull.error, Unreachable):
         return None
-    until = Deadline(STANDS_STILL)
+    until = Deadline(STALL_TIMEOUT)
     try:
-        call_with_deadline(lambda: origins.read_whole(registry, origin), lambda: until.left)
+        call_with_deadline(lambda: read_blobs(registry, remote), lambda: until.left)
     except (Mismatch, NotFound, ConnectionLost) as error:
         return error
     except (RegistryToolError, DeadlineExceeded):
@@ -137,21 +130,21 @@ def damage(registry: Registry, origin: RemoteImage, arrival: PullResult) -> Regi
     return None
 
 
-def fetched(origin: RemoteImage, arrival: PullResult, damaged: RegistryToolError | None = None) -> Check:
-    """At least what the image is made of, and hardly more. ``damaged`` is as :func:`damage` found it."""
-    least, most = origin.size, origin.size + origin.size // 100 + MORE
-    traffic = arrival.traffic
-    foreign = sum(is_foreign(layer) for layer in origin.image.layers) if origin.image else 0
+def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | None = None) -> Check:
+    """At least the image's bytes came, and hardly more. ``damaged`` is what :func:`damage` returned."""
+    least, most = remote.size, remote.size + remote.size // 100 + MORE
+    traffic = pull.traffic
+    foreign = sum(is_foreign(layer) for layer in remote.image.layers) if remote.image else 0
     evidence: dict[str, object] = {"least": least, "most": most, "bytes": traffic.down if traffic else None, "foreign_layers": foreign}
     if traffic is not None:
         evidence |= {"connections": traffic.connections, "refused": traffic.refused}
-    if arrival.error is not None:
-        came = f"; {units.size(traffic.down)} of {units.size(least)} came" if traffic else ""
-        hint = arrival.error.hint or f"Is what the registry has whole? regctl check {origin.name.repository}"
+    if pull.error is not None:
+        received = f"; {units.size(traffic.down)} of {units.size(least)} came" if traffic else ""
+        hint = pull.error.hint or f"Is what the registry has whole? regctl check {remote.name.repository}"
         if damaged is not None:
             evidence["damaged"] = damaged.message
-            hint = f"What the registry has is damaged: regctl check {origin.name.repository} says what. Push it again."
-        return Check(name="fetched", ok=False, detail=f"{arrival.error.message}{came}", hint=hint, evidence=evidence)
+            hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
+        return Check(name="fetched", ok=False, detail=f"{pull.error.message}{received}", hint=hint, evidence=evidence)
     if traffic is None:
         return Check(name="fetched", ok=None, detail="pulled; nobody counts the bytes on the way to this engine", evidence=evidence)
     exact = f"{units.size(traffic.down)} for an image of {units.size(least)}"
@@ -165,68 +158,69 @@ def fetched(origin: RemoteImage, arrival: PullResult, damaged: RegistryToolError
     return Check(name="fetched", ok=True, detail=exact, evidence=evidence)
 
 
-def digest(origin: RemoteImage, arrival: PullResult) -> Check:
-    """The one that the engine ended the pull with, and the one it keeps with the image."""
-    told = arrival.moved.digest if arrival.moved else None
-    kept = tuple(arrival.image.digests) if arrival.image else ()
-    evidence: dict[str, object] = {"registry": str(origin.digest), "pull": str(told), "engine": list(kept)}
-    if told == origin.digest and any(_digest(known) in _fitting(origin) for known in kept):
-        return Check(name="digest", ok=True, detail=str(told), evidence=evidence)
-    detail = f"the engine reports {told} and keeps {', '.join(kept) or 'none'}; the registry has {origin.digest}"
+def digest(remote: RemoteImage, pull: PullResult) -> Check:
+    """The engine reports the registry's digest at the end of the pull, and keeps it with the image."""
+    if pull.transfer is None:
+        return skipped("digest", "nothing was pulled")
+    reported = pull.transfer.digest
+    kept = tuple(pull.image.digests) if pull.image else ()
+    evidence: dict[str, object] = {"registry": str(remote.digest), "pull": str(reported), "engine": list(kept)}
+    if reported == remote.digest and any(Reference.parse(name, default_host="").digest in _digests(remote) for name in kept):
+        return Check(name="digest", ok=True, detail=str(reported), evidence=evidence)
+    detail = f"the engine reports {reported} and keeps {', '.join(kept) or 'none'}; the registry has {remote.digest}"
     return Check(name="digest", ok=False, detail=detail, hint="Does something on the way change what is fetched?", evidence=evidence)
 
 
-def content(origin: RemoteImage, arrival: PullResult) -> Check:
-    """The layers' digests before compression, as the engine has unpacked them, and the config's."""
-    if origin.trouble is not None or origin.config is None or origin.image is None or origin.image.config is None:
-        detail = origin.trouble.message if origin.trouble else "it has no config of an image"
-        return Check(name="content", ok=False, detail=detail, hint=f"Look at it with: regctl inspect {origin.name}")
-    image = arrival.image
-    wanted, found = tuple(map(str, origin.config.diff_ids)), image.layers if image else ()
-    config, id = str(origin.image.config.digest), image.id if image else ""
-    evidence: dict[str, object] = {"config": config, "id": id, "layers": list(found)}
-    if wanted != found:
-        same = sum(one == other for one, other in zip(wanted, found, strict=False))
-        detail = f"{same} of {units.count(len(wanted), 'layer')} are the registry's; the engine has {len(found)}"
+def content(remote: RemoteImage, pull: PullResult) -> Check:
+    """The engine has the registry's config, and its layers by their digests before compression."""
+    if remote.config_error is None and pull.transfer is None:
+        return skipped("content", "nothing was pulled")
+    if remote.config_error is not None or remote.config is None or remote.image is None or remote.image.config is None:
+        detail = remote.config_error.message if remote.config_error else "it has no config of an image"
+        return Check(name="content", ok=False, detail=detail, hint=f"Look at it with: regctl inspect {remote.name}")
+    image = pull.image
+    expected, layers = tuple(map(str, remote.config.diff_ids)), image.layers if image else ()
+    config, id = str(remote.image.config.digest), image.id if image else ""
+    evidence: dict[str, object] = {"config": config, "id": id, "layers": list(layers)}
+    if expected != layers:
+        same = sum(one == other for one, other in zip(expected, layers, strict=False))
+        detail = f"{same} of {units.count(len(expected), 'layer')} are the registry's; the engine has {len(layers)}"
         return Check(name="content", ok=False, detail=detail, hint="Pull it again on an engine of its own.", evidence=evidence)
-    layers = units.count(len(wanted), "layer")
+    count = units.count(len(expected), "layer")
     if id == config:
-        return Check(name="content", ok=True, detail=f"config and {layers}", evidence=evidence)
-    if id in {str(fitting) for fitting in _fitting(origin)}:
+        return Check(name="content", ok=True, detail=f"config and {count}", evidence=evidence)
+    if id in map(str, _digests(remote)):
         # A store that keeps images by manifest: that names the config.
-        return Check(name="content", ok=True, detail=f"{layers}, and the config by the manifest that is the id there", evidence=evidence)
+        return Check(name="content", ok=True, detail=f"{count}, and the config by the manifest that is the id there", evidence=evidence)
     detail = f"the engine has another config: {id}, not {config}"
     return Check(name="content", ok=False, detail=detail, hint="Something rewrote it on the way: pull without a mirror.", evidence=evidence)
 
 
-def platform(engine: Engine, origin: RemoteImage, arrival: PullResult) -> Check:
-    """The image's, and of an index the right one."""
+def platform(engine: Engine, remote: RemoteImage, pull: PullResult) -> Check:
+    """The image, and of an index the one that was pulled, is for the engine's platform."""
     wanted = engine.info.platform
-    evidence: dict[str, object] = {"engine": str(wanted), "image": list(origin.platforms)}
-    if origin.image is None:
-        has = ", ".join(origin.platforms) or "no platform"
+    evidence: dict[str, object] = {"engine": str(wanted), "image": list(remote.platforms)}
+    if remote.image is None:
+        detail = f"there is none for {wanted}: it has {', '.join(remote.platforms) or 'no platform'}"
         hint = f"Build it for {wanted}, too: docker buildx build --platform …"
-        return Check(name="platform", ok=False, detail=f"there is none for {wanted}: it has {has}", hint=hint, evidence=evidence)
-    said = origin.config.platform if origin.config else None
-    evidence |= {"manifest": str(origin.image.digest), "config": str(said) if said else None}
-    if said is None:
+        return Check(name="platform", ok=False, detail=detail, hint=hint, evidence=evidence)
+    platform = remote.config.platform if remote.config else None
+    evidence |= {"manifest": str(remote.image.digest), "config": str(platform) if platform else None}
+    if platform is None:
         return Check(name="platform", ok=None, detail="the image does not say what it is for", evidence=evidence)
-    kept = (arrival.image.platform if arrival.image else None) or said
-    if not (runs_on(said, wanted) and runs_on(kept, wanted)):
+    kept = (pull.image.platform if pull.image else None) or platform
+    if not (runs_on(platform, wanted) and runs_on(kept, wanted)):
         hint = f"Build it on such a machine, or: docker buildx build --platform {wanted} …"
-        return Check(name="platform", ok=False, detail=f"it is for {said}, and the engine is {wanted}", hint=hint, evidence=evidence)
-    chosen = f", the right one of {len(origin.platforms)}" if origin.root.kind == "index" else ""
-    return Check(name="platform", ok=True, detail=f"{said}{chosen}", evidence=evidence)
+        return Check(name="platform", ok=False, detail=f"it is for {platform}, and the engine is {wanted}", hint=hint, evidence=evidence)
+    chosen = f", the right one of {len(remote.platforms)}" if remote.root.kind == "index" else ""
+    return Check(name="platform", ok=True, detail=f"{platform}{chosen}", evidence=evidence)
 
 
 def runs_on(image: Platform, engine: Platform) -> bool:
-    """Where the engine does not say which variant it is, any will do."""
+    """Whether an image of one platform runs on an engine of another; any variant does on an engine that names none."""
     return image.fits(engine) if engine.variant else (image.os, image.architecture) == (engine.os, engine.architecture)
 
 
-def _fitting(origin: RemoteImage) -> set[Digest]:
-    return {origin.digest, *((origin.image.digest,) if origin.image else ())}
-
-
-def _digest(known: str) -> Digest | None:
-    return Reference.parse(known, default_host="").digest
+def _digests(remote: RemoteImage) -> set[Digest]:
+    """Of the index and the image in it: engines keep either."""
+    return {remote.digest, *((remote.image.digest,) if remote.image else ())}

@@ -1,4 +1,4 @@
-"""The proof itself: all points at one place, in their order. A red one does not stop what can still be looked at."""
+"""All checks on one engine, in their order. A failed one does not stop what can still be checked."""
 
 from __future__ import annotations
 
@@ -11,158 +11,144 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Image
-from registry_tool.oci.config import Config
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import Registry, open_registry
-from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import container_checks, pull_checks
 from registry_tool.verify.checks.container_run import ContainerRun
 from registry_tool.verify.checks.pull_checks import PullResult, skipped
 from registry_tool.verify.environments.current import CurrentEngine
 from registry_tool.verify.environments.environment import Environment
-from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.remote_image import RemoteImage, resolve
 from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentResult, PulledImage
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack.check import prove_stack
 
-_SIGNS = {True: "yes", False: "no", None: "not told"}
+_STATES = {True: "yes", False: "no", None: "not told"}
 
 
 def run_checks(
-    place: Environment,
-    asked: VerifySpec,
+    environment: Environment,
+    spec: VerifySpec,
     *,
-    present: Engine,
+    current: Engine,
     dirs: AppDirs,
     registry: Registry | None = None,
     observer: Observer = SILENT,
-    told: Callable[[Check], None] = lambda point: None,
+    on_check: Callable[[Check], None] = lambda check: None,
 ) -> EnvironmentResult:
-    """Look at every point of ``asked.image`` at ``place``; what is made there is removed again, however it ends.
+    """Run every check of ``spec`` in ``environment``; what was made there is removed again, however it ends.
 
-    ``present`` is the engine that somebody works with: what it has under this name is compared where nothing is expected, and
-    what helps a stack is brought from there. ``registry`` is the image's, opened where none is given. ``told`` hears of each
-    point as it is known. Raises Unreachable where the registry does not answer to begin with, or the engine stops answering;
-    AuthenticationFailed and the like where the registry does not let us in.
+    Without an expected digest the image is compared with what the ``current`` engine has under its name; a stack's helper images
+    come from there, too. ``registry`` is the image's, opened where none is given. ``on_check`` is called with each result.
+    Raises Unreachable where registry or engine do not answer; AuthenticationFailed and the like.
     """
     with ExitStack() as opened:
-        walk = _CheckSequence(place, asked, registry or opened.enter_context(open_registry(asked.image.host)), observer, told)
-        began = time.monotonic()
-        walk.all(None if asked.expected else _had(place, asked, present))
-        walk.stack(present, dirs)
-    pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in walk.pulled.items())
-    durations = Durations(proof=time.monotonic() - began)
-    return EnvironmentResult(where=place.where, checks=tuple(walk.checks), pulled=pulled, seconds=durations)
+        run = _CheckRun(environment, spec, registry or opened.enter_context(open_registry(spec.image.host)), observer, on_check)
+        started = time.monotonic()
+        run.image_checks(None if spec.expected else _local_image(environment, spec, current))
+        run.stack_check(current, dirs)
+    pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in run.pulled.items())
+    durations = Durations(proof=time.monotonic() - started)
+    return EnvironmentResult(where=environment.where, checks=tuple(run.checks), pulled=pulled, seconds=durations)
 
 
-def _had(place: Environment, asked: VerifySpec, present: Engine) -> Image | None:
-    had = place.had if isinstance(place, CurrentEngine) else None
-    return had or present.image(str(asked.image))
+def _local_image(environment: Environment, spec: VerifySpec, current: Engine) -> Image | None:
+    removed = environment.had if isinstance(environment, CurrentEngine) else None
+    return removed or current.image(str(spec.image))
 
 
-class _CheckSequence:
+class _CheckRun:
     def __init__(
-        self, place: Environment, asked: VerifySpec, registry: Registry, observer: Observer, told: Callable[[Check], None]
+        self, environment: Environment, spec: VerifySpec, registry: Registry, observer: Observer, on_check: Callable[[Check], None]
     ) -> None:
-        self._place, self._asked, self._registry, self._observer, self._told = place, asked, registry, observer, told
+        self._environment, self._spec, self._registry, self._observer, self._on_check = environment, spec, registry, observer, on_check
+        self._started = 0.0
         self.checks: list[Check] = []
         self.pulled: dict[str, str] = {}
-        self._image: str | None = None
-        """What the place calls it, once it has it."""
+        self._name: str | None = None
+        """The image's name in the environment, once it was pulled."""
 
-    def all(self, compared: Image | None) -> None:
-        origin = self._resolve(compared)
-        if origin is None:
+    def image_checks(self, local: Image | None) -> None:
+        """All checks but the stack's; the remote image is compared with ``local`` where no digest is expected."""
+        remote = self._resolve(local)
+        if remote is None:
             self._skip_rest("the name leads to nothing that can be read")
             return
-        had = self._place.engine.images(all=True)
-        self._look("clean", lambda: pull_checks.clean(self._place, had, origin))
-        arrival = self._pull(origin)
-        self._compare(origin, arrival)
-        if self._image is None or origin.config is None:
+        self._begin("clean")
+        self._end(pull_checks.clean(self._environment, remote))
+        pull = self._pull(remote)
+        self._compare(remote, pull)
+        if self._name is None or remote.config is None:
             self._skip_rest("there is no image to start")
             return
-        self._try(self._image, origin.config)
+        self._container_checks(ContainerRun(environment=self._environment, spec=self._spec, config=remote.config, image=self._name))
 
-    def stack(self, present: Engine, dirs: AppDirs) -> None:
-        """Last, as it brings other images there."""
-        point, pulled_beside = prove_stack(self._place, self._asked, image=self._image, present=present, dirs=dirs, observer=self._observer)
-        self.pulled |= pulled_beside
-        if point is not None:
-            self._take(point)
+    def stack_check(self, current: Engine, dirs: AppDirs) -> None:
+        """Last, as it brings other images into the environment."""
+        check, pulled = prove_stack(self._environment, self._spec, image=self._name, present=current, dirs=dirs, observer=self._observer)
+        self.pulled |= pulled
+        if check is not None:
+            self._add(check)
 
-    def _resolve(self, compared: Image | None) -> RemoteImage | None:
-        origin: RemoteImage | None = None
+    def _resolve(self, local: Image | None) -> RemoteImage | None:
+        self._begin("resolves")
+        try:
+            remote = resolve(self._registry, self._spec.image, self._environment.engine.info.platform)
+        except (NotFound, Mismatch, InvalidManifest) as error:
+            self._end(pull_checks.unresolved(self._spec, error))
+            return None
+        self._end(pull_checks.resolves(self._spec, remote, local))
+        return remote
 
-        def look() -> Check:
-            nonlocal origin
-            try:
-                origin = origins.look(self._registry, self._asked.image, self._place.engine.info.platform)
-            except (NotFound, Mismatch, InvalidManifest) as error:
-                return pull_checks.unresolved(self._asked, error)
-            return pull_checks.resolves(self._asked, origin, compared)
+    def _pull(self, remote: RemoteImage) -> PullResult:
+        self._begin("fetched")
+        if remote.image is None:
+            self._end(skipped("fetched", "there is none for this platform"))
+            return PullResult()
+        pull = pull_checks.pull(self._environment, remote, self._observer)
+        self._end(pull_checks.fetched(remote, pull, pull_checks.damage(self._registry, remote, pull)))
+        if pull.transfer is not None:
+            self._name = self._environment.named(remote.by_digest)
+            self.pulled[self._name] = str(remote.digest)
+        return pull
 
-        self._look("resolves", look)
-        return origin
+    def _compare(self, remote: RemoteImage, pull: PullResult) -> None:
+        self._begin("digest")
+        self._end(pull_checks.digest(remote, pull))
+        self._begin("content")
+        self._end(pull_checks.content(remote, pull))
+        self._begin("platform")
+        self._end(pull_checks.platform(self._environment.engine, remote, pull))
 
-    def _pull(self, origin: RemoteImage) -> PullResult:
-        arrival = PullResult()
-
-        def look() -> Check:
-            nonlocal arrival
-            if origin.image is None:
-                return skipped("fetched", "there is none for this platform")
-            arrival = pull_checks.pull(self._place, origin, self._observer)
-            return pull_checks.fetched(origin, arrival, pull_checks.damage(self._registry, origin, arrival))
-
-        self._look("fetched", look)
-        if arrival.moved is not None:
-            self._image = self._place.named(origin.by_digest)
-            self.pulled[self._image] = str(origin.digest)
-        return arrival
-
-    def _compare(self, origin: RemoteImage, arrival: PullResult) -> None:
-        if arrival.moved is None:
-            self._take(skipped("digest", "nothing was pulled"))
-            # What the registry itself does not have whole is wrong here; otherwise there is nothing to compare it with.
-            self._look(
-                "content", lambda: pull_checks.content(origin, arrival) if origin.trouble else skipped("content", "nothing was pulled")
-            )
-        else:
-            self._look("digest", lambda: pull_checks.digest(origin, arrival))
-            self._look("content", lambda: pull_checks.content(origin, arrival))
-        self._look("platform", lambda: pull_checks.platform(self._place.engine, origin, arrival))
-
-    def _try(self, image: str, config: Config) -> None:
+    def _container_checks(self, run: ContainerRun) -> None:
         fits = self.checks[-1].ok is not False
-        trial = ContainerRun(place=self._place, asked=self._asked, config=config, image=image)
         self._observer.start("starts", CHECKS["starts"])
-        trial.run()
-        starting = container_checks.starts(trial, fits=fits)
-        self._take(starting)
-        if trial.refusal is not None:
+        run.run()
+        starts = container_checks.starts(run, fits=fits)
+        self._add(starts)
+        if run.start_error is not None:
             self._skip_rest("it did not start")
             return
-        listening = container_checks.listens(trial)
-        self._take(listening)
-        self._take(container_checks.probes(trial, listening, starting))
-        self._take(container_checks.ends(trial))
-        self._take(container_checks.alone(trial))
+        listens = container_checks.listens(run)
+        self._add(listens)
+        self._add(container_checks.probes(run, listens, starts))
+        self._add(container_checks.ends(run))
+        self._add(container_checks.alone(run))
 
-    def _look(self, name: str, look: Callable[[], Check]) -> None:
-        began = time.monotonic()
+    def _begin(self, name: str) -> None:
+        self._started = time.monotonic()
         self._observer.start(name, CHECKS[name])
-        point = look()
-        self._take(replace(point, seconds=time.monotonic() - began))
 
-    def _take(self, point: Check) -> None:
-        self.checks.append(point)
-        self._observer.finish(point.name, f"{_SIGNS[point.ok]}: {point.detail}")
-        self._told(point)
+    def _end(self, check: Check) -> None:
+        self._add(replace(check, seconds=time.monotonic() - self._started))
+
+    def _add(self, check: Check) -> None:
+        self.checks.append(check)
+        self._observer.finish(check.name, f"{_STATES[check.ok]}: {check.detail}")
+        self._on_check(check)
 
     def _skip_rest(self, why: str) -> None:
-        looked = {point.name for point in self.checks}
-        # The stack is looked at by whoever makes one.
+        done = {check.name for check in self.checks}
         for name in CHECKS:
-            if name not in looked and name != "stack":
-                self._take(skipped(name, why))
+            if name not in done and name != "stack":
+                self._add(skipped(name, why))

@@ -17,9 +17,8 @@ from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image, connect
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 from registry_tool.targets.registry import Registry
-from registry_tool.verify import remote_image as origins
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.remote_image import RemoteImage, read_blobs, resolve
 from registry_tool.verify.result import EnvironmentInfo, EnvironmentKind
 
 _CLEAN = "A clean engine needs nothing removed: --on docker"
@@ -94,7 +93,7 @@ def _where(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
 @contextmanager
 def _purged(place: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
     try:
-        origin = origins.look(registry, image, place.engine.info.platform)
+        origin = resolve(registry, image, place.engine.info.platform)
     except (NotFound, Mismatch, InvalidManifest):
         # The proof says so, at its first point. Nothing will be pulled, so nothing need go.
         yield
@@ -104,7 +103,7 @@ def _purged(place: CurrentEngine, image: Reference, registry: Registry) -> Itera
     if held:
         _check(place, image, held)
         # What goes can be had again: not a layer is damaged.
-        origins.read_whole(registry, origin)
+        read_blobs(registry, origin)
     try:
         for found in held:
             _remove(place.engine, (*found.names, *found.digests, found.id))

@@ -1,1 +1,1 @@
-"""What a proof leaves: a document that anyone can read and compare."""
+"""The report of a verification: a document that anyone can read and compare."""

@@ -231,7 +231,7 @@ def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
 ) -> None:
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
-    proven = run_checks(at(pushed.name), _asked(pushed.name, broken.more), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), _asked(pushed.name, broken.more), current=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
 
 
@@ -240,7 +240,7 @@ def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
 ) -> None:
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
-    proven = run_checks(at(now.name), _asked(now.name, {"expect": meant.digest}), present=engine, dirs=dirs)
+    proven = run_checks(at(now.name), _asked(now.name, {"expect": meant.digest}), current=engine, dirs=dirs)
     _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
     assert point(proven, "probes").ok
 
@@ -250,7 +250,7 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
 ) -> None:
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
-    proven = run_checks(at(pushed.name), _asked(pushed.name), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), _asked(pushed.name), current=engine, dirs=dirs)
     _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
@@ -266,7 +266,7 @@ def test_what_does_harm_is_kept_within_its_limits(
     pushed = broken.make(stock, base, name)
     place = at(pushed.name)
     began = time.monotonic()
-    proven = run_checks(place, _asked(pushed.name, broken.more), present=engine, dirs=dirs)
+    proven = run_checks(place, _asked(pushed.name, broken.more), current=engine, dirs=dirs)
     _is_red(proven, broken.point, broken.detail, broken.hint)
     assert time.monotonic() - began < 600, "it ends"
     assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
@@ -277,12 +277,12 @@ def test_a_program_that_ends_is_asked_for_its_code(
 ) -> None:
     pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
     asked = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
-    proven = run_checks(at(pushed.name), asked, present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), asked, current=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "ends").detail == "by itself, with code 3"
-    proven = run_checks(at(pushed.name), replace(asked, probes=(Exit(code=0),)), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), replace(asked, probes=(Exit(code=0),)), current=engine, dirs=dirs)
     assert red(proven) == ["probes"]
     assert "it ended with code 3" in point(proven, "probes").detail
-    proven = run_checks(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), present=engine, dirs=dirs)
+    proven = run_checks(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), current=engine, dirs=dirs)
     assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
     assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"

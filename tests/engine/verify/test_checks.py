@@ -18,10 +18,10 @@ from registry_tool.base.errors import RegistryUnreachable
 from registry_tool.base.progress import SILENT, Silent
 from registry_tool.engine import Engine
 from registry_tool.targets.registry import open_registry
-from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks import pull_checks
 from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.clean import CleanEnvironment
+from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.result import CHECKS, Check
 from registry_tool.verify.spec import Exec, Http, Log, Tcp, VerifySpec
 from tests.support import broken_images as images
@@ -77,7 +77,7 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
         ),
     )
     told: list[Check] = []
-    proven = run_checks(place, asked, present=engine, dirs=dirs, told=told.append)
+    proven = run_checks(place, asked, current=engine, dirs=dirs, on_check=told.append)
     assert [(each.name, each.ok) for each in proven.checks] == [(name, True) for name in CHECKS if name != "stack"], proven
     assert tuple(told) == proven.checks
     assert to_json(proven.pulled) == [
@@ -101,7 +101,7 @@ def test_what_is_not_asked_is_looked_at_by_connecting(
     """No probes, and no program in the image that could tell where it listens."""
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve()  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
+    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "listens").ok is True
     assert point(proven, "listens").evidence["seen_by"] == "connections"
@@ -114,7 +114,7 @@ def test_where_nobody_listens_that_is_seen_by_connecting_too(
 ) -> None:
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve(8080)  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name), timeout=2.0), present=engine, dirs=dirs)
+    proven = run_checks(place, VerifySpec(image=reference(pushed.name), timeout=2.0), current=engine, dirs=dirs)
     assert red(proven) == ["listens"]
 
 
@@ -124,7 +124,7 @@ def test_a_port_that_is_taken_inside_is_published_elsewhere(
     pushed = _app(stock, base, unique)
     # There the registry is.
     asked = VerifySpec(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
-    proven = run_checks(place, asked, present=engine, dirs=dirs)
+    proven = run_checks(place, asked, current=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "probes").ok is True
 
@@ -135,7 +135,7 @@ def test_where_blobs_are_refused_nothing_comes_from_elsewhere(
     pushed = _tiny(stock, unique)
     place.refuse("blobs")
     try:
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, dirs=dirs)
+        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
     assert red(proven) == ["fetched"]
@@ -150,7 +150,7 @@ def test_layers_that_were_there_already_are_missed_in_the_count(
 ) -> None:
     pushed = _tiny(stock, unique)
     place.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
+    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert {"clean", "fetched"} <= set(red(proven))
     assert point(proven, "fetched").detail.startswith("too little was fetched")
 
@@ -159,7 +159,7 @@ def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     asked = VerifySpec(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
-    proven = run_checks(place, asked, present=engine, dirs=dirs)
+    proven = run_checks(place, asked, current=engine, dirs=dirs)
     assert red(proven) == ["resolves"]
     assert [each.name for each in proven.checks] == list(CHECKS)
     assert {each.ok for each in proven.checks[1:]} == {None}
@@ -171,7 +171,7 @@ def test_of_an_index_the_engine_takes_the_right_one(
 ) -> None:
     app, other = _app(stock, base, unique), _tiny(stock, f"{unique}-other", images.OTHERS)
     name = _index(stock, f"{unique}-index", {images.OURS: app, images.OTHERS: other})
-    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, dirs=dirs)
+    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert red(proven) == []
     assert point(proven, "platform").detail == f"linux/{images.OURS}, the right one of 2"
     assert point(proven, "platform").evidence["manifest"] == str(app.digest)
@@ -181,14 +181,14 @@ def test_an_index_without_this_platform_is_red_on_that_alone(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     name = _index(stock, f"{unique}-index", {images.OTHERS: _tiny(stock, unique, images.OTHERS)})
-    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), present=engine, dirs=dirs)
+    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert red(proven) == ["platform"]
     assert f"it has linux/{images.OTHERS}" in point(proven, "platform").detail
 
 
 def test_a_registry_that_does_not_answer_at_all_is_no_proof(place: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
     with pytest.raises(RegistryUnreachable):
-        run_checks(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), present=engine, dirs=dirs)
+        run_checks(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), current=engine, dirs=dirs)
 
 
 def test_a_registry_that_dies_before_the_pull_is_a_red_point(
@@ -197,7 +197,7 @@ def test_a_registry_that_dies_before_the_pull_is_a_red_point(
     pushed = _tiny(stock, unique)
     place.refuse("everything")
     try:
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs)
+        proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
     assert red(proven) == ["fetched"]
@@ -210,7 +210,7 @@ def test_a_pull_that_stands_still_is_given_up(
     monkeypatch.setattr(pull_checks, "STANDS_STILL", -1.0)
     image = reference(_tiny(stock, unique).name)
     with open_registry(image.host) as registry:
-        found = origins.look(registry, image, place.engine.info.platform)
+        found = resolve(registry, image, place.engine.info.platform)
     arrival = pull_checks.pull(place, found, SILENT)
     assert arrival.error is not None
     assert "stood still" in arrival.error.message
@@ -233,7 +233,7 @@ def test_a_full_disk_in_the_engines_volume_is_a_red_point(
         [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
         code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
         assert (code, said) == (0, b"")
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), present=engine, dirs=dirs)
+        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert red(proven) == ["fetched"]
     assert "the engine's disk is full" in point(proven, "fetched").detail
     assert point(proven, "fetched").hint == "Make room there, then try again."
@@ -254,7 +254,7 @@ def test_a_registry_that_dies_during_the_pull_is_a_red_point(
                     engine.kill(container.id)
 
         with opened(engine, "docker", pushed.name, dirs) as place:
-            proven = run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs, observer=Killer())
+            proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs, observer=Killer())
     assert red(proven) == ["fetched"]
 
 
@@ -271,7 +271,7 @@ def test_an_interruption_leaves_nothing_that_runs(
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), present=engine, dirs=dirs)
+        run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), current=engine, dirs=dirs)
     thread.join()
     assert place.engine.containers(all=True) == ()
 
@@ -282,7 +282,7 @@ def test_a_tag_that_moved_from_the_digest_beside_it_is_red(
     meant = _tiny(stock, unique)
     now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
     asked = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
-    proven = run_checks(place, asked, present=engine, dirs=dirs)
+    proven = run_checks(place, asked, current=engine, dirs=dirs)
     assert point(proven, "resolves").ok is False
     assert f"leads to {now.digest}, and {meant.digest} was expected" in point(proven, "resolves").detail
     assert point(proven, "fetched").ok is True, "what the tag leads to now is looked at all the same"

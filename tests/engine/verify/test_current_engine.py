@@ -12,10 +12,10 @@ from registry_tool.base.errors import Conflict, Mismatch, NotFound, UsageError, 
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
-from registry_tool.verify import remote_image as origins
 from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments import current
 from registry_tool.verify.environments.current import CurrentEngine
+from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.spec import VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Pushed
@@ -89,7 +89,7 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
 def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
     with open_registry(f"localhost:{stock.port}") as registry:
-        image = origins.look(registry, reference(pushed.name), engine.info.platform).image
+        image = resolve(registry, reference(pushed.name), engine.info.platform).image
     assert image is not None and image.config is not None
     config = str(image.config.digest)
 
@@ -164,7 +164,7 @@ def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushe
     engine.pull(pushed.name)
     found = []
     _open(
-        engine, pushed, lambda place: found.append(run_checks(place, VerifySpec(image=reference(pushed.name)), present=engine, dirs=dirs))
+        engine, pushed, lambda place: found.append(run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs))
     )
     [proven] = found
     assert point(proven, "resolves").ok is True

@@ -47,7 +47,7 @@ def locked(engine: Engine, dirs: AppDirs, unique: str, tiny_image: Callable[...,
 def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name, password = locked
     with opened(engine, "docker", name, dirs) as place:
-        proven = run_checks(place, VerifySpec(image=reference(name)), present=engine, dirs=dirs)
+        proven = run_checks(place, VerifySpec(image=reference(name)), current=engine, dirs=dirs)
         assert point(proven, "fetched").ok is True
         for container in engine.containers(labels=place.labels()):
             _, inside = engine.execute(
@@ -66,7 +66,7 @@ def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: E
         open_registry(name.host) as registry,
         current.context("lab", name, registry, registry_as=other, labels={"io.example.test": "password"}) as place,
     ):
-        proven = run_checks(place, VerifySpec(image=name), present=engine, dirs=dirs)
+        proven = run_checks(place, VerifySpec(image=name), current=engine, dirs=dirs)
     assert point(proven, "digest").ok is True
 
 

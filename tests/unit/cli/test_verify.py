@@ -50,8 +50,8 @@ def image(registry: RunningRegistry) -> Made:
 
 
 def asked(standin: StandIn) -> Any:
-    assert standin.asked is not None
-    return standin.asked
+    assert standin.spec is not None
+    return standin.spec
 
 
 # What is asked for.

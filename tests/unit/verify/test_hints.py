@@ -37,17 +37,17 @@ from registry_tool.verify.checks import hints
     ],
 )
 def test_what_is_said_at_the_end_says_what_to_do(line: str, hint: str) -> None:
-    found = hints.of_words(["Traceback (most recent call last):", line])
+    found = hints.for_log(["Traceback (most recent call last):", line])
     assert found is not None
     assert hint in found
 
 
 @pytest.mark.parametrize("lines", [(), ("serving",), ("GET / 200",)])
 def test_what_says_nothing_is_not_explained(lines: tuple[str, ...]) -> None:
-    assert hints.of_words(lines) is None
+    assert hints.for_log(lines) is None
 
 
 @given(lines=st.lists(st.text(max_size=50), max_size=5))
 def test_whatever_is_said_the_way_out_is_one_line(lines: list[str]) -> None:
-    found = hints.of_words(lines)
+    found = hints.for_log(lines)
     assert found is None or len(found.splitlines()) == 1

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from registry_tool.base.deadline import Deadline
 from registry_tool.engine import Container
-from registry_tool.verify.checks.probes import ProbeResult, ProbeTarget, equals, value_at, watch
+from registry_tool.verify.checks.probes import ProbeResult, ProbeTarget, equals, run_probes, value_at
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Exit, Http, Probe, Tcp
 from tests.support.requirements import free_port
@@ -61,17 +61,17 @@ def _serving(answer: Callable[[int, str], tuple[int, str, float]]) -> Iterator[S
             thread.join()
 
 
-class _Here:
-    """As much of a place as a look from outside needs."""
+class _LocalEnvironment:
+    """As much of an environment as a probe from outside needs."""
 
     def address(self, port: int) -> tuple[str, int]:
         return "127.0.0.1", port
 
 
-def _watch(asked: Probe, port: int, *, seconds: float = 0.3, now: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:
-    subject = ProbeTarget(place=cast(Environment, _Here()), container="1", ports={4000: port}, log=0)
-    [seen] = watch(subject, [asked], timeout=Deadline(seconds), now=now)
-    return seen
+def _run(probe: Probe, port: int, *, seconds: float = 0.3, inspect: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:
+    target = ProbeTarget(environment=cast(Environment, _LocalEnvironment()), container="1", ports={4000: port}, log=0)
+    [result] = run_probes(target, [probe], timeout=Deadline(seconds), inspect=inspect)
+    return result
 
 
 def _page(**members: Any) -> Http:
@@ -97,10 +97,10 @@ DOCUMENT = json.dumps({"name": "john", "visits": [{"count": 7}, {"count": 7.5}],
 )
 def test_a_page_that_is_not_as_it_should_be_says_how(status: int, text: str, asked: Mapping[str, Any], words: str) -> None:
     with _serving(lambda number, path: (status, text, 0.0)) as server:
-        seen = _watch(_page(**asked), server.port)
-    assert seen.ok is False
-    assert seen.seen.startswith(words)
-    assert seen.looks > 1, "it was tried again"
+        result = _run(_page(**asked), server.port)
+    assert result.ok is False
+    assert result.observed.startswith(words)
+    assert result.attempts > 1, "it was tried again"
 
 
 @pytest.mark.parametrize(
@@ -114,36 +114,36 @@ def test_a_page_that_is_not_as_it_should_be_says_how(status: int, text: str, ask
 )
 def test_a_page_that_is_as_it_should_be_holds(asked: Mapping[str, Any]) -> None:
     with _serving(lambda number, path: (200, DOCUMENT, 0.0)) as server:
-        seen = _watch(_page(**asked), server.port, seconds=10)
-    assert seen.ok is True, seen.seen
-    assert seen.looks == 3
+        result = _run(_page(**asked), server.port, seconds=10)
+    assert result.ok is True, result.observed
+    assert result.attempts == 3
     assert server.hosts == ["localhost:4000"] * 3, "it is asked for by the name that a person would use"
 
 
 def test_a_page_that_needs_a_moment_is_waited_for() -> None:
     with _serving(lambda number, path: (503 if number < 4 else 200, "", 0.0)) as server:
-        seen = _watch(_page(), server.port, seconds=10)
-    assert (seen.ok, seen.looks) == (True, 6)
+        result = _run(_page(), server.port, seconds=10)
+    assert (result.ok, result.attempts) == (True, 6)
 
 
 def test_a_page_that_is_right_only_once_is_wrong_at_once() -> None:
     with _serving(lambda number, path: (200, "Hello" if number == 1 else "Goodbye", 0.0)) as server:
-        seen = _watch(_page(text=("Hello",)), server.port, seconds=60)
-    assert (seen.ok, seen.looks) == (False, 2)
-    assert seen.seen.startswith("it held once, and then no more: 'Hello' is not in the answer")
+        result = _run(_page(text=("Hello",)), server.port, seconds=60)
+    assert (result.ok, result.attempts) == (False, 2)
+    assert result.observed.startswith("it held once, and then no more: 'Hello' is not in the answer")
 
 
 def test_a_page_that_is_late_is_wrong() -> None:
     with _serving(lambda number, path: (200, "", 0.3)) as server:
-        seen = _watch(_page(within=0.1), server.port, seconds=0.4)
-    assert (seen.ok, seen.seen) == (False, "no answer within 0.1 s")
+        result = _run(_page(within=0.1), server.port, seconds=0.4)
+    assert (result.ok, result.observed) == (False, "no answer within 0.1 s")
 
 
 @pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
 def test_where_nobody_listens_that_is_said(asked: Probe) -> None:
-    seen = _watch(asked, free_port(), seconds=0.1)
-    assert seen.ok is False
-    assert "refused" in seen.seen.lower()
+    result = _run(asked, free_port(), seconds=0.1)
+    assert result.ok is False
+    assert "refused" in result.observed.lower()
 
 
 def test_a_port_that_hangs_up_at_once_is_no_port() -> None:
@@ -159,16 +159,16 @@ def test_a_port_that_hangs_up_at_once_is_no_port() -> None:
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        seen = _watch(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.1)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.1)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert (seen.ok, seen.seen) == (False, "the connection was closed at once: nobody listens")
+    assert (result.ok, result.observed) == (False, "the connection was closed at once: nobody listens")
 
 
 def test_a_port_that_waits_for_us_to_speak_holds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        seen = _watch(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=5)
-    assert (seen.ok, seen.looks) == (True, 1)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=5)
+    assert (result.ok, result.attempts) == (True, 1)
 
 
 def _ended(code: int) -> Container:
@@ -177,16 +177,16 @@ def _ended(code: int) -> Container:
 
 def test_an_end_is_waited_for_and_its_code_compared() -> None:
     states = iter([RUNS, RUNS, _ended(3)])
-    seen = _watch(Exit(code=3), 0, seconds=60, now=lambda: next(states))
-    assert (seen.ok, seen.seen, seen.looks) == (True, "it ended with code 3", 3)
-    assert _watch(Exit(code=0), 0, seconds=60, now=lambda: _ended(3)).ok is False
-    assert _watch(Exit(code=0), 0, seconds=0.05).seen == "it is still running"
+    result = _run(Exit(code=3), 0, seconds=60, inspect=lambda: next(states))
+    assert (result.ok, result.observed, result.attempts) == (True, "it ended with code 3", 3)
+    assert _run(Exit(code=0), 0, seconds=60, inspect=lambda: _ended(3)).ok is False
+    assert _run(Exit(code=0), 0, seconds=0.05).observed == "it is still running"
 
 
 def test_what_ended_is_not_waited_for_and_nothing_is_said_of_its_page() -> None:
     began = time.monotonic()
-    seen = _watch(_page(), free_port(), seconds=60, now=lambda: _ended(1))
-    assert seen.ok is None
+    result = _run(_page(), free_port(), seconds=60, inspect=lambda: _ended(1))
+    assert result.ok is None
     assert time.monotonic() - began < 30
 
 

@@ -14,18 +14,18 @@ NO_FILE = "no such file or directory"
     [
         ("app", None, None, 'exec: "app": executable file not found in $PATH', "There is no program app in the image"),
         ("/app", None, None, NO_FILE, "There is no /app in the image"),
-        ("app", None, None, "error setting rlimit", "The engine's words"),
+        ("app", None, None, "error setting rlimit", "The engine's message"),
         ("/app", b"#!/bin/sh\r\nexec x\r\n", False, NO_FILE, "CR LF"),
         ("/app", b"#!/bin/bash\n", False, NO_FILE, "begins with '#!/bin/bash', which is not in the image"),
         ("/app", b"#!/bin/sh\n", True, "permission denied", "chmod +x /app"),
         ("/app", b"\x7fELF", None, "exec format error", "another processor"),
         ("/app", b"echo hello\n", None, "exec format error", "its first line should be #!/bin/sh"),
         ("/app", b"\x7fELF", None, NO_FILE, "linked on another distribution"),
-        ("/app", b"#!/bin/sh\n", True, "something else", "The engine's words"),
+        ("/app", b"#!/bin/sh\n", True, "something else", "The engine's message"),
     ],
 )
 def test_a_program_that_does_not_start_is_looked_at(path: str, content: bytes | None, there: bool | None, words: str, hint: str) -> None:
-    assert hint in program.of_program(path, content, there, words)
+    assert hint in program.explain_file(path, content, there, words)
 
 
 @pytest.mark.parametrize(

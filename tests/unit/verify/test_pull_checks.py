@@ -30,37 +30,37 @@ MANIFEST = manifests.image(
     Descriptor(media_type=manifests.OCI_CONFIG, digest=Digest.of(RAW_CONFIG), size=len(RAW_CONFIG)),
     [Descriptor(media_type="application/vnd.oci.image.layer.v1.tar+gzip", digest=Digest.of(one), size=len(one)) for one in LAYERS],
 )
-ORIGIN = RemoteImage(name=NAME, root=MANIFEST, image=MANIFEST, config=CONFIG, platforms=("linux/amd64",))
+REMOTE = RemoteImage(name=NAME, root=MANIFEST, image=MANIFEST, config=CONFIG, platforms=("linux/amd64",))
 CONFIG_ID, MANIFEST_ID = str(Digest.of(RAW_CONFIG)), str(MANIFEST.digest)
 REPOSITORY = NAME.repository
-HAD = Image(
+IMAGE = Image(
     id=CONFIG_ID,
     digests=(f"{REPOSITORY}@{MANIFEST_ID}",),
     layers=tuple(map(str, CONFIG.diff_ids)),
     platform=Platform(os="linux", architecture="amd64"),
 )
-MOVED = TransferResult(reference=str(ORIGIN.by_digest), descriptor=MANIFEST.descriptor)
-ARRIVED = PullResult(moved=MOVED, image=HAD, traffic=Traffic(down=ORIGIN.size))
+TRANSFER = TransferResult(reference=str(REMOTE.by_digest), descriptor=MANIFEST.descriptor)
+PULLED = PullResult(transfer=TRANSFER, image=IMAGE, traffic=Traffic(down=REMOTE.size))
 OTHER = str(Digest.of(b"other"))
 
 
 @given(down=st.integers(0, 10**7))
 def test_as_much_must_come_as_it_is_and_hardly_more(down: int) -> None:
-    point = pull_checks.fetched(ORIGIN, replace(ARRIVED, traffic=Traffic(down=down)))
-    assert point.ok is (ORIGIN.size <= down <= ORIGIN.size * 1.01 + 256 * 1024)
+    point = pull_checks.fetched(REMOTE, replace(PULLED, traffic=Traffic(down=down)))
+    assert point.ok is (REMOTE.size <= down <= REMOTE.size * 1.01 + 256 * 1024)
     assert (point.hint is None) is point.ok
     assert point.evidence["bytes"] == down
 
 
 def test_where_nobody_counts_that_is_said() -> None:
-    point = pull_checks.fetched(ORIGIN, replace(ARRIVED, traffic=None))
+    point = pull_checks.fetched(REMOTE, replace(PULLED, traffic=None))
     assert (point.ok, "nobody counts" in point.detail) == (None, True)
 
 
 @pytest.mark.parametrize("damaged", [None, InvalidManifest("a layer is damaged")])
 def test_a_pull_that_failed_says_why_and_how_much_came(damaged: RegistryToolError | None) -> None:
     failed = PullResult(error=PullFailed("the pull failed"), traffic=Traffic(down=100, refused=2))
-    point = pull_checks.fetched(ORIGIN, failed, damaged)
+    point = pull_checks.fetched(REMOTE, failed, damaged)
     assert point.ok is False
     assert point.detail.startswith("the pull failed; 100B of ")
     assert point.evidence["refused"] == 2
@@ -71,37 +71,37 @@ def test_a_pull_that_failed_says_why_and_how_much_came(damaged: RegistryToolErro
 @pytest.mark.parametrize(
     ("told", "kept", "ok"),
     [
-        (MANIFEST.digest, HAD.digests, True),
-        (Digest.of(b"other"), HAD.digests, False),
+        (MANIFEST.digest, IMAGE.digests, True),
+        (Digest.of(b"other"), IMAGE.digests, False),
         (MANIFEST.digest, (), False),
         (MANIFEST.digest, (f"{REPOSITORY}@{OTHER}",), False),
         (MANIFEST.digest, (f"{REPOSITORY}@{OTHER}", f"elsewhere.example/app@{MANIFEST_ID}"), True),
     ],
 )
 def test_the_digest_is_told_and_kept(told: Digest, kept: tuple[str, ...], ok: bool) -> None:
-    moved = replace(MOVED, descriptor=replace(MANIFEST.descriptor, digest=told))
-    assert pull_checks.digest(ORIGIN, replace(ARRIVED, moved=moved, image=replace(HAD, digests=kept))).ok is ok
+    moved = replace(TRANSFER, descriptor=replace(MANIFEST.descriptor, digest=told))
+    assert pull_checks.digest(REMOTE, replace(PULLED, transfer=moved, image=replace(IMAGE, digests=kept))).ok is ok
 
 
 @pytest.mark.parametrize(
     ("image", "ok", "words"),
     [
-        (HAD, True, "config and 2 layers"),
-        (replace(HAD, id=MANIFEST_ID), True, "the manifest that is the id there"),
-        (replace(HAD, id=OTHER), False, "another config"),
-        (replace(HAD, layers=(*HAD.layers[:1], OTHER)), False, "1 of 2 layers are the registry's"),
-        (replace(HAD, layers=HAD.layers[:1]), False, "the engine has 1"),
-        (replace(HAD, layers=HAD.layers[::-1]), False, "0 of 2 layers"),
+        (IMAGE, True, "config and 2 layers"),
+        (replace(IMAGE, id=MANIFEST_ID), True, "the manifest that is the id there"),
+        (replace(IMAGE, id=OTHER), False, "another config"),
+        (replace(IMAGE, layers=(*IMAGE.layers[:1], OTHER)), False, "1 of 2 layers are the registry's"),
+        (replace(IMAGE, layers=IMAGE.layers[:1]), False, "the engine has 1"),
+        (replace(IMAGE, layers=IMAGE.layers[::-1]), False, "0 of 2 layers"),
         (None, False, "the engine has 0"),
     ],
 )
 def test_the_content_is_compared_by_what_each_kind_of_store_knows(image: Image | None, ok: bool, words: str) -> None:
-    point = pull_checks.content(ORIGIN, replace(ARRIVED, image=image))
+    point = pull_checks.content(REMOTE, replace(PULLED, image=image))
     assert (point.ok, words in point.detail) == (ok, True), point.detail
 
 
 def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
-    damaged = replace(ORIGIN, config=None, trouble=InvalidManifest("the config is damaged"))
+    damaged = replace(REMOTE, config=None, config_error=InvalidManifest("the config is damaged"))
     point = pull_checks.content(damaged, PullResult())
     assert (point.ok, point.detail) == (False, "the config is damaged")
 
@@ -109,26 +109,26 @@ def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
 @pytest.mark.parametrize(
     ("image", "same"),
     [
-        (HAD, True),
+        (IMAGE, True),
         (Image(id=CONFIG_ID), True),
         (Image(id=MANIFEST_ID), True),
         (Image(id=OTHER, digests=(f"elsewhere.example/app@{MANIFEST_ID}",)), True),
         (Image(id=OTHER, digests=(f"{REPOSITORY}@{OTHER}",)), False),
-        (Image(id=OTHER, layers=HAD.layers), False),
+        (Image(id=OTHER, layers=IMAGE.layers), False),
     ],
 )
 def test_an_engines_image_is_the_registrys_by_digest_or_id(image: Image, same: bool) -> None:
-    assert pull_checks.is_same(image, ORIGIN) is same
-    point = pull_checks.resolves(VerifySpec(image=NAME), ORIGIN, image)
+    assert pull_checks.is_same(image, REMOTE) is same
+    point = pull_checks.resolves(VerifySpec(image=NAME), REMOTE, image)
     assert point.ok is same
     assert (point.hint is None) is same
 
 
 def test_what_is_expected_goes_before_what_an_engine_has() -> None:
     stranger = Image(id=OTHER)
-    assert pull_checks.resolves(VerifySpec(image=NAME, expect=MANIFEST.digest), ORIGIN, stranger).ok is True
-    assert pull_checks.resolves(VerifySpec(image=NAME, expect=Digest.of(b"other")), ORIGIN, HAD).ok is False
-    assert pull_checks.resolves(VerifySpec(image=NAME), ORIGIN, None).ok is None
+    assert pull_checks.resolves(VerifySpec(image=NAME, expect=MANIFEST.digest), REMOTE, stranger).ok is True
+    assert pull_checks.resolves(VerifySpec(image=NAME, expect=Digest.of(b"other")), REMOTE, IMAGE).ok is False
+    assert pull_checks.resolves(VerifySpec(image=NAME), REMOTE, None).ok is None
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from registry_tool.engine import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
-from registry_tool.verify import remote_image as origins
-from registry_tool.verify.remote_image import RemoteImage
+from registry_tool.verify.remote_image import RemoteImage, read_blobs, resolve
 from tests.support.content import DOCKER_IMAGE, config, layer, make_blob, make_image, make_index, put_manifest, sha256
 from tests.support.damage import in_this_process
 
@@ -25,7 +24,7 @@ FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
     image = Reference.parse(f"localhost:{port}/{name}", default_host="")
     with open_registry(image.host) as registry:
-        return origins.look(registry, image, platform)
+        return resolve(registry, image, platform)
 
 
 def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: server.RunningRegistry) -> None:
@@ -92,7 +91,7 @@ def test_a_config_that_is_damaged_is_told_and_the_rest_is_there() -> None:
         registry.flip(made.config)
         found = _look(registry.port, "john/app:1")
     assert found.config is None
-    assert isinstance(found.trouble, Mismatch)
+    assert isinstance(found.config_error, Mismatch)
     assert str(found.digest) == made.digest
 
 
@@ -101,8 +100,8 @@ def test_reading_all_of_it_finds_what_is_damaged() -> None:
         made = make_image(registry.port, "john/app", "1", layer(b"a"), layer(b"b" * 100_000))
         image = Reference.parse(f"localhost:{registry.port}/john/app:1", default_host="")
         with open_registry(image.host) as opened:
-            found = origins.look(opened, image, AMD)
-            origins.read_whole(opened, found)
+            found = resolve(opened, image, AMD)
+            read_blobs(opened, found)
             registry.flip(made.layers[1])
             with pytest.raises(Mismatch):
-                origins.read_whole(opened, found)
+                read_blobs(opened, found)

@@ -168,8 +168,8 @@ def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, di
     [
         (("nowhere",), (), "no place for a proof"),
         (("docker", "docker"), (), "named twice"),
-        (("podman",), ("docker",), "docker is required, and is none of the places: podman"),
-        ((), ("podman",), "podman is required, and is none of the places: docker"),
+        (("podman",), ("docker",), "docker is required, and is not among: podman"),
+        ((), ("podman",), "podman is required, and is not among: docker"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_tried(
@@ -241,5 +241,5 @@ def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, dirs:
             told.append(f"over {proven.where.name}")
 
     standin.missing["podman"] = EnvironmentUnavailable("no")
-    proof(asked, dirs, "docker", "podman", watcher=Watching())
+    proof(asked, dirs, "docker", "podman", listener=Watching())
     assert told == ["opening docker", "ready docker", "resolves", "over docker", "opening podman"]
