@@ -9,7 +9,8 @@ from typing import NamedTuple
 MAX_PORT = 65535
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_HOST_PORT = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
+HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
+_HOST_PORT = re.compile(rf"(?P<host>{HOST})(?::(?P<port>[0-9]+))?", re.ASCII)
 
 
 class HostPort(NamedTuple):

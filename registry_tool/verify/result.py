@@ -1,4 +1,4 @@
-"""What a proof is made of: points, each with its evidence. Frozen values; the shape of their JSON (docs/json.md)."""
+"""The results of a verification: checks with their evidence, by environment. Frozen values, written by the codec (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CHECKS: Mapping[str, str] = MappingProxyType(
         "stack": "its services work together, and bear each other's failures",
     }
 )
-"""Name -> what it says when it holds, in the order in which they are looked at."""
+"""Name -> what holds when it is ok, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One point at one place. ``ok`` None: it could not be told, or nothing was asked (``detail`` says which), which is not red.
+    """The result of one check. ``ok`` None: it could not be told, or nothing was to be checked (``detail`` says which); no failure.
 
-    ``evidence`` is what was seen, as JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
+    ``evidence`` is JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
     """
 
     JSON_MEMBERS: ClassVar = "name ok detail seconds evidence hint? log=excerpt?"
@@ -51,20 +51,20 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentInfo:
-    """The engine that a proof was made on, as the certificate tells it. ``kind`` is docker, podman, context or here."""
+    """An environment, as the report describes it."""
 
     kind: EnvironmentKind
     name: str
-    """As it was asked for: ``docker``, ``podman``, ``context:NAME``, ``here``."""
+    """``docker``, ``podman``, ``context:NAME``, ``here``."""
     engine: str
     """``Docker 28.2.2``, ``Podman 4.3.1``."""
     kernel: str
     platform: str
     """``linux/amd64``."""
     clean: bool
-    """An engine of its own, which had nothing; False for ``here`` and for somebody's context."""
+    """Whether it is an engine of its own, which had nothing; not for ``here`` and contexts."""
     image: str | None = None
-    """Where the engine runs in a container: what image that is of."""
+    """Of the container that the engine runs in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""``portability.toml``: what is to be proven of an image, kept beside it. ``portability.schema.json`` says the same for editors."""
+"""``portability.toml``: what to verify of an image, kept beside it. ``portability.schema.json`` is its schema, for editors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.base.reader import Document, Source, decode
 from registry_tool.oci.digest import Digest
 from registry_tool.verify import parsing
-from registry_tool.verify.spec import MOST_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp
+from registry_tool.verify.spec import MAX_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp, check_probes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 FILE = "portability.toml"
 SERVICES = ("redis",)
-"""What can be had beside an image without a compose file."""
+"""Services that need no compose file."""
 MAX_SIZE = 1 << 20
 """Bytes of the file."""
 SOURCE = Source(
@@ -61,12 +61,12 @@ PROBES: Mapping[str, tuple[str, ...]] = {
     "log": ("log",),
     "exit": ("exit",),
 }
-"""A probe is what its first member says, and may have the others."""
+"""Kind of probe -> its members; the first is required."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySettings:
-    """What the file says; None and empty where it says nothing. ``stack`` is as seen from the file's folder. Times are seconds."""
+    """The file's settings; None and empty where it has none. Times are in seconds."""
 
     image: str | None = None
     expect: Digest | None = None
@@ -123,7 +123,7 @@ def from_members(members: Mapping[str, Any]) -> VerifySettings:
         require=_names(table, "require", parsing.environment),
         registry_as=table.parsed("registry-as", parsing.host_port),
         services=_names(table, "services", _service),
-        replicas=table.number("replicas", least=1, most=MOST_REPLICAS),
+        replicas=table.number("replicas", least=1, most=MAX_REPLICAS),
         stack=Path(stack) if stack else None,
         environment=_environment(table.inner("environment")),
         probes=_probes(table),
@@ -148,52 +148,49 @@ def _names(table: Document, key: str, parse: Callable[[str], str]) -> tuple[str,
 
 def _service(name: str) -> str:
     if name not in SERVICES:
-        raise ValueError(f"{name[:80]!r} is no service that is known; there is {', '.join(SERVICES)}, others come by a stack")
+        raise ValueError(f"{name[:80]!r} is not a service; there is {', '.join(SERVICES)}, others come by a stack")
     return name
 
 
 def _environment(table: Document) -> dict[str, str]:
     for name in table.members:
         if not parsing.is_variable(name):
-            table.refuse(name, "no name for a variable")
+            table.refuse(name, "not a name of a variable")
     return {name: table.text(name) or "" for name in table.members}
 
 
 def _probes(table: Document) -> tuple[Probe, ...]:
     probes = tuple(map(_probe, table.objects("probes")))
-    published: dict[int, int] = {}
-    for probe in probes:
-        if isinstance(probe, (Http, Tcp)) and published.setdefault(probe.published, probe.container) != probe.container:
-            table.refuse("probes", f"port {probe.published} is published for {published[probe.published]} and for {probe.container}")
+    _checked(table, check_probes, probes=probes)
     return probes
 
 
 def _probe(table: Document) -> Probe:
     kinds = [kind for kind in PROBES if kind in table.members]
     if len(kinds) != 1:
-        words = f"it is {' and '.join(kinds)} at once" if kinds else "it does not say what it is"
-        table.refuse(None, words, hint=f"A probe has one of {', '.join(PROBES)}.")
+        why = f"it is {' and '.join(kinds)} at once" if kinds else "it has no kind"
+        table.refuse(None, why, hint=f"A probe has one of {', '.join(PROBES)}.")
     [kind] = kinds
     table.only(PROBES[kind])
     if kind == "http":
         published, container, path = table.required("http", parsing.http)
         status, within = table.number("status", least=100, most=599), _seconds(table, "within")
         expected = {"status": status, "within": within, "text": _texts(table, "text"), "json": _json(table.inner("json"))}
-        return _built(table, Http, published=published, container=container, path=path, **expected)
+        return _checked(table, Http, published=published, container=container, path=path, **expected)
     if kind == "tcp":
         published, container = table.required("tcp", parsing.ports)
-        return _built(table, Tcp, published=published, container=container)
+        return _checked(table, Tcp, published=published, container=container)
     if kind == "exec":
-        return _built(table, Exec, command=_command(table))
+        return _checked(table, Exec, command=_command(table))
     if kind == "log":
-        return _built(table, Log, text=table.text("log"))
-    return _built(table, Exit, code=table.number("exit", least=0, most=255))
+        return _checked(table, Log, text=table.text("log"))
+    return _checked(table, Exit, code=table.number("exit", least=0, most=255))
 
 
-def _built(table: Document, kind: Callable[..., Value], **members: object) -> Value:
-    """What is well-formed each by itself may not be together; then the message is the kind's own."""
+def _checked(table: Document, check: Callable[..., Value], **members: object) -> Value:
+    """Call ``check``, whose UsageError is about the whole table."""
     try:
-        return kind(**members)
+        return check(**members)
     except UsageError as error:
         table.refuse(None, error.message, hint=error.hint)
 
@@ -231,14 +228,14 @@ def _limits(table: Document) -> Limits:
         "disk": _size(table, "disk"),
         "seconds": _seconds(table, "seconds"),
     }
-    return _built(table, Limits, **{name: value for name, value in limits.items() if value is not None})
+    return _checked(table, Limits, **{name: value for name, value in limits.items() if value is not None})
 
 
 def _seconds(table: Document, key: str) -> float | None:
     """A time as text (``2s``), or a number of seconds."""
     value = table.members.get(key)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        inside = math.isfinite(value) and 0 < value <= parsing.MOST_SECONDS
+        inside = math.isfinite(value) and 0 < value <= parsing.MAX_SECONDS
         return float(value) if inside else table.refuse(key, "not a time: more than 0 seconds, and a day at most")
     if value is not None and not isinstance(value, str):
         table.refuse(key, f'a time is wanted (as "2s"), not {table.describe(value)}')
@@ -249,7 +246,7 @@ def _size(table: Document, key: str) -> int | None:
     """A size as text (``512MiB``), or a number of bytes."""
     value = table.members.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
-        return table.number(key, least=1, most=parsing.MOST_BYTES)
+        return table.number(key, least=1, most=parsing.MAX_BYTES)
     if value is not None and not isinstance(value, str):
         table.refuse(key, f'a size is wanted (as "512MiB"), not {table.describe(value)}')
     return table.parsed(key, parsing.size)

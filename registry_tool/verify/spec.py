@@ -1,13 +1,13 @@
-"""What is asked of an image, in frozen values: what must be there, what it must answer, and what it may use.
+"""What to verify of an image, in frozen values: the digest, the probes, the limits.
 
-Whatever is made here is well-formed; what is not raises UsageError. ``str()`` of a probe is how a person spells it.
+Values are valid once they exist: their constructors raise UsageError. ``str()`` of a probe is what a person types.
 """
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -20,17 +20,17 @@ from registry_tool.verify import parsing
 
 Value = TypeVar("Value")
 
-MOST_REPLICAS = 100
-LEAST_MEMORY = 6 << 20
+MAX_REPLICAS = 100
+MIN_MEMORY = 6 << 20
 """Bytes: an engine takes no smaller limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
-    """A page: ``container``'s port, as it is ``published`` on the engine. What is not said is not asked for.
+    """A page must answer on ``container``'s port, ``published`` on the engine.
 
-    ``json`` are (path, value), both as text: ``("visits.0.name", "7")``. ``within`` is in seconds, for one answer. Without
-    ``status``, any below 400 will do.
+    ``json`` are pairs of path and value, as typed: ``("visits.0.name", "7")``. ``within`` is seconds for one response. Without
+    ``status``, any below 400 holds.
     """
 
     published: int
@@ -44,9 +44,9 @@ class Http:
     def __post_init__(self) -> None:
         _ports(self.published, self.container)
         if not self.path.startswith("/") or not all("!" <= letter <= "~" for letter in self.path):
-            _refuse(f"{self.path[:80]!r} is no path of a page", "It begins with a slash; blanks and the like are written as %20.")
+            _refuse(f"{self.path[:80]!r} is not a path of a page", "It begins with a slash; blanks and the like are written as %20.")
         if self.status is not None and not 100 <= self.status <= 599:
-            _refuse(f"{self.status} is no HTTP status", "They go from 100 to 599.")
+            _refuse(f"{self.status} is not an HTTP status", "They go from 100 to 599.")
         if not all(self.text):
             _refuse("no text is in every page", "Say what should be in it.")
         if not all(path for path, _ in self.json):
@@ -57,11 +57,11 @@ class Http:
     @classmethod
     def parse(cls, text: str) -> Http:
         """Read ``4000:80/PATH``. Raises UsageError."""
-        published, container, path = _spelled(parsing.http, text)
+        published, container, path = _parsed(parsing.http, text)
         return cls(published=published, container=container, path=path)
 
     def expecting(self, *, json: str) -> Http:
-        """The same, with one more value expected: ``PATH=VALUE``. Raises UsageError."""
+        """A copy with one more expected value, ``PATH=VALUE``. Raises UsageError."""
         path, equals, value = json.partition("=")
         if not equals:
             _refuse(f"{json[:80]!r} names no value", "It looks like visits=7 or user.name=john.")
@@ -73,7 +73,7 @@ class Http:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tcp:
-    """A port that takes connections."""
+    """A port must take connections."""
 
     published: int
     container: int
@@ -84,7 +84,7 @@ class Tcp:
     @classmethod
     def parse(cls, text: str) -> Tcp:
         """Read ``6379:6379``. Raises UsageError."""
-        published, container = _spelled(parsing.ports, text)
+        published, container = _parsed(parsing.ports, text)
         return cls(published=published, container=container)
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Tcp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exec:
-    """A command inside that ends with 0. No shell takes it apart."""
+    """A command inside must end with 0; it is run without a shell."""
 
     command: tuple[str, ...]
 
@@ -104,7 +104,7 @@ class Exec:
     @classmethod
     def parse(cls, text: str) -> Exec:
         """Read ``redis-cli ping``. Raises UsageError."""
-        return cls(command=_spelled(parsing.command, text))
+        return cls(command=_parsed(parsing.command, text))
 
     def __str__(self) -> str:
         return shlex.join(self.command)
@@ -112,7 +112,7 @@ class Exec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """Text that stands in what the container prints."""
+    """The container's log must contain a text."""
 
     text: str
 
@@ -126,13 +126,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """The container ends by itself, with this code."""
+    """The container must end by itself, with this code."""
 
     code: int
 
     def __post_init__(self) -> None:
         if not 0 <= self.code <= 255:
-            _refuse(f"{self.code} is no exit code", "They go from 0 to 255.")
+            _refuse(f"{self.code} is not an exit code", "They go from 0 to 255.")
 
     def __str__(self) -> str:
         return str(self.code)
@@ -143,10 +143,10 @@ Probe = Http | Tcp | Exec | Log | Exit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an image under proof may use.
+    """What the image's container may use.
 
-    ``memory``, ``log`` and ``disk`` (what it writes, but for its volumes) are in bytes, ``processes`` counts threads too, and
-    ``seconds`` are from its start until it is asked to end.
+    ``memory``, ``log`` and ``disk`` (what it writes outside of volumes) are in bytes, ``processes`` counts threads too, and
+    ``seconds`` are from its start until it is stopped.
     """
 
     memory: int = 512 << 20
@@ -156,23 +156,23 @@ class Limits:
     disk: int = 1 << 30
 
     def __post_init__(self) -> None:
-        if self.memory < LEAST_MEMORY:
-            _refuse(f"{self.memory} bytes of memory are too few", f"An engine gives no less than {LEAST_MEMORY >> 20} MiB.")
+        if self.memory < MIN_MEMORY:
+            _refuse(f"{self.memory} bytes of memory are too few", f"An engine gives no less than {MIN_MEMORY >> 20} MiB.")
         if self.processes < 1:
             _refuse(f"{self.processes} processes are too few")
         if self.log < 1:
             _refuse(f"{self.log} bytes of log are too few")
         if self.disk < 1:
             _refuse(f"{self.disk} bytes of disk are too few")
-        _seconds("the time for the proof", self.seconds)
+        _seconds("the time for the container", self.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySpec:
-    """One image and all that is to be proven of it. ``timeout`` (for the probes to hold) and ``stop_within`` are in seconds."""
+    """One image and all that is to be verified of it. ``timeout`` (for the probes to hold) and ``stop_within`` are in seconds."""
 
     image: Reference
-    """In full: with its host, and a tag or a digest."""
+    """With its host, and a tag or a digest."""
     expect: Digest | None = None
     probes: tuple[Probe, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -183,37 +183,39 @@ class VerifySpec:
     stack: Path | None = None
     limits: Limits = field(default_factory=Limits)
     registry_as: str | None = None
-    """``HOST:PORT`` of the registry, as another engine sees it."""
+    """``HOST:PORT`` of the registry as another engine reaches it."""
 
     def __post_init__(self) -> None:
         if not self.image.host or not (self.image.tag or self.image.digest):
-            _refuse(f"{self.image} is no full name", "It looks like localhost:5000/john/get-started:part2.")
+            _refuse(f"{self.image} is not a full name", "It looks like localhost:5000/john/get-started:part2.")
         if self.expect and self.image.digest and self.expect != self.image.digest:
             _refuse(f"{self.image} names another digest than the one that is expected, {self.expect}", "Name one of them.")
         for name in self.environment:
             if not parsing.is_variable(name):
-                _refuse(f"{name[:80]!r} is no name for a variable")
+                _refuse(f"{name[:80]!r} is not a name of a variable")
         _seconds("the time for the probes", self.timeout)
         _seconds("the time to end in", self.stop_within)
-        if not 1 <= self.replicas <= MOST_REPLICAS:
-            _refuse(f"{self.replicas} is no number of replicas", f"There may be 1 to {MOST_REPLICAS}.")
+        if not 1 <= self.replicas <= MAX_REPLICAS:
+            _refuse(f"{self.replicas} is not a number of replicas", f"There may be 1 to {MAX_REPLICAS}.")
         if self.registry_as is not None:
-            _spelled(parsing.host_port, self.registry_as)
-        self._check_probes()
-
-    def _check_probes(self) -> None:
-        if sum(isinstance(probe, Exit) for probe in self.probes) > 1:
-            _refuse("a program ends once", "Name one exit code.")
-        published: dict[int, int] = {}
-        for probe in self.probes:
-            if isinstance(probe, (Http, Tcp)) and published.setdefault(probe.published, probe.container) != probe.container:
-                ports = f"{published[probe.published]} and {probe.container}"
-                _refuse(f"port {probe.published} cannot be published for both {ports}", "Give each a port of its own.")
+            _parsed(parsing.host_port, self.registry_as)
+        check_probes(self.probes)
 
     @property
     def expected(self) -> Digest | None:
-        """The digest that must be there, however it was said."""
+        """The digest that must be there: ``expect``, or the image's own."""
         return self.expect or self.image.digest
+
+
+def check_probes(probes: Sequence[Probe]) -> None:
+    """Raises UsageError where probes contradict each other."""
+    if sum(isinstance(probe, Exit) for probe in probes) > 1:
+        _refuse("a program ends once", "Name one exit code.")
+    published: dict[int, int] = {}
+    for probe in probes:
+        if isinstance(probe, (Http, Tcp)) and published.setdefault(probe.published, probe.container) != probe.container:
+            ports = f"{published[probe.published]} and {probe.container}"
+            _refuse(f"port {probe.published} cannot be published for both {ports}", "Give each a port of its own.")
 
 
 def _ports(*ports: int) -> None:
@@ -225,11 +227,11 @@ def _ports(*ports: int) -> None:
 
 
 def _seconds(what: str, value: float) -> None:
-    if not (math.isfinite(value) and 0 < value <= parsing.MOST_SECONDS):
-        _refuse(f"{what}: {value:g} s will not do", "It is more than nothing, and a day at most.")
+    if not (math.isfinite(value) and 0 < value <= parsing.MAX_SECONDS):
+        _refuse(f"{what}: {value:g} s is out of range", "It is more than 0 s, and a day at most.")
 
 
-def _spelled(read: Callable[[str], Value], text: str) -> Value:
+def _parsed(read: Callable[[str], Value], text: str) -> Value:
     try:
         return read(text)
     except ValueError as error:

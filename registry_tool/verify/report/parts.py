@@ -1,4 +1,4 @@
-"""What a certificate tells beside its points: the image, what was raised, and what changed since an earlier one."""
+"""The parts of a report beside its checks: the image, what was raised, and what changed since an earlier report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_tool.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRecord:
-    """``size`` is in bytes, as the registry keeps it."""
+    """A layer; ``size`` is in bytes, compressed."""
 
     digest: Digest
     media_type: str
@@ -22,10 +22,10 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """What the proof is about, as the registry has it. Where it could not be asked, ``reference`` is all there is.
+    """The image as the registry has it; only ``reference`` where the registry did not answer.
 
-    ``digest`` and ``media_type`` are what the name leads to: an index, maybe. ``platform``, ``config``, ``layers`` and ``size``
-    (bytes of manifest, config and layers) are of the image that was taken from it.
+    ``digest`` and ``media_type`` are the name's, maybe of an index; ``platform``, ``config``, ``layers`` and ``size`` (bytes of
+    manifest, config and layers) are of the image that was taken from it.
     """
 
     reference: str
@@ -39,7 +39,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What was raised, in the form in which every command tells it (docs/json.md)."""
+    """An error as every command prints it (docs/json.md)."""
 
     JSON_MEMBERS: ClassVar = "code message hint excerpt?"
 
@@ -50,17 +50,18 @@ class Failure:
 
     @classmethod
     def of(cls, error: RegistryToolError) -> Failure:
+        """The failure that ``error`` is."""
         return cls(code=error.code, message=error.message, hint=error.hint, excerpt=error.excerpt)
 
     @property
     def exit_code(self) -> int:
-        """Of the class that has this code; 1 where no class has it."""
+        """That of the error class with this code; 1 where there is none."""
         return next((kind.exit_code for kind in _kinds(RegistryToolError) if kind.code == self.code), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One difference from an earlier certificate. ``where`` is a place, or ``image`` or ``certificate``; None: it was, or is, not there."""
+    """One difference from an earlier report. ``where`` is an environment, ``image`` or ``certificate``; None: it was, or is, absent."""
 
     where: str
     what: str
@@ -70,7 +71,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The earlier certificate that this one was compared with: its digest, when it was made, and what changed since."""
+    """The earlier report that this one was compared with, and what changed since."""
 
     JSON_MEMBERS: ClassVar = "digest made=created changes"
 

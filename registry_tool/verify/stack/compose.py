@@ -16,7 +16,7 @@ from pathlib import Path
 from registry_tool.base.address import MAX_PORT, is_port
 from registry_tool.base.errors import NotFound
 from registry_tool.base.reader import Document
-from registry_tool.verify.spec import MOST_REPLICAS
+from registry_tool.verify.spec import MAX_REPLICAS
 from registry_tool.verify.stack.yaml_reader import read
 
 MAX_SERVICES = 16
@@ -208,11 +208,11 @@ def _number(document: Document, key: str, most: int) -> int | None:
 
 
 def _replicas(service: Document) -> int:
-    scale = _number(service, "scale", MOST_REPLICAS)
+    scale = _number(service, "scale", MAX_REPLICAS)
     deploy = service.inner("deploy")
     deploy.only(DEPLOY_KEYS, extensions=True)
     _one_of(deploy, "mode", "replicated")
-    replicas = _number(deploy, "replicas", MOST_REPLICAS)
+    replicas = _number(deploy, "replicas", MAX_REPLICAS)
     if scale and replicas and scale != replicas:
         service.refuse("scale", f"it is {scale}, and deploy.replicas {replicas}")
     return scale or replicas or 1

@@ -95,7 +95,7 @@ TWELVE: Mapping[str, Broken] = {
         make=_program("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()"),
         point="ends",
         detail="did not end within 1 s of SIGTERM",
-        hint="process 1",
+        hint="Process 1",
         more={"stop_within": 1.0},
     ),
     "layer": Broken(make=_damaged, point="fetched", detail="the pull of .* failed", hint="damaged: regctl check .* Push it again"),

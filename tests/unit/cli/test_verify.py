@@ -15,7 +15,7 @@ from registry_tool.base.errors import EnvironmentUnavailable
 from registry_tool.cli.session import Session
 from registry_tool.oci.digest import Digest
 from registry_tool.server import RunningRegistry
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import VerifyReport, write
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
@@ -159,24 +159,24 @@ def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) ->
         ("UPPER", "upper-case"),
         ("a --expect-text x --http 1:1", "--expect-text needs an --http before it"),
         ("a --http 1:1 --tcp 2:2 --within 2s", "--within needs an --http before it"),
-        ("a --http 80", "'80' is no page to look at"),
+        ("a --http 80", "'80' is not a page"),
         ("a --http 1:1 --expect-status ok", "'ok' is not an HTTP status"),
-        ("a --http 1:1 --expect-status 700", "700 is no HTTP status"),
+        ("a --http 1:1 --expect-status 700", "700 is not an HTTP status"),
         ("a --http 1:1 --expect-json x", "'x' names no value"),
         ("a --http 1:1 --within soon", "'soon' is not a time"),
-        ("a --tcp x", "'x' is no pair of ports"),
+        ("a --tcp x", "'x' is not a pair of ports"),
         ("a --exit x", "'x' is not an exit code"),
-        ("a --exec '", "cannot be taken apart"),
+        ("a --exec '", "cannot be split"),
         ("a --log ", "no text is in every log"),
         ("a --timeout 0", "'0' is not a time"),
         ("a --expect sha256:0", "not 64 lower-case hexadecimal digits"),
-        ("a --on nowhere", "'nowhere' is no place for a proof"),
+        ("a --on nowhere", "'nowhere' is not an environment"),
         ("a --on docker --on docker", "docker is named twice"),
         ("a --require podman", "podman is required"),
         ("a --with mysql", "'mysql' is not"),
         ("a --replicas 0", "0 is not in the range"),
         ("a -e =x", "'=x' is not KEY=VALUE"),
-        ("a --registry-as x", "'x' is no registry's address"),
+        ("a --registry-as x", "'x' is not a registry's address"),
         ("a --http 1:1 --http 1:2", "port 1 cannot be published for both 1 and 2"),
         ("a --nope", "No such option"),
         ("a b", "unexpected extra argument"),
@@ -296,7 +296,7 @@ def alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
-    GREEN.write(file)
+    write(file, GREEN.as_bytes())
     answer = alone("verify", "--show", str(file))
     assert answer.code == 0
     assert [line.split()[0] for line in answer.out.splitlines() if line] == [
@@ -304,14 +304,14 @@ def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
         *("podman:", "resolves", "starts", "probes"),
         "verified:",
     ]
-    red().write(file)
+    write(file, red().as_bytes())
     assert alone("verify", "--show", str(file)).code == 1
 
 
 def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     before, now = tmp_path / "before.json", tmp_path / "now.json"
-    GREEN.write(before)
-    red().write(now)
+    write(before, GREEN.as_bytes())
+    write(now, red().as_bytes())
     answer = alone("verify", "--show", str(now), "--against", str(before))
     assert answer.code == 1, "it is the present one that counts"
     assert "changed since 2026-01-31T12:00:00Z:\n  certificate: ok: ok → red\n  docker: starts: ok → none\n" in answer.out
@@ -347,7 +347,7 @@ def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
         where=replace(GREEN.results[0].where, engine=EVIL),
         checks=(check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
     )
-    replace(GREEN, command=EVIL, notes=(EVIL, EVIL), results=(evil,), image=replace(GREEN.image, reference=EVIL)).write(file)
+    write(file, replace(GREEN, command=EVIL, notes=(EVIL, EVIL), results=(evil,), image=replace(GREEN.image, reference=EVIL)).as_bytes())
     for words in ([], ["--json"], ["--against", str(file)]):
         with Terminal(["verify", "--show", str(file), *words], {"NO_COLOR": "1"}) as terminal:
             assert terminal.end() == 1
@@ -355,7 +355,7 @@ def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
 
 
 def test_on_a_terminal_rows_go_and_points_stay(tmp_path: Path) -> None:
-    GREEN.write(tmp_path / "proof.json")
+    write(tmp_path / "proof.json", GREEN.as_bytes())
     with Terminal(["verify", "--show", str(tmp_path / "proof.json")]) as terminal:
         assert terminal.end() == 0
     assert "\x1b[32mok " in terminal.text

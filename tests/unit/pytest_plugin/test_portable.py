@@ -93,14 +93,14 @@ def test_a_proof_of_nothing_is_not_green() -> None:
         ({"text": "Hello"}, "need http"),
         ({"json": {"a": 1}}, "need http"),
         ({"within": 1.0}, "need http"),
-        ({"http": "80"}, "no page to look at"),
-        ({"tcp": "80"}, "no pair of ports"),
+        ({"http": "80"}, "is not a page"),
+        ({"tcp": "80"}, "not a pair of ports"),
         ({"exec": ""}, "empty"),
         ({"log": ""}, "every log"),
         ({"exit_code": 256}, "exit code"),
         ({"timeout": 0}, "time for the probes"),
         ({"http": "4000:80/", "tcp": "4000:81"}, "published for both"),
-        ({"env": {"A=B": "1"}}, "name for a variable"),
+        ({"env": {"A=B": "1"}}, "name of a variable"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dict[str, object], word: str) -> None:
@@ -113,7 +113,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dic
 
 @pytest.mark.parametrize("name", ["john/app:1", "app"])
 def test_a_name_without_a_registry_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is no full name"):
+    with pytest.raises(UsageError, match="is not a full name"):
         Proofs(made(STARTS)).portable(name)
 
 

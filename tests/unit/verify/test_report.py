@@ -15,7 +15,7 @@ from docs.generate_schemas import REPORT, as_text, report_schema
 from registry_tool.base.errors import EngineNotFound, InvalidReport, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.oci.digest import Digest
 from registry_tool.verify.report.parts import Change, Comparison, Failure
-from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical
+from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical, write
 from tests.support.reports import DOCKER, EVIL, GREEN, check, red, result
 from tests.support.schema import faults
 
@@ -46,27 +46,27 @@ def test_what_was_changed_by_hand_is_refused() -> None:
         ("2026-01", "2026-02"),
     ):
         assert old in text
-        assert re.match("certificate: changed after it was made: it says sha256:", refused(text.replace(old, new, 1).encode()))
+        assert re.match("report: changed after it was made: it says sha256:", refused(text.replace(old, new, 1).encode()))
 
 
 def test_a_digest_that_was_changed_is_refused() -> None:
     document = GREEN.as_json()
     assert "changed after it was made" in refused(json.dumps({**document, "digest": f"sha256:{'0' * 64}"}).encode())
-    assert refused(json.dumps({**document, "digest": "sha256:0"}).encode()).startswith("certificate: digest: ")
+    assert refused(json.dumps({**document, "digest": "sha256:0"}).encode()).startswith("report: digest: ")
     del document["digest"]
-    assert refused(json.dumps(document).encode()) == "certificate: digest: missing"
+    assert refused(json.dumps(document).encode()) == "report: digest: missing"
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b"[]", b"{}", b'{"format": 1}', b"\xff", b'{"format": "other/1"}', b"[" * 10_000, b'{"a": NaN}']
 )
 def test_what_is_no_certificate(raw: bytes) -> None:
-    assert refused(raw).startswith("certificate: ")
+    assert refused(raw).startswith("report: ")
 
 
 def test_another_version_is_named() -> None:
     message = refused(sealed({**GREEN.as_json(), "format": "registry-tool.portability/2"}))
-    assert message == f"certificate: a certificate of a version that is not known here: 'registry-tool.portability/2', not {FORMAT}"
+    assert message == f"report: a report of an unknown version: 'registry-tool.portability/2', not {FORMAT}"
 
 
 def test_one_that_is_too_large() -> None:
@@ -88,7 +88,7 @@ def test_one_that_is_not_there_and_one_that_cannot_be_read(tmp_path: Path) -> No
 def test_one_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RegistryToolError, match="cannot be written"):
-        GREEN.write(tmp_path / "file" / "certificate.json")
+        write(tmp_path / "file" / "certificate.json", GREEN.as_bytes())
 
 
 def test_what_says_something_else_than_its_points() -> None:
@@ -190,7 +190,7 @@ def test_the_schema_tells_every_member() -> None:
 def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "new" / "certificate.json"
     for certificate in (GREEN, red(), replace(GREEN, error=Failure.of(EngineNotFound("none", hint="x", excerpt=("a",))))):
-        certificate.write(file)
+        write(file, certificate.as_bytes())
         assert VerifyReport.read(file) == certificate
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert list(file.parent.iterdir()) == [file]

@@ -39,7 +39,7 @@ def test_what_is_no_pair_of_ports_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "echo 'open"])
 def test_what_is_no_command_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="the command is empty|cannot be taken apart"):
+    with pytest.raises(UsageError, match="the command is empty|cannot be split"):
         Exec.parse(text)
 
 
@@ -48,31 +48,31 @@ def test_what_is_no_command_is_refused(text: str) -> None:
     [
         (Http, {"published": 0, "container": 80}, "0 is not a port"),
         (Http, {"published": 80, "container": 65536}, "65536 is not a port"),
-        (Http, {"published": 80, "container": 80, "path": "page"}, "no path"),
-        (Http, {"published": 80, "container": 80, "path": "/a\r\nHost: x"}, "no path"),
-        (Http, {"published": 80, "container": 80, "status": 99}, "no HTTP status"),
+        (Http, {"published": 80, "container": 80, "path": "page"}, "not a path"),
+        (Http, {"published": 80, "container": 80, "path": "/a\r\nHost: x"}, "not a path"),
+        (Http, {"published": 80, "container": 80, "status": 99}, "not an HTTP status"),
         (Http, {"published": 80, "container": 80, "text": ("",)}, "no text is in every page"),
         (Http, {"published": 80, "container": 80, "json": (("", "1"),)}, "found by a path"),
-        (Http, {"published": 80, "container": 80, "within": 0.0}, "will not do"),
+        (Http, {"published": 80, "container": 80, "within": 0.0}, "out of range"),
         (Tcp, {"published": -1, "container": 80}, "not a port"),
         (Exec, {"command": ()}, "empty"),
         (Exec, {"command": ("",)}, "empty"),
         (Log, {"text": ""}, "no text is in every log"),
-        (Exit, {"code": 256}, "no exit code"),
+        (Exit, {"code": 256}, "not an exit code"),
         (Limits, {"memory": 1 << 20}, "too few"),
         (Limits, {"processes": 0}, "too few"),
         (Limits, {"log": 0}, "too few"),
-        (Limits, {"seconds": float("nan")}, "will not do"),
-        (VerifySpec, {"image": Reference(host="", path="john/app", tag="1")}, "no full name"),
-        (VerifySpec, {"image": Reference(host="localhost:5000", path="john/app")}, "no full name"),
+        (Limits, {"seconds": float("nan")}, "out of range"),
+        (VerifySpec, {"image": Reference(host="", path="john/app", tag="1")}, "not a full name"),
+        (VerifySpec, {"image": Reference(host="localhost:5000", path="john/app")}, "not a full name"),
         (VerifySpec, {"image": IMAGE.with_digest(ONE), "expect": OTHER}, "another digest"),
-        (VerifySpec, {"image": IMAGE, "environment": {"A=B": "1"}}, "no name for a variable"),
-        (VerifySpec, {"image": IMAGE, "environment": {"": "1"}}, "no name for a variable"),
-        (VerifySpec, {"image": IMAGE, "timeout": 0.0}, "will not do"),
-        (VerifySpec, {"image": IMAGE, "timeout": float("inf")}, "will not do"),
-        (VerifySpec, {"image": IMAGE, "stop_within": -1.0}, "will not do"),
-        (VerifySpec, {"image": IMAGE, "replicas": 0}, "no number of replicas"),
-        (VerifySpec, {"image": IMAGE, "registry_as": "http://registry:5000"}, "no registry's address"),
+        (VerifySpec, {"image": IMAGE, "environment": {"A=B": "1"}}, "not a name of a variable"),
+        (VerifySpec, {"image": IMAGE, "environment": {"": "1"}}, "not a name of a variable"),
+        (VerifySpec, {"image": IMAGE, "timeout": 0.0}, "out of range"),
+        (VerifySpec, {"image": IMAGE, "timeout": float("inf")}, "out of range"),
+        (VerifySpec, {"image": IMAGE, "stop_within": -1.0}, "out of range"),
+        (VerifySpec, {"image": IMAGE, "replicas": 0}, "not a number of replicas"),
+        (VerifySpec, {"image": IMAGE, "registry_as": "http://registry:5000"}, "not a registry's address"),
         (VerifySpec, {"image": IMAGE, "probes": (Exit(code=0), Exit(code=1))}, "ends once"),
         (VerifySpec, {"image": IMAGE, "probes": (Http.parse("4000:80"), Tcp.parse("4000:81"))}, "cannot be published for both 80 and 81"),
     ],

@@ -166,7 +166,7 @@ def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, di
 @pytest.mark.parametrize(
     ("wheres", "require", "word"),
     [
-        (("nowhere",), (), "no place for a proof"),
+        (("nowhere",), (), "not an environment"),
         (("docker", "docker"), (), "named twice"),
         (("podman",), ("docker",), "docker is required, and is not among: podman"),
         ((), ("podman",), "podman is required, and is not among: docker"),
