@@ -43,7 +43,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A manifest and what it names. ``descriptor`` is the first that led to it.
+    """A manifest and its referrers. ``descriptor`` is the first that led to it.
 
     ``manifest`` is None where it could not be read, and ``error`` says why. With both, its referrers could not be listed.
     ``is_last``: it leads on, and is MAX_DEPTH deep itself.
@@ -51,13 +51,19 @@ class Node:
 
     descriptor: Descriptor
     manifest: Manifest | None = None
-    edges: tuple[Edge, ...] = ()
+    referrers: tuple[Descriptor, ...] = ()
     error: RegistryToolError | None = None
     is_last: bool = False
 
-    def linked(self, *roles: Role) -> list[Descriptor]:
-        """Descriptors of the manifests that it names in ``roles``, in its order."""
-        return [edge.descriptor for edge in self.edges if edge.role in roles and edge.is_manifest]
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All that it names, in its order, and its referrers."""
+        return (edges(self.manifest) if self.manifest is not None else ()) + referrer_edges(self.referrers)
+
+    @property
+    def children(self) -> list[Descriptor]:
+        """The manifests that it contains, if it is an index."""
+        return [child for child in self.manifest.children if child.media_type in MANIFESTS] if self.manifest is not None else []
 
 
 def edges(manifest: Manifest) -> tuple[Edge, ...]:
@@ -136,8 +142,8 @@ def read_node(
         return Node(descriptor=descriptor, error=read)
     listed = attempt(lambda: referrers(read.descriptor))
     if isinstance(listed, RegistryToolError):
-        return Node(descriptor=descriptor, manifest=read, edges=edges(read), error=listed)
-    return Node(descriptor=descriptor, manifest=read, edges=edges(read) + referrer_edges(listed))
+        return Node(descriptor=descriptor, manifest=read, error=listed)
+    return Node(descriptor=descriptor, manifest=read, referrers=tuple(listed))
 
 
 def attempt(request: Callable[[], Result]) -> Result | RegistryToolError:

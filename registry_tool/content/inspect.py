@@ -9,7 +9,7 @@ from itertools import islice
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.graph import Node, referrer_edges, unseen, walk
+from registry_tool.content.graph import Node, unseen, walk
 from registry_tool.content.listing import Contents, Details, is_registry_wide
 from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
@@ -175,16 +175,16 @@ def _referrers(contents: Contents, descriptor: Descriptor) -> Referrer:
     def read(descriptor: Descriptor) -> Node:
         try:
             with contents.source.limiter:
-                return Node(descriptor=descriptor, edges=referrer_edges(contents.source.referrers(descriptor)))
+                return Node(descriptor=descriptor, referrers=contents.source.referrers(descriptor))
         except RegistryToolError as error:
             return Node(descriptor=descriptor, error=error)
 
-    nodes = {node.descriptor.digest: node for node in islice(walk([descriptor], read, lambda node: node.linked("referrer")), MAX_REFERRERS)}
+    nodes = {node.descriptor.digest: node for node in islice(walk([descriptor], read, lambda node: [*node.referrers]), MAX_REFERRERS)}
     placed = {descriptor.digest}
 
     def tree(descriptor: Descriptor) -> Referrer:
         node = nodes.get(descriptor.digest, Node(descriptor=descriptor))
-        below = tuple(map(tree, unseen(node.linked("referrer"), placed)))
+        below = tuple(map(tree, unseen(node.referrers, placed)))
         return Referrer(descriptor=descriptor, referrers=below, error=node.error)
 
     return tree(descriptor)

@@ -94,7 +94,7 @@ class RepositoryCheck:
                     descriptor, lambda each: self._repository.manifest(each.digest), partial(self._run.referrers, self._repository)
                 )
 
-        for node in walk(self._roots.values(), read, lambda node: node.linked("child", "referrer"), threads=MAX_REQUESTS):
+        for node in walk(self._roots.values(), read, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
             if node.manifest is not None:
                 self._run.received(len(node.manifest.raw))
                 if node.manifest.is_tombstone:

@@ -166,11 +166,11 @@ def take_snapshot(
     tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
     snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
     roots = [*tags.values(), *([named] if named else [])]
-    for node in walk(roots, read, lambda node: node.linked("child"), threads=MAX_REQUESTS):
+    for node in walk(roots, read, lambda node: node.children, threads=MAX_REQUESTS):
         _add(snapshot, node)
     selected = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
     selected += [manifests[digest].descriptor for digest in about if digest in manifests]
-    for node in walk(selected, read_with_referrers, lambda node: node.linked("child", "referrer"), threads=MAX_REQUESTS):
+    for node in walk(selected, read_with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
         _add(snapshot, node, again=True)
     return snapshot
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from registry_tool.base.concurrency import SingleFlight
 from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, InvalidManifest, RegistryToolError, TooManyRequests, Unreachable
-from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, edges, read_node, walk, without_bytes
+from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, walk, without_bytes
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
@@ -141,11 +141,11 @@ class Contents:
             ]
 
         def read(descriptor: Descriptor) -> Node:
-            return Node(descriptor=descriptor, edges=edges(self.kept_manifest(descriptor)))
+            return Node(descriptor=descriptor, manifest=self.kept_manifest(descriptor))
 
         children = list(manifest.children)
-        for node in walk(nested(children), read, lambda node: nested(node.linked("child"))):
-            children += node.linked("child")
+        for node in walk(nested(children), read, lambda node: nested(node.children)):
+            children += node.children
         return [child for child in children if is_platform_image(child)]
 
     def kept_manifest(self, descriptor: Descriptor) -> Manifest:
@@ -190,7 +190,7 @@ class _Images:
         return manifest
 
     def _follow(self, node: Node) -> list[Descriptor]:
-        wanted = [child for child in node.linked("child") if self._is_wanted(child)]
+        wanted = [child for child in node.children if self._is_wanted(child)]
         if self._count + len(wanted) > MAX_MANIFESTS:
             self._miss(InvalidManifest(f"leads to more than {MAX_MANIFESTS} manifests", hint=_HINT))
             return []
