@@ -4,38 +4,38 @@ A failure is one line that says what happened and one that says what to do, or a
 hit is told beside it. What there is of such weather, and where each room is held to it as well:
 
 ============================================  ===========================================================================================
-a page of HTML in an answer's place           test_a_web_page_on_v2_is_no_registry, test_what_is_no_manifest_is_said
-an empty body                                 test_what_is_no_manifest_is_said, test_what_is_not_json_is_said
-a wrong ``Content-Type``                      test_a_wrong_content_type_is_said, test_registry_and_document_must_agree
-a wrong ``Docker-Content-Digest``             test_a_wrong_digest_is_not_believed, test_wrong_words_about_a_manifest
-a manifest of 100 MB                          test_a_manifest_of_100_megabytes_is_not_read
-10,000 indexes inside each other              test_ten_thousand_indexes_inside_each_other, test_indexes_in_indexes_end
-10,000 images in an index                     test_an_index_of_ten_thousand_images_is_not_read
-a circle of manifests                         test_a_circle_of_referrers_ends, test_referrers_that_refer_to_each_other_end
-a config that is not JSON                     test_a_config_that_is_none, test_a_config_that_is_none_is_said_and_the_size_is_known
-dates before 1970, dates without a zone       test_moments, test_no_date_is_invented, test_a_date_is_never_invented
-tags that are ``null``                        test_a_repository_without_tags_has_none
+a page of HTML in an answer's place           test_a_web_page_on_v2_is_no_registry, test_response_that_is_no_manifest_is_an_invalid_manifest
+an empty body                                 test_response_that_is_no_manifest_is_an_invalid_manifest, test_what_is_not_json_is_said
+a wrong ``Content-Type``                      test_wrong_content_type_is_an_invalid_manifest, test_registry_and_document_must_agree
+a wrong ``Docker-Content-Digest``             test_wrong_digest_header_is_a_mismatch, test_wrong_headers_of_a_manifest_are_found
+a manifest of 100 MB                          test_manifest_of_100_megabytes_is_not_read
+10,000 indexes inside each other              test_ten_thousand_nested_indexes_are_too_deep, test_nested_indexes_end_at_the_limit
+10,000 images in an index                     test_index_of_ten_thousand_images_is_not_read
+a circle of manifests                         test_cycle_of_referrers_ends, test_referrers_that_refer_to_each_other_end
+a config that is not JSON                     test_invalid_config_is_found, test_invalid_config_is_an_error_and_the_size_is_known
+dates before 1970, dates without a zone       test_moments, test_no_date_is_invented, test_invalid_date_is_none
+tags that are ``null``                        test_repository_without_tags_lists_none
 a ``Link`` to another host                    test_a_link_to_another_host_asks_our_own
 a ``Link`` in a circle, or without end        test_a_loop_of_links_ends, test_links_without_end_end
 redirects in a circle                         test_redirects_end
 redirects to ``file:`` and away from TLS      test_a_redirect_away_from_tls_is_not_followed
 a plain HTTP realm, named over TLS            test_a_password_goes_to_no_realm_that_is_not_tls
 bodies and headers without end                test_an_answer_without_end_ends, test_headers_without_end_end
-an endless blob                               test_an_endless_blob_ends
+an endless blob                               test_endless_blob_ends
 slow bytes                                    test_what_drips_is_not_waited_for, test_the_whole_has_a_deadline_however_steadily_it_comes
 what is packed in ``Content-Encoding``        test_what_is_packed_is_refused_unread
-bombs of gzip and zstd in layers              test_a_layer_that_is_thousands_of_times_larger_inside_is_not_held
+bombs of gzip and zstd in layers              test_layer_that_unpacks_to_a_thousand_times_its_size_is_not_held_in_memory
 TLS with a wrong name                         test_a_certificate_of_another_name
 names and words that steer a terminal         test_a_servers_words_cannot_drive_the_terminal, test_names_never_steer_a_terminal
-a cache that is damaged                       test_a_damaged_one_is_begun_anew_with_one_word,
-                                              test_damage_in_the_middle_is_met_while_it_is_read
-a cache that is read-only or full             test_a_full_disk_and_a_read_only_one, test_a_full_one_can_still_be_read
-a cache of another version                    test_one_of_another_version_is_left_alone
-a cache that ten processes use                test_ten_processes_share_it
-a tag that moves while the table is made      test_a_tag_that_moves_meanwhile_is_shown_where_it_is,
+a cache that is damaged                       test_damaged_file_is_recreated_with_one_note,
+                                              test_damaged_page_is_noticed_while_reading
+a cache that is read-only or full             test_full_disk_and_read_only_file_cost_one_note, test_full_database_can_still_be_read
+a cache of another version                    test_file_of_another_version_is_left_alone
+a cache that ten processes use                test_ten_processes_share_one_file
+a tag that moves while the table is made      test_tag_moved_concurrently_is_shown_at_its_new_digest,
                                               test_a_tag_that_goes_meanwhile_is_a_word
-deletion off, read-only                       test_where_nothing_may_be_deleted_nothing_is_written, test_a_registry_that_deletes_nothing
-deletion forbidden                            test_who_may_not_is_told_so_and_nothing_is_written
+deletion off, read-only                       test_registry_without_deletion_is_not_written_to, test_a_registry_that_deletes_nothing
+deletion forbidden                            test_forbidden_deletion_writes_nothing
 ============================================  ===========================================================================================
 """
 

@@ -133,7 +133,7 @@ def check_done(repository: Deletable, plan: DeletionPlan) -> None:
 
 
 @given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), data=st.data())
-def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject) -> None:
+def test_content_outside_the_plan_stays(recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject) -> None:
     repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
     plan = delete.plan(repository, data.draw(selections(made)))
@@ -148,7 +148,7 @@ def test_what_is_not_in_the_plan_stays(recipe: Recipe, lists_referrers: bool, un
 
 
 @given(recipe=recipes, untags=st.booleans(), data=st.data())
-def test_what_a_collection_frees_was_said(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
+def test_bytes_freed_are_what_a_collection_frees(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
     repository = FakeRepository(lists_referrers=True, untags=untags)
     made = fill(repository, recipe, list_by_tag=False)
     plan = delete.plan(repository, data.draw(selections(made)))
@@ -169,7 +169,7 @@ def _marked(repository: FakeRepository) -> dict[Digest, int]:
 
 
 @given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), lives=st.integers(0, 8), data=st.data())
-def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
+def test_killed_at_any_write_nothing_is_lost_and_the_next_deletion_finishes(
     recipe: Recipe, lists_referrers: bool, untags: bool, lives: int, data: st.DataObject
 ) -> None:
     repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
@@ -193,7 +193,7 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_finishes(
 
 @given(recipe=recipes, data=st.data())
 @settings(max_examples=25)
-def test_the_same_over_http(recipe: Recipe, data: st.DataObject) -> None:
+def test_content_outside_the_plan_stays_over_http(recipe: Recipe, data: st.DataObject) -> None:
     with server.run_registry() as running, Transport(running.host) as transport:
         repository = Repository(transport, "a")
         made = fill(repository, recipe, list_by_tag=False)

@@ -97,12 +97,12 @@ def replies(document: object, content_type: str = JSON) -> Fault:
 # What is whole.
 
 
-def test_nothing_is_whole(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_empty_registry_is_ok(registry: RunningRegistry, line: FaultyProxy) -> None:
     report = checked(line, deep=True)
     assert (report.ok, report.images, report.blobs, report.bytes_read) == (True, 0, 0, 0)
 
 
-def test_repositories_without_tags_are_whole(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_repositories_without_tags_are_ok(registry: RunningRegistry, line: FaultyProxy) -> None:
     make_blob(registry.port, "never/tagged", b"content")
     made = make_image(registry.port, "emptied", "1")
     storage_of(registry).untag("emptied", "1")
@@ -111,7 +111,7 @@ def test_repositories_without_tags_are_whole(registry: RunningRegistry, line: Fa
     assert checked(line).ok
 
 
-def test_what_is_shared_is_counted_and_read_once(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_shared_blobs_are_counted_and_read_once(registry: RunningRegistry, line: FaultyProxy) -> None:
     common = layer(b"common" * 1000)
     made = [make_image(registry.port, repository, "1", common) for repository in ("a", "b", "c/d")]
     put_manifest(registry.port, "a", "2", made[0].raw, made[0].media_type)
@@ -123,7 +123,7 @@ def test_what_is_shared_is_counted_and_read_once(registry: RunningRegistry, line
     assert line.count("GET", f"/manifests/{made[0].digest}") == 3
 
 
-def test_without_deep_only_configs_are_read(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_check_without_deep_reads_only_configs(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1", layer(b"large" * 1000))
     report = checked(line)
     assert report.bytes_read == len(made.raw) + len(made.config)
@@ -132,7 +132,7 @@ def test_without_deep_only_configs_are_read(registry: RunningRegistry, line: Fau
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_what_builders_and_signers_make_is_whole(line: FaultyProxy, registry: RunningRegistry, deep: bool) -> None:
+def test_images_of_builders_and_signers_are_ok(line: FaultyProxy, registry: RunningRegistry, deep: bool) -> None:
     port = registry.port
     built_by_buildkit(port, "built", "1")
     image = make_image(port, "signed", "1")
@@ -148,7 +148,7 @@ def test_what_builders_and_signers_make_is_whole(line: FaultyProxy, registry: Ru
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_foreign_layers_are_elsewhere_and_no_damage(deep: bool) -> None:
+def test_missing_foreign_layers_are_ok(deep: bool) -> None:
     with server.run_registry(Application(MemoryStorage(), foreign_urls=True)) as registry, faulty_proxy(registry.port) as line:
         foreign_image(registry.port, "a", "1")
         report = checked(line, deep=deep)
@@ -156,7 +156,7 @@ def test_foreign_layers_are_elsewhere_and_no_damage(deep: bool) -> None:
         assert report.blobs == 2
 
 
-def test_a_cache_that_a_builder_keeps_in_an_index_is_whole(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_build_cache_in_an_index_is_checked(registry: RunningRegistry, line: FaultyProxy) -> None:
     cached, settings = layer(b"cached"), b'{"layers": []}'
     entries = [
         {"mediaType": kind, "digest": make_blob(registry.port, "cache", content), "size": len(content)}
@@ -174,7 +174,7 @@ def test_a_cache_that_a_builder_keeps_in_an_index_is_whole(registry: RunningRegi
     assert (finding.kind, str(finding.digest), finding.tags) == ("missing-child", sha256(cached), ("1",))
 
 
-def test_a_deletion_that_was_not_finished_is_no_damage(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_unfinished_deletion_is_a_note(registry: RunningRegistry, line: FaultyProxy) -> None:
     dead = tombstone("1", unique="x")
     make_blob(registry.port, "a", EMPTY_CONTENT)
     put_manifest(registry.port, "a", "1", dead.raw, dead.descriptor.media_type)
@@ -186,7 +186,7 @@ def test_a_deletion_that_was_not_finished_is_no_damage(registry: RunningRegistry
 # What is damaged.
 
 
-def test_a_finding_says_where_and_whom_it_hits(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_finding_names_manifest_digest_and_affected_tags(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "john/app", "2", layer(b"base"), layer(b"lost"))
     put_manifest(registry.port, "john/app", "1", made.raw, made.media_type)
     make_index(registry.port, "john/app", "many", made)
@@ -202,7 +202,7 @@ def test_a_finding_says_where_and_whom_it_hits(registry: RunningRegistry, line: 
     assert set(finding.as_json()) == {"kind", "reference", "digest", "tags", "detail", "hint"}
 
 
-def test_presence_is_that_of_a_repository(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_blob_of_another_repository_does_not_count(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     make_image(registry.port, "b", "1", *made.layers)
     storage_of(registry).unlink("b", "layer", Digest.of(made.layers[0]))
@@ -213,7 +213,7 @@ def test_presence_is_that_of_a_repository(registry: RunningRegistry, line: Fault
 
 @pytest.mark.parametrize("by", [7, -7, 100_000, -90])
 @pytest.mark.parametrize("deep", [False, True])
-def test_who_says_a_wrong_size_is_told_from_what_is_cut_short(registry: RunningRegistry, line: FaultyProxy, by: int, deep: bool) -> None:
+def test_wrong_size_in_a_manifest_is_no_truncated_blob(registry: RunningRegistry, line: FaultyProxy, by: int, deep: bool) -> None:
     liar = lying_image(registry.port, "a", "liar", by=by)
     image_of(registry.port, "a", "honest", liar.config, {}, content=liar.layers[0])
     finding = lone(checked(line, deep=deep))
@@ -221,14 +221,14 @@ def test_who_says_a_wrong_size_is_told_from_what_is_cut_short(registry: RunningR
     assert finding.reference.endswith(liar.digest)
 
 
-def test_what_is_said_to_be_empty_and_is_not(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_blob_named_as_empty_has_a_wrong_size(registry: RunningRegistry, line: FaultyProxy) -> None:
     liar = lying_image(registry.port, "a", "1", by=-len(layer(b"a:1")))
     finding = lone(checked(line))
     assert finding.kind == "wrong-size"
     assert f"has {len(liar.layers[0])} bytes, 0 are said" in finding.detail
 
 
-def test_a_blob_that_has_grown_is_corrupt(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_blob_that_has_grown_is_corrupt(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     storage_of(registry).blobs[Digest.of(made.layers[0])] += b"more"
     with faulty_line_after_restart(registry) as again:
@@ -236,7 +236,7 @@ def test_a_blob_that_has_grown_is_corrupt(registry: RunningRegistry, line: Fault
 
 
 @pytest.mark.parametrize("content", [b"x", b"xy"])
-def test_the_smallest_blobs_are_lost_as_others_are(registry: RunningRegistry, line: FaultyProxy, content: bytes) -> None:
+def test_missing_blob_of_one_byte_is_found(registry: RunningRegistry, line: FaultyProxy, content: bytes) -> None:
     make_artifact(registry.port, "a", tag="1", content=content)
     assert checked(line, deep=True).ok
     lose(registry, content)
@@ -246,7 +246,7 @@ def test_the_smallest_blobs_are_lost_as_others_are(registry: RunningRegistry, li
         assert lone(checked(cold)).kind == "missing-layer"
 
 
-def test_a_blob_that_was_emptied_is_lost(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_emptied_blob_is_missing(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     storage_of(registry).blobs[Digest.of(made.layers[0])] = b""
     assert lone(checked(line)).kind == "missing-layer"
@@ -254,7 +254,7 @@ def test_a_blob_that_was_emptied_is_lost(registry: RunningRegistry, line: Faulty
         assert lone(checked(cold)).kind == "missing-layer"
 
 
-def test_a_flipped_byte_in_a_config_is_found_without_deep(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_flipped_byte_in_a_config_is_found_without_deep(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     storage_of(registry).blobs[Digest.of(made.config)] = made.config.replace(b"linux", b"Linux")
     assert lone(checked(line)).kind == "corrupt-blob"
@@ -270,14 +270,14 @@ def test_a_flipped_byte_in_a_config_is_found_without_deep(registry: RunningRegis
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested"),
     ],
 )
-def test_a_config_that_is_none(registry: RunningRegistry, line: FaultyProxy, configuration: bytes, words: str) -> None:
+def test_invalid_config_is_found(registry: RunningRegistry, line: FaultyProxy, configuration: bytes, words: str) -> None:
     made = image_of(registry.port, "a", "1", configuration, {}, content=layer(b"x"))
     finding = lone(checked(line, deep=True))
     assert (finding.kind, str(finding.digest), finding.tags) == ("invalid-config", sha256(made.config), ("1",))
     assert words in finding.detail
 
 
-def test_a_platform_that_the_config_does_not_have(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_wrong_platform_in_an_index_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", platform="linux/amd64")
     entry = made.descriptor | {"platform": {"os": "linux", "architecture": "arm64"}}
     raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
@@ -291,7 +291,7 @@ def test_a_platform_that_the_config_does_not_have(registry: RunningRegistry, lin
     ("said", "kind"),
     [({"size": 1}, "wrong-size"), ({"mediaType": "application/vnd.docker.distribution.manifest.v2+json"}, "wrong-media-type")],
 )
-def test_parent_and_child_agree(registry: RunningRegistry, line: FaultyProxy, said: Mapping[str, object], kind: str) -> None:
+def test_child_unlike_its_entry_is_found(registry: RunningRegistry, line: FaultyProxy, said: Mapping[str, object], kind: str) -> None:
     made = make_image(registry.port, "a")
     raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{**made.descriptor, **said}]}).encode()
     put_manifest(registry.port, "a", "1", raw, OCI_INDEX)
@@ -299,7 +299,7 @@ def test_parent_and_child_agree(registry: RunningRegistry, line: FaultyProxy, sa
     assert (finding.kind, str(finding.digest), finding.tags) == (kind, made.digest, ("1",))
 
 
-def test_layers_that_unpack_to_something_else(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_wrong_diff_id_is_found_with_deep(registry: RunningRegistry, line: FaultyProxy) -> None:
     one, other = layer(b"one"), layer(b"other")
     image_of(registry.port, "a", "1", config([other]), {}, content=one)
     assert checked(line).ok
@@ -310,7 +310,7 @@ def test_layers_that_unpack_to_something_else(registry: RunningRegistry, line: F
 ZSTD: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
-def test_layers_packed_with_zstd_are_unpacked(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_zstd_layers_are_unpacked(registry: RunningRegistry, line: FaultyProxy) -> None:
     plain = gzip.decompress(layer(b"one"))
     image_of(registry.port, "whole", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
     report = checked(line, deep=True)
@@ -323,7 +323,7 @@ def test_layers_packed_with_zstd_are_unpacked(registry: RunningRegistry, line: F
     assert lone(checked(line, "broken", deep=True)).detail == "layers[0]: cannot be unpacked"
 
 
-def test_layers_that_cannot_be_unpacked_here_are_said_not_to_be_looked_into(
+def test_layers_that_cannot_be_unpacked_here_are_a_note(
     registry: RunningRegistry, line: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = gzip.decompress(layer(b"one"))
@@ -339,7 +339,7 @@ def test_layers_that_cannot_be_unpacked_here_are_said_not_to_be_looked_into(
     assert checked(line, deep=True).notes == (note,)
 
 
-def test_children_that_were_left_out_are_named_as_such(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_children_left_out_of_a_copy_are_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     kept, gone = make_image(registry.port, "a", platform="linux/amd64"), make_image(registry.port, "a", platform="linux/arm64")
     words = [attestation(registry.port, "a", kept), attestation(registry.port, "a", gone)]
     make_index(registry.port, "a", "1", kept, gone, attestations=words)
@@ -353,7 +353,7 @@ def test_children_that_were_left_out_are_named_as_such(registry: RunningRegistry
     assert not report.ok, "from outside nobody can know for certain"
 
 
-def test_what_refers_to_an_image_hits_it(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_damage_to_a_referrer_affects_the_image(registry: RunningRegistry, line: FaultyProxy) -> None:
     image = make_image(registry.port, "a", "1")
     signature = make_artifact(registry.port, "a", image, content=b"signed")
     listed = image.digest.replace(":", "-")
@@ -368,14 +368,14 @@ def test_what_refers_to_an_image_hits_it(registry: RunningRegistry, line: Faulty
     assert (finding.kind, str(finding.digest), finding.tags) == ("missing-referrer", signature.digest, ("1", listed))
 
 
-def test_damage_to_an_image_does_not_hit_its_signature(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_damage_to_an_image_does_not_affect_its_signature(registry: RunningRegistry, line: FaultyProxy) -> None:
     image = make_image(registry.port, "a", "1")
     make_artifact(registry.port, "a", image, tag="signature")
     lose(registry, image.layers[0])
     assert lone(checked(line)).tags == ("1",)
 
 
-def test_a_signature_that_says_a_wrong_size_of_its_image(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_signature_with_a_wrong_subject_size_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     image = make_image(registry.port, "a", "1")
     document = json.loads(make_artifact(registry.port, "a", image).raw)
     document["subject"]["size"] += 1
@@ -385,7 +385,7 @@ def test_a_signature_that_says_a_wrong_size_of_its_image(registry: RunningRegist
     assert (finding.kind, str(finding.digest), finding.tags) == ("wrong-size", image.digest, ("signature",))
 
 
-def test_what_is_listed_as_a_referrer_refers_to_the_image(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_listed_referrer_with_another_subject_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     image, other = make_image(registry.port, "a", "1"), make_image(registry.port, "a", "2")
     stray = make_artifact(registry.port, "a", other)
     raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [stray.descriptor]}).encode()
@@ -395,7 +395,7 @@ def test_what_is_listed_as_a_referrer_refers_to_the_image(registry: RunningRegis
     assert "1" in finding.tags
 
 
-def test_a_registry_that_lists_referrers_itself_is_asked_for_them(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_referrers_interface_is_used_where_it_exists(registry: RunningRegistry, line: FaultyProxy) -> None:
     image = make_image(registry.port, "a", "1")
     signature = make_artifact(registry.port, "a", tag="signature", content=b"signed")
     wrong = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [signature.descriptor]}
@@ -407,7 +407,7 @@ def test_a_registry_that_lists_referrers_itself_is_asked_for_them(registry: Runn
     assert line.count("GET", "/referrers/") == 2
 
 
-def test_a_circle_of_referrers_ends(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_cycle_of_referrers_ends(registry: RunningRegistry, line: FaultyProxy) -> None:
     first, second = make_image(registry.port, "a", "1"), make_image(registry.port, "a", "2")
     for one, other in ((first, second), (second, first)):
         listed = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [other.descriptor]}
@@ -415,7 +415,7 @@ def test_a_circle_of_referrers_ends(registry: RunningRegistry, line: FaultyProxy
     assert [finding.kind for finding in checked(line).findings] == ["wrong-subject"] * 2
 
 
-def test_ten_thousand_indexes_inside_each_other(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_ten_thousand_nested_indexes_are_too_deep(registry: RunningRegistry, line: FaultyProxy) -> None:
     storage = storage_of(registry)
     make_image(registry.port, "a", "image")
     inner = make_index(registry.port, "a")
@@ -433,14 +433,14 @@ def test_ten_thousand_indexes_inside_each_other(registry: RunningRegistry, line:
     assert line.count("GET", "/manifests/sha256:") == MAX_DEPTH + 1
 
 
-def test_a_manifest_in_other_bytes(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_corrupt_manifest_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     line.upon(flipped_byte(-30), path=f"/manifests/{made.digest}")
     finding = lone(checked(line))
     assert (finding.kind, finding.reference, str(finding.digest)) == ("corrupt-manifest", f"{line.host}/a:1", made.digest)
 
 
-def test_a_manifest_that_is_none(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_invalid_manifest_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     storage = storage_of(registry)
     raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": "x"}]}).encode()
     storage.link("a", "manifest", Digest.of(raw), storage.put(raw))
@@ -449,7 +449,7 @@ def test_a_manifest_that_is_none(registry: RunningRegistry, line: FaultyProxy) -
     assert lone(checked(line)).kind == "invalid-manifest"
 
 
-def test_a_tag_that_leads_to_nothing(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_tag_without_a_manifest_is_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     lose(registry, made.raw)
     with open_registry(line.host) as opened:
@@ -462,7 +462,7 @@ def test_a_tag_that_leads_to_nothing(registry: RunningRegistry, line: FaultyProx
 # Bad weather.
 
 
-def test_a_tag_that_vanishes_is_no_damage(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_tag_deleted_concurrently_is_a_note(registry: RunningRegistry, line: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
     line.upon(replies({"name": "a", "tags": ["1", "gone"]}), path="/tags/list", times=1)
     with open_registry(line.host) as opened:
@@ -471,7 +471,7 @@ def test_a_tag_that_vanishes_is_no_damage(registry: RunningRegistry, line: Fault
     assert report.notes == (f"{line.host}/a:gone was deleted meanwhile",)
 
 
-def test_a_repository_that_is_not_there_ends_nothing_else(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_missing_repository_does_not_end_the_check_of_others(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
     lose(registry, made.layers[0])
     report = checked(line, "a", "nope")
@@ -482,9 +482,7 @@ def test_a_repository_that_is_not_there_ends_nothing_else(registry: RunningRegis
 
 @pytest.mark.parametrize("fault", [instead(500), hang_up, instead(403), instead(400)])
 @pytest.mark.parametrize("path", ["/blobs/", "/manifests/sha256:", "/manifests/1", "/tags/list"])
-def test_what_the_registry_does_not_give_is_told_beside_the_rest(
-    registry: RunningRegistry, line: FaultyProxy, fault: Fault, path: str
-) -> None:
+def test_failing_request_is_a_finding_beside_the_others(registry: RunningRegistry, line: FaultyProxy, fault: Fault, path: str) -> None:
     make_image(registry.port, "a", "1")
     made = make_image(registry.port, "b", "1")
     lose(registry, made.layers[0])
@@ -500,7 +498,7 @@ def test_what_the_registry_does_not_give_is_told_beside_the_rest(
 
 
 @pytest.mark.parametrize("fault", [instead(500), hang_up])
-def test_referrers_that_cannot_be_had_are_told(registry: RunningRegistry, line: FaultyProxy, fault: Fault) -> None:
+def test_failing_list_of_referrers_is_found(registry: RunningRegistry, line: FaultyProxy, fault: Fault) -> None:
     make_image(registry.port, "a", "1")
     line.upon(fault, path="/referrers/")
     with open_registry(line.host) as opened:
@@ -510,7 +508,7 @@ def test_referrers_that_cannot_be_had_are_told(registry: RunningRegistry, line: 
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
-def test_a_registry_that_does_not_know_the_word_referrers(registry: RunningRegistry, line: FaultyProxy, status: int) -> None:
+def test_registry_without_referrers_interface_is_a_note(registry: RunningRegistry, line: FaultyProxy, status: int) -> None:
     for tag in "123":
         make_image(registry.port, "a", tag)
     line.upon(instead(status), path="/referrers/")
@@ -520,7 +518,7 @@ def test_a_registry_that_does_not_know_the_word_referrers(registry: RunningRegis
     assert line.count("GET", "/referrers/") == 1
 
 
-def test_too_many_requests_end_it_with_what_there_is(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_too_many_requests_end_the_check(registry: RunningRegistry, line: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
     line.upon(instead(429, retry_after="3600"), path="/blobs/")
     report = checked(line)
@@ -528,27 +526,27 @@ def test_too_many_requests_end_it_with_what_there_is(registry: RunningRegistry, 
     assert not report.ok
 
 
-def test_a_registry_that_cannot_be_reached(line: FaultyProxy) -> None:
+def test_unreachable_registry_is_the_reports_error(line: FaultyProxy) -> None:
     with open_registry("127.0.0.1:1") as opened:
         report = check.check(opened)
     assert isinstance(report.error, RegistryUnreachable)
     assert report.as_json()["ok"] is False
 
 
-def test_a_web_page_is_no_registry(line: FaultyProxy) -> None:
+def test_web_page_is_no_registry(line: FaultyProxy) -> None:
     line.upon(lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
     assert isinstance(checked(line).error, NotARegistry)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b"{" * 10_000])
-def test_a_list_of_tags_that_is_none(registry: RunningRegistry, line: FaultyProxy, body: bytes) -> None:
+def test_invalid_list_of_tags_is_found(registry: RunningRegistry, line: FaultyProxy, body: bytes) -> None:
     make_image(registry.port, "a", "1")
     line.upon(lambda asked, ask: Reply(body=body), path="/tags/list")
     finding = lone(checked(line))
     assert (finding.kind, finding.reference, finding.tags) == ("unreadable", f"{line.host}/a", ())
 
 
-def test_wrong_words_about_a_manifest(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_wrong_headers_of_a_manifest_are_found(registry: RunningRegistry, line: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
     line.upon(with_header("Content-Type", OCI_INDEX), method="GET", path="/manifests/sha256:")
     assert lone(checked(line)).kind == "invalid-manifest"
@@ -565,7 +563,7 @@ def lone_with_a_second_look(line: FaultyProxy) -> Finding:
         return lone(check.check(opened))
 
 
-def test_an_answer_that_breaks_off_goes_on(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_lost_connection_is_resumed(registry: RunningRegistry, line: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1", layer(bytes(range(256)) * 500))
     line.upon(cut_after(50), path=f"/blobs/{sha256(made.config)}", after=1, times=1)
     assert checked(line).ok
@@ -574,7 +572,7 @@ def test_an_answer_that_breaks_off_goes_on(registry: RunningRegistry, line: Faul
 # How it is told.
 
 
-def test_it_is_told_how_far_it_is(registry: RunningRegistry) -> None:
+def test_progress_advances_to_the_total(registry: RunningRegistry) -> None:
     heard: list[tuple[Any, ...]] = []
     guard = threading.Lock()
 
@@ -609,7 +607,7 @@ def test_it_is_told_how_far_it_is(registry: RunningRegistry) -> None:
         assert heard[-1] == ("finish", "Checked 6 images in 6 repositories")
 
 
-def test_the_same_registry_is_told_of_in_the_same_words(registry: RunningRegistry, line: FaultyProxy) -> None:
+def test_report_of_one_registry_is_always_the_same(registry: RunningRegistry, line: FaultyProxy) -> None:
     for number in range(8):
         lose(registry, make_image(registry.port, f"r/{number}", "1").layers[0])
     first = checked(line).as_json()

@@ -84,7 +84,7 @@ MANY = [child(name, f"linux/{name}") for name in ("amd64", "arm64", "s390x", "ri
         (BUILT_WITH_BUILDKIT, ("amd", "says-amd", "arm", "says-arm"), set()),
     ],
 )
-def test_what_was_left_out_is_told_from_what_was_lost(
+def test_omitted_children_are_whole_platforms(
     children: list[dict[str, object]], there: tuple[str, ...], left_out: set[str]
 ) -> None:
     assert consistency.omitted_children(edges(index(*children)), {digest(name) for name in there}) == {digest(name) for name in left_out}
@@ -101,13 +101,13 @@ def test_what_was_left_out_is_told_from_what_was_lost(
         ("linux/amd64", None, True),
     ],
 )
-def test_an_index_and_a_config_name_one_platform(said: str, found: Platform | None, agrees: bool) -> None:
+def test_platform_mismatch_of_index_and_config(said: str, found: Platform | None, agrees: bool) -> None:
     whole = index(child("x", said))
     named = [(whole.digest, edge) for edge in edges(whole)]
     assert consistency.platform_mismatches(config(platform=found), named) == ([] if agrees else named)
 
 
-def test_variants_are_compared_where_both_say_one() -> None:
+def test_variants_are_compared_where_both_name_one() -> None:
     entry = child("x", "linux/arm")
     entry["platform"] = {"os": "linux", "architecture": "arm", "variant": "v6"}
     whole = index(entry)
@@ -117,7 +117,7 @@ def test_variants_are_compared_where_both_say_one() -> None:
     assert consistency.platform_mismatches(config(platform=other), named) == named
 
 
-def test_a_config_names_as_many_layers_as_the_manifest() -> None:
+def test_config_with_another_number_of_layers_is_a_mismatch() -> None:
     [(kind, detail)] = consistency.image_mismatches(image("a", "b"), config("x"), {}, deep=False)
     assert (kind, detail) == ("wrong-diff-id", "the config names 1 layer, the manifest 2")
 
@@ -140,14 +140,14 @@ def test_a_config_names_as_many_layers_as_the_manifest() -> None:
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
     ],
 )
-def test_layers_unpack_to_what_the_config_says(media_type: str, reading: BlobContent, found: list[str]) -> None:
+def test_layers_unlike_the_config_are_mismatches(media_type: str, reading: BlobContent, found: list[str]) -> None:
     whole = image("a", media_type=media_type)
     assert [kind for kind, _ in consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
     assert list(consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
     assert list(consistency.image_mismatches(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
 
 
-def test_what_was_not_compared_is_counted() -> None:
+def test_unverified_layers_are_counted() -> None:
     contents = {digest("a"): BlobContent(unpacked=Unpacked("zstd")), digest("b"): inside("gzip", "b"), digest("c"): BlobContent()}
     assert consistency.unverified_layers(image("a", "b", "c", "d"), config("a", "b", "c", "d"), contents) == 2
     other = BlobContent(config=ConfigFacts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
@@ -157,6 +157,6 @@ def test_what_was_not_compared_is_counted() -> None:
     assert consistency.unverified_layers(image("a"), BlobContent(config="no config"), contents) == 0
 
 
-def test_what_is_wrong_with_a_config_is_told() -> None:
+def test_invalid_config_is_a_mismatch() -> None:
     assert list(consistency.image_mismatches(image("a"), BlobContent(config="not JSON"), {}, deep=True)) == [("invalid-config", "not JSON")]
     assert list(consistency.image_mismatches(image("a"), BlobContent(), {}, deep=True)) == [], "what nobody wanted to know is not wrong"

@@ -28,26 +28,26 @@ def looked(content: bytes, *, step: int = 1 << 16) -> Unpacked:
 
 
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=3), zeros=st.integers(0, 9), step=st.integers(1, 40))
-def test_what_was_packed_is_found_however_it_comes(parts: list[bytes], zeros: int, step: int) -> None:
+def test_gzip_members_in_pieces_of_any_size_are_unpacked(parts: list[bytes], zeros: int, step: int) -> None:
     packed = b"".join(map(gzip.compress, parts)) + bytes(zeros)
     assert looked(packed, step=step) == Unpacked("gzip", Digest.of(b"".join(parts)))
 
 
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=3), beside=st.sets(st.integers(0, 3)), step=st.integers(1, 40))
-def test_what_zstd_keeps_beside_the_content_is_not_in_it(parts: list[bytes], beside: set[int], step: int) -> None:
+def test_skippable_frames_of_zstd_are_not_content(parts: list[bytes], beside: set[int], step: int) -> None:
     packed = b"".join(SKIPPED * (number in beside) + part for number, part in enumerate([*map(zstd_packed, parts), b""]))
     assert looked(packed, step=step) == Unpacked("zstd", Digest.of(b"".join(parts)))
 
 
 @given(content=st.binary(max_size=300), step=st.integers(1, 40))
-def test_any_bytes_are_looked_at(content: bytes, step: int) -> None:
+def test_any_bytes_are_accepted(content: bytes, step: int) -> None:
     found = looked(content, step=step)
     if found.compression == "plain":
         assert found.digest == Digest.of(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"\x1f", b"a tar, not packed"])
-def test_what_is_not_packed_is_itself(content: bytes) -> None:
+def test_plain_content_has_its_own_digest(content: bytes) -> None:
     assert looked(content) == Unpacked("plain", Digest.of(content))
 
 
@@ -67,18 +67,18 @@ def test_what_is_not_packed_is_itself(content: bytes) -> None:
         ("zstd", SKIPPED[:-1]),
     ],
 )
-def test_what_is_packed_badly_is_broken(compression: Compression, broken: bytes) -> None:
+def test_invalid_compressed_content_is_broken(compression: Compression, broken: bytes) -> None:
     assert looked(broken) == Unpacked(compression, is_broken=True)
     assert looked(broken, step=1) == Unpacked(compression, is_broken=True)
 
 
-def test_what_wants_too_much_memory_is_not_looked_into() -> None:
+def test_zstd_that_needs_too_much_memory_is_not_unpacked() -> None:
     assert looked(zstd_packed(b"whole", window=27)).digest == Digest.of(b"whole")
     assert looked(zstd_packed(b"whole", window=28)) == Unpacked("zstd")
     assert looked(zstd_packed(b"whole", window=28), step=1) == Unpacked("zstd")
 
 
-def test_a_python_without_zstd_does_not_look_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zstd_is_not_unpacked_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "CAN_ZSTD", False)
     monkeypatch.delattr(decompress, "zstd")
     assert looked(Z_WHOLE) == Unpacked("zstd")
@@ -96,7 +96,7 @@ def zeros(compression: str, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_a_layer_that_is_thousands_of_times_larger_inside_is_not_held(compression: str) -> None:
+def test_layer_that_unpacks_to_a_thousand_times_its_size_is_not_held_in_memory(compression: str) -> None:
     size = 64 << 20
     bomb = zeros(compression, size)
     tracemalloc.start()
@@ -109,7 +109,7 @@ def test_a_layer_that_is_thousands_of_times_larger_inside_is_not_held(compressio
     assert peak < 4 << 20
 
 
-def test_what_has_no_end_inside_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_zstd_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "MAX_BYTES", 1 << 20)
     assert looked(zeros("zstd", 64 << 20)) == Unpacked("zstd")
     assert looked(zeros("zstd", 1 << 20)).digest == Digest.of(bytes(1 << 20))

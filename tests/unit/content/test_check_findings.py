@@ -11,7 +11,7 @@ DIGEST = Digest.of(b"x")
 FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", digest=DIGEST, tags=("1",), detail="is not there")
 
 
-def test_every_kind_is_told_in_the_documentation() -> None:
+def test_every_rule_is_documented() -> None:
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("## regctl check")[2].partition("\n## ")[0]
     told = dict(re.findall(r"^- `([a-z-]+)`: (.*?)(?=\n- |\n\n|\Z)", page, re.MULTILINE | re.DOTALL))
     assert {name: " ".join(words.split()) for name, words in told.items()} == {name: kind.meaning for name, kind in RULES.items()}
@@ -21,7 +21,7 @@ def test_every_hint_is_a_sentence() -> None:
     assert all(kind.hint.endswith(".") and kind.hint[0].isupper() for kind in RULES.values())
 
 
-def test_a_report_is_ok_where_there_is_nothing_to_tell() -> None:
+def test_report_without_findings_and_error_is_ok() -> None:
     whole = RepositoryReport(name="localhost:5000/a", tags=("1",), images=1, findings=(), notes=())
     hurt = RepositoryReport(name="localhost:5000/b", tags=("1", "2"), images=2, findings=(FINDING,), notes=())
     assert CheckReport(repositories=(whole,), blobs=2, bytes_read=3).ok

@@ -84,7 +84,7 @@ def applied(repository: Repository, plan: DeletionPlan, *, allow_empty: bool = F
         (f"app:v1@sha256:{'a' * 64}", f"here/app:v1@sha256:{'a' * 64}"),
     ],
 )
-def test_what_is_typed_is_what_is_meant(typed: str, meant: str) -> None:
+def test_selection_is_parsed(typed: str, meant: str) -> None:
     reference, selection = Selection.parse(typed, default_host="here")
     assert str(selection) == meant
     assert str(reference) == selection.repository
@@ -93,12 +93,12 @@ def test_what_is_typed_is_what_is_meant(typed: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["app", "localhost:5000/app", "app*:v1", "john/*", "*", "app:v*@sha256:0", f"app:*@sha256:{'a' * 64}", "", "APP:v*"]
 )
-def test_what_is_not_clear_is_refused(typed: str) -> None:
+def test_ambiguous_selection_is_a_usage_error(typed: str) -> None:
     with pytest.raises(UsageError):
         Selection.parse(typed, default_host="here")
 
 
-def test_a_repository_alone_is_refused_with_both_spellings() -> None:
+def test_repository_alone_is_refused_with_both_spellings() -> None:
     with pytest.raises(UsageError) as caught:
         Selection.parse("john/app", default_host="here")
     assert "john/app:latest" in str(caught.value.hint)
@@ -126,7 +126,7 @@ def new_referrer(line: FaultyProxy, made: Made) -> None:
 
 @pytest.mark.parametrize("change", [moved_tag, new_tag, new_index, new_referrer])
 @pytest.mark.parametrize("shared", [False, True])
-def test_what_moved_meanwhile_is_left_alone(
+def test_repository_changed_concurrently_is_a_conflict(
     repository: Repository, line: FaultyProxy, change: Callable[[FaultyProxy, Made], None], shared: bool
 ) -> None:
     made = make_image(line.target, NAME, "v1")
@@ -142,7 +142,7 @@ def test_what_moved_meanwhile_is_left_alone(
     assert there(line, made.digest)
 
 
-def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(repository: Repository, line: FaultyProxy) -> None:
+def test_sibling_moved_concurrently_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     plan = delete.plan(repository, of("v1"))
@@ -152,7 +152,7 @@ def test_a_sibling_that_went_meanwhile_leaves_the_last_tag_in_its_place(reposito
     assert at(line, "v1") == made.digest
 
 
-def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyProxy) -> None:
+def test_delete_tag_deleted_concurrently_is_not_an_error(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     plan = delete.plan(repository, of("v1"))
     assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{made.digest}")[0] == 202
@@ -160,7 +160,7 @@ def test_what_went_meanwhile_is_no_failure(repository: Repository, line: FaultyP
     assert tags(line.target, NAME) == []
 
 
-def test_the_second_of_two_plans_stops_where_the_first_went(repository: Repository, line: FaultyProxy) -> None:
+def test_tag_moved_during_apply_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
     for name in ("v1", "v2", "v3"):
         make_image(line.target, NAME, name)
     plan = delete.plan(repository, of(pattern="v*"))
@@ -181,7 +181,7 @@ def test_the_second_of_two_plans_stops_where_the_first_went(repository: Reposito
     ],
 )
 @pytest.mark.parametrize("shared", [False, True])
-def test_where_nothing_may_be_deleted_nothing_is_written(
+def test_registry_without_deletion_is_not_written_to(
     registry: server.RunningRegistry, application: Callable[[server.Storage], server.Application], word: str, shared: bool
 ) -> None:
     made = make_image(registry.port, NAME, "v1")
@@ -198,7 +198,7 @@ def test_where_nothing_may_be_deleted_nothing_is_written(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_may_not_is_told_so_and_nothing_is_written(repository: Repository, line: FaultyProxy, status: int) -> None:
+def test_forbidden_deletion_writes_nothing(repository: Repository, line: FaultyProxy, status: int) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     plan = delete.plan(repository, of("v1"))
@@ -209,7 +209,7 @@ def test_who_may_not_is_told_so_and_nothing_is_written(repository: Repository, l
     assert there(line, "v1")
 
 
-def test_a_glob_may_not_take_the_last_tag_unless_it_is_told_to(repository: Repository, line: FaultyProxy) -> None:
+def test_glob_needs_allow_empty_for_the_last_tag(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     make_image(line.target, NAME, "v2")
     make_artifact(line.target, NAME, made)
@@ -222,13 +222,13 @@ def test_a_glob_may_not_take_the_last_tag_unless_it_is_told_to(repository: Repos
     assert {tag for tag in tags(line.target, NAME) or () if not tag.startswith("sha256-")} == set()
 
 
-def test_a_tag_that_is_typed_may_be_the_last(repository: Repository, line: FaultyProxy) -> None:
+def test_typed_tag_may_be_the_last(repository: Repository, line: FaultyProxy) -> None:
     make_image(line.target, NAME, "v1")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
     assert tags(line.target, NAME) == []
 
 
-def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, line: FaultyProxy) -> None:
+def test_tag_at_another_digest_than_typed_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     with pytest.raises(Conflict, match="not at"):
         delete.plan(repository, of("v1", digest=f"sha256:{'0' * 64}"))
@@ -236,7 +236,7 @@ def test_a_tag_at_another_digest_than_was_typed_stays(repository: Repository, li
     assert not there(line, "v1")
 
 
-def test_what_is_not_there(repository: Repository, line: FaultyProxy) -> None:
+def test_absent_selection_is_an_empty_plan(repository: Repository, line: FaultyProxy) -> None:
     with pytest.raises(NotFound):
         delete.plan(repository, of("v1"))
     make_image(line.target, NAME, "v1")
@@ -247,7 +247,7 @@ def test_what_is_not_there(repository: Repository, line: FaultyProxy) -> None:
         assert applied(repository, plan) == []
 
 
-def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository, line: FaultyProxy) -> None:
+def test_unreadable_index_keeps_every_manifest(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     index = make_index(line.target, NAME, "many", made)
     line.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
@@ -259,14 +259,14 @@ def test_an_index_that_cannot_be_read_may_need_everything(repository: Repository
     assert there(line, made.digest)
 
 
-def test_what_cannot_be_read_can_be_deleted(repository: Repository, line: FaultyProxy) -> None:
+def test_unreadable_image_can_be_deleted(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     line.upon(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
     assert not there(line, made.digest)
 
 
-def test_a_registry_that_fails_while_it_is_looked_at_is_not_believed(repository: Repository, line: FaultyProxy) -> None:
+def test_failing_list_of_referrers_fails_the_plan(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     line.upon(instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
     with pytest.raises(RegistryError):
@@ -303,7 +303,7 @@ def test_a_plan_writes_nothing(repository: Repository, line: FaultyProxy) -> Non
     assert write(line) == 0
 
 
-def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: FaultyProxy) -> None:
+def test_one_of_three_tags_on_a_digest_is_untagged(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2", "v3")
     plan = delete.plan(repository, of("v2"))
@@ -314,7 +314,7 @@ def test_of_three_tags_on_one_digest_one_goes(repository: Repository, line: Faul
     assert at(line, "v1") == at(line, "v3") == made.digest
 
 
-def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: FaultyProxy) -> None:
+def test_all_tags_of_a_digest_delete_it(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     make_image(line.target, NAME, "other")
@@ -324,14 +324,14 @@ def test_all_tags_of_a_digest_take_it_along(repository: Repository, line: Faulty
     assert not there(line, made.digest)
 
 
-def test_layers_that_another_image_has_are_not_freed(repository: Repository, line: FaultyProxy) -> None:
+def test_layers_of_another_image_are_not_freed(repository: Repository, line: FaultyProxy) -> None:
     shared, own = layer(b"shared"), layer(b"own")
     made = make_image(line.target, NAME, "v1", shared, own)
     make_image(line.target, NAME, "v2", shared)
     assert delete.plan(repository, of("v1")).bytes_freed == made.size + len(made.raw) - len(shared)
 
 
-def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyProxy) -> None:
+def test_child_of_an_index_is_only_untagged(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     index = make_index(line.target, NAME, "many", made)
     plan = delete.plan(repository, of("v1"))
@@ -343,7 +343,7 @@ def test_an_index_keeps_what_it_contains(repository: Repository, line: FaultyPro
     assert there(line, made.digest)
 
 
-def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, line: FaultyProxy) -> None:
+def test_index_is_deleted_with_children_that_nothing_else_needs(repository: Repository, line: FaultyProxy) -> None:
     amd, arm, note = (make_image(line.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
     index = make_index(line.target, NAME, "many", amd, arm, attestations=[note])
     retag(line, arm, "arm")
@@ -355,7 +355,7 @@ def test_an_index_takes_along_what_nothing_else_needs(repository: Repository, li
     assert at(line, "arm") == arm.digest
 
 
-def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyProxy) -> None:
+def test_subject_of_a_referrer_is_only_untagged(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of("v1"))
@@ -366,7 +366,7 @@ def test_a_referrer_keeps_its_subject(repository: Repository, line: FaultyProxy)
     assert there(line, made.digest)
 
 
-def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repository, line: FaultyProxy) -> None:
+def test_selected_digest_is_deleted_whatever_needs_it(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     retag(line, made, "v2")
     signature = make_artifact(line.target, NAME, made)
@@ -381,13 +381,13 @@ def test_a_digest_goes_with_all_its_tags_whatever_needs_it(repository: Repositor
     assert there(line, signature.digest)
 
 
-def test_a_digest_without_a_tag_can_go(repository: Repository, line: FaultyProxy) -> None:
+def test_digest_without_a_tag_is_deleted(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME)
     assert applied(repository, delete.plan(repository, of(digest=made.digest))) == [("deleted", ())]
     assert not there(line, made.digest)
 
 
-def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: FaultyProxy) -> None:
+def test_deleted_referrer_is_removed_from_its_subjects_list(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     first, second = (make_artifact(line.target, NAME, made, content=content) for content in (b"first", b"second"))
     plan = delete.plan(repository, of(digest=first.digest))
@@ -401,7 +401,7 @@ def test_a_referrer_goes_from_its_subjects_list(repository: Repository, line: Fa
     assert at(line, "v1") == made.digest
 
 
-def test_everything_goes_where_everything_is_meant(repository: Repository, line: FaultyProxy) -> None:
+def test_glob_over_all_tags_deletes_everything(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     make_index(line.target, NAME, "many", made)
@@ -415,7 +415,7 @@ def test_everything_goes_where_everything_is_meant(repository: Repository, line:
 # --- deletions that were not finished ---
 
 
-def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, line: FaultyProxy) -> None:
+def test_next_deletion_finishes_an_unfinished_one(repository: Repository, line: FaultyProxy) -> None:
     grave = bury(line, "old")
     make_image(line.target, NAME, "v1")
     make_image(line.target, NAME, "v2")
@@ -427,7 +427,7 @@ def test_the_next_deletion_finishes_one_that_was_not(repository: Repository, lin
 
 
 @pytest.mark.parametrize("selection", [of("old"), of(pattern="o*")])
-def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line: FaultyProxy, selection: Selection) -> None:
+def test_tag_of_an_unfinished_deletion_is_deleted(repository: Repository, line: FaultyProxy, selection: Selection) -> None:
     bury(line, "old")
     plan = delete.plan(repository, selection)
     assert not plan.absent
@@ -436,7 +436,7 @@ def test_a_tag_whose_deletion_was_begun_is_deleted(repository: Repository, line:
     assert tags(line.target, NAME) == []
 
 
-def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Repository, line: FaultyProxy) -> None:
+def test_tag_pushed_over_its_tombstone_stays(repository: Repository, line: FaultyProxy) -> None:
     bury(line, "old")
     plan = delete.plan(repository, of("old"))
     made = make_image(line.target, NAME, "old")
@@ -444,7 +444,7 @@ def test_a_tag_that_was_pushed_anew_over_its_tombstone_stays(repository: Reposit
     assert at(line, "old") == made.digest
 
 
-def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Repository, line: FaultyProxy) -> None:
+def test_plan_needs_two_requests_for_each_tag(repository: Repository, line: FaultyProxy) -> None:
     for number in range(40):
         make_image(line.target, NAME, f"v{number}")
     line.mend()
@@ -453,7 +453,7 @@ def test_it_takes_no_more_requests_for_each_tag_than_it_must(repository: Reposit
     assert line.count() <= 1 + 40 + 40 + 2
 
 
-def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, line: FaultyProxy) -> None:
+def test_interrupted_deletion_leaves_no_dead_entry_in_a_list_of_referrers(repository: Repository, line: FaultyProxy) -> None:
     made = make_image(line.target, NAME, "v1")
     signature = make_artifact(line.target, NAME, made)
     plan = delete.plan(repository, of(digest=signature.digest))
@@ -467,7 +467,7 @@ def test_a_list_of_referrers_never_names_what_is_gone(repository: Repository, li
     assert not there(line, signature.digest)
 
 
-def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, line: FaultyProxy) -> None:
+def test_index_with_a_missing_child_is_deleted(repository: Repository, line: FaultyProxy) -> None:
     here, gone = make_image(line.target, NAME, platform="linux/arm64"), make_image(line.target, NAME)
     index = make_index(line.target, NAME, "many", here, gone)
     assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
@@ -477,7 +477,7 @@ def test_an_index_goes_without_a_child_that_is_missing(repository: Repository, l
     assert not there(line, here.digest)
 
 
-def test_an_index_that_comes_in_the_middle_keeps_what_it_contains(repository: Repository, line: FaultyProxy) -> None:
+def test_index_pushed_during_apply_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
     second = [make_image(line.target, NAME, name) for name in ("v1", "v2", "v3")][1]
     began = time.monotonic()
     plan = delete.plan(repository, of(pattern="v[12]"))

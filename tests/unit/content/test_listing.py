@@ -75,7 +75,7 @@ def day(number: int) -> str:
 # What a row says.
 
 
-def test_an_image(registry: Watched) -> None:
+def test_row_of_an_image(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v1", layer(b"one"), layer(b"two"), created="2024-05-06T09:08:09.5+02:00")
     [row] = table(registry).rows
     assert row == Row(
@@ -90,12 +90,12 @@ def test_an_image(registry: Watched) -> None:
     )
 
 
-def test_a_layer_that_comes_twice_counts_once(registry: Watched) -> None:
+def test_layer_named_twice_counts_once(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v1", layer(b"same"), layer(b"same"))
     assert rows(registry)["v1"].size == len(made.config) + len(layer(b"same"))
 
 
-def test_an_index_is_as_large_as_all_its_images_and_as_young_as_the_newest(registry: Watched) -> None:
+def test_index_has_the_size_of_all_images_and_the_newest_date(registry: Watched) -> None:
     shared = layer(b"shared")
     amd = make_image(registry.port, APP, None, shared, layer(b"amd"), created=day(1))
     arm = make_image(registry.port, APP, None, shared, layer(b"arm"), created=day(2), platform="linux/arm64/v8")
@@ -107,7 +107,7 @@ def test_an_index_is_as_large_as_all_its_images_and_as_young_as_the_newest(regis
     assert row.type == "index"
 
 
-def test_attestations_are_no_platform_and_no_date_but_have_a_size(registry: Watched) -> None:
+def test_attestations_count_for_the_size_alone(registry: Watched) -> None:
     image = make_image(registry.port, APP, None, created=day(1))
     attestation = make_image(registry.port, APP, None, layer(b"claim"), created=day(9), platform="unknown/unknown")
     make_index(registry.port, APP, "built", image, attestations=[attestation])
@@ -117,7 +117,7 @@ def test_attestations_are_no_platform_and_no_date_but_have_a_size(registry: Watc
     assert row.size == image.size + attestation.size
 
 
-def test_a_child_without_a_platform_has_its_configs(registry: Watched) -> None:
+def test_child_without_a_platform_has_its_configs(registry: Watched) -> None:
     image = make_image(registry.port, APP, None, platform="linux/s390x")
     raw = image.descriptor
     del raw["platform"]
@@ -126,13 +126,13 @@ def test_a_child_without_a_platform_has_its_configs(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("created", [None, "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2024-01-01T00:00:00", "yesterday"])
-def test_a_date_is_never_invented(registry: Watched, created: str | None) -> None:
+def test_invalid_date_is_none(registry: Watched, created: str | None) -> None:
     make_image(registry.port, APP, "v1", created=created)
     row = rows(registry)["v1"]
     assert (row.created, row.error) == (None, None)
 
 
-def test_an_artifact_and_a_signature(registry: Watched) -> None:
+def test_rows_of_artifact_and_signature(registry: Watched) -> None:
     image = make_image(registry.port, APP, "v1")
     when = {"org.opencontainers.image.created": day(3)}
     make_artifact(registry.port, APP, image, tag="sbom", annotations=when)
@@ -144,7 +144,7 @@ def test_an_artifact_and_a_signature(registry: Watched) -> None:
     assert found["sbom"].size == len(b"{}") + len(b"an artifact")
 
 
-def test_a_cache_of_layers_in_an_index_is_counted_as_it_is(registry: Watched) -> None:
+def test_build_cache_in_an_index_counts_for_the_size(registry: Watched) -> None:
     content = layer(b"cache")
     digest = make_blob(registry.port, APP, content)
     entry = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": len(content)}
@@ -153,7 +153,7 @@ def test_a_cache_of_layers_in_an_index_is_counted_as_it_is(registry: Watched) ->
     assert (row.size, row.error) == (len(content), None)
 
 
-def test_siblings_are_among_all_tags_whatever_is_shown(registry: Watched) -> None:
+def test_siblings_include_tags_that_are_not_shown(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v1")
     also(registry, made, "latest", "stable")
     make_image(registry.port, APP, "v2")
@@ -165,7 +165,7 @@ def test_siblings_are_among_all_tags_whatever_is_shown(registry: Watched) -> Non
 # Which rows, and in what order.
 
 
-def test_the_orders(registry: Watched) -> None:
+def test_rows_are_sorted_as_requested(registry: Watched) -> None:
     for number, (tag, size) in enumerate((("v1.10", 300), ("v1.9", 100), ("edge", 200)), 1):
         make_image(registry.port, APP, tag, layer(bytes(range(size % 256)) * size), created=day(number))
     make_image(registry.port, APP, "undated", created=None)
@@ -177,20 +177,20 @@ def test_the_orders(registry: Watched) -> None:
     assert names(registry, sort="created", limit=2) == ["edge", "v1.9"]
 
 
-def test_a_release_is_before_its_variants(registry: Watched) -> None:
+def test_release_is_sorted_before_its_variants(registry: Watched) -> None:
     made = make_image(registry.port, APP, "1.2.3")
     also(registry, made, "1.2.3-alpine", "1.2.4-rc1", "1.2.4", "latest")
     assert names(registry, sort="semver") == ["1.2.4", "1.2.4-rc1", "1.2.3", "1.2.3-alpine", "latest"]
 
 
-def test_globs_and_ranges(registry: Watched) -> None:
+def test_globs_and_ranges_select_tags(registry: Watched) -> None:
     also(registry, make_image(registry.port, APP, "v1.2"), "v1.3", "v2.0", "edge")
     assert names(registry, matches="v1*") == ["v1.2", "v1.3"]
     assert names(registry, within=Range.parse(">=1.3")) == ["v1.3", "v2.0"]
     assert names(registry, matches="v*", within=Range.parse("^1"), sort="semver", limit=1) == ["v1.3"]
 
 
-def test_one_platform(registry: Watched) -> None:
+def test_platform_selects_tags_and_sizes(registry: Watched) -> None:
     amd = make_image(registry.port, APP, "amd", created=day(1))
     arm = make_image(registry.port, APP, "arm", created=day(2), platform="linux/arm64/v8")
     make_index(registry.port, APP, "multi", amd, arm)
@@ -201,14 +201,14 @@ def test_one_platform(registry: Watched) -> None:
     assert rows(registry, platform=Platform.parse("linux/arm64"))["multi"].size == arm.size
 
 
-def test_an_image_of_another_platform_is_not_fetched(registry: Watched) -> None:
+def test_image_of_another_platform_is_not_fetched(registry: Watched) -> None:
     amd, arm = (make_image(registry.port, APP, None, platform=f"linux/{name}") for name in ("amd64", "arm64"))
     make_index(registry.port, APP, "multi", amd, arm)
     table(registry, platform=Platform.parse("linux/amd64"))
     assert registry.times("GET", arm.digest) == 0
 
 
-def test_a_repository_without_tags_and_none(registry: Watched) -> None:
+def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: Watched) -> None:
     with pytest.raises(NotFound):
         table(registry)
     made = make_image(registry.port, APP, "v1")
@@ -249,7 +249,7 @@ def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
     assert registry.counts["HEAD"] == 43
 
 
-def test_a_warm_table_is_one_cheap_request_a_tag(registry: Watched, tmp_path: Path) -> None:
+def test_warm_table_is_one_head_a_tag(registry: Watched, tmp_path: Path) -> None:
     for number in range(20):
         make_image(registry.port, APP, f"v{number}")
     with ContentCache(tmp_path / "shelf") as shelf:
@@ -260,7 +260,7 @@ def test_a_warm_table_is_one_cheap_request_a_tag(registry: Watched, tmp_path: Pa
     assert registry.counts == {"GET": 1, "HEAD": 20}
 
 
-def test_a_limit_comes_first_where_the_order_allows(registry: Watched) -> None:
+def test_limit_saves_requests_where_names_give_the_order(registry: Watched) -> None:
     for number in range(30):
         make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
     assert names(registry, limit=2) == ["v00", "v01"]
@@ -271,7 +271,7 @@ def test_a_limit_comes_first_where_the_order_allows(registry: Watched) -> None:
     assert registry.counts == {"GET": 1 + 60, "HEAD": 30}
 
 
-def test_ten_thousand_tags_find_room(registry: Watched) -> None:
+def test_ten_thousand_tags_fit_in_memory(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v")
     for number in range(10_000):
         registry.registry.storage.tag(APP, f"v{number}", Digest.parse(made.digest))
@@ -289,7 +289,7 @@ def test_ten_thousand_tags_find_room(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("look", ["details", "digests"])
-def test_a_tombstone_is_not_shown_and_takes_nobodys_place(registry: Watched, look: str) -> None:
+def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: Watched, look: str) -> None:
     also(registry, make_image(registry.port, APP, "b"), "c")
     bury(registry, "a")
     assert names(registry, look=look) == ["b", "c"]
@@ -297,7 +297,7 @@ def test_a_tombstone_is_not_shown_and_takes_nobodys_place(registry: Watched, loo
     assert names(registry, look=look, limit=1, siblings=False) == ["b"]
 
 
-def test_a_small_image_is_not_taken_for_a_tombstone(registry: Watched) -> None:
+def test_small_image_is_no_tombstone(registry: Watched) -> None:
     size = len(tombstone("tiny", unique="0" * 32).raw)
     made = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": ""}})
     padded = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": "x" * (size - len(made.raw))}})
@@ -309,7 +309,7 @@ def test_a_small_image_is_not_taken_for_a_tombstone(registry: Watched) -> None:
 # Bad weather.
 
 
-def test_a_tag_that_goes_meanwhile_is_left_out_with_a_word(registry: Watched) -> None:
+def test_tag_deleted_concurrently_is_vanished(registry: Watched) -> None:
     make_image(registry.port, APP, "stays")
     make_image(registry.port, APP, "goes")
 
@@ -323,7 +323,7 @@ def test_a_tag_that_goes_meanwhile_is_left_out_with_a_word(registry: Watched) ->
     assert found.vanished == ("goes",)
 
 
-def test_a_tag_whose_manifest_goes_between_its_two_looks(registry: Watched) -> None:
+def test_tag_deleted_between_head_and_get_is_vanished(registry: Watched) -> None:
     made = make_image(registry.port, APP, "goes")
 
     def vanish(method: str, path: str) -> None:
@@ -336,7 +336,7 @@ def test_a_tag_whose_manifest_goes_between_its_two_looks(registry: Watched) -> N
     assert (found.rows, found.vanished) == ((), ("goes",))
 
 
-def test_a_tag_that_moves_meanwhile_is_shown_where_it_is(registry: Watched) -> None:
+def test_tag_moved_concurrently_is_shown_at_its_new_digest(registry: Watched) -> None:
     before = make_image(registry.port, APP, "moves", layer(b"before"))
     after = make_image(registry.port, APP, None, layer(b"after, and larger"))
 
@@ -350,7 +350,7 @@ def test_a_tag_that_moves_meanwhile_is_shown_where_it_is(registry: Watched) -> N
     assert (row.digest, row.size, row.error) == (Digest.parse(after.digest), after.size, None)
 
 
-def test_what_is_damaged_is_a_row_that_says_so(registry: Watched) -> None:
+def test_damaged_image_is_a_row_with_an_error(registry: Watched) -> None:
     whole = make_image(registry.port, APP, "whole")
     gone, config_gone, config_bad, manifest_bad = (make_image(registry.port, APP, f"bad{number}") for number in range(4))
     child = make_image(registry.port, APP, None, layer(b"child"))
@@ -374,7 +374,7 @@ def test_what_is_damaged_is_a_row_that_says_so(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("config", [b"not JSON", b"[]", b'{"created": 5, "os": 7}', b"\xff\xfe"])
-def test_a_config_that_is_none_is_said_and_the_size_is_known(registry: Watched, config: bytes) -> None:
+def test_invalid_config_is_an_error_and_the_size_is_known(registry: Watched, config: bytes) -> None:
     blob = layer(b"x")
     digest = make_blob(registry.port, APP, config)
     make_blob(registry.port, APP, blob)
@@ -389,7 +389,7 @@ def test_a_config_that_is_none_is_said_and_the_size_is_known(registry: Watched, 
 
 
 @pytest.mark.parametrize("tag", ["../../mary/app/tags/list", "a b", "x\x1b[2Jy", "", "t" * 129, "a?b#c", "sha256:" + "0" * 64, ".."])
-def test_what_cannot_be_a_tag_is_never_asked_for(registry: Watched, tag: str) -> None:
+def test_invalid_tag_is_never_requested(registry: Watched, tag: str) -> None:
     make_image(registry.port, APP, "v1")
     registry.registry.storage.tag(APP, tag, Digest.of(b""))
     found = rows(registry)
@@ -401,7 +401,7 @@ def test_what_cannot_be_a_tag_is_never_asked_for(registry: Watched, tag: str) ->
     }
 
 
-def test_indexes_in_indexes_end(registry: Watched) -> None:
+def test_nested_indexes_end_at_the_limit(registry: Watched) -> None:
     inner = make_image(registry.port, APP, None)
     for _ in range(40):
         inner = make_index(registry.port, APP, None, inner)
@@ -412,7 +412,7 @@ def test_indexes_in_indexes_end(registry: Watched) -> None:
     assert len(registry.asked) < 20
 
 
-def test_an_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
+def test_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
     child = make_image(registry.port, APP, None).descriptor
     children = [{**child, "digest": f"sha256:{number:064x}"} for number in range(10_000)]
     raw = make_index(registry.port, APP, None).raw.replace(b'"manifests":[]', b'"manifests":' + str(children).replace("'", '"').encode())
@@ -427,7 +427,7 @@ def test_an_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
     assert len(registry.asked) == 3
 
 
-def test_a_manifest_of_a_hundred_megabytes_is_not_fetched(registry: Watched) -> None:
+def test_manifest_of_100_megabytes_is_not_fetched(registry: Watched) -> None:
     make_image(registry.port, APP, "v1")
     digest = str(Digest.of(b"big"))
 
@@ -469,7 +469,7 @@ def test_too_many_requests_end_with_the_rows_so_far(registry: Watched) -> None:
     assert isinstance(found.stopped, TooManyRequests)
 
 
-def test_what_may_still_be_asked_is_not_gone_beyond(registry: Watched) -> None:
+def test_remaining_requests_are_not_exceeded(registry: Watched) -> None:
     for number in range(40):
         make_image(registry.port, APP, f"v{number:02}")
     left = [60]
@@ -490,7 +490,7 @@ def test_what_may_still_be_asked_is_not_gone_beyond(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationFailed), ("403 Forbidden", AuthenticationFailed)])
-def test_a_registry_that_lets_us_in_no_longer_ends_it(registry: Watched, status: str, kind: type[Exception]) -> None:
+def test_lost_authorization_ends_the_table(registry: Watched, status: str, kind: type[Exception]) -> None:
     for number in range(100):
         make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(20, status)  # type: ignore[assignment]
@@ -499,7 +499,7 @@ def test_a_registry_that_lets_us_in_no_longer_ends_it(registry: Watched, status:
     assert len(registry.asked) < 60
 
 
-def test_a_registry_that_only_fails_is_left_alone(registry: Watched) -> None:
+def test_registry_that_always_fails_ends_the_table(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v")
     also(registry, made, *(f"v{number}" for number in range(100)))
     registry.instead = refuse_from(10, "500 Internal Server Error")  # type: ignore[assignment]
@@ -516,6 +516,6 @@ def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
     assert [row.name for row in found.rows if row.error] == ["v50"]
 
 
-def test_nothing_answers(registry: Watched) -> None:
+def test_unreachable_registry_raises(registry: Watched) -> None:
     with open_registry("localhost:1") as opened, pytest.raises(RegistryUnreachable):
         list_tags(opened.repository(APP))

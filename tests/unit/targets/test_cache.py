@@ -59,7 +59,7 @@ def found(path: Path, words: Words, count: int = 3) -> list[bool]:
 
 
 @pytest.mark.parametrize("rubbish", [b"rubbish" * 1000, b"SQLite format 3\0" + b"\xff" * 8000])
-def test_a_damaged_one_is_begun_anew_with_one_word(path: Path, words: Words, rubbish: bytes) -> None:
+def test_damaged_file_is_recreated_with_one_note(path: Path, words: Words, rubbish: bytes) -> None:
     fill(path)
     path.write_bytes(rubbish)
     assert found(path, words) == [False] * 3
@@ -69,7 +69,7 @@ def test_a_damaged_one_is_begun_anew_with_one_word(path: Path, words: Words, rub
     assert found(path, Words()) == [True] * 3
 
 
-def test_damage_in_the_middle_is_met_while_it_is_read(path: Path, words: Words) -> None:
+def test_damaged_page_is_noticed_while_reading(path: Path, words: Words) -> None:
     fill(path, 500)
     raw = bytearray(path.read_bytes())
     for page in range(2, len(raw) // 4096):
@@ -79,7 +79,7 @@ def test_damage_in_the_middle_is_met_while_it_is_read(path: Path, words: Words) 
     assert len(words.words) == 1
 
 
-def test_other_bytes_than_the_digests_are_not_believed(path: Path, words: Words) -> None:
+def test_content_with_another_digest_is_not_returned(path: Path, words: Words) -> None:
     fill(path)
     with sqlite3.connect(path) as line:
         line.execute("UPDATE content SET bytes = ? WHERE digest = ?", (b"other", str(Digest.of(content(0)))))
@@ -91,7 +91,7 @@ def test_other_bytes_than_the_digests_are_not_believed(path: Path, words: Words)
     assert found(path, words) == [True, False, True]
 
 
-def test_one_of_another_version_is_left_alone(path: Path, words: Words) -> None:
+def test_file_of_another_version_is_left_alone(path: Path, words: Words) -> None:
     fill(path)
     line = sqlite3.connect(path)
     line.execute("PRAGMA user_version = 99")
@@ -102,7 +102,7 @@ def test_one_of_another_version_is_left_alone(path: Path, words: Words) -> None:
     assert path.read_bytes() == before
 
 
-def test_another_programs_tables_are_not_used(path: Path, words: Words) -> None:
+def test_tables_of_another_program_are_not_used(path: Path, words: Words) -> None:
     path.parent.mkdir()
     line = sqlite3.connect(path)
     line.execute("CREATE TABLE content (something)")
@@ -112,7 +112,7 @@ def test_another_programs_tables_are_not_used(path: Path, words: Words) -> None:
 
 
 @pytest.mark.parametrize("place", ["a file", "a folder"])
-def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words, place: str) -> None:
+def test_unusable_path_disables_the_cache(tmp_path: Path, words: Words, place: str) -> None:
     path = tmp_path / "taken"
     if place == "a file":
         path.write_text("")
@@ -126,7 +126,7 @@ def test_where_there_can_be_none_it_is_done_without(tmp_path: Path, words: Words
     assert "is not used" in words.words[0]
 
 
-def test_a_full_one_can_still_be_read(path: Path, words: Words) -> None:
+def test_full_database_can_still_be_read(path: Path, words: Words) -> None:
     fill(path)
     with ContentCache(path, words) as kept:
         assert kept._db is not None
@@ -139,7 +139,7 @@ def test_a_full_one_can_still_be_read(path: Path, words: Words) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="needs root and mount")
-def test_a_full_disk_and_a_read_only_one(tmp_path: Path, words: Words) -> None:
+def test_full_disk_and_read_only_file_cost_one_note(tmp_path: Path, words: Words) -> None:
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True).returncode:
@@ -156,7 +156,7 @@ def test_a_full_disk_and_a_read_only_one(tmp_path: Path, words: Words) -> None:
 # --- what it is for ---
 
 
-def test_what_is_put_there_is_there_the_next_time(path: Path, words: Words) -> None:
+def test_content_put_is_there_in_the_next_run(path: Path, words: Words) -> None:
     assert found(path, words) == [False] * 3
     fill(path)
     fill(path)
@@ -165,7 +165,7 @@ def test_what_is_put_there_is_there_the_next_time(path: Path, words: Words) -> N
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_waits_to_be_written_is_at_hand(path: Path) -> None:
+def test_pending_content_can_be_read(path: Path) -> None:
     with ContentCache(path) as kept:
         kept.put(Digest.of(b"x"), b"x")
         assert kept.get(Digest.of(b"x")) == b"x"
@@ -173,7 +173,7 @@ def test_what_waits_to_be_written_is_at_hand(path: Path) -> None:
         assert kept.get(Digest.of(b"y")) is None
 
 
-def test_other_algorithms(path: Path) -> None:
+def test_sha512_digests_are_cached(path: Path) -> None:
     digest = Digest.of(b"x", "sha512")
     with ContentCache(path) as kept:
         kept.put(digest, b"x")
@@ -181,7 +181,7 @@ def test_other_algorithms(path: Path) -> None:
         assert kept.get(digest) == b"x"
 
 
-def test_nothing_happens_after_its_end(path: Path, words: Words) -> None:
+def test_closed_cache_does_nothing(path: Path, words: Words) -> None:
     kept = ContentCache(path, words)
     kept.close()
     kept.put(Digest.of(b"x"), b"x")
@@ -190,7 +190,7 @@ def test_nothing_happens_after_its_end(path: Path, words: Words) -> None:
     assert words.words == []
 
 
-def test_what_is_large_is_not_kept_and_the_oldest_goes(path: Path, monkeypatch: pytest.MonkeyPatch, words: Words) -> None:
+def test_large_content_is_not_cached_and_the_oldest_is_deleted(path: Path, monkeypatch: pytest.MonkeyPatch, words: Words) -> None:
     large = b"x" * (cache.MAX_ENTRY + 1)
     with ContentCache(path) as kept:
         kept.put(Digest.of(large), large)
@@ -203,7 +203,7 @@ def test_what_is_large_is_not_kept_and_the_oldest_goes(path: Path, monkeypatch: 
     assert 150 < sum(there) < 250
 
 
-def test_threads_share_it(path: Path) -> None:
+def test_threads_share_one_cache(path: Path) -> None:
     with ContentCache(path) as kept, ThreadPoolExecutor(8) as threads:
 
         def use(number: int) -> bool:
@@ -249,7 +249,7 @@ def ten(path: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 @pytest.mark.slow
-def test_ten_processes_share_it(ten: list[subprocess.Popen[str]], path: Path, words: Words) -> None:
+def test_ten_processes_share_one_file(ten: list[subprocess.Popen[str]], path: Path, words: Words) -> None:
     for process in ten:
         output, errors = process.communicate(timeout=100)
         assert (process.returncode, errors) == (0, "")

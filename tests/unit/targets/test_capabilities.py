@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryUnreachable
-from registry_tool.server import Application, MemoryStorage, run_registry
+from registry_tool.server import Application, MemoryStorage, running
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.capabilities import manifest_path
 from tests.support.fake_server import Asked, Reply, reply, standing_in
@@ -19,7 +19,7 @@ def refusing(status: int) -> Callable[[Asked], Reply]:
 
 
 @pytest.mark.parametrize(("status", "can"), [(404, True), (202, True), (400, False), (405, False), (501, False)])
-def test_an_answer_tells(status: int, can: bool) -> None:
+def test_probe_status_tells_the_capability(status: int, can: bool) -> None:
     with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a/b")
         assert repository.can_delete() is can
@@ -30,7 +30,7 @@ def test_an_answer_tells(status: int, can: bool) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (403, AuthenticationFailed), (500, RegistryError)])
-def test_what_is_no_answer_to_the_question_is_a_failure_and_not_remembered(status: int, kind: type[Exception]) -> None:
+def test_other_status_of_a_probe_is_raised_and_not_remembered(status: int, kind: type[Exception]) -> None:
     with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for ask in (repository.can_delete, repository.can_untag):
@@ -41,12 +41,12 @@ def test_what_is_no_answer_to_the_question_is_a_failure_and_not_remembered(statu
         assert repository.can_untag()
 
 
-def test_nobody_answers() -> None:
+def test_probe_of_an_unreachable_registry_raises() -> None:
     with open_registry("localhost:1") as registry, pytest.raises(RegistryUnreachable):
         registry.repository("a").can_delete()
 
 
-def test_once_for_the_registry_whoever_asks() -> None:
+def test_capability_is_probed_once_for_all_threads() -> None:
     with standing_in(refusing(404)) as server, open_registry(server.host) as registry, ThreadPoolExecutor(8) as threads:
         repositories = [registry.repository(name) for name in "abcdefgh"]
         assert all(threads.map(lambda repository: repository.can_delete() and repository.can_untag(), repositories))
@@ -54,8 +54,8 @@ def test_once_for_the_registry_whoever_asks() -> None:
 
 
 @pytest.mark.parametrize(("options", "can"), [({}, True), ({"delete": False}, False), ({"read_only": True}, False)])
-def test_registry_2_deletes_digests_where_it_deletes(options: dict[str, bool], can: bool) -> None:
-    with run_registry(Application(MemoryStorage(), **options)) as server, open_registry(server.host) as registry:  # type: ignore[arg-type]
+def test_registry_2_deletes_digests_and_no_tags(options: dict[str, bool], can: bool) -> None:
+    with running(Application(MemoryStorage(), **options)) as server, open_registry(server.host) as registry:  # type: ignore[arg-type]
         assert registry.repository("a").can_delete() is can
         assert not registry.repository("a").can_untag()
 
@@ -75,5 +75,5 @@ def test_registry_2_deletes_digests_where_it_deletes(options: dict[str, bool], c
         ("ü\udcff", "%C3%BC%3F"),
     ],
 )
-def test_a_reference_leads_nowhere_else(reference: str, path: str) -> None:
+def test_manifest_path_stays_in_its_repository(reference: str, path: str) -> None:
     assert manifest_path("a/b", reference) == f"/v2/a/b/manifests/{path}"

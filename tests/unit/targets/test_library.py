@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 PAGE = ROOT / "docs" / "library.md"
 
 
-def test_every_line_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_of_the_library_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = layer(b"hello")
     with run_registry() as server:
@@ -35,7 +35,7 @@ def test_every_line_of_the_page_works(tmp_path: Path, monkeypatch: pytest.Monkey
     assert server.errors == []
 
 
-def test_the_front_door_opens_when_it_is_knocked_at() -> None:
+def test_package_imports_the_registry_on_first_access() -> None:
     code = (
         "import sys, registry_tool; before = {'requests', 'registry_tool.targets.registry'} & set(sys.modules); "
         "from registry_tool import Registry; "
@@ -45,7 +45,7 @@ def test_the_front_door_opens_when_it_is_knocked_at() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_not_there_is_an_attribute_error() -> None:
+def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'registry_tool' has no attribute 'Nothing'"):
         registry_tool.Nothing  # noqa: B018 - asked for is enough
     assert not hasattr(registry_tool, "Repository")

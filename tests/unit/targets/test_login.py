@@ -35,7 +35,7 @@ def open_to_all(asked: Asked) -> Reply:
 # --- failures: nothing is ever kept ---
 
 
-def test_a_wrong_password_is_not_kept() -> None:
+def test_wrong_password_is_not_stored() -> None:
     with (
         standing_in(guarded) as server,
         pytest.raises(AuthenticationFailed, match="does not accept") as caught,
@@ -45,7 +45,7 @@ def test_a_wrong_password_is_not_kept() -> None:
     assert not docker_config.file().exists()
 
 
-def test_a_wrong_password_leaves_the_right_one() -> None:
+def test_wrong_password_leaves_the_stored_one() -> None:
     with standing_in(guarded) as server:
         login(server.host, MARY)
         with pytest.raises(AuthenticationFailed):
@@ -53,7 +53,7 @@ def test_a_wrong_password_leaves_the_right_one() -> None:
         assert credentials.find(server.host) == MARY
 
 
-def test_a_wrong_password_where_tokens_are_made() -> None:
+def test_wrong_password_at_a_token_server_is_not_stored() -> None:
     def answer(asked: Asked) -> Reply:
         if asked.path.startswith("/token"):
             return reply({"token": "t"}) if asked.headers.get("authorization") == BASIC else reply({}, 401)
@@ -68,19 +68,19 @@ def test_a_wrong_password_where_tokens_are_made() -> None:
         assert credentials.find(server.host) == MARY
 
 
-def test_nothing_there_keeps_nothing() -> None:
+def test_unreachable_registry_stores_nothing() -> None:
     with pytest.raises(RegistryUnreachable):
         login("localhost:1", MARY)
     assert not docker_config.file().exists()
 
 
-def test_no_registry_keeps_nothing() -> None:
+def test_host_without_a_registry_stores_nothing() -> None:
     with standing_in(lambda asked: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
         login(server.host, MARY)
     assert not docker_config.file().exists()
 
 
-def test_a_helper_that_is_missing_is_said() -> None:
+def test_missing_credential_helper_is_named() -> None:
     docker_config.save({"credsStore": "nowhere"})
     with standing_in(guarded) as server, pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
         login(server.host, MARY)
@@ -90,14 +90,14 @@ def test_a_helper_that_is_missing_is_said() -> None:
     ("credential", "why"),
     [(Credential("", "x"), "needs a user name"), (Credential("mary", ""), "needs a user name"), (Credential("a:b", "x"), "no ':' in it")],
 )
-def test_what_is_no_credential_is_refused_before_anybody_is_asked(credential: Credential, why: str) -> None:
+def test_invalid_credential_is_refused_before_any_request(credential: Credential, why: str) -> None:
     with standing_in(open_to_all) as server:
         with pytest.raises(UsageError, match=why):
             login(server.host, credential)
         assert server.asked == []
 
 
-def test_logout_of_what_is_no_registry_is_a_usage_error() -> None:
+def test_logout_of_an_invalid_host_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="is not a registry's address"):
         logout("a b")
 
@@ -106,7 +106,7 @@ def test_logout_of_what_is_no_registry_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize(("registry", "checked"), [(guarded, True), (open_to_all, False)])
-def test_what_the_registry_takes_is_kept_in_the_file(registry: Callable[[Asked], Reply], checked: bool) -> None:
+def test_accepted_password_is_stored_in_the_file(registry: Callable[[Asked], Reply], checked: bool) -> None:
     with standing_in(registry) as server:
         file = str(docker_config.file())
         assert login(server.host, MARY) == Login(host=server.host, username="mary", stored_in=file, encrypted=False, checked=checked)
@@ -116,7 +116,7 @@ def test_what_the_registry_takes_is_kept_in_the_file(registry: Callable[[Asked],
         assert credentials.find(server.host) is None
 
 
-def test_a_configured_helper_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_helper_stores_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "docker-credential-box"
     program.write_text('#!/bin/sh\ncat > "$(dirname "$0")/box"\n')
     program.chmod(0o755)
@@ -130,14 +130,14 @@ def test_a_configured_helper_keeps_it(tmp_path: Path, monkeypatch: pytest.Monkey
         assert BASIC.partition(" ")[2] not in docker_config.file().read_text()
 
 
-def test_an_address_will_do() -> None:
+def test_login_at_an_address_uses_its_host() -> None:
     with standing_in(guarded) as server:
         assert login(f"http://{server.host}/v2/", MARY).host == server.host
     assert list(docker_config.load()["auths"]) == [server.host]
 
 
 @pytest.mark.engine
-def test_a_real_registry_with_a_password(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
+def test_login_at_a_real_registry(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
     auth = Auth(user="mary", password=MARY.password)
     registry = local_registry.up(engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=dirs.state).registry
     try:

@@ -41,7 +41,7 @@ def words(repository: Repository, subject: Manifest) -> list[str]:
 # --- by tag, as on registry:2 ---
 
 
-def test_what_is_pushed_is_listed(repository: Repository, line: FaultyProxy) -> None:
+def test_pushed_referrer_is_listed(repository: Repository, line: FaultyProxy) -> None:
     subject, other = artifact("subject"), artifact("other")
     for pushed in (subject, other):
         repository.push_manifest(pushed, "v1")
@@ -53,7 +53,7 @@ def test_what_is_pushed_is_listed(repository: Repository, line: FaultyProxy) -> 
     assert sorted(repository.tags()) == [referrers.tag_of(subject.digest), "v1"]
 
 
-def test_that_there_is_no_list_is_found_out_once(repository: Repository, line: FaultyProxy) -> None:
+def test_missing_referrers_interface_is_probed_once(repository: Repository, line: FaultyProxy) -> None:
     subjects = [artifact(str(number)) for number in range(3)]
     for subject in subjects:
         repository.referrers(subject.descriptor)
@@ -61,7 +61,7 @@ def test_that_there_is_no_list_is_found_out_once(repository: Repository, line: F
     assert line.count("GET", "/manifests/sha256-") == 3
 
 
-def test_what_is_deleted_is_not_listed_any_more(repository: Repository) -> None:
+def test_deleted_referrer_is_not_listed(repository: Repository) -> None:
     subject = artifact("subject")
     repository.push_manifest(subject, "v1")
     pushed = [artifact(word, subject) for word in ("a", "b")]
@@ -73,13 +73,13 @@ def test_what_is_deleted_is_not_listed_any_more(repository: Repository) -> None:
     assert words(repository, subject) == []
 
 
-def test_an_image_that_has_the_tag_by_chance_is_no_list(repository: Repository) -> None:
+def test_image_under_a_referrers_tag_is_no_list(repository: Repository) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("chance"), referrers.tag_of(subject.digest))
     assert words(repository, subject) == []
 
 
-def test_a_list_that_is_damaged_is_said(repository: Repository, line: FaultyProxy) -> None:
+def test_damaged_list_raises(repository: Repository, line: FaultyProxy) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("a", subject), None)
     line.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
@@ -87,7 +87,7 @@ def test_a_list_that_is_damaged_is_said(repository: Repository, line: FaultyProx
         repository.referrers(subject.descriptor)
 
 
-def test_tags_of_long_digests() -> None:
+def test_referrers_tag_of_a_long_digest_is_cut() -> None:
     assert referrers.tag_of(Digest.of(b"x")) == f"sha256-{Digest.of(b'x').hex}"
     assert len(referrers.tag_of(Digest.of(b"x", "sha512"))) == 128
 
@@ -115,7 +115,7 @@ class Listing:
         return Reply(body=page.raw, headers=headers)
 
 
-def test_all_pages_are_read() -> None:
+def test_referrers_of_all_pages_are_listed() -> None:
     subject = artifact("subject")
     with standing_in(Listing([artifact(word, subject) for word in "abc"])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
@@ -127,13 +127,13 @@ def test_all_pages_are_read() -> None:
         ]
 
 
-def test_an_empty_list_is_one() -> None:
+def test_empty_list_has_no_referrers() -> None:
     with standing_in(Listing([])) as server, open_registry(server.host) as registry:
         assert registry.repository("a").referrers(artifact("x").descriptor) == ()
         assert len(server.asked) == 1
 
 
-def test_where_the_registry_keeps_lists_we_do_not() -> None:
+def test_no_tag_is_written_where_the_registry_lists_referrers() -> None:
     subject = artifact("subject")
     with standing_in(Listing([])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
@@ -144,12 +144,12 @@ def test_where_the_registry_keeps_lists_we_do_not() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"schemaVersion": 2, "manifests": [{}]}'])
-def test_what_is_no_list_is_said(body: bytes) -> None:
+def test_response_that_is_no_list_raises(body: bytes) -> None:
     with standing_in(lambda asked: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
-def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: Repository, line: FaultyProxy) -> None:
+def test_failing_list_does_not_count_as_missing_interface(repository: Repository, line: FaultyProxy) -> None:
     subject = artifact("subject")
     line.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
     with pytest.raises(RegistryError):
@@ -158,7 +158,7 @@ def test_a_list_that_cannot_be_had_now_is_not_one_that_is_not_kept(repository: R
     assert line.count("GET", "/referrers/") == 2
 
 
-def test_nobody_is_asked_in_vain() -> None:
+def test_missing_interface_is_not_requested_again() -> None:
     with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry:
         for _ in range(2):
             assert registry.repository("a").referrers(artifact("x").descriptor) == ()

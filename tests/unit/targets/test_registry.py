@@ -27,18 +27,18 @@ def tags(answer: Callable[[Asked], Reply]) -> tuple[str, ...]:
 # --- failures ---
 
 
-def test_no_such_repository() -> None:
+def test_tags_of_an_unknown_repository_raise_not_found() -> None:
     with pytest.raises(NotFound, match="404 NAME_UNKNOWN repository name not known"):
         tags(lambda asked: reply(UNKNOWN, 404))
 
 
 @pytest.mark.parametrize("document", [[], 3, "x", {"tags": "x"}, {"tags": [1]}, {"tags": [None]}, {"tags": {"a": 1}}])
-def test_what_is_no_list_of_tags(document: object) -> None:
+def test_response_that_is_no_list_of_tags_raises(document: object) -> None:
     with pytest.raises(RegistryError, match="no list of tags"):
         tags(lambda asked: reply(document))
 
 
-def test_a_list_that_breaks_off_is_no_list() -> None:
+def test_truncated_list_of_tags_raises() -> None:
     def answer(asked: Asked) -> Reply:
         if "last" in asked.path:
             return reply({}, 500)
@@ -48,7 +48,7 @@ def test_a_list_that_breaks_off_is_no_list() -> None:
         tags(answer)
 
 
-def test_something_without_v2_is_no_registry() -> None:
+def test_host_without_v2_is_no_registry() -> None:
     with (
         standing_in(lambda asked: reply({}, 404)) as server,
         open_registry(server.host) as registry,
@@ -57,12 +57,12 @@ def test_something_without_v2_is_no_registry() -> None:
         registry.ping()
 
 
-def test_nothing_there() -> None:
+def test_unreachable_host_raises() -> None:
     with open_registry("localhost:1") as registry, pytest.raises(RegistryUnreachable):
         registry.ping()
 
 
-def test_a_broken_credential_store_matters_only_where_a_password_is_wanted() -> None:
+def test_broken_credential_store_is_an_error_only_when_a_password_is_needed() -> None:
     docker_config.save({"credsStore": "nowhere"})
     with standing_in(lambda asked: Reply()) as server, open_registry(server.host) as registry:
         registry.ping()
@@ -74,7 +74,7 @@ def test_a_broken_credential_store_matters_only_where_a_password_is_wanted() -> 
 # --- what is there ---
 
 
-def test_a_stored_credential_is_found_and_shown() -> None:
+def test_stored_credential_is_sent() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply() if asked.headers.get("authorization") else reply({}, 401, www_authenticate='Basic realm="x"')
 
@@ -90,11 +90,11 @@ def test_a_stored_credential_is_found_and_shown() -> None:
 
 
 @pytest.mark.parametrize("document", [{"name": "a", "tags": None}, {"name": "a", "tags": []}, {"name": "a"}])
-def test_a_repository_without_tags_has_none(document: object) -> None:
+def test_repository_without_tags_lists_none(document: object) -> None:
     assert tags(lambda asked: reply(document)) == ()
 
 
-def test_tags_of_all_pages_in_order_and_each_once() -> None:
+def test_tags_of_all_pages_are_listed_in_order_and_once() -> None:
     def answer(asked: Asked) -> Reply:
         if "last" in asked.path:
             return reply({"tags": ["b", "part2"]}, Link='</v2/john/get-started/tags/list>; rel="next"')
@@ -103,7 +103,7 @@ def test_tags_of_all_pages_in_order_and_each_once() -> None:
     assert tags(answer) == ("v2", "b", "part2")
 
 
-def test_a_digest_is_what_the_registry_says() -> None:
+def test_digest_is_that_of_the_header() -> None:
     with standing_in(lambda asked: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server, open_registry(server.host) as registry:
         assert registry.digest("a/b", "v1") == Digest("sha256", "a" * 64)
         (asked,) = server.asked
@@ -112,12 +112,12 @@ def test_a_digest_is_what_the_registry_says() -> None:
     assert "application/vnd.docker.distribution.manifest.v2+json" in asked.headers["accept"]
 
 
-def test_where_it_does_not_say_it_is_that_of_the_bytes() -> None:
+def test_digest_without_a_header_is_that_of_the_bytes() -> None:
     with standing_in(lambda asked: Reply(body=b"{}")) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") == EMPTY == Digest("sha256", hashlib.sha256(b"{}").hexdigest())
 
 
-def test_a_tag_that_is_not_there_has_no_digest() -> None:
+def test_digest_of_an_unknown_tag_is_none() -> None:
     with standing_in(lambda asked: reply(UNKNOWN, 404)) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") is None
 
@@ -126,7 +126,7 @@ def test_a_tag_that_is_not_there_has_no_digest() -> None:
 
 
 @pytest.mark.engine
-def test_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str) -> None:
+def test_tags_and_digests_of_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str) -> None:
     with open_registry(local.address) as registry:
         registry.ping()
         with pytest.raises(NotFound, match="NAME_UNKNOWN"):
@@ -143,7 +143,7 @@ def test_a_real_registry(engine: Engine, local: LocalRegistry, tiny_image: Calla
 # --- all of it ---
 
 
-def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
+def test_catalog_is_read_page_by_page_and_names_are_unique() -> None:
     def answer(asked: Asked) -> Reply:
         if "last" in asked.path:
             return reply({"repositories": ["b", "c"]})
@@ -157,13 +157,13 @@ def test_the_catalog_comes_page_by_page_and_each_name_once() -> None:
 
 
 @pytest.mark.parametrize("document", [{"repositories": None}, {"repositories": []}, {}])
-def test_an_empty_registry_has_no_repositories(document: object) -> None:
+def test_catalog_of_an_empty_registry_is_empty(document: object) -> None:
     with standing_in(lambda asked: reply(document)) as server, open_registry(server.host) as registry:
         assert list(registry.catalog()) == []
 
 
 @pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": [1]}])
-def test_what_is_no_list_of_repositories(document: object) -> None:
+def test_response_that_is_no_catalog_raises(document: object) -> None:
     with (
         standing_in(lambda asked: reply(document)) as server,
         open_registry(server.host) as registry,
@@ -172,7 +172,7 @@ def test_what_is_no_list_of_repositories(document: object) -> None:
         list(registry.catalog())
 
 
-def test_a_registry_that_does_not_show_its_catalog() -> None:
+def test_refused_catalog_raises() -> None:
     with (
         standing_in(lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
         open_registry(server.host) as registry,

@@ -56,7 +56,7 @@ def read(repository: Repository, descriptor: Descriptor, *, piece: int = 1000) -
         return b"".join(iter(lambda: content.read(piece), b""))
 
 
-def test_it_is_a_place_of_content(repository: Repository) -> None:
+def test_repository_is_a_target(repository: Repository) -> None:
     place: Target = repository
     assert place is repository
 
@@ -64,7 +64,7 @@ def test_it_is_a_place_of_content(repository: Repository) -> None:
 # --- what is not there ---
 
 
-def test_no_such_repository(repository: Repository) -> None:
+def test_everything_of_an_unknown_repository_is_not_found(repository: Repository) -> None:
     nothing = described(b"nothing")
     for ask in (
         repository.tags,
@@ -82,7 +82,7 @@ def test_no_such_repository(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize("tag", ["../../other/manifests/v1", "..", ".", "v1?x=y", "v1#x", "a/b", "v1\r\nEvil: x", "\x1b[2J", "ü", "%2e%2e"])
-def test_whatever_a_registry_lists_as_a_tag_is_asked_for_in_this_repository(tag: str) -> None:
+def test_request_for_any_listed_tag_stays_in_the_repository(tag: str) -> None:
     def answer(asked: Asked) -> Reply:
         return reply({}, 404)
 
@@ -100,7 +100,7 @@ def test_whatever_a_registry_lists_as_a_tag_is_asked_for_in_this_repository(tag:
 # --- manifests ---
 
 
-def test_a_manifest_comes_back_byte_by_byte(repository: Repository) -> None:
+def test_pushed_manifest_is_read_byte_for_byte(repository: Repository) -> None:
     pushed = image(repository, some(100))
     assert repository.push_manifest(pushed, "v1") == pushed.descriptor
     for reference in ("v1", str(pushed.digest), pushed.digest):
@@ -113,13 +113,13 @@ def test_a_manifest_comes_back_byte_by_byte(repository: Repository) -> None:
     assert repository.tags() == ("v1",)
 
 
-def test_without_a_tag_it_is_there_by_its_digest(repository: Repository) -> None:
+def test_manifest_pushed_without_a_tag_is_read_by_digest(repository: Repository) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, None)
     assert repository.manifest(pushed.digest).raw == pushed.raw
 
 
-def test_one_request_is_enough_to_look(repository: Repository, line: FaultyProxy) -> None:
+def test_resolve_sends_one_request(repository: Repository, line: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     line.mend()
     repository.resolve("v1")
@@ -127,7 +127,7 @@ def test_one_request_is_enough_to_look(repository: Repository, line: FaultyProxy
 
 
 @pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
-def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: FaultyProxy, name: str) -> None:
+def test_resolve_reads_the_manifest_where_headers_are_missing(repository: Repository, line: FaultyProxy, name: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.with_header(name, ""))
@@ -136,7 +136,7 @@ def test_what_a_head_does_not_say_is_asked_for(repository: Repository, line: Fau
 
 
 @pytest.mark.parametrize("said", ["rubbish", "sha256:12", "md5:" + "0" * 32])
-def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository, line: FaultyProxy, said: str) -> None:
+def test_invalid_digest_header_counts_as_missing(repository: Repository, line: FaultyProxy, said: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.with_header("Docker-Content-Digest", said))
@@ -144,7 +144,7 @@ def test_a_digest_that_is_none_is_as_if_it_were_not_said(repository: Repository,
     assert repository.manifest("v1").raw == pushed.raw
 
 
-def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyProxy) -> None:
+def test_wrong_digest_header_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.wrong_digest)
@@ -158,7 +158,7 @@ def test_a_wrong_digest_is_not_believed(repository: Repository, line: FaultyProx
 
 
 @pytest.mark.parametrize("at", [0, 20, -1])
-def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyProxy, at: int) -> None:
+def test_flipped_byte_of_a_manifest_is_a_mismatch(repository: Repository, line: FaultyProxy, at: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.flipped_byte(at))
@@ -168,7 +168,7 @@ def test_a_flipped_byte_is_noticed(repository: Repository, line: FaultyProxy, at
 
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
-def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyProxy, media_type: str) -> None:
+def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, line: FaultyProxy, media_type: str) -> None:
     repository.push_manifest(image(repository), "v1")
     line.upon(faulty_proxy.with_header("Content-Type", media_type))
     with pytest.raises(InvalidManifest):
@@ -176,13 +176,13 @@ def test_a_wrong_content_type_is_said(repository: Repository, line: FaultyProxy,
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 99_999, b"\xff\xfe", b'{"schemaVersion": 2}'])
-def test_what_is_no_manifest_is_said(body: bytes) -> None:
+def test_response_that_is_no_manifest_is_an_invalid_manifest(body: bytes) -> None:
     answer = Reply(body=body, headers={"Content-Type": OCI_IMAGE})
     with standing_in(lambda asked: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").manifest("v1")
 
 
-def test_a_manifest_of_100_megabytes_is_not_read() -> None:
+def test_manifest_of_100_megabytes_is_not_read() -> None:
     sent: list[int] = []
 
     def answer(asked: Asked) -> Reply:
@@ -198,14 +198,14 @@ def test_a_manifest_of_100_megabytes_is_not_read() -> None:
     assert len(sent) == 1
 
 
-def test_other_bytes_than_were_pushed_are_noticed(repository: Repository, line: FaultyProxy) -> None:
+def test_push_reported_with_another_digest_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
     pushed = image(repository)
     line.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
         repository.push_manifest(pushed, "v1")
 
 
-def test_sha512_is_a_digest_too() -> None:
+def test_sha512_digests_are_supported() -> None:
     raw = manifests.index([]).raw
     digest = Digest.of(raw, "sha512")
     answer = Reply(body=raw, headers={"Content-Type": OCI_INDEX, "Docker-Content-Digest": str(digest)})
@@ -218,7 +218,7 @@ def test_sha512_is_a_digest_too() -> None:
 # --- tags and deletion ---
 
 
-def test_a_digest_takes_all_its_tags_along(repository: Repository) -> None:
+def test_deleting_a_digest_deletes_its_tags(repository: Repository) -> None:
     one, other = image(repository, one="1"), image(repository, other="1")
     for tag in ("a", "b"):
         repository.push_manifest(one, tag)
@@ -232,7 +232,7 @@ def test_a_digest_takes_all_its_tags_along(repository: Repository) -> None:
     assert repository.tags() == ()
 
 
-def test_registry_2_has_nothing_to_delete_a_tag_alone_with(repository: Repository, line: FaultyProxy) -> None:
+def test_untag_at_registry_2_raises(repository: Repository, line: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     assert not repository.can_untag()
     line.mend()
@@ -242,7 +242,7 @@ def test_registry_2_has_nothing_to_delete_a_tag_alone_with(repository: Repositor
     assert repository.tags() == ("v1",)
 
 
-def test_where_a_tag_can_be_deleted_alone_it_is() -> None:
+def test_untag_deletes_the_tag_alone() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply(status=202) if asked.path.endswith("/v1") else reply({}, 404)
 
@@ -261,7 +261,7 @@ def test_where_a_tag_can_be_deleted_alone_it_is() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 100_000])
-def test_a_blob_goes_there_and_comes_back(repository: Repository, size: int) -> None:
+def test_pushed_blob_is_fetched(repository: Repository, size: int) -> None:
     content = some(size)
     descriptor = push(repository, content)
     assert repository.exists(descriptor)
@@ -270,7 +270,7 @@ def test_a_blob_goes_there_and_comes_back(repository: Repository, size: int) -> 
     push(repository, content)
 
 
-def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: FaultyProxy) -> None:
+def test_lost_connection_is_resumed_where_it_was_lost(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
@@ -280,7 +280,7 @@ def test_a_broken_line_is_mended_where_it_broke(repository: Repository, line: Fa
     assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
-def test_a_line_that_breaks_where_it_broke_is_given_up(repository: Repository, line: FaultyProxy) -> None:
+def test_connection_lost_twice_at_one_byte_raises(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
@@ -291,7 +291,7 @@ def test_a_line_that_breaks_where_it_broke_is_given_up(repository: Repository, l
     assert [asked.headers.get("range") for asked in line.asked[before:]] == [None, "bytes=30000-"]
 
 
-def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Repository, line: FaultyProxy) -> None:
+def test_resuming_without_ranges_skips_what_was_read(repository: Repository, line: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
 
@@ -305,7 +305,7 @@ def test_a_server_that_knows_no_ranges_is_read_past_what_is_there(repository: Re
     assert repository.last_byte(descriptor) is Presence.WHOLE
 
 
-def test_another_range_than_was_asked_for_is_refused(repository: Repository, line: FaultyProxy) -> None:
+def test_resuming_with_another_range_raises(repository: Repository, line: FaultyProxy) -> None:
     descriptor = push(repository, some(1000))
     line.upon(faulty_proxy.cut_after(500), method="GET", path="/blobs/", times=1)
     line.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
@@ -313,7 +313,7 @@ def test_another_range_than_was_asked_for_is_refused(repository: Repository, lin
         read(repository, descriptor)
 
 
-def test_a_flipped_byte_of_a_blob_is_noticed_before_the_last_is_given(repository: Repository, line: FaultyProxy) -> None:
+def test_flipped_byte_of_a_blob_is_a_mismatch_before_the_last_byte(repository: Repository, line: FaultyProxy) -> None:
     content = some(10_000)
     descriptor = push(repository, content)
     line.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
@@ -325,7 +325,7 @@ def test_a_flipped_byte_of_a_blob_is_noticed_before_the_last_is_given(repository
 
 
 @pytest.mark.parametrize(("by", "presence"), [(-1, Presence.LONG), (1, Presence.SHORT), (-999, Presence.LONG), (10**12, Presence.SHORT)])
-def test_a_size_that_is_not_true_is_noticed(repository: Repository, by: int, presence: Presence) -> None:
+def test_wrong_size_of_a_blob_is_a_mismatch(repository: Repository, by: int, presence: Presence) -> None:
     content = some(1000)
     push(repository, content)
     lying = Descriptor(media_type=OCTETS, digest=Digest.of(content), size=1000 + by)
@@ -335,7 +335,7 @@ def test_a_size_that_is_not_true_is_noticed(repository: Repository, by: int, pre
         read(repository, lying)
 
 
-def test_a_size_of_zero_that_is_not_true(repository: Repository) -> None:
+def test_wrong_size_of_zero_is_a_mismatch(repository: Repository) -> None:
     content = some(1000)
     push(repository, content)
     lying = Descriptor(media_type=OCTETS, digest=Digest.of(content), size=0)
@@ -344,7 +344,7 @@ def test_a_size_of_zero_that_is_not_true(repository: Repository) -> None:
         read(repository, lying)
 
 
-def test_an_endless_blob_ends() -> None:
+def test_endless_blob_ends() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply(body=b"x" * 1_000_000, headers={"Content-Length": "1000000000000"}, stall=1_000_000)
 
@@ -353,7 +353,7 @@ def test_an_endless_blob_ends() -> None:
         read(registry.repository("a"), descriptor)
 
 
-def test_where_content_is_elsewhere_it_is_fetched_there_without_a_password() -> None:
+def test_redirected_blob_is_fetched_without_a_password() -> None:
     content = some(5000)
 
     def elsewhere(asked: Asked) -> Reply:
@@ -376,7 +376,7 @@ def test_where_content_is_elsewhere_it_is_fetched_there_without_a_password() -> 
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_passes_is_sat_out(repository: Repository, line: FaultyProxy, status: int) -> None:
+def test_passing_failure_is_retried(repository: Repository, line: FaultyProxy, status: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
     line.upon(faulty_proxy.instead(status), times=2)
@@ -394,7 +394,7 @@ def test_what_passes_is_sat_out(repository: Repository, line: FaultyProxy, statu
         (lambda asked, ask: Reply(body=b""), RegistryError),
     ],
 )
-def test_what_does_not_pass_is_said(repository: Repository, line: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
+def test_lasting_failure_raises(repository: Repository, line: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
     repository.push_manifest(image(repository), "v1")
     line.upon(fault)
     with pytest.raises(kind) as caught:
@@ -402,7 +402,7 @@ def test_what_does_not_pass_is_said(repository: Repository, line: FaultyProxy, f
     assert getattr(caught.value, "hint", None)
 
 
-def test_links_without_end_end(repository: Repository, line: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_links_end(repository: Repository, line: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.transport.transport.MAX_PAGES", 10)
     repository.push_manifest(image(repository), "v1")
     line.upon(faulty_proxy.endless_link)

@@ -40,7 +40,7 @@ class Trickle:
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT])
-def test_what_is_right_is_read_whole(content: bytes, algorithm: str) -> None:
+def test_verified_reads_right_content_to_its_end(content: bytes, algorithm: str) -> None:
     descriptor = of(content, algorithm=algorithm)
     assert verified(io.BytesIO(content), descriptor).read() == content
     assert verified(Trickle(content), descriptor).read() == content
@@ -49,7 +49,7 @@ def test_what_is_right_is_read_whole(content: bytes, algorithm: str) -> None:
     assert target.getvalue() == content
 
 
-def test_it_is_a_file_to_others() -> None:
+def test_verified_is_a_file() -> None:
     packed = gzip.compress(CONTENT)
     with verified(Trickle(packed), of(packed)) as stream, gzip.open(stream) as unpacked:
         assert unpacked.read() == CONTENT
@@ -64,7 +64,7 @@ def given_before(stream: Readable, step: int = 16) -> bytes:
     return had
 
 
-def test_a_flipped_byte_is_found_before_the_end_is_given() -> None:
+def test_flipped_byte_is_a_mismatch_before_the_last_byte() -> None:
     flipped = CONTENT[:100] + bytes([CONTENT[100] ^ 1]) + CONTENT[101:]
     stream = verified(io.BytesIO(flipped), of(CONTENT))
     assert len(given_before(stream)) < len(CONTENT)
@@ -72,14 +72,14 @@ def test_a_flipped_byte_is_found_before_the_end_is_given() -> None:
         stream.read(1)
 
 
-def test_a_reader_that_asks_for_exactly_the_size_is_told_too() -> None:
+def test_mismatch_is_raised_when_exactly_the_size_is_read() -> None:
     with pytest.raises(Mismatch):
         verified(io.BytesIO(b"abd"), of(b"abc")).read(3)
     with pytest.raises(Mismatch):
         verified(io.BytesIO(b"abcd"), of(b"abc")).read(3)
 
 
-def test_what_is_cut_short() -> None:
+def test_truncated_content_is_a_mismatch() -> None:
     with pytest.raises(Mismatch, match=r"2 of 3 bytes are missing"):
         verified(io.BytesIO(b"a"), of(b"abc")).read()
     with pytest.raises(Mismatch, match="missing"):
@@ -87,14 +87,14 @@ def test_what_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", CONTENT])
-def test_what_has_no_end_ends(content: bytes) -> None:
+def test_endless_content_is_a_mismatch(content: bytes) -> None:
     source = Trickle(content, endless=True)
     with pytest.raises(Mismatch, match="more than"):
         verified(source, of(content)).read()
     assert source.given == len(content) + 1
 
 
-def test_a_stream_that_gives_more_than_it_was_asked_for() -> None:
+def test_stream_that_returns_too_much_is_a_mismatch() -> None:
     class Generous:
         def read(self, size: int = -1, /) -> bytes:
             return b"abc" * 10
@@ -103,14 +103,14 @@ def test_a_stream_that_gives_more_than_it_was_asked_for() -> None:
         verified(Generous(), of(b"abc")).read(3)
 
 
-def test_a_size_that_lies() -> None:
+def test_wrong_size_is_a_mismatch() -> None:
     with pytest.raises(Mismatch):
         verified(io.BytesIO(b"abc"), of(b"abc", size=2)).read()
     with pytest.raises(Mismatch):
         verified(io.BytesIO(b"abc"), of(b"abc", size=4)).read()
 
 
-def test_leaving_early_closes_and_is_no_failure() -> None:
+def test_closing_early_closes_the_stream_and_raises_nothing() -> None:
     source = Trickle(CONTENT)
     with verified(source, of(CONTENT)) as stream:
         stream.read(1)

@@ -53,7 +53,7 @@ def methods(line: FaultyProxy) -> list[str]:
 
 @pytest.mark.parametrize("size", [5, 50, 155])
 @pytest.mark.parametrize("wrong", ["byte", "short", "long"])
-def test_other_content_than_was_said_does_not_get_there(
+def test_content_unlike_its_descriptor_is_not_stored(
     repository: Repository, line: FaultyProxy, small: None, size: int, wrong: str
 ) -> None:
     content = some(size)
@@ -75,7 +75,7 @@ class Failing(io.BytesIO):
 
 
 @pytest.mark.parametrize("size", [50, 155])
-def test_a_disk_that_fails_is_not_the_registrys_fault(repository: Repository, small: None, size: int) -> None:
+def test_failing_disk_is_no_registry_error(repository: Repository, small: None, size: int) -> None:
     descriptor = described(some(size))
     with pytest.raises(RegistryToolError, match="what is to be pushed cannot be read: Input/output error") as caught:
         repository.push(descriptor, Failing(some(size)))
@@ -83,14 +83,14 @@ def test_a_disk_that_fails_is_not_the_registrys_fault(repository: Repository, sm
     assert not repository.exists(descriptor)
 
 
-def test_a_registry_that_takes_something_else_is_noticed(repository: Repository, line: FaultyProxy) -> None:
+def test_reported_digest_that_differs_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
     line.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
         push(repository, some(5))
 
 
 @pytest.mark.parametrize("location", ["", "file:///etc/passwd"])
-def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, line: FaultyProxy, location: str) -> None:
+def test_missing_or_foreign_location_raises(repository: Repository, line: FaultyProxy, location: str) -> None:
     line.upon(faulty_proxy.with_header("Location", location), method="POST")
     with pytest.raises(RegistryError):
         push(repository, some(5))
@@ -111,7 +111,7 @@ def test_a_registry_that_does_not_say_where_to_go_on(repository: Repository, lin
         (120, ["POST", *["PATCH"] * 12, "PUT"]),
     ],
 )
-def test_whole_or_in_chunks(repository: Repository, line: FaultyProxy, small: None, size: int, asked: list[str]) -> None:
+def test_large_content_is_sent_in_chunks(repository: Repository, line: FaultyProxy, small: None, size: int, asked: list[str]) -> None:
     content = some(size)
     descriptor = push(repository, content)
     assert methods(line) == asked
@@ -120,7 +120,7 @@ def test_whole_or_in_chunks(repository: Repository, line: FaultyProxy, small: No
         assert stream.read() == content
 
 
-def test_a_chunk_is_as_large_as_the_registry_wants(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_chunks_have_the_registrys_minimum_size(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
     push(repository, some(150))
     assert [asked.headers["content-range"] for asked in line.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
@@ -142,7 +142,7 @@ def test_upload_finished_with_a_wrong_digest_fails(repository: Repository) -> No
         upload.finish(Digest.of(b"other"))
 
 
-def test_an_upload_that_is_left_is_given_up(repository: Repository, line: FaultyProxy) -> None:
+def test_upload_left_unfinished_is_cancelled(repository: Repository, line: FaultyProxy) -> None:
     with pytest.raises(ZeroDivisionError), upload_to(repository) as upload:
         upload.write(some(100))
         raise ZeroDivisionError
@@ -153,7 +153,7 @@ def test_an_upload_that_is_left_is_given_up(repository: Repository, line: Faulty
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 500])
-def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository, line: FaultyProxy, status: int) -> None:
+def test_failing_cancellation_hides_no_exception(repository: Repository, line: FaultyProxy, status: int) -> None:
     line.upon(faulty_proxy.instead(status), method="DELETE")
     with pytest.raises(ZeroDivisionError), upload_to(repository):
         raise ZeroDivisionError
@@ -162,7 +162,7 @@ def test_that_an_upload_cannot_be_given_up_hides_nothing(repository: Repository,
 # --- bad lines ---
 
 
-def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_chunk_whose_response_is_lost_is_not_sent_twice(repository: Repository, line: FaultyProxy, small: None) -> None:
     """registry:2 knows an upload by its last location only, which was lost with the answer."""
     line.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
     with pytest.raises(ConnectionLost):
@@ -172,7 +172,7 @@ def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(repository: Repository, 
 
 
 @pytest.mark.parametrize(("arrived", "second"), [(0, "0-9"), (4, "4-9"), (10, "10-19")])
-def test_where_the_registry_says_how_far_it_is_an_upload_goes_on_from_there(small: None, arrived: int, second: str) -> None:
+def test_upload_resumes_at_the_reported_range(small: None, arrived: int, second: str) -> None:
     got = bytearray()
 
     def answer(asked: Asked) -> Reply:
@@ -192,7 +192,7 @@ def test_where_the_registry_says_how_far_it_is_an_upload_goes_on_from_there(smal
 
 
 @pytest.mark.parametrize("said", ["0-200", "rubbish", ""])
-def test_a_registry_that_has_more_than_was_sent_is_not_gone_on_with(small: None, said: str) -> None:
+def test_upload_with_an_impossible_range_fails(small: None, said: str) -> None:
     def answer(asked: Asked) -> Reply:
         hang_up = asked.method == "PATCH" and len(server.asked) == 4
         return Reply(status=202, headers={"Location": "/v2/a/blobs/uploads/x", "Range": said}, hang_up=hang_up)
@@ -202,7 +202,7 @@ def test_a_registry_that_has_more_than_was_sent_is_not_gone_on_with(small: None,
     assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
 
 
-def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyProxy, small: None) -> None:
     for after in (0, 3):
         line.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
     content = some(155)
@@ -210,7 +210,7 @@ def test_a_chunk_that_never_arrived_is_sent_again(repository: Repository, line: 
         assert stream.read() == content
 
 
-def test_an_upload_broken_within_a_chunk_is_lost_and_says_so(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_connection_lost_within_a_chunk_fails_the_upload(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", after=2, times=1)
     descriptor = described(some(155))
     with pytest.raises(ConnectionLost):
@@ -218,21 +218,21 @@ def test_an_upload_broken_within_a_chunk_is_lost_and_says_so(repository: Reposit
     assert not repository.exists(descriptor)
 
 
-def test_a_line_that_breaks_at_every_chunk_is_given_up(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_connection_lost_at_every_try_fails_the_upload(repository: Repository, line: FaultyProxy, small: None) -> None:
     line.upon(faulty_proxy.hang_up, method="PATCH")
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert line.count("PATCH") == 3
 
 
-def test_a_whole_one_is_not_sent_twice(repository: Repository, line: FaultyProxy) -> None:
+def test_upload_in_one_request_is_not_sent_twice(repository: Repository, line: FaultyProxy) -> None:
     line.upon(faulty_proxy.lose_answer, method="PUT")
     with pytest.raises(ConnectionLost):
         push(repository, some(5))
     assert line.count("PUT") == 1
 
 
-def test_an_upload_elsewhere_gets_no_password() -> None:
+def test_upload_to_another_host_gets_no_password() -> None:
     content = some(5)
 
     def answer(asked: Asked) -> Reply:
@@ -245,6 +245,6 @@ def test_an_upload_elsewhere_gets_no_password() -> None:
     assert "authorization" not in asked.headers
 
 
-def test_a_repository_that_is_not_ours() -> None:
+def test_push_to_an_unknown_repository_raises_not_found() -> None:
     with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry, pytest.raises(NotFound):
         push(registry.repository("a"), b"x")
