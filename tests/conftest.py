@@ -198,16 +198,16 @@ def registry() -> Iterator[server.RunningRegistry]:
 
 
 @pytest.fixture(params=["registry", pytest.param("local", marks=pytest.mark.engine)])
-def line(request: pytest.FixtureRequest) -> Iterator[FaultyProxy]:
-    """A line to the registry in this process, and to the real one."""
-    with faulty_proxy(request.getfixturevalue(request.param).port) as line:
-        yield line
+def proxy(request: pytest.FixtureRequest) -> Iterator[FaultyProxy]:
+    """A proxy before the registry in this process, and before the real one."""
+    with faulty_proxy(request.getfixturevalue(request.param).port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def opened(line: FaultyProxy) -> Iterator[Registry]:
-    """The registry at the other end of the line."""
-    with open_registry(line.host) as opened:
+def opened(proxy: FaultyProxy) -> Iterator[Registry]:
+    """The registry behind the proxy."""
+    with open_registry(proxy.host) as opened:
         yield opened
 
 

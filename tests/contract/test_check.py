@@ -24,13 +24,13 @@ def damageable(request: pytest.FixtureRequest, unique: str) -> Iterator[Damageab
         yield registry
 
 
-def counted(line: FaultyProxy, *, deep: bool) -> CheckReport:
+def counted(proxy: FaultyProxy, *, deep: bool) -> CheckReport:
     """A check that asked nothing twice."""
-    line.mend()
-    with open_registry(line.host) as registry:
+    proxy.mend()
+    with open_registry(proxy.host) as registry:
         report = check(registry, deep=deep)
     assert report.error is None
-    assert line.twice() == []
+    assert proxy.twice() == []
     return report
 
 
@@ -46,13 +46,13 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
     made = fifty_images(damageable.port)
     [size] = [len(blob) for blob in made.lying.layers]
     lie = ("wrong-size", "lying", sha256(made.lying.layers[0]), ("1",))
-    with faulty_proxy(damageable.port) as line:
+    with faulty_proxy(damageable.port) as proxy:
         # Pushing has warmed the registry's memory, and so does this.
-        for whole in (counted(line, deep=False), counted(line, deep=True)):
+        for whole in (counted(proxy, deep=False), counted(proxy, deep=True)):
             assert told(whole) == [lie]
             assert f"has {size} bytes, {size + 7} are said" in whole.findings[0].detail
             assert whole.images == 50
-        blobs = counted(line, deep=False).blobs
+        blobs = counted(proxy, deep=False).blobs
 
         config, child = made.lost_config.config, made.index.children[1]
         found = sorted(
@@ -69,7 +69,7 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
         for memory in ("warm", "cold"):
             if memory == "cold":
                 damageable.restart()
-            shallow, deep_one = counted(line, deep=False), counted(line, deep=True)
+            shallow, deep_one = counted(proxy, deep=False), counted(proxy, deep=True)
             assert told(shallow) == found, memory
             assert told(deep_one) == sorted([*found, *corrupt]), memory
             assert (shallow.images, shallow.blobs) == (deep_one.images, deep_one.blobs) == (50, blobs - 2)
@@ -81,8 +81,8 @@ def test_what_zstd_packed_is_compared_with_what_the_config_says(damageable: Dama
     one, other = layer(b"one"), layer(b"other")
     image_of(damageable.port, "whole", "1", config([one]), said, content=zstd_packed(gzip.decompress(one)))
     lying = image_of(damageable.port, "lying", "1", config([one]), said, content=zstd_packed(gzip.decompress(other)))
-    with faulty_proxy(damageable.port) as line:
-        assert told(counted(line, deep=False)) == []
-        found = counted(line, deep=True)
+    with faulty_proxy(damageable.port) as proxy:
+        assert told(counted(proxy, deep=False)) == []
+        found = counted(proxy, deep=True)
     assert told(found) == [("wrong-diff-id", "lying", sha256(lying.config), ("1",))]
     assert found.notes == ()

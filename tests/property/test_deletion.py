@@ -58,19 +58,19 @@ def fill(repository: Deletable, recipe: Recipe, *, list_by_tag: bool) -> list[Ma
         earlier = [before[part % len(before)] for part in parts] if before else []
         about = before[subject % len(before)].descriptor if before and kind == "artifact" else None
         if kind == "index" and earlier:
-            found = manifests.index([each.descriptor for each in dict.fromkeys(earlier)], annotations={"n": str(number)})
+            manifest = manifests.index([each.descriptor for each in dict.fromkeys(earlier)], annotations={"n": str(number)})
         elif kind == "tombstone":
             pushed(b"{}", manifests.EMPTY.media_type)
-            found = manifests.tombstone("x", unique=str(number))
+            manifest = manifests.tombstone("x", unique=str(number))
         else:
             config = pushed(b'{"n":%d}' % number, OCI_CONFIG)
-            found = manifests.image(config, layers, subject=about, artifact_type="application/x" if about else None)
-        repository.push_manifest(found, None)
+            manifest = manifests.image(config, layers, subject=about, artifact_type="application/x" if about else None)
+        repository.push_manifest(manifest, None)
         for tag in tags if kind != "tombstone" else [f"dead{number}"]:
-            repository.push_manifest(found, tag)
-        made.append(found)
+            repository.push_manifest(manifest, tag)
+        made.append(manifest)
         if about is not None and list_by_tag:
-            listed.setdefault(about.digest, []).append(found.referrer)
+            listed.setdefault(about.digest, []).append(manifest.referrer)
             repository.push_manifest(manifests.index(listed[about.digest]), f"sha256-{about.digest.hex}")
     return made
 
@@ -112,13 +112,13 @@ Snapshot = dict[str, tuple[Digest, set[Digest]]]
 def snapshot(repository: Deletable, plan: DeletionPlan) -> Snapshot:
     """What each tag that is not in the plan stands for. A digest that was named goes out of whatever contains it."""
     named = frozenset(filter(None, [plan.selection.digest]))
-    found: Snapshot = {}
+    contents: Snapshot = {}
     for tag in tags_of(repository):
         # A list of referrers is written anew where one of them goes.
         if tag not in plan.tags and not tag.startswith(("dead", "sha256-")):
             digest = repository.resolve(tag).digest
-            found[tag] = (digest, set(content(repository, digest, without=named)))
-    return found
+            contents[tag] = (digest, set(content(repository, digest, without=named)))
+    return contents
 
 
 def check(repository: Deletable, before: Snapshot, plan: DeletionPlan) -> None:
@@ -138,7 +138,9 @@ def test_content_outside_the_plan_stays(recipe: Recipe, lists_referrers: bool, u
     made = fill(repository, recipe, list_by_tag=not lists_referrers)
     plan = delete.plan(repository, data.draw(selections(made)))
     before = snapshot(repository, plan)
-    subjects = {digest: {each.digest for each in repository.referrers(found.descriptor)} for digest, found in repository.manifests.items()}
+    subjects = {
+        digest: {each.digest for each in repository.referrers(manifest.descriptor)} for digest, manifest in repository.manifests.items()
+    }
     list(delete.apply(plan, repository, allow_empty=True))
     check(repository, before, plan)
     check_done(repository, plan)
@@ -161,11 +163,11 @@ def test_bytes_freed_are_what_a_collection_frees(recipe: Recipe, untags: bool, d
 
 def _marked(repository: FakeRepository) -> dict[Digest, int]:
     """What a collection keeps: every manifest, tagged or not, and its blobs."""
-    found = {}
+    sizes = {}
     for manifest in repository.manifests.values():
         for descriptor in (manifest.descriptor, *([manifest.config] if manifest.config else []), *manifest.layers):
-            found[descriptor.digest] = descriptor.size
-    return found
+            sizes[descriptor.digest] = descriptor.size
+    return sizes
 
 
 @given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), lives=st.integers(0, 8), data=st.data())

@@ -1,4 +1,4 @@
-"""Registries whose storage can be damaged behind their backs, and fifty images to damage."""
+"""Registries whose storage can be damaged, and fifty images to damage."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def fifty_images(port: int) -> Fifty:
         ),
         lying=lying_image(port, "lying", "1"),
     )
-    # Who shares what is damaged is hit, too; who has it in another repository is not asked there, but reads the same bytes.
+    # Images that share what is damaged are affected, too, also in another repository, which has the same bytes.
     make_image(port, "lost/layer", "2", layer(b"lost"), layer(b"of two"))
     put_manifest(port, "lost/layer", "3", made.lost_layer.raw, made.lost_layer.media_type)
     make_image(port, "also/flipped", "1", layer(b"flipped"), layer(b"beside it"))
@@ -187,7 +187,7 @@ def image_of(
     content: bytes,
     media_type: str = OCI_IMAGE,
 ) -> Made:
-    """Push an image whose descriptors of layers are as ``layers`` say; what they leave out is of ``content``."""
+    """Push an image with ``layers`` as descriptors; members that they leave out are those of ``content``."""
     kinds = {
         OCI_IMAGE: ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"),
         DOCKER_IMAGE: ("application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
@@ -198,7 +198,7 @@ def image_of(
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": {"mediaType": of_config, "digest": sha256(configuration), "size": len(configuration)},
-        "layers": [usual | said for said in layers],
+        "layers": [usual | members for members in layers],
     }
     raw = json.dumps(document).encode()
     for blob in (configuration, content):

@@ -68,7 +68,9 @@ class FakeRepository:
             listed = self.digests.get(f"sha256-{descriptor.digest.hex}")
             return self.manifests[listed].children if listed else ()
         return tuple(
-            found.referrer for found in self.manifests.values() if found.subject is not None and found.subject.digest == descriptor.digest
+            manifest.referrer
+            for manifest in self.manifests.values()
+            if manifest.subject is not None and manifest.subject.digest == descriptor.digest
         )
 
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:

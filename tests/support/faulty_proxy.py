@@ -1,12 +1,12 @@
-"""A line to a registry that has the faults it is told to have, and counts what is asked on it.
+"""A proxy before a registry that has the faults it is told to have, and counts what is asked on it.
 
 A stand-in (``tests/support/fake_server.py``) whose answers are the registry's own, which a fault may change, cut off or hold back.
 It stands before the real registry as well as ours::
 
-    with faulty_line(registry.port) as line:
-        line.upon(cut_after(10), path=r"/blobs/", times=1)
-        ...  # ask line.host
-        assert line.count("GET", r"/blobs/") == 2
+    with faulty_proxy(registry.port) as proxy:
+        proxy.upon(cut_after(10), path=r"/blobs/", times=1)
+        ...  # ask proxy.host
+        assert proxy.count("GET", r"/blobs/") == 2
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ class FaultyProxy:
 
 @contextmanager
 def faulty_proxy(target: int) -> Iterator[FaultyProxy]:
-    """A line to the registry on port ``target`` of loopback, for the block."""
-    line = FaultyProxy(target)
-    with standing_in(line.answer) as stand_in:
-        line.host, line.port = stand_in.host, stand_in.port
-        yield line
+    """A proxy before the registry on port ``target`` of loopback, for the block."""
+    proxy = FaultyProxy(target)
+    with standing_in(proxy.answer) as stand_in:
+        proxy.host, proxy.port = stand_in.host, stand_in.port
+        yield proxy
 
 
 def _passed(headers: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +125,7 @@ def _passed(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name not in dropped}
 
 
-# --- faults of the line ---
+# --- faults ---
 
 
 def cut_after(count: int) -> Fault:
@@ -134,7 +134,7 @@ def cut_after(count: int) -> Fault:
 
 
 def stall_after(count: int) -> Fault:
-    """Nothing comes after ``count`` bytes of the answer's body, and the line stays."""
+    """Nothing comes after ``count`` bytes of the answer's body, and the connection stays."""
     return lambda asked, ask: replace(ask(asked), stall=count)
 
 
@@ -144,23 +144,23 @@ def trickle(seconds: float) -> Fault:
 
 
 def hang_up(asked: Asked, ask: Ask) -> Reply:
-    """The registry is not asked, and the line is cut."""
+    """The registry is not asked, and the connection is cut."""
     return Reply(hang_up=True)
 
 
 def lose_answer(asked: Asked, ask: Ask) -> Reply:
-    """The registry does what it was asked, and the line is cut before it can say so."""
+    """The registry does what it was asked, and the connection is cut before it can say so."""
     ask(asked)
     return Reply(hang_up=True)
 
 
-def cut_request_after(line: FaultyProxy, count: int) -> Fault:
-    """The registry sees the line cut after ``count`` bytes of the request's body; so does the client."""
+def cut_request_after(proxy: FaultyProxy, count: int) -> Fault:
+    """The registry sees the connection cut after ``count`` bytes of the request's body; so does the client."""
 
     def fault(asked: Asked, ask: Ask) -> Reply:
         head = [f"{asked.method} {asked.path} HTTP/1.1", *(f"{name}: {value}" for name, value in _passed(asked.headers).items())]
         head.append(f"Content-Length: {len(asked.body)}")
-        with socket.create_connection(("127.0.0.1", line.target), timeout=600) as connection:
+        with socket.create_connection(("127.0.0.1", proxy.target), timeout=600) as connection:
             connection.sendall("\r\n".join([*head, "", ""]).encode() + asked.body[:count])
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):  # until it has noticed

@@ -128,9 +128,9 @@ def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry:
         return answer
 
     first = ask(registry.port, "HEAD", f"/v2/{name}/manifests/v1", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
-    with faulty_proxy(registry.port) as line:
-        line.upon(push_then_pass, method="DELETE", path=first, times=1)
-        answer = typed("delete", "--yes", "--json", f"{line.host}/{name}:v[12]")
+    with faulty_proxy(registry.port) as proxy:
+        proxy.upon(push_then_pass, method="DELETE", path=first, times=1)
+        answer = typed("delete", "--yes", "--json", f"{proxy.host}/{name}:v[12]")
     assert answer.code == 1
     assert answer.json["ok"] is False
     assert answer.json["error"]["code"] == "conflict"
@@ -187,19 +187,19 @@ def test_what_is_printed_is_what_went(typed: Typed, registry: server.RunningRegi
 # --- on a real registry, and on ours ---
 
 
-def killed_between_tombstone_and_deletion(line: FaultyProxy, name: str) -> None:
+def killed_between_tombstone_and_deletion(proxy: FaultyProxy, name: str) -> None:
     """``regctl delete``, killed when it asks for the tombstone to be deleted and before the registry hears of it."""
     asked, let_go = threading.Event(), threading.Event()
 
     def hold(request: Asked, ask_registry: Ask) -> Reply:
-        status, _, body = ask(line.target, "GET", request.path, headers={"Accept": ACCEPT})
+        status, _, body = ask(proxy.target, "GET", request.path, headers={"Accept": ACCEPT})
         if status != 200 or b"tombstone" not in body:
             return ask_registry(request)
         asked.set()
         let_go.wait(WAIT)
         return Reply(hang_up=True)
 
-    line.upon(hold, method="DELETE")
+    proxy.upon(hold, method="DELETE")
     process = subprocess.Popen([*REGCTL, "delete", "--yes", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert asked.wait(WAIT), "no tombstone was to be deleted"
@@ -207,7 +207,7 @@ def killed_between_tombstone_and_deletion(line: FaultyProxy, name: str) -> None:
         process.kill()
         process.wait(WAIT)
         let_go.set()
-        line.mend()
+        proxy.mend()
 
 
 def manifest(port: int, repository: str, reference: str) -> Any:
@@ -217,19 +217,19 @@ def manifest(port: int, repository: str, reference: str) -> Any:
 
 @pytest.mark.parametrize("following", ["v1", "v3"])
 def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_finishes(
-    typed: Typed, line: FaultyProxy, unique: str, following: str
+    typed: Typed, proxy: FaultyProxy, unique: str, following: str
 ) -> None:
-    made = three_tags(line.target, unique)
-    killed_between_tombstone_and_deletion(line, f"{line.host}/{unique}:v1")
-    assert "tombstone" in manifest(line.target, unique, "v1")["artifactType"]
+    made = three_tags(proxy.target, unique)
+    killed_between_tombstone_and_deletion(proxy, f"{proxy.host}/{unique}:v1")
+    assert "tombstone" in manifest(proxy.target, unique, "v1")["artifactType"]
     for tag in ("v2", "v3", made.digest):
-        assert manifest(line.target, unique, tag) == json.loads(made.raw)
-    answer = typed("delete", "--yes", f"{line.host}/{unique}:{following}")
+        assert manifest(proxy.target, unique, tag) == json.loads(made.raw)
+    answer = typed("delete", "--yes", f"{proxy.host}/{unique}:{following}")
     assert answer.code == 0
-    assert f"Finished an earlier deletion: {line.host}/{unique}:v1" in answer.out
+    assert f"Finished an earlier deletion: {proxy.host}/{unique}:v1" in answer.out
     assert "an earlier deletion was not finished" in answer.err
-    assert sorted(tags(line.target, unique) or ()) == sorted({"v2", "v3"} - {following})
-    assert manifest(line.target, unique, "v2") == json.loads(made.raw)
+    assert sorted(tags(proxy.target, unique) or ()) == sorted({"v2", "v3"} - {following})
+    assert manifest(proxy.target, unique, "v2") == json.loads(made.raw)
 
 
 @pytest.mark.engine

@@ -52,7 +52,7 @@ def config(*diff_ids: str, platform: Platform | None = None) -> BlobContent:
     return BlobContent(config=ConfigFacts(platform=platform, diff_ids=tuple(map(digest, diff_ids))))
 
 
-def inside(compression: Compression, name: str) -> BlobContent:
+def layer(compression: Compression, name: str) -> BlobContent:
     return BlobContent(unpacked=Unpacked(compression, digest(name)))
 
 
@@ -66,7 +66,7 @@ MANY = [child(name, f"linux/{name}") for name in ("amd64", "arm64", "s390x", "ri
 
 
 @pytest.mark.parametrize(
-    ("children", "there", "left_out"),
+    ("children", "present", "omitted"),
     [
         (BUILT_WITH_BUILDKIT, ("amd", "says-amd"), {"arm", "says-arm"}),
         (MANY, ("amd64",), {"arm64", "s390x", "riscv64"}),
@@ -84,14 +84,12 @@ MANY = [child(name, f"linux/{name}") for name in ("amd64", "arm64", "s390x", "ri
         (BUILT_WITH_BUILDKIT, ("amd", "says-amd", "arm", "says-arm"), set()),
     ],
 )
-def test_omitted_children_are_whole_platforms(
-    children: list[dict[str, object]], there: tuple[str, ...], left_out: set[str]
-) -> None:
-    assert consistency.omitted_children(edges(index(*children)), {digest(name) for name in there}) == {digest(name) for name in left_out}
+def test_omitted_children_are_whole_platforms(children: list[dict[str, object]], present: tuple[str, ...], omitted: set[str]) -> None:
+    assert consistency.omitted_children(edges(index(*children)), {digest(name) for name in present}) == {digest(name) for name in omitted}
 
 
 @pytest.mark.parametrize(
-    ("said", "found", "agrees"),
+    ("named", "actual", "agrees"),
     [
         ("linux/amd64", Platform(os="linux", architecture="amd64"), True),
         ("linux/amd64", Platform(os="linux", architecture="arm64"), False),
@@ -101,20 +99,20 @@ def test_omitted_children_are_whole_platforms(
         ("linux/amd64", None, True),
     ],
 )
-def test_platform_mismatch_of_index_and_config(said: str, found: Platform | None, agrees: bool) -> None:
-    whole = index(child("x", said))
-    named = [(whole.digest, edge) for edge in edges(whole)]
-    assert consistency.platform_mismatches(config(platform=found), named) == ([] if agrees else named)
+def test_platform_mismatch_of_index_and_config(named: str, actual: Platform | None, agrees: bool) -> None:
+    whole = index(child("x", named))
+    named_by = [(whole.digest, edge) for edge in edges(whole)]
+    assert consistency.platform_mismatches(config(platform=actual), named_by) == ([] if agrees else named_by)
 
 
 def test_variants_are_compared_where_both_name_one() -> None:
     entry = child("x", "linux/arm")
     entry["platform"] = {"os": "linux", "architecture": "arm", "variant": "v6"}
     whole = index(entry)
-    named = [(whole.digest, edge) for edge in edges(whole)]
+    named_by = [(whole.digest, edge) for edge in edges(whole)]
     old, other = Platform(os="linux", architecture="arm"), Platform(os="linux", architecture="arm", variant="v5")
-    assert consistency.platform_mismatches(config(platform=old), named) == []
-    assert consistency.platform_mismatches(config(platform=other), named) == named
+    assert consistency.platform_mismatches(config(platform=old), named_by) == []
+    assert consistency.platform_mismatches(config(platform=other), named_by) == named_by
 
 
 def test_config_with_another_number_of_layers_is_a_mismatch() -> None:
@@ -123,32 +121,32 @@ def test_config_with_another_number_of_layers_is_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "reading", "found"),
+    ("media_type", "content", "kinds"),
     [
-        (f"{LAYER}+gzip", inside("gzip", "inside"), []),
-        (f"{LAYER}+gzip", inside("gzip", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", layer("gzip", "inside"), []),
+        (f"{LAYER}+gzip", layer("gzip", "other"), ["wrong-diff-id"]),
         (f"{LAYER}+gzip", BlobContent(unpacked=Unpacked("gzip", is_broken=True)), ["wrong-diff-id"]),
-        (f"{LAYER}+gzip", inside("plain", "inside"), ["wrong-media-type"]),
-        (f"{LAYER}+gzip", inside("zstd", "inside"), ["wrong-media-type"]),
-        (LAYER, inside("plain", "inside"), []),
-        (LAYER, inside("gzip", "inside"), ["wrong-media-type"]),
-        (f"{LAYER}+zstd", inside("zstd", "inside"), []),
-        (f"{LAYER}+zstd", inside("zstd", "other"), ["wrong-diff-id"]),
+        (f"{LAYER}+gzip", layer("plain", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+gzip", layer("zstd", "inside"), ["wrong-media-type"]),
+        (LAYER, layer("plain", "inside"), []),
+        (LAYER, layer("gzip", "inside"), ["wrong-media-type"]),
+        (f"{LAYER}+zstd", layer("zstd", "inside"), []),
+        (f"{LAYER}+zstd", layer("zstd", "other"), ["wrong-diff-id"]),
         (f"{LAYER}+zstd", BlobContent(unpacked=Unpacked("zstd", is_broken=True)), ["wrong-diff-id"]),
         (f"{LAYER}+zstd", BlobContent(unpacked=Unpacked("zstd")), []),
-        (f"{LAYER}+zstd", inside("gzip", "inside"), ["wrong-media-type"]),
-        ("application/vnd.docker.image.rootfs.diff.tar.gzip", inside("gzip", "inside"), []),
+        (f"{LAYER}+zstd", layer("gzip", "inside"), ["wrong-media-type"]),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", layer("gzip", "inside"), []),
     ],
 )
-def test_layers_unlike_the_config_are_mismatches(media_type: str, reading: BlobContent, found: list[str]) -> None:
+def test_layers_unlike_the_config_are_mismatches(media_type: str, content: BlobContent, kinds: list[str]) -> None:
     whole = image("a", media_type=media_type)
-    assert [kind for kind, _ in consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=True)] == found
-    assert list(consistency.image_mismatches(whole, config("inside"), {digest("a"): reading}, deep=False)) == []
+    assert [kind for kind, _ in consistency.image_mismatches(whole, config("inside"), {digest("a"): content}, deep=True)] == kinds
+    assert list(consistency.image_mismatches(whole, config("inside"), {digest("a"): content}, deep=False)) == []
     assert list(consistency.image_mismatches(whole, config("inside"), {}, deep=True)) == [], "what was not read is not known"
 
 
 def test_unverified_layers_are_counted() -> None:
-    contents = {digest("a"): BlobContent(unpacked=Unpacked("zstd")), digest("b"): inside("gzip", "b"), digest("c"): BlobContent()}
+    contents = {digest("a"): BlobContent(unpacked=Unpacked("zstd")), digest("b"): layer("gzip", "b"), digest("c"): BlobContent()}
     assert consistency.unverified_layers(image("a", "b", "c", "d"), config("a", "b", "c", "d"), contents) == 2
     other = BlobContent(config=ConfigFacts(platform=None, diff_ids=(Digest("sha512", "0" * 128),)))
     assert consistency.unverified_layers(image("b"), other, contents) == 1

@@ -13,12 +13,12 @@ FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", 
 
 def test_every_rule_is_documented() -> None:
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("## regctl check")[2].partition("\n## ")[0]
-    told = dict(re.findall(r"^- `([a-z-]+)`: (.*?)(?=\n- |\n\n|\Z)", page, re.MULTILINE | re.DOTALL))
-    assert {name: " ".join(words.split()) for name, words in told.items()} == {name: kind.meaning for name, kind in RULES.items()}
+    documented = dict(re.findall(r"^- `([a-z-]+)`: (.*?)(?=\n- |\n\n|\Z)", page, re.MULTILINE | re.DOTALL))
+    assert {name: " ".join(meaning.split()) for name, meaning in documented.items()} == {name: rule.meaning for name, rule in RULES.items()}
 
 
 def test_every_hint_is_a_sentence() -> None:
-    assert all(kind.hint.endswith(".") and kind.hint[0].isupper() for kind in RULES.values())
+    assert all(rule.hint.endswith(".") and rule.hint[0].isupper() for rule in RULES.values())
 
 
 def test_report_without_findings_and_error_is_ok() -> None:

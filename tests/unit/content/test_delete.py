@@ -27,14 +27,14 @@ NAME = "john/app"
 
 
 @pytest.fixture
-def line(registry: server.RunningRegistry) -> Iterator[FaultyProxy]:
-    with faulty_proxy(registry.port) as line:
-        yield line
+def proxy(registry: server.RunningRegistry) -> Iterator[FaultyProxy]:
+    with faulty_proxy(registry.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def repository(line: FaultyProxy) -> Iterator[Repository]:
-    with Registry(Transport(line.host)) as opened:
+def repository(proxy: FaultyProxy) -> Iterator[Repository]:
+    with Registry(Transport(proxy.host)) as opened:
         yield opened.repository(NAME)
 
 
@@ -42,29 +42,29 @@ def of(tag: str | None = None, *, digest: str | None = None, pattern: str | None
     return Selection(repository=f"localhost/{NAME}", tag=tag, digest=Digest.parse(digest) if digest else None, pattern=pattern)
 
 
-def write(line: FaultyProxy) -> int:
-    """How many requests changed something, or tried."""
-    return line.count("PUT|POST|PATCH|DELETE")
+def write(proxy: FaultyProxy) -> int:
+    """How many requests changed something, or tried to."""
+    return proxy.count("PUT|POST|PATCH|DELETE")
 
 
-def there(line: FaultyProxy, reference: str) -> bool:
-    return ask(line.target, "GET", f"/v2/{NAME}/manifests/{reference}", headers={"Accept": ACCEPT})[0] == 200
+def there(proxy: FaultyProxy, reference: str) -> bool:
+    return ask(proxy.target, "GET", f"/v2/{NAME}/manifests/{reference}", headers={"Accept": ACCEPT})[0] == 200
 
 
-def at(line: FaultyProxy, tag: str) -> str:
-    return ask(line.target, "HEAD", f"/v2/{NAME}/manifests/{tag}", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
+def at(proxy: FaultyProxy, tag: str) -> str:
+    return ask(proxy.target, "HEAD", f"/v2/{NAME}/manifests/{tag}", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
 
 
-def retag(line: FaultyProxy, made: Made, *names: str) -> None:
+def retag(proxy: FaultyProxy, made: Made, *names: str) -> None:
     for name in names:
-        put_manifest(line.target, NAME, name, made.raw, made.media_type)
+        put_manifest(proxy.target, NAME, name, made.raw, made.media_type)
 
 
-def bury(line: FaultyProxy, tag: str) -> str:
-    """As a deletion leaves it that was killed."""
-    grave = tombstone(tag, unique=f"{tag}'s")
-    make_blob(line.target, NAME, EMPTY_CONTENT)
-    return put_manifest(line.target, NAME, tag, grave.raw, OCI_IMAGE)
+def push_tombstone(proxy: FaultyProxy, tag: str) -> str:
+    """As a killed deletion leaves it."""
+    replacement = tombstone(tag, unique=f"{tag}'s")
+    make_blob(proxy.target, NAME, EMPTY_CONTENT)
+    return put_manifest(proxy.target, NAME, tag, replacement.raw, OCI_IMAGE)
 
 
 def applied(repository: Repository, plan: DeletionPlan, *, allow_empty: bool = False) -> list[tuple[str, tuple[str, ...]]]:
@@ -108,73 +108,73 @@ def test_repository_alone_is_refused_with_both_spellings() -> None:
 # --- failures ---
 
 
-def moved_tag(line: FaultyProxy, made: Made) -> None:
-    make_image(line.target, NAME, "v1", layer(b"new"))
+def moved_tag(proxy: FaultyProxy, made: Made) -> None:
+    make_image(proxy.target, NAME, "v1", layer(b"new"))
 
 
-def new_tag(line: FaultyProxy, made: Made) -> None:
-    retag(line, made, "new")
+def new_tag(proxy: FaultyProxy, made: Made) -> None:
+    retag(proxy, made, "new")
 
 
-def new_index(line: FaultyProxy, made: Made) -> None:
-    make_index(line.target, NAME, "many", made)
+def new_index(proxy: FaultyProxy, made: Made) -> None:
+    make_index(proxy.target, NAME, "many", made)
 
 
-def new_referrer(line: FaultyProxy, made: Made) -> None:
-    make_artifact(line.target, NAME, made)
+def new_referrer(proxy: FaultyProxy, made: Made) -> None:
+    make_artifact(proxy.target, NAME, made)
 
 
 @pytest.mark.parametrize("change", [moved_tag, new_tag, new_index, new_referrer])
 @pytest.mark.parametrize("shared", [False, True])
 def test_repository_changed_concurrently_is_a_conflict(
-    repository: Repository, line: FaultyProxy, change: Callable[[FaultyProxy, Made], None], shared: bool
+    repository: Repository, proxy: FaultyProxy, change: Callable[[FaultyProxy, Made], None], shared: bool
 ) -> None:
-    made = make_image(line.target, NAME, "v1")
+    made = make_image(proxy.target, NAME, "v1")
     if shared:
-        retag(line, made, "v2")
+        retag(proxy, made, "v2")
     plan = delete.plan(repository, of("v1"))
-    change(line, made)
-    line.mend()
+    change(proxy, made)
+    proxy.mend()
     with pytest.raises(Conflict, match="nothing more was removed"):
         applied(repository, plan)
-    assert write(line) == line.count("DELETE", "manifests/(no-such|sha256)"), "only whether deletion is on was tried"
-    assert there(line, "v1")
-    assert there(line, made.digest)
+    assert write(proxy) == proxy.count("DELETE", "manifests/(no-such|sha256)"), "only whether deletion is on was tried"
+    assert there(proxy, "v1")
+    assert there(proxy, made.digest)
 
 
-def test_sibling_moved_concurrently_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2")
+def test_sibling_moved_concurrently_is_a_conflict(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
     plan = delete.plan(repository, of("v1"))
-    make_image(line.target, NAME, "v2", layer(b"new"))
+    make_image(proxy.target, NAME, "v2", layer(b"new"))
     with pytest.raises(Conflict, match="the tags on it"):
         applied(repository, plan)
-    assert at(line, "v1") == made.digest
+    assert at(proxy, "v1") == made.digest
 
 
-def test_delete_tag_deleted_concurrently_is_not_an_error(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
+def test_delete_tag_deleted_concurrently_is_not_an_error(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
     plan = delete.plan(repository, of("v1"))
-    assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{made.digest}")[0] == 202
+    assert ask(proxy.target, "DELETE", f"/v2/{NAME}/manifests/{made.digest}")[0] == 202
     applied(repository, plan)
-    assert tags(line.target, NAME) == []
+    assert tags(proxy.target, NAME) == []
 
 
-def test_tag_moved_during_apply_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
+def test_tag_moved_during_apply_is_a_conflict(repository: Repository, proxy: FaultyProxy) -> None:
     for name in ("v1", "v2", "v3"):
-        make_image(line.target, NAME, name)
+        make_image(proxy.target, NAME, name)
     plan = delete.plan(repository, of(pattern="v*"))
     going = delete.apply(plan, repository, allow_empty=True)
     assert next(going).tags == ("v1",)
-    newer = make_image(line.target, NAME, "v2", layer(b"new"))
+    newer = make_image(proxy.target, NAME, "v2", layer(b"new"))
     with pytest.raises(Conflict, match="the tag v2 moved"):
         list(going)
-    assert sorted(tags(line.target, NAME) or ()) == ["v2", "v3"]
-    assert at(line, "v2") == newer.digest
+    assert sorted(tags(proxy.target, NAME) or ()) == ["v2", "v3"]
+    assert at(proxy, "v2") == newer.digest
 
 
 @pytest.mark.parametrize(
-    ("application", "word"),
+    ("application", "text"),
     [
         (lambda storage: server.Application(storage, delete=False), "REGISTRY_STORAGE_DELETE_ENABLED"),
         (lambda storage: server.Application(storage, read_only=True), "read-only"),
@@ -182,64 +182,64 @@ def test_tag_moved_during_apply_is_a_conflict(repository: Repository, line: Faul
 )
 @pytest.mark.parametrize("shared", [False, True])
 def test_registry_without_deletion_is_not_written_to(
-    registry: server.RunningRegistry, application: Callable[[server.Storage], server.Application], word: str, shared: bool
+    registry: server.RunningRegistry, application: Callable[[server.Storage], server.Application], text: str, shared: bool
 ) -> None:
     made = make_image(registry.port, NAME, "v1")
     if shared:
         put_manifest(registry.port, NAME, "v2", made.raw, made.media_type)
-    with server.run_registry(application(registry.application.storage)) as closed, faulty_proxy(closed.port) as line:
-        repository = Repository(Transport(line.host), NAME)
+    with server.run_registry(application(registry.application.storage)) as closed, faulty_proxy(closed.port) as proxy:
+        repository = Repository(Transport(proxy.host), NAME)
         plan = delete.plan(repository, of("v1"))
         with pytest.raises(RegistryError) as caught:
             applied(repository, plan)
-        assert word in f"{caught.value.message} {caught.value.hint}"
-        assert line.count("PUT|POST|PATCH") == 0
-        assert at(line, "v1") == made.digest
+        assert text in f"{caught.value.message} {caught.value.hint}"
+        assert proxy.count("PUT|POST|PATCH") == 0
+        assert at(proxy, "v1") == made.digest
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_forbidden_deletion_writes_nothing(repository: Repository, line: FaultyProxy, status: int) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2")
+def test_forbidden_deletion_writes_nothing(repository: Repository, proxy: FaultyProxy, status: int) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
     plan = delete.plan(repository, of("v1"))
-    line.upon(instead(status), method="DELETE")
+    proxy.upon(instead(status), method="DELETE")
     with pytest.raises(AuthenticationFailed):
         applied(repository, plan)
-    assert line.count("PUT|POST|PATCH") == 0
-    assert there(line, "v1")
+    assert proxy.count("PUT|POST|PATCH") == 0
+    assert there(proxy, "v1")
 
 
-def test_glob_needs_allow_empty_for_the_last_tag(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    make_image(line.target, NAME, "v2")
-    make_artifact(line.target, NAME, made)
+def test_glob_needs_allow_empty_for_the_last_tag(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    make_image(proxy.target, NAME, "v2")
+    make_artifact(proxy.target, NAME, made)
     plan = delete.plan(repository, of(pattern="v*"))
     assert plan.tags_left == 0, "a list of referrers is no tag to a person"
     with pytest.raises(ConfirmationRequired, match="last tag"):
         applied(repository, plan)
-    assert there(line, "v1")
+    assert there(proxy, "v1")
     applied(repository, plan, allow_empty=True)
-    assert {tag for tag in tags(line.target, NAME) or () if not tag.startswith("sha256-")} == set()
+    assert {tag for tag in tags(proxy.target, NAME) or () if not tag.startswith("sha256-")} == set()
 
 
-def test_typed_tag_may_be_the_last(repository: Repository, line: FaultyProxy) -> None:
-    make_image(line.target, NAME, "v1")
+def test_typed_tag_may_be_the_last(repository: Repository, proxy: FaultyProxy) -> None:
+    make_image(proxy.target, NAME, "v1")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
-    assert tags(line.target, NAME) == []
+    assert tags(proxy.target, NAME) == []
 
 
-def test_tag_at_another_digest_than_typed_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
+def test_tag_at_another_digest_than_typed_is_a_conflict(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
     with pytest.raises(Conflict, match="not at"):
         delete.plan(repository, of("v1", digest=f"sha256:{'0' * 64}"))
     applied(repository, delete.plan(repository, of("v1", digest=made.digest)))
-    assert not there(line, "v1")
+    assert not there(proxy, "v1")
 
 
-def test_absent_selection_is_an_empty_plan(repository: Repository, line: FaultyProxy) -> None:
+def test_absent_selection_is_an_empty_plan(repository: Repository, proxy: FaultyProxy) -> None:
     with pytest.raises(NotFound):
         delete.plan(repository, of("v1"))
-    make_image(line.target, NAME, "v1")
+    make_image(proxy.target, NAME, "v1")
     for selection in (of("v2"), of(pattern="x*"), of(digest=f"sha256:{'0' * 64}")):
         plan = delete.plan(repository, selection)
         assert plan.absent
@@ -247,28 +247,28 @@ def test_absent_selection_is_an_empty_plan(repository: Repository, line: FaultyP
         assert applied(repository, plan) == []
 
 
-def test_unreadable_index_keeps_every_manifest(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    index = make_index(line.target, NAME, "many", made)
-    line.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
+def test_unreadable_index_keeps_every_manifest(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    index = make_index(proxy.target, NAME, "many", made)
+    proxy.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
     plan = delete.plan(repository, of("v1"))
     assert plan.removals[0].untag_only
     assert len(plan.scope.unread) == 1
     applied(repository, plan)
-    assert not there(line, "v1")
-    assert there(line, made.digest)
+    assert not there(proxy, "v1")
+    assert there(proxy, made.digest)
 
 
-def test_unreadable_image_can_be_deleted(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    line.upon(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
+def test_unreadable_image_can_be_deleted(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    proxy.upon(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
-    assert not there(line, made.digest)
+    assert not there(proxy, made.digest)
 
 
-def test_failing_list_of_referrers_fails_the_plan(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    line.upon(instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
+def test_failing_list_of_referrers_fails_the_plan(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    proxy.upon(instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
     with pytest.raises(RegistryError):
         delete.plan(repository, of("v1"))
 
@@ -296,196 +296,196 @@ def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: 
 # --- what goes, and what stays ---
 
 
-def test_a_plan_writes_nothing(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2")
+def test_a_plan_writes_nothing(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
     delete.plan(repository, of(pattern="*"))
-    assert write(line) == 0
+    assert write(proxy) == 0
 
 
-def test_one_of_three_tags_on_a_digest_is_untagged(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2", "v3")
+def test_one_of_three_tags_on_a_digest_is_untagged(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2", "v3")
     plan = delete.plan(repository, of("v2"))
     (removal,) = plan.removals
     assert (removal.untag_only, removal.siblings, plan.bytes_freed) == (True, ("v1", "v3"), 0)
     assert applied(repository, plan) == [("untagged", ("v2",))]
-    assert sorted(tags(line.target, NAME) or ()) == ["v1", "v3"]
-    assert at(line, "v1") == at(line, "v3") == made.digest
+    assert sorted(tags(proxy.target, NAME) or ()) == ["v1", "v3"]
+    assert at(proxy, "v1") == at(proxy, "v3") == made.digest
 
 
-def test_all_tags_of_a_digest_delete_it(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2")
-    make_image(line.target, NAME, "other")
+def test_all_tags_of_a_digest_delete_it(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    make_image(proxy.target, NAME, "other")
     plan = delete.plan(repository, of(pattern="v?"))
     assert plan.bytes_freed == made.size + len(made.raw)
     assert applied(repository, plan) == [("deleted", ("v1", "v2"))]
-    assert not there(line, made.digest)
+    assert not there(proxy, made.digest)
 
 
-def test_layers_of_another_image_are_not_freed(repository: Repository, line: FaultyProxy) -> None:
-    shared, own = layer(b"shared"), layer(b"own")
-    made = make_image(line.target, NAME, "v1", shared, own)
-    make_image(line.target, NAME, "v2", shared)
+def test_layers_of_another_image_are_not_freed(repository: Repository, proxy: FaultyProxy) -> None:
+    shared, unshared = layer(b"shared"), layer(b"unshared")
+    made = make_image(proxy.target, NAME, "v1", shared, unshared)
+    make_image(proxy.target, NAME, "v2", shared)
     assert delete.plan(repository, of("v1")).bytes_freed == made.size + len(made.raw) - len(shared)
 
 
-def test_child_of_an_index_is_only_untagged(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    index = make_index(line.target, NAME, "many", made)
+def test_child_of_an_index_is_only_untagged(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    index = make_index(proxy.target, NAME, "many", made)
     plan = delete.plan(repository, of("v1"))
     (removal,) = plan.removals
     assert removal.untag_only
     assert [(str(held.digest), held.tags) for held in removal.indexes] == [(index.digest, ("many",))]
     applied(repository, plan)
-    assert not there(line, "v1")
-    assert there(line, made.digest)
+    assert not there(proxy, "v1")
+    assert there(proxy, made.digest)
 
 
-def test_index_is_deleted_with_children_that_nothing_else_needs(repository: Repository, line: FaultyProxy) -> None:
-    amd, arm, note = (make_image(line.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
-    index = make_index(line.target, NAME, "many", amd, arm, attestations=[note])
-    retag(line, arm, "arm")
+def test_index_is_deleted_with_children_that_nothing_else_needs(repository: Repository, proxy: FaultyProxy) -> None:
+    amd, arm, note = (make_image(proxy.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
+    index = make_index(proxy.target, NAME, "many", amd, arm, attestations=[note])
+    retag(proxy, arm, "arm")
     plan = delete.plan(repository, of("many"))
     assert [str(removal.digest) for removal in plan.removals] == [index.digest, *sorted([amd.digest, note.digest])]
     assert {str(removal.part_of) for removal in plan.removals[1:]} == {index.digest}
     applied(repository, plan)
-    assert not there(line, amd.digest)
-    assert at(line, "arm") == arm.digest
+    assert not there(proxy, amd.digest)
+    assert at(proxy, "arm") == arm.digest
 
 
-def test_subject_of_a_referrer_is_only_untagged(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    signature = make_artifact(line.target, NAME, made)
+def test_subject_of_a_referrer_is_only_untagged(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, made)
     plan = delete.plan(repository, of("v1"))
     (removal,) = plan.removals
     assert removal.untag_only
     assert [str(held.digest) for held in removal.referrers] == [signature.digest]
     applied(repository, plan)
-    assert there(line, made.digest)
+    assert there(proxy, made.digest)
 
 
-def test_selected_digest_is_deleted_whatever_needs_it(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    retag(line, made, "v2")
-    signature = make_artifact(line.target, NAME, made)
-    index = make_index(line.target, NAME, "many", made)
+def test_selected_digest_is_deleted_whatever_needs_it(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    signature = make_artifact(proxy.target, NAME, made)
+    index = make_index(proxy.target, NAME, "many", made)
     plan = delete.plan(repository, of(digest=made.digest))
     (removal,) = plan.removals
     assert (removal.tags, removal.untag_only) == (("v1", "v2"), False)
     assert [str(held.digest) for held in removal.indexes] == [index.digest]
     assert [str(held.digest) for held in removal.referrers] == [signature.digest]
     assert applied(repository, plan) == [("deleted", ("v1", "v2"))]
-    assert not there(line, made.digest)
-    assert there(line, signature.digest)
+    assert not there(proxy, made.digest)
+    assert there(proxy, signature.digest)
 
 
-def test_digest_without_a_tag_is_deleted(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME)
+def test_digest_without_a_tag_is_deleted(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME)
     assert applied(repository, delete.plan(repository, of(digest=made.digest))) == [("deleted", ())]
-    assert not there(line, made.digest)
+    assert not there(proxy, made.digest)
 
 
-def test_deleted_referrer_is_removed_from_its_subjects_list(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    first, second = (make_artifact(line.target, NAME, made, content=content) for content in (b"first", b"second"))
+def test_deleted_referrer_is_removed_from_its_subjects_list(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    first, second = (make_artifact(proxy.target, NAME, made, content=content) for content in (b"first", b"second"))
     plan = delete.plan(repository, of(digest=first.digest))
     (removal,) = plan.removals
     assert removal.subject is not None
     assert str(removal.subject.digest) == made.digest
     assert removal.indexes == ()
     applied(repository, plan)
-    body = ask(line.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
+    body = ask(proxy.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
     assert [each["digest"] for each in json.loads(body)["manifests"]] == [second.digest]
-    assert at(line, "v1") == made.digest
+    assert at(proxy, "v1") == made.digest
 
 
-def test_glob_over_all_tags_deletes_everything(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    signature = make_artifact(line.target, NAME, made)
-    make_index(line.target, NAME, "many", made)
+def test_glob_over_all_tags_deletes_everything(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, made)
+    make_index(proxy.target, NAME, "many", made)
     plan = delete.plan(repository, of(pattern="*"))
     applied(repository, plan, allow_empty=True)
-    assert tags(line.target, NAME) == []
-    assert not there(line, made.digest)
-    assert not there(line, signature.digest)
+    assert tags(proxy.target, NAME) == []
+    assert not there(proxy, made.digest)
+    assert not there(proxy, signature.digest)
 
 
 # --- deletions that were not finished ---
 
 
-def test_next_deletion_finishes_an_unfinished_one(repository: Repository, line: FaultyProxy) -> None:
-    grave = bury(line, "old")
-    make_image(line.target, NAME, "v1")
-    make_image(line.target, NAME, "v2")
+def test_next_deletion_finishes_an_unfinished_one(repository: Repository, proxy: FaultyProxy) -> None:
+    replacement = push_tombstone(proxy, "old")
+    make_image(proxy.target, NAME, "v1")
+    make_image(proxy.target, NAME, "v2")
     plan = delete.plan(repository, of("v1"))
     assert [dead.tag for dead in plan.unfinished] == ["old"]
     assert applied(repository, plan) == [("finished", ("old",)), ("deleted", ("v1",))]
-    assert tags(line.target, NAME) == ["v2"]
-    assert not there(line, grave)
+    assert tags(proxy.target, NAME) == ["v2"]
+    assert not there(proxy, replacement)
 
 
 @pytest.mark.parametrize("selection", [of("old"), of(pattern="o*")])
-def test_tag_of_an_unfinished_deletion_is_deleted(repository: Repository, line: FaultyProxy, selection: Selection) -> None:
-    bury(line, "old")
+def test_tag_of_an_unfinished_deletion_is_deleted(repository: Repository, proxy: FaultyProxy, selection: Selection) -> None:
+    push_tombstone(proxy, "old")
     plan = delete.plan(repository, selection)
     assert not plan.absent
     assert plan.tags_left == 0
     assert applied(repository, plan) == [("finished", ("old",))]
-    assert tags(line.target, NAME) == []
+    assert tags(proxy.target, NAME) == []
 
 
-def test_tag_pushed_over_its_tombstone_stays(repository: Repository, line: FaultyProxy) -> None:
-    bury(line, "old")
+def test_tag_pushed_over_its_tombstone_stays(repository: Repository, proxy: FaultyProxy) -> None:
+    push_tombstone(proxy, "old")
     plan = delete.plan(repository, of("old"))
-    made = make_image(line.target, NAME, "old")
+    made = make_image(proxy.target, NAME, "old")
     applied(repository, plan)
-    assert at(line, "old") == made.digest
+    assert at(proxy, "old") == made.digest
 
 
-def test_plan_needs_two_requests_for_each_tag(repository: Repository, line: FaultyProxy) -> None:
+def test_plan_needs_two_requests_for_each_tag(repository: Repository, proxy: FaultyProxy) -> None:
     for number in range(40):
-        make_image(line.target, NAME, f"v{number}")
-    line.mend()
+        make_image(proxy.target, NAME, f"v{number}")
+    proxy.mend()
     delete.plan(repository, of("v7"))
-    # A tag list, a HEAD for each tag, a GET for each manifest, and one for the list of referrers, asked of the interface first.
-    assert line.count() <= 1 + 40 + 40 + 2
+    # A tag list, a HEAD for each tag, a GET for each manifest, and one for the list of referrers, requested from the interface first.
+    assert proxy.count() <= 1 + 40 + 40 + 2
 
 
-def test_interrupted_deletion_leaves_no_dead_entry_in_a_list_of_referrers(repository: Repository, line: FaultyProxy) -> None:
-    made = make_image(line.target, NAME, "v1")
-    signature = make_artifact(line.target, NAME, made)
+def test_interrupted_deletion_leaves_no_dead_entry_in_a_list_of_referrers(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, made)
     plan = delete.plan(repository, of(digest=signature.digest))
-    line.upon(instead(500), method="DELETE", path=signature.digest)
+    proxy.upon(instead(500), method="DELETE", path=signature.digest)
     with pytest.raises(RegistryError):
         applied(repository, plan)
-    line.mend()
-    body = ask(line.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
+    proxy.mend()
+    body = ask(proxy.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
     assert json.loads(body)["manifests"] == []
     applied(repository, delete.plan(repository, of(digest=signature.digest)))
-    assert not there(line, signature.digest)
+    assert not there(proxy, signature.digest)
 
 
-def test_index_with_a_missing_child_is_deleted(repository: Repository, line: FaultyProxy) -> None:
-    here, gone = make_image(line.target, NAME, platform="linux/arm64"), make_image(line.target, NAME)
-    index = make_index(line.target, NAME, "many", here, gone)
-    assert ask(line.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
+def test_index_with_a_missing_child_is_deleted(repository: Repository, proxy: FaultyProxy) -> None:
+    here, gone = make_image(proxy.target, NAME, platform="linux/arm64"), make_image(proxy.target, NAME)
+    index = make_index(proxy.target, NAME, "many", here, gone)
+    assert ask(proxy.target, "DELETE", f"/v2/{NAME}/manifests/{gone.digest}")[0] == 202
     plan = delete.plan(repository, of("many"))
     assert [str(removal.digest) for removal in plan.removals] == [index.digest, here.digest]
     applied(repository, plan)
-    assert not there(line, here.digest)
+    assert not there(proxy, here.digest)
 
 
-def test_index_pushed_during_apply_is_a_conflict(repository: Repository, line: FaultyProxy) -> None:
-    second = [make_image(line.target, NAME, name) for name in ("v1", "v2", "v3")][1]
+def test_index_pushed_during_apply_is_a_conflict(repository: Repository, proxy: FaultyProxy) -> None:
+    second = [make_image(proxy.target, NAME, name) for name in ("v1", "v2", "v3")][1]
     began = time.monotonic()
     plan = delete.plan(repository, of(pattern="v[12]"))
     took = time.monotonic() - began
     going = delete.apply(plan, repository)
     assert next(going).tags == ("v1",)
-    make_index(line.target, NAME, "many", second)
-    time.sleep(3 * took + 0.5)  # what was seen is used for as long as the look took
+    make_index(proxy.target, NAME, "many", second)
+    time.sleep(3 * took + 0.5)  # a snapshot is used for as long as it took
     with pytest.raises(Conflict, match="the indexes that contain it"):
         list(going)
-    assert there(line, "v2")
+    assert there(proxy, "v2")

@@ -55,7 +55,7 @@ def also(registry: Watched, made: Made, *tags: str) -> None:
         put_manifest(registry.port, made.repository, tag, made.raw, made.media_type)
 
 
-def bury(registry: Watched, tag: str) -> str:
+def push_tombstone(registry: Watched, tag: str) -> str:
     make_blob(registry.port, APP, b"{}")
     return put_manifest(registry.port, APP, tag, tombstone(tag, unique="0" * 32).raw, OCI_IMAGE)
 
@@ -137,11 +137,11 @@ def test_rows_of_artifact_and_signature(registry: Watched) -> None:
     when = {"org.opencontainers.image.created": day(3)}
     make_artifact(registry.port, APP, image, tag="sbom", annotations=when)
     make_artifact(registry.port, APP, image, tag="sig", artifact_type="application/vnd.dev.cosign.artifact.sig.v1+json", content=b"s")
-    found = rows(registry)
-    assert (found["sbom"].type, found["sig"].type) == ("artifact", "signature")
-    assert found["sbom"].created == datetime(2024, 1, 3, tzinfo=timezone.utc)
-    assert (found["sig"].created, found["sig"].platforms) == (None, ())
-    assert found["sbom"].size == len(b"{}") + len(b"an artifact")
+    result = rows(registry)
+    assert (result["sbom"].type, result["sig"].type) == ("artifact", "signature")
+    assert result["sbom"].created == datetime(2024, 1, 3, tzinfo=timezone.utc)
+    assert (result["sig"].created, result["sig"].platforms) == (None, ())
+    assert result["sbom"].size == len(b"{}") + len(b"an artifact")
 
 
 def test_build_cache_in_an_index_counts_for_the_size(registry: Watched) -> None:
@@ -194,10 +194,10 @@ def test_platform_selects_tags_and_sizes(registry: Watched) -> None:
     amd = make_image(registry.port, APP, "amd", created=day(1))
     arm = make_image(registry.port, APP, "arm", created=day(2), platform="linux/arm64/v8")
     make_index(registry.port, APP, "multi", amd, arm)
-    found = rows(registry, platform=Platform.parse("linux/amd64"))
-    assert set(found) == {"amd", "multi"}
-    assert found["multi"].size == amd.size
-    assert found["multi"].created == datetime(2024, 1, 1, tzinfo=timezone.utc)
+    result = rows(registry, platform=Platform.parse("linux/amd64"))
+    assert set(result) == {"amd", "multi"}
+    assert result["multi"].size == amd.size
+    assert result["multi"].created == datetime(2024, 1, 1, tzinfo=timezone.utc)
     assert rows(registry, platform=Platform.parse("linux/arm64"))["multi"].size == arm.size
 
 
@@ -222,7 +222,7 @@ def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: Wat
 
 def test_names_alone_are_one_request(registry: Watched) -> None:
     also(registry, make_image(registry.port, APP, "v1"), "v2", "v3")
-    bury(registry, "dead")
+    push_tombstone(registry, "dead")
     assert [row.digest for row in table(registry, look="names").rows] == [None] * 4
     assert registry.asked == [("GET", f"/v2/{APP}/tags/list")]
 
@@ -230,9 +230,9 @@ def test_names_alone_are_one_request(registry: Watched) -> None:
 def test_digests_are_one_head_a_tag(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v1")
     also(registry, made, "v2", "v3")
-    found = rows(registry, look="digests")
-    assert found["v1"].digest == Digest.parse(made.digest)
-    assert (found["v1"].siblings, found["v1"].size, found["v1"].type) == (("v2", "v3"), None, None)
+    result = rows(registry, look="digests")
+    assert result["v1"].digest == Digest.parse(made.digest)
+    assert (result["v1"].siblings, result["v1"].size, result["v1"].type) == (("v2", "v3"), None, None)
     assert registry.counts == {"GET": 1, "HEAD": 3}
 
 
@@ -252,11 +252,11 @@ def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
 def test_warm_table_is_one_head_a_tag(registry: Watched, tmp_path: Path) -> None:
     for number in range(20):
         make_image(registry.port, APP, f"v{number}")
-    with ContentCache(tmp_path / "shelf") as shelf:
-        cold = table(registry, cache=shelf)
+    with ContentCache(tmp_path / "cache.sqlite") as cache:
+        cold = table(registry, cache=cache)
     assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
-    with ContentCache(tmp_path / "shelf") as shelf:
-        assert table(registry, cache=shelf) == cold
+    with ContentCache(tmp_path / "cache.sqlite") as cache:
+        assert table(registry, cache=cache) == cold
     assert registry.counts == {"GET": 1, "HEAD": 20}
 
 
@@ -291,7 +291,7 @@ def test_ten_thousand_tags_fit_in_memory(registry: Watched) -> None:
 @pytest.mark.parametrize("look", ["details", "digests"])
 def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: Watched, look: str) -> None:
     also(registry, make_image(registry.port, APP, "b"), "c")
-    bury(registry, "a")
+    push_tombstone(registry, "a")
     assert names(registry, look=look) == ["b", "c"]
     assert names(registry, look=look, limit=1) == ["b"]
     assert names(registry, look=look, limit=1, siblings=False) == ["b"]
@@ -318,9 +318,9 @@ def test_tag_deleted_concurrently_is_vanished(registry: Watched) -> None:
             registry.registry.storage.untag(APP, "goes")
 
     registry.instead = vanish
-    found = table(registry)
-    assert [row.name for row in found.rows] == ["stays"]
-    assert found.vanished == ("goes",)
+    result = table(registry)
+    assert [row.name for row in result.rows] == ["stays"]
+    assert result.vanished == ("goes",)
 
 
 def test_tag_deleted_between_head_and_get_is_vanished(registry: Watched) -> None:
@@ -332,8 +332,8 @@ def test_tag_deleted_between_head_and_get_is_vanished(registry: Watched) -> None
             registry.registry.storage.unlink(APP, "manifest", Digest.parse(made.digest))
 
     registry.instead = vanish
-    found = table(registry)
-    assert (found.rows, found.vanished) == ((), ("goes",))
+    result = table(registry)
+    assert (result.rows, result.vanished) == ((), ("goes",))
 
 
 def test_tag_moved_concurrently_is_shown_at_its_new_digest(registry: Watched) -> None:
@@ -360,17 +360,17 @@ def test_damaged_image_is_a_row_with_an_error(registry: Watched) -> None:
     damage(registry, Digest.of(config_gone.config).__str__(), None)
     damage(registry, Digest.of(config_bad.config).__str__(), b"[" * len(config_bad.config))
     damage(registry, manifest_bad.digest, manifest_bad.raw.replace(b"linux", b"linex").replace(b"sha256:", b"sha256;", 1))
-    found = rows(registry)
-    assert set(found) == {"whole", "bad0", "bad1", "bad2", "bad3", "index"}
-    assert found["whole"].error is None
-    assert isinstance(found["bad0"].error, NotFound)
+    result = rows(registry)
+    assert set(result) == {"whole", "bad0", "bad1", "bad2", "bad3", "index"}
+    assert result["whole"].error is None
+    assert isinstance(result["bad0"].error, NotFound)
     # The registry believes in it still, and breaks off.
-    assert isinstance(found["bad1"].error, (NotFound, ConnectionLost))
-    assert (found["bad1"].size, found["bad1"].created, found["bad1"].type) == (config_gone.size, None, "image")
-    assert found["bad2"].error is not None
-    assert found["bad3"].error is not None
-    assert (found["index"].size, found["index"].created, found["index"].type) == (None, None, "index")
-    assert isinstance(found["index"].error, NotFound)
+    assert isinstance(result["bad1"].error, (NotFound, ConnectionLost))
+    assert (result["bad1"].size, result["bad1"].created, result["bad1"].type) == (config_gone.size, None, "image")
+    assert result["bad2"].error is not None
+    assert result["bad3"].error is not None
+    assert (result["index"].size, result["index"].created, result["index"].type) == (None, None, "index")
+    assert isinstance(result["index"].error, NotFound)
 
 
 @pytest.mark.parametrize("config", [b"not JSON", b"[]", b'{"created": 5, "os": 7}', b"\xff\xfe"])
@@ -392,12 +392,12 @@ def test_invalid_config_is_an_error_and_the_size_is_known(registry: Watched, con
 def test_invalid_tag_is_never_requested(registry: Watched, tag: str) -> None:
     make_image(registry.port, APP, "v1")
     registry.registry.storage.tag(APP, tag, Digest.of(b""))
-    found = rows(registry)
-    assert isinstance(found[tag].error, RegistryError)
-    assert found["v1"].error is None
+    result = rows(registry)
+    assert isinstance(result[tag].error, RegistryError)
+    assert result["v1"].error is None
     assert {path for _, path in registry.asked if "manifests" in path} <= {
         f"/v2/{APP}/manifests/v1",
-        f"/v2/{APP}/manifests/{found['v1'].digest}",
+        f"/v2/{APP}/manifests/{result['v1'].digest}",
     }
 
 
@@ -458,15 +458,15 @@ def test_too_many_requests_end_with_the_rows_so_far(registry: Watched) -> None:
     for number in range(40):
         make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(50, "429 Too Many Requests")  # type: ignore[assignment]
-    found = table(registry)
-    assert isinstance(found.stopped, TooManyRequests)
-    assert (found.count, len(found.rows), found.looked_at) == (40, 40, 40)
-    assert sum(row.size is not None for row in found.rows) == 10
+    result = table(registry)
+    assert isinstance(result.stopped, TooManyRequests)
+    assert (result.count, len(result.rows), result.looked_at) == (40, 40, 40)
+    assert sum(row.size is not None for row in result.rows) == 10
     assert len(registry.asked) < 1 + 50 + 10 + 16
     registry.instead = refuse_from(15, "429 Too Many Requests")  # type: ignore[assignment]
-    found = table(registry)
-    assert (len(found.rows), found.looked_at) == (15, 15)
-    assert isinstance(found.stopped, TooManyRequests)
+    result = table(registry)
+    assert (len(result.rows), result.looked_at) == (15, 15)
+    assert isinstance(result.stopped, TooManyRequests)
 
 
 def test_remaining_requests_are_not_exceeded(registry: Watched) -> None:
@@ -481,12 +481,12 @@ def test_remaining_requests_are_not_exceeded(registry: Watched) -> None:
         return [("RateLimit-Remaining", f"{max(left[0], 0)};w=21600")]
 
     registry.headers = count
-    found = table(registry)
+    result = table(registry)
     assert left[0] == 0
-    assert isinstance(found.stopped, TooManyRequests)
-    assert len(found.rows) == 40
-    # Of some the manifest was the last that was asked for.
-    assert 20 - 8 <= sum(row.size is not None for row in found.rows) <= 20
+    assert isinstance(result.stopped, TooManyRequests)
+    assert len(result.rows) == 40
+    # Of some the manifest was the last request.
+    assert 20 - 8 <= sum(row.size is not None for row in result.rows) <= 20
 
 
 @pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationFailed), ("403 Forbidden", AuthenticationFailed)])
@@ -494,8 +494,8 @@ def test_lost_authorization_ends_the_table(registry: Watched, status: str, kind:
     for number in range(100):
         make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(20, status)  # type: ignore[assignment]
-    found = table(registry)
-    assert isinstance(found.stopped, kind)
+    result = table(registry)
+    assert isinstance(result.stopped, kind)
     assert len(registry.asked) < 60
 
 
@@ -503,17 +503,17 @@ def test_registry_that_always_fails_ends_the_table(registry: Watched) -> None:
     made = make_image(registry.port, APP, "v")
     also(registry, made, *(f"v{number}" for number in range(100)))
     registry.instead = refuse_from(10, "500 Internal Server Error")  # type: ignore[assignment]
-    found = table(registry, look="digests")
-    assert isinstance(found.stopped, RegistryError)
+    result = table(registry, look="digests")
+    assert isinstance(result.stopped, RegistryError)
     assert len(registry.asked) < 60
 
 
 def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
     also(registry, make_image(registry.port, APP, "v"), *(f"v{number}" for number in range(100)))
     registry.instead = lambda method, path: ("500 Oh", [], b"") if path.endswith("/v50") else None
-    found = table(registry)
-    assert found.stopped is None
-    assert [row.name for row in found.rows if row.error] == ["v50"]
+    result = table(registry)
+    assert result.stopped is None
+    assert [row.name for row in result.rows if row.error] == ["v50"]
 
 
 def test_unreachable_registry_raises(registry: Watched) -> None:

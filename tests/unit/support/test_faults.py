@@ -1,4 +1,4 @@
-"""The faulty line has the faults it is told to have, and no others, before either registry."""
+"""The faulty proxy has the faults it is told to have, and no others, before either registry."""
 
 from __future__ import annotations
 
@@ -16,69 +16,69 @@ CONTENT = b"0123456789" * 100
 
 
 @pytest.fixture
-def blob(line: FaultyProxy, unique: str) -> str:
+def blob(proxy: FaultyProxy, unique: str) -> str:
     """Where :data:`CONTENT` is."""
-    path = f"/v2/{unique}/blobs/{make_blob(line.port, unique, CONTENT)}"
-    line.mend()
+    path = f"/v2/{unique}/blobs/{make_blob(proxy.port, unique, CONTENT)}"
+    proxy.mend()
     return path
 
 
-def broken(line: FaultyProxy, path: str) -> bytes:
+def broken(proxy: FaultyProxy, path: str) -> bytes:
     """What came of an answer that breaks off."""
     with pytest.raises(http.client.IncompleteRead) as caught:
-        ask(line.port, "GET", path)
+        ask(proxy.port, "GET", path)
     return bytes(caught.value.partial)
 
 
-def test_without_a_fault_everything_passes(line: FaultyProxy, unique: str) -> None:
-    made = make_image(line.port, unique, "tag", layer(b"one"), layer(b"two"))
+def test_without_a_fault_everything_passes(proxy: FaultyProxy, unique: str) -> None:
+    made = make_image(proxy.port, unique, "tag", layer(b"one"), layer(b"two"))
 
-    status, headers, body = ask(line.port, "GET", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
-    head = ask(line.port, "HEAD", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
+    status, headers, body = ask(proxy.port, "GET", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
+    head = ask(proxy.port, "HEAD", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
 
     assert (status, headers["docker-content-digest"], body) == (200, made.digest, made.raw)
     assert (head[0], head[1]["content-length"], head[2]) == (200, str(len(made.raw)), b"")
-    direct = ask(line.target, "GET", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
+    direct = ask(proxy.target, "GET", f"/v2/{unique}/manifests/tag", headers={"Accept": ACCEPT})
     assert {name for name in direct[1] if name != "date"} <= set(headers)
 
 
-def test_urls_lead_back_through_the_line(line: FaultyProxy, unique: str) -> None:
-    _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
+def test_urls_lead_back_through_the_line(proxy: FaultyProxy, unique: str) -> None:
+    _, headers, _ = ask(proxy.port, "POST", f"/v2/{unique}/blobs/uploads/")
 
-    assert headers["location"].startswith(f"http://127.0.0.1:{line.port}/")
+    assert headers["location"].startswith(f"http://127.0.0.1:{proxy.port}/")
 
 
-def test_a_body_in_chunks_passes(line: FaultyProxy, unique: str) -> None:
-    _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
-    connection = http.client.HTTPConnection("127.0.0.1", line.port, timeout=20)
+def test_a_body_in_chunks_passes(proxy: FaultyProxy, unique: str) -> None:
+    _, headers, _ = ask(proxy.port, "POST", f"/v2/{unique}/blobs/uploads/")
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
     try:
-        connection.request("PATCH", headers["location"].partition(str(line.port))[2], body=iter([b"abc", b"de"]))
+        connection.request("PATCH", headers["location"].partition(str(proxy.port))[2], body=iter([b"abc", b"de"]))
         assert connection.getresponse().getheader("Range") == "0-4"
     finally:
         connection.close()
 
 
-def test_what_was_asked_is_counted_with_its_range(line: FaultyProxy, blob: str) -> None:
-    ask(line.port, "GET", blob, headers={"Range": "bytes=1-2"})
-    ask(line.port, "GET", blob)
-    ask(line.port, "HEAD", blob)
-    ask(line.port, "GET", blob)
+def test_what_was_asked_is_counted_with_its_range(proxy: FaultyProxy, blob: str) -> None:
+    ask(proxy.port, "GET", blob, headers={"Range": "bytes=1-2"})
+    ask(proxy.port, "GET", blob)
+    ask(proxy.port, "HEAD", blob)
+    ask(proxy.port, "GET", blob)
 
-    assert line.requests() == {("GET", blob, "bytes=1-2"): 1, ("GET", blob, ""): 2, ("HEAD", blob, ""): 1}
-    assert line.twice() == [("GET", blob, "")]
-    assert (line.count(), line.count("GET"), line.count("HEAD", r"/blobs/"), line.count(path="/manifests/")) == (4, 3, 1, 0)
-
-
-def test_a_cut_answer(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.cut_after(10), path="/blobs/", times=1)
-
-    assert broken(line, blob) == CONTENT[:10]
-    assert ask(line.port, "GET", blob)[2] == CONTENT
+    assert proxy.requests() == {("GET", blob, "bytes=1-2"): 1, ("GET", blob, ""): 2, ("HEAD", blob, ""): 1}
+    assert proxy.twice() == [("GET", blob, "")]
+    assert (proxy.count(), proxy.count("GET"), proxy.count("HEAD", r"/blobs/"), proxy.count(path="/manifests/")) == (4, 3, 1, 0)
 
 
-def test_a_stalled_answer(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.stall_after(10))
-    connection = http.client.HTTPConnection("127.0.0.1", line.port, timeout=0.3)
+def test_a_cut_answer(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.cut_after(10), path="/blobs/", times=1)
+
+    assert broken(proxy, blob) == CONTENT[:10]
+    assert ask(proxy.port, "GET", blob)[2] == CONTENT
+
+
+def test_a_stalled_answer(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.stall_after(10))
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=0.3)
     try:
         connection.request("GET", blob)
         answer = connection.getresponse()
@@ -89,88 +89,88 @@ def test_a_stalled_answer(line: FaultyProxy, blob: str) -> None:
         connection.close()
 
 
-def test_a_trickling_answer_is_whole(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.trickle(0.0001))
+def test_a_trickling_answer_is_whole(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.trickle(0.0001))
 
-    assert ask(line.port, "GET", blob)[2] == CONTENT
+    assert ask(proxy.port, "GET", blob)[2] == CONTENT
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
-def test_another_answer_instead_so_many_times_in_a_row(line: FaultyProxy, blob: str, status: int) -> None:
-    line.upon(faulty_proxy.instead(status, Retry_After="1"), times=2)
+def test_another_answer_instead_so_many_times_in_a_row(proxy: FaultyProxy, blob: str, status: int) -> None:
+    proxy.upon(faulty_proxy.instead(status, Retry_After="1"), times=2)
 
-    got = [ask(line.port, "GET", blob) for _ in range(3)]
+    got = [ask(proxy.port, "GET", blob) for _ in range(3)]
 
     assert [answer[0] for answer in got] == [status, status, 200]
     assert got[0][1]["retry-after"] == "1"
     assert json.loads(got[0][2])["errors"][0]["code"]
 
 
-def test_a_fault_after_so_many_that_pass_on_one_method_and_path(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.instead(500), method="GET", path=r"/blobs/", after=1, times=1)
+def test_a_fault_after_so_many_that_pass_on_one_method_and_path(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.instead(500), method="GET", path=r"/blobs/", after=1, times=1)
 
-    statuses = [ask(line.port, method, path)[0] for method, path in [("HEAD", blob), ("GET", "/v2/")] + [("GET", blob)] * 3]
+    statuses = [ask(proxy.port, method, path)[0] for method, path in [("HEAD", blob), ("GET", "/v2/")] + [("GET", blob)] * 3]
 
     assert statuses == [200, 200, 200, 500, 200]
 
 
-def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(line: FaultyProxy, unique: str, blob: str) -> None:
+def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(proxy: FaultyProxy, unique: str, blob: str) -> None:
     for fault in (faulty_proxy.hang_up, faulty_proxy.lose_answer):
-        line.upon(fault, method="DELETE", times=1)
+        proxy.upon(fault, method="DELETE", times=1)
         with pytest.raises(http.client.RemoteDisconnected):
-            ask(line.port, "DELETE", blob)
+            ask(proxy.port, "DELETE", blob)
         expected = 200 if fault is faulty_proxy.hang_up else 404
-        assert ask(line.port, "HEAD", blob)[0] == expected
+        assert ask(proxy.port, "HEAD", blob)[0] == expected
 
 
-def test_a_request_cut_within_its_body(line: FaultyProxy, unique: str) -> None:
-    _, headers, _ = ask(line.port, "POST", f"/v2/{unique}/blobs/uploads/")
-    path = headers["location"].partition(str(line.port))[2]
-    line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", times=1)
+def test_a_request_cut_within_its_body(proxy: FaultyProxy, unique: str) -> None:
+    _, headers, _ = ask(proxy.port, "POST", f"/v2/{unique}/blobs/uploads/")
+    path = headers["location"].partition(str(proxy.port))[2]
+    proxy.upon(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", times=1)
 
     with pytest.raises(http.client.RemoteDisconnected):
-        ask(line.port, "PATCH", path, body=CONTENT)
+        ask(proxy.port, "PATCH", path, body=CONTENT)
 
     # The upload is lost: that is how the registry tells that it saw a part of the body only.
-    assert ask(line.port, "GET", path)[0] == 404
+    assert ask(proxy.port, "GET", path)[0] == 404
 
 
-def test_a_wrong_digest(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.wrong_digest)
+def test_a_wrong_digest(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.wrong_digest)
 
-    _, headers, body = ask(line.port, "GET", blob)
+    _, headers, body = ask(proxy.port, "GET", blob)
 
     assert (headers["docker-content-digest"] == sha256(CONTENT), body) == (False, CONTENT)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_length_that_is_too_small(line: FaultyProxy, blob: str, method: str) -> None:
-    line.upon(faulty_proxy.wrong_length(-10))
+def test_a_length_that_is_too_small(proxy: FaultyProxy, blob: str, method: str) -> None:
+    proxy.upon(faulty_proxy.wrong_length(-10))
 
-    _, headers, body = ask(line.port, method, blob)
+    _, headers, body = ask(proxy.port, method, blob)
 
     assert (headers["content-length"], body) == ("990", CONTENT[:990] if method == "GET" else b"")
 
 
-def test_a_length_that_is_too_large(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.wrong_length(10))
+def test_a_length_that_is_too_large(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.wrong_length(10))
 
-    assert broken(line, blob) == CONTENT
-
-
-def test_a_flipped_byte(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.flipped_byte(3))
-
-    assert ask(line.port, "GET", blob)[2] == CONTENT[:3] + bytes([CONTENT[3] ^ 0xFF]) + CONTENT[4:]
+    assert broken(proxy, blob) == CONTENT
 
 
-def test_pages_without_end(line: FaultyProxy, unique: str) -> None:
-    make_image(line.port, unique, "tag")
-    line.upon(faulty_proxy.endless_link, path="/tags/list")
+def test_a_flipped_byte(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.flipped_byte(3))
+
+    assert ask(proxy.port, "GET", blob)[2] == CONTENT[:3] + bytes([CONTENT[3] ^ 0xFF]) + CONTENT[4:]
+
+
+def test_pages_without_end(proxy: FaultyProxy, unique: str) -> None:
+    make_image(proxy.port, unique, "tag")
+    proxy.upon(faulty_proxy.endless_link, path="/tags/list")
     seen, following = [], f"/v2/{unique}/tags/list"
 
     for _ in range(5):
-        _, headers, body = ask(line.port, "GET", following)
+        _, headers, body = ask(proxy.port, "GET", following)
         assert json.loads(body)["tags"] == ["tag"]
         following = headers["link"].removeprefix("<").removesuffix('>; rel="next"')
         seen.append(following)
@@ -178,10 +178,10 @@ def test_pages_without_end(line: FaultyProxy, unique: str) -> None:
     assert len(set(seen)) == 5
 
 
-def test_mended_it_has_no_faults_and_no_memory(line: FaultyProxy, blob: str) -> None:
-    line.upon(faulty_proxy.instead(500))
-    assert ask(line.port, "GET", blob)[0] == 500
+def test_mended_it_has_no_faults_and_no_memory(proxy: FaultyProxy, blob: str) -> None:
+    proxy.upon(faulty_proxy.instead(500))
+    assert ask(proxy.port, "GET", blob)[0] == 500
 
-    line.mend()
+    proxy.mend()
 
-    assert (line.count(), ask(line.port, "GET", blob)[0]) == (0, 200)
+    assert (proxy.count(), ask(proxy.port, "GET", blob)[0]) == (0, 200)

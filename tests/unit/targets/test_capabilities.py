@@ -1,4 +1,4 @@
-"""What a registry can do is found out once, by trying what changes nothing."""
+"""Capabilities are probed once, by requests that change nothing."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ def test_examples_of_the_library_page_run(tmp_path: Path, monkeypatch: pytest.Mo
         # An empty line ends what is expected; a fence would be taken for more of it.
         text = re.sub(r"^```.*$", "", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         page = doctest.DocTestParser().get_doctest(text, {"host": server.host}, PAGE.name, str(PAGE), 0)
-        said: list[str] = []
-        result = doctest.DocTestRunner().run(page, out=said.append)
-    assert result.failed == 0, "".join(said)
+        output: list[str] = []
+        result = doctest.DocTestRunner().run(page, out=output.append)
+    assert result.failed == 0, "".join(output)
     assert result.attempted >= 10
     assert (tmp_path / "layer.tar.gz").read_bytes() == content
     assert server.errors == []
@@ -47,5 +47,5 @@ def test_package_imports_the_registry_on_first_access() -> None:
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'registry_tool' has no attribute 'Nothing'"):
-        registry_tool.Nothing  # noqa: B018 - asked for is enough
+        registry_tool.Nothing  # noqa: B018 - access is enough
     assert not hasattr(registry_tool, "Repository")

@@ -141,12 +141,12 @@ def test_login_at_a_real_registry(engine: Engine, registry_image: str, dirs: App
     auth = Auth(user="mary", password=MARY.password)
     registry = local_registry.up(engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=dirs.state).registry
     try:
-        with open_registry(registry.address) as line, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
-            line.ping()
+        with open_registry(registry.address) as client, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
+            client.ping()
         with pytest.raises(AuthenticationFailed, match="does not accept"):
             login(registry.address, WRONG)
         login(registry.address, MARY)
-        with open_registry(registry.address) as line:
-            line.ping()
+        with open_registry(registry.address) as client:
+            client.ping()
     finally:
         local_registry.down(engine, unique, volumes=True)

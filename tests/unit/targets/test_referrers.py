@@ -1,4 +1,4 @@
-"""Who refers to an image: by the registry's own list, and by the tag scheme where it has none."""
+"""Referrers by the registry's own list, and by the tag scheme where it has none."""
 
 from __future__ import annotations
 
@@ -20,69 +20,69 @@ SIGNATURE = "application/vnd.example.signature"
 
 
 @pytest.fixture
-def repository(line: FaultyProxy, unique: str) -> Iterator[Repository]:
-    with open_registry(line.host) as registry:
+def repository(proxy: FaultyProxy, unique: str) -> Iterator[Repository]:
+    with open_registry(proxy.host) as registry:
         opened = registry.repository(unique)
         opened.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
         yield opened
 
 
-def artifact(word: str, subject: Manifest | None = None) -> Manifest:
+def artifact(label: str, subject: Manifest | None = None) -> Manifest:
     of = subject.descriptor if subject is not None else None
-    return manifests.image(EMPTY, [EMPTY], artifact_type=SIGNATURE, subject=of, annotations={"word": word})
+    return manifests.image(EMPTY, [EMPTY], artifact_type=SIGNATURE, subject=of, annotations={"label": label})
 
 
-def words(repository: Repository, subject: Manifest) -> list[str]:
-    found = repository.referrers(subject.descriptor)
-    assert {entry.artifact_type for entry in found} <= {SIGNATURE}
-    return sorted(entry.annotations["word"] for entry in found)
+def labels(repository: Repository, subject: Manifest) -> list[str]:
+    entries = repository.referrers(subject.descriptor)
+    assert {entry.artifact_type for entry in entries} <= {SIGNATURE}
+    return sorted(entry.annotations["label"] for entry in entries)
 
 
 # --- by tag, as on registry:2 ---
 
 
-def test_pushed_referrer_is_listed(repository: Repository, line: FaultyProxy) -> None:
+def test_pushed_referrer_is_listed(repository: Repository, proxy: FaultyProxy) -> None:
     subject, other = artifact("subject"), artifact("other")
     for pushed in (subject, other):
         repository.push_manifest(pushed, "v1")
-    assert words(repository, subject) == []
-    for word in ("a", "b", "a"):
-        repository.push_manifest(artifact(word, subject), None)
-    assert words(repository, subject) == ["a", "b"]
-    assert words(repository, other) == []
+    assert labels(repository, subject) == []
+    for label in ("a", "b", "a"):
+        repository.push_manifest(artifact(label, subject), None)
+    assert labels(repository, subject) == ["a", "b"]
+    assert labels(repository, other) == []
     assert sorted(repository.tags()) == [referrers.tag_of(subject.digest), "v1"]
 
 
-def test_missing_referrers_interface_is_probed_once(repository: Repository, line: FaultyProxy) -> None:
+def test_missing_referrers_interface_is_probed_once(repository: Repository, proxy: FaultyProxy) -> None:
     subjects = [artifact(str(number)) for number in range(3)]
     for subject in subjects:
         repository.referrers(subject.descriptor)
-    assert line.count("GET", "/referrers/") == 1
-    assert line.count("GET", "/manifests/sha256-") == 3
+    assert proxy.count("GET", "/referrers/") == 1
+    assert proxy.count("GET", "/manifests/sha256-") == 3
 
 
 def test_deleted_referrer_is_not_listed(repository: Repository) -> None:
     subject = artifact("subject")
     repository.push_manifest(subject, "v1")
-    pushed = [artifact(word, subject) for word in ("a", "b")]
+    pushed = [artifact(label, subject) for label in ("a", "b")]
     for one in pushed:
         repository.push_manifest(one, None)
     repository.delete(pushed[0].descriptor, subject=subject.descriptor)
-    assert words(repository, subject) == ["b"]
+    assert labels(repository, subject) == ["b"]
     repository.delete(pushed[1].descriptor, subject=subject.descriptor)
-    assert words(repository, subject) == []
+    assert labels(repository, subject) == []
 
 
 def test_image_under_a_referrers_tag_is_no_list(repository: Repository) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("chance"), referrers.tag_of(subject.digest))
-    assert words(repository, subject) == []
+    assert labels(repository, subject) == []
 
 
-def test_damaged_list_raises(repository: Repository, line: FaultyProxy) -> None:
+def test_damaged_list_raises(repository: Repository, proxy: FaultyProxy) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("a", subject), None)
-    line.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
+    proxy.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
     with pytest.raises(InvalidManifest):
         repository.referrers(subject.descriptor)
 
@@ -117,9 +117,9 @@ class Listing:
 
 def test_referrers_of_all_pages_are_listed() -> None:
     subject = artifact("subject")
-    with standing_in(Listing([artifact(word, subject) for word in "abc"])) as server, open_registry(server.host) as registry:
+    with standing_in(Listing([artifact(label, subject) for label in "abc"])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
-        assert words(repository, subject) == ["a", "b", "c"]
+        assert labels(repository, subject) == ["a", "b", "c"]
         assert [asked.path for asked in server.asked] == [
             f"/v2/a/referrers/{subject.digest}",
             f"/v2/a/referrers/{subject.digest}?at=1",
@@ -149,13 +149,13 @@ def test_response_that_is_no_list_raises(body: bytes) -> None:
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
-def test_failing_list_does_not_count_as_missing_interface(repository: Repository, line: FaultyProxy) -> None:
+def test_failing_list_does_not_count_as_missing_interface(repository: Repository, proxy: FaultyProxy) -> None:
     subject = artifact("subject")
-    line.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
+    proxy.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
     with pytest.raises(RegistryError):
         repository.referrers(subject.descriptor)
     repository.referrers(subject.descriptor)
-    assert line.count("GET", "/referrers/") == 2
+    assert proxy.count("GET", "/referrers/") == 2
 
 
 def test_missing_interface_is_not_requested_again() -> None:

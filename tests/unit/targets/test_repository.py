@@ -45,10 +45,10 @@ def push(repository: Repository, content: bytes, media_type: str = OCTETS) -> De
     return descriptor
 
 
-def image(repository: Repository, *layers: bytes, **words: str) -> Manifest:
-    """An image of its own, pushed all but its manifest."""
+def image(repository: Repository, *layers: bytes, **annotations: str) -> Manifest:
+    """An image, pushed all but its manifest."""
     config = push(repository, CONFIG, OCI_CONFIG)
-    return manifests.image(config, [push(repository, layer, LAYER) for layer in layers], annotations=words or None)
+    return manifests.image(config, [push(repository, layer, LAYER) for layer in layers], annotations=annotations or None)
 
 
 def read(repository: Repository, descriptor: Descriptor, *, piece: int = 1000) -> bytes:
@@ -57,8 +57,8 @@ def read(repository: Repository, descriptor: Descriptor, *, piece: int = 1000) -
 
 
 def test_repository_is_a_target(repository: Repository) -> None:
-    place: Target = repository
-    assert place is repository
+    target: Target = repository
+    assert target is repository
 
 
 # --- what is not there ---
@@ -104,8 +104,8 @@ def test_pushed_manifest_is_read_byte_for_byte(repository: Repository) -> None:
     pushed = image(repository, some(100))
     assert repository.push_manifest(pushed, "v1") == pushed.descriptor
     for reference in ("v1", str(pushed.digest), pushed.digest):
-        found = repository.manifest(reference)
-        assert (found.raw, found.descriptor) == (pushed.raw, pushed.descriptor)
+        manifest = repository.manifest(reference)
+        assert (manifest.raw, manifest.descriptor) == (pushed.raw, pushed.descriptor)
     for known in ("v1", str(pushed.digest)):
         assert repository.resolve(known) == pushed.descriptor
     assert repository.exists(pushed.descriptor)
@@ -119,35 +119,35 @@ def test_manifest_pushed_without_a_tag_is_read_by_digest(repository: Repository)
     assert repository.manifest(pushed.digest).raw == pushed.raw
 
 
-def test_resolve_sends_one_request(repository: Repository, line: FaultyProxy) -> None:
+def test_resolve_sends_one_request(repository: Repository, proxy: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
-    line.mend()
+    proxy.mend()
     repository.resolve("v1")
-    assert [(asked.method, asked.path) for asked in line.asked] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
+    assert [(asked.method, asked.path) for asked in proxy.asked] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
 
 
 @pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
-def test_resolve_reads_the_manifest_where_headers_are_missing(repository: Repository, line: FaultyProxy, name: str) -> None:
+def test_resolve_reads_the_manifest_where_headers_are_missing(repository: Repository, proxy: FaultyProxy, name: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    line.upon(faulty_proxy.with_header(name, ""))
+    proxy.upon(faulty_proxy.with_header(name, ""))
     assert repository.resolve("v1") == pushed.descriptor
     assert repository.manifest("v1").raw == pushed.raw
 
 
-@pytest.mark.parametrize("said", ["rubbish", "sha256:12", "md5:" + "0" * 32])
-def test_invalid_digest_header_counts_as_missing(repository: Repository, line: FaultyProxy, said: str) -> None:
+@pytest.mark.parametrize("header", ["rubbish", "sha256:12", "md5:" + "0" * 32])
+def test_invalid_digest_header_counts_as_missing(repository: Repository, proxy: FaultyProxy, header: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    line.upon(faulty_proxy.with_header("Docker-Content-Digest", said))
+    proxy.upon(faulty_proxy.with_header("Docker-Content-Digest", header))
     assert repository.resolve("v1") == pushed.descriptor
     assert repository.manifest("v1").raw == pushed.raw
 
 
-def test_wrong_digest_header_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
+def test_wrong_digest_header_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    line.upon(faulty_proxy.wrong_digest)
+    proxy.upon(faulty_proxy.wrong_digest)
     for ask in (
         lambda: repository.manifest("v1"),
         lambda: repository.manifest(pushed.digest),
@@ -158,19 +158,19 @@ def test_wrong_digest_header_is_a_mismatch(repository: Repository, line: FaultyP
 
 
 @pytest.mark.parametrize("at", [0, 20, -1])
-def test_flipped_byte_of_a_manifest_is_a_mismatch(repository: Repository, line: FaultyProxy, at: int) -> None:
+def test_flipped_byte_of_a_manifest_is_a_mismatch(repository: Repository, proxy: FaultyProxy, at: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    line.upon(faulty_proxy.flipped_byte(at))
+    proxy.upon(faulty_proxy.flipped_byte(at))
     for reference in ("v1", pushed.digest):
         with pytest.raises(Mismatch, match="other bytes than those of sha256:"):
             repository.manifest(reference)
 
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
-def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, line: FaultyProxy, media_type: str) -> None:
+def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, proxy: FaultyProxy, media_type: str) -> None:
     repository.push_manifest(image(repository), "v1")
-    line.upon(faulty_proxy.with_header("Content-Type", media_type))
+    proxy.upon(faulty_proxy.with_header("Content-Type", media_type))
     with pytest.raises(InvalidManifest):
         repository.manifest("v1")
 
@@ -198,9 +198,9 @@ def test_manifest_of_100_megabytes_is_not_read() -> None:
     assert len(sent) == 1
 
 
-def test_push_reported_with_another_digest_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
+def test_push_reported_with_another_digest_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
     pushed = image(repository)
-    line.upon(faulty_proxy.wrong_digest, method="PUT")
+    proxy.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
         repository.push_manifest(pushed, "v1")
 
@@ -232,13 +232,13 @@ def test_deleting_a_digest_deletes_its_tags(repository: Repository) -> None:
     assert repository.tags() == ()
 
 
-def test_untag_at_registry_2_raises(repository: Repository, line: FaultyProxy) -> None:
+def test_untag_at_registry_2_raises(repository: Repository, proxy: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     assert not repository.can_untag()
-    line.mend()
+    proxy.mend()
     with pytest.raises(RegistryError, match="cannot delete a tag alone"):
         repository.untag("v1")
-    assert line.asked == []
+    assert proxy.asked == []
     assert repository.tags() == ("v1",)
 
 
@@ -270,28 +270,28 @@ def test_pushed_blob_is_fetched(repository: Repository, size: int) -> None:
     push(repository, content)
 
 
-def test_lost_connection_is_resumed_where_it_was_lost(repository: Repository, line: FaultyProxy) -> None:
+def test_lost_connection_is_resumed_where_it_was_lost(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
-    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
-    before = len(line.asked)
+    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
+    before = len(proxy.asked)
     assert read(repository, descriptor) == content
-    ranges = [asked.headers.get("range") for asked in line.asked[before:]]
+    ranges = [asked.headers.get("range") for asked in proxy.asked[before:]]
     assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
-def test_connection_lost_twice_at_one_byte_raises(repository: Repository, line: FaultyProxy) -> None:
+def test_connection_lost_twice_at_one_byte_raises(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
-    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
-    line.upon(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
-    before = len(line.asked)
+    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    proxy.upon(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
+    before = len(proxy.asked)
     with pytest.raises(ConnectionLost):
         read(repository, descriptor)
-    assert [asked.headers.get("range") for asked in line.asked[before:]] == [None, "bytes=30000-"]
+    assert [asked.headers.get("range") for asked in proxy.asked[before:]] == [None, "bytes=30000-"]
 
 
-def test_resuming_without_ranges_skips_what_was_read(repository: Repository, line: FaultyProxy) -> None:
+def test_resuming_without_ranges_skips_what_was_read(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
 
@@ -299,24 +299,24 @@ def test_resuming_without_ranges_skips_what_was_read(repository: Repository, lin
         headers = {name: value for name, value in asked.headers.items() if name != "range"}
         return ask(Asked(method=asked.method, path=asked.path, headers=headers, body=asked.body))
 
-    line.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
-    line.upon(without_range, method="GET", path="/blobs/")
+    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    proxy.upon(without_range, method="GET", path="/blobs/")
     assert read(repository, descriptor) == content
     assert repository.last_byte(descriptor) is Presence.WHOLE
 
 
-def test_resuming_with_another_range_raises(repository: Repository, line: FaultyProxy) -> None:
+def test_resuming_with_another_range_raises(repository: Repository, proxy: FaultyProxy) -> None:
     descriptor = push(repository, some(1000))
-    line.upon(faulty_proxy.cut_after(500), method="GET", path="/blobs/", times=1)
-    line.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
+    proxy.upon(faulty_proxy.cut_after(500), method="GET", path="/blobs/", times=1)
+    proxy.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
     with pytest.raises(RegistryError, match="from byte 0, not 500"):
         read(repository, descriptor)
 
 
-def test_flipped_byte_of_a_blob_is_a_mismatch_before_the_last_byte(repository: Repository, line: FaultyProxy) -> None:
+def test_flipped_byte_of_a_blob_is_a_mismatch_before_the_last_byte(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(10_000)
     descriptor = push(repository, content)
-    line.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
+    proxy.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
     got = b""
     with pytest.raises(Mismatch), repository.fetch(descriptor) as stream:
         while piece := stream.read(1000):
@@ -376,10 +376,10 @@ def test_redirected_blob_is_fetched_without_a_password() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_passing_failure_is_retried(repository: Repository, line: FaultyProxy, status: int) -> None:
+def test_passing_failure_is_retried(repository: Repository, proxy: FaultyProxy, status: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    line.upon(faulty_proxy.instead(status), times=2)
+    proxy.upon(faulty_proxy.instead(status), times=2)
     assert repository.manifest("v1").raw == pushed.raw
 
 
@@ -394,17 +394,17 @@ def test_passing_failure_is_retried(repository: Repository, line: FaultyProxy, s
         (lambda asked, ask: Reply(body=b""), RegistryError),
     ],
 )
-def test_lasting_failure_raises(repository: Repository, line: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
+def test_lasting_failure_raises(repository: Repository, proxy: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
     repository.push_manifest(image(repository), "v1")
-    line.upon(fault)
+    proxy.upon(fault)
     with pytest.raises(kind) as caught:
         repository.tags()
     assert getattr(caught.value, "hint", None)
 
 
-def test_endless_links_end(repository: Repository, line: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_links_end(repository: Repository, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.transport.transport.MAX_PAGES", 10)
     repository.push_manifest(image(repository), "v1")
-    line.upon(faulty_proxy.endless_link)
+    proxy.upon(faulty_proxy.endless_link)
     with pytest.raises(RegistryError, match="no end of pages"):
         repository.tags()

@@ -44,8 +44,8 @@ def upload_to(repository: Repository) -> uploads.Upload:
     return uploads.Upload(repository._transport, repository.path)
 
 
-def methods(line: FaultyProxy) -> list[str]:
-    return [asked.method for asked in line.asked]
+def methods(proxy: FaultyProxy) -> list[str]:
+    return [asked.method for asked in proxy.asked]
 
 
 # --- what is not what it should be ---
@@ -54,7 +54,7 @@ def methods(line: FaultyProxy) -> list[str]:
 @pytest.mark.parametrize("size", [5, 50, 155])
 @pytest.mark.parametrize("wrong", ["byte", "short", "long"])
 def test_content_unlike_its_descriptor_is_not_stored(
-    repository: Repository, line: FaultyProxy, small: None, size: int, wrong: str
+    repository: Repository, proxy: FaultyProxy, small: None, size: int, wrong: str
 ) -> None:
     content = some(size)
     descriptor = described(content)
@@ -83,18 +83,18 @@ def test_failing_disk_is_no_registry_error(repository: Repository, small: None, 
     assert not repository.exists(descriptor)
 
 
-def test_reported_digest_that_differs_is_a_mismatch(repository: Repository, line: FaultyProxy) -> None:
-    line.upon(faulty_proxy.wrong_digest, method="PUT")
+def test_reported_digest_that_differs_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
+    proxy.upon(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="took"):
         push(repository, some(5))
 
 
 @pytest.mark.parametrize("location", ["", "file:///etc/passwd"])
-def test_missing_or_foreign_location_raises(repository: Repository, line: FaultyProxy, location: str) -> None:
-    line.upon(faulty_proxy.with_header("Location", location), method="POST")
+def test_missing_or_foreign_location_raises(repository: Repository, proxy: FaultyProxy, location: str) -> None:
+    proxy.upon(faulty_proxy.with_header("Location", location), method="POST")
     with pytest.raises(RegistryError):
         push(repository, some(5))
-    assert methods(line) == ["POST"]
+    assert methods(proxy) == ["POST"]
 
 
 # --- three ways ---
@@ -111,19 +111,19 @@ def test_missing_or_foreign_location_raises(repository: Repository, line: Faulty
         (120, ["POST", *["PATCH"] * 12, "PUT"]),
     ],
 )
-def test_large_content_is_sent_in_chunks(repository: Repository, line: FaultyProxy, small: None, size: int, asked: list[str]) -> None:
+def test_large_content_is_sent_in_chunks(repository: Repository, proxy: FaultyProxy, small: None, size: int, asked: list[str]) -> None:
     content = some(size)
     descriptor = push(repository, content)
-    assert methods(line) == asked
+    assert methods(proxy) == asked
     assert repository.last_byte(descriptor)
     with repository.fetch(descriptor) as stream:
         assert stream.read() == content
 
 
-def test_chunks_have_the_registrys_minimum_size(repository: Repository, line: FaultyProxy, small: None) -> None:
-    line.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
+def test_chunks_have_the_registrys_minimum_size(repository: Repository, proxy: FaultyProxy, small: None) -> None:
+    proxy.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
     push(repository, some(150))
-    assert [asked.headers["content-range"] for asked in line.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
+    assert [asked.headers["content-range"] for asked in proxy.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
 
 
 def test_upload_of_content_known_only_at_its_end_is_stored(repository: Repository) -> None:
@@ -142,32 +142,32 @@ def test_upload_finished_with_a_wrong_digest_fails(repository: Repository) -> No
         upload.finish(Digest.of(b"other"))
 
 
-def test_upload_left_unfinished_is_cancelled(repository: Repository, line: FaultyProxy) -> None:
+def test_upload_left_unfinished_is_cancelled(repository: Repository, proxy: FaultyProxy) -> None:
     with pytest.raises(ZeroDivisionError), upload_to(repository) as upload:
         upload.write(some(100))
         raise ZeroDivisionError
-    assert methods(line) == ["POST", "PATCH", "DELETE"]
+    assert methods(proxy) == ["POST", "PATCH", "DELETE"]
     upload.cancel()
     with pytest.raises(ValueError, match="has ended"):
         upload.write(b"x")
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 500])
-def test_failing_cancellation_hides_no_exception(repository: Repository, line: FaultyProxy, status: int) -> None:
-    line.upon(faulty_proxy.instead(status), method="DELETE")
+def test_failing_cancellation_hides_no_exception(repository: Repository, proxy: FaultyProxy, status: int) -> None:
+    proxy.upon(faulty_proxy.instead(status), method="DELETE")
     with pytest.raises(ZeroDivisionError), upload_to(repository):
         raise ZeroDivisionError
 
 
-# --- bad lines ---
+# --- lost connections ---
 
 
-def test_chunk_whose_response_is_lost_is_not_sent_twice(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_chunk_whose_response_is_lost_is_not_sent_twice(repository: Repository, proxy: FaultyProxy, small: None) -> None:
     """registry:2 knows an upload by its last location only, which was lost with the answer."""
-    line.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
+    proxy.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
-    assert methods(line) == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
+    assert methods(proxy) == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
     assert not repository.exists(described(some(155)))
 
 
@@ -202,34 +202,34 @@ def test_upload_with_an_impossible_range_fails(small: None, said: str) -> None:
     assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
 
 
-def test_chunk_that_never_arrived_is_sent_again(repository: Repository, line: FaultyProxy, small: None) -> None:
+def test_chunk_that_never_arrived_is_sent_again(repository: Repository, proxy: FaultyProxy, small: None) -> None:
     for after in (0, 3):
-        line.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
+        proxy.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
     content = some(155)
     with repository.fetch(push(repository, content)) as stream:
         assert stream.read() == content
 
 
-def test_connection_lost_within_a_chunk_fails_the_upload(repository: Repository, line: FaultyProxy, small: None) -> None:
-    line.upon(faulty_proxy.cut_request_after(line, 5), method="PATCH", after=2, times=1)
+def test_connection_lost_within_a_chunk_fails_the_upload(repository: Repository, proxy: FaultyProxy, small: None) -> None:
+    proxy.upon(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", after=2, times=1)
     descriptor = described(some(155))
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert not repository.exists(descriptor)
 
 
-def test_connection_lost_at_every_try_fails_the_upload(repository: Repository, line: FaultyProxy, small: None) -> None:
-    line.upon(faulty_proxy.hang_up, method="PATCH")
+def test_connection_lost_at_every_try_fails_the_upload(repository: Repository, proxy: FaultyProxy, small: None) -> None:
+    proxy.upon(faulty_proxy.hang_up, method="PATCH")
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
-    assert line.count("PATCH") == 3
+    assert proxy.count("PATCH") == 3
 
 
-def test_upload_in_one_request_is_not_sent_twice(repository: Repository, line: FaultyProxy) -> None:
-    line.upon(faulty_proxy.lose_answer, method="PUT")
+def test_upload_in_one_request_is_not_sent_twice(repository: Repository, proxy: FaultyProxy) -> None:
+    proxy.upon(faulty_proxy.lose_answer, method="PUT")
     with pytest.raises(ConnectionLost):
         push(repository, some(5))
-    assert line.count("PUT") == 1
+    assert proxy.count("PUT") == 1
 
 
 def test_upload_to_another_host_gets_no_password() -> None:
