@@ -323,7 +323,9 @@ def test_zstd_layers_are_unpacked(registry: RunningRegistry, proxy: FaultyProxy)
     assert lone(checked(proxy, "broken", deep=True)).detail == "layers[0]: cannot be unpacked"
 
 
-def test_layers_that_cannot_be_unpacked_here_are_a_note(registry: RunningRegistry, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_that_cannot_be_unpacked_here_are_a_note(
+    registry: RunningRegistry, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = gzip.decompress(layer(b"one"))
     image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain, window=28))
     note = f"{proxy.host}/a: 1 layer: read, and not looked into"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryUnreachable
-from registry_tool.server import Application, MemoryStorage, running
+from registry_tool.server import Application, MemoryStorage, run_registry
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.capabilities import manifest_path
 from tests.support.fake_server import Asked, Reply, reply, standing_in
@@ -55,7 +55,7 @@ def test_capability_is_probed_once_for_all_threads() -> None:
 
 @pytest.mark.parametrize(("options", "can"), [({}, True), ({"delete": False}, False), ({"read_only": True}, False)])
 def test_registry_2_deletes_digests_and_no_tags(options: dict[str, bool], can: bool) -> None:
-    with running(Application(MemoryStorage(), **options)) as server, open_registry(server.host) as registry:  # type: ignore[arg-type]
+    with run_registry(Application(MemoryStorage(), **options)) as server, open_registry(server.host) as registry:  # type: ignore[arg-type]
         assert registry.repository("a").can_delete() is can
         assert not registry.repository("a").can_untag()
 
