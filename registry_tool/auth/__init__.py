@@ -1,1 +1,1 @@
-"""Who the user is to a registry: docker's and podman's configuration, read and written."""
+"""Credentials for registries, in docker's and podman's configuration and in credential helpers."""

@@ -1,23 +1,21 @@
-"""Where podman, buildah and skopeo keep user names and passwords (containers-auth.json(5)). Read, never written.
+"""The ``auth.json`` of podman, buildah and skopeo (containers-auth.json(5)); read, never written.
 
-The file has the form of docker's configuration: ``auths`` and ``credHelpers``.
+It has the form of docker's configuration: ``auths`` and ``credHelpers``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from registry_tool.base.errors import CredentialsError
+from registry_tool.auth import docker_config
 
 
 def file() -> Path | None:
-    """``$REGISTRY_AUTH_FILE``, else the first of podman's own places that has a file; None where there is none."""
-    named = os.environ.get("REGISTRY_AUTH_FILE")
-    if named:
-        return Path(named)
+    """``$REGISTRY_AUTH_FILE``, else the first of podman's folders that has one; None where there is none."""
+    if name := os.environ.get("REGISTRY_AUTH_FILE"):
+        return Path(name)
     runtime, config = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("XDG_CONFIG_HOME")
     folders = (
         Path(runtime) / "containers" if runtime else Path(f"/run/containers/{os.getuid()}"),
@@ -27,19 +25,6 @@ def file() -> Path | None:
 
 
 def load() -> dict[str, Any]:
-    """What is in it, empty where there is none. Raises CredentialsError where it cannot be read or is no JSON object."""
+    """Its content, empty where there is none. Raises CredentialsError where it cannot be read or is no JSON object."""
     path = file()
-    if path is None:
-        return {}
-    try:
-        # Nothing of the content is ever quoted in a message: there are passwords in it.
-        document = json.loads(path.read_bytes() or b"{}")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise CredentialsError(f"{path} cannot be read: {error.strerror}", hint="Make it a file that this user may read.") from None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise CredentialsError(f"{path} is not a JSON object", hint="Repair it, or move it away and log in again: podman login")
-    return document
+    return {} if path is None else docker_config.load_object(path, name="", login="log in again: podman login")

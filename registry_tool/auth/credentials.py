@@ -1,11 +1,11 @@
 """User names and passwords for registries, where docker keeps them.
 
 In this order: the helper that ``credHelpers`` names for the host, the helper that ``credsStore`` names for all, and
-``auths`` in ``config.json`` itself (docker's command line reference, "Credential stores"); then the same in the file
-of podman and its like, which is only read. A helper is a program ``docker-credential-NAME`` that is asked on its
-standard input (docker-credential-helpers, "Development").
+``auths`` in ``config.json`` (docker's command line reference, "Credential stores"); then the same in podman's file,
+which is only read. A helper is a program ``docker-credential-NAME`` that reads its standard input
+(docker-credential-helpers, "Development").
 
-A secret is in no repr, no message, no argument of a program and no log.
+No secret is in a repr, a message, an argument of a program or a log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HELPER_TIMEOUT = 10.0
 """Seconds that a helper has for one answer."""
 
 TOKEN_USER = "<token>"  # noqa: S105
-"""The user name under which docker keeps an identity token in the place of a password."""
+"""The user name under which docker stores an identity token instead of a password."""
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -38,7 +38,7 @@ _NOT_FOUND = ("credentials not found", "no credentials server url", "no credenti
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who somebody is to a registry. ``password`` is an identity token where ``username`` is ``<token>``."""
+    """A user name and a password; an identity token where ``username`` is ``<token>``."""
 
     username: str
     password: str = field(repr=False)
@@ -48,7 +48,7 @@ class Credential:
         return self.username == TOKEN_USER
 
     def as_auth_config(self) -> dict[str, str]:
-        """What the engine's interface wants in ``X-Registry-Auth``."""
+        """The members of the engine API's ``X-Registry-Auth``."""
         if self.is_identity_token:
             return {"identitytoken": self.password}
         return {"username": self.username, "password": self.password}
@@ -56,36 +56,36 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Where a credential was put: ``where`` is a helper's program or the configuration's path."""
+    """Where a credential was stored: ``where`` is a helper's program or the configuration's path."""
 
     where: str
     encrypted: bool
 
 
-def find(host: str, *, on_trouble: Callable[[CredentialsError], None] | None = None) -> Credential | None:
+def find(host: str, *, on_error: Callable[[CredentialsError], None] | None = None) -> Credential | None:
     """The credential for ``host`` (``localhost:5000``, ``docker.io``), None where there is none.
 
-    A store that does not do its part is a CredentialsError; with ``on_trouble`` it goes there, and the answer is
-    None: for those who can do without a credential, as most can on a registry of their own.
+    Raises CredentialsError where a store fails; with ``on_error`` that is called instead, and the result is None, for
+    callers that can do without a credential.
     """
     try:
         return _find(host)
     except CredentialsError as error:
-        if on_trouble is None:
+        if on_error is None:
             raise
-        on_trouble(error)
+        on_error(error)
         return None
 
 
 def store(host: str, credential: Credential) -> Stored:
-    """Keep ``credential`` for ``host``: with the helper that is configured, else in ``config.json``. Raises CredentialsError."""
+    """Store ``credential`` for ``host`` with the configured helper, else in ``config.json``. Raises CredentialsError."""
     key = _key(host)
     helper = _helper(docker_config.load(), host)
     entry: dict[str, str | None] = {"auth": None, "identitytoken": None, "username": None, "password": None}
     if helper:
         document = {"ServerURL": key, "Username": credential.username, "Secret": credential.password}
-        _ask(helper, "store", json.dumps(document), secret=credential.password)
-        # docker leaves an empty entry there, too: others look into it for what one is logged in to.
+        _call(helper, "store", json.dumps(document), secret=credential.password)
+        # As docker does: other programs list what a user is logged in to by it.
         docker_config.save({"auths": {key: entry}})
         return Stored(where=_program(helper), encrypted=True)
     if credential.is_identity_token:
@@ -97,17 +97,16 @@ def store(host: str, credential: Credential) -> Stored:
 
 
 def erase(host: str) -> bool:
-    """Forget the credential for ``host`` everywhere; whether there was one. Raises CredentialsError."""
+    """Erase the credential for ``host`` from all of docker's stores; whether there was one. Raises CredentialsError."""
     config = docker_config.load()
     entries = _entries(config, host)
     if entries:
         docker_config.save({"auths": dict.fromkeys(entries)})
-    found = any(entries.values())
     helper = _helper(config, host)
-    if helper and _ask_for(helper, host):
-        _ask(helper, "erase", _key(host))
-        found = True
-    return found
+    in_helper = helper is not None and _get(helper, host) is not None
+    if helper is not None and in_helper:
+        _call(helper, "erase", _key(host))
+    return in_helper or any(entries.values())
 
 
 def _find(host: str) -> Credential | None:
@@ -116,14 +115,10 @@ def _find(host: str) -> Credential | None:
 
 def _find_in(config: Mapping[str, Any], file: Path, host: str) -> Credential | None:
     helper = _helper(config, host)
-    kept = _ask_for(helper, host) if helper else None
-    if kept:
-        return kept
-    for key, entry in _entries(config, host).items():
-        kept = _of_entry(file, key, entry)
-        if kept:
-            return kept
-    return None
+    credential = _get(helper, host) if helper else None
+    if credential is not None:
+        return credential
+    return next(filter(None, (_from_entry(file, key, entry) for key, entry in _entries(config, host).items())), None)
 
 
 def _find_in_auth_file(host: str) -> Credential | None:
@@ -131,13 +126,13 @@ def _find_in_auth_file(host: str) -> Credential | None:
     if path is None:
         return None
     config = containers_auth.load()
-    # podman may keep one for a part of a registry (quay.io/john): that is not to be shown for all of it.
+    # podman may store one for a namespace (quay.io/john): it is not sent for the whole registry.
     whole = {key: entry for key, entry in _section(config, "auths").items() if _address(key).partition("/")[2] in ("", "v1/", "v2/")}
     return _find_in({**config, "auths": whole}, path, host)
 
 
 def _key(host: str) -> str:
-    """Docker Hub's key is an address of long ago; every other registry's is its host."""
+    """The key of ``host`` in docker's stores: Docker Hub's is a URL, every other registry's its host."""
     return _HUB_KEY if host in _HUB_HOSTS else host
 
 
@@ -146,30 +141,30 @@ def _hosts(host: str) -> frozenset[str]:
 
 
 def _entries(config: Mapping[str, Any], host: str) -> dict[str, dict[str, Any]]:
-    """The entries of ``auths`` for ``host``, docker's own key first; older programs wrote whole addresses as keys."""
-    found = {
+    """The entries of ``auths`` for ``host``, docker's own key first; older programs wrote URLs as keys."""
+    entries = {
         key: entry if isinstance(entry, dict) else {}
         for key, entry in _section(config, "auths").items()
         if _address(key).partition("/")[0] in _hosts(host)
     }
-    return dict(sorted(found.items(), key=lambda item: item[0] != _key(host)))
+    return dict(sorted(entries.items(), key=lambda item: item[0] != _key(host)))
 
 
 def _address(key: str) -> str:
     return re.sub(r"^https?://", "", key)
 
 
-def _of_entry(file: Path, key: str, entry: Mapping[str, Any]) -> Credential | None:
+def _from_entry(file: Path, key: str, entry: Mapping[str, Any]) -> Credential | None:
     token = entry.get("identitytoken")
     if token:
         return Credential(TOKEN_USER, str(token))
     if entry.get("auth"):
-        return _decoded(file, key, entry["auth"])
+        return _decode(file, key, entry["auth"])
     username, password = entry.get("username"), entry.get("password")
     return Credential(str(username), str(password)) if username and password else None
 
 
-def _decoded(file: Path, key: str, auth: object) -> Credential:
+def _decode(file: Path, key: str, auth: object) -> Credential:
     try:
         text = base64.b64decode(str(auth), validate=True).decode()
     except ValueError:
@@ -189,7 +184,7 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _helper(config: Mapping[str, Any], host: str) -> str | None:
-    """The name of the helper that keeps ``host``'s credential."""
+    """The name of the helper that is configured for ``host``."""
     per_host = _section(config, "credHelpers")
     for key in (_key(host), *sorted(_hosts(host))):
         if per_host.get(key):
@@ -201,8 +196,8 @@ def _program(helper: str) -> str:
     return f"docker-credential-{helper}"
 
 
-def _ask_for(helper: str, host: str) -> Credential | None:
-    output = _ask(helper, "get", _key(host))
+def _get(helper: str, host: str) -> Credential | None:
+    output = _call(helper, "get", _key(host))
     if output is None:
         return None
     try:
@@ -212,12 +207,12 @@ def _ask_for(helper: str, host: str) -> Credential | None:
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
         # The output may hold the secret, however broken: it is not quoted.
-        raise _trouble(helper, "prints something that is not a credential")
+        raise _error(helper, "prints something that is not a credential")
     return Credential(username, secret) if secret else None
 
 
-def _ask(helper: str, verb: str, text: str, *, secret: str = "") -> str | None:
-    """What the helper prints; None where it has no such credential."""
+def _call(helper: str, verb: str, text: str, *, secret: str = "") -> str | None:
+    """Call a helper; its output, None where it has no such credential."""
     if not _HELPER_NAME.fullmatch(helper):
         raise CredentialsError(
             f"{helper!r} is not the name of a credential helper", hint=f"See credsStore and credHelpers in {docker_config.file()}."
@@ -225,37 +220,37 @@ def _ask(helper: str, verb: str, text: str, *, secret: str = "") -> str | None:
     code, output = _run(helper, verb, text)
     if code == 0:
         return output
-    words = next((line.strip() for line in output.splitlines() if line.strip()), "")
-    if words.lower().startswith(_NOT_FOUND):
+    reason = next((line.strip() for line in output.splitlines() if line.strip()), "")
+    if reason.lower().startswith(_NOT_FOUND):
         return None
-    if words.startswith("{") or (secret and secret in words):
-        words = ""
-    raise _trouble(helper, f"failed to {verb} (exit code {code}){': ' + words[:200] if words else ''}")
+    if reason.startswith("{") or (secret and secret in reason):
+        reason = ""
+    raise _error(helper, f"failed to {verb} (exit code {code}){': ' + reason[:200] if reason else ''}")
 
 
 def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
-    """Run ``docker-credential-HELPER VERB`` in a session of its own, which is killed whole when its time is up.
+    """Run ``docker-credential-HELPER VERB``; exit code and output. Its whole session is killed when its time is up.
 
-    A helper of many ships is a shell script: killing the script alone would leave what it started, and our pipe open.
+    A helper may be a shell script: killing only that would leave its children, and our pipe open.
     """
     command = [_program(helper), verb]
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
     except FileNotFoundError:
-        raise _trouble(helper, "is not installed, or not on PATH") from None
+        raise _error(helper, "is not installed, or not on PATH") from None
     except OSError as error:
-        raise _trouble(helper, f"cannot be started: {error.strerror}") from None
+        raise _error(helper, f"cannot be started: {error.strerror}") from None
     with process:
         try:
             output, errors = process.communicate(text.encode(), timeout=HELPER_TIMEOUT)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise _trouble(helper, f"did not answer within {HELPER_TIMEOUT:g} s") from None
+            raise _error(helper, f"did not answer within {HELPER_TIMEOUT:g} s") from None
         except BaseException:
             _kill(process)
             raise
-    # docker's helpers print their errors on standard output; others know better.
+    # docker's helpers print errors to standard output, others to standard error.
     return process.returncode, (output if output.strip() or process.returncode == 0 else errors).decode(errors="replace")
 
 
@@ -266,7 +261,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _trouble(helper: str, what: str) -> CredentialsError:
+def _error(helper: str, what: str) -> CredentialsError:
     return CredentialsError(
         f"the credential helper {_program(helper)} {what}",
         hint=f"Install or repair {_program(helper)}, or take it out of {docker_config.file()} (credsStore, credHelpers).",

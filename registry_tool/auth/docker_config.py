@@ -1,5 +1,5 @@
-"""docker's own configuration: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (docker's command line reference,
-"Configuration files"). It belongs to docker and to the person: what this tool does not know in it is kept as it is.
+"""docker's configuration: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (docker's command line reference,
+"Configuration files"). Members that this tool does not know are kept as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_tool.base.errors import CredentialsError
 
 
 def folder() -> Path:
-    """``$DOCKER_CONFIG``, or ``~/.docker``. It need not be there."""
+    """``$DOCKER_CONFIG``, or ``~/.docker``; it may not exist."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
@@ -27,28 +27,30 @@ def file() -> Path:
 
 def load() -> dict[str, Any]:
     """The configuration, empty where there is none. Raises CredentialsError where it cannot be read or is no JSON object."""
-    path = file()
+    return load_object(file(), name="docker's configuration ", login="log in again.")
+
+
+def load_object(path: Path, *, name: str, login: str) -> dict[str, Any]:
+    """The JSON object in ``path``, empty where there is no file; ``name`` and ``login`` are for messages. Raises CredentialsError."""
+    document: object = None
     try:
-        # Nothing of the content is ever quoted in a message: there are passwords in it.
+        # No message quotes the content: it has passwords.
         document = json.loads(path.read_bytes() or b"{}")
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise CredentialsError(
-            f"docker's configuration {path} cannot be read: {error.strerror}", hint="Make it a file that this user may read."
-        ) from None
+        raise CredentialsError(f"{name}{path} cannot be read: {error.strerror}", hint="Make it a file that this user may read.") from None
     except (ValueError, RecursionError):
-        raise _rubbish(path, "is not JSON") from None
+        pass
     if not isinstance(document, dict):
-        raise _rubbish(path, "is not a JSON object")
+        raise CredentialsError(f"{name}{path} is not a JSON object", hint=f"Repair it, or move it away and {login}")
     return document
 
 
 def save(changes: Mapping[str, Any]) -> None:
-    """Change the configuration as a JSON merge patch does (RFC 7386): objects are merged, None removes, the rest is kept.
+    """Apply a JSON merge patch (RFC 7386): objects are merged, None removes, the rest is kept.
 
-    Written atomically, readable by its owner alone. Two of us that write at once take turns, so that neither change
-    is lost. Raises CredentialsError.
+    Written atomically, readable by its owner only; processes of this tool take turns. Raises CredentialsError.
     """
     path = file()
     try:
@@ -63,9 +65,9 @@ def save(changes: Mapping[str, Any]) -> None:
 
 
 def current_context() -> str | None:
-    """The context that docker would use: ``DOCKER_CONTEXT``, or ``docker context use``'s choice. None is the default one.
+    """The context that docker would use: ``$DOCKER_CONTEXT``, or that of ``docker context use``; None for the default one.
 
-    ``DOCKER_HOST`` goes before it and is the caller's to look at. Raises CredentialsError as :func:`load` does.
+    ``$DOCKER_HOST`` overrides it, which the caller checks. Raises CredentialsError as :func:`load`.
     """
     name = os.environ.get("DOCKER_CONTEXT") or load().get("currentContext")
     return name if isinstance(name, str) and name not in ("", "default") else None
@@ -81,7 +83,3 @@ def _merged(target: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = change
     return result
-
-
-def _rubbish(path: Path, why: str) -> CredentialsError:
-    return CredentialsError(f"docker's configuration {path} {why}", hint="Repair it, or move it away and log in again.")

@@ -1,1 +1,1 @@
-"""Errors, progress, files, folders and threads: nothing of registries."""
+"""What every room uses and nothing of registries: errors, addresses, deadlines, files, folders, progress."""

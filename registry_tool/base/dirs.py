@@ -1,5 +1,6 @@
-"""Where this tool keeps what it keeps: state (locks) and cache (base images, wheels), as the XDG base directory
-specification says. Where a home cannot be written to, a folder of this user under the temporary one serves instead.
+"""The folders of state (locks) and cache (base images, wheels), by the XDG base directory specification.
+
+Where the home folder cannot be written to, they are in a folder of this user below the temporary one.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ class AppDirs:
 
 
 def app_dirs() -> AppDirs:
-    """Find (and make) the folders. Raises OSError where not even the temporary folder can be written to."""
-    state, state_fell = _first(("XDG_STATE_HOME", ".local/state"), "state")
-    cache, cache_fell = _first(("XDG_CACHE_HOME", ".cache"), "cache")
+    """Find and create the folders. Raises OSError where the temporary folder cannot be written to either."""
+    state, state_fell_back = _folder(("XDG_STATE_HOME", ".local/state"), "state")
+    cache, cache_fell_back = _folder(("XDG_CACHE_HOME", ".cache"), "cache")
     warning = None
-    if state_fell or cache_fell:
-        warning = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell else state).parent}"
+    if state_fell_back or cache_fell_back:
+        warning = f"the home folder cannot be written to: caches and locks are kept in {(cache if cache_fell_back else state).parent}"
     return AppDirs(state=state, cache=cache, warning=warning)
 
 
 def owner_id(folder: Path) -> str:
-    """Whose folder this is, in eight digits: of the machine, the user and the place.
+    """Eight hexadecimal digits that identify the owner of ``folder``: machine, user and path.
 
-    On an engine, where machines and users may meet, things with it in their names are this owner's alone: only
-    processes that see the same lock files can tell whether somebody still needs them.
+    Machines and users may share an engine. Only processes that see the same lock files can tell whether a run is alive,
+    so things with this id in their names or labels are this owner's to remove.
     """
     machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
     return hashlib.sha256(f"{machine}\n{os.getuid()}\n{folder.resolve()}".encode()).hexdigest()[:8]
@@ -47,17 +48,16 @@ def _text(path: Path) -> str:
     return path.read_text().strip() if path.is_file() else ""
 
 
-def _first(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
+def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
     variable, below_home = xdg
     base = os.environ.get(variable, "")
-    # The specification has relative paths ignored.
+    # Relative paths are to be ignored, by the specification.
     folder = (Path(base) if Path(base).is_absolute() else Path.home() / below_home) / NAME
     if _writable(folder):
         return folder, False
     fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
     fallback.parent.mkdir(mode=0o700, exist_ok=True)
-    owner_id = fallback.parent.lstat()
-    if owner_id.st_uid != os.getuid() or fallback.parent.is_symlink():
+    if fallback.parent.lstat().st_uid != os.getuid() or fallback.parent.is_symlink():
         raise PermissionError(f"{fallback.parent} belongs to somebody else")
     fallback.mkdir(exist_ok=True)
     return fallback, True

@@ -1,23 +1,22 @@
-"""How anything here fails.
+"""All failures that a person can meet: :class:`RegistryToolError` and its subclasses.
 
-One tree. Every failure that a person can meet is a :class:`RegistryToolError` with three things:
-what happened (the message, one line), what to do next (the hint), and a stable ``code`` that scripts
-and documentation may name. The class decides the exit code.
+Each has a message (what happened, one line), a hint (what to do next) and a stable ``code`` for scripts and
+documentation; the class decides the exit code.
 
 ::
 
     RegistryToolError                   1
       UsageError                        2   the command was wrong
         InvalidReference                2
-        Refused                         2   a deletion without a terminal and without --yes
+        ConfirmationRequired            2   a deletion without a terminal and without --yes
       Unreachable                       3   an engine or a registry cannot be reached
         EngineNotFound                  3
         EngineNotPermitted              3
         EngineTimeout                   3
-        NoPlace                         3   an engine to prove something on cannot be had
+        EnvironmentUnavailable          3   an engine to verify on cannot be had
         RegistryUnreachable             3
           NotARegistry                  3
-          BrokenOff                     3
+          ConnectionLost                3
       NotFound                          1   an image, a container, a file, a repository is not there
       Conflict                          1   a name or port belongs to somebody else
         PortTaken                       1
@@ -28,10 +27,12 @@ and documentation may name. The class decides the exit code.
       RegistryError                     1   the registry answered with an error
         AuthenticationFailed            1
         TooManyRequests                 1
-      CredentialsError                  1   a credential store or helper does not do its part
+      CredentialsError                  1   a credential store or helper fails
+      InvalidManifest                   1   a manifest or config breaks the specification
+      Mismatch                          1   content has another digest or size than its descriptor
       ProvisionFailed                   1   a base image cannot be had
-      ProofFailed                       1   a demo's step did not prove what it should
-      InvalidCertificate                1   a certificate is damaged, of another version, or none
+      VerificationFailed                1   a check of demo or verify failed
+      InvalidReport                     1   a verify report is damaged, of another version, or none
 """
 
 from __future__ import annotations
@@ -50,11 +51,7 @@ class ErrorResponse(NamedTuple):
 
 
 class RegistryToolError(Exception):
-    """A failure with a message (one line), a hint (what to do next) and an excerpt of output, where there is one.
-
-    ``excerpt`` is the end of a build's output or a container's log: shown below the message, line by line,
-    never part of it.
-    """
+    """A failure: ``message`` (one line), ``hint`` (what to do next), ``excerpt`` (the end of a log, shown below the message)."""
 
     JSON_MEMBERS: ClassVar = "code message hint excerpt?"
     code: ClassVar[str] = "failed"
@@ -84,13 +81,13 @@ class UsageError(RegistryToolError):
 
 
 class InvalidReference(UsageError):
-    """A name is not a reference of the distribution grammar."""
+    """A name is not a reference (distribution/reference)."""
 
     code = "invalid-reference"
 
 
 class ConfirmationRequired(UsageError):
-    """Something that deletes has neither a terminal to ask on nor ``--yes``."""
+    """A deletion has neither a terminal to ask on nor ``--yes``."""
 
     code = "refused"
 
@@ -115,13 +112,13 @@ class EngineNotPermitted(Unreachable):
 
 
 class EngineTimeout(Unreachable):
-    """An engine is there, but an answer took longer than it may."""
+    """An engine did not answer in time."""
 
     code = "engine-timeout"
 
 
 class EnvironmentUnavailable(Unreachable):
-    """An engine that a proof was to be made on cannot be had; ``excerpt`` is the end of its log, where it has one."""
+    """An engine to verify on cannot be had; ``excerpt`` is the end of its log, where it has one."""
 
     code = "no-place"
 
@@ -133,13 +130,13 @@ class RegistryUnreachable(Unreachable):
 
 
 class NotARegistry(RegistryUnreachable):
-    """Something answers at the address, but it is no registry."""
+    """What answers at the address is no registry."""
 
     code = "not-a-registry"
 
 
 class ConnectionLost(RegistryUnreachable):
-    """A registry, or what is before it, hung up on us in the middle."""
+    """The connection was lost before the response was complete."""
 
 
 class NotFound(RegistryToolError):
@@ -149,13 +146,13 @@ class NotFound(RegistryToolError):
 
 
 class Conflict(RegistryToolError):
-    """A name belongs to somebody else; it was not touched."""
+    """A name belongs to something else, which was not touched."""
 
     code = "conflict"
 
 
 class PortTaken(Conflict):
-    """A port that was asked for is held by something else, which the message names."""
+    """The requested port is held by something else, which the message names."""
 
     code = "port-taken"
 
@@ -167,7 +164,7 @@ class EngineError(RegistryToolError):
 
 
 class BuildFailed(EngineError):
-    """A build did not end with an image; ``excerpt`` is the end of its output."""
+    """A build made no image; ``excerpt`` is the end of its output."""
 
     code = "build-failed"
 
@@ -185,37 +182,37 @@ class PullFailed(EngineError):
 
 
 class RegistryError(RegistryToolError):
-    """The registry answered with an error; the message carries method, path, status and its own words."""
+    """The registry answered with an error; the message has method, path, status and the registry's own message."""
 
     code = "registry-error"
 
 
 class AuthenticationFailed(RegistryError):
-    """The registry does not accept the user or the password, or wants one."""
+    """The registry does not accept the user name or the password, or requires one."""
 
     code = "authentication-failed"
 
 
 class TooManyRequests(RegistryError):
-    """The registry wants fewer requests from us, for longer than is waited."""
+    """The registry's rate limit is exhausted, for longer than a retry waits."""
 
     code = "too-many-requests"
 
 
 class CredentialsError(RegistryToolError):
-    """A credential store or helper is missing, hangs, or prints what it should not."""
+    """A credential store or helper is missing, hangs, or prints no credential."""
 
     code = "credentials"
 
 
 class InvalidManifest(RegistryToolError):
-    """A manifest or an image config is not what the specification wants; the message says where."""
+    """A manifest or an image config breaks the specification; the message says where."""
 
     code = "invalid-manifest"
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
-        usual = "It was pushed so, or something changes it on the way here: push the image again."
-        super().__init__(message, hint=hint or usual, excerpt=excerpt)
+        default = "It was pushed so, or something changes it on the way here: push the image again."
+        super().__init__(message, hint=hint or default, excerpt=excerpt)
 
 
 class Mismatch(RegistryToolError):
@@ -225,18 +222,18 @@ class Mismatch(RegistryToolError):
 
 
 class ProvisionFailed(RegistryToolError):
-    """A base image cannot be had on any rung of the ladder."""
+    """No source has a base image."""
 
     code = "provision-failed"
 
 
 class VerificationFailed(RegistryToolError):
-    """A step of the demo did not prove what it should."""
+    """A check of demo or verify failed."""
 
     code = "proof-failed"
 
 
 class InvalidReport(RegistryToolError):
-    """A certificate is damaged, or of a version that is not known, or it is none."""
+    """A file is no verify report, or a damaged one, or one of an unknown version."""
 
     code = "invalid-certificate"

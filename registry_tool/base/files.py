@@ -1,7 +1,7 @@
-"""Files that must not be lost, and locks that die with their process.
+"""Atomic writes, and locks that end with their process.
 
-A write is a temporary file beside the target, fsynced and renamed over it: whoever reads sees the old bytes or the
-new ones, never half. A lock is ``flock``: the kernel drops it when the process ends, however it ends.
+A write goes to a temporary file, which is fsynced and renamed over the target: a reader sees the old bytes or the new
+ones. A lock is ``flock``: the kernel drops it when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from registry_tool.base.deadline import Deadline, poll
 
 
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``content``, atomically. The folder is made where it is missing. Raises OSError.
+    """Replace ``path`` by ``content``, atomically; a missing folder is made. Raises OSError.
 
-    A symbolic link stays one: the file it leads to is replaced (people link their docker configuration). A device or a pipe
-    (``/dev/stdout``, ``/dev/null``) is written to: replacing it would break the machine for everybody.
+    Of a symbolic link the target is replaced (people link their docker configuration). A device or a pipe
+    (``/dev/stdout``) is written to: replacing it would break the machine for everybody.
     """
     path = path.resolve() if path.is_symlink() else path
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -43,7 +43,7 @@ def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` outlive a power cut."""
+    """Make a rename in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -53,10 +53,9 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def lock(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock at ``path`` for the block; ``waiting`` is called once where somebody else has it.
+    """Hold the lock at ``path`` for the block; ``waiting`` is called once where another process has it.
 
-    Many may hold a ``shared`` one together, and nobody else meanwhile.
-    The file stays: removing it would let two processes hold two files of one name.
+    Many may hold it ``shared``. The file stays: after a removal two processes could lock two files of one name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

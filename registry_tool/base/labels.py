@@ -1,11 +1,11 @@
-"""The labels by which this tool finds its own things again on an engine. One place for their names."""
+"""The labels by which this tool recognises its own things on an engine."""
 
 from __future__ import annotations
 
 PREFIX = "io.registry-tool"
 
 ROLE = f"{PREFIX}.role"
-"""What a thing is: one of the ROLE_ values. Whatever carries it is ours; whatever does not is never touched."""
+"""One of the ROLE_ values. What carries this label is this tool's; nothing else is ever touched."""
 
 ROLE_REGISTRY = "registry"
 """A registry container or its volume."""
@@ -18,27 +18,27 @@ ROLE_RUN = "run"
 ROLE_DEMO = "demo"
 """A container or network of a demo."""
 ROLE_PROBE = "probe"
-"""A short-lived container that looks at something and goes."""
+"""A short-lived container that inspects something."""
 ROLE_PROOF = "proof"
-"""What a proof makes: a clean engine's container, its forwarder and network, and what is made inside."""
+"""A thing of a verification: a clean engine's container, its forwarder and network, and what is made inside."""
 
 REGISTRY = f"{PREFIX}.registry"
-"""A registry's name (``default``), on its container and volume, and on what looks into that."""
+"""A registry's name (``default``), on its container and volume, and on what inspects that."""
 
 DEMO = f"{PREFIX}.demo"
-"""The id of the demo run that made this: on its image, containers and networks. It begins with whose run it is.
+"""The id of a demo's run, on its image, containers and networks; it begins with the owner's id.
 
-The only label on a demo's image: to the classic builder each label is a step of its own, and a step takes its time.
+The only label on a demo's image: to the classic builder each label is a step of its own, which takes time.
 """
 
 PROOF = f"{PREFIX}.proof"
-"""The id of the proof that made this; it begins with whose run it is."""
+"""The id of a verification's run; it begins with the owner's id."""
 
 USER = f"{PREFIX}.user"
-"""On a registry's container: who may use it, where it wants a password."""
+"""On a registry's container: the user, where it requires a password."""
 
 PACKAGES = f"{PREFIX}.packages"
-"""On a base image: the packages and versions it was built from."""
+"""On a base image: the packages and versions it was made from."""
 
 BASE = f"{PREFIX}.base"
-"""On a base image that was built here: its part (``registry``, ``python``, ``redis``)."""
+"""On a base image that was made here: its role (``registry``, ``python``, ``redis``)."""

@@ -1,7 +1,7 @@
-"""A moment in which Ctrl-C waits.
+"""Deferred signals, for requests that create something.
 
-A request that makes something is answered after the thing is there; broken off in between, the engine makes it all the
-same, and nobody knows of it. Such a request is finished first, and the interruption comes right after.
+The engine answers such a request when the thing is there. Interrupted in between, the engine creates it all the same,
+and nobody knows its id: the request is completed first, and the signal delivered right after.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Hold the first SIGINT or SIGTERM back until the block ends. A second one breaks through, for engines that hang."""
+    """Defer the first SIGINT or SIGTERM until the block ends. A second one is delivered at once, for engines that hang."""
     if threading.current_thread() is not threading.main_thread():
-        # Signals are delivered to the main thread alone.
+        # Signals are delivered to the main thread only.
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    came: list[int] = []
+    received: list[int] = []
 
-    def hold(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            _deliver(number, frame)
+    def defer(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            deliver(number, frame)
 
-    def _deliver(number: int, frame: FrameType | None) -> None:
+    def deliver(number: int, frame: FrameType | None) -> None:
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
@@ -39,11 +39,11 @@ def defer_signals() -> Iterator[None]:
             signal.raise_signal(number)
 
     for number in _SIGNALS:
-        signal.signal(number, hold)
+        signal.signal(number, defer)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if len(came) == 1:
-            _deliver(came[0], None)
+        if len(received) == 1:
+            deliver(received[0], None)

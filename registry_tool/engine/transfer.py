@@ -68,7 +68,7 @@ class Transfer(Images):
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
-        auth = credentials.find(_host(name), on_trouble=lambda trouble: None)
+        auth = credentials.find(_host(name), on_error=lambda error: None)
         try:
             with self._client.call(f"asking for {name}") as api:
                 api.distribution(name, _auth_config(auth), timeout=timeout)
@@ -97,7 +97,7 @@ def _transfer(
 ) -> TransferLog:
     """Read the whole stream. Raises what it reports, or what the engine responds with instead of it."""
     troubles: list[CredentialsError] = []
-    auth = _auth_config(credentials.find(host or _host(name), on_trouble=troubles.append))
+    auth = _auth_config(credentials.find(host or _host(name), on_error=troubles.append))
     log = TransferLog(observer)
     try:
         # Closed, so that Ctrl-C stops the engine, too.

@@ -1,1 +1,1 @@
-"""The words of the OCI specifications: pure, frozen, the standard library alone."""
+"""The OCI specifications' data types: pure and frozen, on the standard library alone."""

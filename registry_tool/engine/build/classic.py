@@ -153,7 +153,7 @@ def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict
         except InvalidReference:
             # The builder reports what is wrong with it, and where.
             continue
-        credential = credentials.find(host, on_trouble=lambda trouble: None)
+        credential = credentials.find(host, on_error=lambda error: None)
         if credential is not None:
             configs["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
     return configs

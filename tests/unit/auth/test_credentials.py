@@ -138,7 +138,7 @@ def test_a_helper_that_fails_and_says_the_secret_is_not_quoted(helper: Helper) -
 def test_trouble_can_be_borne(helper: Helper) -> None:
     docker_config.save({"credsStore": "nowhere"})
     troubles: list[CredentialsError] = []
-    assert credentials.find(HOST, on_trouble=troubles.append) is None
+    assert credentials.find(HOST, on_error=troubles.append) is None
     assert len(troubles) == 1
 
 
