@@ -14,18 +14,18 @@ EnvironmentKind = Literal["docker", "podman", "context", "here"]
 
 CHECKS: Mapping[str, str] = MappingProxyType(
     {
-        "resolves": "the name leads to the digest that was expected",
+        "resolves": "the name resolves to the expected digest",
         "clean": "the engine had no image before",
         "fetched": "what the image is made of came from the registry, and nothing else did",
         "digest": "the engine reports the registry's digest",
         "content": "config and layers are the registry's",
         "platform": "the image is for the engine's platform",
         "starts": "a container of it starts",
-        "listens": "it listens where it says",
-        "probes": "it answers as it should",
-        "ends": "it ends when it is asked to",
+        "listens": "it listens on the ports that it exposes",
+        "probes": "all probes succeed",
+        "ends": "it ends on its stop signal",
         "alone": "it needed nothing but its image",
-        "stack": "its services work together, and bear each other's failures",
+        "stack": "its services work together and survive each other's failures",
     }
 )
 """Name -> what holds when it is ok, in their order."""

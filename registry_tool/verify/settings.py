@@ -41,26 +41,22 @@ SOURCE = Source(
 )
 
 KNOWN = (
-    "image",
-    "expect",
-    "engines",
-    "require",
-    "registry-as",
-    "services",
-    "replicas",
-    "stack",
-    "environment",
-    "probes",
-    "timeouts",
-    "limits",
+    *(
+        "image",
+        "expect",
+        "engines",
+        "require",
+        "registry-as",
+        "services",
+        "replicas",
+        "stack",
+        "environment",
+        "probes",
+        "timeouts",
+        "limits",
+    ),
 )
-PROBES: Mapping[str, tuple[str, ...]] = {
-    "http": ("http", "status", "text", "json", "within"),
-    "tcp": ("tcp",),
-    "exec": ("exec",),
-    "log": ("log",),
-    "exit": ("exit",),
-}
+PROBES = {"http": ("http", "status", "text", "json", "within")} | {kind: (kind,) for kind in ("tcp", "exec", "log", "exit")}
 """Kind of probe -> its members; the first is required."""
 
 

@@ -32,34 +32,27 @@ DEFAULT, FALLBACK = "docker", "here"
 
 
 class VerifyListener(Protocol):
-    """Is called as the verification goes on; ``setup`` is in seconds."""
-
-    def environment_opening(self, name: str) -> None: ...
-
-    def environment_ready(self, info: EnvironmentInfo, setup: float) -> None: ...
-
-    def check_finished(self, check: Check) -> None: ...
-
-    def environment_finished(self, result: EnvironmentResult) -> None: ...
-
-
-class NullListener:
-    """Ignores all events."""
+    """Is called as the verification goes on."""
 
     def environment_opening(self, name: str) -> None:
-        return None
+        """An environment is being made ready."""
+        return
 
     def environment_ready(self, info: EnvironmentInfo, setup: float) -> None:
-        return None
+        """It is, after ``setup`` seconds."""
+        return
 
     def check_finished(self, check: Check) -> None:
-        return None
+        """A check has its result."""
+        return
 
     def environment_finished(self, result: EnvironmentResult) -> None:
-        return None
+        """All checks have, and the environment was removed."""
+        return
 
 
-NULL_LISTENER: VerifyListener = NullListener()
+class NullListener(VerifyListener):
+    """Ignores all events."""
 
 
 def verify(
@@ -71,7 +64,7 @@ def verify(
     require: Sequence[str] = (),
     command: str = "registry_tool.verify.verify",
     observer: Observer = SILENT,
-    listener: VerifyListener = NULL_LISTENER,
+    listener: VerifyListener = NullListener(),  # noqa: B008 - it has no state,
 ) -> VerifyReport:
     """Run the checks of ``spec`` in each of ``environments``; without any in a clean docker, or else on the current ``engine``.
 
@@ -161,7 +154,7 @@ class _Run:
                 self._run_in(DEFAULT)
             except EnvironmentUnavailable as error:
                 self.hints[DEFAULT] = error.hint
-                self.notes.append(f"not on a clean {DEFAULT}: {error.message}; on the present engine instead, which is the weakest proof")
+                self.notes.append(f"not on a clean {DEFAULT}: {error.message}; on the current engine instead, which verifies the least")
                 self._run_in(FALLBACK)
 
     def check_required(self, required: Sequence[str]) -> None:

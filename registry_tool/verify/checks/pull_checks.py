@@ -61,8 +61,8 @@ def resolves(spec: VerifySpec, remote: RemoteImage, local: Image | None) -> Chec
         return Check(name="resolves", ok=None, detail=detail, hint=hint, evidence=evidence)
     evidence["compared"] = {"id": local.id, "digests": list(local.digests)}
     if is_same(local, remote):
-        return Check(name="resolves", ok=True, detail=f"{digest}, as on the present engine", evidence=evidence)
-    detail = f"it leads to {digest}, and the present engine has another image under this name ({local.id[:19]})"
+        return Check(name="resolves", ok=True, detail=f"{digest}, as on the current engine", evidence=evidence)
+    detail = f"it leads to {digest}, and the current engine has another image under this name ({local.id[:19]})"
     return Check(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {spec.image}", evidence=evidence)
 
 

@@ -251,7 +251,7 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
     proven = run_checks(at(pushed.name), _asked(pushed.name), current=engine, dirs=dirs)
-    _is_red(proven, "resolves", "the present engine has another image", "Push what was built")
+    _is_red(proven, "resolves", "the current engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
     assert left.id == built, "what was not pushed is still there"

@@ -168,7 +168,7 @@ def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushe
     )
     [proven] = found
     assert point(proven, "resolves").ok is True
-    assert "as on the present engine" in point(proven, "resolves").detail
+    assert "as on the current engine" in point(proven, "resolves").detail
     assert (point(proven, "clean").ok, point(proven, "fetched").ok) == (None, None), "nobody can tell"
     assert point(proven, "content").ok is True
 

@@ -34,7 +34,7 @@ def test_a_green_one() -> None:
     points, facts = tables(page)
     assert points[0] == ["", "docker", "podman"]
     assert points[2] == ["engine", "Docker 28.2.2, clean", "Podman 4.3.1, clean"]
-    assert points[3] == ["**resolves**: the name leads to the digest that was expected", "✅", "✅"]
+    assert points[3] == ["**resolves**: the name resolves to the expected digest", "✅", "✅"]
     assert points[5][1:] == ["➖", "➖"]
     assert points[-1] == ["seconds", "1.5 + 2.0 + 0.5", "1.5 + 2.0 + 0.5"]
     assert dict(facts[2:])["digest"] == f"`{digest('manifest')}`"

@@ -230,9 +230,7 @@ def test_where_here_is_taken_the_last_line_says_so(typed: Typed, standin: StandI
     answer = typed("verify", "john/app:1")
     assert answer.code == 0
     assert answer.out.startswith("here: Docker 28.2.2, linux/amd64, not a clean engine, ready in")
-    assert answer.out.splitlines()[-1].endswith(
-        "; not on a clean docker: too old; on the present engine instead, which is the weakest proof"
-    )
+    assert answer.out.splitlines()[-1].endswith("; not on a clean docker: too old; on the current engine instead, which verifies the least")
     answer = typed("verify", "john/app:1", "--require", "docker")
     assert answer.code == 1
     assert answer.err == "regctl: docker is required, and nothing was proven there\nhint: Update it.\n"

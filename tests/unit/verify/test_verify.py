@@ -103,7 +103,7 @@ def test_where_docker_cannot_be_had_the_present_engine_is_taken_and_that_is_said
     certificate = proof(asked, dirs)
     assert certificate.ok
     assert names(certificate) == ["here"]
-    assert certificate.notes == (f"not on a clean docker: {said}; on the present engine instead, which is the weakest proof",)
+    assert certificate.notes == (f"not on a clean docker: {said}; on the current engine instead, which verifies the least",)
 
 
 def test_where_docker_is_required_that_is_red(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
