@@ -65,13 +65,6 @@ class RegistryToolError(Exception):
         self.hint = hint
         self.excerpt = excerpt
 
-    def as_json(self) -> dict[str, object]:
-        """``{"code", "message", "hint"}`` and, where there is one, ``"excerpt"``: the form of ``docs/json.md``."""
-        document: dict[str, object] = {"code": self.code, "message": self.message, "hint": self.hint}
-        if self.excerpt:
-            document["excerpt"] = list(self.excerpt)
-        return document
-
 
 class UsageError(RegistryToolError):
     """The command was wrong; nothing was tried."""

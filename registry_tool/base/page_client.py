@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from registry_tool import __version__
@@ -31,6 +31,7 @@ class NoResponse(OSError):
 class Page:
     """A web server's response, whatever its status. ``headers`` has lower-case names."""
 
+    JSON_MEMBERS: ClassVar = "url status body"
     url: str
     status: int
     body: str

@@ -15,7 +15,6 @@ from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli import program_name
 from registry_tool.cli.views import formatting
 
-Document = Mapping[str, object]
 _STYLES = {"": "", "bold": "1", "dim": "2", "head": "1;36", "green": "32", "red": "1;31"}
 
 
@@ -58,9 +57,12 @@ class Output:
         for text in texts:
             self.line(text)
 
-    def document(self, document: Document) -> None:
-        """Print the result as one JSON document."""
-        self._write(formatting.escaped(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
+    def document(self, document: object) -> None:
+        """Print a result, or a mapping of members, as one JSON document."""
+        from registry_tool.base.codec import to_json
+
+        members = {name: to_json(value) for name, value in document.items()} if isinstance(document, Mapping) else to_json(document)
+        self._write(formatting.escaped(json.dumps(members, indent=2, ensure_ascii=False)) + "\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table as docker does: columns as wide as their content; on a terminal the heads have a colour."""
@@ -88,7 +90,7 @@ class Output:
     def report_error(self, error: RegistryToolError) -> None:
         """Print an error: with ``json`` as a document (docs/json.md, Failures), otherwise as :meth:`print_error` does."""
         if self.json:
-            self.document({"error": error.as_json()})
+            self.document({"error": error})
         else:
             self.print_error(error)
 
@@ -101,11 +103,10 @@ class Output:
             lines.append(f"{paint('hint:', '36')} {program_name.with_command(formatting.one_line(error.hint))}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
-    def finish(self, document: Document, failures: Sequence[RegistryToolError]) -> int:
+    def finish(self, document: Mapping[str, object], failures: Sequence[RegistryToolError]) -> int:
         """End a command that goes on after failures: print the document if ``json``; return the exit code."""
         if self.json:
-            error = {"error": failures[0].as_json()} if failures else {}
-            self.document({"ok": not failures, **document, **error})
+            self.document({"ok": not failures, **document, **({"error": failures[0]} if failures else {})})
         return exit_code(failures)
 
     def flush(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.base.page_client import Page
@@ -36,14 +36,12 @@ class DemoOptions:
 class DemoStep:
     """A step that ended: the docker command it stands for, its duration in seconds, and a detail."""
 
+    JSON_MEMBERS: ClassVar = "name ok seconds command detail"
     name: str
     command: str
     seconds: float
     ok: bool = True
     detail: str = ""
-
-    def as_json(self) -> dict[str, object]:
-        return {"name": self.name, "ok": self.ok, "seconds": round(self.seconds, 3), "command": self.command, "detail": self.detail}
 
 
 class DemoListener(Protocol):
@@ -66,6 +64,7 @@ class StepDraft:
 class DemoResult:
     """The result so far. ``error`` is None as long as nothing failed."""
 
+    JSON_MEMBERS: ClassVar = "ok image registry steps probe=page images probe_redis? kept? error?"
     listener: DemoListener | None = None
     run: str = ""
     """The id in the labels of what this run makes."""
@@ -109,29 +108,20 @@ class DemoResult:
     def ok(self) -> bool:
         return self.error is None
 
-    def source_of(self, role: str) -> str | None:
-        """The source of the base image for ``role``."""
-        return next((image.source for image in self.images if image.role == role), None)
+    @property
+    def image(self) -> dict[str, object]:
+        """Member ``image`` of the JSON document."""
+        return {"reference": self.reference, "digest": self.digest, "id": self.image_id}
 
-    def as_json(self) -> dict[str, object]:
-        """The document of ``regctl demo --json``."""
-        document: dict[str, object] = {
-            "ok": self.ok,
-            "image": {"reference": self.reference, "digest": self.digest, "id": self.image_id},
-            "registry": {"address": self.registry_address, "image": self.registry_image, "provisioned": self.source_of("registry")},
-            "steps": [step.as_json() for step in self.steps],
-            "probe": _page(self.page),
-            "images": [{"role": image.role, "name": image.name, "id": image.id, "source": image.source} for image in self.images],
-        }
-        if self.redis:
-            body = self.page_with_redis.body if self.page_with_redis else None
-            document["probe_redis"] = {"visits": list(self.visits), "body": body}
-        if self.kept:
-            document["kept"] = list(self.kept)
-        if self.error is not None:
-            document["error"] = self.error.as_json()
-        return document
+    @property
+    def registry(self) -> dict[str, object]:
+        """Member ``registry`` of the JSON document."""
+        source = next((image.source for image in self.images if image.role == "registry"), None)
+        return {"address": self.registry_address, "image": self.registry_image, "provisioned": source}
 
-
-def _page(page: Page | None) -> dict[str, object] | None:
-    return None if page is None else {"url": page.url, "status": page.status, "body": page.body}
+    @property
+    def probe_redis(self) -> dict[str, object] | None:
+        """Member ``probe_redis`` of the JSON document; None without Redis."""
+        if not self.redis:
+            return None
+        return {"visits": self.visits, "body": self.page_with_redis.body if self.page_with_redis else None}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_tool.base.codec import to_json
 from registry_tool.cli import options
 from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
@@ -44,35 +45,30 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:
-            found = listing.catalog(opened, details=full, cache=cache, observer=observer)
-    return _render(session, host, found)
+            listed = listing.catalog(opened, details=full, cache=cache, observer=observer)
+    return _render(session, host, listed)
 
 
-def _render(session: Session, host: str, found: Catalog) -> int:
+def _render(session: Session, host: str, listed: Catalog) -> int:
     out = session.output
-    errors = [(summary, error) for summary in found.repositories for error in summary.errors]
+    errors = [(summary.name, error) for summary in listed.repositories for error in summary.errors]
     if out.json:
-        documents = [{"repository": summary.name, **error.as_json()} for summary, error in errors]
-        out.document({"registry": host, "repositories": [_document(summary) for summary in found.repositories], "errors": documents})
+        documents = [{"repository": name, **to_json(error)} for name, error in errors]
+        out.document({"registry": host, "repositories": listed.repositories, "errors": documents})
     else:
-        head, *lines = formatting.columns(
-            ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE"), [_cells(summary) for summary in found.repositories]
-        )
+        heads = ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE")
+        head, *lines = formatting.columns(heads, [_cells(summary) for summary in listed.repositories])
         out.spans((head, "head"))
-        for summary, line in zip(found.repositories, lines, strict=True):
+        for summary, line in zip(listed.repositories, lines, strict=True):
             out.spans((line, "dim" if summary.tags == 0 else ""))
-        for summary, error in errors:
-            out.note(formatting.one_line(f"{summary.name}: {error.message}"))
-        if found.stopped is not None:
+        for name, error in errors:
+            out.note(formatting.one_line(f"{name}: {error.message}"))
+        if listed.stopped is not None:
             out.note("not all repositories could be read")
-            out.print_error(found.stopped)
+            out.print_error(listed.stopped)
     return exit_code([error for _, error in errors])
 
 
 def _cells(summary: RepositorySummary) -> tuple[str, ...]:
     tags = formatting.UNKNOWN if summary.tags is None else str(summary.tags)
     return summary.name, tags, formatting.size(summary.size), formatting.age(summary.changed)
-
-
-def _document(summary: RepositorySummary) -> dict[str, object]:
-    return {"name": summary.name, "tags": summary.tags, "size": summary.size, "last_change": formatting.rfc3339(summary.changed)}

@@ -49,7 +49,7 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
     if junit is not None:
         report = _write_junit(report, junit)
     if session.output.json:
-        session.output.document(report.as_json())
+        session.output.document(report)
     else:
         _render(session, report)
     return report.error.exit_code if report.error is not None else int(not report.ok)

@@ -60,7 +60,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
     with DemoView(out, progress=session.progress) as view:
         result = run_demo(session.engine, session.dirs, demo_options, observer=view, listener=view)
     if out.json:
-        out.document(result.as_json())
+        out.document(result)
     elif result.error is not None:
         out.print_error(result.error)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.output import exit_code
@@ -114,14 +115,12 @@ def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet:
 
 def _render(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
     out = session.output
-    # A name is a name, whatever became of its image.
-    errors = [row.error for row in table.rows if row.error is not None and not quiet]
+    errors: list[tuple[str | None, RegistryToolError]] = [(row.name, row.error) for row in table.rows if row.error is not None]
     if table.stopped is not None:
-        errors.append(table.stopped)
+        errors.append((None, table.stopped))
     if out.json:
-        told = [_error(row.name, row.error) for row in table.rows if row.error is not None]
-        told += [_error(None, table.stopped)] if table.stopped is not None else []
-        out.document({"repository": reference.repository, "tags": [_document(row) for row in table.rows], "errors": told})
+        documents = [{"tag": name, **to_json(error)} for name, error in errors]
+        out.document({"repository": reference.repository, "tags": table.rows, "errors": documents})
     elif quiet:
         out.lines([formatting.one_line(row.name) for row in table.rows])
     elif wanted.look == "names":
@@ -137,7 +136,8 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
         out.flush()
         out.note(f"not all of {table.count} tags could be read: {table.looked_at} queried, {len(table.rows)} shown")
         out.print_error(table.stopped)
-    return exit_code(errors)
+    # With --quiet the list of names is complete, also where an image is damaged.
+    return exit_code([error for name, error in errors if name is None or not quiet])
 
 
 def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
@@ -163,20 +163,3 @@ def _join(words: list[str], few: int | None) -> str:
     if few is not None and len(words) > few + 1:
         words = [*words[:few], f"+{len(words) - few}"]
     return ",".join(words) or formatting.UNKNOWN
-
-
-def _document(row: Row) -> dict[str, object]:
-    return {
-        "name": row.name,
-        "digest": str(row.digest) if row.digest else None,
-        "media_type": row.media_type,
-        "created": formatting.rfc3339(row.created),
-        "size": row.size,
-        "platforms": None if row.platforms is None else [str(platform) for platform in row.platforms],
-        "siblings": None if row.siblings is None else list(row.siblings),
-        "type": row.type,
-    }
-
-
-def _error(tag: str | None, error: RegistryToolError) -> dict[str, object]:
-    return {"tag": tag, **error.as_json()}

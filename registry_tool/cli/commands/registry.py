@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options, password, program_name
 from registry_tool.cli.session import Session
@@ -70,7 +71,7 @@ def up(
     if out.json:
         out.document(
             {
-                "registry": _document(registry),
+                "registry": registry,
                 "created": brought.up.created,
                 "provisioned": image.source if image else None,
                 "port_note": brought.up.port_note,
@@ -157,7 +158,7 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
     answers = {registry.name: registry.state == "running" and local_registry.is_ready(registry) for registry in found}
     well = chosen is not None and answers[chosen.name]
     if out.json:
-        registries = [{**_document(registry), "answering": answers[registry.name]} for registry in found]
+        registries = [{**to_json(registry), "answering": answers[registry.name]} for registry in found]
         out.document({"running": well, "registry": chosen.name if chosen else None, "registries": registries})
     elif quiet:
         if well and chosen is not None:
@@ -218,16 +219,3 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
 def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:
     state = registry.state if registry.state != "running" or answering else "running, does not answer"
     return [registry.name, registry.address, state, registry.user or "anyone", registry.image, registry.volume, registry.started_by]
-
-
-def _document(registry: LocalRegistry) -> dict[str, object]:
-    return {
-        "name": registry.name,
-        "address": registry.address,
-        "state": registry.state,
-        "image": registry.image,
-        "container": registry.container_id,
-        "volume": registry.volume,
-        "user": registry.user,
-        "started_by": registry.started_by,
-    }

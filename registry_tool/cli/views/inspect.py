@@ -1,4 +1,4 @@
-"""What ``inspect`` shows: as text for a person, as a document for a script."""
+"""The output of ``inspect``: as text, and as a JSON document."""
 
 from __future__ import annotations
 
@@ -6,151 +6,124 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from registry_tool.base import units
+from registry_tool.base.codec import to_json
 from registry_tool.cli.views import formatting
 from registry_tool.oci.manifest import is_attestation
 
 if TYPE_CHECKING:
     from registry_tool.cli.output import Output
     from registry_tool.content.inspect import Inspection, Layer, Referrer
-    from registry_tool.oci.config import Config
+    from registry_tool.oci.config import Config, HistoryEntry
     from registry_tool.oci.descriptor import Descriptor
     from registry_tool.oci.reference import Reference
 
 _WIDTH = 60
 
 
-def document(reference: Reference, found: Inspection) -> dict[str, object]:
-    """As ``docs/json.md`` has it."""
+def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
+    """The document of docs/json.md."""
+    manifest, details = inspection.manifest, inspection.details
     return {
         "reference": str(reference if reference.digest else reference.or_latest()),
-        "digest": str(found.descriptor.digest),
-        "media_type": found.descriptor.media_type,
-        "type": found.details.type,
-        "artifact_type": found.manifest.artifact_type,
-        "created": formatting.rfc3339(found.details.created),
-        "size": found.details.size,
-        "platforms": [str(platform) for platform in found.details.platforms],
-        "siblings": None if found.siblings is None else list(found.siblings),
-        "annotations": dict(found.manifest.annotations),
-        "subject": str(found.manifest.subject.digest) if found.manifest.subject else None,
-        "image": str(found.image.digest) if found.image else None,
-        "config": _config(found),
-        "history": _history(found.config),
-        "layers": [_layer(layer) for layer in found.layers],
-        "children": [_child(child) for child in found.manifest.children],
-        "referrers": [_referrer(referrer) for referrer in found.referrers],
-        "errors": [error.as_json() for error in found.errors],
+        **_members(inspection.descriptor, "digest media_type"),
+        "type": details.type,
+        "artifact_type": manifest.artifact_type,
+        **_members(details, "created size platforms"),
+        **_members(inspection, "siblings"),
+        "annotations": dict(manifest.annotations),
+        "subject": str(manifest.subject.digest) if manifest.subject else None,
+        "image": str(inspection.image.digest) if inspection.image else None,
+        "config": _config(inspection),
+        "history": to_json(inspection.config.history) if inspection.config else [],
+        "layers": [
+            {
+                **_members(layer.descriptor, "digest media_type size"),
+                "created_by": layer.step or None,
+                "shared_with": to_json(layer.shared),
+            }
+            for layer in inspection.layers
+        ],
+        "children": [
+            {
+                **_members(child, "digest media_type size"),
+                "platform": str(child.platform) if child.platform and not is_attestation(child) else None,
+                "attestation": is_attestation(child),
+            }
+            for child in manifest.children
+        ],
+        "referrers": [_referrer(referrer) for referrer in inspection.referrers],
+        "errors": to_json(inspection.errors),
     }
 
 
-def _config(found: Inspection) -> dict[str, object] | None:
-    config = found.config
-    if config is None or found.image is None or found.image.config is None:
+def _config(inspection: Inspection) -> dict[str, object] | None:
+    config = inspection.config
+    if config is None or inspection.image is None or inspection.image.config is None:
         return None
-    return {
-        "digest": str(found.image.config.digest),
-        "size": found.image.config.size,
-        "created": formatting.rfc3339(config.created),
-        "platform": str(config.platform) if config.platform else None,
-        "user": config.user,
-        "env": list(config.env),
-        "entrypoint": list(config.entrypoint),
-        "cmd": list(config.cmd),
-        "exposed": list(config.exposed),
-        "labels": dict(config.labels),
-    }
-
-
-def _history(config: Config | None) -> list[dict[str, object]]:
-    return [
-        {
-            "created": formatting.rfc3339(step.created),
-            "created_by": step.created_by,
-            "comment": step.comment,
-            "empty_layer": step.empty_layer,
-        }
-        for step in (config.history if config else ())
-    ]
-
-
-def _layer(layer: Layer) -> dict[str, object]:
-    return {
-        "digest": str(layer.descriptor.digest),
-        "media_type": layer.descriptor.media_type,
-        "size": layer.descriptor.size,
-        "created_by": layer.step or None,
-        "shared_with": None if layer.shared is None else list(layer.shared),
-    }
-
-
-def _child(child: Descriptor) -> dict[str, object]:
-    return {
-        "digest": str(child.digest),
-        "media_type": child.media_type,
-        "size": child.size,
-        "platform": str(child.platform) if child.platform and not is_attestation(child) else None,
-        "attestation": is_attestation(child),
-    }
+    runtime = _members(config, "created platform user env entrypoint cmd exposed labels")
+    return {**_members(inspection.image.config, "digest size"), **runtime}
 
 
 def _referrer(referrer: Referrer) -> dict[str, object]:
-    return {
-        "digest": str(referrer.descriptor.digest),
-        "media_type": referrer.descriptor.media_type,
-        "artifact_type": referrer.descriptor.artifact_type,
-        "size": referrer.descriptor.size,
-        "annotations": dict(referrer.descriptor.annotations),
-        "referrers": [_referrer(each) for each in referrer.referrers],
-    }
+    descriptor = _members(referrer.descriptor, "digest media_type artifact_type size annotations")
+    return {**descriptor, "referrers": [_referrer(each) for each in referrer.referrers]}
 
 
-# --- for a person ---
+def _members(value: object, names: str) -> dict[str, object]:
+    return {name: to_json(getattr(value, name)) for name in names.split()}
 
 
-def render(out: Output, reference: Reference, found: Inspection) -> None:
-    """All of it, part by part; parts that are empty are left out."""
+def render(out: Output, reference: Reference, inspection: Inspection) -> None:
+    """Print the parts of the image as text; empty parts are left out."""
+    config, manifest = inspection.config, inspection.manifest
     out.spans((str(reference if reference.digest else reference.or_latest()), "bold"))
-    _facts(out, _manifest(found))
-    if found.config is not None:
-        _section(out, "CONFIG")
-        _facts(out, _run(found.config))
-    for title, pairs in (("LABELS", found.config.labels if found.config else {}), ("ANNOTATIONS", found.manifest.annotations)):
+    _facts(out, _without_empty(_manifest_facts(inspection)))
+    if config is not None:
+        _section(out, "CONFIG", _without_empty(_config_facts(config)))
+    for title, pairs in (("LABELS", config.labels if config else {}), ("ANNOTATIONS", manifest.annotations)):
         if pairs:
-            _section(out, title)
-            _facts(out, pairs)
-    _tables(out, found)
-    if found.referrers:
-        _section(out, "REFERRERS")
-        out.lines([line for referrer in found.referrers for line in _tree(referrer, "  ")])
+            _section(out, title, pairs)
+    width = _WIDTH if out.on_terminal else None
+    if manifest.children:
+        out.line()
+        out.table(("IMAGE", "PLATFORM", "MEDIA TYPE"), [_child_cells(child) for child in manifest.children])
+    if inspection.layers:
+        out.line()
+        out.table(("LAYER", "SIZE", "SHARED WITH", "MADE BY"), [_layer_cells(layer, width) for layer in inspection.layers])
+    if config is not None and config.history:
+        out.line()
+        out.table(("HISTORY", "LAYER", "STEP"), [_history_cells(step, width) for step in config.history])
+    if inspection.referrers:
+        _section(out, "REFERRERS", {})
+        out.lines([line for referrer in inspection.referrers for line in _tree(referrer, "  ")])
 
 
-def _manifest(found: Inspection) -> dict[str, str]:
-    details = found.details
-    facts = {
-        "digest": str(found.descriptor.digest),
-        "type": f"{details.type} ({found.descriptor.media_type})",
-        "artifact type": found.manifest.artifact_type or "",
+def _manifest_facts(inspection: Inspection) -> dict[str, str]:
+    details = inspection.details
+    return {
+        "digest": str(inspection.descriptor.digest),
+        "type": f"{details.type} ({inspection.descriptor.media_type})",
+        "artifact type": inspection.manifest.artifact_type or "",
         "created": formatting.age(details.created),
         "size": formatting.size(details.size),
-        "shared": _shared(found.layers),
+        "shared": _shared_size(inspection.layers),
         "platforms": ", ".join(map(str, details.platforms)),
-        "siblings": "not read" if found.siblings is None else ", ".join(found.siblings),
-        "subject": str(found.manifest.subject.digest) if found.manifest.subject else "",
+        "siblings": "not read" if inspection.siblings is None else ", ".join(inspection.siblings),
+        "subject": str(inspection.manifest.subject.digest) if inspection.manifest.subject else "",
     }
-    return {name: value for name, value in facts.items() if value}
 
 
-def _shared(layers: tuple[Layer, ...]) -> str:
+def _shared_size(layers: tuple[Layer, ...]) -> str:
     known = {layer.descriptor.digest: layer for layer in layers if layer.shared is not None}
     if not known:
         return ""
-    shared = sum(digest_layer.descriptor.size for digest_layer in known.values() if digest_layer.shared)
-    whole = sum(layer.descriptor.size for layer in known.values())
-    return f"{units.size(shared)} of {units.size(whole)} in layers shared with other tags"
+    shared = sum(layer.descriptor.size for layer in known.values() if layer.shared)
+    total = sum(layer.descriptor.size for layer in known.values())
+    return f"{units.size(shared)} of {units.size(total)} in layers shared with other tags"
 
 
-def _run(config: Config) -> dict[str, str]:
-    facts = {
+def _config_facts(config: Config) -> dict[str, str]:
+    return {
         "platform": str(config.platform or ""),
         "entrypoint": " ".join(config.entrypoint),
         "command": " ".join(config.cmd),
@@ -158,45 +131,36 @@ def _run(config: Config) -> dict[str, str]:
         "ports": ", ".join(config.exposed),
         "environment": ", ".join(config.env),
     }
-    return {name: value for name, value in facts.items() if value}
 
 
-def _tables(out: Output, found: Inspection) -> None:
-    if found.manifest.children:
-        out.line()
-        rows = [
-            (
-                child.digest.short,
-                "attestation" if is_attestation(child) else str(child.platform or formatting.UNKNOWN),
-                child.media_type,
-            )
-            for child in found.manifest.children
-        ]
-        out.table(("IMAGE", "PLATFORM", "MEDIA TYPE"), rows)
-    if found.layers:
-        out.line()
-        out.table(("LAYER", "SIZE", "SHARED WITH", "MADE BY"), [_layer_cells(layer, whole=not out.on_terminal) for layer in found.layers])
-    if found.config is not None and found.config.history:
-        out.line()
-        steps = [(formatting.age(step.created), "no" if step.empty_layer else "yes", step.created_by) for step in found.config.history]
-        width = _WIDTH if out.on_terminal else None
-        out.table(("HISTORY", "LAYER", "STEP"), [(age, layer, _shortened(step, width)) for age, layer, step in steps])
+def _child_cells(child: Descriptor) -> tuple[str, ...]:
+    platform = "attestation" if is_attestation(child) else str(child.platform or formatting.UNKNOWN)
+    return child.digest.short, platform, child.media_type
 
 
-def _layer_cells(layer: Layer, *, whole: bool) -> tuple[str, ...]:
-    shared = formatting.UNKNOWN if not layer.shared else ",".join(layer.shared)
-    if not whole and layer.shared and len(layer.shared) > 2:
+def _layer_cells(layer: Layer, width: int | None) -> tuple[str, ...]:
+    shared = ",".join(layer.shared or ()) or formatting.UNKNOWN
+    if width is not None and layer.shared and len(layer.shared) > 2:
         shared = units.count(len(layer.shared), "tag")
-    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _shortened(layer.step, None if whole else _WIDTH)
+    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _shortened(layer.step, width)
+
+
+def _history_cells(step: HistoryEntry, width: int | None) -> tuple[str, ...]:
+    return formatting.age(step.created), "no" if step.empty_layer else "yes", _shortened(step.created_by, width)
 
 
 def _shortened(text: str, width: int | None) -> str:
     return text if width is None else formatting.shortened(formatting.one_line(text), width)
 
 
-def _section(out: Output, title: str) -> None:
+def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in facts.items() if value}
+
+
+def _section(out: Output, title: str, facts: Mapping[str, str]) -> None:
     out.line()
     out.spans((title, "head"))
+    _facts(out, facts)
 
 
 def _facts(out: Output, facts: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.oci.digest import Digest
@@ -52,6 +52,7 @@ class Finding:
     are the affected ones of the repository.
     """
 
+    JSON_MEMBERS: ClassVar = "kind reference digest tags detail hint"
     kind: str
     reference: str
     digest: Digest | None
@@ -62,17 +63,6 @@ class Finding:
     def hint(self) -> str:
         """What to do."""
         return RULES[self.kind].hint
-
-    def as_json(self) -> dict[str, object]:
-        """The element of ``docs/json.md``."""
-        return {
-            "kind": self.kind,
-            "reference": self.reference,
-            "digest": str(self.digest) if self.digest else None,
-            "tags": list(self.tags),
-            "detail": self.detail,
-            "hint": self.hint,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +82,7 @@ class CheckReport:
     ``bytes_read`` are those of manifests, configs and layers. ``notes`` are no damage. ``error`` ended the check early.
     """
 
+    JSON_MEMBERS: ClassVar = "ok images blobs bytes_read findings notes error?"
     repositories: tuple[RepositoryReport, ...]
     blobs: int
     bytes_read: int
@@ -112,15 +103,3 @@ class CheckReport:
     def findings(self) -> tuple[Finding, ...]:
         """Those of all repositories, in their order."""
         return tuple(finding for report in self.repositories for finding in report.findings)
-
-    def as_json(self) -> dict[str, object]:
-        """The document of ``docs/json.md``."""
-        return {
-            "ok": self.ok,
-            "images": self.images,
-            "blobs": self.blobs,
-            "bytes_read": self.bytes_read,
-            "findings": [finding.as_json() for finding in self.findings],
-            "notes": list(self.notes),
-            **({"error": self.error.as_json()} if self.error else {}),
-        }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
+from typing import ClassVar
 
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
@@ -26,6 +27,7 @@ class RepositorySummary:
     ``changed`` is when the newest of its images was made: a registry does not tell when it was pushed.
     """
 
+    JSON_MEMBERS: ClassVar = "name tags size last_change=changed"
     name: str
     tags: int | None = None
     size: int | None = None

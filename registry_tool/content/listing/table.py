@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.content.listing.contents import Type
@@ -45,6 +45,7 @@ class Options:
 class Row:
     """One tag. What is unknown is None. ``size`` is in bytes; ``siblings`` are other tags of the repository on the same digest."""
 
+    JSON_MEMBERS: ClassVar = "name digest media_type created size platforms siblings type"
     name: str
     digest: Digest | None = None
     media_type: str | None = None

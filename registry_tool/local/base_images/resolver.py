@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from registry_tool.base import files, labels
 from registry_tool.base.errors import CredentialsError, EngineError, NotFound, ProvisionFailed, RegistryError, RegistryUnreachable
@@ -28,6 +29,7 @@ _NO_PULL = (EngineError, RegistryError, RegistryUnreachable, NotFound, Credentia
 class BaseImage:
     """A base image in the engine. ``source`` is ``engine``, ``packages``, ``docker.io`` or ``quay.io``; ``id`` the engine's ``Id``."""
 
+    JSON_MEMBERS: ClassVar = "role name id source"
     role: str
     name: str
     id: str

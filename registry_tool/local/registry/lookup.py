@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from registry_tool.base import labels
 from registry_tool.base.errors import NotFound
@@ -15,6 +16,7 @@ from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, D
 class LocalRegistry:
     """A registry in a container of this engine."""
 
+    JSON_MEMBERS: ClassVar = "name address state image container=container_id volume user started_by"
     name: str
     port: int
     """On this machine's loopback; 0 where its container publishes none."""

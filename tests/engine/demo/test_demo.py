@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base import labels, runs
+from registry_tool.base.codec import to_json
 from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
 from registry_tool.demo import page_steps, resources
@@ -191,7 +192,7 @@ class TestBadWeather:
         assert message in story.error.message
         assert any(last_words in line for line in story.error.excerpt)
         assert [step.ok for step in story.steps].count(False) == 1
-        assert story.as_json()["ok"] is False
+        assert story.ok is False
         nothing_is_left(engine, dirs)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
@@ -270,7 +271,7 @@ class TestGoodWeather:
         story = run(redis=True)
         assert story.error is None
         assert story.visits == [1, 2, 3]
-        document = story.as_json()
+        document = to_json(story)
         assert document["probe_redis"] == {"visits": [1, 2, 3], "body": story.page_with_redis.body if story.page_with_redis else None}
         assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
         nothing_is_left(engine, dirs)

@@ -16,6 +16,7 @@ import pytest
 
 from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryUnreachable
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.registry import LocalRegistry
@@ -151,7 +152,7 @@ def test_no_password_and_a_wrong_one(
             with pytest.raises(AuthenticationFailed) as caught:
                 move(name)
             assert caught.value.hint == f"regctl login {guarded}"
-            assert "wrong" not in str(caught.value.as_json())
+            assert "wrong" not in str(to_json(caught.value))
 
 
 def test_a_broken_credential_store_matters_only_where_one_is_asked(

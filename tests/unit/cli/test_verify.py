@@ -214,7 +214,7 @@ def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standi
         "  ends       -      0.2 s  ends was looked at",
     ]
     assert lines[-1].startswith("not verified: ")
-    assert lines[-1].endswith(": starts on docker, starts on podman are red")
+    assert lines[-1].endswith(": starts on docker, starts on podman failed")
 
 
 def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) -> None:

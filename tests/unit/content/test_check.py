@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from registry_tool import server
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotARegistry, NotFound, RegistryUnreachable, TooManyRequests
 from registry_tool.content import check
 from registry_tool.content.check import RULES, CheckReport, Finding, decompress
@@ -199,7 +200,7 @@ def test_finding_names_manifest_digest_and_affected_tags(registry: RunningRegist
     assert finding.tags == ("1", "2", "many")
     assert finding.detail == "layers[1]: is not there"
     assert finding.hint == RULES["missing-layer"].hint
-    assert set(finding.as_json()) == {"kind", "reference", "digest", "tags", "detail", "hint"}
+    assert set(to_json(finding)) == {"kind", "reference", "digest", "tags", "detail", "hint"}
 
 
 def test_blob_of_another_repository_does_not_count(registry: RunningRegistry, proxy: FaultyProxy) -> None:
@@ -530,7 +531,7 @@ def test_unreachable_registry_is_the_reports_error(proxy: FaultyProxy) -> None:
     with open_registry("127.0.0.1:1") as opened:
         report = check.check(opened)
     assert isinstance(report.error, RegistryUnreachable)
-    assert report.as_json()["ok"] is False
+    assert report.ok is False
 
 
 def test_web_page_is_no_registry(proxy: FaultyProxy) -> None:
@@ -610,7 +611,7 @@ def test_progress_advances_to_the_total(registry: RunningRegistry) -> None:
 def test_report_of_one_registry_is_always_the_same(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     for number in range(8):
         lose(registry, make_image(registry.port, f"r/{number}", "1").layers[0])
-    first = checked(proxy).as_json()
+    first = to_json(checked(proxy))
     proxy.mend()
-    assert checked(proxy).as_json() == first
-    assert [finding["reference"].partition("@")[0][-3:] for finding in first["findings"]] == [f"r/{n}" for n in range(8)]  # type: ignore[attr-defined]
+    assert to_json(checked(proxy)) == first
+    assert [finding["reference"].partition("@")[0][-3:] for finding in first["findings"]] == [f"r/{n}" for n in range(8)]

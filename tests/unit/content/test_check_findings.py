@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotFound
 from registry_tool.content.check import RULES, CheckReport, Finding, RepositoryReport
 from registry_tool.oci.digest import Digest
@@ -29,7 +30,7 @@ def test_report_without_findings_and_error_is_ok() -> None:
     assert not CheckReport(repositories=(whole,), blobs=2, bytes_read=3, error=NotFound("x")).ok
     report = CheckReport(repositories=(whole, hurt), blobs=2, bytes_read=3, notes=("n",))
     assert (report.images, report.findings) == (3, (FINDING,))
-    assert report.as_json() == {
+    assert to_json(report) == {
         "ok": False,
         "images": 3,
         "blobs": 2,
