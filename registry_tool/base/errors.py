@@ -2,37 +2,6 @@
 
 Each has a message (what happened, one line), a hint (what to do next) and a stable ``code`` for scripts and
 documentation; the class decides the exit code.
-
-::
-
-    RegistryToolError                   1
-      UsageError                        2   the command was wrong
-        InvalidReference                2
-        ConfirmationRequired            2   a deletion without a terminal and without --yes
-      Unreachable                       3   an engine or a registry cannot be reached
-        EngineNotFound                  3
-        EngineNotPermitted              3
-        EngineTimeout                   3
-        EnvironmentUnavailable          3   an engine to verify on cannot be had
-        RegistryUnreachable             3
-          NotARegistry                  3
-          ConnectionLost                3
-      NotFound                          1   an image, a container, a file, a repository is not there
-      Conflict                          1   a name or port belongs to somebody else
-        PortTaken                       1
-      EngineError                       1   the engine answered with an error
-        BuildFailed                     1
-        PushFailed                      1
-        PullFailed                      1
-      RegistryError                     1   the registry answered with an error
-        AuthenticationFailed            1
-        TooManyRequests                 1
-      CredentialsError                  1   a credential store or helper fails
-      InvalidManifest                   1   a manifest or config breaks the specification
-      Mismatch                          1   content has another digest or size than its descriptor
-      ProvisionFailed                   1   a base image cannot be had
-      VerificationFailed                1   a check of demo or verify failed
-      InvalidReport                     1   a verify report is damaged, of another version, or none
 """
 
 from __future__ import annotations
@@ -59,6 +28,11 @@ class RegistryToolError(Exception):
     response: ErrorResponse | None = None
     """The registry's error response, where there is one."""
 
+    def __init_subclass__(cls, *, code: str | None = None, exit_code: int | None = None) -> None:
+        super().__init_subclass__()
+        cls.code = code or cls.code
+        cls.exit_code = exit_code or cls.exit_code
+
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
@@ -66,167 +40,113 @@ class RegistryToolError(Exception):
         self.excerpt = excerpt
 
 
-class UsageError(RegistryToolError):
+class UsageError(RegistryToolError, code="usage", exit_code=2):
     """The command was wrong; nothing was tried."""
 
-    code = "usage"
-    exit_code = 2
 
-
-class InvalidReference(UsageError):
+class InvalidReference(UsageError, code="invalid-reference"):
     """A name is not a reference (distribution/reference)."""
 
-    code = "invalid-reference"
 
-
-class ConfirmationRequired(UsageError):
+class ConfirmationRequired(UsageError, code="refused"):
     """A deletion has neither a terminal to ask on nor ``--yes``."""
 
-    code = "refused"
 
-
-class Unreachable(RegistryToolError):
+class Unreachable(RegistryToolError, code="unreachable", exit_code=3):
     """An engine or a registry cannot be reached."""
 
-    code = "unreachable"
-    exit_code = 3
 
-
-class EngineNotFound(Unreachable):
+class EngineNotFound(Unreachable, code="engine-not-found"):
     """No engine answers where docker would look for one."""
 
-    code = "engine-not-found"
 
-
-class EngineNotPermitted(Unreachable):
+class EngineNotPermitted(Unreachable, code="engine-not-permitted"):
     """An engine is there, but this user may not use its socket."""
 
-    code = "engine-not-permitted"
 
-
-class EngineTimeout(Unreachable):
+class EngineTimeout(Unreachable, code="engine-timeout"):
     """An engine did not answer in time."""
 
-    code = "engine-timeout"
 
-
-class EnvironmentUnavailable(Unreachable):
+class EnvironmentUnavailable(Unreachable, code="no-place"):
     """An engine to verify on cannot be had; ``excerpt`` is the end of its log, where it has one."""
 
-    code = "no-place"
 
-
-class RegistryUnreachable(Unreachable):
+class RegistryUnreachable(Unreachable, code="registry-unreachable"):
     """Nothing answers at a registry's address."""
 
-    code = "registry-unreachable"
 
-
-class NotARegistry(RegistryUnreachable):
+class NotARegistry(RegistryUnreachable, code="not-a-registry"):
     """What answers at the address is no registry."""
-
-    code = "not-a-registry"
 
 
 class ConnectionLost(RegistryUnreachable):
     """The connection was lost before the response was complete."""
 
 
-class NotFound(RegistryToolError):
+class NotFound(RegistryToolError, code="not-found"):
     """An image, a container, a file, a repository is not there."""
 
-    code = "not-found"
 
-
-class Conflict(RegistryToolError):
+class Conflict(RegistryToolError, code="conflict"):
     """A name belongs to something else, which was not touched."""
 
-    code = "conflict"
 
-
-class PortTaken(Conflict):
+class PortTaken(Conflict, code="port-taken"):
     """The requested port is held by something else, which the message names."""
 
-    code = "port-taken"
 
-
-class EngineError(RegistryToolError):
+class EngineError(RegistryToolError, code="engine-error"):
     """The engine answered with an error."""
 
-    code = "engine-error"
 
-
-class BuildFailed(EngineError):
+class BuildFailed(EngineError, code="build-failed"):
     """A build made no image; ``excerpt`` is the end of its output."""
 
-    code = "build-failed"
 
-
-class PushFailed(EngineError):
+class PushFailed(EngineError, code="push-failed"):
     """The engine's push stream reported an error."""
 
-    code = "push-failed"
 
-
-class PullFailed(EngineError):
+class PullFailed(EngineError, code="pull-failed"):
     """The engine's pull stream reported an error."""
 
-    code = "pull-failed"
 
-
-class RegistryError(RegistryToolError):
+class RegistryError(RegistryToolError, code="registry-error"):
     """The registry answered with an error; the message has method, path, status and the registry's own message."""
 
-    code = "registry-error"
 
-
-class AuthenticationFailed(RegistryError):
+class AuthenticationFailed(RegistryError, code="authentication-failed"):
     """The registry does not accept the user name or the password, or requires one."""
 
-    code = "authentication-failed"
 
-
-class TooManyRequests(RegistryError):
+class TooManyRequests(RegistryError, code="too-many-requests"):
     """The registry's rate limit is exhausted, for longer than a retry waits."""
 
-    code = "too-many-requests"
 
-
-class CredentialsError(RegistryToolError):
+class CredentialsError(RegistryToolError, code="credentials"):
     """A credential store or helper is missing, hangs, or prints no credential."""
 
-    code = "credentials"
 
-
-class InvalidManifest(RegistryToolError):
+class InvalidManifest(RegistryToolError, code="invalid-manifest"):
     """A manifest or an image config breaks the specification; the message says where."""
-
-    code = "invalid-manifest"
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
         default = "It was pushed so, or something changes it on the way here: push the image again."
         super().__init__(message, hint=hint or default, excerpt=excerpt)
 
 
-class Mismatch(RegistryToolError):
+class Mismatch(RegistryToolError, code="mismatch"):
     """Content has another digest or size than its descriptor says."""
 
-    code = "mismatch"
 
-
-class ProvisionFailed(RegistryToolError):
+class ProvisionFailed(RegistryToolError, code="provision-failed"):
     """No source has a base image."""
 
-    code = "provision-failed"
 
-
-class VerificationFailed(RegistryToolError):
+class VerificationFailed(RegistryToolError, code="proof-failed"):
     """A check of demo or verify failed."""
 
-    code = "proof-failed"
 
-
-class InvalidReport(RegistryToolError):
+class InvalidReport(RegistryToolError, code="invalid-certificate"):
     """A file is no verify report, or a damaged one, or one of an unknown version."""
-
-    code = "invalid-certificate"

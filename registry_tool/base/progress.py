@@ -27,17 +27,10 @@ class Observer(Protocol):
 class Silent:
     """Ignores all events."""
 
-    def start(self, key: str, label: str, total: int | None = None) -> None:
-        return None
-
-    def advance(self, key: str, done: int, total: int | None = None) -> None:
-        return None
-
-    def finish(self, key: str, label: str) -> None:
-        return None
-
-    def note(self, text: str) -> None:
-        return None
+    def start(self, key: str, label: str, total: int | None = None) -> None: ...
+    def advance(self, key: str, done: int, total: int | None = None) -> None: ...
+    def finish(self, key: str, label: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 SILENT: Observer = Silent()

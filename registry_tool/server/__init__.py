@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 
 from registry_tool.server.application import Application
 from registry_tool.server.listener import Server, run_server
@@ -25,19 +23,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunningRegistry:
-    """A registry that listens at ``host`` (``127.0.0.1:PORT``). ``errors`` stays empty unless the registry has a bug."""
-
-    host: str
-    port: int
-    application: Application
-    errors: list[Exception]
+RunningRegistry = Server[Application]
+"""A registry that listens at its ``host``; its ``errors`` stay empty unless it has a bug."""
 
 
-@contextmanager
-def run_registry(application: Application | None = None, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[RunningRegistry]:
-    """Run ``application``, or an empty registry in memory, for the block. Raises OSError where the port is taken."""
-    served = application or Application(MemoryStorage())
-    with run_server(served, address=address, port=port) as server:
-        yield RunningRegistry(host=server.host, port=server.port, application=served, errors=server.errors)
+def run_registry(
+    application: Application | None = None, *, address: str = "127.0.0.1", port: int = 0
+) -> AbstractContextManager[RunningRegistry]:
+    """Run ``application``, or an empty registry in memory, for a block. Raises OSError where the port is taken."""
+    return run_server(application or Application(MemoryStorage()), address=address, port=port)

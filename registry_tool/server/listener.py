@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from registry_tool.server.messages import CHUNK, PLAIN, Environ, IncompleteBody, WSGIApplication
@@ -26,11 +26,13 @@ LINGER = 0.5
 """Seconds that a connection may be idle, and that a client which is still sending has to read the response."""
 _MAX_LINE = 65536
 
+App = TypeVar("App", bound=WSGIApplication)
 
-class Server:
+
+class Server(Generic[App]):
     """Listens as soon as it is constructed. ``errors`` are the application's unhandled exceptions."""
 
-    def __init__(self, application: WSGIApplication, *, address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, application: App, *, address: str = "127.0.0.1", port: int = 0) -> None:
         self.application = application
         self.errors: list[Exception] = []
         self._socket = socket.create_server((address, port), backlog=128)
@@ -84,7 +86,7 @@ class Server:
 
 
 @contextmanager
-def run_server(application: WSGIApplication, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+def run_server(application: App, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[Server[App]]:
     """Run a server for the block; port 0 is any free one."""
     server = Server(application, address=address, port=port)
     thread = threading.Thread(target=server.serve, daemon=True)
@@ -103,7 +105,7 @@ class _Connection(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = IDLE
     wbufsize = CHUNK
-    server: Server  # type: ignore[assignment]
+    server: Server[WSGIApplication]  # type: ignore[assignment]
     body: _RequestBody
 
     def handle_one_request(self) -> None:

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -43,14 +44,14 @@ def echo() -> Echo:
 
 
 @pytest.fixture
-def listening(echo: Echo) -> Iterator[Server]:
+def listening(echo: Echo) -> Iterator[Server[Any]]:
     with run_server(echo) as running:
         yield running
     assert running.errors == []
 
 
 @pytest.fixture
-def say(listening: Server) -> Callable[[bytes], bytes]:
+def say(listening: Server[Any]) -> Callable[[bytes], bytes]:
     """Says something on a new connection, and hears all until the other side hangs up."""
 
     def said(words: bytes) -> bytes:
@@ -65,7 +66,7 @@ def say(listening: Server) -> Callable[[bytes], bytes]:
     return said
 
 
-def test_a_connection_is_kept(listening: Server) -> None:
+def test_a_connection_is_kept(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         ends = []
         for body in (b"one", b"two"):
@@ -83,14 +84,14 @@ def test_several_requests_may_come_at_once(say: Callable[[bytes], bytes]) -> Non
     assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"two"]
 
 
-def test_what_nobody_read_does_not_become_the_next_request(listening: Server) -> None:
+def test_what_nobody_read_does_not_become_the_next_request(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         for _ in range(2):
             connection.request("POST", "/ignored", body=b"GET /read HTTP/1.1\r\n\r\n")
             assert connection.getresponse().read() == b"unread"
 
 
-def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listening: Server) -> None:
+def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         connection.request("POST", "/ignored", body=b"x" * (4 * MAX_UNREAD))
         assert connection.getresponse().read() == b"unread"
