@@ -123,7 +123,7 @@ class RateLimiter:
             while self._under_way >= self._limit():
                 if not self._under_way:
                     raise TooManyRequests(
-                        "the registry lets us ask nothing more for now (RateLimit-Remaining: 0)", hint="Wait, or log in: regctl login"
+                        "the registry allows no more requests for now (RateLimit-Remaining: 0)", hint="Wait, or log in: regctl login"
                     )
                 self._changed.wait()
             self._under_way += 1

@@ -151,7 +151,7 @@ def _siblings(
     names = [name for name in contents.tags() if name != tag]
     siblings: list[str] = []
     shared: dict[Digest, list[str]] = {}
-    observer.start("tags", "looking at the other tags", len(names))
+    observer.start("tags", "reading the other tags", len(names))
     for done, (name, result) in enumerate(map_unordered(read, names), 1):
         observer.advance("tags", done)
         if isinstance(result, RegistryToolError):
@@ -165,7 +165,7 @@ def _siblings(
             siblings.append(name)
         for blob in blobs:
             shared.setdefault(blob, []).append(name)
-    observer.finish("tags", "looked at the other tags")
+    observer.finish("tags", "read the other tags")
     return tuple(sorted(siblings)), shared
 
 

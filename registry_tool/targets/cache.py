@@ -177,7 +177,7 @@ class ContentCache:
         except OSError as error:
             self._disable(error.strerror or str(error))
         if self._db is not None:
-            self._note(f"the cache {self._path} was damaged ({why}): it is begun anew")
+            self._note(f"the cache {self._path} was damaged ({why}): it is recreated")
 
     def _select(self, digest: Digest) -> bytes | None:
         row = self._execute("SELECT bytes FROM content WHERE digest = ?", (str(digest),))

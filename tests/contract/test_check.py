@@ -50,7 +50,7 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
         # Pushing has warmed the registry's memory, and so does this.
         for whole in (counted(proxy, deep=False), counted(proxy, deep=True)):
             assert told(whole) == [lie]
-            assert f"has {size} bytes, {size + 7} are said" in whole.findings[0].detail
+            assert f"has {size} bytes, its descriptor says {size + 7}" in whole.findings[0].detail
             assert whole.images == 50
         blobs = counted(proxy, deep=False).blobs
 

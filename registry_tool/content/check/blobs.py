@@ -72,7 +72,7 @@ def _status(repository: Repository, descriptor: Descriptor) -> BlobStatus:
         # Of nothing there is no last byte: what was emptied is missing as a whole.
         return BlobStatus(problem="missing")
     if size == descriptor.size:
-        return BlobStatus(size=size, problem="truncated-blob", detail=f"the registry believes in all {size} bytes, and has no last one")
+        return BlobStatus(size=size, problem="truncated-blob", detail=f"the registry reports {size} bytes, but the last one is missing")
     # What should be empty has been read just now.
     return BlobStatus(size=size, in_doubt=descriptor.size > 0)
 

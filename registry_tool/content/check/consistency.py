@@ -20,7 +20,7 @@ Named = tuple[Digest, Edge]
 
 def size_detail(named: int, actual: int) -> str:
     """The detail of a finding on a wrong size."""
-    return f"has {actual} bytes, {named} are said"
+    return f"has {actual} bytes, its descriptor says {named}"
 
 
 def is_image(manifest: Manifest) -> bool:
@@ -36,9 +36,9 @@ def parent_mismatches(manifest: Manifest, named_by: Collection[Named]) -> Iterat
         if named.size != actual.size:
             yield "wrong-size", (holder, edge), size_detail(named.size, actual.size)
         if named.media_type != actual.media_type:
-            yield "wrong-media-type", (holder, edge), f"is {actual.media_type}, {named.media_type} is said"
+            yield "wrong-media-type", (holder, edge), f"is {actual.media_type}, its descriptor says {named.media_type}"
         if edge.role == "referrer" and (subject is None or subject.digest != holder):
-            yield "wrong-subject", (holder, edge), f"refers to {subject.digest if subject else 'nothing'}"
+            yield "wrong-subject", (holder, edge), f"its subject is {subject.digest if subject else 'missing'}"
 
 
 def omitted_children(edges: tuple[Edge, ...], present: Collection[Digest]) -> set[Digest]:
@@ -108,8 +108,8 @@ def image_mismatches(
         unpacked = blob.unpacked
         named = "gzip" if layer.media_type.endswith(_GZIP) else "zstd" if layer.media_type.endswith(_ZSTD) else "plain"
         if unpacked.compression != named:
-            how = "not packed" if unpacked.compression == "plain" else f"packed with {unpacked.compression}"
-            yield "wrong-media-type", f"layers[{number}]: is {how}, {layer.media_type} is said"
+            how = "not compressed" if unpacked.compression == "plain" else f"compressed with {unpacked.compression}"
+            yield "wrong-media-type", f"layers[{number}]: is {how}, its media type is {layer.media_type}"
         elif unpacked.is_broken:
             yield "wrong-diff-id", f"layers[{number}]: cannot be unpacked"
         elif unpacked.digest is not None and diff_id.algorithm == unpacked.digest.algorithm and unpacked.digest != diff_id:

@@ -16,30 +16,30 @@ class Rule(NamedTuple):
     hint: str
 
 
-_PUSH = "Push the image again. Restart the registry first: it may believe that it still has what is gone."
-_BUILD = "Build and push the image again: what was pushed does not agree with itself."
+_PUSH = "Push the image again. Restart the registry first: it may still report what is missing."
+_BUILD = "Build and push the image again: its parts do not match."
 
 RULES = {
-    "missing-manifest": Rule("a tag's manifest is not there", "Push the image again, or delete the tag."),
-    "missing-child": Rule("an index names what is not there", _PUSH),
+    "missing-manifest": Rule("a tag's manifest is missing", "Push the image again, or delete the tag."),
+    "missing-child": Rule("a child of an index is missing", _PUSH),
     "left-out-child": Rule(
-        "an index names platforms that are not there, it seems because it was copied without them",
-        "Copy it again with all its platforms, or put an index of those that are there in its place.",
+        "children of an index are missing, probably because it was copied for some of its platforms only",
+        "Copy it again with all its platforms, or replace it by an index of those that are there.",
     ),
-    "missing-referrer": Rule("a list of referrers names what is not there", "Attach it again: sign the image anew, for example."),
-    "missing-config": Rule("an image's config is not there", _PUSH),
-    "missing-layer": Rule("a layer is not there", _PUSH),
-    "truncated-blob": Rule("a config or layer ends too early", _PUSH),
-    "corrupt-blob": Rule("a config or layer has other bytes than its digest says", _PUSH),
-    "corrupt-manifest": Rule("a manifest has other bytes than its digest says", _PUSH),
-    "invalid-manifest": Rule("a manifest is not what the specification wants", _BUILD),
-    "invalid-config": Rule("an image's config is not what the specification wants", _BUILD),
-    "wrong-size": Rule("something is whole, and has another size than is said of it", _BUILD),
-    "wrong-media-type": Rule("something is of another media type than is said of it", _BUILD),
+    "missing-referrer": Rule("a manifest in a list of referrers is missing", "Attach it again: sign the image again, for example."),
+    "missing-config": Rule("an image's config is missing", _PUSH),
+    "missing-layer": Rule("a layer is missing", _PUSH),
+    "truncated-blob": Rule("a config or layer is truncated", _PUSH),
+    "corrupt-blob": Rule("a config or layer does not match its digest", _PUSH),
+    "corrupt-manifest": Rule("a manifest does not match its digest", _PUSH),
+    "invalid-manifest": Rule("a manifest does not conform to the specification", _BUILD),
+    "invalid-config": Rule("an image's config does not conform to the specification", _BUILD),
+    "wrong-size": Rule("content is complete, but its descriptor has another size", _BUILD),
+    "wrong-media-type": Rule("content has another media type than its descriptor", _BUILD),
     "wrong-platform": Rule("an index and an image's config name different platforms", _BUILD),
-    "wrong-subject": Rule("what is listed as a referrer refers to something else", "Attach it again: sign the image anew, for example."),
-    "wrong-diff-id": Rule("layers unpack to something else than the config says", _BUILD),
-    "too-deep": Rule("manifests are too many inside each other, and the rest was not looked at", "Delete it: no engine can use this."),
+    "wrong-subject": Rule("a manifest in a list of referrers has another subject", "Attach it again: sign the image again, for example."),
+    "wrong-diff-id": Rule("layers do not match the diff ids of the config", _BUILD),
+    "too-deep": Rule("manifests are nested too deep, and the rest was not read", "Delete it: no engine can use this."),
     "unreadable": Rule("the registry answers with an error", "Look at the registry's log."),
 }
 """Every kind of finding, in the order of reports. Names are stable; more may be added."""

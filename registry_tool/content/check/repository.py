@@ -106,7 +106,7 @@ class RepositoryCheck:
 
     def _forget_tombstone(self, digest: Digest) -> None:
         for tag in self._tags.pop(digest, ()):
-            self._notes.append(f"{self._repository.name}:{tag} is a deletion that was not finished: delete it again")
+            self._notes.append(f"{self._repository.name}:{tag}: its deletion was not finished; delete it again")
 
     def _note_vanished(self, lost: list[str]) -> None:
         """Tell tags that were deleted meanwhile, and are not listed any more, from those that lead to nothing."""
@@ -117,7 +117,9 @@ class RepositoryCheck:
             listed = set(self._repository.tags())
         for tag in lost:
             if tag in listed:
-                self._add("missing-manifest", f"{self._repository.name}:{tag}", None, [tag], "the tag is listed, and leads to nothing")
+                self._add(
+                    "missing-manifest", f"{self._repository.name}:{tag}", None, [tag], "the tag is listed, but its manifest is missing"
+                )
         for digest, tags in roots.items():
             self._tags[digest] = [tag for tag in tags if tag in listed]
             if not self._tags[digest]:
@@ -142,7 +144,7 @@ class RepositoryCheck:
     def _check_manifests(self) -> None:
         for digest, node in self._nodes.items():
             if node.is_last:
-                what = f"it names more manifests, and is {MAX_DEPTH} deep itself"
+                what = f"it names more manifests, and is nested {MAX_DEPTH} deep"
                 self._add("too-deep", f"{self._repository.name}@{digest}", digest, self._affected([digest]), what)
             if node.error is not None:
                 self._check_unread(digest, node, node.error)
@@ -170,7 +172,7 @@ class RepositoryCheck:
         lost = [named for named in entries if named not in omitted]
         for kind, named_by in (("missing-referrer", listed), ("left-out-child", omitted), ("missing-child", lost)):
             if named_by:
-                self._blame(kind, digest, named_by, "is not there")
+                self._blame(kind, digest, named_by, "is missing")
 
     def _is_omitted(self, index: Digest, child: Digest) -> bool:
         edges = self._graph.edges[index]
@@ -216,14 +218,14 @@ class RepositoryCheck:
             for role in ("config", "layer", "child"):
                 in_role = [(holder, edge) for holder, edge in named_by if edge.role == role]
                 if in_role:
-                    self._blame(f"missing-{role}", digest, in_role, "is not there")
+                    self._blame(f"missing-{role}", digest, in_role, "is missing")
             return
         problem, detail = status.problem, status.detail
         if content is not None and content.problem:
             largest = max(edge.descriptor.size for _, edge in named_by)
             is_truncated = status.in_doubt and content.problem == "corrupt-blob" and status.size < largest
             problem = "truncated-blob" if is_truncated else content.problem
-            differs = f"{status.size} bytes of {largest} are there" if is_truncated else "has other bytes than its digest says"
+            differs = f"{status.size} bytes of {largest} are there" if is_truncated else "does not match its digest"
             detail = content.detail or differs
         if problem:
             self._blame(problem, digest, named_by, detail)
@@ -249,7 +251,7 @@ class RepositoryCheck:
             if self._run.deep:
                 unverified += consistency.unverified_layers(manifest, config, self._contents)
         if unverified:
-            self._notes.append(f"{self._repository.name}: {units.count(unverified, 'layer')}: read, and not looked into")
+            self._notes.append(f"{self._repository.name}: {units.count(unverified, 'layer')}: read, but not unpacked")
 
     # --- findings ---
 

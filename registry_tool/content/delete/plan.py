@@ -101,5 +101,5 @@ class DeletionPlan:
         """Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``."""
         if self.selection.pattern is not None and self.removals and not self.tags_left and not allow_empty:
             raise ConfirmationRequired(
-                f"{self.selection} takes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
+                f"{self.selection} removes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
             )

@@ -63,7 +63,7 @@ def _selected(selection: Selection, snapshot: RepositorySnapshot) -> tuple[froze
         if selection.digest not in (None, digest):
             raise Conflict(
                 f"{selection.repository}:{tag} is at {digest}, not at {selection.digest}: nothing was removed",
-                hint="It was pushed anew; look at it before it goes.",
+                hint="It was pushed again: inspect it first.",
             )
     return frozenset(tags), bool(selection.matching(snapshot.tombstones))
 

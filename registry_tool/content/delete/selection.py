@@ -35,8 +35,8 @@ class Selection:
             raise UsageError(f"{text!r} has both a tag and a glob", hint="One of them: NAME:v1 or 'NAME:v1.*'.")
         if pattern is None and reference.tag is None and reference.digest is None:
             raise UsageError(
-                f"{text} does not say what to delete: a tag, a digest, or a glob over tags is wanted",
-                hint=f"Say {text}:latest for one tag, or '{text}:*' for all of them.",
+                f"{text} names no tag, digest or glob of tags to delete",
+                hint=f"Type {text}:latest for one tag, or '{text}:*' for all of them.",
             )
         selection = cls(repository=reference.repository, tag=reference.tag, digest=reference.digest, pattern=pattern)
         return replace(reference, tag=None, digest=None), selection
@@ -63,5 +63,5 @@ def _split_glob(text: str) -> tuple[str, str | None]:
     if not _GLOB.search(pattern):
         return text, None
     if "@" in name or "@" in pattern:
-        raise UsageError(f"{text!r} has both a glob and a digest", hint="A digest is spelled out; a glob is over tags: 'NAME:v1.*'.")
+        raise UsageError(f"{text!r} has both a glob and a digest", hint="A digest is typed whole; a glob is over tags: 'NAME:v1.*'.")
     return name, pattern

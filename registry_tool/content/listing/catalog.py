@@ -69,10 +69,10 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
         return RepositorySummary(name=name, tags=len(table.rows), size=table.size, changed=newest, errors=errors)
 
     names = sorted(registry.catalog())
-    observer.start("catalog", "looking at the repositories", len(names))
+    observer.start("catalog", "reading the repositories", len(names))
     summaries: list[RepositorySummary] = []
     for _, summary in map_unordered(summarize, takewhile(lambda _: not stopped, names), threads=_REPOSITORIES):
         summaries.append(summary)
         observer.advance("catalog", len(summaries))
-    observer.finish("catalog", "looked at the repositories")
+    observer.finish("catalog", "read the repositories")
     return Catalog(repositories=tuple(sorted(summaries, key=lambda summary: summary.name)), stopped=next(iter(stopped), None))

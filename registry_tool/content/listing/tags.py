@@ -66,7 +66,7 @@ class _Listing:
         vanished = self._unlisted(absent)
         rows += [Row(name=name, error=_listed_only(self._errors[name])) for name in absent if name not in vanished]
         if self._total > _WORTH_A_BAR:
-            self._observer.finish("tags", "looked at the tags")
+            self._observer.finish("tags", "read the tags")
         return TagTable(
             rows=sort_rows(rows, self._options),
             count=len(names),
@@ -96,7 +96,7 @@ class _Listing:
     def _resolve(self, names: Collection[str]) -> None:
         def resolve(name: str) -> Descriptor:
             if not is_tag(name):
-                raise RegistryError(f"the registry lists {name[:200]!a} as a tag, which it cannot be", hint="Look at the registry's log.")
+                raise RegistryError(f"the registry lists {name[:200]!a}, which is no valid tag", hint="Look at the registry's log.")
             return self._contents.resolve(name)
 
         for name, descriptor in self._map(resolve, names):
@@ -215,7 +215,7 @@ class _Listing:
         rows = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
         self._total = len(names) + (rows if self._options.look == "details" else 0)
         if self._total > _WORTH_A_BAR:
-            self._observer.start("tags", "looking at the tags", self._total)
+            self._observer.start("tags", "reading the tags", self._total)
 
     def _advance(self, count: int = 1) -> None:
         self._done += count
@@ -224,7 +224,7 @@ class _Listing:
 
 
 def _listed_only(error: RegistryToolError) -> NotFound:
-    return NotFound(f"the tag is listed, and what it stands for is not there: {error.message}", hint="Look with: regctl check")
+    return NotFound(f"the tag is listed, but its manifest is missing: {error.message}", hint="Look with: regctl check")
 
 
 def _may_be_tombstone(tag: str, descriptor: Descriptor) -> bool:

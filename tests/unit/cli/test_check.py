@@ -54,10 +54,10 @@ def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: RunningRegi
     assert re.split(" {3,}", head) == ["KIND", "WHERE", "TAGS", "WHAT"]
     kind, where, tags, what = re.split(" {3,}", row)
     assert re.fullmatch(rf"{re.escape(registry.host)}/john/app@[0-9a-f]{{12}}", where)
-    assert (kind, tags, what) == ("missing-layer", "1, 2", "layers[0]: is not there; 1 more manifest names it, too")
+    assert (kind, tags, what) == ("missing-layer", "1, 2", "layers[0]: is missing; 1 more manifest names it, too")
     assert blank == ""
     assert sum_.startswith("3 images in 2 repositories: 1 finding (")
-    assert hint.startswith("missing-layer: a layer is not there. Push the image again.")
+    assert hint.startswith("missing-layer: a layer is missing. Push the image again.")
 
 
 def test_a_repository_by_name(typed: Typed, registry: RunningRegistry, damaged: str) -> None:

@@ -128,7 +128,7 @@ def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: Watched) -> No
     assert answer.code == 1
     bad, good = answer.out.splitlines()[1:]
     assert bad.startswith("bad ")
-    assert "damaged: the tag is listed, and what it stands for is not there" in bad
+    assert "damaged: the tag is listed, but its manifest is missing" in bad
     assert good.endswith("image")
     [error] = typed("list-tags", "--json", APP).json["errors"]
     assert (error["tag"], error["code"]) == ("bad", "not-found")
@@ -192,8 +192,8 @@ def test_a_terminal_sees_a_bar_and_then_the_table(watching: Watched, own_folders
         put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
     with Terminal(["list-tags", "--limit", "3", APP]) as terminal:
         assert terminal.end() == 0
-    assert "looking at the tags" in terminal.text
-    last = terminal.text.rindex("looking at the tags")
+    assert "reading the tags" in terminal.text
+    last = terminal.text.rindex("reading the tags")
     assert terminal.text.index("TAG   ") > last
     assert re.search(r"v,v0,v1,\+197|v0,v1,v2|\+19[0-9]", terminal.text)
 

@@ -181,7 +181,7 @@ def test_unfinished_deletion_is_a_note(registry: RunningRegistry, proxy: FaultyP
     put_manifest(registry.port, "a", "1", dead.raw, dead.descriptor.media_type)
     report = checked(proxy)
     assert (report.ok, report.images) == (True, 0)
-    assert report.notes == (f"{proxy.host}/a:1 is a deletion that was not finished: delete it again",)
+    assert report.notes == (f"{proxy.host}/a:1: its deletion was not finished; delete it again",)
 
 
 # What is damaged.
@@ -198,7 +198,7 @@ def test_finding_names_manifest_digest_and_affected_tags(registry: RunningRegist
     assert finding.reference == f"{proxy.host}/john/app@{made.digest}"
     assert str(finding.digest) == sha256(made.layers[1])
     assert finding.tags == ("1", "2", "many")
-    assert finding.detail == "layers[1]: is not there"
+    assert finding.detail == "layers[1]: is missing"
     assert finding.hint == RULES["missing-layer"].hint
     assert set(to_json(finding)) == {"kind", "reference", "digest", "tags", "detail", "hint"}
 
@@ -226,7 +226,7 @@ def test_blob_named_as_empty_has_a_wrong_size(registry: RunningRegistry, proxy: 
     liar = lying_image(registry.port, "a", "1", by=-len(layer(b"a:1")))
     finding = lone(checked(proxy))
     assert finding.kind == "wrong-size"
-    assert f"has {len(liar.layers[0])} bytes, 0 are said" in finding.detail
+    assert f"has {len(liar.layers[0])} bytes, its descriptor says 0" in finding.detail
 
 
 def test_blob_that_has_grown_is_corrupt(registry: RunningRegistry, proxy: FaultyProxy) -> None:
@@ -329,7 +329,7 @@ def test_layers_that_cannot_be_unpacked_here_are_a_note(
 ) -> None:
     plain = gzip.decompress(layer(b"one"))
     image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain, window=28))
-    note = f"{proxy.host}/a: 1 layer: read, and not looked into"
+    note = f"{proxy.host}/a: 1 layer: read, but not unpacked"
     report = checked(proxy, deep=True)
     assert (report.ok, report.notes) == (True, (note,))
     proxy.mend()

@@ -9,7 +9,7 @@ from registry_tool.oci.digest import Digest
 from tests.support.paths import ROOT
 
 DIGEST = Digest.of(b"x")
-FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", digest=DIGEST, tags=("1",), detail="is not there")
+FINDING = Finding(kind="missing-layer", reference=f"localhost:5000/a@{DIGEST}", digest=DIGEST, tags=("1",), detail="is missing")
 
 
 def test_every_rule_is_documented() -> None:
@@ -41,7 +41,7 @@ def test_report_without_findings_and_error_is_ok() -> None:
                 "reference": FINDING.reference,
                 "digest": str(DIGEST),
                 "tags": ["1"],
-                "detail": "is not there",
+                "detail": "is missing",
                 "hint": RULES["missing-layer"].hint,
             }
         ],
