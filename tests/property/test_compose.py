@@ -42,7 +42,7 @@ _TREES = st.recursive(_SCALARS, lambda inner: st.one_of(st.lists(inner, max_size
 
 
 @given(st.fixed_dictionaries({"services": st.dictionaries(st.sampled_from(["web", "redis"]), st.dictionaries(_KEYS, _TREES))}))
-def test_any_document_of_its_words_is_read_or_refused(document: object) -> None:
+def test_any_document_of_known_keys_is_read_or_refused(document: object) -> None:
     assert "\n" not in _said(yaml.safe_dump(document, allow_unicode=True))
 
 
@@ -61,7 +61,7 @@ _GOOD = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(_NAMES, _GOOD, min_size=1, max_size=4))
-def test_what_was_written_is_what_is_read(services: dict[str, dict[str, object]]) -> None:
+def test_written_services_are_read_back(services: dict[str, dict[str, object]]) -> None:
     def written(keys: dict[str, object]) -> dict[str, object]:
         ports = keys.get("ports")
         return keys | ({"ports": [f"{host}:{inside}" for host, inside in ports]} if isinstance(ports, list) else {})

@@ -85,19 +85,19 @@ def read_or_refused(document: dict[str, Any]) -> str | None:
 
 
 @given(_documents)
-def test_the_schema_and_the_reader_agree(document: dict[str, Any]) -> None:
+def test_schema_and_reader_agree(document: dict[str, Any]) -> None:
     wrong, word = list(faults(document, SCHEMA, SCHEMA)), read_or_refused(document)
     assert bool(wrong) is (word is not None) or (not wrong and any(words in str(word) for words in BEYOND)), (wrong, word)
 
 
-def test_the_schema_has_every_member() -> None:
+def test_schema_has_every_member() -> None:
     assert tuple(SCHEMA["properties"]) == KNOWN
     probes = [way["properties"] for way in SCHEMA["$defs"]["probe"]["oneOf"]]
     assert {next(iter(way)): tuple(way) for way in probes} == PROBES
 
 
 @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
-def test_no_bytes_are_too_much(content: bytes) -> None:
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     try:
         assert isinstance(settings.parse(content), VerifySettings)
     except UsageError as error:
@@ -116,12 +116,12 @@ def test_no_bytes_are_too_much(content: bytes) -> None:
         max_size=15,
     )
 )
-def test_no_words_of_toml_are_too_much(words: list[str]) -> None:
-    test_no_bytes_are_too_much.hypothesis.inner_test(" ".join(words).encode())  # type: ignore[attr-defined]
+def test_any_words_of_toml_are_read_or_refused(words: list[str]) -> None:
+    test_any_bytes_are_read_or_refused.hypothesis.inner_test(" ".join(words).encode())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "99999999999999999999999", "-99999999999999999999999"])
 @pytest.mark.parametrize("key", ["limits.memory", "limits.seconds", "timeouts.probes", "replicas"])
-def test_no_number_is_too_much(key: str, value: str) -> None:
+def test_number_out_of_range_is_refused_by_its_path(key: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"portability.toml: {key}: "):
         settings.parse(f"{key} = {value}".encode())

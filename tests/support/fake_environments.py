@@ -1,4 +1,4 @@
-"""Places that are there at once, for what goes on around them: their turn, what is told, what is written."""
+"""Environments that need no engine, for tests of what uses them."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from registry_tool.verify.spec import VerifySpec
 from tests.support.reports import DOCKER, PODMAN, check
 
 HERE = replace(DOCKER, kind="here", name="here", clean=False, image=None)
-WHERES = {where.name: where for where in (DOCKER, PODMAN, HERE)}
+INFOS = {info.name: info for info in (DOCKER, PODMAN, HERE)}
 
 
 @dataclass
-class StandIn:
-    """``missing`` cannot be had, ``broken`` breaks off in the proof, ``stuck`` does not go away. ``happened`` is all, in order."""
+class FakeEnvironments:
+    """``missing`` are not available, ``broken`` fail in the checks, ``stuck`` cannot be removed; ``events`` are all calls, in order."""
 
     missing: dict[str, RegistryToolError] = field(default_factory=dict)
     broken: dict[str, RegistryToolError] = field(default_factory=dict)
     stuck: dict[str, RegistryToolError] = field(default_factory=dict)
     checks: tuple[Check, ...] = (check("resolves"),)
     spec: VerifySpec | None = None
-    happened: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
 
     @contextmanager
     def open_environment(self, engine: Engine, name: str, **_: Any) -> Iterator[Any]:
-        self.happened.append(f"open {name}")
+        self.events.append(f"open {name}")
         if name in self.missing:
             raise self.missing[name]
         try:
-            yield type("FakeEnvironment", (), {"where": WHERES[name]})
+            yield type("FakeEnvironment", (), {"where": INFOS[name]})
         finally:
-            self.happened.append(f"close {name}")
+            self.events.append(f"close {name}")
             if name in self.stuck:
                 raise self.stuck[name]
 
     def run_checks(self, environment: Any, spec: VerifySpec, *, on_check: Any, **_: Any) -> EnvironmentResult:
         name = environment.where.name
-        self.happened.append(f"prove {name}")
+        self.events.append(f"prove {name}")
         if name in self.broken:
             raise self.broken[name]
         self.spec = spec
@@ -55,18 +55,18 @@ class StandIn:
         return EnvironmentResult(where=environment.where, checks=self.checks)
 
 
-def standing_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """In every place's stead, as ``verify`` opens them."""
-    made = StandIn()
-    monkeypatch.setattr(verify, "open_environment", made.open_environment)
-    monkeypatch.setattr(verify, "run_checks", made.run_checks)
-    return made
+def install_fake_environments(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:
+    """Let ``verify`` open these."""
+    fake = FakeEnvironments()
+    monkeypatch.setattr(verify, "open_environment", fake.open_environment)
+    monkeypatch.setattr(verify, "run_checks", fake.run_checks)
+    return fake
 
 
-class Present:
+class FakeEngine:
     """An engine that is never asked for more than its platform."""
 
     info = EngineInfo(name="Docker", version="20.10.24", api_version="1.41", platform=Platform.parse("linux/amd64"), storage="overlay2")
 
 
-ENGINE: Any = Present()
+ENGINE: Any = FakeEngine()

@@ -63,13 +63,13 @@ GREEN = VerifyReport(
 )
 
 
-def red(**members: object) -> VerifyReport:
+def failing(**members: object) -> VerifyReport:
     """One whose page does not answer on docker."""
     probes = check("probes", False, detail="no answer", hint="Look at its log.", excerpt=("starting", "broken"), **members)
     return replace(GREEN, results=(result(DOCKER, check("resolves"), probes), GREEN.results[1]))
 
 
-# Any certificate.
+# Any report.
 
 _text = st.text(max_size=8)
 _name = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
@@ -129,7 +129,7 @@ _failures = st.builds(
 _changes = st.builds(Change, where=_name, what=_name, before=st.none() | _text, now=st.none() | _text)
 _against = st.builds(Comparison, digest=_digests, created=_times, changes=st.lists(_changes, max_size=2).map(tuple))
 
-certificates = st.builds(
+any_report = st.builds(
     VerifyReport,
     image=_subjects,
     created=_times,

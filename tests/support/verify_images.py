@@ -72,10 +72,10 @@ def empty(place: Environment) -> None:
     assert place.engine.images(all=True) == ()
 
 
-def red(proven: EnvironmentResult) -> list[str]:
-    return [point.name for point in proven.checks if point.ok is False]
+def failed(result: EnvironmentResult) -> list[str]:
+    return [point.name for point in result.checks if point.ok is False]
 
 
-def point(proven: EnvironmentResult, name: str) -> Check:
-    [found] = [point for point in proven.checks if point.name == name]
+def check_named(result: EnvironmentResult, name: str) -> Check:
+    [found] = [point for point in result.checks if point.name == name]
     return found

@@ -1,4 +1,4 @@
-"""Images that run nowhere else, and images that do harm: each is red on one point, the right one, with a way out."""
+"""Images that run nowhere else, and images that do harm: each fails one check, the right one, with a hint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Base, Pushed
 from tests.support.damage import Damageable
-from tests.support.verify_images import empty, opened, point, red, reference
+from tests.support.verify_images import check_named, empty, failed, opened, reference
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -27,10 +27,10 @@ PAGE = Http(published=4000, container=80, text=("Hello World!",))
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """``make`` pushes it under a tag. ``point`` is to be red, in these words, and with this hint."""
+    """``make`` pushes it under a tag. ``check`` is to fail, with this detail and this hint."""
 
     make: Callable[[Damageable, Base, str], Pushed]
-    point: str
+    check: str
     detail: str
     hint: str
     more: Mapping[str, object] | None = None
@@ -64,44 +64,44 @@ def _damaged(stock: Damageable, base: Base, tag: str) -> Pushed:
 TWELVE: Mapping[str, Broken] = {
     "wrong-port": Broken(
         make=_program("serve(8080)"),
-        point="listens",
+        check="listens",
         detail="nobody listens on 80/tcp, which it exposes; it listens on 8080",
         hint="the same port",
     ),
     "bind-mount": Broken(
         make=_program("open('/data/settings.json')\nserve()"),
-        point="starts",
+        check="starts",
         detail="it ended by itself with code 1",
         hint="/data/settings.json, which is not in the image",
     ),
     "internet": Broken(
         make=_program("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=2)\nserve()"),
-        point="starts",
+        check="starts",
         detail="it ended by itself with code 1",
         hint="wants the network",
     ),
-    "architecture": Broken(make=_wrong_machine, point="platform", detail=f"it is for linux/{images.OTHERS}", hint="--platform"),
-    "library": Broken(make=_no_library, point="starts", detail="with code 127", hint="The image lacks lib"),
+    "architecture": Broken(make=_wrong_machine, check="platform", detail=f"it is for linux/{images.OTHERS}", hint="--platform"),
+    "library": Broken(make=_no_library, check="starts", detail="with code 127", hint="The image lacks lib"),
     "capability": Broken(
         make=_program("import socket\nsocket.sethostname('other')\nserve()"),
-        point="starts",
+        check="starts",
         detail="it ended by itself with code 1",
         hint="a right that containers do not have",
     ),
     "crlf": Broken(
-        make=_crlf, point="starts", detail="no such file or directory|it ended by itself", hint=r"/start.sh has lines that end in CR LF"
+        make=_crlf, check="starts", detail="no such file or directory|it ended by itself", hint=r"/start.sh has lines that end in CR LF"
     ),
     "sigterm": Broken(
         make=_program("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()"),
-        point="ends",
+        check="ends",
         detail="did not end within 1 s of SIGTERM",
         hint="Process 1",
         more={"stop_within": 1.0},
     ),
-    "layer": Broken(make=_damaged, point="fetched", detail="the pull of .* failed", hint="damaged: regctl check .* Push it again"),
+    "layer": Broken(make=_damaged, check="fetched", detail="the pull of .* failed", hint="damaged: regctl check .* Push it again"),
     "once": Broken(
         make=_program("page = lambda asked, path: 'Hello World!' if asked == 1 else 'Goodbye.'\nserve()"),
-        point="probes",
+        check="probes",
         detail="it held once, and then no more: 'Hello World!' is not in the answer: 'Goodbye.'",
         hint="Ask for the page",
     ),
@@ -109,31 +109,31 @@ TWELVE: Mapping[str, Broken] = {
 """Ten of the twelve; what was moved, and what was not pushed, need two images each."""
 
 HARMFUL: Mapping[str, Broken] = {
-    "loopback": Broken(make=_program("serve(80, '127.0.0.1')"), point="listens", detail="on its loopback only", hint="0.0.0.0"),
+    "loopback": Broken(make=_program("serve(80, '127.0.0.1')"), check="listens", detail="on its loopback only", hint="0.0.0.0"),
     "memory": Broken(
         make=_program("hoard = []\nwhile True: hoard.append(bytearray(b'x') * (8 << 20))"),
-        point="starts",
+        check="starts",
         detail="more memory than 67.1MB",
         hint="or have it take less",
         more={"limits": Limits(memory=64 << 20)},
     ),
     "prints": Broken(
         make=_program("while True: print('never ' * 1000)"),
-        point="listens",
+        check="listens",
         detail="nobody listens on 80/tcp",
         hint="the same port",
         more={"limits": Limits(log=1 << 20)},
     ),
     "forks": Broken(
         make=_program("import time\nwhile True:\n    if not os.fork(): time.sleep(1000)"),
-        point="starts",
+        check="starts",
         detail="it ended by itself with code 1",
         hint="more processes or threads",
         more={"limits": Limits(processes=32)},
     ),
     "fills": Broken(
         make=_program("file = open('/big', 'wb')\nwhile True: file.write(bytes(1 << 20))"),
-        point="starts",
+        check="starts",
         detail="it ended by itself with code 1|it wrote more than 33.6MB",
         hint="belongs into a volume",
         more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
@@ -142,14 +142,14 @@ HARMFUL: Mapping[str, Broken] = {
         make=_program(
             "import time\nfor number in range(10000):\n    open(f'/big-{number}', 'wb').write(bytes(1 << 20))\n    time.sleep(0.01)"
         ),
-        point="starts",
+        check="starts",
         detail="it wrote more than 33.6MB",
         hint="belongs into a volume",
         more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
     ),
     "silent": Broken(
         make=_program("import socket, time\ns = socket.create_server(('0.0.0.0', 80))\ntime.sleep(1000)"),
-        point="probes",
+        check="probes",
         detail="http 4000:80/: no answer within",
         hint="Ask for the page",
     ),
@@ -210,48 +210,48 @@ class _Each:
         self._close()
 
 
-def _asked(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
+def _spec(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
     members: dict[str, object] = {"image": reference(name), "probes": (PAGE,), "timeout": 3.0, **(more or {})}
     return VerifySpec(**members)  # type: ignore[arg-type]
 
 
-def _is_red(proven: EnvironmentResult, name: str, detail: str, hint: str) -> None:
-    """On this one point of all, with these words (regular expressions)."""
-    assert red(proven) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in proven.checks]
-    found = point(proven, name)
+def _fails_only(result: EnvironmentResult, name: str, detail: str, hint: str) -> None:
+    """This check alone fails; ``detail`` and ``hint`` are regular expressions."""
+    assert failed(result) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in result.checks]
+    found = check_named(result, name)
     assert re.search(detail, found.detail), found.detail
     assert found.hint is not None
     assert re.search(hint, found.hint), (found.hint, found.excerpt)
-    assert [each.name for each in proven.checks] == [name for name in CHECKS if name != "stack"]
+    assert [each.name for each in result.checks] == [name for name in CHECKS if name != "stack"]
 
 
 @pytest.mark.parametrize("name", TWELVE)
-def test_what_runs_nowhere_else_is_red_where_it_is_wrong(
+def test_broken_image_fails_the_check_of_its_defect_alone(
     name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     broken = TWELVE[name]
     pushed = broken.make(stock, base, unique)
-    proven = run_checks(at(pushed.name), _asked(pushed.name, broken.more), current=engine, dirs=dirs)
-    _is_red(proven, broken.point, broken.detail, broken.hint)
+    result = run_checks(at(pushed.name), _spec(pushed.name, broken.more), current=engine, dirs=dirs)
+    _fails_only(result, broken.check, broken.detail, broken.hint)
 
 
-def test_a_tag_that_moved_after_the_push_is_red_on_the_name(
+def test_tag_that_moved_after_the_push_fails_resolves(
     at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
-    proven = run_checks(at(now.name), _asked(now.name, {"expect": meant.digest}), current=engine, dirs=dirs)
-    _is_red(proven, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
-    assert point(proven, "probes").ok
+    result = run_checks(at(now.name), _spec(now.name, {"expect": meant.digest}), current=engine, dirs=dirs)
+    _fails_only(result, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
+    assert check_named(result, "probes").ok
 
 
-def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
+def test_local_image_that_was_not_pushed_fails_resolves(
     at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, tiny_image: Callable[..., str]
 ) -> None:
     pushed = images.push_program(stock.port, "unpushed", base, "serve()")
     built = tiny_image(pushed.name)
-    proven = run_checks(at(pushed.name), _asked(pushed.name), current=engine, dirs=dirs)
-    _is_red(proven, "resolves", "the current engine has another image", "Push what was built")
+    result = run_checks(at(pushed.name), _spec(pushed.name), current=engine, dirs=dirs)
+    _fails_only(result, "resolves", "the current engine has another image", "Push what was built")
     left = engine.image(pushed.name)
     assert left is not None
     assert left.id == built, "what was not pushed is still there"
@@ -259,30 +259,30 @@ def test_a_local_build_that_is_not_what_was_pushed_is_red_on_the_name(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", HARMFUL)
-def test_what_does_harm_is_kept_within_its_limits(
+def test_harmful_image_is_kept_within_its_limits(
     name: str, at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     broken = HARMFUL[name]
     pushed = broken.make(stock, base, name)
     place = at(pushed.name)
     began = time.monotonic()
-    proven = run_checks(place, _asked(pushed.name, broken.more), current=engine, dirs=dirs)
-    _is_red(proven, broken.point, broken.detail, broken.hint)
+    result = run_checks(place, _spec(pushed.name, broken.more), current=engine, dirs=dirs)
+    _fails_only(result, broken.check, broken.detail, broken.hint)
     assert time.monotonic() - began < 600, "it ends"
     assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
 
 
-def test_a_program_that_ends_is_asked_for_its_code(
+def test_program_that_ends_needs_an_exit_probe(
     at: Callable[[str], Environment], stock: Damageable, base: Base, engine: Engine, dirs: AppDirs
 ) -> None:
     pushed = images.push_program(stock.port, "job", base, "print('done')\nsys.exit(3)", expose=())
-    asked = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
-    proven = run_checks(at(pushed.name), asked, current=engine, dirs=dirs)
-    assert red(proven) == []
-    assert point(proven, "ends").detail == "by itself, with code 3"
-    proven = run_checks(at(pushed.name), replace(asked, probes=(Exit(code=0),)), current=engine, dirs=dirs)
-    assert red(proven) == ["probes"]
-    assert "it ended with code 3" in point(proven, "probes").detail
-    proven = run_checks(at(pushed.name), replace(asked, probes=(Exec(command=("true",)), Exit(code=3))), current=engine, dirs=dirs)
-    assert red(proven) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
-    assert point(proven, "probes").ok is not None, "what was asked for either held, or did not"
+    spec = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
+    result = run_checks(at(pushed.name), spec, current=engine, dirs=dirs)
+    assert failed(result) == []
+    assert check_named(result, "ends").detail == "by itself, with code 3"
+    result = run_checks(at(pushed.name), replace(spec, probes=(Exit(code=0),)), current=engine, dirs=dirs)
+    assert failed(result) == ["probes"]
+    assert "it ended with code 3" in check_named(result, "probes").detail
+    result = run_checks(at(pushed.name), replace(spec, probes=(Exec(command=("true",)), Exit(code=3))), current=engine, dirs=dirs)
+    assert failed(result) in ([], ["probes"]), "whether it was still there for the command is a matter of moments"
+    assert check_named(result, "probes").ok is not None, "what was asked for either held, or did not"

@@ -1,4 +1,4 @@
-"""The proof of an image that is as it should be, point by point, and of a way to it that is not."""
+"""The checks of a good image, one by one, and of a registry or an engine that fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.broken_images import Base, Pushed
 from tests.support.content import DOCKER_IMAGE, OCI_INDEX, put_manifest
 from tests.support.damage import Damageable, in_a_container
 from tests.support.requirements import free_port
-from tests.support.verify_images import empty, opened, point, red, reference
+from tests.support.verify_images import check_named, empty, failed, opened, reference
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker_proof, pytest.mark.slow]
 
@@ -59,11 +59,11 @@ def _tiny(stock: Damageable, tag: str, architecture: str = images.OURS) -> Pushe
     return images.push(stock.port, tag, None, {"file": tag}, command=("/file",), architecture=architecture)
 
 
-def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
+def test_good_image_passes_every_check(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique, user="65534", stop_signal="SIGTERM")
-    asked = VerifySpec(
+    spec = VerifySpec(
         image=reference(pushed.name),
         expect=pushed.digest,
         environment={"COLOUR": "blue"},
@@ -76,138 +76,138 @@ def test_an_image_that_is_as_it_should_be_is_green_on_each_point(
             Log(text="serving"),
         ),
     )
-    told: list[Check] = []
-    proven = run_checks(place, asked, current=engine, dirs=dirs, on_check=told.append)
-    assert [(each.name, each.ok) for each in proven.checks] == [(name, True) for name in CHECKS if name != "stack"], proven
-    assert tuple(told) == proven.checks
-    assert to_json(proven.pulled) == [
+    finished: list[Check] = []
+    result = run_checks(place, spec, current=engine, dirs=dirs, on_check=finished.append)
+    assert [(each.name, each.ok) for each in result.checks] == [(name, True) for name in CHECKS if name != "stack"], result
+    assert tuple(finished) == result.checks
+    assert to_json(result.pulled) == [
         {"reference": f"localhost:{stock.port}/{images.REPOSITORY}@{pushed.digest}", "digest": str(pushed.digest)}
     ]
-    fetched = point(proven, "fetched").evidence
+    fetched = check_named(result, "fetched").evidence
     assert isinstance(fetched["bytes"], int)
     assert isinstance(fetched["least"], int)
     assert fetched["least"] > len(pushed.own)
-    starts = point(proven, "starts")
+    starts = check_named(result, "starts")
     assert starts.detail == "as 65534: python3 /app.py"
-    assert point(proven, "listens").evidence["seen_by"] == "/proc/net/tcp"
-    assert point(proven, "ends").evidence == {"code": 0, "signal": "SIGTERM", "within": 10.0}
+    assert check_named(result, "listens").evidence["seen_by"] == "/proc/net/tcp"
+    assert check_named(result, "ends").evidence == {"code": 0, "signal": "SIGTERM", "within": 10.0}
     assert place.engine.containers(all=True) == ()
-    json.dumps(to_json(proven))
+    json.dumps(to_json(result))
 
 
-def test_what_is_not_asked_is_looked_at_by_connecting(
+def test_exposed_ports_are_probed_without_probes(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     """No probes, and no program in the image that could tell where it listens."""
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve()  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
-    assert red(proven) == []
-    assert point(proven, "listens").ok is True
-    assert point(proven, "listens").evidence["seen_by"] == "connections"
-    assert point(proven, "probes").detail == "tcp 80:80: it takes connections"
-    assert (point(proven, "resolves").ok, "not compared" in point(proven, "resolves").detail) == (None, True)
+    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+    assert failed(result) == []
+    assert check_named(result, "listens").ok is True
+    assert check_named(result, "listens").evidence["seen_by"] == "connections"
+    assert check_named(result, "probes").detail == "tcp 80:80: it takes connections"
+    assert (check_named(result, "resolves").ok, "not compared" in check_named(result, "resolves").detail) == (None, True)
 
 
-def test_where_nobody_listens_that_is_seen_by_connecting_too(
+def test_closed_port_is_seen_by_connecting(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve(8080)  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name), timeout=2.0), current=engine, dirs=dirs)
-    assert red(proven) == ["listens"]
+    result = run_checks(place, VerifySpec(image=reference(pushed.name), timeout=2.0), current=engine, dirs=dirs)
+    assert failed(result) == ["listens"]
 
 
-def test_a_port_that_is_taken_inside_is_published_elsewhere(
+def test_taken_port_is_published_elsewhere(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique)
     # There the registry is.
-    asked = VerifySpec(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
-    proven = run_checks(place, asked, current=engine, dirs=dirs)
-    assert red(proven) == []
-    assert point(proven, "probes").ok is True
+    spec = VerifySpec(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
+    result = run_checks(place, spec, current=engine, dirs=dirs)
+    assert failed(result) == []
+    assert check_named(result, "probes").ok is True
 
 
-def test_where_blobs_are_refused_nothing_comes_from_elsewhere(
+def test_refused_blobs_come_from_nowhere_else(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.refuse("blobs")
     try:
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
+        result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
-    assert red(proven) == ["fetched"]
-    assert point(proven, "fetched").evidence["refused"] != 0
-    assert point(proven, "fetched").hint
-    assert {each.ok for each in proven.checks[3:]} == {None, True}, "what cannot be looked at is not red"
-    assert point(proven, "starts").detail == "not looked at: there is no image to start"
+    assert failed(result) == ["fetched"]
+    assert check_named(result, "fetched").evidence["refused"] != 0
+    assert check_named(result, "fetched").hint
+    assert {each.ok for each in result.checks[3:]} == {None, True}, "what cannot be looked at is not red"
+    assert check_named(result, "starts").detail == "not looked at: there is no image to start"
 
 
-def test_layers_that_were_there_already_are_missed_in_the_count(
+def test_layers_already_present_are_missing_in_the_bytes(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
-    proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
-    assert {"clean", "fetched"} <= set(red(proven))
-    assert point(proven, "fetched").detail.startswith("too little was fetched")
+    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+    assert {"clean", "fetched"} <= set(failed(result))
+    assert check_named(result, "fetched").detail.startswith("too little was fetched")
 
 
-def test_a_name_that_leads_nowhere_is_red_and_the_rest_is_not_looked_at(
+def test_missing_name_fails_and_skips_the_other_checks(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
-    asked = VerifySpec(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
-    proven = run_checks(place, asked, current=engine, dirs=dirs)
-    assert red(proven) == ["resolves"]
-    assert [each.name for each in proven.checks] == list(CHECKS)
-    assert {each.ok for each in proven.checks[1:]} == {None}
-    assert proven.pulled == ()
+    spec = VerifySpec(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
+    result = run_checks(place, spec, current=engine, dirs=dirs)
+    assert failed(result) == ["resolves"]
+    assert [each.name for each in result.checks] == list(CHECKS)
+    assert {each.ok for each in result.checks[1:]} == {None}
+    assert result.pulled == ()
 
 
-def test_of_an_index_the_engine_takes_the_right_one(
+def test_index_is_pulled_for_the_engines_platform(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     app, other = _app(stock, base, unique), _tiny(stock, f"{unique}-other", images.OTHERS)
     name = _index(stock, f"{unique}-index", {images.OURS: app, images.OTHERS: other})
-    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
-    assert red(proven) == []
-    assert point(proven, "platform").detail == f"linux/{images.OURS}, the right one of 2"
-    assert point(proven, "platform").evidence["manifest"] == str(app.digest)
+    result = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
+    assert failed(result) == []
+    assert check_named(result, "platform").detail == f"linux/{images.OURS}, the right one of 2"
+    assert check_named(result, "platform").evidence["manifest"] == str(app.digest)
 
 
-def test_an_index_without_this_platform_is_red_on_that_alone(
+def test_index_without_the_platform_fails_platform_alone(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     name = _index(stock, f"{unique}-index", {images.OTHERS: _tiny(stock, unique, images.OTHERS)})
-    proven = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
-    assert red(proven) == ["platform"]
-    assert f"it has linux/{images.OTHERS}" in point(proven, "platform").detail
+    result = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
+    assert failed(result) == ["platform"]
+    assert f"it has linux/{images.OTHERS}" in check_named(result, "platform").detail
 
 
-def test_a_registry_that_does_not_answer_at_all_is_no_proof(place: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
+def test_unreachable_registry_is_raised(place: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
     with pytest.raises(RegistryUnreachable):
         run_checks(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), current=engine, dirs=dirs)
 
 
-def test_a_registry_that_dies_before_the_pull_is_a_red_point(
+def test_registry_that_dies_before_the_pull_fails_fetched(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     place.refuse("everything")
     try:
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+        result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     finally:
         place.refuse("nothing")
-    assert red(proven) == ["fetched"]
-    assert "cannot reach the registry" in point(proven, "fetched").detail
+    assert failed(result) == ["fetched"]
+    assert "cannot reach the registry" in check_named(result, "fetched").detail
 
 
-def test_a_pull_that_stands_still_is_given_up(
+def test_stalled_pull_is_given_up(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull_checks, "STANDS_STILL", -1.0)
+    monkeypatch.setattr(pull_checks, "STALL_TIMEOUT", -1.0)
     image = reference(_tiny(stock, unique).name)
     with open_registry(image.host) as registry:
         found = resolve(registry, image, place.engine.info.platform)
@@ -224,24 +224,22 @@ def test_a_pull_that_stands_still_is_given_up(
         pytest.param("podman", "/var/tmp", marks=[pytest.mark.podman_proof, pytest.mark.soak]),
     ],
 )
-def test_a_full_disk_in_the_engines_volume_is_a_red_point(
-    stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str, kind: str, folder: str
-) -> None:
+def test_full_disk_fails_fetched(stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str, kind: str, folder: str) -> None:
     """What is fetched is written to ``folder``, which has less room here than the image takes."""
     pushed = _app(stock, base, unique)
     with opened(engine, kind, pushed.name, dirs) as place:
         [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
         code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
         assert (code, said) == (0, b"")
-        proven = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
-    assert red(proven) == ["fetched"]
-    assert "the engine's disk is full" in point(proven, "fetched").detail
-    assert point(proven, "fetched").hint == "Make room there, then try again."
-    assert point(proven, "starts").detail == "not looked at: there is no image to start"
+        result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
+    assert failed(result) == ["fetched"]
+    assert "the engine's disk is full" in check_named(result, "fetched").detail
+    assert check_named(result, "fetched").hint == "Make room there, then try again."
+    assert check_named(result, "starts").detail == "not looked at: there is no image to start"
 
 
 @pytest.mark.soak
-def test_a_registry_that_dies_during_the_pull_is_a_red_point(
+def test_registry_that_dies_during_the_pull_fails_fetched(
     session_engine: Engine, registry_image: str, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     with in_a_container(engine, registry_image, unique) as mortal:
@@ -254,11 +252,11 @@ def test_a_registry_that_dies_during_the_pull_is_a_red_point(
                     engine.kill(container.id)
 
         with opened(engine, "docker", pushed.name, dirs) as place:
-            proven = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs, observer=Killer())
-    assert red(proven) == ["fetched"]
+            result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs, observer=Killer())
+    assert failed(result) == ["fetched"]
 
 
-def test_an_interruption_leaves_nothing_that_runs(
+def test_interruption_leaves_no_container(
     place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = images.push_program(stock.port, unique, base, "import time\ntime.sleep(1000)")
@@ -276,16 +274,16 @@ def test_an_interruption_leaves_nothing_that_runs(
     assert place.engine.containers(all=True) == ()
 
 
-def test_a_tag_that_moved_from_the_digest_beside_it_is_red(
+def test_tag_that_moved_from_the_digest_beside_it_fails_resolves(
     place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     meant = _tiny(stock, unique)
     now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
-    asked = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
-    proven = run_checks(place, asked, current=engine, dirs=dirs)
-    assert point(proven, "resolves").ok is False
-    assert f"leads to {now.digest}, and {meant.digest} was expected" in point(proven, "resolves").detail
-    assert point(proven, "fetched").ok is True, "what the tag leads to now is looked at all the same"
+    spec = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
+    result = run_checks(place, spec, current=engine, dirs=dirs)
+    assert check_named(result, "resolves").ok is False
+    assert f"leads to {now.digest}, and {meant.digest} was expected" in check_named(result, "resolves").detail
+    assert check_named(result, "fetched").ok is True, "what the tag leads to now is looked at all the same"
 
 
 def _index(stock: Damageable, tag: str, children: dict[str, Pushed]) -> str:

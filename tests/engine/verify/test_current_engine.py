@@ -20,7 +20,7 @@ from registry_tool.verify.spec import VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Pushed
 from tests.support.damage import Damageable, in_a_container
-from tests.support.verify_images import point, reference
+from tests.support.verify_images import check_named, reference
 from tests.unit.engine.test_endpoint import make_context
 
 pytestmark = pytest.mark.engine
@@ -166,11 +166,11 @@ def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushe
     _open(
         engine, pushed, lambda place: found.append(run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs))
     )
-    [proven] = found
-    assert point(proven, "resolves").ok is True
-    assert "as on the current engine" in point(proven, "resolves").detail
-    assert (point(proven, "clean").ok, point(proven, "fetched").ok) == (None, None), "nobody can tell"
-    assert point(proven, "content").ok is True
+    [result] = found
+    assert check_named(result, "resolves").ok is True
+    assert "as on the current engine" in check_named(result, "resolves").detail
+    assert (check_named(result, "clean").ok, check_named(result, "fetched").ok) == (None, None), "nobody can tell"
+    assert check_named(result, "content").ok is True
 
 
 def test_to_another_context_this_machines_registry_has_another_name(engine: Engine, pushed: Pushed) -> None:

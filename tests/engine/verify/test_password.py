@@ -22,7 +22,7 @@ from registry_tool.verify.environments import current
 from registry_tool.verify.spec import VerifySpec
 from tests.support import canary
 from tests.support.requirements import free_port
-from tests.support.verify_images import opened, point, reference
+from tests.support.verify_images import check_named, opened, reference
 from tests.unit.engine.test_endpoint import make_context
 
 pytestmark = pytest.mark.engine
@@ -47,14 +47,14 @@ def locked(engine: Engine, dirs: AppDirs, unique: str, tiny_image: Callable[...,
 def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name, password = locked
     with opened(engine, "docker", name, dirs) as place:
-        proven = run_checks(place, VerifySpec(image=reference(name)), current=engine, dirs=dirs)
-        assert point(proven, "fetched").ok is True
+        result = run_checks(place, VerifySpec(image=reference(name)), current=engine, dirs=dirs)
+        assert check_named(result, "fetched").ok is True
         for container in engine.containers(labels=place.labels()):
             _, inside = engine.execute(
                 container.id, ("sh", "-c", "cat /root/.docker/config.json /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>&1")
             )
             assert password.encode() not in inside
-    assert password not in json.dumps(to_json(proven))
+    assert password not in json.dumps(to_json(result))
 
 
 def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
@@ -66,8 +66,8 @@ def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: E
         open_registry(name.host) as registry,
         current.context("lab", name, registry, registry_as=other, labels={"io.example.test": "password"}) as place,
     ):
-        proven = run_checks(place, VerifySpec(image=name), current=engine, dirs=dirs)
-    assert point(proven, "digest").ok is True
+        result = run_checks(place, VerifySpec(image=name), current=engine, dirs=dirs)
+    assert check_named(result, "digest").ok is True
 
 
 def test_without_it_there_is_no_proof(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:

@@ -9,13 +9,13 @@ from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.junit import verify_junit
 from registry_tool.verify.report.parts import Failure
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, check, digest, red, result
+from tests.support.reports import DOCKER, EVIL, GREEN, NAME, any_report, check, digest, failing, result
 
 COUNTS = ("tests", "failures", "errors", "skipped")
 
 
-def parsed(certificate: VerifyReport) -> ET.Element:
-    return ET.fromstring(verify_junit(certificate))  # noqa: S314 - our own
+def parsed(report: VerifyReport) -> ET.Element:
+    return ET.fromstring(verify_junit(report))  # noqa: S314 - our own
 
 
 def counts(element: ET.Element) -> list[str | None]:
@@ -45,7 +45,7 @@ def test_a_suite_is_a_place_and_a_case_a_point() -> None:
 
 
 def test_a_red_point_is_a_failure_with_all_there_is_to_say() -> None:
-    root = parsed(red())
+    root = parsed(failing())
     assert counts(root) == ["5", "1", "0", "1"]
     [failure] = root.iter("failure")
     assert (failure.get("type"), failure.get("message")) == ("probes", "no answer")
@@ -75,12 +75,12 @@ def test_it_stands_what_strangers_write() -> None:
     assert not any(letter in ET.tostring(root, encoding="unicode") for letter in "\x00\x1b\ufffe\ud800")
 
 
-@given(certificates)
-def test_every_certificate_is_xml_that_counts_right(certificate: VerifyReport) -> None:
-    root = parsed(certificate)
-    points = [each for place in certificate.results for each in place.checks]
+@given(any_report)
+def test_every_certificate_is_xml_that_counts_right(report: VerifyReport) -> None:
+    root = parsed(report)
+    points = [each for place in report.results for each in place.checks]
     wanted = [len(points), sum(each.ok is False for each in points), 0, sum(each.ok is None for each in points)]
-    if certificate.error is not None:
+    if report.error is not None:
         wanted[0] += 1
         wanted[2] += 1
     assert counts(root) == [str(count) for count in wanted]

@@ -11,7 +11,7 @@ from registry_tool.cli.views.markdown import markdown
 from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.reports import DOCKER, EVIL, GREEN, NAME, certificates, check, digest, red, result
+from tests.support.reports import DOCKER, EVIL, GREEN, NAME, any_report, check, digest, failing, result
 
 CELL = re.compile(r"(?<!\\)\|")
 
@@ -44,7 +44,7 @@ def test_a_green_one() -> None:
 
 
 def test_a_red_one_says_why_and_shows_the_log() -> None:
-    page = markdown(red())
+    page = markdown(failing())
     assert page.startswith(f"## ❌ `{NAME}` is not verified\n")
     assert "❌ **probes** on docker: no answer. Look at its log.\n\n```text\nstarting\nbroken\n```\n" in page
     assert tables(page)[0][4][1:] == ["❌", "➖"]
@@ -91,8 +91,8 @@ def test_nothing_steers_a_terminal(steers: str) -> None:
     assert steers not in markdown(EVERYWHERE)
 
 
-@given(certificates)
-def test_every_certificate_has_straight_tables(certificate: VerifyReport) -> None:
-    page = markdown(certificate)
+@given(any_report)
+def test_every_certificate_has_straight_tables(report: VerifyReport) -> None:
+    page = markdown(report)
     assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
     page.encode()

@@ -20,18 +20,18 @@ from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
 from tests.support.content import Made, make_image
-from tests.support.fake_environments import ENGINE, StandIn, standing_in
-from tests.support.reports import EVIL, GREEN, check, red
+from tests.support.fake_environments import ENGINE, FakeEnvironments, install_fake_environments
+from tests.support.reports import EVIL, GREEN, check, failing
 
 
 @pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    return standing_in(monkeypatch)
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:
+    return install_fake_environments(monkeypatch)
 
 
 @pytest.fixture
 def typed(
-    standin: StandIn,
+    fake: FakeEnvironments,
     registry: RunningRegistry,
     image: Made,
     capsys: pytest.CaptureFixture[str],
@@ -49,19 +49,19 @@ def image(registry: RunningRegistry) -> Made:
     return make_image(registry.port, "john/app", "1")
 
 
-def asked(standin: StandIn) -> Any:
-    assert standin.spec is not None
-    return standin.spec
+def asked(fake: FakeEnvironments) -> Any:
+    assert fake.spec is not None
+    return fake.spec
 
 
 # What is asked for.
 
 
-def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: RunningRegistry, image: Made) -> None:
+def test_nothing_but_a_name(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, image: Made) -> None:
     answer = typed("verify", "john/app:1")
     assert answer.code == 0, answer.err
-    assert standin.happened == ["open docker", "prove docker", "close docker"]
-    what = asked(standin)
+    assert fake.events == ["open docker", "prove docker", "close docker"]
+    what = asked(fake)
     assert (str(what.image), what.expect, what.probes) == (f"{registry.host}/john/app:1", None, ())
     assert (what.timeout, what.stop_within, what.redis, what.replicas, what.limits) == (30.0, 10.0, False, 1, Limits())
     lines = answer.out.splitlines()
@@ -71,7 +71,7 @@ def test_nothing_but_a_name(typed: Typed, standin: StandIn, registry: RunningReg
     assert answer.err == ""
 
 
-def test_each_page_has_what_was_said_after_it(typed: Typed, standin: StandIn) -> None:
+def test_each_page_has_what_was_said_after_it(typed: Typed, fake: FakeEnvironments) -> None:
     words = (
         "verify john/app:1 --http 4000:80/a --expect-status 201 --expect-text Hello --expect-text World --log ready "
         "--exec=true --http 4001:81 --within 500ms --expect-json user.name=john --expect-json n=7 --tcp 1:2 --exit 0 "
@@ -87,25 +87,25 @@ def test_each_page_has_what_was_said_after_it(typed: Typed, standin: StandIn) ->
         Exit(code=0),
         Http(published=4000, container=80, path="/b", status=404),
     )
-    assert asked(standin).probes == wanted
+    assert asked(fake).probes == wanted
 
 
-def test_all_the_rest(typed: Typed, standin: StandIn, image: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "here")
     words = "--on podman --on docker --require docker --timeout 5s -e A=b=c --env OURS --env NOBODYS --with redis --replicas 3"
     assert typed("verify", "john/app:1", *words.split(), "--expect", image.digest, "--registry-as", "10.0.0.1:5000").code == 0
-    what = asked(standin)
-    assert standin.happened[0] == "open podman"
+    what = asked(fake)
+    assert fake.events[0] == "open podman"
     assert (what.expect, what.timeout, what.redis, what.replicas) == (Digest.parse(image.digest), 5.0, True, 3)
     assert (dict(what.environment), what.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
 
 
-def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, standin: StandIn, image: Made) -> None:
+def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, fake: FakeEnvironments, image: Made) -> None:
     assert typed("verify", f"john/app@{image.digest}").code == 0
-    assert asked(standin).expected == Digest.parse(image.digest)
+    assert asked(fake).expected == Digest.parse(image.digest)
 
 
-def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn, registry: RunningRegistry, tmp_path: Path) -> None:
+def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nservices = ["redis"]\nrequire = ["podman"]\nstack = "x.yml"\n'
         '[environment]\nA = "file"\nB = "file"\n[timeouts]\nprobes = 7\nstop = "3s"\n[limits]\nprocesses = 9\n[[probes]]\nlog = "file"\n'
@@ -113,43 +113,43 @@ def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, standin: StandIn
     assert typed("verify", "--stack", str(tmp_path / "none.yml")).code != 0
     (tmp_path / "portability.toml").write_text((tmp_path / "portability.toml").read_text().replace('stack = "x.yml"\n', ""))
     assert typed("verify").code == 0
-    what = asked(standin)
-    assert standin.happened[0] == "open podman"
+    what = asked(fake)
+    assert fake.events[0] == "open podman"
     assert (str(what.image), what.redis, what.timeout, what.stop_within) == (f"{registry.host}/john/app:1", True, 7.0, 3.0)
     assert (what.limits.processes, what.probes) == (9, (Log(text="file"),))
 
 
-def test_what_is_typed_wins(typed: Typed, standin: StandIn, registry: RunningRegistry, tmp_path: Path) -> None:
+def test_what_is_typed_wins(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
     make_image(registry.port, "john/other", "2")
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nreplicas = 2\n[environment]\nA = "file"\nB = "file"\n'
         '[timeouts]\nprobes = 7\n[[probes]]\nlog = "file"\n'
     )
     assert typed("verify", "john/other:2", "--on", "docker", "--replicas", "4", "-e", "A=typed", "--timeout", "2", "--exit", "3").code == 0
-    what = asked(standin)
-    assert standin.happened[0] == "open docker"
+    what = asked(fake)
+    assert fake.events[0] == "open docker"
     assert (str(what.image), what.replicas, what.timeout) == (f"{registry.host}/john/other:2", 4, 2.0)
     assert (dict(what.environment), what.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
 
 
-def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text('image = "john/app:1"\nrequire = ["docker"]\nservices = ["redis"]\nreplicas = 3\n')
     (tmp_path / "stack.yml").write_text("services:\n  web:\n    image: john/app:1\n    ports: ['80']\n")
     assert typed("verify", "--on", "podman", "--stack", "stack.yml").code == 0
-    what = asked(standin)
-    assert (standin.happened[0], what.redis, what.replicas, str(what.stack)) == ("open podman", False, 1, "stack.yml")
+    what = asked(fake)
+    assert (fake.events[0], what.redis, what.replicas, str(what.stack)) == ("open podman", False, 1, "stack.yml")
     (tmp_path / "portability.toml").write_text('image = "john/app:1"\nstack = "stack.yml"\n')
     assert typed("verify", "--with", "redis").code == 0
-    what = asked(standin)
+    what = asked(fake)
     assert (what.redis, what.stack) == (True, None)
 
 
-def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+def test_a_wrong_file_is_said(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text("imge = 'a'")
     answer = typed("verify", "john/app:1")
     assert answer.code == 2
     assert answer.err == "regctl: portability.toml: imge: not supported\nhint: Did you mean: image?\n"
-    assert standin.happened == []
+    assert fake.events == []
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ def test_a_wrong_file_is_said(typed: Typed, standin: StandIn, tmp_path: Path) ->
         ("a --show x", "--show takes no name, and a was given"),
     ],
 )
-def test_what_is_wrong_is_exit_2(typed: Typed, standin: StandIn, words: str, message: str) -> None:
+def test_what_is_wrong_is_exit_2(typed: Typed, fake: FakeEnvironments, words: str, message: str) -> None:
     answer = typed("verify", *words.split(" ")) if words else typed("verify")
     assert answer.code == 2, answer.err
     assert message in answer.err
     assert answer.err.startswith("regctl: ")
-    assert standin.happened == []
+    assert fake.events == []
 
 
 def test_a_shell_can_complete_it() -> None:
@@ -201,8 +201,8 @@ def test_a_shell_can_complete_it() -> None:
 # What comes of it.
 
 
-def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standin: StandIn) -> None:
-    standin.checks = (check("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), check("ends", None))
+def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, fake: FakeEnvironments) -> None:
+    fake.checks = (check("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), check("ends", None))
     answer = typed("verify", "john/app:1", "--on", "docker", "--on", "podman")
     assert answer.code == 1
     lines = answer.out.splitlines()
@@ -217,16 +217,16 @@ def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, standi
     assert lines[-1].endswith(": starts on docker, starts on podman failed")
 
 
-def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, standin: StandIn) -> None:
-    standin.missing["podman"] = EnvironmentUnavailable("there is no podman", hint="Install it.", excerpt=("a log",))
+def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, fake: FakeEnvironments) -> None:
+    fake.missing["podman"] = EnvironmentUnavailable("there is no podman", hint="Install it.", excerpt=("a log",))
     answer = typed("verify", "john/app:1", "--on", "podman", "--on", "docker")
     assert answer.code == 3
     assert "not verified: " in answer.out.splitlines()[-1]
     assert answer.err == "regctl: there is no podman\n  | a log\nhint: Install it.\n"
 
 
-def test_where_here_is_taken_the_last_line_says_so(typed: Typed, standin: StandIn) -> None:
-    standin.missing["docker"] = EnvironmentUnavailable("too old", hint="Update it.")
+def test_where_here_is_taken_the_last_line_says_so(typed: Typed, fake: FakeEnvironments) -> None:
+    fake.missing["docker"] = EnvironmentUnavailable("too old", hint="Update it.")
     answer = typed("verify", "john/app:1")
     assert answer.code == 0
     assert answer.out.startswith("here: Docker 28.2.2, linux/amd64, not a clean engine, ready in")
@@ -243,9 +243,9 @@ def test_a_name_that_is_not_there(typed: Typed) -> None:
     assert answer.json["ok"] is False
 
 
-def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, standin: StandIn) -> None:
-    standin.checks = (check("starts", False, hint="x", excerpt=("a",)), check("ends", None))
-    standin.missing["podman"] = EnvironmentUnavailable("no podman")
+def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, fake: FakeEnvironments) -> None:
+    fake.checks = (check("starts", False, hint="x", excerpt=("a",)), check("ends", None))
+    fake.missing["podman"] = EnvironmentUnavailable("no podman")
     answer = typed("verify", "john/app:1", "--json", "--on", "docker", "--on", "podman")
     assert answer.code == 3
     assert as_told(answer.json, SECTIONS["verify"][1]) == []
@@ -261,13 +261,13 @@ def test_what_was_typed_is_told_without_what_may_be_secret(typed: Typed) -> None
     assert "secret" not in answer.out + answer.err
 
 
-def test_it_is_written_in_every_form(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
-    standin.checks = (check("starts", False),)
+def test_it_is_written_in_every_form(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+    fake.checks = (check("starts", False),)
     files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
     words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
     assert typed("verify", "john/app:1", *words).code == 1
-    certificate = VerifyReport.read(files["proof.json"])
-    assert [each.name for each in certificate.results[0].checks] == ["starts"]
+    report = VerifyReport.read(files["proof.json"])
+    assert [each.name for each in report.results[0].checks] == ["starts"]
     assert ET.parse(files["junit.xml"]).getroot().get("failures") == "1"  # noqa: S314 - our own
     assert files["page.md"].read_text(encoding="utf-8").startswith("## ❌ ")
     answer = typed("verify", "--show", str(files["proof.json"]), "--json")
@@ -302,14 +302,14 @@ def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
         *("podman:", "resolves", "starts", "probes"),
         "verified:",
     ]
-    write(file, red().as_bytes())
+    write(file, failing().as_bytes())
     assert alone("verify", "--show", str(file)).code == 1
 
 
 def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     before, now = tmp_path / "before.json", tmp_path / "now.json"
     write(before, GREEN.as_bytes())
-    write(now, red().as_bytes())
+    write(now, failing().as_bytes())
     answer = alone("verify", "--show", str(now), "--against", str(before))
     assert answer.code == 1, "it is the present one that counts"
     assert "changed since 2026-01-31T12:00:00Z:\n  certificate: ok: ok → red\n  docker: starts: ok → none\n" in answer.out
@@ -321,14 +321,14 @@ def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     assert VerifyReport.parse(json.dumps(document).encode()).comparison is not None
 
 
-def test_one_that_was_changed_by_hand_is_refused(typed: Typed, standin: StandIn, tmp_path: Path) -> None:
+def test_one_that_was_changed_by_hand_is_refused(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
-    file.write_bytes(red().as_bytes().replace(b'"ok": false', b'"ok": true'))
+    file.write_bytes(failing().as_bytes().replace(b'"ok": false', b'"ok": true'))
     for words in (("--show", str(file)), ("john/app:1", "--against", str(file))):
         answer = typed("verify", *words)
         assert answer.code == 1
         assert re.match(rf"regctl: {re.escape(str(file))}: changed after it was made: ", answer.err)
-    assert standin.happened == [], "what it is to be compared with is read before anything is proven"
+    assert fake.events == [], "what it is to be compared with is read before anything is proven"
     assert typed("verify", "--json", "--show", str(file)).json["error"]["code"] == "invalid-certificate"
 
 

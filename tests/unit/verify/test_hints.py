@@ -36,18 +36,18 @@ from registry_tool.verify.checks import hints
         ("OSError: [Errno 98] Address already in use", "one port"),
     ],
 )
-def test_what_is_said_at_the_end_says_what_to_do(line: str, hint: str) -> None:
+def test_known_line_of_a_log_has_a_hint(line: str, hint: str) -> None:
     found = hints.for_log(["Traceback (most recent call last):", line])
     assert found is not None
     assert hint in found
 
 
 @pytest.mark.parametrize("lines", [(), ("serving",), ("GET / 200",)])
-def test_what_says_nothing_is_not_explained(lines: tuple[str, ...]) -> None:
+def test_unknown_lines_have_no_hint(lines: tuple[str, ...]) -> None:
     assert hints.for_log(lines) is None
 
 
 @given(lines=st.lists(st.text(max_size=50), max_size=5))
-def test_whatever_is_said_the_way_out_is_one_line(lines: list[str]) -> None:
+def test_hint_for_any_log_is_one_line(lines: list[str]) -> None:
     found = hints.for_log(lines)
     assert found is None or len(found.splitlines()) == 1

@@ -34,18 +34,18 @@ def _line(address: str, state: str = "0A") -> str:
         ("   0: nonsense:zz 0 0A\n   0: 00:0050 0 0A\n", set(), set(), "it listens nowhere"),
     ],
 )
-def test_the_table_is_read(lines: str, reachable: set[int], loopback: set[int], words: str) -> None:
+def test_socket_table_is_parsed(lines: str, reachable: set[int], loopback: set[int], words: str) -> None:
     found = parse(HEAD + lines)
     assert (set(found.reachable), set(found.loopback), str(found)) == (reachable, loopback, words)
 
 
 @given(text=st.text())
-def test_whatever_stands_there_nothing_breaks(text: str) -> None:
+def test_any_text_is_parsed_as_a_table(text: str) -> None:
     parse(text)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no Linux")
-def test_this_kernel_writes_what_is_read() -> None:
+def test_table_of_this_kernel_is_parsed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("0.0.0.0", 0)) as open_to_all:
         found = parse(Path("/proc/net/tcp").read_text())
         assert own.getsockname()[1] in found.loopback

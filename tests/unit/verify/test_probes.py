@@ -95,7 +95,7 @@ DOCUMENT = json.dumps({"name": "john", "visits": [{"count": 7}, {"count": 7.5}],
         (200, DOCUMENT, {"json": (("name.first", "j"),)}, "name.first: there is no 'first'"),
     ],
 )
-def test_a_page_that_is_not_as_it_should_be_says_how(status: int, text: str, asked: Mapping[str, Any], words: str) -> None:
+def test_page_that_differs_fails_with_the_difference(status: int, text: str, asked: Mapping[str, Any], words: str) -> None:
     with _serving(lambda number, path: (status, text, 0.0)) as server:
         result = _run(_page(**asked), server.port)
     assert result.ok is False
@@ -112,7 +112,7 @@ def test_a_page_that_is_not_as_it_should_be_says_how(status: int, text: str, ask
         {"json": (("visits.0", '{ "count" : 7 }'),), "within": 5.0, "path": "/page?a=b"},
     ],
 )
-def test_a_page_that_is_as_it_should_be_holds(asked: Mapping[str, Any]) -> None:
+def test_page_as_expected_holds(asked: Mapping[str, Any]) -> None:
     with _serving(lambda number, path: (200, DOCUMENT, 0.0)) as server:
         result = _run(_page(**asked), server.port, seconds=10)
     assert result.ok is True, result.observed
@@ -120,33 +120,33 @@ def test_a_page_that_is_as_it_should_be_holds(asked: Mapping[str, Any]) -> None:
     assert server.hosts == ["localhost:4000"] * 3, "it is asked for by the name that a person would use"
 
 
-def test_a_page_that_needs_a_moment_is_waited_for() -> None:
+def test_page_that_becomes_ready_is_waited_for() -> None:
     with _serving(lambda number, path: (503 if number < 4 else 200, "", 0.0)) as server:
         result = _run(_page(), server.port, seconds=10)
     assert (result.ok, result.attempts) == (True, 6)
 
 
-def test_a_page_that_is_right_only_once_is_wrong_at_once() -> None:
+def test_page_that_holds_only_once_fails() -> None:
     with _serving(lambda number, path: (200, "Hello" if number == 1 else "Goodbye", 0.0)) as server:
         result = _run(_page(text=("Hello",)), server.port, seconds=60)
     assert (result.ok, result.attempts) == (False, 2)
     assert result.observed.startswith("it held once, and then no more: 'Hello' is not in the answer")
 
 
-def test_a_page_that_is_late_is_wrong() -> None:
+def test_page_that_takes_too_long_fails() -> None:
     with _serving(lambda number, path: (200, "", 0.3)) as server:
         result = _run(_page(within=0.1), server.port, seconds=0.4)
     assert (result.ok, result.observed) == (False, "no answer within 0.1 s")
 
 
 @pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
-def test_where_nobody_listens_that_is_said(asked: Probe) -> None:
+def test_refused_connection_fails_the_probe(asked: Probe) -> None:
     result = _run(asked, free_port(), seconds=0.1)
     assert result.ok is False
     assert "refused" in result.observed.lower()
 
 
-def test_a_port_that_hangs_up_at_once_is_no_port() -> None:
+def test_port_that_closes_the_connection_at_once_fails() -> None:
     """What an engine publishes takes connections also where nobody listens inside."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -165,7 +165,7 @@ def test_a_port_that_hangs_up_at_once_is_no_port() -> None:
     assert (result.ok, result.observed) == (False, "the connection was closed at once: nobody listens")
 
 
-def test_a_port_that_waits_for_us_to_speak_holds() -> None:
+def test_port_that_keeps_the_connection_open_holds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=5)
     assert (result.ok, result.attempts) == (True, 1)
@@ -175,7 +175,7 @@ def _ended(code: int) -> Container:
     return Container(id="1", name="c", image="i", image_id="1", state="exited", exit_code=code)
 
 
-def test_an_end_is_waited_for_and_its_code_compared() -> None:
+def test_exit_is_waited_for_and_its_code_compared() -> None:
     states = iter([RUNS, RUNS, _ended(3)])
     result = _run(Exit(code=3), 0, seconds=60, inspect=lambda: next(states))
     assert (result.ok, result.observed, result.attempts) == (True, "it ended with code 3", 3)
@@ -183,7 +183,7 @@ def test_an_end_is_waited_for_and_its_code_compared() -> None:
     assert _run(Exit(code=0), 0, seconds=0.05).observed == "it is still running"
 
 
-def test_what_ended_is_not_waited_for_and_nothing_is_said_of_its_page() -> None:
+def test_page_of_an_ended_container_is_undecided_at_once() -> None:
     began = time.monotonic()
     result = _run(_page(), free_port(), seconds=60, inspect=lambda: _ended(1))
     assert result.ok is None
@@ -198,12 +198,12 @@ json_values = st.recursive(
 
 
 @given(value=json_values)
-def test_every_value_is_what_json_spells_it(value: Any) -> None:
+def test_value_equals_its_own_json(value: Any) -> None:
     assert equals(value, value if isinstance(value, str) else json.dumps(value))
 
 
 @given(one=json_values, other=json_values)
-def test_what_is_spelled_differently_is_different(one: Any, other: Any) -> None:
+def test_value_differs_from_other_json(one: Any, other: Any) -> None:
     spelled = other if isinstance(other, str) else json.dumps(other, sort_keys=True)
     same = one == other if isinstance(one, str) else json.dumps(one, sort_keys=True) == spelled
     if isinstance(one, str) == isinstance(other, str):
@@ -211,14 +211,14 @@ def test_what_is_spelled_differently_is_different(one: Any, other: Any) -> None:
 
 
 @given(value=json_values, path=st.text(max_size=10))
-def test_any_path_finds_something_or_says_what_is_missing(value: Any, path: str) -> None:
+def test_any_path_has_a_value_or_names_the_missing_part(value: Any, path: str) -> None:
     try:
         value_at(value, path)
     except LookupError as error:
         assert str(error.args[0]).startswith("there is no ")  # noqa: PT017
 
 
-def test_true_is_not_one() -> None:
+def test_true_does_not_equal_one() -> None:
     assert not equals(True, "1")
     assert not equals(1, "true")
     assert not equals(1, "not json")

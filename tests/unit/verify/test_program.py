@@ -24,7 +24,9 @@ NO_FILE = "no such file or directory"
         ("/app", b"#!/bin/sh\n", True, "something else", "The engine's message"),
     ],
 )
-def test_a_program_that_does_not_start_is_looked_at(path: str, content: bytes | None, there: bool | None, words: str, hint: str) -> None:
+def test_program_that_does_not_start_is_explained_by_its_file(
+    path: str, content: bytes | None, there: bool | None, words: str, hint: str
+) -> None:
     assert hint in program.explain_file(path, content, there, words)
 
 
@@ -32,5 +34,5 @@ def test_a_program_that_does_not_start_is_looked_at(path: str, content: bytes | 
     ("content", "wanted"),
     [(None, None), (b"", None), (b"#!", None), (b"#!/usr/bin/env python3\n", "/usr/bin/env"), (b"#! /bin/sh -e", "/bin/sh")],
 )
-def test_a_scripts_first_line_names_who_runs_it(content: bytes | None, wanted: str | None) -> None:
+def test_interpreter_is_read_from_the_first_line(content: bytes | None, wanted: str | None) -> None:
     assert program.interpreter(content) == wanted

@@ -1,4 +1,4 @@
-"""The points about the way from the registry to the engine, judged: what no engine that works can show is put together here."""
+"""The checks of a pull with made-up results, as no working engine has them."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ OTHER = str(Digest.of(b"other"))
 
 
 @given(down=st.integers(0, 10**7))
-def test_as_much_must_come_as_it_is_and_hardly_more(down: int) -> None:
-    point = pull_checks.fetched(REMOTE, replace(PULLED, traffic=Traffic(down=down)))
-    assert point.ok is (REMOTE.size <= down <= REMOTE.size * 1.01 + 256 * 1024)
-    assert (point.hint is None) is point.ok
-    assert point.evidence["bytes"] == down
+def test_fetched_bytes_must_be_the_images_and_hardly_more(down: int) -> None:
+    check = pull_checks.fetched(REMOTE, replace(PULLED, traffic=Traffic(down=down)))
+    assert check.ok is (REMOTE.size <= down <= REMOTE.size * 1.01 + 256 * 1024)
+    assert (check.hint is None) is check.ok
+    assert check.evidence["bytes"] == down
 
 
-def test_where_nobody_counts_that_is_said() -> None:
-    point = pull_checks.fetched(REMOTE, replace(PULLED, traffic=None))
-    assert (point.ok, "nobody counts" in point.detail) == (None, True)
+def test_uncounted_pull_is_undecided() -> None:
+    check = pull_checks.fetched(REMOTE, replace(PULLED, traffic=None))
+    assert (check.ok, "nobody counts" in check.detail) == (None, True)
 
 
 @pytest.mark.parametrize("damaged", [None, InvalidManifest("a layer is damaged")])
-def test_a_pull_that_failed_says_why_and_how_much_came(damaged: RegistryToolError | None) -> None:
+def test_failed_pull_has_its_reason_and_its_bytes(damaged: RegistryToolError | None) -> None:
     failed = PullResult(error=PullFailed("the pull failed"), traffic=Traffic(down=100, refused=2))
-    point = pull_checks.fetched(REMOTE, failed, damaged)
-    assert point.ok is False
-    assert point.detail.startswith("the pull failed; 100B of ")
-    assert point.evidence["refused"] == 2
-    assert point.hint is not None
-    assert ("Push it again" in point.hint) is (damaged is not None)
+    check = pull_checks.fetched(REMOTE, failed, damaged)
+    assert check.ok is False
+    assert check.detail.startswith("the pull failed; 100B of ")
+    assert check.evidence["refused"] == 2
+    assert check.hint is not None
+    assert ("Push it again" in check.hint) is (damaged is not None)
 
 
 @pytest.mark.parametrize(
-    ("told", "kept", "ok"),
+    ("reported", "kept", "ok"),
     [
         (MANIFEST.digest, IMAGE.digests, True),
         (Digest.of(b"other"), IMAGE.digests, False),
@@ -78,8 +78,8 @@ def test_a_pull_that_failed_says_why_and_how_much_came(damaged: RegistryToolErro
         (MANIFEST.digest, (f"{REPOSITORY}@{OTHER}", f"elsewhere.example/app@{MANIFEST_ID}"), True),
     ],
 )
-def test_the_digest_is_told_and_kept(told: Digest, kept: tuple[str, ...], ok: bool) -> None:
-    moved = replace(TRANSFER, descriptor=replace(MANIFEST.descriptor, digest=told))
+def test_digest_must_be_reported_and_kept(reported: Digest, kept: tuple[str, ...], ok: bool) -> None:
+    moved = replace(TRANSFER, descriptor=replace(MANIFEST.descriptor, digest=reported))
     assert pull_checks.digest(REMOTE, replace(PULLED, transfer=moved, image=replace(IMAGE, digests=kept))).ok is ok
 
 
@@ -95,15 +95,15 @@ def test_the_digest_is_told_and_kept(told: Digest, kept: tuple[str, ...], ok: bo
         (None, False, "the engine has 0"),
     ],
 )
-def test_the_content_is_compared_by_what_each_kind_of_store_knows(image: Image | None, ok: bool, words: str) -> None:
-    point = pull_checks.content(REMOTE, replace(PULLED, image=image))
-    assert (point.ok, words in point.detail) == (ok, True), point.detail
+def test_content_is_compared_by_config_or_manifest_id(image: Image | None, ok: bool, words: str) -> None:
+    check = pull_checks.content(REMOTE, replace(PULLED, image=image))
+    assert (check.ok, words in check.detail) == (ok, True), check.detail
 
 
-def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
+def test_damaged_config_in_the_registry_fails_content() -> None:
     damaged = replace(REMOTE, config=None, config_error=InvalidManifest("the config is damaged"))
-    point = pull_checks.content(damaged, PullResult())
-    assert (point.ok, point.detail) == (False, "the config is damaged")
+    check = pull_checks.content(damaged, PullResult())
+    assert (check.ok, check.detail) == (False, "the config is damaged")
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ def test_a_config_that_the_registry_has_damaged_is_wrong_content() -> None:
         (Image(id=OTHER, layers=IMAGE.layers), False),
     ],
 )
-def test_an_engines_image_is_the_registrys_by_digest_or_id(image: Image, same: bool) -> None:
+def test_local_image_is_the_same_by_digest_or_id(image: Image, same: bool) -> None:
     assert pull_checks.is_same(image, REMOTE) is same
-    point = pull_checks.resolves(VerifySpec(image=NAME), REMOTE, image)
-    assert point.ok is same
-    assert (point.hint is None) is same
+    check = pull_checks.resolves(VerifySpec(image=NAME), REMOTE, image)
+    assert check.ok is same
+    assert (check.hint is None) is same
 
 
-def test_what_is_expected_goes_before_what_an_engine_has() -> None:
+def test_expected_digest_goes_before_the_local_image() -> None:
     stranger = Image(id=OTHER)
     assert pull_checks.resolves(VerifySpec(image=NAME, expect=MANIFEST.digest), REMOTE, stranger).ok is True
     assert pull_checks.resolves(VerifySpec(image=NAME, expect=Digest.of(b"other")), REMOTE, IMAGE).ok is False
@@ -142,5 +142,5 @@ def test_what_is_expected_goes_before_what_an_engine_has() -> None:
         ("windows/amd64", "linux/amd64", False),
     ],
 )
-def test_a_platform_runs_on_its_own_kind(image: str, engine: str, runs: bool) -> None:
+def test_platform_runs_on_engines_of_its_kind(image: str, engine: str, runs: bool) -> None:
     assert pull_checks.runs_on(Platform.parse(image), Platform.parse(engine)) is runs

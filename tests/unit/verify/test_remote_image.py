@@ -27,7 +27,7 @@ def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
         return resolve(registry, image, platform)
 
 
-def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: server.RunningRegistry) -> None:
+def test_size_counts_manifest_config_and_each_layer_once(registry: server.RunningRegistry) -> None:
     twice = layer(b"twice")
     made = make_image(registry.port, "john/app", "1", twice, layer(b"once"), twice)
     found = _look(registry.port, "john/app:1")
@@ -37,7 +37,7 @@ def test_an_image_is_its_manifest_its_config_and_each_layer_once(registry: serve
     assert found.platforms == ("linux/amd64",)
 
 
-def test_of_an_index_the_right_one_is_taken(registry: server.RunningRegistry) -> None:
+def test_index_resolves_to_the_platforms_image(registry: server.RunningRegistry) -> None:
     children = [make_image(registry.port, "john/app", platform=platform) for platform in ("linux/arm64", "linux/amd64", "linux/s390x")]
     made = make_index(registry.port, "john/app", "1", *children)
     for platform, child in ((AMD, children[1]), (ARM, children[0])):
@@ -49,14 +49,14 @@ def test_of_an_index_the_right_one_is_taken(registry: server.RunningRegistry) ->
         assert found.config.platform == platform
 
 
-def test_an_index_without_the_platform_says_what_it_has(registry: server.RunningRegistry) -> None:
+def test_index_without_the_platform_has_its_platforms(registry: server.RunningRegistry) -> None:
     make_index(registry.port, "john/app", "1", make_image(registry.port, "john/app", platform="linux/s390x"))
     found = _look(registry.port, "john/app:1")
     assert (found.image, found.config, found.size, found.blobs) == (None, None, 0, ())
     assert found.platforms == ("linux/s390x",)
 
 
-def test_layers_that_a_registry_need_not_have_are_not_counted() -> None:
+def test_foreign_layers_are_not_counted() -> None:
     with in_this_process() as registry:
         own = layer(b"own")
         made = config([own])
@@ -78,14 +78,14 @@ def test_layers_that_a_registry_need_not_have_are_not_counted() -> None:
         assert _look(registry.port, "john/app:1").size == len(raw) + len(made) + len(own)
 
 
-def test_a_name_that_leads_nowhere_is_not_found(registry: server.RunningRegistry) -> None:
+def test_missing_name_is_not_found(registry: server.RunningRegistry) -> None:
     with pytest.raises(NotFound):
         _look(registry.port, "john/app:1")
     with pytest.raises(NotFound):
         _look(registry.port, f"john/app@{Digest.of(b'nothing')}")
 
 
-def test_a_config_that_is_damaged_is_told_and_the_rest_is_there() -> None:
+def test_damaged_config_is_kept_as_an_error() -> None:
     with in_this_process() as registry:
         made = make_image(registry.port, "john/app", "1")
         registry.flip(made.config)
@@ -95,7 +95,7 @@ def test_a_config_that_is_damaged_is_told_and_the_rest_is_there() -> None:
     assert str(found.digest) == made.digest
 
 
-def test_reading_all_of_it_finds_what_is_damaged() -> None:
+def test_reading_all_blobs_finds_a_damaged_one() -> None:
     with in_this_process() as registry:
         made = make_image(registry.port, "john/app", "1", layer(b"a"), layer(b"b" * 100_000))
         image = Reference.parse(f"localhost:{registry.port}/john/app:1", default_host="")

@@ -8,26 +8,26 @@ from registry_tool.verify.report.compare import compare
 from registry_tool.verify.report.parts import Failure, LayerRecord
 from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Durations, PulledImage
-from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, check, digest, red, result
+from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, check, digest, failing, result
 
 
 def changes(now: VerifyReport, before: VerifyReport = GREEN) -> list[tuple[str, str, str | None, str | None]]:
     return [(change.where, change.what, change.before, change.now) for change in compare(before, now).changes]
 
 
-def test_a_point_that_turned_red_and_green_again() -> None:
+def test_check_that_failed_or_passes_again_is_a_change() -> None:
     before = replace(GREEN, results=(result(DOCKER, check("resolves"), check("probes")), GREEN.results[1]))
-    assert changes(red(), before) == [("certificate", "ok", "ok", "red"), ("docker", "probes", "ok", "red")]
-    assert changes(before, red()) == [("certificate", "ok", "red", "ok"), ("docker", "probes", "red", "ok")]
+    assert changes(failing(), before) == [("certificate", "ok", "ok", "red"), ("docker", "probes", "ok", "red")]
+    assert changes(before, failing()) == [("certificate", "ok", "red", "ok"), ("docker", "probes", "red", "ok")]
 
 
-def test_a_point_that_is_new_and_one_that_is_not_told() -> None:
+def test_new_and_undecided_checks_are_changes() -> None:
     before = replace(GREEN, results=(result(DOCKER, check("resolves")),))
     now = replace(GREEN, results=(result(DOCKER, check("resolves", None), check("stack")),))
     assert changes(now, before) == [("docker", "resolves", "ok", "not told"), ("docker", "stack", None, "ok")]
 
 
-def test_another_image() -> None:
+def test_image_digest_size_platform_and_layers_are_compared() -> None:
     layers = (*SUBJECT.layers, LayerRecord(digest=digest("new"), media_type="x", size=1))
     now = replace(GREEN, image=replace(SUBJECT, digest=digest("other"), size=1001, platform="linux/arm64", layers=layers))
     assert changes(now) == [
@@ -38,7 +38,7 @@ def test_another_image() -> None:
     ]
 
 
-def test_another_engine() -> None:
+def test_engine_kernel_and_cleanness_are_compared() -> None:
     newer = replace(DOCKER, engine="Docker 29.0.0", kernel="6.12.0", clean=False)
     assert changes(replace(GREEN, results=(replace(GREEN.results[0], where=newer), GREEN.results[1]))) == [
         ("docker", "engine", "Docker 28.2.2", "Docker 29.0.0"),
@@ -47,7 +47,7 @@ def test_another_engine() -> None:
     ]
 
 
-def test_another_user_and_command() -> None:
+def test_user_and_command_of_the_container_are_compared() -> None:
     def started(user: str, *command: str) -> VerifyReport:
         return replace(GREEN, results=(result(PODMAN, check("starts", evidence={"user": user, "command": list(command), "id": user * 2})),))
 
@@ -57,7 +57,7 @@ def test_another_user_and_command() -> None:
     ]
 
 
-def test_another_digest_was_pulled() -> None:
+def test_pulled_digests_are_compared() -> None:
     pulled = (PulledImage(reference=NAME, digest=digest("x")), PulledImage(reference="redis", digest=digest("y")))
     now = replace(GREEN, results=(replace(GREEN.results[0], pulled=pulled), GREEN.results[1]))
     assert changes(now) == [
@@ -66,7 +66,7 @@ def test_another_digest_was_pulled() -> None:
     ]
 
 
-def test_a_place_less_and_another_command() -> None:
+def test_missing_environment_and_other_command_are_changes() -> None:
     now = replace(GREEN, results=GREEN.results[:1], command="regctl verify", error=Failure.of(EngineNotFound("no podman")))
     assert changes(now) == [
         ("certificate", "ok", "ok", "red"),
@@ -76,7 +76,7 @@ def test_a_place_less_and_another_command() -> None:
     ]
 
 
-def test_times_are_no_changes() -> None:
+def test_times_and_durations_are_not_compared() -> None:
     slower = replace(
         GREEN.results[0],
         seconds=Durations(setup=100.0, proof=100.0, end=100.0),

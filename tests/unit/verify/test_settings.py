@@ -74,7 +74,7 @@ def refused(text: str) -> tuple[str, str | None]:
     return failed.value.message, failed.value.hint
 
 
-def test_all_of_it() -> None:
+def test_every_member_of_the_file_is_read() -> None:
     assert parse(WHOLE.encode()) == VerifySettings(
         image="john/get-started:part2",
         expect=Digest.parse(DIGEST),
@@ -108,7 +108,7 @@ def test_all_of_it() -> None:
     )
 
 
-def test_an_empty_file_says_nothing() -> None:
+def test_empty_file_gives_the_defaults() -> None:
     assert parse(b"") == VerifySettings()
     assert VerifySettings().limits == Limits()
 
@@ -157,10 +157,10 @@ def test_an_empty_file_says_nothing() -> None:
         ('"a\\u001b[31m" = 1', "'a\\x1b[31m': not supported", None),
     ],
 )
-def test_what_is_wrong_is_said_with_its_name(text: str, message: str, hint: str | None) -> None:
-    found, advice = refused(text)
-    assert found == f"{FILE}: {message}"
-    assert hint is None or advice == hint
+def test_wrong_member_is_refused_by_its_path(text: str, message: str, hint: str | None) -> None:
+    message_, hint_ = refused(text)
+    assert message_ == f"{FILE}: {message}"
+    assert hint is None or hint_ == hint
 
 
 @pytest.mark.parametrize(
@@ -173,12 +173,12 @@ def test_what_is_wrong_is_said_with_its_name(text: str, message: str, hint: str 
         ("image", "line 1, 'image': expected '=' after a key in a key/value pair"),
     ],
 )
-def test_what_is_no_toml_is_said_with_its_line_and_without_secrets(text: str, message: str) -> None:
-    found, _ = refused(text)
-    assert found == f"{FILE}: {message}"
+def test_syntax_error_has_its_line_and_shows_no_value(text: str, message: str) -> None:
+    message_, _ = refused(text)
+    assert message_ == f"{FILE}: {message}"
 
 
-def test_what_is_no_text_and_what_is_too_much() -> None:
+def test_file_that_is_not_utf8_or_too_large_or_too_deep_is_refused() -> None:
     for content, message in (
         (b"\xff", "not UTF-8"),
         (b" " * (MAX_SIZE + 1), "1048577 bytes are too many"),
@@ -188,7 +188,7 @@ def test_what_is_no_text_and_what_is_too_much() -> None:
             parse(content)
 
 
-def test_it_is_found_in_its_folder(tmp_path: Path) -> None:
+def test_file_is_loaded_from_its_folder(tmp_path: Path) -> None:
     assert settings.load(tmp_path) == VerifySettings()
     (tmp_path / FILE).write_text('stack = "stack/compose.yml"')
     assert settings.load(tmp_path).stack == tmp_path / "stack" / "compose.yml"
@@ -197,7 +197,7 @@ def test_it_is_found_in_its_folder(tmp_path: Path) -> None:
         settings.load(tmp_path / "folder")
 
 
-def test_the_one_in_the_documents_is_right() -> None:
+def test_examples_in_the_documents_are_valid() -> None:
     examples = blocks(ROOT / "docs" / "verify.md", "toml")
     assert examples
     for example in examples:

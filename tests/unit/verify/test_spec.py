@@ -26,19 +26,19 @@ paths = st.text(alphabet=[chr(code) for code in range(0x21, 0x7F)], max_size=40)
     "text",
     ["", "80", "4000:", ":80", "0:80", "4000:0", "65536:80", "4000:80 /", "4000:80/a b", "4000:80/ä", "4000:80x", "04000:80", "4000:80/\n"],
 )
-def test_what_is_no_page_is_refused(text: str) -> None:
+def test_http_that_is_not_ports_and_a_path_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="it looks like 4000:80"):
         Http.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "80", "80:80/", "a:b", "1:2:3", "70000:1", "١:80"])
-def test_what_is_no_pair_of_ports_is_refused(text: str) -> None:
+def test_tcp_that_is_not_a_pair_of_ports_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="it looks like 4000:80"):
         Tcp.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "echo 'open"])
-def test_what_is_no_command_is_refused(text: str) -> None:
+def test_command_that_cannot_be_split_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="the command is empty|cannot be split"):
         Exec.parse(text)
 
@@ -77,53 +77,53 @@ def test_what_is_no_command_is_refused(text: str) -> None:
         (VerifySpec, {"image": IMAGE, "probes": (Http.parse("4000:80"), Tcp.parse("4000:81"))}, "cannot be published for both 80 and 81"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(kind: type, members: dict[str, Any], words: str) -> None:
+def test_value_out_of_range_is_refused(kind: type, members: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         kind(**members)
 
 
-def test_two_looks_at_one_port_are_fine() -> None:
+def test_two_probes_may_share_a_port() -> None:
     asked = VerifySpec(image=IMAGE, probes=(Http.parse("4000:80/a"), Http.parse("4000:80/b"), Tcp.parse("4000:80")))
     assert len(asked.probes) == 3
 
 
 @pytest.mark.parametrize(("name", "expect", "wanted"), [(IMAGE, None, None), (IMAGE, ONE, ONE), (IMAGE.with_digest(ONE), None, ONE)])
-def test_a_digest_may_be_expected_in_two_ways(name: Reference, expect: Digest | None, wanted: Digest | None) -> None:
+def test_expected_digest_is_the_option_or_the_names_own(name: Reference, expect: Digest | None, wanted: Digest | None) -> None:
     assert VerifySpec(image=name, expect=expect).expected == wanted
 
 
-def test_a_value_of_a_page_may_have_an_equals_sign() -> None:
+def test_expected_json_value_may_contain_an_equals_sign() -> None:
     page = Http.parse("4000:80").expecting(json="a.b=c=d").expecting(json="n=")
     assert page.json == (("a.b", "c=d"), ("n", ""))
 
 
 @pytest.mark.parametrize("text", ["", "visits", "=7"])
-def test_a_value_without_a_path_is_refused(text: str) -> None:
+def test_expected_json_value_without_a_path_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="names no value|found by a path"):
         Http.parse("4000:80").expecting(json=text)
 
 
 @given(published=ports, container=ports, path=paths)
-def test_a_page_is_read_as_it_is_spelled(published: int, container: int, path: str) -> None:
+def test_http_is_parsed_and_printed_as_typed(published: int, container: int, path: str) -> None:
     page = Http(published=published, container=container, path=path)
     assert Http.parse(str(page)) == page
 
 
 @given(published=ports, container=ports)
-def test_ports_are_read_as_they_are_spelled(published: int, container: int) -> None:
+def test_tcp_is_parsed_and_printed_as_typed(published: int, container: int) -> None:
     wanted = Tcp(published=published, container=container)
     assert Tcp.parse(str(wanted)) == wanted
     assert Http.parse(str(wanted)).path == "/"
 
 
 @given(words=st.lists(st.text(alphabet=string.printable, max_size=10), min_size=1, max_size=5).filter(lambda words: bool(words[0])))
-def test_a_command_is_read_as_it_is_spelled(words: list[str]) -> None:
+def test_command_is_parsed_and_printed_as_typed(words: list[str]) -> None:
     command = Exec(command=tuple(words))
     assert Exec.parse(str(command)) == command
 
 
 @given(text=st.text(max_size=30))
-def test_whatever_is_spelled_is_read_or_refused_in_one_line(text: str) -> None:
+def test_any_text_is_parsed_or_refused_in_one_line(text: str) -> None:
     for parse in (Http.parse, Tcp.parse, Exec.parse):
         assert "\n" not in _refusal(parse, text)
 

@@ -80,7 +80,7 @@ def _refused(text: str, **variables: str) -> UsageError:
         ("command: ${NOTHING}", 4, "it needs the variable NOTHING, which is not set"),
     ],
 )
-def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str) -> None:
+def test_unsupported_key_is_refused_with_its_line(keys: str, line: int, word: str) -> None:
     body = "".join(f"    {text}\n" for text in keys.splitlines())
     error = _refused(f"services:\n  web:\n    image: a\n{body}")
     assert error.message.startswith(f"stack.yml:{line}: "), error.message
@@ -111,23 +111,23 @@ def test_what_is_refused_is_named_with_its_line(keys: str, line: int, word: str)
         ("services: {" + ", ".join(f"s{n}: {{image: a}}" for n in range(40)) + "}", "services: there are 40"),
     ],
 )
-def test_what_is_no_stack_is_refused(text: str, word: str) -> None:
+def test_file_that_is_not_a_stack_is_refused(text: str, word: str) -> None:
     assert word in _refused(text).message
 
 
-def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
+def test_file_that_is_not_utf8_is_refused_with_its_line() -> None:
     with pytest.raises(UsageError, match=r"^stack\.yml:2: not UTF-8"):
         compose.parse(b"services:\n  w\xffb: {image: a}\n", file="stack.yml")
 
 
-def test_a_bomb_of_aliases_is_refused_before_it_is_built() -> None:
+def test_aliases_are_refused_before_they_are_expanded() -> None:
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{here}: &{here} [{', '.join([f'*{there}'] * 9)}]\n" for there, here in zip("abcdefgh", "bcdefghi", strict=True)
     )
     assert _refused(bomb).message == "stack.yml:2: aliases (*NAME) are not read"
 
 
-def test_the_hint_is_the_nearest_key_or_all_of_them() -> None:
+def test_hint_is_the_nearest_key_or_all_supported_ones() -> None:
     assert _refused("services:\n  web:\n    imaeg: a\n").hint == "Did you mean: image?"
     hint = _refused("services:\n  web:\n    build: .\n").hint
     assert hint is not None
@@ -136,7 +136,7 @@ def test_the_hint_is_the_nearest_key_or_all_of_them() -> None:
     assert "build" not in hint
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="cannot be read"):
         compose.load(tmp_path / "none.yml", {})
     with pytest.raises(NotFound, match="cannot be read"):
@@ -171,7 +171,7 @@ def test_ports(keys: str, ports: object) -> None:
         ("environment:", {}),
     ],
 )
-def test_an_environment_is_taken_as_it_is_written(keys: str, environment: object) -> None:
+def test_environment_values_stay_as_written(keys: str, environment: object) -> None:
     assert _service(keys).environment == environment
 
 
@@ -211,7 +211,7 @@ def test_variables(image: str, variables: dict[str, str], filled: str) -> None:
     assert service.image == filled
 
 
-def test_services_come_after_what_they_depend_on() -> None:
+def test_services_are_ordered_by_dependency() -> None:
     found = _parse(
         "services:\n  a: {image: a, depends_on: [b, c]}\n  b: {image: b, depends_on: {c: {condition: service_started}}}\n  c: {image: c}\n"
     )
@@ -228,12 +228,12 @@ def test_networks() -> None:
     assert found.networks == ("default", "n")
 
 
-def test_notes_and_what_has_no_effect_are_passed_over() -> None:
+def test_extensions_and_keys_without_effect_are_ignored() -> None:
     service = _service("x-note: {a: [b]}\nlabels: {a: b}\nexpose: [80]\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
     assert service == Service(name="web", image="a", line=3)
 
 
-def test_the_example_is_the_tutorials_stack() -> None:
+def test_example_is_the_tutorials_stack() -> None:
     found = compose.load(EXAMPLE, {"REGISTRY_TOOL_APP_IMAGE": "localhost:5001/me/app:2"})
     redis, web = found.services
     assert (redis.name, redis.image, redis.command) == ("redis", "redis:7-alpine", ("redis-server", "--appendonly", "yes"))
@@ -251,7 +251,7 @@ def test_the_example_is_the_tutorials_stack() -> None:
 
 
 @pytest.mark.compose
-def test_the_example_is_one_to_compose_too() -> None:
+def test_example_is_accepted_by_compose() -> None:
     program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
     done = subprocess.run([*program, "-f", str(EXAMPLE), "config"], capture_output=True, text=True, timeout=60)
     if "is not a docker command" in done.stderr:

@@ -1,4 +1,4 @@
-"""Places and their turn, whatever becomes of them; what is proven there is held down in the tests of the walk and of each place."""
+"""The environments of a verification, whatever becomes of each; the checks are tested elsewhere."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResul
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.verify import verify
 from tests.support.content import Made, make_image, make_index
-from tests.support.fake_environments import ENGINE, StandIn, standing_in
+from tests.support.fake_environments import ENGINE, FakeEnvironments, install_fake_environments
 
 
 @pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    return standing_in(monkeypatch)
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:
+    return install_fake_environments(monkeypatch)
 
 
 @pytest.fixture
@@ -42,32 +42,32 @@ def image(registry: RunningRegistry) -> Made:
 
 
 @pytest.fixture
-def asked(registry: RunningRegistry, image: Made) -> VerifySpec:
+def spec(registry: RunningRegistry, image: Made) -> VerifySpec:
     return VerifySpec(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
 
 
-def proof(asked: VerifySpec, dirs: AppDirs, *wheres: str, **more: Any) -> VerifyReport:
-    return verify(ENGINE, asked, wheres, dirs=dirs, **more)
+def run(spec: VerifySpec, dirs: AppDirs, *environments: str, **more: Any) -> VerifyReport:
+    return verify(ENGINE, spec, environments, dirs=dirs, **more)
 
 
-def names(certificate: VerifyReport) -> list[str]:
-    return [each.where.name for each in certificate.results]
+def names(report: VerifyReport) -> list[str]:
+    return [each.where.name for each in report.results]
 
 
-def test_one_place_after_the_other(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    certificate = proof(asked, dirs, "docker", "podman", command="regctl verify")
-    assert standin.happened == ["open docker", "prove docker", "close docker", "open podman", "prove podman", "close podman"]
-    assert certificate.ok
-    assert names(certificate) == ["docker", "podman"]
-    assert (certificate.command, certificate.notes, certificate.error) == ("regctl verify", (), None)
-    assert certificate.tool.startswith("registry-tool ")
-    assert all(min(each.seconds.setup, each.seconds.proof, each.seconds.end) >= 0 for each in certificate.results)
-    assert VerifyReport.parse(certificate.as_bytes()).as_bytes() == certificate.as_bytes()
+def test_environments_are_used_one_after_the_other(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    report = run(spec, dirs, "docker", "podman", command="regctl verify")
+    assert fake.events == ["open docker", "prove docker", "close docker", "open podman", "prove podman", "close podman"]
+    assert report.ok
+    assert names(report) == ["docker", "podman"]
+    assert (report.command, report.notes, report.error) == ("regctl verify", (), None)
+    assert report.tool.startswith("registry-tool ")
+    assert all(min(each.seconds.setup, each.seconds.proof, each.seconds.end) >= 0 for each in report.results)
+    assert VerifyReport.parse(report.as_bytes()).as_bytes() == report.as_bytes()
 
 
-def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs: AppDirs, image: Made) -> None:
-    subject = proof(asked, dirs).image
-    assert subject.reference == str(asked.image)
+def test_report_has_the_registrys_image(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, image: Made) -> None:
+    subject = run(spec, dirs).image
+    assert subject.reference == str(spec.image)
     assert str(subject.digest) == image.digest
     assert subject.media_type == image.media_type
     assert subject.size == image.size + len(image.raw)
@@ -76,95 +76,95 @@ def test_what_the_registry_has_is_told(standin: StandIn, asked: VerifySpec, dirs
     assert [layer.digest for layer in subject.layers] == list(map(Digest.of, image.layers))
 
 
-def test_an_index_without_this_platform_still_has_a_digest(standin: StandIn, registry: RunningRegistry, dirs: AppDirs) -> None:
+def test_index_without_the_platform_is_recorded_by_its_digest(fake: FakeEnvironments, registry: RunningRegistry, dirs: AppDirs) -> None:
     index = make_index(registry.port, "john/far", "1", make_image(registry.port, "john/far", platform="linux/s390x"))
-    subject = proof(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).image
+    subject = run(VerifySpec(image=Reference.parse(f"{registry.host}/john/far:1", default_host="")), dirs).image
     assert str(subject.digest) == index.digest
     assert (subject.size, subject.config, subject.layers) == (None, None, ())
 
 
-def test_with_no_place_named_it_is_docker(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    certificate = proof(asked, dirs)
-    assert names(certificate) == ["docker"]
-    assert certificate.notes == ()
+def test_default_environment_is_docker(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    report = run(spec, dirs)
+    assert names(report) == ["docker"]
+    assert report.notes == ()
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (EnvironmentUnavailable("too old", hint="Do."), "too old"),
         (ProvisionFailed("no", hint="Do."), "docker cannot be had: no"),
     ],
 )
-def test_where_docker_cannot_be_had_the_present_engine_is_taken_and_that_is_said(
-    standin: StandIn, asked: VerifySpec, dirs: AppDirs, error: RegistryToolError, said: str
+def test_unavailable_default_falls_back_to_the_current_engine_with_a_note(
+    fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, error: RegistryToolError, message: str
 ) -> None:
-    standin.missing["docker"] = error
-    certificate = proof(asked, dirs)
-    assert certificate.ok
-    assert names(certificate) == ["here"]
-    assert certificate.notes == (f"not on a clean docker: {said}; on the current engine instead, which verifies the least",)
+    fake.missing["docker"] = error
+    report = run(spec, dirs)
+    assert report.ok
+    assert names(report) == ["here"]
+    assert report.notes == (f"not on a clean docker: {message}; on the current engine instead, which verifies the least",)
 
 
-def test_where_docker_is_required_that_is_red(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.missing["docker"] = EnvironmentUnavailable("docker cannot be had: no", hint="Do.")
-    certificate = proof(asked, dirs, require=["docker"])
-    assert not certificate.ok
-    assert names(certificate) == ["here"], "what can be proven is"
-    assert certificate.error is not None
-    assert (certificate.error.code, certificate.error.exit_code, certificate.error.hint) == ("proof-failed", 1, "Do.")
+def test_required_docker_that_is_unavailable_is_a_failure(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.missing["docker"] = EnvironmentUnavailable("docker cannot be had: no", hint="Do.")
+    report = run(spec, dirs, require=["docker"])
+    assert not report.ok
+    assert names(report) == ["here"], "the others are verified all the same"
+    assert report.error is not None
+    assert (report.error.code, report.error.exit_code, report.error.hint) == ("proof-failed", 1, "Do.")
 
 
-def test_a_place_that_was_asked_for_and_cannot_be_had(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.missing["docker"] = Conflict("something is in the way", hint="Move it.")
-    certificate = proof(asked, dirs, "docker", "podman", require=["docker"])
-    assert names(certificate) == ["podman"], "the other has its turn"
-    assert certificate.error is not None
-    assert (certificate.error.code, certificate.error.exit_code) == ("no-place", 3)
-    assert (certificate.error.message, certificate.error.hint) == ("docker cannot be had: something is in the way", "Move it.")
+def test_requested_environment_that_is_unavailable_is_an_error(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.missing["docker"] = Conflict("something is in the way", hint="Move it.")
+    report = run(spec, dirs, "docker", "podman", require=["docker"])
+    assert names(report) == ["podman"], "the other has its turn"
+    assert report.error is not None
+    assert (report.error.code, report.error.exit_code) == ("no-place", 3)
+    assert (report.error.message, report.error.hint) == ("docker cannot be had: something is in the way", "Move it.")
 
 
-def test_neither_docker_nor_here(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.missing = {"docker": EnvironmentUnavailable("no docker"), "here": Conflict("not here")}
-    certificate = proof(asked, dirs)
-    assert (certificate.ok, certificate.results) == (False, ())
-    assert certificate.error is not None
-    assert certificate.error.exit_code == 3
+def test_neither_docker_nor_the_current_engine_is_an_error(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.missing = {"docker": EnvironmentUnavailable("no docker"), "here": Conflict("not here")}
+    report = run(spec, dirs)
+    assert (report.ok, report.results) == (False, ())
+    assert report.error is not None
+    assert report.error.exit_code == 3
 
 
-def test_a_proof_that_breaks_off_keeps_the_others(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.broken["docker"] = EngineError("it died")
-    certificate = proof(asked, dirs, "docker", "podman")
-    assert names(certificate) == ["podman"]
-    assert certificate.error is not None
-    assert (certificate.error.code, certificate.error.message) == ("engine-error", "it died")
-    assert "close docker" in standin.happened
+def test_error_in_one_environment_keeps_the_results_of_the_others(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.broken["docker"] = EngineError("it died")
+    report = run(spec, dirs, "docker", "podman")
+    assert names(report) == ["podman"]
+    assert report.error is not None
+    assert (report.error.code, report.error.message) == ("engine-error", "it died")
+    assert "close docker" in fake.events
 
 
-def test_a_place_that_does_not_go_away_keeps_its_points(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.stuck["docker"] = EngineError("it stays")
-    certificate = proof(asked, dirs, "docker")
-    assert names(certificate) == ["docker"]
-    assert not certificate.ok
-    assert certificate.error is not None
-    assert certificate.error.message == "it stays"
+def test_environment_that_cannot_be_removed_keeps_its_result(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.stuck["docker"] = EngineError("it stays")
+    report = run(spec, dirs, "docker")
+    assert names(report) == ["docker"]
+    assert not report.ok
+    assert report.error is not None
+    assert report.error.message == "it stays"
 
 
-def test_a_name_that_is_not_there_starts_no_engine(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    certificate = proof(replace(asked, image=replace(asked.image, tag="none")), dirs, "docker")
-    assert standin.happened == []
-    assert certificate.error is not None
-    assert (certificate.error.code, certificate.error.exit_code, certificate.image.digest) == ("not-found", 1, None)
+def test_missing_name_starts_no_engine(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    report = run(replace(spec, image=replace(spec.image, tag="none")), dirs, "docker")
+    assert fake.events == []
+    assert report.error is not None
+    assert (report.error.code, report.error.exit_code, report.image.digest) == ("not-found", 1, None)
 
 
-def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    certificate = proof(replace(asked, image=replace(asked.image, host="127.0.0.1:1")), dirs, "docker")
-    assert certificate.error is not None
-    assert certificate.error.exit_code == 3
+def test_unreachable_registry_is_an_error(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    report = run(replace(spec, image=replace(spec.image, host="127.0.0.1:1")), dirs, "docker")
+    assert report.error is not None
+    assert report.error.exit_code == 3
 
 
 @pytest.mark.parametrize(
-    ("wheres", "require", "word"),
+    ("environments", "require", "word"),
     [
         (("nowhere",), (), "not an environment"),
         (("docker", "docker"), (), "named twice"),
@@ -172,74 +172,76 @@ def test_a_registry_that_does_not_answer(standin: StandIn, asked: VerifySpec, di
         ((), ("podman",), "podman is required, and is not among: docker"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_tried(
-    standin: StandIn, asked: VerifySpec, dirs: AppDirs, wheres: tuple[str, ...], require: tuple[str, ...], word: str
+def test_wrong_environments_are_refused_before_anything_starts(
+    fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, environments: tuple[str, ...], require: tuple[str, ...], word: str
 ) -> None:
     with pytest.raises(UsageError, match=word):
-        proof(asked, dirs, *wheres, require=require)
-    assert standin.happened == []
+        run(spec, dirs, *environments, require=require)
+    assert fake.events == []
 
 
-def test_a_wrong_command_stays_one_though_a_place_finds_it(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    standin.missing["docker"] = UsageError("no such context")
+def test_usage_error_of_an_environment_stays_one(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    fake.missing["docker"] = UsageError("no such context")
     with pytest.raises(UsageError, match="no such context"):
-        proof(asked, dirs, "docker")
+        run(spec, dirs, "docker")
 
 
-def test_a_compose_file_that_is_not_there(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
+def test_missing_compose_file_is_not_found(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
     with pytest.raises(NotFound):
-        proof(replace(asked, stack=dirs.state / "none.yml"), dirs)
-    assert standin.happened == []
+        run(replace(spec, stack=dirs.state / "none.yml"), dirs)
+    assert fake.events == []
 
 
-def test_an_interruption_closes_the_place(standin: StandIn, asked: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_closes_the_environment(
+    fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*given: Any, **more: Any) -> EnvironmentResult:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "run_checks", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        proof(asked, dirs, "docker", "podman")
-    assert standin.happened == ["open docker", "close docker"]
+        run(spec, dirs, "docker", "podman")
+    assert fake.events == ["open docker", "close docker"]
 
 
 @pytest.mark.parametrize(
-    ("moment", "told"),
+    ("moment", "written"),
     [
         (datetime(1969, 12, 31, 23, 59, 59, tzinfo=timezone.utc), "1969-12-31T23:59:59Z"),
         (datetime(2107, 2, 7, tzinfo=timezone.utc), "2107-02-07T00:00:00Z"),
         (datetime(900, 1, 1, tzinfo=timezone.utc), "0900-01-01T00:00:00Z"),
     ],
 )
-def test_a_broken_clock_makes_an_odd_date_and_no_more(
-    standin: StandIn, asked: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: datetime, told: str
+def test_odd_clock_gives_an_odd_date(
+    fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: datetime, written: str
 ) -> None:
     class Broken(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # asked for UTC only
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # called with UTC only
             return moment
 
     monkeypatch.setattr(module, "datetime", Broken)
-    made = proof(asked, dirs, "docker")
-    assert (made.ok, rfc3339(made.created)) == (True, told)
-    assert VerifyReport.parse(made.as_bytes()).as_bytes() == made.as_bytes()
+    report = run(spec, dirs, "docker")
+    assert (report.ok, rfc3339(report.created)) == (True, written)
+    assert VerifyReport.parse(report.as_bytes()).as_bytes() == report.as_bytes()
 
 
-def test_the_watcher_is_told_in_order(standin: StandIn, asked: VerifySpec, dirs: AppDirs) -> None:
-    told: list[str] = []
+def test_listener_is_called_in_order(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
+    events: list[str] = []
 
-    class Watching:
+    class Recorder:
         def environment_opening(self, name: str) -> None:
-            told.append(f"opening {name}")
+            events.append(f"opening {name}")
 
-        def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
-            told.append(f"ready {where.name}")
+        def environment_ready(self, info: EnvironmentInfo, setup: float) -> None:
+            events.append(f"ready {info.name}")
 
-        def check_finished(self, point: Check) -> None:
-            told.append(point.name)
+        def check_finished(self, check: Check) -> None:
+            events.append(check.name)
 
-        def environment_finished(self, proven: EnvironmentResult) -> None:
-            told.append(f"over {proven.where.name}")
+        def environment_finished(self, result: EnvironmentResult) -> None:
+            events.append(f"over {result.where.name}")
 
-    standin.missing["podman"] = EnvironmentUnavailable("no")
-    proof(asked, dirs, "docker", "podman", listener=Watching())
-    assert told == ["opening docker", "ready docker", "resolves", "over docker", "opening podman"]
+    fake.missing["podman"] = EnvironmentUnavailable("no")
+    run(spec, dirs, "docker", "podman", listener=Recorder())
+    assert events == ["opening docker", "ready docker", "resolves", "over docker", "opening podman"]
