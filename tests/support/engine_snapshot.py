@@ -23,7 +23,8 @@ MARK = os.environ.setdefault("TESTS_MARK", f"t{uuid.uuid4().hex[:5]}")
 """Begins the names that this run of the tests, in all its workers, gives to containers, volumes, registries and repositories."""
 
 _SHORT_LIVED = frozenset({labels.ROLE_DEMO, labels.ROLE_PROOF, labels.ROLE_PROBE})
-_TEST_NAME = re.compile(r"t[0-9a-f]{13}")
+_TEST_NAME = re.compile(r"t[0-9a-f]{13}|\b[0-9a-f]{64}\b")
+"""A name of any run of these tests, or an anonymous volume, which goes with its container."""
 
 
 def unique_name() -> str:
