@@ -77,11 +77,13 @@ class PulledImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """Seconds: ``setup`` until the engine was ready, ``proof`` from then on, ``end`` for taking it away."""
+    """Seconds: ``setup`` until the engine was ready, ``checks`` from then on, ``teardown`` for its removal."""
+
+    JSON_MEMBERS: ClassVar = "setup proof=checks end=teardown"
 
     setup: float = 0.0
-    proof: float = 0.0
-    end: float = 0.0
+    checks: float = 0.0
+    teardown: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,7 +161,7 @@ class _Run:
         """Each that has no result is a failure."""
         for name in required:
             if name not in [result.where.name for result in self.results]:
-                self.failures.append(VerificationFailed(f"{name} is required, and nothing was proven there", hint=self.hints.get(name)))
+                self.failures.append(VerificationFailed(f"{name} is required, and nothing was verified there", hint=self.hints.get(name)))
 
     def _run_in(self, name: str) -> None:
         """Raises EnvironmentUnavailable. A result is kept, whatever becomes of the environment then."""
@@ -185,11 +185,11 @@ class _Run:
                     observer=self.observer,
                     on_check=self.listener.check_finished,
                 )
-                result = replace(result, seconds=Durations(setup=setup, proof=time.monotonic() - started))
+                result = replace(result, seconds=Durations(setup=setup, checks=time.monotonic() - started))
                 started = time.monotonic()
         finally:
             if result is not None:
-                result = replace(result, seconds=replace(result.seconds, end=time.monotonic() - started))
+                result = replace(result, seconds=replace(result.seconds, teardown=time.monotonic() - started))
                 self.results.append(result)
                 self.listener.environment_finished(result)
 

@@ -34,7 +34,7 @@ def check(name: str, ok: bool | None = True, **members: object) -> Check:
 
 def result(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
     pulled = (PulledImage(reference=NAME, digest=digest("manifest")),)
-    return EnvironmentResult(where=where, checks=points, pulled=pulled, seconds=Durations(setup=1.5, proof=2.0, end=0.5))
+    return EnvironmentResult(where=where, checks=points, pulled=pulled, seconds=Durations(setup=1.5, checks=2.0, teardown=0.5))
 
 
 SUBJECT = ImageRecord(
@@ -106,7 +106,7 @@ _proven = st.builds(
     where=_wheres,
     checks=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
     pulled=st.lists(st.builds(PulledImage, reference=_name, digest=_digests), max_size=2, unique_by=lambda each: each.reference).map(tuple),
-    seconds=st.builds(Durations, setup=_seconds, proof=_seconds, end=_seconds),
+    seconds=st.builds(Durations, setup=_seconds, checks=_seconds, teardown=_seconds),
 )
 _layers = st.builds(LayerRecord, digest=_digests, media_type=_name, size=st.integers(0, 2**40))
 _subjects = st.builds(

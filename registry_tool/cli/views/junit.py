@@ -55,7 +55,7 @@ def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) 
     suite.set("errors", "0")
     suite.set("skipped", str(sum(point.ok is None for point in proven.checks)))
     seconds = proven.seconds
-    suite.set("time", f"{seconds.setup + seconds.proof + seconds.end:.3f}")
+    suite.set("time", f"{seconds.setup + seconds.checks + seconds.teardown:.3f}")
 
 
 def _outcome(case: Element, point: Check) -> None:

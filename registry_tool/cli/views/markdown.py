@@ -45,7 +45,9 @@ def _points(proven: Sequence[EnvironmentResult]) -> Iterator[str]:
         found = [next((point for point in each.checks if point.name == name), None) for each in proven]
         meaning = f": {CHECKS[name]}" if name in CHECKS else ""
         yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[point.ok] if point else "" for point in found)])
-    yield _row(["seconds", *(f"{each.setup:.1f} + {each.proof:.1f} + {each.end:.1f}" for each in (result.seconds for result in proven))])
+    yield _row(
+        ["seconds", *(f"{each.setup:.1f} + {each.checks:.1f} + {each.teardown:.1f}" for each in (result.seconds for result in proven))]
+    )
 
 
 def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:

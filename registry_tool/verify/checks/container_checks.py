@@ -70,7 +70,7 @@ def listens(run: ContainerRun) -> Check:
 def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
     """All probes hold. One that fails because nobody listens, or because the container has ended, is that check's failure."""
     if not run.probe_results:
-        return Check(name="probes", ok=None, detail="nothing was asked of it")
+        return Check(name="probes", ok=None, detail="there are no probes")
     closed = set(run.exposed) - (run.listening.reachable if run.listening else set()) if listens.ok is False else set()
     results = [_own_failure(result, closed, starts) for result in run.probe_results]
     evidence: dict[str, object] = {"probes": to_json(results)}
@@ -79,7 +79,7 @@ def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
         hint = hints.for_log(run.excerpt) or _PROBE_HINTS[failed[0].kind]
         return _failed(run, "probes", "; ".join(map(_probe_detail, failed)), hint, evidence, run.probe_seconds)
     unknown = next((result for result in results if result.ok is None), None)
-    detail = "; ".join(map(_probe_detail, results)) if unknown is None else f"not all could be told: {_probe_detail(unknown)}"
+    detail = "; ".join(map(_probe_detail, results)) if unknown is None else f"undecided: {_probe_detail(unknown)}"
     return Check(name="probes", ok=None if unknown else True, detail=detail, evidence=evidence, seconds=run.probe_seconds)
 
 
@@ -88,7 +88,7 @@ def _probe_detail(result: ProbeResult) -> str:
 
 
 _PROBE_HINTS = {
-    "http": "Ask for the page as the proof does: regctl run -d -p 4000:80 NAME, then curl.",
+    "http": "Request the page as the probe does: regctl run -d -p 4000:80 NAME, then curl.",
     "tcp": "Does it listen on that port, and on 0.0.0.0?",
     "exec": "Is the command in the image, and right?",
     "log": "Its last lines are below.",
@@ -109,7 +109,7 @@ def ends(run: ContainerRun) -> Check:
     evidence: dict[str, object] = {"code": _code(run), "signal": run.signal, "within": run.spec.stop_within}
     if run.ended_early:
         if not _may_end(run):
-            return skipped("ends", "it ended before it was asked to")
+            return skipped("ends", "it ended before it was stopped")
         return Check(name="ends", ok=True, detail=f"by itself, with code {_code(run)}", evidence=evidence, seconds=run.run_seconds)
     if run.killed:
         detail = f"it did not end within {run.spec.stop_within:g} s of {run.signal}, and was killed"
@@ -145,9 +145,9 @@ def alone(run: ContainerRun) -> Check:
         hint = "Does the engine's configuration give this to each container?"
         return Check(name="alone", ok=False, detail=f"it had {', '.join(granted)}", hint=hint, evidence=evidence)
     if not run.environment.isolated:
-        detail = "no mounts, no capabilities; whether it used the network cannot be told, as this engine has a way out"
+        detail = "no mounts, no capabilities; whether it used the network is unknown, as this engine has access to it"
         return Check(name="alone", ok=None, detail=detail, evidence=evidence)
-    return Check(name="alone", ok=True, detail="no mounts, no capabilities, no way out", evidence=evidence)
+    return Check(name="alone", ok=True, detail="no mounts, no capabilities, no network outside", evidence=evidence)
 
 
 def _start_evidence(run: ContainerRun) -> dict[str, object]:

@@ -146,11 +146,11 @@ def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | 
             hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
         return Check(name="fetched", ok=False, detail=f"{pull.error.message}{received}", hint=hint, evidence=evidence)
     if traffic is None:
-        return Check(name="fetched", ok=None, detail="pulled; nobody counts the bytes on the way to this engine", evidence=evidence)
+        return Check(name="fetched", ok=None, detail="pulled; bytes to this engine are not counted", evidence=evidence)
     exact = f"{units.size(traffic.down)} for an image of {units.size(least)}"
     if traffic.down < least:
         detail = f"too little was fetched: {exact}"
-        hint = "The rest came from elsewhere: this engine is not as clean as it should be, or has another way to the image."
+        hint = "Some of it came from elsewhere: this engine is not as clean as it should be, or has another way to the image."
         return Check(name="fetched", ok=False, detail=detail, hint=hint, evidence=evidence)
     if traffic.down > most:
         hint = "Something else was fetched beside it, or parts of it more than once: look at the registry's log."

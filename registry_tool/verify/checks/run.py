@@ -23,7 +23,7 @@ from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentRes
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack.check import prove_stack
 
-_STATES = {True: "yes", False: "no", None: "not told"}
+_STATES = {True: "yes", False: "no", None: "undecided"}
 
 
 def run_checks(
@@ -48,7 +48,7 @@ def run_checks(
         run.image_checks(None if spec.expected else _local_image(environment, spec, current))
         run.stack_check(current, dirs)
     pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in run.pulled.items())
-    durations = Durations(proof=time.monotonic() - started)
+    durations = Durations(checks=time.monotonic() - started)
     return EnvironmentResult(where=environment.where, checks=tuple(run.checks), pulled=pulled, seconds=durations)
 
 

@@ -1,7 +1,7 @@
 """The part of a compose file that a stack needs (Compose Specification, ``05-services.md``), as frozen values.
 
 What is read is in ``docs/stack.md``; everything else is refused with its line, because a key that is passed over in silence
-would make the proof one of another stack. Nothing of this machine goes in: no folder, no build, no variable without a name.
+would verify another stack. Nothing of this machine goes in: no folder, no build, no variable without a name.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ SERVICE_KEYS = (
 DEPLOY_KEYS = ("mode", "placement", "replicas", "resources", "restart_policy", "update_config")
 PORT_KEYS = ("target", "published", "protocol", "mode", "host_ip")
 
-_MACHINE = "a proof takes nothing from this machine"
+_MACHINE = "a stack takes nothing from this machine"
 _FILE_REFUSED = {
-    "volumes": "a proof begins with nothing kept, and keeps nothing",
+    "volumes": "a stack starts without data, and keeps none",
     "configs": _MACHINE,
     "secrets": _MACHINE,
     "include": "one file is read",
 }
 _SERVICE_REFUSED = {
-    "build": "an image is proven as it was pushed",
+    "build": "an image is verified as it was pushed",
     "configs": _MACHINE,
     "devices": _MACHINE,
     "env_file": f"{_MACHINE}; write environment",
@@ -131,7 +131,7 @@ def _networks(document: Document) -> tuple[str, ...]:
 def _service(name: str, service: Document, declared: tuple[str, ...], lines: Mapping[str, int]) -> Service:
     service.only(SERVICE_KEYS, reasons=_SERVICE_REFUSED, extensions=True)
     if not service.has("image"):
-        service.refuse(None, "it has no image", hint="A service of a proof is an image that was pushed: image: NAME:TAG")
+        service.refuse(None, "it has no image", hint="A service is an image that was pushed: image: NAME:TAG")
     return Service(
         name=name,
         image=service.text("image") or "",
@@ -224,7 +224,7 @@ def _attached(service: Document, declared: tuple[str, ...]) -> tuple[str, ...]:
         if name not in (*declared, DEFAULT_NETWORK):
             service.refuse("networks", f"{name[:80]!r} is not declared in networks")
         if isinstance(service.members["networks"], dict) and service.inner("networks").has(name):
-            service.refuse(f"networks.{name}", "settings are not supported", hint="A service is found by its own name.")
+            service.refuse(f"networks.{name}", "settings are not supported", hint="A service is reached by its name.")
     return names or (DEFAULT_NETWORK,)
 
 

@@ -103,7 +103,7 @@ TWELVE: Mapping[str, Broken] = {
         make=_program("page = lambda asked, path: 'Hello World!' if asked == 1 else 'Goodbye.'\nserve()"),
         check="probes",
         detail="it held once, and then no more: 'Hello World!' is not in the answer: 'Goodbye.'",
-        hint="Ask for the page",
+        hint="Request the page",
     ),
 }
 """Ten of the twelve; what was moved, and what was not pushed, need two images each."""
@@ -151,7 +151,7 @@ HARMFUL: Mapping[str, Broken] = {
         make=_program("import socket, time\ns = socket.create_server(('0.0.0.0', 80))\ntime.sleep(1000)"),
         check="probes",
         detail="http 4000:80/: no answer within",
-        hint="Ask for the page",
+        hint="Request the page",
     ),
 }
 

@@ -233,7 +233,7 @@ def test_where_here_is_taken_the_last_line_says_so(typed: Typed, fake: FakeEnvir
     assert answer.out.splitlines()[-1].endswith("; not on a clean docker: too old; on the current engine instead, which verifies the least")
     answer = typed("verify", "john/app:1", "--require", "docker")
     assert answer.code == 1
-    assert answer.err == "regctl: docker is required, and nothing was proven there\nhint: Update it.\n"
+    assert answer.err == "regctl: docker is required, and nothing was verified there\nhint: Update it.\n"
 
 
 def test_a_name_that_is_not_there(typed: Typed) -> None:

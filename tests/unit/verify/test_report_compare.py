@@ -79,7 +79,7 @@ def test_missing_environment_and_other_command_are_changes() -> None:
 def test_times_and_durations_are_not_compared() -> None:
     slower = replace(
         GREEN.results[0],
-        seconds=Durations(setup=100.0, proof=100.0, end=100.0),
+        seconds=Durations(setup=100.0, checks=100.0, teardown=100.0),
         checks=tuple(replace(each, seconds=9.0) for each in GREEN.results[0].checks),
     )
     assert changes(replace(GREEN, created=datetime(2027, 1, 31, tzinfo=timezone.utc), results=(slower, GREEN.results[1]))) == []

@@ -41,7 +41,7 @@ def _refused(text: str, **variables: str) -> UsageError:
 @pytest.mark.parametrize(
     ("keys", "line", "word"),
     [
-        ("build: .", 4, "services.web.build: not supported: an image is proven as it was pushed"),
+        ("build: .", 4, "services.web.build: not supported: an image is verified as it was pushed"),
         ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes: not supported"),
         ("env_file: .env", 4, "services.web.env_file: not supported"),
         ("network_mode: host", 4, "services.web.network_mode: not supported"),
@@ -60,7 +60,7 @@ def _refused(text: str, **variables: str) -> UsageError:
         ("ports:\n  - published: 4000", 5, "it has no target"),
         ("ports:\n  - {target: 80, protocol: udp}", 5, "'udp'"),
         ("ports: 80", 4, "services.web.ports: a list is wanted, not text"),
-        ("environment:\n  - HOME", 5, "'HOME' has no value: a proof takes nothing from this machine"),
+        ("environment:\n  - HOME", 5, "'HOME' has no value: a stack takes nothing from this machine"),
         ("environment:\n  HOME:", 5, "'HOME' has no value"),
         ("environment:\n  - A=1\n  - A=2", 6, "'A' comes twice"),
         ("environment: {'A B': c}", 4, "'A B' is not a variable"),

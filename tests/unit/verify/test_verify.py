@@ -61,7 +61,7 @@ def test_environments_are_used_one_after_the_other(fake: FakeEnvironments, spec:
     assert names(report) == ["docker", "podman"]
     assert (report.command, report.notes, report.error) == ("regctl verify", (), None)
     assert report.tool.startswith("registry-tool ")
-    assert all(min(each.seconds.setup, each.seconds.proof, each.seconds.end) >= 0 for each in report.results)
+    assert all(min(each.seconds.setup, each.seconds.checks, each.seconds.teardown) >= 0 for each in report.results)
     assert VerifyReport.parse(report.as_bytes()).as_bytes() == report.as_bytes()
 
 
