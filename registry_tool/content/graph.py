@@ -159,6 +159,18 @@ def attempt(request: Callable[[], Result]) -> Result | RegistryToolError:
         return error
 
 
+def closure(roots: Iterable[Digest], follow: Callable[[Digest], Iterable[Digest]]) -> dict[Digest, None]:
+    """``roots`` and all that ``follow`` leads to from there, depth first."""
+    reached: dict[Digest, None] = {}
+    waiting = list(roots)[::-1]
+    while waiting:
+        digest = waiting.pop()
+        if digest not in reached:
+            reached[digest] = None
+            waiting += list(follow(digest))[::-1]
+    return reached
+
+
 def without_bytes(manifest: Manifest) -> Manifest:
     """``manifest`` to be kept in memory with ten thousand others."""
     return replace(manifest, raw=b"")
@@ -186,11 +198,4 @@ class Graph:
 
     def dependents(self, digest: Digest) -> set[Digest]:
         """``digest`` and all from which it is reached, which damage to it damages: not its referrers, which are whole without it."""
-        reached = {digest}
-        waiting = [digest]
-        while waiting:
-            for holder, edge in self.named_by(waiting.pop()):
-                if edge.role != "subject" and holder not in reached:
-                    reached.add(holder)
-                    waiting.append(holder)
-        return reached
+        return set(closure([digest], lambda each: [holder for holder, edge in self.named_by(each) if edge.role != "subject"]))

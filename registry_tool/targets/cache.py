@@ -38,9 +38,11 @@ _SETUP = f"""
 class Cache(Protocol):
     """Small content of an earlier run, by its digest. Threads may share it."""
 
-    def get(self, digest: Digest) -> bytes | None: ...
+    def get(self, digest: Digest) -> bytes | None:
+        """The content of ``digest``, None where it is not cached."""
 
-    def put(self, digest: Digest, content: bytes) -> None: ...
+    def put(self, digest: Digest, content: bytes) -> None:
+        """Cache ``content``, whose digest is ``digest``."""
 
 
 class NoCache:

@@ -80,14 +80,14 @@ def _write_junit(report: CheckReport, path: Path) -> CheckReport:
 
 
 def _render(session: Session, report: CheckReport) -> None:
-    from registry_tool.content.check import RULES, count_repositories
+    from registry_tool.content.check import RULES
 
     out = session.output
     findings = report.findings
     if findings:
         out.table(("KIND", "WHERE", "TAGS", "WHAT"), [_cells(finding) for finding in findings])
         out.line()
-    what = f"{units.count(report.images, 'image')} in {count_repositories(len(report.repositories))}"
+    what = f"{units.count(report.images, 'image')} in {units.count(len(report.repositories), 'repository')}"
     read = f"{units.count(report.blobs, 'blob')}, {units.size(report.bytes_read)} read"
     if report.ok:
         out.line(f"{what}: all complete ({read})")

@@ -56,10 +56,6 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
         run.stop()
     reports.sort(key=lambda report: report.name)
     notes = (*run.notes, *(note for report in reports for note in report.notes))
-    run.finish(f"Checked {units.count(sum(report.images for report in reports), 'image')} in {count_repositories(len(reports))}")
+    images = units.count(sum(report.images for report in reports), "image")
+    run.finish(f"Checked {images} in {units.count(len(reports), 'repository')}")
     return CheckReport(repositories=tuple(reports), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
-
-
-def count_repositories(count: int) -> str:
-    """``1 repository``, ``2 repositories``."""
-    return "1 repository" if count == 1 else f"{count} repositories"

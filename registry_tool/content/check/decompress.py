@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from registry_tool.oci.digest import Digest
 
@@ -55,7 +55,7 @@ class Decompressor:
         self._hash = hashlib.sha256()
         self._head: bytes | None = b""
         self._compression: Compression = "plain"
-        self._member: _Member | None = None
+        self._member: Any = None
         self._compressed = 0
         self._uncompressed = 0
         self._result: Unpacked | None = None
@@ -109,7 +109,7 @@ class Decompressor:
                 piece = piece.lstrip(b"\0") if self._compression == "gzip" else piece
                 if not piece:
                     return
-                self._member = _new_member(self._compression)
+                self._member = _Gzip() if self._compression == "gzip" else _zstd()
             self._take(self._member.decompress(piece, _PIECE))
             while not (self._member.eof or self._member.needs_input or self._result):
                 self._take(self._member.decompress(b"", _PIECE))
@@ -124,23 +124,8 @@ class Decompressor:
             self._result = Unpacked(self._compression)
 
 
-class _Member(Protocol):
-    """One member of the stream, with the interface of zstd's decompressor, which keeps input that it has not used."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
 class _Gzip:
-    """The same of zlib's, which returns input that it has not used."""
+    """One member of gzip, with the interface of zstd's decompressor, which keeps input that it has not used."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -161,8 +146,5 @@ class _Gzip:
         return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
 
 
-def _new_member(compression: Compression) -> _Member:
-    if compression == "gzip":
-        return _Gzip()
-    member: _Member = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
-    return member
+def _zstd() -> Any:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})

@@ -47,9 +47,10 @@ RULES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One violation of a rule. ``reference`` is where it shows: a tag (``HOST/PATH:TAG``), the manifest that names what is
-    damaged (``HOST/PATH@DIGEST``), or a repository. ``digest`` is of what is damaged, None where that is unknown. ``tags``
-    are the affected ones of the repository.
+    """One violation of a rule.
+
+    ``reference`` is where it shows: a tag (``HOST/PATH:TAG``), the manifest that names what is damaged
+    (``HOST/PATH@DIGEST``), or a repository. ``digest`` is of what is damaged; ``tags`` are the affected ones.
     """
 
     JSON_MEMBERS: ClassVar = "kind reference digest tags detail hint"
@@ -78,8 +79,9 @@ class RepositoryReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """``images`` are what tags stand for, ``blobs`` the configs and layers that were checked, each once in the registry;
-    ``bytes_read`` are those of manifests, configs and layers. ``notes`` are no damage. ``error`` ended the check early.
+    """The result of a check. ``notes`` are no damage, ``error`` ended it early.
+
+    ``blobs`` are the configs and layers that were checked, each once in the registry; ``bytes_read`` includes manifests.
     """
 
     JSON_MEMBERS: ClassVar = "ok images blobs bytes_read findings notes error?"

@@ -9,6 +9,7 @@ from registry_tool.base.errors import Conflict
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Tombstone
 from registry_tool.content.delete.selection import Selection
 from registry_tool.content.delete.snapshot import RepositorySnapshot, listed_subject
+from registry_tool.content.graph import closure
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 
@@ -69,14 +70,14 @@ def _selected(selection: Selection, snapshot: RepositorySnapshot) -> tuple[froze
 
 
 def _deleted(snapshot: RepositorySnapshot, tags: frozenset[str], chosen: Iterable[Digest], named: frozenset[Digest]) -> frozenset[Digest]:
-    candidates = snapshot.reached(chosen, by_subject=False)
+    candidates = closure(chosen, snapshot.children)
     if snapshot.doubtful - candidates.keys():
         # What could not be read may need any of them.
         return named
     staying = [descriptor.digest for tag, descriptor in snapshot.tags.items() if tag not in tags]
     # Referrers that no tag leads to: only their subject keeps them, and they were not selected.
     loose = [referrer for digest in candidates for referrer in snapshot.referrers(digest) if referrer not in candidates]
-    needed = snapshot.reached([*staying, *loose], by_subject=True, without=named)
+    needed = closure({*staying, *loose} - named, lambda digest: [each for each in snapshot.linked(digest) if each not in named])
     return frozenset(digest for digest in candidates if digest not in needed and digest not in snapshot.unread.keys() - set(chosen))
 
 

@@ -90,21 +90,10 @@ class RepositorySnapshot:
         manifest = self.manifests.get(digest)
         return manifest.subject if manifest is not None else None
 
-    def reached(self, roots: Iterable[Digest], *, by_subject: bool, without: frozenset[Digest] = frozenset()) -> dict[Digest, None]:
-        """``roots`` and all below them through indexes, in the order of discovery; ``by_subject``: through subjects and referrers, too."""
-        reached: dict[Digest, None] = {}
-        waiting = list(roots)[::-1]
-        while waiting:
-            digest = waiting.pop()
-            if digest in reached or digest in without:
-                continue
-            reached[digest] = None
-            below = self.children(digest)
-            if by_subject:
-                subject = self.subject(digest)
-                below += [*self.referrers(digest), *([subject.digest] if subject else [])]
-            waiting += below[::-1]
-        return reached
+    def linked(self, digest: Digest) -> list[Digest]:
+        """The children, referrers and subject of ``digest``."""
+        subject = self.subject(digest)
+        return [*self.children(digest), *self.referrers(digest), *([subject.digest] if subject else [])]
 
     def blobs(self, digest: Digest) -> Iterator[Descriptor]:
         """Config and layers that the registry should have; entries of an index that are no manifests."""

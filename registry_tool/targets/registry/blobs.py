@@ -20,15 +20,12 @@ _PIECE = 1 << 16
 
 
 class Presence(Enum):
-    """What a registry has of content whose size is known. Only WHOLE is true."""
+    """What a registry has of content whose size is known."""
 
     WHOLE = "whole"
     MISSING = "missing"
     SHORT = "shorter than it should be"
     LONG = "longer than it should be"
-
-    def __bool__(self) -> bool:
-        return self is Presence.WHOLE
 
 
 def check_last_byte(transport: Transport, path: str, size: int) -> Presence:

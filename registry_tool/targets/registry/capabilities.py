@@ -17,24 +17,23 @@ class Capabilities:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._lock = threading.Lock()
-        self._deletion: bool | None = None
-        self._tag_deletion: bool | None = None
+        self._probed: dict[str, bool] = {}
         self.referrers: bool | None = None
         """Whether it lists referrers itself; None until one list was requested (:mod:`registry_tool.targets.registry.referrers`)."""
 
     def can_delete(self, repository: str) -> bool:
         """Whether manifests may be deleted: then a digest that cannot be there is refused as unknown."""
-        with self._lock:
-            if self._deletion is None:
-                self._deletion = self._is_deletable(repository, str(Digest.of(secrets.token_bytes(32))))
-            return self._deletion
+        return self._probe("digest", repository, str(Digest.of(secrets.token_bytes(32))))
 
     def can_untag(self, repository: str) -> bool:
         """Whether a tag may be deleted alone, probed in the same way. registry:2 takes digests only."""
+        return self._probe("tag", repository, f"no-such-tag-{secrets.token_hex(8)}")
+
+    def _probe(self, kind: str, repository: str, reference: str) -> bool:
         with self._lock:
-            if self._tag_deletion is None:
-                self._tag_deletion = self._is_deletable(repository, f"no-such-tag-{secrets.token_hex(8)}")
-            return self._tag_deletion
+            if kind not in self._probed:
+                self._probed[kind] = self._is_deletable(repository, reference)
+            return self._probed[kind]
 
     def _is_deletable(self, repository: str, reference: str) -> bool:
         try:

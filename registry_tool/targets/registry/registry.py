@@ -74,10 +74,6 @@ class Registry:
                     seen.add(name)
                     yield name
 
-    def tags(self, repository: str) -> tuple[str, ...]:
-        """As :meth:`registry_tool.targets.registry.repository.Repository.tags`."""
-        return self.repository(repository).tags()
-
     def digest(self, repository: str, tag: str) -> Digest | None:
         """The digest that ``tag`` (or a digest) stands for now, None where it is not there."""
         path, headers = manifest_path(repository, tag), {"Accept": ACCEPT}

@@ -128,16 +128,11 @@ def push(transport: Transport, repository: str, descriptor: Descriptor, stream: 
         return
     with Upload(transport, repository) as upload:
         if descriptor.size <= WHOLE:
-            upload.finish(descriptor.digest, _pieces(source), size=descriptor.size)
+            upload.finish(descriptor.digest, iter(lambda: _read(source, _PIECE), b""), size=descriptor.size)
             return
         while chunk := _read(source, upload.chunk):
             upload.write(chunk)
         upload.finish(descriptor.digest)
-
-
-def _pieces(source: Readable) -> Iterator[bytes]:
-    while piece := _read(source, _PIECE):
-        yield piece
 
 
 def _read(source: Readable, size: int) -> bytes:

@@ -197,7 +197,7 @@ def test_it_is_a_real_one_of_its_own_for_the_whole_run(inner: pytest.Pytester, e
 
         def test_again(local_registry):
             assert seen == {local_registry.host}
-            assert local_registry.client.tags("john/app") == ("1",)
+            assert local_registry.client.repository("john/app").tags() == ("1",)
 
         def test_another(registry):
             assert list(registry.client.catalog()) == []
@@ -257,7 +257,7 @@ def test_each_worker_has_its_own(inner: pytest.Pytester, engine: Engine, state: 
             image_factory(name="john/app:1", to=local_registry)
 
         def test_alone(local_registry):
-            assert local_registry.client.tags("john/app") == ("1",)
+            assert local_registry.client.repository("john/app").tags() == ("1",)
         """
     inner.makepyfile(test_one=body, test_two=body)
     parallel(inner).assert_outcomes(passed=4)

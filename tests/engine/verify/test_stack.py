@@ -321,7 +321,7 @@ def test_stack_file_leaves_registry_and_engine_as_they_were(
     assert [(image["role"], image["loaded"]) for image in images] == [("proxy", False), ("redis", False)]
     assert all(any(map(engine.image, base.names)) for base in (PROXY, REDIS)), "they were there before"
     with open_registry(local.address) as registry:
-        assert registry.tags(app.path) == (app.tag,)
+        assert registry.repository(app.path).tags() == (app.tag,)
         assert [name for name in registry.catalog() if name.startswith("registry-tool/")] == []
 
 

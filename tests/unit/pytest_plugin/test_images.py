@@ -39,7 +39,7 @@ def test_a_path_out_of_the_image_is_refused(factory: ImageFactory, served: Serve
     with pytest.raises(ValueError, match="not a file's path in an image"):
         factory({path: "x"}, name="john/app:1")
     with pytest.raises(NotFound):
-        served.client.tags("john/app")
+        served.client.repository("john/app").tags()
 
 
 @pytest.mark.parametrize("platform", ["linux", "linux/amd64/v1/more", ""])
@@ -144,7 +144,7 @@ def test_without_layers_an_image_is_like_no_other_and_the_same_in_every_registry
 
 def test_without_names_each_image_of_a_test_has_its_own(factory: ImageFactory, served: Served) -> None:
     assert [factory().reference, factory().reference] == [f"{served.host}/pytest/here:1", f"{served.host}/pytest/here:2"]
-    assert sorted(served.client.tags("pytest/here")) == ["1", "2"]
+    assert sorted(served.client.repository("pytest/here").tags()) == ["1", "2"]
 
 
 def test_without_a_tag_it_is_latest(factory: ImageFactory, served: Served) -> None:
@@ -155,7 +155,7 @@ def test_another_registry_is_one_that_is_named(factory: ImageFactory, served: Se
     with in_process() as other:
         image = factory(name="john/app:1", to=other)
         assert image.reference == f"{other.host}/john/app:1"
-        assert other.client.tags("john/app") == ("1",)
+        assert other.client.repository("john/app").tags() == ("1",)
         assert factory(name=f"{other.host}/john/app:2", to=other).reference == f"{other.host}/john/app:2"
     assert list(served.client.catalog()) == []
 

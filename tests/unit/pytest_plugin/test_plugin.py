@@ -99,7 +99,7 @@ def test_each_test_has_a_registry_of_its_own(pytester: pytest.Pytester) -> None:
             assert list(registry.client.catalog()) == []
             image = image_factory({"greeting": "hello"}, name="john/app:1")
             assert image.reference == f"{registry.host}/john/app:1"
-            assert registry.client.tags("john/app") == ("1",)
+            assert registry.client.repository("john/app").tags() == ("1",)
             seen.add(image.digest)
 
         def test_the_bytes_are_the_same():

@@ -21,7 +21,7 @@ UNKNOWN = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not k
 
 def tags(answer: Callable[[Asked], Reply]) -> tuple[str, ...]:
     with standing_in(answer) as server, open_registry(server.host) as registry:
-        return registry.tags("john/get-started")
+        return registry.repository("john/get-started").tags()
 
 
 # --- failures ---
@@ -130,14 +130,14 @@ def test_tags_and_digests_of_a_real_registry(engine: Engine, local: LocalRegistr
     with open_registry(local.address) as registry:
         registry.ping()
         with pytest.raises(NotFound, match="NAME_UNKNOWN"):
-            registry.tags(unique)
+            registry.repository(unique).tags()
         assert registry.digest(unique, "v1") is None
         for tag in ("v1", "v2"):
             name = f"{local.address}/{unique}:{tag}"
             tiny_image(name)
             moved = engine.push(name)
             assert registry.digest(unique, tag) == moved.digest
-        assert registry.tags(unique) == ("v1", "v2")
+        assert registry.repository(unique).tags() == ("v1", "v2")
 
 
 # --- all of it ---

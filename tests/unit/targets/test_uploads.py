@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets.registry import Repository, open_registry, uploads
+from registry_tool.targets.registry import Presence, Repository, open_registry, uploads
 from tests.support import faulty_proxy
 from tests.support.fake_server import Asked, Reply, reply, standing_in
 from tests.support.faulty_proxy import FaultyProxy
@@ -115,7 +115,7 @@ def test_large_content_is_sent_in_chunks(repository: Repository, proxy: FaultyPr
     content = some(size)
     descriptor = push(repository, content)
     assert methods(proxy) == asked
-    assert repository.last_byte(descriptor)
+    assert repository.last_byte(descriptor) is Presence.WHOLE
     with repository.fetch(descriptor) as stream:
         assert stream.read() == content
 
