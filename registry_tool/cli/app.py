@@ -1,7 +1,7 @@
-"""The program ``regctl``: reads the options before the command, calls the command, and turns what it raises into two lines.
+"""The program ``regctl``: parses the options before the command, calls the command, and prints errors.
 
-``regctl --help`` must not wait for the engine's or the network's libraries: only click and our own light rooms are
-imported here, a command's module when it is called.
+``regctl --help`` must not wait for the libraries of the engine and the network: only click and light packages of our own are
+imported here, the module of a command when it is called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INTERRUPTED = 130
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: as Ctrl-C, so that what is to be cleaned up is, and a terminal is given back."""
+    """SIGTERM or SIGHUP, raised like Ctrl-C so that clean-up runs and the terminal is restored."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Never raises, but for the ``SystemExit`` of a shell's completion."""
+    """Run one command and return its exit code. Raises nothing but ``SystemExit``, for shell completion."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     output = Output()
@@ -50,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """A stream that whoever called us closed leads nowhere; a letter that a stream has no code for is replaced."""
+    """Open closed standard streams on the null device; replace characters that a stream cannot encode."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as we live
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the process ends
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
@@ -66,7 +66,7 @@ def _run(session: Session, arguments: list[str]) -> int:
         output.flush()
         return code
     except click.UsageError as error:
-        # A wrong option is met before --json is looked at.
+        # The error may precede --json on the command line.
         output.json |= "--json" in arguments and error.ctx is not None and any(p.name == "json" for p in error.ctx.command.params)
         return _report(session, _usage_error(error))
     except click.ClickException as error:
@@ -81,7 +81,7 @@ def _run(session: Session, arguments: list[str]) -> int:
         raise OutputClosed from error
     except OSError as error:
         return _report(session, _system_error(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
+    except Exception as error:  # noqa: BLE001 - a bug is reported in one line, too
         return _report(session, _internal_error(error, session.debug))
     finally:
         session.close()
@@ -106,19 +106,19 @@ def _report(session: Session, error: RegistryToolError) -> int:
     try:
         session.output.report_error(error)
         session.output.flush()
-    except RegistryToolError as unwritten:
-        session.output.print_error(unwritten)
+    except RegistryToolError as write_error:
+        session.output.print_error(write_error)
     return error.exit_code
 
 
 def _usage_error(error: click.UsageError) -> UsageError:
-    """click's words in our form."""
+    """An error of click as ours."""
     hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
     return UsageError(error.format_message().replace("\n", " "), hint=hint)
 
 
 def _system_error(error: OSError) -> RegistryToolError:
-    """What the system refused and nobody below had a better word for: a folder, a full disk."""
+    """An error of the system that was not handled below: a folder that cannot be written, a full disk."""
     where = f": {error.filename}" if error.filename else ""
     return RegistryToolError(f"{error.strerror or error}{where}", hint="--debug before the command shows where it happened.")
 
@@ -131,7 +131,7 @@ def _internal_error(error: Exception, debug: bool) -> RegistryToolError:
 
 
 def _complete_shell(name: str) -> None:
-    """Answer the shell where it asks what could come next; its script says so in the environment."""
+    """Print completions if the shell's script asks for them by an environment variable. Raises SystemExit."""
     instruction = os.environ.get(completion_variable(name))
     if instruction:
         from click.shell_completion import shell_complete
@@ -140,13 +140,13 @@ def _complete_shell(name: str) -> None:
 
 
 def completion_variable(name: str) -> str:
-    """Where the completion script of the program ``name`` says what the shell asks."""
+    """The environment variable of the completion script of the program ``name``."""
     return f"_{name.replace('-', '_').upper()}_COMPLETE"
 
 
 @contextmanager
 def _terminating_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP are :class:`Terminated` for the block. Only a main thread may say so."""
+    """Raise :class:`Terminated` for SIGTERM and SIGHUP in the block; only possible in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -164,10 +164,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _discard_output() -> None:
-    """Nobody reads our output: let the interpreter's last flush go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Redirect standard output to the null device, so that the interpreter's last flush does not fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _registry_host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

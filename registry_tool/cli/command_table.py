@@ -1,7 +1,6 @@
-"""Every command's name, place and one-line summary, in one static table: help needs no command's module.
+"""The table of commands: name, module, group and summary. Help needs no module of a command.
 
-A command's module is imported when the command is called. ``container ls`` and ``image rm``, as docker's tutorial
-spells them, lead to the same commands.
+The module is imported when the command is called. Docker's ``container ls`` and ``image rm`` are the same commands.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from registry_tool.base.errors import UsageError
 
 
 class Entry(NamedTuple):
-    """``module`` lies in this package; the command is its attribute of the command's name, with ``_`` for ``-``."""
+    """``module`` is in ``cli/commands/``; the command is its attribute of the command's name, with ``_`` for ``-``."""
 
     module: str
     group: str
@@ -72,14 +71,14 @@ SUGGESTIONS = {
     "version": "regctl --version",
     "help": "regctl --help",
 }
-"""What crane, skopeo and the other regctl call what we have."""
+"""Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""
 
 
 _SUBCOMMAND = f"{__name__}.called"
 
 
 class CommandGroup(click.Group):
-    """Commands under other names: ``names`` is what is typed -> the command's name in :data:`COMMANDS`."""
+    """A group of commands: ``names`` maps what is typed to a name in :data:`COMMANDS`."""
 
     def __init__(self, *, names: dict[str, str], **options: Any) -> None:
         super().__init__(invoke_without_command=True, **options)
@@ -96,16 +95,16 @@ class CommandGroup(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             raise UsageError(f"there is no command {name!r}", hint=_did_you_mean(ctx, name, list(self.names)))
-        found = super().resolve_command(ctx, args)
-        if found[1] is not None:
-            ctx.meta[_SUBCOMMAND] = click.Context(found[1], parent=ctx, info_name=found[0])
-        return found
+        resolved = super().resolve_command(ctx, args)
+        if resolved[1] is not None:
+            ctx.meta[_SUBCOMMAND] = click.Context(resolved[1], parent=ctx, info_name=resolved[0])
+        return resolved
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            # An option without its value is told by a parser that does not say whose option it is.
+            # An option without its value is reported by click's parser without the context of its command.
             error.ctx = error.ctx or ctx.meta.get(_SUBCOMMAND)
             raise
 
@@ -116,7 +115,7 @@ class CommandGroup(click.Group):
 
 
 class Root(CommandGroup):
-    """The program: its help comes in groups, from the table alone."""
+    """The program's root command; its help lists the table in groups."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(names={name: name for name in COMMANDS}, **options)
@@ -141,7 +140,7 @@ def load(name: str) -> click.Command:
 
 @click.pass_context
 def print_help(ctx: click.Context) -> None:
-    """Print the help where no command follows."""
+    """Print the help if no command follows."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -151,8 +150,8 @@ def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
         return f"Did you mean: {SUGGESTIONS[typed]}?"
     import difflib
 
-    near = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)
-    if near:
+    similar = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)
+    if similar:
         path = ctx.command_path.partition(" ")[2]
-        return f"Did you mean: {' or '.join(' '.join(filter(None, ('regctl', path, name))) for name in near)}?"
+        return f"Did you mean: {' or '.join(' '.join(filter(None, ('regctl', path, name))) for name in similar)}?"
     return "List the commands with: regctl --help"

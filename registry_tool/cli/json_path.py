@@ -1,4 +1,4 @@
-"""``--format``: one member of a JSON document, named by a dotted path. Go's templates are another language."""
+"""``--format``: select one member of a JSON document by a dotted path."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _STEP = re.compile(r"\[(\d+)\]")
 
 
 def parse(text: str) -> list[str]:
-    """``config.labels``, ``layers.0.digest`` or ``layers[0].digest``, taken apart. Raises UsageError, with our spelling of a template."""
+    """Split ``config.labels``, ``layers.0.digest`` or ``layers[0].digest``. Raises UsageError; for a Go template it suggests the path."""
     if "{{" in text:
-        found = _IN_TEMPLATE.search(text)
-        path = ".".join(_CAPITAL.sub("_", word).lower() for word in found[1].split(".")) if found else "digest"
+        match = _IN_TEMPLATE.search(text)
+        path = ".".join(_CAPITAL.sub("_", word).lower() for word in match[1].split(".")) if match else "digest"
         hint = f"Use a dotted path into the JSON document: --format {path}"
         raise UsageError("--format does not take Go templates", hint=hint)
     steps = _STEP.sub(r".\1", text.strip().lstrip(".")).split(".")
@@ -27,7 +27,7 @@ def parse(text: str) -> list[str]:
 
 
 def pick(document: object, steps: Sequence[str]) -> object:
-    """What is there. Names of labels have dots themselves: the longest name that fits is taken. Raises UsageError."""
+    """The value at the path. Names of labels contain dots, so the longest matching name is taken. Raises UsageError."""
     if not steps:
         return document
     if isinstance(document, Mapping):
@@ -47,7 +47,7 @@ def pick(document: object, steps: Sequence[str]) -> object:
 
 
 def lines(value: object) -> list[str]:
-    """A value for a script: text as it is, a list a line for each of its elements, nothing for null, the rest as JSON."""
+    """The lines to print for a value: a string as it is, one line for each element of a list, none for null, else JSON."""
     if value is None:
         return []
     if isinstance(value, list):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry_tool.base.address import parse_port
 from registry_tool.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def seconds(text: str) -> float:
 
 
 def registry_host(text: str) -> str:
-    """``HOST[:PORT]`` of a registry as people type it. Raises UsageError."""
+    """``HOST[:PORT]`` of a registry. Raises UsageError."""
     from registry_tool.oci import reference
 
     host = reference.registry_host(text)
@@ -68,7 +67,9 @@ def registry_host(text: str) -> str:
 
 
 def port_number(text: str) -> int:
-    """A port's number. Raises UsageError."""
+    """A port number. Raises UsageError."""
+    from registry_tool.base.address import parse_port
+
     try:
         return parse_port(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A password comes from a terminal, a file or standard input; never from an argument, which everybody on the machine can read."""
+"""Read a password from a terminal, a file or standard input; never from an argument, which all users of the machine can read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from registry_tool.base.errors import RegistryToolError, UsageError
 
 
 def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:
-    """The password. ``twice``: it is a new one, so a slip of the finger would lock its owner out.
+    """Read the password; ``twice`` asks for a confirmation.
 
-    Raises UsageError where there is nobody to ask, RegistryToolError where the file cannot be read.
+    Raises UsageError without a terminal, RegistryToolError where the file cannot be read.
     """
     if file is not None and stdin:
         raise UsageError("--password-file and --password-stdin exclude each other")
@@ -27,18 +27,18 @@ def ask(question: str, *, file: Path | None = None, stdin: bool = False, twice: 
         return _checked(sys.stdin.read(), "standard input")
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in with --password-stdin.")
-    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
-    return answer
+    typed: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+    return typed
 
 
 def ask_user(given: str | None, question: str) -> str:
-    """The user's name: ``given``, or asked for."""
+    """The user name: ``given``, or what is typed. Raises UsageError without a terminal."""
     if given is not None:
         return given
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the user name on", hint="Give it with -u USER.")
-    answer: str = click.prompt(question, err=True)
-    return answer
+    typed: str = click.prompt(question, err=True)
+    return typed
 
 
 def _checked(text: str, source: str) -> str:

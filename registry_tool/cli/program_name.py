@@ -1,4 +1,4 @@
-"""How this program was called, so that what we tell a person to type works where they type it."""
+"""How this program was called, so that suggested commands work when they are typed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MENTION = re.compile(r"(?<![\w/.-])regctl(?= [a-z-])")
 
 
 def name() -> str:
-    """The program's name as it was called: ``regctl`` or ``registry-tool``."""
+    """The name that was called: ``regctl`` or ``registry-tool``."""
     called = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else ""
     return called if called in NAMES else NAMES[0]
 
 
 def command() -> str:
-    """What to type here to call this program: its name where PATH has it, otherwise the way to it."""
+    """What to type to call this program: its name if it is on PATH, otherwise its path."""
     path = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path(NAMES[0])
     if path.parts[-2:] == ("registry_tool", "__main__.py"):
         return f"{shlex.quote(_relative(Path(sys.executable)))} -m registry_tool"
@@ -34,17 +34,17 @@ def command() -> str:
 
 
 def with_command(text: str) -> str:
-    """``text`` with every ``regctl COMMAND`` in it as it is to be typed here."""
-    spelled = command()
-    return _MENTION.sub(lambda _: spelled, text)
+    """``text`` with ``regctl`` of every ``regctl COMMAND`` replaced by :func:`command`."""
+    program = command()
+    return _MENTION.sub(lambda _: program, text)
 
 
 def _relative(path: Path) -> str:
-    """The path from here where it lies below, the whole one otherwise. Links stay: an environment's Python is one."""
-    whole = path.absolute()
+    """The relative path if it is below the current folder, else the absolute one. Links are kept: an environment's Python is one."""
+    absolute = path.absolute()
     try:
-        near = str(whole.relative_to(Path.cwd()))
+        relative = str(absolute.relative_to(Path.cwd()))
     except ValueError:
-        return str(whole)
-    # A name without a slash would be looked for on PATH.
-    return near if "/" in near else f"./{near}"
+        return str(absolute)
+    # A name without a slash would be searched on PATH.
+    return relative if "/" in relative else f"./{relative}"

@@ -1,4 +1,4 @@
-"""``--debug``: every request to a registry and its answer, as :mod:`registry_tool.transport.tracing` words them, without secrets."""
+"""``--debug``: print the log of :mod:`registry_tool.transport.tracing`, which has no secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_tool.cli.output import Output
 
 
 class _NoteHandler(logging.Handler):
-    """Puts the lines where everything goes that is for a person and no answer."""
+    """Prints records as notes on standard error."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
@@ -22,8 +22,8 @@ class _NoteHandler(logging.Handler):
 
 @contextmanager
 def log_requests(output: Output) -> Iterator[None]:
-    """Show requests for the block."""
-    # By its name: transport and what it stands on are imported only where a registry is asked.
+    """Print requests and responses during the block."""
+    # By its name, as transport is imported only by commands that need a registry.
     logger = logging.getLogger("registry_tool.transport")
     handler, before = _NoteHandler(output), logger.level
     logger.addHandler(handler)

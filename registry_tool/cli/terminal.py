@@ -1,4 +1,4 @@
-"""A container's streams and ours, joined: for ``run`` in the foreground, and raw for ``run -it``."""
+"""Connect a container's streams with the standard streams, for ``run`` in the foreground; the terminal is raw for ``run -it``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def connect_streams(engine: Engine, container: Container, stream: AttachedStream, spec: ContainerSpec, output: Output) -> None:
-    """Carry what the container says to our output, and with ``interactive`` our input to it, until it says no more.
+    """Copy the container's output to standard output and, with ``interactive``, standard input to it, until its output ends.
 
-    With ``interactive`` and ``tty`` our terminal is raw for that time, follows its window's size, and is given back whatever happens.
+    With ``interactive`` and ``tty`` the terminal is raw meanwhile and its size is that of the container's terminal. Raises Unreachable.
     """
     if spec.interactive and spec.tty:
         with _raw_mode(sys.stdin.fileno()), _follow_window_size(engine, container):
@@ -37,7 +37,7 @@ def _copy(stream: AttachedStream, *, interactive: bool, output: Output) -> None:
     from registry_tool.engine.streams import demultiplex
 
     if interactive:
-        # It may sit in a read for ever; the process does not wait for it.
+        # A daemon thread, as it may block in a read for ever.
         threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
     chunks = _chunks(stream)
     if stream.tty:
@@ -72,13 +72,13 @@ def _forward_input(stream: AttachedStream, source: int) -> None:
             stream.write(content)
         stream.close_input()
     except OSError:
-        return  # the container ended, and its stream with it: the reading side tells
+        return  # the container ended; the reading side notices
 
 
 @contextmanager
 def _raw_mode(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead is kept
+    tty.setraw(descriptor, termios.TCSADRAIN)  # keeps what was typed ahead
     try:
         yield
     finally:
@@ -87,14 +87,14 @@ def _raw_mode(descriptor: int) -> Iterator[None]:
 
 @contextmanager
 def _follow_window_size(engine: Engine, container: Container) -> Iterator[None]:
-    """The container's terminal is as large as ours, also when ours changes."""
+    """Keep the size of the container's terminal equal to this terminal's during the block."""
 
     def fit(number: int = 0, frame: FrameType | None = None) -> None:
         size = os.get_terminal_size(sys.stdin.fileno())
         try:
             engine.resize(container.id, rows=size.lines, columns=size.columns)
         except (NotFound, Conflict):
-            return  # it ended meanwhile
+            return  # the container ended meanwhile
 
     before = signal.signal(signal.SIGWINCH, fit)
     try:

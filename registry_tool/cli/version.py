@@ -1,4 +1,4 @@
-"""``--version``: of this tool, and of the engine and the registry where they answer quickly."""
+"""``--version``: the versions of this tool, the engine and the registry."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from registry_tool.cli.session import Session
 
 TIMEOUT = 3.0
-"""Seconds for both answers together. An engine that hangs must not hang us."""
+"""Seconds for engine and registry together: an engine that hangs must not block the command."""
 
 
 def print_versions(session: Session) -> None:
-    """Print three lines; never fails over an engine or a registry that is not there."""
-    told: dict[str, str] = {}
-    asking = threading.Thread(target=_query, args=(session, told), daemon=True)
-    asking.start()
-    asking.join(TIMEOUT)
+    """Print three lines; an engine or a registry that is missing is no error."""
+    versions: dict[str, str] = {}
+    thread = threading.Thread(target=_query, args=(session, versions), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
     session.output.line(f"{program_name.name()} {registry_tool.__version__}")
-    session.output.line(f"engine: {told.get('engine', f'no response within {TIMEOUT:g} s')}")
-    session.output.line(f"registry: {told.get('registry', 'unknown')}")
+    session.output.line(f"engine: {versions.get('engine', f'no response within {TIMEOUT:g} s')}")
+    session.output.line(f"registry: {versions.get('registry', 'unknown')}")
 
 
-def _query(session: Session, told: dict[str, str]) -> None:
+def _query(session: Session, versions: dict[str, str]) -> None:
     from registry_tool.local import registry as local_registry
 
     try:
         engine = session.engine
         info = engine.info
-        told["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
-        found = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
-        if found is None:
-            told["registry"] = "none running"
+        versions["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
+        running = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
+        if running is None:
+            versions["registry"] = "none running"
             return
-        _, output = engine.execute(found.container_id, ["registry", "--version"])
+        _, output = engine.execute(running.container_id, ["registry", "--version"])
         version = re.search(rb"\d+\.\d+\.\d+\S*", output)
-        told["registry"] = f"{version[0].decode() if version else 'unknown version'} ({found.image}, {found.address})"
+        versions["registry"] = f"{version[0].decode() if version else 'unknown version'} ({running.image}, {running.address})"
     except RegistryToolError as error:
-        told.setdefault("engine", f"none ({error.message})")
+        versions.setdefault("engine", f"none ({error.message})")

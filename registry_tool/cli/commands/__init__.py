@@ -1,1 +1,1 @@
-"""The commands, one module a noun; each is imported when it is called."""
+"""The commands; a module is imported when its command is called."""

@@ -194,7 +194,7 @@ def _document(container: Container) -> dict[str, object]:
         "name": container.name,
         "image": container.image,
         "command": " ".join(container.command),
-        "created": formatting.rfc3339(container.created),
+        "created": formatting.json_time(container.created),
         "state": container.state,
         "status": container.status,
         "ports": [

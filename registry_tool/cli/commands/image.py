@@ -249,7 +249,7 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
         "tag": None if tag_ == "<none>" else tag_,
         "id": image.id,
         "digests": list(image.digests),
-        "created": formatting.rfc3339(image.created),
+        "created": formatting.json_time(image.created),
         "size": image.size,
         "ours": role(image, host),
     }

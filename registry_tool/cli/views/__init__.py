@@ -1,1 +1,1 @@
-"""What people read: tables, trees, progress, Markdown and JUnit."""
+"""Presentation: tables, trees, progress, Markdown and JUnit."""

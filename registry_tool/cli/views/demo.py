@@ -1,4 +1,4 @@
-"""A demo as it happens: on a terminal each step with what moves in it, in a pipe one line a step."""
+"""The steps of a demo while it runs: with progress on a terminal, one line for each step otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DemoView:
-    """The demo's observer and its watcher. A build's own lines show while they are new, and only on a terminal."""
+    """Observer and listener of a demo. The last line of a build is shown on a terminal only."""
 
     def __init__(self, output: Output, *, progress: bool) -> None:
         self._output = output
@@ -28,7 +28,7 @@ class DemoView:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._clear()
 
-    # What the demo tells: its steps.
+    # DemoListener
 
     def begin(self, name: str, command: str) -> None:
         self._step = name
@@ -41,13 +41,13 @@ class DemoView:
         mark = ("ok    ", "green") if step.ok else ("FAILED", "red")
         head = ((f"{step.name:<14} ", "bold"), mark, (f" {formatting.seconds(step.seconds):>7}  ", ""))
         if is_terminal(sys.stderr) if self._output.json else self._output.on_terminal:
-            # The command has a line of its own, which may be long, and can be copied.
+            # On a line of its own, a long command can be copied.
             self._output.spans(*head, (step.detail if step.ok else "", ""))
             self._output.spans((f"  $ {step.command}", "dim"))
         else:
             self._output.spans(*head, (f"$ {step.command}", ""), (f"  # {step.detail}" if step.detail else "", ""))
 
-    # What the work below tells: rows and notes.
+    # Observer
 
     def start(self, key: str, label: str, total: int | None = None) -> None:
         if self._bars is not None:

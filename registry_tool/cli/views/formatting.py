@@ -23,10 +23,12 @@ def age(time: str | datetime | None, now: datetime | None = None) -> str:
     return f"{_span((now or datetime.now(timezone.utc)) - then)} ago".replace("just now ago", "just now")
 
 
-def rfc3339(time: str | datetime | None) -> str | None:
-    """The time for JSON: RFC 3339 in UTC, whole seconds; None where it is not known."""
-    then = _datetime(time) if isinstance(time, str) else time
-    return then.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if then else None
+def json_time(timestamp: str) -> str | None:
+    """An engine's time for JSON: RFC 3339 in UTC, whole seconds; None where it is not known."""
+    from registry_tool.base.codec import rfc3339
+
+    then = _datetime(timestamp)
+    return rfc3339(then) if then else None
 
 
 def size(count: int | None) -> str:

@@ -1,4 +1,4 @@
-"""JUnit's XML, which CI systems show. Of a check: a suite a repository, a case a tag. Of a certificate: a suite a place, a case a point."""
+"""JUnit XML for CI systems. ``check``: a suite for each repository, a case for each tag. ``verify``: for each engine, for each check."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from registry_tool.base.codec import rfc3339
 from registry_tool.content.check import CheckReport, Finding, RepositoryReport
 from registry_tool.verify.report.report import VerifyReport
-from registry_tool.verify.result import Check, EnvironmentResult
+from registry_tool.verify.result import EnvironmentResult
 
-# What XML 1.0 has no way to write, not even escaped.
+# Characters that XML 1.0 cannot represent, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def check_junit(report: CheckReport) -> bytes:
-    """The document. What hits several tags is a failure of each; what hits none is a case of its own."""
+    """The JUnit document of a check report. A finding is a failure of each affected tag; without tags it has a case of its own."""
     root = Element("testsuites", name="regctl check")
     for checked in report.repositories:
         _suite(root, checked)
@@ -26,65 +26,59 @@ def check_junit(report: CheckReport) -> bytes:
     return _serialized(root, ("tests", "failures", "errors"))
 
 
-def verify_junit(certificate: VerifyReport) -> bytes:
-    """The same of a proof. A point that could not be told, or was not asked, is a case that was skipped."""
+def verify_junit(report: VerifyReport) -> bytes:
+    """The JUnit document of a verify report. A check that was undecided, or had nothing to check, is skipped."""
     root = Element("testsuites", name="regctl verify")
-    for proven in certificate.results:
-        _place(root, proven, certificate)
-    if certificate.error is not None:
+    for result in report.results:
+        _environment(root, result, report)
+    if (error := report.error) is not None:
         suite = SubElement(root, "testsuite", name="verify", tests="1", failures="0", errors="1", skipped="0", time="0")
-        error = certificate.error
         _problem(_case(suite, "verify", "verify"), "error", error.code, error.message, _lines(error.hint, error.excerpt))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
     return _serialized(root, ("tests", "failures", "errors", "skipped"))
 
 
-def _place(root: Element, proven: EnvironmentResult, certificate: VerifyReport) -> None:
-    where = proven.where
-    suite = SubElement(root, "testsuite", name=_xml_text(where.name), timestamp=rfc3339(certificate.created).removesuffix("Z"))
+def _environment(root: Element, result: EnvironmentResult, report: VerifyReport) -> None:
+    info, seconds = result.where, result.seconds
+    suite = SubElement(root, "testsuite", name=_xml_text(info.name), timestamp=rfc3339(report.created).removesuffix("Z"))
     properties = SubElement(suite, "properties")
-    told = {"image": certificate.image.reference, "digest": certificate.image.digest, "engine": where.engine, "kernel": where.kernel}
-    for name, value in told.items():
+    values = {"image": report.image.reference, "digest": report.image.digest, "engine": info.engine, "kernel": info.kernel}
+    for name, value in values.items():
         SubElement(properties, "property", name=name, value=_xml_text(str(value or "")))
-    for point in proven.checks:
-        case = _case(suite, f"verify.{where.name}", point.name)
-        case.set("time", f"{point.seconds:.3f}")
-        _outcome(case, point)
-    suite.set("tests", str(len(proven.checks)))
-    suite.set("failures", str(sum(point.ok is False for point in proven.checks)))
+    for check in result.checks:
+        case = _case(suite, f"verify.{info.name}", check.name)
+        case.set("time", f"{check.seconds:.3f}")
+        if check.ok is None:
+            SubElement(case, "skipped", message=_xml_text(check.detail))
+        elif not check.ok:
+            _problem(case, "failure", check.name, check.detail, _lines(check.detail, (check.hint or "", *check.excerpt)))
+    suite.set("tests", str(len(result.checks)))
+    suite.set("failures", str(sum(check.ok is False for check in result.checks)))
     suite.set("errors", "0")
-    suite.set("skipped", str(sum(point.ok is None for point in proven.checks)))
-    seconds = proven.seconds
+    suite.set("skipped", str(sum(check.ok is None for check in result.checks)))
     suite.set("time", f"{seconds.setup + seconds.checks + seconds.teardown:.3f}")
 
 
-def _outcome(case: Element, point: Check) -> None:
-    if point.ok is None:
-        SubElement(case, "skipped", message=_xml_text(point.detail))
-    elif not point.ok:
-        _problem(case, "failure", point.name, point.detail, _lines(point.detail, (point.hint or "", *point.excerpt)))
-
-
-def _lines(first: str | None, rest: Sequence[str]) -> str:
-    return "\n".join(filter(None, (first, *rest)))
+def _lines(first: str | None, others: Sequence[str]) -> str:
+    return "\n".join(filter(None, (first, *others)))
 
 
 def _serialized(root: Element, counts: Sequence[str]) -> bytes:
     for count in counts:
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
-    written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return written
+    content: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _suite(root: Element, report: RepositoryReport) -> None:
     suite = SubElement(root, "testsuite", name=_xml_text(report.name))
-    alone = [finding for finding in report.findings if not finding.tags]
+    untagged = [finding for finding in report.findings if not finding.tags]
     for tag in report.tags:
         case = _case(suite, report.name, tag)
         for finding in report.findings:
             if tag in finding.tags:
                 _add_finding(case, finding)
-    for finding in alone:
+    for finding in untagged:
         _add_finding(_case(suite, report.name, finding.reference), finding)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(sum(len(case) > 0 for case in suite)))
@@ -96,14 +90,14 @@ def _case(suite: Element, where: str, name: str) -> Element:
 
 
 def _add_finding(case: Element, finding: Finding) -> None:
-    # One failure for each case is all that readers agree on: the first one's kind, and the words of all.
+    # Readers support one failure for each case: it has the first finding's kind, and the text of all.
     if len(case):
-        case[0].text = f"{case[0].text}\n{_xml_text(_words(finding))}"
+        case[0].text = f"{case[0].text}\n{_xml_text(_text(finding))}"
     else:
-        _problem(case, "failure", finding.kind, finding.detail, _words(finding))
+        _problem(case, "failure", finding.kind, finding.detail, _text(finding))
 
 
-def _words(finding: Finding) -> str:
+def _text(finding: Finding) -> str:
     return f"{finding.kind}: {finding.reference}: {finding.detail}. {finding.hint}"
 
 

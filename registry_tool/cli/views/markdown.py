@@ -1,4 +1,4 @@
-"""A certificate as Markdown, for the summary page of a CI run. What strangers named is text there: no mark-up, no link, no picture."""
+"""A verify report as Markdown, for the summary page of a CI run. Untrusted names are escaped: no mark-up, link or picture."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ _MARK_UP = re.compile(r"([\\`*_\[\]~#!|$@]|:(?=//)|(?<=www)\.)")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def markdown(certificate: VerifyReport) -> str:
-    """The page: a line that says it all, a table of points and places, what is red, and what the certificate is of."""
-    name = _code(certificate.image.reference)
-    blocks = [f"## {_MARKS[certificate.ok]} {name} is {'' if certificate.ok else 'not '}verified"]
-    if certificate.error is not None:
-        hint = f" {_text(certificate.error.hint)}" if certificate.error.hint else ""
-        blocks += [f"**{_text(certificate.error.message)}.**{hint}", *_log(certificate.error.excerpt)]
-    if certificate.results:
-        blocks.append("\n".join(_points(certificate.results)))
-    for proven in certificate.results:
-        for point in proven.checks:
-            if point.ok is False:
-                blocks += _red(proven, point)
-    blocks += [f"> {_text(note)}" for note in certificate.notes]
-    if certificate.comparison is not None:
-        blocks.append("\n".join(_changes(certificate.comparison)))
-    blocks.append("\n".join(_facts(certificate)))
+def markdown(report: VerifyReport) -> str:
+    """The page: a conclusion, a table of checks and environments, failed checks, and facts about the image."""
+    name = _code(report.image.reference)
+    blocks = [f"## {_MARKS[report.ok]} {name} is {'' if report.ok else 'not '}verified"]
+    if report.error is not None:
+        hint = f" {_text(report.error.hint)}" if report.error.hint else ""
+        blocks += [f"**{_text(report.error.message)}.**{hint}", *_log(report.error.excerpt)]
+    if report.results:
+        blocks.append("\n".join(_checks(report.results)))
+    for result in report.results:
+        for check in result.checks:
+            if check.ok is False:
+                blocks += _failed_check(result, check)
+    blocks += [f"> {_text(note)}" for note in report.notes]
+    if report.comparison is not None:
+        blocks.append("\n".join(_changes(report.comparison)))
+    blocks.append("\n".join(_facts(report)))
     return "\n\n".join(blocks) + "\n"
 
 
-def _points(proven: Sequence[EnvironmentResult]) -> Iterator[str]:
-    yield _row(["", *(_text(each.where.name) for each in proven)])
-    yield _row(["---"] * (len(proven) + 1))
-    yield _row(["engine", *(f"{_text(each.where.engine)}, {'clean' if each.where.clean else 'not a clean one'}" for each in proven)])
-    for name in dict.fromkeys(point.name for each in proven for point in each.checks):
-        found = [next((point for point in each.checks if point.name == name), None) for each in proven]
+def _checks(results: Sequence[EnvironmentResult]) -> Iterator[str]:
+    yield _row(["", *(_text(result.where.name) for result in results)])
+    yield _row(["---"] * (len(results) + 1))
+    yield _row(["engine", *(f"{_text(each.where.engine)}, {'clean' if each.where.clean else 'not a clean one'}" for each in results)])
+    for name in dict.fromkeys(check.name for result in results for check in result.checks):
+        checks = [next((check for check in result.checks if check.name == name), None) for result in results]
         meaning = f": {CHECKS[name]}" if name in CHECKS else ""
-        yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[point.ok] if point else "" for point in found)])
+        yield _row([f"**{_text(name)}**{meaning}", *(_MARKS[check.ok] if check else "" for check in checks)])
     yield _row(
-        ["seconds", *(f"{each.setup:.1f} + {each.checks:.1f} + {each.teardown:.1f}" for each in (result.seconds for result in proven))]
+        ["seconds", *(f"{each.setup:.1f} + {each.checks:.1f} + {each.teardown:.1f}" for each in (result.seconds for result in results))]
     )
 
 
-def _red(proven: EnvironmentResult, point: Check) -> Iterator[str]:
-    hint = f" {_text(point.hint)}" if point.hint else ""
-    yield f"❌ **{_text(point.name)}** on {_text(proven.where.name)}: {_text(point.detail)}.{hint}"
-    yield from _log(point.excerpt)
+def _failed_check(result: EnvironmentResult, check: Check) -> Iterator[str]:
+    hint = f" {_text(check.hint)}" if check.hint else ""
+    yield f"❌ **{_text(check.name)}** on {_text(result.where.name)}: {_text(check.detail)}.{hint}"
+    yield from _log(check.excerpt)
 
 
-def _changes(against: Comparison) -> Iterator[str]:
-    head = f"Since the report of {_text(rfc3339(against.created))}"
-    if not against.changes:
+def _changes(comparison: Comparison) -> Iterator[str]:
+    head = f"Since the report of {_text(rfc3339(comparison.created))}"
+    if not comparison.changes:
         yield f"{head} nothing changed."
         return
     yield f"{head}:"
     yield ""
     yield _row(["where", "what", "before", "now"])
     yield _row(["---"] * 4)
-    for change in against.changes:
+    for change in comparison.changes:
         yield _row([_text(change.where), _text(change.what), *(_text(value) if value else "" for value in (change.before, change.now))])
 
 
-def _facts(certificate: VerifyReport) -> Iterator[str]:
-    subject = certificate.image
+def _facts(report: VerifyReport) -> Iterator[str]:
+    image = report.image
     yield "| image | |"
     yield "|---|---|"
     for name, value in (
-        ("digest", str(subject.digest or "")),
-        ("platform", subject.platform or ""),
-        ("size", "" if subject.size is None else f"{units.size(subject.size)} in {units.count(len(subject.layers), 'layer')}"),
-        ("command", certificate.command),
-        ("made", f"{rfc3339(certificate.created)} by {certificate.tool}"),
-        ("report", str(certificate.digest)),
+        ("digest", str(image.digest or "")),
+        ("platform", image.platform or ""),
+        ("size", "" if image.size is None else f"{units.size(image.size)} in {units.count(len(image.layers), 'layer')}"),
+        ("command", report.command),
+        ("made", f"{rfc3339(report.created)} by {report.tool}"),
+        ("report", str(report.digest)),
     ):
         if value:
             yield _row([name, _code(value)])
@@ -97,12 +97,12 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """``text`` on one line, that means nothing but itself."""
+    """``text`` on one line, with mark-up escaped."""
     return _MARK_UP.sub(r"\\\1", formatting.one_line(text)).translate(_ENTITIES)
 
 
 def _code(text: str) -> str:
-    """``text`` as it is, between as many backticks as it takes; a pipe would end a table's cell even there."""
+    """``text`` as code, between enough backticks; a pipe is escaped, as it would end the cell."""
     content = formatting.one_line(text)
     fence = _fence(content, 1)
     blank = " " if content.startswith("`") or content.endswith("`") else ""

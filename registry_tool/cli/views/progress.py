@@ -1,6 +1,6 @@
-"""Progress on standard error: bars on a terminal, one line for each finished row elsewhere.
+"""Progress on standard error: bars on a terminal, one line for each finished row otherwise.
 
-All three are observers (``progress.py``) and context managers: leaving the block gives the terminal back.
+Both are observers (``base/progress.py``) and context managers; leaving the block restores the terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LAYER = re.compile(r"[0-9a-f]{12}")
 
 
 class ProgressView(Observer, Protocol):
-    """An observer for the length of a ``with`` block."""
+    """An observer that is a context manager."""
 
     def __enter__(self) -> ProgressView: ...
 
@@ -30,9 +30,9 @@ class ProgressView(Observer, Protocol):
 
 
 def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> ProgressView:
-    """The observer that fits: bars, lines, with ``progress`` off notes alone, and with ``quiet`` nothing but errors.
+    """Bars or lines; without ``progress`` notes only, with ``quiet`` nothing.
 
-    ``counting``: what is counted are things, not bytes, and only on the way to the answer that says it all.
+    ``counting``: totals are numbers of things, not bytes; rows are shown by bars only, and vanish at the end.
     """
     if quiet:
         return ProgressLines(rows=False, notes=False)
@@ -42,7 +42,7 @@ def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool 
 
 
 class ProgressLines:
-    """One line a finished row: what a CI log can bear."""
+    """Print one line for each finished row, for CI logs."""
 
     def __init__(self, *, rows: bool = True, notes: bool = True) -> None:
         self._rows, self._notes = rows, notes
@@ -54,10 +54,10 @@ class ProgressLines:
         return None
 
     def start(self, key: str, label: str, total: int | None = None) -> None:
-        """Says nothing: a row that only began is no news in a log."""
+        """Prints nothing."""
 
     def advance(self, key: str, done: int, total: int | None = None) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def finish(self, key: str, label: str) -> None:
         if self._rows:
@@ -69,7 +69,7 @@ class ProgressLines:
 
 
 class ProgressBars:
-    """A bar for each row that has a total, a word for each that has not; finished rows stay, notes scroll by above."""
+    """Show a bar for each row with a total, and the label of others; finished rows stay, notes are printed above."""
 
     def __init__(self, *, transient: bool = False, counting: bool = False) -> None:
         self._transient = transient
@@ -84,7 +84,7 @@ class ProgressBars:
         self.stop()
 
     def stop(self) -> None:
-        """Give the terminal back; rows stay as they are, or vanish where they are ``transient``. The next row begins anew."""
+        """Restore the terminal; rows stay, or vanish if ``transient``. The next row starts a new display."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -131,13 +131,13 @@ def _progress(*, transient: bool, counting: bool) -> Progress:
     from rich.text import Text
 
     class Spinner(SpinnerColumn):
-        """Turns while a row is under way."""
+        """Turns until the row is finished."""
 
         def render(self, task: Task) -> Text:
             return Text("✓", style="green") if task.fields["over"] else Text.assemble(super().render(task))  # type: ignore[arg-type]
 
     class Bar(ProgressColumn):
-        """A bar while there is something to measure, nothing otherwise."""
+        """A bar for a row with a total that is not finished."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""A proof for a terminal: each place with its points, as they come or as a report tells them, and a line that says it all."""
+"""Progress and result of ``verify`` on a terminal: each environment with its checks, and a conclusion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "dim")
 
 
 class VerifyView(DemoView):
-    """The proof as it happens: its observer, as the demo's, and its watcher. With ``--json`` it is told on standard error."""
+    """Observer and listener of ``verify``. With ``--json`` the lines go to standard error."""
 
     def __enter__(self) -> VerifyView:
         return self
@@ -39,21 +39,17 @@ class VerifyView(DemoView):
         self._clear()
 
 
-def render_environment(output: Output, where: EnvironmentInfo, setup: float) -> None:
-    """The head of a place."""
-    clean = "a clean engine" if where.clean else "not a clean engine"
-    about = f"{where.engine}, {where.platform}, {clean}, ready in {formatting.seconds(setup)}"
-    output.spans((formatting.one_line(where.name), "head"), (f": {formatting.one_line(about)}", ""))
+def render_environment(output: Output, info: EnvironmentInfo, setup: float) -> None:
+    """Print the heading of an environment; ``setup`` is in seconds."""
+    clean = "a clean engine" if info.clean else "not a clean engine"
+    about = f"{info.engine}, {info.platform}, {clean}, ready in {formatting.seconds(setup)}"
+    output.spans((formatting.one_line(info.name), "head"), (f": {formatting.one_line(about)}", ""))
 
 
 def render_check(output: Output, check: Check) -> None:
-    """One point, and what there is to say of one that is red."""
-    head = (
-        (f"  {formatting.one_line(check.name):<10} ", "bold"),
-        _MARKS[check.ok],
-        (f" {formatting.seconds(check.seconds):>7}  ", ""),
-    )
-    output.spans(*head, (formatting.one_line(check.detail), ""))
+    """Print a check; of a failed one also the excerpt and the hint."""
+    name, seconds = f"  {formatting.one_line(check.name):<10} ", f" {formatting.seconds(check.seconds):>7}  "
+    output.spans((name, "bold"), _MARKS[check.ok], (seconds, ""), (formatting.one_line(check.detail), ""))
     if check.ok:
         return
     for line in check.excerpt:
@@ -63,27 +59,25 @@ def render_check(output: Output, check: Check) -> None:
 
 
 def render_environments(output: Output, report: VerifyReport) -> None:
-    """All places of a report."""
-    for proven in report.results:
-        render_environment(output, proven.where, proven.seconds.setup)
-        for each in proven.checks:
-            render_check(output, each)
+    """Print all environments of a report."""
+    for result in report.results:
+        render_environment(output, result.where, result.seconds.setup)
+        for check in result.checks:
+            render_check(output, check)
 
 
-def render_changes(output: Output, against: Comparison) -> None:
-    """What changed since an earlier report."""
+def render_changes(output: Output, comparison: Comparison) -> None:
+    """Print what changed since an earlier report, one line for each change."""
     output.line()
-    if not against.changes:
-        output.line(f"nothing changed since {rfc3339(against.created)}")
-        return
-    output.line(f"changed since {rfc3339(against.created)}:")
-    for each in against.changes:
-        # A line each: what changed may be a whole command.
-        output.line("  " + formatting.one_line(f"{each.where}: {each.what}: {each.before or 'none'} → {each.now or 'none'}"))
+    created = rfc3339(comparison.created)
+    output.line(f"changed since {created}:" if comparison.changes else f"nothing changed since {created}")
+    for change in comparison.changes:
+        before, now = change.before or "none", change.now or "none"
+        output.line("  " + formatting.one_line(f"{change.where}: {change.what}: {before} → {now}"))
 
 
 def render_summary(output: Output, report: VerifyReport) -> None:
-    """What was chosen, and the last line."""
+    """Print the notes and the conclusion."""
     output.line()
     for note in report.notes[:-1]:
         output.line(formatting.one_line(note))
@@ -91,17 +85,13 @@ def render_summary(output: Output, report: VerifyReport) -> None:
 
 
 def _conclusion(report: VerifyReport) -> str:
-    subject = report.image
-    name = subject.reference if subject.digest is None or "@" in subject.reference else f"{subject.reference}@{subject.digest}"
-    red = [f"{each.name} on {proven.where.name}" for proven in report.results for each in proven.checks if each.ok is False]
+    image = report.image
+    name = image.reference if image.digest is None or "@" in image.reference else f"{image.reference}@{image.digest}"
+    failed = [f"{check.name} on {result.where.name}" for result in report.results for check in result.checks if check.ok is False]
     if report.ok:
-        words = f"verified: {name} ({_check_counts(report.results)})"
-    elif red:
-        words = f"not verified: {name}: {', '.join(red)} failed"
+        passed = ((result.where.name, sum(check.ok is True for check in result.checks)) for result in report.results)
+        counts = ", ".join(f"{where}: {units.count(number, 'check')}" for where, number in passed)
+        text = f"verified: {name} ({counts})"
     else:
-        words = f"not verified: {name}"
-    return "; ".join((words, *report.notes[-1:]))
-
-
-def _check_counts(proven: tuple[EnvironmentResult, ...]) -> str:
-    return ", ".join(f"{each.where.name}: {units.count(sum(p.ok is True for p in each.checks), 'check')}" for each in proven)
+        text = f"not verified: {name}" + (f": {', '.join(failed)} failed" if failed else "")
+    return "; ".join((text, *report.notes[-1:]))

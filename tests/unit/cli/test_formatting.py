@@ -40,7 +40,7 @@ def test_age_is_said_in_dockers_words_and_a_clock_that_is_ahead_means_just_now(s
 @pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "yesterday", "2026-03-01"])
 def test_a_time_that_is_none_is_not_available(text: str) -> None:
     assert formatting.age(text, NOW) == "N/A"
-    assert formatting.rfc3339(text) is None
+    assert formatting.json_time(text) is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_time_that_is_none_is_not_available(text: str) -> None:
     ],
 )
 def test_times_for_json_are_utc_in_whole_seconds(given_: str, expected: str) -> None:
-    assert formatting.rfc3339(given_) == expected
+    assert formatting.json_time(given_) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.97, "10 s"), (59.4, "59 s"), (125, "2 min 5 s")])
