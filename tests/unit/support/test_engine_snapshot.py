@@ -43,7 +43,7 @@ def test_what_was_there_and_is_gone_or_stopped_is_damage(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize("name", [f"registry-{unique_name()}", MARK])
+@pytest.mark.parametrize("name", [f"registry-{unique_name()}", MARK], ids=["unique", "mark"])
 def test_what_has_a_name_of_this_run_and_is_left_is_damage(tmp_path: Path, name: str) -> None:
     left = labelled(name, {labels.ROLE: labels.ROLE_REGISTRY})
     assert differences(snapshot(engine()), engine(left), tmp_path) == [f"left: container {name}"]
