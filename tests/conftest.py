@@ -108,10 +108,20 @@ def real_endpoint() -> str | None:
         return None
 
 
+@pytest.fixture(scope="session")
+def unused_homes() -> list[Path]:
+    """Homes that tests left as empty as they were: the next test may have them, as making and removing thousands takes seconds."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, real_endpoint: str | None) -> Path:
+def own_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, real_endpoint: str | None, unused_homes: list[Path]
+) -> Iterator[Path]:
     """HOME, XDG folders and docker's configuration of the test's own; never those of whoever runs the tests."""
-    home = tmp_path_factory.mktemp("home")
+    home = unused_homes.pop() if unused_homes else tmp_path_factory.mktemp("home")
+    if not _is_empty(home):  # by a process that outlived its test
+        home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name.startswith(("DOCKER_", "REGISTRY_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -119,7 +129,13 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))
     if real_endpoint is not None:
         monkeypatch.setenv("DOCKER_HOST", real_endpoint)
-    return home
+    yield home
+    if _is_empty(home):
+        unused_homes.append(home)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ LEAKS = {
     "RegistryError('no', hint='curl -u mary:' + SECRET)": "in the message, hint or excerpt of RegistryError",
     "(tmp_path / 'kept').write_text(SECRET)": "in the file /kept",
     "(tmp_path / 'kept').write_text(PACKED)": "in the file /kept",
-    "(tmp_path / 'kept').write_bytes(bytes(70 << 20) + PACKED.encode())": "in the file /kept",
+    "(tmp_path / 'kept').write_bytes(bytes(3 << 20) + PACKED.encode())": "in the file /kept",
     "os.chdir(tmp_path); Path('kept').write_text(SECRET)": "in the file /kept",
     "canary.given(tmp_path / 'kept').write_text(SECRET); (tmp_path / 'kept').rename(tmp_path / 'moved')": "in the file /moved",
     "(tmp_path / '.docker').mkdir(); (tmp_path / '.docker' / 'config.json').write_text(SECRET)": "in the file /.docker/config.json",
@@ -74,6 +74,7 @@ CONFTEST = """
 from tests.support import canary
 
 def pytest_configure(config):
+    canary._WHOLE = 1 << 20
     canary.watch(config)
 """
 LATE = """
@@ -89,18 +90,23 @@ def run(folder: Path, body: str, *options: str, conftest: str = CONFTEST) -> sub
     (folder / "test_it.py").write_text(HEAD + body)
     words = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", "/dev/null", "--basetemp", str(folder / "tmp"), *options]
     repository = ROOT
-    environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    paths = f"{repository}{os.pathsep}{os.environ['PYTHONPATH']}"
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", *words, str(folder / "test_it.py")]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+
+
+def in_workers(number: int) -> tuple[str, ...]:
+    return ("-p", "xdist", "-n", str(number)) if number else ()
 
 
 def some(*bodies: str) -> str:
     return "\n".join(f"def test_{number}(tmp_path):\n    {body}\n" for number, body in enumerate(bodies))
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, workers: str) -> None:
-    done = run(tmp_path, some(*LEAKS, *FINE), "-n", workers)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, workers: int) -> None:
+    done = run(tmp_path, some(*LEAKS, *FINE), *in_workers(workers))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     parts = re.split(r"^_+ ERROR at teardown of test_(\d+) _+$", done.stdout, flags=re.MULTILINE)
     said = {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
@@ -111,9 +117,9 @@ def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, wor
     assert sorted(said) == list(range(len(LEAKS))), "and nobody else fails"
 
 
-@pytest.mark.parametrize(("workers", "in_worker"), [("0", False), ("1", True), ("1", False)])
-def test_what_comes_to_light_after_the_last_test_fails_the_run(tmp_path: Path, workers: str, in_worker: bool) -> None:
-    done = run(tmp_path, some("pass"), "-n", workers, conftest=CONFTEST + LATE.format(in_worker=in_worker))
+@pytest.mark.parametrize(("workers", "in_worker"), [(0, False), (1, True), (1, False)])
+def test_what_comes_to_light_after_the_last_test_fails_the_run(tmp_path: Path, workers: int, in_worker: bool) -> None:
+    done = run(tmp_path, some("pass"), *in_workers(workers), conftest=CONFTEST + LATE.format(in_worker=in_worker))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert "a password was let out: at the end" in done.stdout
     assert "1 passed" in done.stdout
