@@ -38,14 +38,19 @@ def no_other_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
-def run(pytester: pytest.Pytester, *options: str, timeout: float = 100) -> pytest.RunResult:
-    """A run in a process of its own."""
+def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """A run in this process."""
+    return pytester.runpytest_inprocess(*PLUGIN, *options)
+
+
+def run_apart(pytester: pytest.Pytester, *options: str, timeout: float = 100) -> pytest.RunResult:
+    """A run in a process of its own, where what is imported is the question, or what a run starts."""
     return pytester.runpytest_subprocess(*PLUGIN, *options, timeout=timeout)
 
 
 def parallel(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     """The same with two workers, which have the tests of a file each."""
-    return run(pytester, "-p", "xdist", "-n", "2", "--dist", "loadfile", *options)
+    return run_apart(pytester, "-p", "xdist", "-n", "2", "--dist", "loadfile", *options)
 
 
 # Where there is no engine.
@@ -131,7 +136,7 @@ def test_who_uses_nothing_of_it_pays_nothing_for_it(pytester: pytest.Pytester) -
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
-        run(pytester).assert_outcomes(passed=1)
+        run_apart(pytester).assert_outcomes(passed=1)
 
 
 def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: pytest.Pytester) -> None:
@@ -143,7 +148,7 @@ def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: 
             assert not {"docker", "requests", "urllib3"} & set(sys.modules)
         """
     )
-    run(pytester).assert_outcomes(passed=1)
+    run_apart(pytester).assert_outcomes(passed=1)
 
 
 def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
@@ -171,7 +176,7 @@ def test_the_page_of_the_documents_runs_as_it_stands_with_an_engine(
     (pytester.path / "cache/registry-tool").symlink_to(kept_cache)
     shutil.copytree(resources.sample_app(), pytester.path / "sample_app", ignore=shutil.ignore_patterns("wheels", "__pycache__"))
     written(pytester)
-    run(pytester, "--registry-require", timeout=280).assert_outcomes(passed=4)
+    run_apart(pytester, "--registry-require", timeout=280).assert_outcomes(passed=4)
 
 
 def written(pytester: pytest.Pytester) -> None:
@@ -184,26 +189,27 @@ def written(pytester: pytest.Pytester) -> None:
 # With pytest-xdist.
 
 
-def test_workers_do_not_share_what_is_in_the_process(pytester: pytest.Pytester) -> None:
-    body = """
-        import os
-        import pytest
+def test_workers_share_nothing_in_the_process_and_skip_as_one_process_does(pytester: pytest.Pytester) -> None:
+    body = (
+        NEEDS_ENGINE
+        + """
+import os
 
-        @pytest.mark.parametrize("turn", [1, 2, 3])
-        def test_it_is_empty(registry, image_factory, turn, record_property):
-            assert os.environ["PYTEST_XDIST_WORKER"] in ("gw0", "gw1")
-            assert list(registry.client.catalog()) == []
-            image = image_factory()
-            record_property("image", image.reference.partition("/")[2])
-        """
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_it_is_empty(registry, image_factory, turn, record_property):
+    assert os.environ["PYTEST_XDIST_WORKER"] in ("gw0", "gw1")
+    assert list(registry.client.catalog()) == []
+    image = image_factory()
+    record_property("image", image.reference.partition("/")[2])
+"""
+    )
     pytester.makepyfile(test_one=body, test_two=body)
     result = parallel(pytester, "--registry-engine=none", "--junit-xml=report.xml")
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=6 + 2, skipped=4)
     names = re.findall(r'name="image" value="([^"]+)"', (pytester.path / "report.xml").read_text(encoding="utf-8"))
     assert len(set(names)) == 6, "each test's images have names of their own, in whichever worker it is"
 
 
-def test_workers_skip_and_fail_as_one_process_does(pytester: pytest.Pytester) -> None:
+def test_workers_fail_as_one_process_does(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one=NEEDS_ENGINE, test_two=NEEDS_ENGINE)
-    parallel(pytester, "--registry-engine=none").assert_outcomes(passed=2, skipped=4)
     parallel(pytester, "--registry-engine=none", "--registry-require").assert_outcomes(passed=2, errors=4)
