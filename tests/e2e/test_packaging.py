@@ -60,7 +60,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     there = Installed(folder=tmp_path_factory.mktemp("an empty plàce") / "venv")
     # The pip that is here serves both: to put another one there takes longer than all the rest.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(there.folder)], check=True, timeout=600, capture_output=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(there.python), "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    options = ("--quiet", "--no-index", "--no-deps", "--no-compile")
+    pip = [sys.executable, "-m", "pip", "--python", str(there.python), "install", *options, str(wheel)]
     subprocess.run(pip, check=True, timeout=600, capture_output=True)
     # A .pth file in a folder that a .pth file names is not read: the editable install of this checkout stays unknown there.
     [libraries] = (there.folder / "lib").glob("python3*/site-packages")

@@ -101,16 +101,19 @@ class TestFailures:
             packages.build(REDIS, AMD64, tmp_path, SILENT)
         assert caught.value.hint == "sudo apt-get install mmdebstrap"
 
-    def test_what_apt_says_first_is_the_reason_and_the_rest_is_shown(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # A name that no package ever has: a failure of the real tool, network or not.
-        _needs_tool()
-        base = _base("there-is-no-such-package-anywhere")
-        with pytest.raises(ProvisionFailed, match=r"^building it from packages fails \(\S.*\)$") as caught:
-            packages.build(base, AMD64, tmp_path, SILENT)
-        assert "\n" not in caught.value.message
-        assert any(line.startswith("E: ") for line in caught.value.excerpt)
+    def test_first_error_of_the_tool_is_the_reason_and_the_others_are_shown(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Distribution, "here", classmethod(lambda cls: Distribution(name="Debian", suite="bookworm")))
+        for name, script in ((packages.TOOL, "echo 'E: no such package'; echo 'E: apt-get fails' >&2; exit 100"), ("apt-get", "exit 1")):
+            program = tmp_path / "programs" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\n{script}\n")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}{os.pathsep}{os.environ['PATH']}")
+        with pytest.raises(ProvisionFailed) as caught:
+            packages.build(REDIS, AMD64, tmp_path, SILENT)
+        assert caught.value.message == "building it from packages fails (no such package)"
+        assert caught.value.excerpt == ("E: no such package", "E: apt-get fails")
         assert "apt-get update" in (caught.value.hint or "")
-        assert not list(tmp_path.glob("mmdebstrap.*"))
 
     def test_a_full_disk_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         _needs_tool()
@@ -192,6 +195,17 @@ class TestRun:
 @pytest.mark.slow
 class TestReal:
     """Real packages: a few small ones."""
+
+    def test_first_error_of_apt_is_the_reason_and_the_others_are_shown(self, tmp_path: Path) -> None:
+        # A name that no package ever has: a failure of the real tool, network or not.
+        _needs_tool()
+        base = _base("there-is-no-such-package-anywhere")
+        with pytest.raises(ProvisionFailed, match=r"^building it from packages fails \(\S.*\)$") as caught:
+            packages.build(base, AMD64, tmp_path, SILENT)
+        assert "\n" not in caught.value.message
+        assert any(line.startswith("E: ") for line in caught.value.excerpt)
+        assert "apt-get update" in (caught.value.hint or "")
+        assert not list(tmp_path.glob("mmdebstrap.*"))
 
     def test_a_path_with_a_space_and_a_letter_of_another_alphabet(self, tmp_path: Path) -> None:
         _needs_tool()

@@ -92,35 +92,28 @@ class TestFetch:
             yield simple
             server.shutdown()
 
-    def test_it_gets_what_the_image_takes(self, index: Path, requirements: Path, tmp_path: Path) -> None:
-        folder = _wheels(requirements, tmp_path)
-        assert folder is not None
-        assert sorted(file.name for file in folder.iterdir()) == [
+    def test_what_the_image_takes_is_fetched_once_for_each_requirement(
+        self, index: Path, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = tmp_path / "cache" / "wheels"
+        (cache / f".{wheelhouse._key(requirements, MUSL)}.dead.part").mkdir(parents=True)
+        first = _wheels(requirements, tmp_path)
+        assert first is not None
+        assert sorted(file.name for file in first.iterdir()) == [
             "native-2.0-cp313-cp313-musllinux_1_2_aarch64.whl",
             "tiny-1.0-py3-none-any.whl",
         ]
+        assert list(cache.glob(".*")) == [], "what a dead one left is removed"
 
-    def test_the_second_time_no_index_is_asked(
-        self, index: Path, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        first = _wheels(requirements, tmp_path)
-        monkeypatch.setattr(wheelhouse, "_pip", lambda: pytest.fail("pip was asked, and the wheels were at hand"))
-        assert _wheels(requirements, tmp_path) == first
+        with monkeypatch.context() as patch:
+            patch.setattr(wheelhouse, "_pip", lambda: pytest.fail("pip was started, and the wheels were in the cache"))
+            assert _wheels(requirements, tmp_path) == first
 
-    def test_a_changed_requirement_is_another_folder(self, index: Path, requirements: Path, tmp_path: Path) -> None:
-        first = _wheels(requirements, tmp_path)
         requirements.write_text("tiny==1.0\n")
         second = _wheels(requirements, tmp_path)
         assert second is not None
-        assert second != first
+        assert second != first, "a changed requirement is another folder"
         assert [file.name for file in second.iterdir()] == ["tiny-1.0-py3-none-any.whl"]
-
-    def test_what_a_dead_one_left_is_removed(self, index: Path, requirements: Path, tmp_path: Path) -> None:
-        key = wheelhouse._key(requirements, MUSL)
-        left = tmp_path / "cache" / "wheels" / f".{key}.dead.part"
-        left.mkdir(parents=True)
-        assert _wheels(requirements, tmp_path) is not None
-        assert not list((tmp_path / "cache" / "wheels").glob(".*"))
 
     def test_a_wheel_that_is_not_there_is_a_note_and_leaves_nothing(self, index: Path, requirements: Path, tmp_path: Path) -> None:
         shutil.rmtree(index / "native")
