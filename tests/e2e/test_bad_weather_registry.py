@@ -41,11 +41,13 @@ deletion forbidden                            test_forbidden_deletion_writes_not
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import re
 import sqlite3
-import threading
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +60,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
 from tests.support import canary
-from tests.support.cli_runner import Answer, Typed, spawn
+from tests.support.cli_runner import Answer, Typed
 from tests.support.content import Made, layer, make_image, put_manifest
 from tests.support.damage import image_of
 from tests.support.fake_server import JSON, Asked, Reply, listening, reply, self_signed, standing_in
@@ -113,6 +115,12 @@ def said(status: str, media_type: str, body: bytes, **headers: str) -> Other:
     return status, [("Content-Type", media_type), *((name.replace("_", "-"), value) for name, value in headers.items())], body
 
 
+@functools.cache
+def gzip_bomb() -> bytes:
+    """64 MiB in a few kB."""
+    return gzip.compress(bytes(64 << 20), 1)
+
+
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 WEATHER: dict[str, Callable[[Made], Other]] = {
     "HTML": lambda made: said("200 OK", "text/html", b"<!DOCTYPE html><html>It works!</html>"),
@@ -121,7 +129,7 @@ WEATHER: dict[str, Callable[[Made], Other]] = {
     "no Content-Type of a manifest": lambda made: said("200 OK", "application/pdf", made.raw),
     "a wrong digest": lambda made: said("200 OK", IMAGE, made.raw, Docker_Content_Digest=f"sha256:{'0' * 64}"),
     "a manifest of 100 MB": lambda made: said("200 OK", IMAGE, made.raw[:-1] + b" " * (100 << 20) + b"}"),
-    "a gzip bomb": lambda made: said("200 OK", IMAGE, gzip.compress(bytes(64 << 20)), Content_Encoding="gzip"),
+    "a gzip bomb": lambda made: said("200 OK", IMAGE, gzip_bomb(), Content_Encoding="gzip"),
     "a redirect to itself": lambda made: said("307 Go", IMAGE, b"", Location="bad"),
     "a redirect to a file": lambda made: said("307 Go", IMAGE, b"", Location="file:///etc/passwd"),
     "an error of the server": lambda made: said("500 Oh", JSON, b'{"errors": [{"code": "UNKNOWN", "message": "\x1b[2J disk\x07"}]}'),
@@ -185,7 +193,7 @@ def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callab
         (whole_registry(b"[" * 99_999), (1,)),
         (whole_registry(b'{"tags": "all", "repositories": 7, "config": []}'), (1,)),
         (whole_registry(bytes(40 << 20)), (1,)),
-        (whole_registry(gzip.compress(bytes(40 << 20)), Content_Encoding="gzip"), (1,)),
+        (lambda asked: Reply(body=gzip_bomb(), headers={"Content-Type": JSON, "Content-Encoding": "gzip"}), (1,)),
         (lambda asked: Reply(status=307, headers={"Location": asked.path}), (1,)),
         (lambda asked: Reply(status=307, headers={"Location": "file:///etc/passwd"}), (1,)),
         (lambda asked: Reply(status=307, headers={"Location": "http://[::1"}), (1,)),
@@ -342,7 +350,7 @@ NASTY = "x\x1b]0;title\x07\x9b2J\u202e"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_words_of_a_registry_steer_a_terminal(watching: Watched, command: tuple[str, ...]) -> None:
+def test_no_words_of_a_registry_steer_a_terminal(typed: Typed, watching: Watched, command: tuple[str, ...]) -> None:
     """On a pipe, where nobody else would take them out."""
     made = make_image(watching.port, APP, "bad", layer(b"x"), labels={NASTY: NASTY})
     put_manifest(watching.port, APP, "also", made.raw, made.media_type)
@@ -355,7 +363,7 @@ def test_no_words_of_a_registry_steer_a_terminal(watching: Watched, command: tup
         return refused if path.startswith(f"/v2/{APP}/blobs") or method == "DELETE" else None
 
     watching.instead = instead
-    answer = spawn(*command, environment={"PYTHONIOENCODING": "utf-8"})
+    answer = typed(*command)
     assert "Traceback" not in answer.err
     assert not STEERS.search(answer.out + answer.err), answer
 
@@ -391,18 +399,33 @@ def test_a_cache_that_cannot_be_used_costs_a_word_and_nothing_else(typed: Typed,
     assert answer.err.count(str(cache)) == 1
 
 
-def test_ten_tables_at_once_share_a_cache(watching: Watched) -> None:
+TEN_TABLES = """
+import os, sys
+
+import registry_tool.cli.commands.list_tags, registry_tool.targets.registry, rich.table
+from registry_tool.cli.app import main
+
+for number in range(10):
+    if os.fork() == 0:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{sys.argv[1]}/{name}{number}", os.O_WRONLY | os.O_CREAT), stream)
+        code = main(sys.argv[2:])
+        sys.stdout.flush()
+        os._exit(code)
+print(*(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(10)))
+"""
+"""Ten processes that begin at the same moment, as none of them has to import anything."""
+
+
+def test_ten_tables_at_once_share_a_cache(watching: Watched, tmp_path: Path) -> None:
     for number in range(20):
         make_image(watching.port, APP, f"v{number}", layer(str(number).encode()))
-    answers: list[Answer] = []
-    threads = [threading.Thread(target=lambda: answers.append(spawn("list-tags", APP))) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {(answer.code, answer.err) for answer in answers} == {(0, "")}
-    assert len({answer.out for answer in answers}) == 1
-    assert len(answers[0].out.splitlines()) == 21
+    command = [sys.executable, "-c", TEN_TABLES, str(tmp_path), "list-tags", APP]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.split() == ["0"] * 10
+    assert {path.read_text() for path in tmp_path.glob("err*")} == {""}
+    [table] = {path.read_text() for path in tmp_path.glob("out*")}
+    assert len(table.splitlines()) == 21
 
 
 # --- while it is looked at, and written to ---

@@ -60,12 +60,12 @@ def test_the_digest_alone_is_one_small_request(typed: Typed, watching: Watched, 
     assert watching.counts == {"HEAD": 1}
 
 
-def test_exact_bytes(watching: Watched) -> None:
+def test_exact_bytes(typed: Typed, watching: Watched) -> None:
     raw = b'{ "schemaVersion": 2,\n "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [ ] }\n\n'
     put_manifest(watching.port, APP, "odd", raw, "application/vnd.oci.image.index.v1+json")
     made = make_image(watching.port, APP, "v1")
     assert spawn("inspect", "--raw", f"{APP}:odd").out.encode() == raw
-    assert spawn("inspect", "--config", f"{APP}:v1").out.encode() == made.config
+    assert typed("inspect", "--config", f"{APP}:v1").out.encode() == made.config
 
 
 def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None:
@@ -78,10 +78,10 @@ def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None
     assert "schemaVersion" in terminal.text
 
 
-def test_labels_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None:
+def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: Watched) -> None:
     make_image(watching.port, APP, "v1", labels={"x\x1b[2J": "y\nz\x07\x9b"})
     for arguments in ((), ("--json",), ("--format", "config.labels"), ("--format", "config")):
-        answer = spawn("inspect", *arguments, f"{APP}:v1", environment={"PYTHONIOENCODING": "utf-8"})
+        answer = typed("inspect", *arguments, f"{APP}:v1")
         assert answer.code == 0
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", answer.out + answer.err)
 

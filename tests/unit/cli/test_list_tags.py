@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.oci.digest import Digest
-from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_image, make_index, put_manifest
 from tests.support.recording_server import Watched
 
@@ -171,11 +171,11 @@ NASTY = ("x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "ha
 
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("--json",), ("--no-details",), ("-q", "--no-details")])
-def test_names_never_steer_a_terminal(watching: Watched, arguments: tuple[str, ...]) -> None:
+def test_names_never_steer_a_terminal(typed: Typed, watching: Watched, arguments: tuple[str, ...]) -> None:
     make_image(watching.port, APP, "v1")
     body = json.dumps({"name": APP, "tags": [*NASTY, "v1"]}).encode()
     watching.instead = lambda method, path: ("200 OK", [("Content-Type", "application/json")], body) if path.endswith("/list") else None
-    answer = spawn("list-tags", *arguments, APP, environment={"PYTHONIOENCODING": "utf-8"})
+    answer = typed("list-tags", *arguments, APP)
     assert "Traceback" not in answer.err
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", answer.out + answer.err)
     if arguments == ("--json",):

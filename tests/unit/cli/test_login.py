@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry
 from tests.support import canary
-from tests.support.cli_runner import Terminal, spawn
+from tests.support.cli_runner import Terminal, Typed, spawn
 from tests.support.requirements import free_port
 
 PASSWORD, WRONG = canary.password("correct horse"), canary.password("wrong")
@@ -32,28 +33,30 @@ def guarded(engine: Engine, registry_image: str, unique: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("arguments", [("-p", "secret"), ("--password", "secret"), ("-psecret",)])
-def test_a_password_in_an_argument_is_refused_and_not_repeated(arguments: tuple[str, ...]) -> None:
-    answer = spawn("login", "-u", "john", *arguments, "localhost:5000")
+def test_a_password_in_an_argument_is_refused_and_not_repeated(typed: Typed, arguments: tuple[str, ...]) -> None:
+    answer = typed("login", "-u", "john", *arguments, "localhost:5000")
     assert answer.code == 2
     assert "--password-stdin" in answer.err
     assert "secret" not in answer.err
 
 
-def test_nobody_to_ask_is_exit_2() -> None:
+def test_nobody_to_ask_is_exit_2(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert spawn("login", "localhost:1").code == 2
-    assert spawn("login", "-u", "john", "localhost:1").code == 2
-    assert spawn("login", "-u", "john", "--password-stdin", "localhost:1", stdin="\n").code == 2
+    for arguments in (("-u", "john"), ("-u", "john", "--password-stdin")):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+        assert typed("login", *arguments, "localhost:1").code == 2, arguments
 
 
-def test_a_registry_that_is_not_there_stores_nothing(own_folders: Path) -> None:
-    answer = spawn("login", "-u", "john", "--password-stdin", "localhost:1", stdin=PASSWORD)
+def test_a_registry_that_is_not_there_stores_nothing(typed: Typed, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+    answer = typed("login", "-u", "john", "--password-stdin", "localhost:1")
     assert answer.code == 3
     assert not (own_folders / ".docker" / "config.json").exists()
 
 
-def test_a_logout_from_nowhere(own_folders: Path) -> None:
-    assert spawn("logout", "localhost:1").code == 1
-    assert spawn("logout", "--missing-ok", "localhost:1").code == 0
+def test_a_logout_from_nowhere(typed: Typed, own_folders: Path) -> None:
+    assert typed("logout", "localhost:1").code == 1
+    assert typed("logout", "--missing-ok", "localhost:1").code == 0
 
 
 @pytest.mark.engine
