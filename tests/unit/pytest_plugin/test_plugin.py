@@ -38,19 +38,19 @@ def no_other_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
-def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    """A run in this process."""
+def run_in_process(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """A run in this process, where neither what is imported nor what outlives it is the question."""
     return pytester.runpytest_inprocess(*PLUGIN, *options)
 
 
-def run_apart(pytester: pytest.Pytester, *options: str, timeout: float = 100) -> pytest.RunResult:
-    """A run in a process of its own, where what is imported is the question, or what a run starts."""
+def run(pytester: pytest.Pytester, *options: str, timeout: float = 100) -> pytest.RunResult:
+    """A run in a process of its own."""
     return pytester.runpytest_subprocess(*PLUGIN, *options, timeout=timeout)
 
 
 def parallel(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     """The same with two workers, which have the tests of a file each."""
-    return run_apart(pytester, "-p", "xdist", "-n", "2", "--dist", "loadfile", *options)
+    return run(pytester, "-p", "xdist", "-n", "2", "--dist", "loadfile", *options)
 
 
 # Where there is no engine.
@@ -60,7 +60,7 @@ def parallel(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
 def test_what_needs_an_engine_is_skipped_with_the_reason(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{pytester.path}/nobody.sock")
     pytester.makepyfile(NEEDS_ENGINE)
-    result = run(pytester, "-rs", option)
+    result = run_in_process(pytester, "-rs", option)
     result.assert_outcomes(passed=1, skipped=2)
     reason = "--registry-engine=none" if option != "-v" else f"no container engine found: there is no unix://{pytester.path}/nobody.sock"
     assert result.stdout.str().count(f"a container engine is missing: {reason}") >= 1
@@ -71,7 +71,7 @@ def test_where_an_engine_is_required_its_absence_is_a_failure(pytester: pytest.P
     if how == "environment":
         monkeypatch.setenv("REGISTRY_TOOL_REQUIRE", "podman, engine")
     pytester.makepyfile(NEEDS_ENGINE)
-    result = run(pytester, "--registry-engine=none", *(["--registry-require"] if how == "option" else []))
+    result = run_in_process(pytester, "--registry-engine=none", *(["--registry-require"] if how == "option" else []))
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["a container engine is required here and missing: --registry-engine=none"])
 
@@ -79,12 +79,12 @@ def test_where_an_engine_is_required_its_absence_is_a_failure(pytester: pytest.P
 def test_what_is_required_is_the_engine_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_REQUIRE", "podman,docker-engine")
     pytester.makepyfile(NEEDS_ENGINE)
-    run(pytester, "--registry-engine=none").assert_outcomes(passed=1, skipped=2)
+    run_in_process(pytester, "--registry-engine=none").assert_outcomes(passed=1, skipped=2)
 
 
 def test_a_context_that_is_not_there_is_no_missing_engine(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(NEEDS_ENGINE)
-    result = run(pytester, "--registry-engine=no-such-context")
+    result = run_in_process(pytester, "--registry-engine=no-such-context")
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*no-such-context*"])
 
@@ -111,13 +111,13 @@ def test_each_test_has_a_registry_of_its_own(pytester: pytest.Pytester) -> None:
             assert len(seen) == 1
         """
     )
-    run(pytester, "--registry-engine=none", "--strict-markers").assert_outcomes(passed=3)
+    run_in_process(pytester, "--registry-engine=none", "--strict-markers").assert_outcomes(passed=3)
 
 
 def test_a_fixture_of_ones_own_with_the_same_name_comes_first(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import pytest\n\n@pytest.fixture\ndef registry():\n    return 'mine'\n")
     pytester.makepyfile("def test_mine(registry):\n    assert registry == 'mine'\n")
-    run(pytester).assert_outcomes(passed=1)
+    run_in_process(pytester).assert_outcomes(passed=1)
 
 
 def test_who_uses_nothing_of_it_pays_nothing_for_it(pytester: pytest.Pytester) -> None:
@@ -136,7 +136,7 @@ def test_who_uses_nothing_of_it_pays_nothing_for_it(pytester: pytest.Pytester) -
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
-        run_apart(pytester).assert_outcomes(passed=1)
+        run(pytester).assert_outcomes(passed=1)
 
 
 def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: pytest.Pytester) -> None:
@@ -148,12 +148,12 @@ def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: 
             assert not {"docker", "requests", "urllib3"} & set(sys.modules)
         """
     )
-    run_apart(pytester).assert_outcomes(passed=1)
+    run(pytester).assert_outcomes(passed=1)
 
 
 def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
-    result = run(pytester, "--markers", "--fixtures")
-    text = result.stdout.str() + run(pytester, "--fixtures").stdout.str() + run(pytester, "--help").stdout.str()
+    result = run_in_process(pytester, "--markers", "--fixtures")
+    text = result.stdout.str() + run_in_process(pytester, "--fixtures").stdout.str() + run_in_process(pytester, "--help").stdout.str()
     for word in ("@pytest.mark.registry_engine: ", "--registry-engine=", "--registry-image=", "--registry-require"):
         assert word in text, word
     for fixture in ("registry", "local_registry", "image_factory", "portable"):
@@ -162,7 +162,7 @@ def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
 
 def test_the_page_of_the_documents_runs_as_it_stands(pytester: pytest.Pytester) -> None:
     written(pytester)
-    run(pytester, "--registry-engine=none").assert_outcomes(passed=2, skipped=2)
+    run_in_process(pytester, "--registry-engine=none").assert_outcomes(passed=2, skipped=2)
 
 
 @pytest.mark.engine
@@ -176,7 +176,7 @@ def test_the_page_of_the_documents_runs_as_it_stands_with_an_engine(
     (pytester.path / "cache/registry-tool").symlink_to(kept_cache)
     shutil.copytree(resources.sample_app(), pytester.path / "sample_app", ignore=shutil.ignore_patterns("wheels", "__pycache__"))
     written(pytester)
-    run_apart(pytester, "--registry-require", timeout=280).assert_outcomes(passed=4)
+    run(pytester, "--registry-require", timeout=280).assert_outcomes(passed=4)
 
 
 def written(pytester: pytest.Pytester) -> None:
