@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from bench.measure import REGCTL, Result, in_turn, run, said
 from registry_tool.base.dirs import app_dirs
+from registry_tool.base.page_client import NoResponse, PageClient
 from registry_tool.engine import connect
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS
@@ -20,7 +23,6 @@ TYPED = """
 set -eu
 {client} pull -q {image} >/dev/null
 {client} run -d -p {port}:80 {image} >/dev/null
-until curl -fsS -m 5 http://{address}/ >/dev/null 2>&1; do sleep 0.02; done
 """
 
 
@@ -46,9 +48,19 @@ def _proven(kind: str, image: str) -> float:
 def _typed(kind: str, image: str) -> float:
     """By the engine's own client. Its socket is in a volume, where root reaches it."""
     with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), dirs=app_dirs()) as place:
-        forwarder = next(one for one in engine.containers(labels=place.labels()) if one.networks)
+        forwarder = next(one for one in engine.containers(labels=place.labels()) if one.name.endswith("-forwarder"))
         volume = json.loads(said("docker", "volume", "inspect", forwarder.mounts[SOCKETS]))[0]["Mountpoint"]
         client = CLIENT[kind].format(socket=f"{volume}/{Path(SOCKET).name}")
-        host, port = place.address(PORT)
-        script = TYPED.format(client=client, image=image, port=PORT, address=f"{host}:{port}")
-        return run(["sh", "-c", script]).seconds
+        begun = time.monotonic()
+        run(["sh", "-c", TYPED.format(client=client, image=image, port=PORT)])
+        with closing(PageClient(lambda timeout: place.connect(PORT, timeout=timeout))) as page:
+            while not _answers(page):
+                time.sleep(0.02)
+        return time.monotonic() - begun
+
+
+def _answers(page: PageClient) -> bool:
+    try:
+        return page.get("/", timeout=5).status == 200
+    except NoResponse:
+        return False

@@ -6,7 +6,7 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -74,15 +74,25 @@ def get_page(url: str, *, timeout: float) -> Page:
 class PageClient:
     """GETs from one server over one connection, which is opened again where the server closed it."""
 
-    def __init__(self, host: str, port: int, *, name: str = "localhost") -> None:
-        """``name`` is the server's in requests (``Host``)."""
-        self._connection = http.client.HTTPConnection(host, port)
+    def __init__(self, connect: Callable[[float], socket.socket], *, name: str = "localhost") -> None:
+        """``connect`` opens a connection within so many seconds; ``name`` is the server's in requests (``Host``)."""
+        self._connect = connect
+        self._connection = http.client.HTTPConnection(name)
         self._url = f"http://{name}"
         self._headers = {"Host": name, "User-Agent": USER_AGENT}
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def connect(self, timeout: float) -> None:
+        """Connect ahead of the next request. Raises NoResponse."""
+        try:
+            self._connection.sock = self._connect(timeout)
+        except TimeoutError as error:
+            raise NoResponse(f"no connection within {timeout:g} s") from error
+        except OSError as error:
+            raise NoResponse(f"no connection: {error.strerror or error}") from error
 
     def get(self, path: str, *, timeout: float) -> Page:
         """GET ``path`` within ``timeout`` seconds. Raises NoResponse; the next request opens a new connection then."""
@@ -93,7 +103,10 @@ class PageClient:
                 # The server may have closed a connection that was idle.
                 with suppress(ConnectionError):
                     return get()
+            self.connect(deadline.left)
             return get()
+        except NoResponse:
+            raise
         except TimeoutError as error:
             raise NoResponse(f"no answer within {timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:

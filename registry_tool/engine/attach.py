@@ -35,6 +35,10 @@ class AttachedStream:
         """Close the container's standard input; its output can still be read."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def shut_down(self) -> None:
+        """End both directions; whoever reads in another thread gets the end."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         # All three hold it. The response first: it flushes what is below it.

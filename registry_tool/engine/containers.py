@@ -151,11 +151,11 @@ class Containers:
         """Exec ``command``; returns exit code and output of both streams. Raises NotFound; Conflict where it is not running."""
         with self._client.call(f"running {command[0]} in the container {id}") as api:
             made: Any = api.exec_create(id, list(command))
-            output: Any = api.exec_start(made["Id"])
+            output = b"".join(content for _, content in demultiplex(api.exec_output(made["Id"])))
             code = api.exec_inspect(made["Id"])["ExitCode"]
         if code is None:
             raise EngineError(f"{command[0]} in the container {id} did not end")
-        return int(code), bytes(output)
+        return int(code), output
 
     def exec_stream(self, id: str, command: Sequence[str]) -> AttachedStream:
         """Exec ``command``; returns a framed duplex stream. Raises NotFound; Conflict where the container is not running.

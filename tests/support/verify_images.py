@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -31,6 +32,10 @@ def opened(engine: Engine, kind: str, name: str, dirs: AppDirs) -> Iterator[Envi
         yield place
 
 
+def connect_to_loopback(port: int, *, timeout: float) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=timeout)
+
+
 @dataclass
 class ThisEngine:
     """The present engine as a place of any ``kind`` that is somebody's own; it takes nothing off the engine first."""
@@ -38,25 +43,24 @@ class ThisEngine:
     engine: Engine
     kind: EnvironmentKind
     marks: Mapping[str, str] = field(default_factory=dict)
-    counted: Traffic | None = None
-    """What it says went through its door."""
     isolated: bool = False
-    hosts: set[str] = field(default_factory=set)
-    """The registries that it was asked about: other tests use this engine at the same time, each with a registry of its own."""
+    connects: Callable[..., socket.socket] = connect_to_loopback
+    """How its ports are reached."""
 
     @property
     def where(self) -> EnvironmentInfo:
         return EnvironmentInfo(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
 
     def named(self, image: Reference) -> str:
-        self.hosts.add(image.host)
         return str(image)
 
-    def address(self, port: int) -> tuple[str, int]:
-        return "127.0.0.1", port
+    host_ip = "127.0.0.1"
+
+    def connect(self, port: int, *, timeout: float) -> socket.socket:
+        return self.connects(port, timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
-        return self.counted
+        return None
 
     def labels(self) -> Mapping[str, str]:
         return self.marks

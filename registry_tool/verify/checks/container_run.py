@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from registry_tool.base.address import is_loopback, is_port
+from registry_tool.base.address import is_port
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, NotFound, PortTaken, RegistryToolError, UsageError
 from registry_tool.base.signals import defer_signals
@@ -134,13 +134,11 @@ class ContainerRun:
         self._inspect()
 
     def _bindings(self, *, any_port: bool = False) -> tuple[PortBinding, ...]:
-        # All addresses of an engine on another machine, whose loopback is not this one's.
-        local = self.environment.where.clean or is_loopback(self.environment.address(0)[0])
         probed = {(probe.published, probe.container) for probe in self.spec.probes if isinstance(probe, (Http, Tcp))}
         inside = {container for _, container in probed}
         pairs = [*sorted(probed), *((0, port) for port in self.exposed if port not in inside)]
         return tuple(
-            PortBinding(container_port=f"{port}/tcp", host_port=0 if any_port else published, host_ip="127.0.0.1" if local else "")
+            PortBinding(container_port=f"{port}/tcp", host_port=0 if any_port else published, host_ip=self.environment.host_ip)
             for published, port in pairs
         )
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
@@ -65,9 +66,9 @@ class ProbeTarget:
         """The environment's engine."""
         return self.environment.engine
 
-    def address(self, published: int) -> tuple[str, int]:
-        """Where this process reaches the port."""
-        return self.environment.address(self.ports.get(published, published))
+    def connect(self, published: int, timeout: float) -> socket.socket:
+        """Connect to a port as it was asked for. Raises OSError."""
+        return self.environment.connect(self.ports.get(published, published), timeout=timeout)
 
 
 def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, inspect: Inspect) -> tuple[ProbeResult, ...]:
@@ -133,9 +134,9 @@ def _attempt(target: ProbeTarget, probe: Probe, container: Container | None, tim
     """(whether it holds, what was observed)."""
     seconds = max(MIN_TIMEOUT, min(RESPONSE_TIMEOUT, timeout.left))
     if isinstance(probe, Http):
-        return _page(target, probe, probe.within or seconds)
+        return _page(target, probe, seconds)
     if isinstance(probe, Tcp):
-        return _port(target.address(probe.published), seconds)
+        return _port(target, probe, seconds)
     if isinstance(probe, Exec):
         return _command(target, probe, seconds)
     if isinstance(probe, Log):
@@ -146,12 +147,12 @@ def _attempt(target: ProbeTarget, probe: Probe, container: Container | None, tim
 
 
 def _page(target: ProbeTarget, probe: Http, timeout: float) -> tuple[bool, str]:
-    host, port = target.address(probe.published)
-    started = time.monotonic()
     try:
         # A connection of its own each time, and the name that a person would use.
-        with closing(PageClient(host, port, name=f"localhost:{probe.published}")) as client:
-            page = client.get(probe.path, timeout=timeout)
+        with closing(PageClient(partial(target.connect, probe.published), name=f"localhost:{probe.published}")) as client:
+            client.connect(timeout)
+            started = time.monotonic()
+            page = client.get(probe.path, timeout=probe.within or timeout)
     except NoResponse as error:
         return False, str(error)
     seconds = time.monotonic() - started
@@ -211,9 +212,9 @@ def equals(value: Any, expected: str) -> bool:
         return False
 
 
-def _port(address: tuple[str, int], timeout: float) -> tuple[bool, str]:
+def _port(target: ProbeTarget, probe: Tcp, timeout: float) -> tuple[bool, str]:
     try:
-        with socket.create_connection(address, timeout=timeout) as connection:
+        with target.connect(probe.published, timeout) as connection:
             connection.settimeout(CLOSE_WAIT)
             try:
                 greeting = connection.recv(64)
@@ -221,9 +222,9 @@ def _port(address: tuple[str, int], timeout: float) -> tuple[bool, str]:
                 return True, "it takes connections"
     except OSError as error:
         return False, f"no connection: {error.strerror or error}"
-    return bool(
-        greeting
-    ), f"it takes connections, and says {greeting!r}" if greeting else "the connection was closed at once: nobody listens"
+    if not greeting:
+        return False, "the connection was closed at once: nobody listens"
+    return True, f"it takes connections, and says {greeting!r}"
 
 
 def _command(target: ProbeTarget, probe: Exec, timeout: float) -> tuple[bool, str]:

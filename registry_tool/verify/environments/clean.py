@@ -1,11 +1,11 @@
 """A clean engine: one of its own in a container, which has nothing, and from which the registry can be reached and nothing else.
 
-Its network is that of the forwarder's container: an internal one with the registry in it, or, where the registry is no
-container of this engine, none at all, and the forwarder goes through us.
+Its network is that of the forwarder's container, which has loopback alone; the registry is reached by the tunnel.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -20,11 +20,10 @@ from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Endpoint, Engine, connect_to
 from registry_tool.local import orphans
 from registry_tool.local.base_images import PYTHON, BaseImage, BaseImageResolver
-from registry_tool.local.registry import LocalRegistry, find_all
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKETS, START, InnerEngine
-from registry_tool.verify.environments.tunnel.tunnel import Tunnel, program
+from registry_tool.verify.environments.tunnel import Tunnel, program
 from registry_tool.verify.result import EnvironmentInfo
 
 READY_WITHIN = 30.0
@@ -32,8 +31,10 @@ READY_WITHIN = 30.0
 OLDEST = (1, 41)
 """The version of an engine's interface that knows control groups of a container's own: Docker 20.10, podman 4."""
 
-_PROGRAM = "registry-tool-door.pyz"
-_REGISTRY_PORT = 5000
+_PROGRAM = "registry-tool-forwarder.py"
+_FORWARDER = ("python3", "-I", "-S", "-B", f"/{_PROGRAM}")
+_SOCKET_WAIT = 1.0
+"""Seconds that the forwarder waits for the engine's socket before it is seen whether the engine still runs."""
 _PAUSE = 0.02
 _LOG_LINES = 15
 _CAPABILITIES = (
@@ -48,35 +49,28 @@ _CAPABILITIES = (
 
 
 class CleanEnvironment:
-    """The engine, its door and what is said of it. See :class:`registry_tool.verify.environments.environment.Environment`."""
+    """A clean engine and its tunnel. See :class:`registry_tool.verify.environments.environment.Environment`."""
 
     isolated = True
+    host_ip = "127.0.0.1"
 
-    def __init__(self, where: EnvironmentInfo, engine: Engine, door: Tunnel, marks: Mapping[str, str]) -> None:
+    def __init__(self, where: EnvironmentInfo, engine: Engine, tunnel: Tunnel, labels: Mapping[str, str]) -> None:
         self.where = where
         self.engine = engine
-        self._door = door
-        self._marks = marks
+        self._tunnel = tunnel
+        self._labels = labels
 
     def named(self, image: Reference) -> str:
         return str(image)
 
-    def address(self, port: int) -> tuple[str, int]:
-        return self._door.address(port)
-
-    def connect(self, port: int, *, timeout: float) -> None:
-        """Whether something listens on the published ``port``: ``address`` itself takes any connection. Raises OSError where not."""
-        self._door.open(port, timeout=timeout).close()
+    def connect(self, port: int, *, timeout: float) -> socket.socket:
+        return self._tunnel.connect(port, timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic:
-        return self._door.traffic(reset=reset)
-
-    def refuse(self, what: str) -> None:
-        """From now on, what the engine asks the registry for is refused: ``nothing``, ``blobs``, ``everything``."""
-        self._door.refuse(what)
+        return self._tunnel.traffic(reset=reset)
 
     def labels(self) -> Mapping[str, str]:
-        return self._marks
+        return self._labels
 
 
 @contextmanager
@@ -85,7 +79,7 @@ def open_clean(
 ) -> Iterator[CleanEnvironment]:
     """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
 
-    What dead proofs left is removed first, and all that is made here in the end. Raises NoPlace, Unreachable, OSError (no disk space).
+    What dead runs left is removed first, and all that is made here in the end. Raises EnvironmentUnavailable, Unreachable, OSError.
     """
     _check(engine)
     address = _registry_address(image)
@@ -106,15 +100,12 @@ def open_clean(
         yield place
 
 
-def _made(making: _Making, registry_host: str, address: tuple[str, int], opened: ExitStack) -> CleanEnvironment:
-    host, port = address
-    registry = next((one for one in find_all(making.engine) if one.running and one.port == port), None)
-    inside = making.start_forwarder(registry)
+def _made(making: _Making, registry_host: str, address: HostPort, opened: ExitStack) -> CleanEnvironment:
+    making.start_forwarder(address)
     container = making.start_engine(registry_host)
-    door = opened.enter_context(making.open_tunnel(None if registry else address))
-    door.listen("127.0.0.1" if host == "localhost" else host, port, inside)
-    clean = opened.enter_context(making.wait_until_ready(container, door))
-    return CleanEnvironment(making.where(clean), clean, door, making.labels)
+    tunnel = opened.enter_context(making.open_tunnel(address))
+    clean = opened.enter_context(making.wait_until_ready(container, tunnel))
+    return CleanEnvironment(making.where(clean), clean, tunnel, making.labels)
 
 
 def _check(engine: Engine) -> None:
@@ -127,25 +118,15 @@ def _check(engine: Engine) -> None:
         )
 
 
-def _registry_address(image: Reference) -> tuple[str, int]:
-    """Host and port, as the image's name spells them."""
+def _registry_address(image: Reference) -> HostPort:
+    """The registry's address, with its port."""
     address = HostPort.parse(image.host)
     if not address.is_loopback:
         raise EnvironmentUnavailable(
             f"a clean engine reaches a registry on this machine only, and {image.host} is elsewhere",
             hint="Use --on here, or --on context:NAME; or copy the image to a local registry: regctl up, then push.",
         )
-    return address.host, address.port or 80
-
-
-def _knocked(door: Tunnel, endpoint: Endpoint) -> Engine | None:
-    """The engine, if it answers; None while nobody listens there."""
-    try:
-        # Cheaper than what the SDK makes of nobody.
-        door.open(SOCKET).close()
-        return connect_to(endpoint)
-    except (OSError, EngineNotFound):
-        return None
+    return address._replace(port=address.port or 80)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,25 +144,25 @@ class _Making:
         return f"registry-tool-proof-{self.run.id}"
 
     @property
+    def _forwarder(self) -> str:
+        return f"{self._name}-forwarder"
+
+    @property
     def labels(self) -> dict[str, str]:
         """Of everything that is made."""
         return self.run.labels(labels.ROLE_PROOF)
 
-    def start_forwarder(self, registry: LocalRegistry | None) -> tuple[str, int] | None:
-        """Where the registry is in its network; None where it is not in there."""
+    def start_forwarder(self, registry: HostPort) -> None:
+        """The container whose network the engine shares, which listens where the registry is thought to be."""
         with defer_signals():
             self.engine.create_volume(self._name, labels=self.labels)
-        if registry is not None:
-            with defer_signals():
-                self.engine.create_network(self._name, labels=self.labels, internal=True)
-            with defer_signals():
-                self.engine.connect_network(self._name, registry.container_id)
+        host = "127.0.0.1" if registry.host == "localhost" else registry.host
         spec = ContainerSpec(
             image=self.python.name,
-            name=f"{self._name}-door",
-            entrypoint=("python3",),
-            command=("-c", "import signal; signal.pause()"),
-            network=self._name if registry is not None else "none",
+            name=self._forwarder,
+            entrypoint=_FORWARDER,
+            command=("listen", host, str(registry.port)),
+            network="none",
             volumes={self._name: SOCKETS},
             labels=self.labels,
         )
@@ -190,24 +171,14 @@ class _Making:
         self.engine.put_files(forwarder.id, "/", {_PROGRAM: (program(), 0o644)})
         with defer_signals():
             self.engine.start(forwarder.id)
-        # An address and no name: the engine's look-up of names is one more thing that may be slow.
-        if registry is None:
-            return None
-        seen = self.engine.container(registry.container_id)
-        address = seen.networks.get(self._name) if seen is not None else None
-        if not address:
-            raise EnvironmentUnavailable(
-                f"the registry {registry.name!r} is going away", hint="Look with: regctl status. Start it with: regctl up."
-            )
-        return address, _REGISTRY_PORT
 
     def start_engine(self, registry: str) -> Container:
-        """In the form that this engine allows. Raises NoPlace."""
+        """Start the clean engine in the form that this engine allows. Raises EnvironmentUnavailable."""
         plain = ContainerSpec(
             image=self.base.name,
             name=f"{self._name}-engine",
             entrypoint=(f"/{START}",),
-            network=f"container:{self._name}-door",
+            network=f"container:{self._forwarder}",
             volumes={self._name: SOCKETS},
             labels=self.labels,
             cgroupns="private",
@@ -235,21 +206,24 @@ class _Making:
             raise
         return created
 
-    def open_tunnel(self, registry: tuple[str, int] | None) -> Tunnel:
-        return Tunnel(self.engine.exec_stream(f"{self._name}-door", ("python3", "-I", "-B", f"/{_PROGRAM}")), registry)
+    def open_tunnel(self, registry: HostPort) -> Tunnel:
+        return Tunnel(lambda arguments: self.engine.exec_stream(self._forwarder, (*_FORWARDER, *arguments)), registry)
 
     @contextmanager
-    def wait_until_ready(self, container: Container, door: Tunnel) -> Iterator[Engine]:
-        """The engine inside, as soon as it answers. Raises NoPlace where it does not."""
-        endpoint = Endpoint(url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: door.open(SOCKET))
+    def wait_until_ready(self, container: Container, tunnel: Tunnel) -> Iterator[Engine]:
+        """The engine inside, as soon as it answers. Raises EnvironmentUnavailable where it does not."""
+        endpoint = Endpoint(
+            url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: tunnel.connect(SOCKET, wait=_SOCKET_WAIT)
+        )
 
         def answering() -> Engine | None:
-            clean = _knocked(door, endpoint)
-            if clean is None:
+            try:
+                return connect_to(endpoint)
+            except EngineNotFound:
                 seen = self.engine.container(container.id)
                 if seen is None or not seen.running:
-                    raise self._not_ready(container, "ended while it started")
-            return clean
+                    raise self._not_ready(container, "ended while it started") from None
+                return None
 
         clean = poll(answering, Deadline(READY_WITHIN), pause=_PAUSE)
         if clean is None:

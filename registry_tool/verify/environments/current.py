@@ -6,6 +6,7 @@ hold, and not what the registry could not give back. Names that it had, it has a
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -40,9 +41,19 @@ class CurrentEngine:
     def named(self, image: Reference) -> str:
         return str(replace(image, host=self.host))
 
-    def address(self, port: int) -> tuple[str, int]:
+    @property
+    def host_ip(self) -> str:
+        """See ``Environment``."""
+        return "127.0.0.1" if is_loopback(self._engine_host) else ""
+
+    @property
+    def _engine_host(self) -> str:
         host = None if self.engine.endpoint.is_local else urlsplit(self.engine.endpoint.url).hostname
-        return host or "127.0.0.1", port
+        return host or "127.0.0.1"
+
+    def connect(self, port: int, *, timeout: float) -> socket.socket:
+        """See ``Environment``."""
+        return socket.create_connection((self._engine_host, port), timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,8 +44,12 @@ class Environment(Protocol):
     def named(self, image: Reference) -> str:
         """What ``image`` is called there: a registry may have another name on another machine."""
 
-    def address(self, port: int) -> tuple[str, int]:
-        """Host and port at which this process reaches what the engine publishes on ``port``."""
+    @property
+    def host_ip(self) -> str:
+        """The address on which the engine publishes ports: its own loopback, or all (empty) where that is not ours."""
+
+    def connect(self, port: int, *, timeout: float) -> socket.socket:
+        """Connect to what the engine publishes on ``port``; the socket keeps the time-out (seconds). Raises OSError."""
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
         """What was fetched so far; None where nobody counts."""

@@ -40,10 +40,6 @@ if ! iptables -nL >/dev/null 2>&1; then
     PATH="/{LEGACY_TABLES}:$PATH"
     export PATH
 fi
-# What runs in here goes to the registry by the forwarder, where it is counted, or not at all.
-if [ -e /sys/class/net/eth0 ]; then
-    iptables -t mangle -A FORWARD -o eth0 -j DROP
-fi
 """
 
 _DOCKER = f"""\

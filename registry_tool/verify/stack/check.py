@@ -106,7 +106,7 @@ class _Proving:
         with running_stack(
             self._place, self._plan, images, port=inside, http=page is not None, proxied=proxied, limits=self._asked.limits
         ) as stack:
-            looks: StackClient = Pages(stack.address, page) if page is not None else Connections(stack.address)
+            looks: StackClient = Pages(stack.connect, page) if page is not None else Connections(stack.connect)
             with closing(looks):
                 until = time.monotonic() + self._asked.limits.seconds
                 faults = Resilience(stack=stack, looks=looks, timeout=self._asked.timeout, until=until, evidence=self.evidence)

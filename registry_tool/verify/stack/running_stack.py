@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ LAST_LINES = 10
 
 @dataclass(kw_only=True)
 class RunningStack:
-    """``replicas`` are the app's containers by what the proxy calls them; ``address`` is where this process finds their one port."""
+    """``replicas`` are the app's containers by what the proxy calls them."""
 
     place: Environment
     plan: StackPlan
@@ -30,7 +31,12 @@ class RunningStack:
     redis: Container | None = None
     proxy: Container | None = None
     containers: list[Container] = field(default_factory=list)
-    address: tuple[str, int] = ("", 0)
+    published: int = 0
+    """The engine's port."""
+
+    def connect(self, timeout: float) -> socket.socket:
+        """Connect to the stack's port. Raises OSError."""
+        return self.place.connect(self.published, timeout=timeout)
 
     def excerpt(self) -> tuple[str, ...]:
         """The last lines of the first replica that is still there."""
@@ -70,7 +76,7 @@ def running_stack(
         if proxied is not None:
             stack.proxy = published = _start_proxy(stack, proxied, port, http=http)
             inside = proxy.PORT
-        stack.address = place.address(_published(stack, published, inside))
+        stack.published = _published(stack, published, inside)
         yield stack
     finally:
         if not place.where.clean:
@@ -125,8 +131,8 @@ def _run(
 
 
 def _binding(place: Environment, port: int) -> PortBinding:
-    """The engine chooses the port. On somebody's machine nobody else reaches it; an engine elsewhere has to be reached from here."""
-    return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip="" if place.where.kind == "context" else "127.0.0.1")
+    """A port that the engine chooses."""
+    return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip=place.host_ip)
 
 
 def _published(stack: RunningStack, container: Container, port: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,10 @@ class StackResponse:
     visits: int | None = None
 
 
+Connect = Callable[[float], socket.socket]
+"""Opens a connection to the stack's port within so many seconds."""
+
+
 class StackClient(Protocol):
     """A way to look."""
 
@@ -40,10 +45,9 @@ class StackClient(Protocol):
 class Pages:
     """One page, over one connection."""
 
-    def __init__(self, address: tuple[str, int], page: Http) -> None:
-        host, port = address
+    def __init__(self, connect: Connect, page: Http) -> None:
         self._page = page
-        self._visit = PageClient(host, port, name=f"localhost:{page.published}")
+        self._visit = PageClient(connect, name=f"localhost:{page.published}")
 
     def look(self, *, timeout: float) -> StackResponse:
         begun = time.monotonic()
@@ -69,12 +73,12 @@ class Pages:
 class Connections:
     """A port, a connection each time."""
 
-    address: tuple[str, int]
+    connect: Connect
 
     def look(self, *, timeout: float) -> StackResponse:
         begun = time.monotonic()
         try:
-            with socket.create_connection(self.address, timeout=timeout) as connection:
+            with self.connect(timeout) as connection:
                 connection.settimeout(_HOLDS)
                 try:
                     holds = bool(connection.recv(1))

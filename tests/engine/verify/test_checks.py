@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from registry_tool.base.address import HostPort
 from registry_tool.base.codec import to_json
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import RegistryUnreachable
@@ -28,12 +29,28 @@ from tests.support import broken_images as images
 from tests.support.broken_images import Base, Pushed
 from tests.support.content import DOCKER_IMAGE, OCI_INDEX, put_manifest
 from tests.support.damage import Damageable, in_a_container
+from tests.support.fake_server import Asked, Reply
+from tests.support.faulty_proxy import Ask, FaultyProxy, faulty_proxy, hang_up
 from tests.support.requirements import free_port
 from tests.support.verify_images import check_named, empty, failed, opened, reference
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker_proof, pytest.mark.slow]
 
 PAGE = Http(published=4000, container=80, text=("Hello World!",))
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[FaultyProxy]:
+    """What stands before this module's registry."""
+    with faulty_proxy(0) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def stock(stock: Damageable, proxy: FaultyProxy) -> Damageable:
+    """The session's registry, behind the proxy."""
+    proxy.target = stock.port
+    return replace(stock, port=proxy.port)
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +146,21 @@ def test_taken_port_is_published_elsewhere(
     assert check_named(result, "probes").ok is True
 
 
+def _refusing_engines(asked: Asked, ask: Ask) -> Reply:
+    """Only this process gets an answer."""
+    return hang_up(asked, ask) if "docker" in asked.headers.get("user-agent", "") else ask(asked)
+
+
 def test_refused_blobs_come_from_nowhere_else(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, proxy: FaultyProxy, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
-    place.refuse("blobs")
+    proxy.upon(_refusing_engines, path="/blobs/")
     try:
         result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     finally:
-        place.refuse("nothing")
+        proxy.mend()
     assert failed(result) == ["fetched"]
-    assert check_named(result, "fetched").evidence["refused"] != 0
     assert check_named(result, "fetched").hint
     assert {each.ok for each in result.checks[3:]} == {None, True}, "what cannot be looked at is not red"
     assert check_named(result, "starts").detail == "not looked at: there is no image to start"
@@ -192,15 +213,14 @@ def test_unreachable_registry_is_raised(place: CleanEnvironment, engine: Engine,
 
 
 def test_registry_that_dies_before_the_pull_fails_fetched(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pushed = _tiny(stock, unique)
-    place.refuse("everything")
-    try:
-        result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
-    finally:
-        place.refuse("nothing")
+    # To the clean engine alone, or nothing would be pulled.
+    monkeypatch.setattr(place._tunnel, "_registry", HostPort("localhost", free_port()))
+    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert failed(result) == ["fetched"]
+    assert check_named(result, "fetched").evidence["refused"] != 0
     assert "cannot reach the registry" in check_named(result, "fetched").detail
 
 

@@ -66,7 +66,7 @@ def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engi
     def use(place: CurrentEngine) -> None:
         assert [engine.image(name) for name in (pushed.name, _by_digest(pushed), before.id)] == [None, None, None]
         assert (place.where.kind, place.where.clean, place.isolated, place.traffic()) == ("here", False, False, None)
-        assert place.address(4000) == ("127.0.0.1", 4000)
+        assert place.host_ip == "127.0.0.1"
         assert place.labels() == LABELS
         engine.pull(place.named(reference(_by_digest(pushed))))
 

@@ -33,7 +33,7 @@ from registry_tool.verify.stack import compose, resilience, stack_client
 from tests.support.documents import commands
 from tests.support.paths import ROOT
 from tests.support.requirements import missing
-from tests.support.verify_images import ThisEngine
+from tests.support.verify_images import ThisEngine, opened
 
 pytestmark = [pytest.mark.engine]
 
@@ -323,6 +323,21 @@ def test_stack_file_leaves_registry_and_engine_as_they_were(
     with open_registry(local.address) as registry:
         assert registry.repository(app.path).tags() == (app.tag,)
         assert [name for name in registry.catalog() if name.startswith("registry-tool/")] == []
+
+
+def test_helper_images_loaded_into_an_engine_of_somebody_are_removed(
+    engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]
+) -> None:
+    asked = VerifySpec(image=app, probes=(PAGE,), replicas=2)
+    with opened(engine, "docker", str(app), dirs) as clean:
+        clean.engine.pull(str(app))
+        place = ThisEngine(clean.engine, "context", marks, connects=clean.connect)
+        point, pulled = stack.prove_stack(place, asked, image=str(app), present=engine, dirs=dirs)
+        assert point is not None and point.ok, point
+        images: Any = point.evidence["images"]
+        assert [(image["role"], image["loaded"]) for image in images] == [("proxy", True)]
+        assert pulled == {}
+        assert [image.names for image in clean.engine.images()] == [(str(app),)]
 
 
 @pytest.mark.soak

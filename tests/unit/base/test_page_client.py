@@ -110,7 +110,7 @@ def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _client(host: str) -> PageClient:
     address, _, port = host.rpartition(":")
-    return PageClient(address, int(port))
+    return PageClient(lambda timeout: socket.create_connection((address, int(port)), timeout))
 
 
 def test_a_visit_asks_again_over_the_same_connection() -> None:

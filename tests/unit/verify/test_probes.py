@@ -64,8 +64,8 @@ def _serving(answer: Callable[[int, str], tuple[int, str, float]]) -> Iterator[S
 class _LocalEnvironment:
     """As much of an environment as a probe from outside needs."""
 
-    def address(self, port: int) -> tuple[str, int]:
-        return "127.0.0.1", port
+    def connect(self, port: int, *, timeout: float) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), timeout=timeout)
 
 
 def _run(probe: Probe, port: int, *, seconds: float = 0.3, inspect: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:

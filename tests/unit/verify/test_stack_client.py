@@ -9,16 +9,20 @@ import pytest
 
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
-from registry_tool.verify.stack.stack_client import Connections, Pages, StackResponse
+from registry_tool.verify.stack.stack_client import Connect, Connections, Pages, StackResponse
 from tests.support.fake_server import Reply, listening, standing_in
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
 DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
 
 
+def _connecting(port: int) -> Connect:
+    return lambda timeout: socket.create_connection(("127.0.0.1", port), timeout)
+
+
 def _look(reply: Reply, status: int | None = None) -> StackResponse:
     with standing_in(lambda asked: reply) as server:
-        pages = Pages(("127.0.0.1", server.port), Http(published=4000, container=80, path="/a", status=status))
+        pages = Pages(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
             look = pages.look(timeout=3)
         finally:
@@ -75,15 +79,15 @@ def _greeting(connection: socket.socket) -> None:
 def test_a_connection_that_is_closed_at_once_is_no_answer() -> None:
     # What a proxy does that has nobody behind it.
     with listening(_closing) as host, pytest.raises(NoResponse):
-        Connections(("127.0.0.1", int(host.rpartition(":")[2]))).look(timeout=3)
+        Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3)
 
 
 def test_nobody_listens() -> None:
     with pytest.raises(NoResponse, match="no connection"):
-        Connections(("127.0.0.1", 1)).look(timeout=3)
+        Connections(_connecting(1)).look(timeout=3)
 
 
 @pytest.mark.parametrize("serving", [_silent, _greeting])
 def test_a_connection_that_holds_is_one(serving: object) -> None:
     with listening(serving) as host:  # type: ignore[arg-type]
-        assert Connections(("127.0.0.1", int(host.rpartition(":")[2]))).look(timeout=3).replica is None
+        assert Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3).replica is None

@@ -1,86 +1,128 @@
-"""The door: the program as it runs inside, in a process of its own here, before a registry that answers."""
+"""The tunnel: the forwarder program, in processes of its own here instead of execs, before a registry that answers."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import socket
 import struct
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from registry_tool import server
-from registry_tool.base.errors import RegistryToolError, Unreachable
+from registry_tool.base.address import HostPort
+from registry_tool.base.errors import EngineError
 from registry_tool.verify.environments.environment import Traffic
-from registry_tool.verify.environments.tunnel.tunnel import Tunnel, program
+from registry_tool.verify.environments.tunnel import Tunnel, program
 from tests.support.fake_server import listening
 from tests.support.requirements import free_port
 
 BLOB = b"content" * 10_000
 
 
-class Program:
-    """The program's streams as an engine hands them over: its output in frames."""
+class LocalExec:
+    """The program's streams as an engine hands them over: output and errors in frames over one socket."""
 
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, "-I", "-B", str(path)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self._input, self._output = self.process.stdin, self.process.stdout
+    def __init__(self, path: Path, arguments: Sequence[str]) -> None:
+        command = [sys.executable, "-I", "-S", "-B", str(path), *arguments]
+        self.mode = arguments[0]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self._socket, self._frames = socket.socketpair()
+        self._sending = threading.Lock()
+        self._pumps = [threading.Thread(target=self._frame, args=(kind,), daemon=True) for kind in (1, 2)]
+        for pump in self._pumps:
+            pump.start()
+        threading.Thread(target=self._end, daemon=True).start()
 
-    def read(self, size: int = 65536) -> bytes:
-        content = self._output.read(size)
-        return struct.pack(">BxxxL", 1, len(content)) + content if content else b""
+    def _frame(self, kind: int) -> None:
+        pipe = self.process.stdout if kind == 1 else self.process.stderr
+        assert pipe is not None
+        with suppress(OSError), pipe:
+            while content := pipe.read(1 << 16):
+                with self._sending:
+                    self._frames.sendall(struct.pack(">BxxxL", kind, len(content)) + content)
+
+    def _end(self) -> None:
+        for pump in self._pumps:
+            pump.join()
+        self._frames.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self, size: int = 1 << 16) -> bytes:
+        return self._socket.recv(size)
 
     def write(self, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[self._input.write(rest) :]
+        assert self.process.stdin is not None
+        view = memoryview(content)
+        while view:
+            view = view[self.process.stdin.write(view) :]
 
     def close_input(self) -> None:
-        self._input.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def shut_down(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._output.close()
+        # As an engine does not end an exec whose client hangs up, somebody has to.
+        self.process.kill()
+        self.process.wait()
+        with suppress(OSError):
+            self.close_input()
+        self._socket.close()
+
+
+class Inside:
+    """The network of a clean engine, which here is this machine's; ``port`` is where the registry is to be found in there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "f.py"
+        self.path.write_bytes(program())
+        self.port = free_port()
+        self.listener = subprocess.Popen([sys.executable, "-I", "-S", "-B", str(self.path), "listen", "127.0.0.1", str(self.port)])
+        self.execs: list[LocalExec] = []
+        self.fault: Exception | None = None
+        wait_until(Path(f"{self.path}.sock").exists)
+
+    def start(self, arguments: Sequence[str]) -> LocalExec:
+        if self.fault is not None:
+            raise self.fault
+        self.execs.append(LocalExec(self.path, arguments))
+        return self.execs[-1]
+
+    @contextmanager
+    def tunnel(self, registry_port: int) -> Iterator[Tunnel]:
+        with Tunnel(self.start, HostPort("localhost", registry_port)) as tunnel:
+            yield tunnel
 
 
 @pytest.fixture
-def inside(tmp_path: Path) -> Iterator[Program]:
-    path = tmp_path / "door.pyz"
-    path.write_bytes(program())
-    running = Program(path)
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    made = Inside(tmp_path_factory.mktemp("f"))
     try:
-        yield running
-        # It ends with its input, which the door closed.
-        assert running.process.wait(timeout=20) == 0
+        yield made
     finally:
-        running.process.kill()
-        running.process.wait()
+        made.listener.kill()
+        made.listener.wait()
+        for each in made.execs:
+            each.close()
 
 
 @pytest.fixture
-def page() -> Iterator[tuple[str, int]]:
-    """Answers each connection with what it sent, once."""
+def page() -> Iterator[int]:
+    """Answers each connection with what it sent, once: its port."""
     with listening(lambda connection: connection.sendall(connection.recv(1000))) as address:
-        host, _, port = address.partition(":")
-        yield host, int(port)
-
-
-@contextmanager
-def hung(inside: Program, registry: server.RunningRegistry, *, carried: bool) -> Iterator[tuple[Tunnel, int]]:
-    """The door, and the port at which the registry is to be found inside."""
-    address = ("127.0.0.1", registry.port)
-    port = free_port()
-    with Tunnel(inside, address if carried else None) as door:
-        door.listen("127.0.0.1", port, None if carried else address)
-        yield door, port
+        yield int(address.rpartition(":")[2])
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -100,131 +142,152 @@ def put_blob(registry: server.RunningRegistry) -> str:
     connection.request("POST", "/v2/john/app/blobs/uploads/")
     begun = connection.getresponse()
     begun.read()
-    place = begun.headers["Location"].removeprefix(f"http://{registry.host}")
-    connection.request("PUT", f"{place}{'&' if '?' in place else '?'}digest=sha256:{digest}", body=BLOB)
+    location = begun.headers["Location"].removeprefix(f"http://{registry.host}")
+    connection.request("PUT", f"{location}{'&' if '?' in location else '?'}digest=sha256:{digest}", body=BLOB)
     answer = connection.getresponse()
     assert answer.status == 201, answer.read()
     connection.close()
     return f"/v2/john/app/blobs/sha256:{digest}"
 
 
-# What may go wrong
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
-def test_nobody_inside_is_told_as_nobody(inside: Program, registry: server.RunningRegistry) -> None:
-    with hung(inside, registry, carried=False) as (door, _):
-        with pytest.raises(ConnectionRefusedError):
-            door.open(free_port())
-        with pytest.raises(ConnectionRefusedError):
-            door.open("/nowhere/engine.sock")
+# Faults
 
 
-@pytest.mark.parametrize("carried", [False, True])
-def test_the_registry_can_be_refused_and_let_in_again(inside: Program, registry: server.RunningRegistry, carried: bool) -> None:
-    path = put_blob(registry)
-    with hung(inside, registry, carried=carried) as (door, port):
-        door.refuse("blobs")
-        assert get(port, "/v2/")[0] == 200
-        with pytest.raises((OSError, http.client.HTTPException)):
-            get(port, path)
-        assert door.traffic().refused == 1
-        door.refuse("everything")
-        with pytest.raises((OSError, http.client.HTTPException)):
-            get(port, "/v2/")
-        assert door.traffic().refused == 2
-        door.refuse("nothing")
-        assert get(port, path) == (200, BLOB)
+def test_connect_where_nobody_listens_is_refused(inside: Inside, registry: server.RunningRegistry) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        with pytest.raises(ConnectionRefusedError, match="Connection refused"):
+            tunnel.connect(free_port())
+        with pytest.raises(ConnectionRefusedError, match="No such file"):
+            tunnel.connect("/nowhere/engine.sock")
 
 
-def test_a_request_for_a_blob_is_refused_also_where_it_comes_in_pieces(inside: Program, registry: server.RunningRegistry) -> None:
-    with hung(inside, registry, carried=False) as (door, port), socket.create_connection(("127.0.0.1", port)) as connection:
-        door.refuse("blobs")
+def test_engine_that_starts_no_exec_is_a_connection_error(inside: Inside, registry: server.RunningRegistry) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        inside.fault = EngineError("the container is not running")
+        with pytest.raises(ConnectionError, match="the container is not running"):
+            tunnel.connect(registry.port)
+
+
+def test_program_that_does_not_answer_is_a_time_out(inside: Inside, registry: server.RunningRegistry) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        inside.path.write_text("import sys; sys.stdin.read()")
+        with pytest.raises(TimeoutError):
+            tunnel.connect(registry.port, timeout=0.2)
+
+
+def test_program_that_fails_is_a_connection_error_with_its_message(inside: Inside, registry: server.RunningRegistry) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        inside.path.write_text("import sys; sys.stdin.buffer.raw.read(1); sys.exit('no room')")
+        with pytest.raises(ConnectionError, match="no room"):
+            tunnel.connect(registry.port)
+
+
+def test_registry_that_is_away_resets_connections_and_is_counted(inside: Inside) -> None:
+    with inside.tunnel(free_port()) as tunnel:
+        for refused in (1, 2):
+            with pytest.raises(ConnectionError):
+                get(inside.port, "/v2/")
+            assert tunnel.traffic().refused == refused
+        assert tunnel.traffic().connections == 0
+
+
+def test_acceptor_that_cannot_be_started_is_tried_again(inside: Inside, registry: server.RunningRegistry) -> None:
+    inside.fault = EngineError("busy")
+    with inside.tunnel(registry.port):
+        inside.fault = None
+        assert get(inside.port, "/v2/")[0] == 200
+
+
+def test_closed_tunnel_connects_nowhere_and_ends_connections(inside: Inside, registry: server.RunningRegistry, page: int) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        connection = tunnel.connect(page)
+    with connection:
         connection.settimeout(20)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with pytest.raises(ConnectionError):
-            for piece in (b"GET /v2/john/app/bl", b"ob", b"s/sha256:12 HTTP/1.1\r\n", b"Host: x\r\n\r\n"):
-                connection.sendall(piece)
-                while door.traffic().up + door.traffic().refused == 0:
-                    continue
-            assert connection.recv(100) == b""
-            raise ConnectionResetError("it was ended")
-        assert door.traffic().refused == 1
+        assert connection.recv(100) == b""
+    with pytest.raises(ConnectionError, match="the tunnel is closed"):
+        tunnel.connect(page)
 
 
-def test_a_registry_that_is_away_looks_as_it_does_without_a_door(inside: Program) -> None:
-    with Tunnel(inside, ("127.0.0.1", free_port())) as door:
-        port = free_port()
-        door.listen("127.0.0.1", port, None)
-        with pytest.raises(ConnectionError):
-            get(port, "/v2/")
+# Connections
 
 
-def test_a_door_does_not_do_what_it_does_not_know(inside: Program, page: tuple[str, int]) -> None:
-    with Tunnel(inside, None) as door:
-        with pytest.raises(RegistryToolError, match="cannot refuse"):
-            door.refuse("Tuesdays")
-        with pytest.raises(RegistryToolError, match="cannot listen"):
-            door.listen(*page, None)
-
-
-def test_a_program_that_is_gone_is_an_error_that_says_so(inside: Program, registry: server.RunningRegistry) -> None:
-    with hung(inside, registry, carried=False) as (door, _):
-        inside.close_input()
-        assert inside.process.wait(timeout=20) == 0
-        with pytest.raises(Unreachable, match="forwarder"):
-            door.traffic()
-        with pytest.raises(ConnectionError):
-            door.open(registry.port)
-
-
-def test_from_inside_nothing_but_the_registry_is_reached(inside: Program, page: tuple[str, int]) -> None:
-    with Tunnel(inside, None) as door:
-        port = free_port()
-        door.listen("127.0.0.1", port, None)
-        # It asks us for the registry, and there is none.
-        with pytest.raises(ConnectionError):
-            get(port, "/v2/")
-        with pytest.raises(ConnectionRefusedError):
-            door._connect(f"tcp:{page[0]}:{page[1]}")
-
-
-# What goes through
-
-
-@pytest.mark.parametrize("carried", [False, True])
-def test_what_goes_to_the_registry_is_counted(inside: Program, registry: server.RunningRegistry, carried: bool) -> None:
+def test_traffic_of_the_registry_is_counted(inside: Inside, registry: server.RunningRegistry) -> None:
     path = put_blob(registry)
-    with hung(inside, registry, carried=carried) as (door, port):
-        assert door.traffic() == Traffic()
-        assert get(port, path) == (200, BLOB)
-        first = door.traffic(reset=True)
+    with inside.tunnel(registry.port) as tunnel:
+        assert tunnel.traffic() == Traffic()
+        assert get(inside.port, path) == (200, BLOB)
+        first = tunnel.traffic(reset=True)
         assert len(BLOB) < first.down < len(BLOB) + 1000
         assert len(path) < first.up < 1000
         assert (first.connections, first.refused) == (1, 0)
-        assert door.traffic() == Traffic()
+        assert tunnel.traffic() == Traffic()
 
 
-def test_a_port_inside_is_one_of_ours(inside: Program, page: tuple[str, int]) -> None:
-    with Tunnel(inside, None) as door:
-        address = door.address(page[1])
-        assert address == door.address(page[1])
-        assert address[0] == "127.0.0.1"
-        for _ in range(3):
-            with socket.create_connection(address, timeout=20) as connection:
+def test_many_connections_to_the_registry_at_once(inside: Inside, registry: server.RunningRegistry) -> None:
+    path = put_blob(registry)
+    seen: list[tuple[int, bytes]] = []
+    with inside.tunnel(registry.port) as tunnel:
+        threads = [threading.Thread(target=lambda: seen.append(get(inside.port, path))) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == [(200, BLOB)] * 6
+        assert tunnel.traffic().connections == 6
+
+
+def test_connections_into_the_network_carry_both_directions(inside: Inside, registry: server.RunningRegistry, page: int) -> None:
+    with inside.tunnel(registry.port) as tunnel:
+        for _ in range(2):
+            with tunnel.connect(page) as connection:
                 connection.sendall(b"hello")
                 assert connection.recv(100) == b"hello"
-        with door.open(page[1]) as connection:
-            connection.sendall(b"straight")
-            assert connection.recv(100) == b"straight"
-    with pytest.raises(OSError, match=r".*"):
-        socket.create_connection(address, timeout=20)
+                assert connection.recv(100) == b"", "the other end has closed it"
+        assert tunnel.traffic() == Traffic(), "which is none of the registry's"
 
 
-def test_the_program_is_one_file_with_the_two_modules() -> None:
-    with zipfile.ZipFile(io.BytesIO(program())) as archive:
-        names = set(archive.namelist())
-    assert {
-        "__main__.py",
-        "registry_tool/verify/environments/tunnel/multiplexer.py",
-        "registry_tool/verify/environments/tunnel/forwarder.py",
-    } <= names
+def test_connection_that_is_closed_here_ends_there(inside: Inside, registry: server.RunningRegistry) -> None:
+    ended = threading.Event()
+
+    def serving(connection: socket.socket) -> None:
+        if connection.recv(100) == b"":
+            ended.set()
+
+    with listening(serving) as address, inside.tunnel(registry.port) as tunnel:
+        tunnel.connect(int(address.rpartition(":")[2])).close()
+        assert ended.wait(20)
+        [connected] = [each for each in inside.execs if each.mode == "connect"]
+        wait_until(lambda: connected.process.poll() is not None)
+
+
+def test_greeting_before_any_input_is_not_lost(inside: Inside, registry: server.RunningRegistry) -> None:
+    with (
+        listening(lambda connection: connection.sendall(b"220 hello\r\n")) as address,
+        inside.tunnel(registry.port) as tunnel,
+        tunnel.connect(int(address.rpartition(":")[2])) as connection,
+    ):
+        assert connection.recv(100) == b"220 hello\r\n"
+
+
+def test_connect_waits_for_a_socket_that_comes_later(
+    inside: Inside, registry: server.RunningRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("s") / "s"
+    with inside.tunnel(registry.port) as tunnel, socket.socket(socket.AF_UNIX) as listener:
+
+        def later() -> None:
+            time.sleep(0.3)
+            listener.bind(str(path))
+            listener.listen()
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        tunnel.connect(str(path), wait=20.0).close()
+        thread.join()

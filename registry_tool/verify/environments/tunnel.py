@@ -1,0 +1,213 @@
+"""Connections into the network of a clean engine, and those to the registry out of it: each one exec of the forwarder program."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from registry_tool.base.address import HostPort
+from registry_tool.base.errors import RegistryToolError, Unreachable
+from registry_tool.engine.streams import demultiplex
+from registry_tool.verify.environments.environment import Traffic
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a connection."""
+_MAIN = b"\n\nimport sys\n\nsys.exit(main(*sys.argv[1:]))\n"
+_ACCEPTORS = 3
+"""Execs that wait for a connection to the registry: starting one takes a tenth of a second."""
+_RETRY = 0.5
+"""Seconds until an exec is tried again that failed."""
+_CHUNK = 1 << 16
+
+
+class ExecStream(Protocol):
+    """Input and output of an exec: :class:`registry_tool.engine.attach.AttachedStream`."""
+
+    def fileno(self) -> int: ...
+    def read(self, size: int = ...) -> bytes: ...
+    def write(self, content: bytes) -> None: ...
+    def close_input(self) -> None: ...
+    def shut_down(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def program() -> bytes:
+    """The forwarder as one file that Python runs."""
+    return Path(__file__).with_name("forwarder.py").read_bytes() + _MAIN
+
+
+class Tunnel:
+    """Open until :meth:`close`; a context manager.
+
+    ``start`` execs the forwarder program with arguments; ``registry`` is where this process reaches the registry.
+    """
+
+    def __init__(self, start: Callable[[Sequence[str]], ExecStream], registry: HostPort) -> None:
+        self._start = start
+        self._registry = registry
+        self._changing = threading.Lock()
+        self._closed = threading.Event()
+        self._streams: set[ExecStream] = set()
+        self._traffic: Counter[str] = Counter()
+        for _ in range(_ACCEPTORS):
+            threading.Thread(target=self._accept_all, daemon=True).start()
+
+    def connect(self, target: int | str, *, timeout: float = CONNECT_TIMEOUT, wait: float = 0.0) -> socket.socket:
+        """Connect to a port of the inner loopback, or to a unix socket's path, which may take ``wait`` seconds to be there.
+
+        Raises ConnectionError, TimeoutError.
+        """
+        address = f"unix:{target}" if isinstance(target, str) else f"tcp:127.0.0.1:{target}"
+        stream = self._exec("connect", address, str(wait))
+        try:
+            output = _handshake(stream, timeout + wait)
+        except BaseException:
+            self._forget(stream)
+            raise
+        ours, theirs = socket.socketpair()
+        ours.settimeout(timeout)
+        self._forward(theirs, stream, output)
+        return ours
+
+    def traffic(self, *, reset: bool = False) -> Traffic:
+        """What went to the registry and back."""
+        with self._changing:
+            counted = Traffic(**self._traffic)
+            if reset:
+                self._traffic.clear()
+        return counted
+
+    def close(self) -> None:
+        """End every connection."""
+        with self._changing:
+            self._closed.set()
+            streams = tuple(self._streams)
+        for stream in streams:
+            with suppress(OSError):
+                stream.shut_down()
+
+    def __enter__(self) -> Tunnel:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def _exec(self, *arguments: str) -> ExecStream:
+        try:
+            stream = self._start(arguments)
+        except RegistryToolError as error:
+            raise ConnectionError(error.message) from error
+        with self._changing:
+            self._streams.add(stream)
+            closed = self._closed.is_set()
+        if closed:
+            self._forget(stream)
+            raise ConnectionError("the tunnel is closed")
+        return stream
+
+    def _forget(self, stream: ExecStream) -> None:
+        with self._changing:
+            self._streams.discard(stream)
+        stream.close()
+
+    def _count(self, **numbers: int) -> None:
+        with self._changing:
+            self._traffic.update(numbers)
+
+    def _accept_all(self) -> None:
+        """Forward connections to the registry until the tunnel is closed."""
+        while not self._closed.is_set():
+            try:
+                self._accept()
+            except OSError:
+                self._closed.wait(_RETRY)
+
+    def _accept(self) -> None:
+        stream = self._exec("accept")
+        try:
+            output = _handshake(stream)
+            connection = self._connect_registry()
+            stream.write(b"+")
+        except BaseException:
+            self._forget(stream)
+            raise
+        self._count(connections=1)
+        self._forward(connection, stream, output, counted=True)
+
+    def _connect_registry(self) -> socket.socket:
+        *others, last = self._registry.connect_hosts
+        for host in others:
+            with suppress(OSError):
+                return self._connected(host)
+        try:
+            return self._connected(last)
+        except OSError:
+            self._count(refused=1)
+            raise
+
+    def _connected(self, host: str) -> socket.socket:
+        connection = socket.create_connection((host, self._registry.port or 80), timeout=CONNECT_TIMEOUT)
+        connection.settimeout(None)
+        return connection
+
+    def _forward(self, connection: socket.socket, stream: ExecStream, output: Iterator[bytes], *, counted: bool = False) -> None:
+        """Both ways, in threads of their own, until either side ends."""
+
+        def send() -> None:
+            with suppress(OSError):
+                while content := connection.recv(_CHUNK):
+                    # Counted first: whoever got all of it may ask at once how much it was.
+                    if counted:
+                        self._count(down=len(content))
+                    stream.write(content)
+            with suppress(OSError):
+                stream.close_input()
+
+        def receive() -> None:
+            with suppress(OSError):
+                for content in output:
+                    if counted:
+                        self._count(up=len(content))
+                    connection.sendall(content)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            sender.join()
+            connection.close()
+            self._forget(stream)
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        threading.Thread(target=receive, daemon=True).start()
+
+
+def _handshake(stream: ExecStream, timeout: float | None = None) -> Iterator[bytes]:
+    """Have the program begin; its output from the connection on. Raises ConnectionError, TimeoutError."""
+    stream.write(b"?")
+    waiting = select.poll()
+    waiting.register(stream.fileno(), select.POLLIN)
+    if not waiting.poll(None if timeout is None else timeout * 1000):
+        raise TimeoutError("no connection in time")
+    errors: list[bytes] = []
+    output = _output(stream, errors)
+    first = next(output, None)
+    if first is None:
+        raise ConnectionRefusedError(b"".join(errors).decode(errors="replace").strip() or "the forwarder has ended")
+    return chain((first[1:],), output)
+
+
+def _output(stream: ExecStream, errors: list[bytes]) -> Iterator[bytes]:
+    try:
+        for kind, content in demultiplex(iter(stream.read, b"")):
+            if kind == "stdout":
+                yield content
+            else:
+                errors.append(content)
+    except Unreachable as error:
+        raise ConnectionError(error.message) from error
