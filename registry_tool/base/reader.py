@@ -45,7 +45,7 @@ class Source:
     position: Callable[[str], str] = lambda path: ""
     kinds: Mapping[type, str] = field(default_factory=lambda: _KINDS)
     hints: Mapping[type, str] = field(default_factory=dict)
-    expand: Callable[[str], str] = str
+    expand: Callable[[str], str] | None = None
 
 
 JSON = Source()
@@ -117,8 +117,8 @@ class Document:
 
     def texts(self, key: str, *, empty: bool = True) -> tuple[str, ...]:
         """An array of strings, which may be ``empty``; none where there is no array."""
-        values = tuple((each, self._text(item, each) or "") for each, item in self._items(key))
-        return tuple(value if value or empty else self.refuse(each, "it is empty") for each, value in values)
+        items = self._items(key)
+        return tuple(self._text(item, each) or ("" if empty else self.refuse(each, "it is empty")) for each, item in items)
 
     def truth(self, key: str) -> bool:
         """A boolean; False where there is none."""
@@ -160,6 +160,8 @@ class Document:
 
     def mapping(self, key: str) -> dict[str, str]:
         """An object whose values are strings; empty where there is none."""
+        if not self.has(key):
+            return {}
         inner = self.inner(key)
         return {name: inner.text(name) or "" for name in inner.members}
 
@@ -176,12 +178,15 @@ class Document:
         return join(self.path, key)
 
     def _items(self, key: str) -> list[tuple[str, Any]]:
-        return [(f"{key}[{index}]", item) for index, item in enumerate(self._typed(self.members.get(key), list, key) or ())]
+        values = self._typed(self.members.get(key), list, key)
+        return [(f"{key}[{index}]", item) for index, item in enumerate(values)] if values else []
 
     def _text(self, value: Any, key: str) -> str | None:
-        text = self._typed(value, str, key)
+        text: str | None = self._typed(value, str, key)
+        if text is None or self.source.expand is None:
+            return text
         try:
-            return None if text is None else self.source.expand(text)
+            return self.source.expand(text)
         except ValueError as error:
             self.refuse(key, str(error))
 

@@ -172,7 +172,7 @@ def _descriptor(document: Document) -> Descriptor:
         size=document.required_number("size"),
         annotations=document.mapping("annotations"),
         urls=document.texts("urls"),
-        platform=_platform(document.inner("platform")),
+        platform=_platform(document.inner("platform")) if document.has("platform") else None,
         artifact_type=document.text("artifactType") or None,
     )
 
