@@ -34,7 +34,7 @@ def needs(*actions: tuple[str, str]) -> list[dict[str, str]]:
         ("DELETE", "a/b/manifests/tag", needs(("a/b", "delete"))),
     ],
 )
-def test_who_says_nothing_is_asked_for_a_password(closed: Client, method: str, path: str, detail: object) -> None:
+def test_no_authorization_is_challenged(closed: Client, method: str, path: str, detail: object) -> None:
     got = closed.ask(method, path)
 
     assert got.status == 401
@@ -44,7 +44,7 @@ def test_who_says_nothing_is_asked_for_a_password(closed: Client, method: str, p
     assert got.headers["docker-distribution-api-version"] == "registry/2.0"
 
 
-def test_a_head_is_refused_without_words(closed: Client) -> None:
+def test_head_is_refused_without_a_body(closed: Client) -> None:
     got = closed.ask("HEAD", "a/b/manifests/tag")
 
     assert (got.status, got.body, got.headers["www-authenticate"]) == (401, b"", f'Basic realm="{REALM}"')
@@ -53,11 +53,11 @@ def test_a_head_is_refused_without_words(closed: Client) -> None:
 @pytest.mark.parametrize(
     "said", [basic(USER, "wrong"), basic("somebody", PASSWORD), basic(USER, ""), "Bearer token", "Basic rubbish", "Basic"]
 )
-def test_another_password_is_refused(closed: Client, said: str) -> None:
+def test_wrong_password_is_refused(closed: Client, said: str) -> None:
     assert closed.ask("GET", "", Authorization=said).refusal == (401, ["UNAUTHORIZED"])
 
 
-def test_the_right_password_is_let_in(closed: Client, unique: str) -> None:
+def test_right_password_is_accepted(closed: Client, unique: str) -> None:
     right = basic(USER, PASSWORD)
 
     assert closed.ask("GET", "", Authorization=right).status == 200
@@ -65,12 +65,12 @@ def test_the_right_password_is_let_in(closed: Client, unique: str) -> None:
     assert closed.ask("POST", f"{unique}/blobs/uploads/", Authorization=right).status == 202
 
 
-def test_what_has_no_path_needs_no_password(closed: Client) -> None:
+def test_unknown_path_needs_no_password(closed: Client) -> None:
     assert closed.ask("GET", "Upper/tags/list").status == 404
 
 
 @pytest.mark.parametrize("path", [f"blobs/{NOBODY}", f"manifests/{NOBODY}", "manifests/tag"])
-def test_where_deletion_is_off_it_is_not_supported(of: Callable[[Setting], Client], unique: str, path: str) -> None:
+def test_deletion_off_is_unsupported(of: Callable[[Setting], Client], unique: str, path: str) -> None:
     got = of(WITHOUT_DELETE).ask("DELETE", f"{unique}/{path}")
 
     assert got.status == 405
@@ -78,7 +78,7 @@ def test_where_deletion_is_off_it_is_not_supported(of: Callable[[Setting], Clien
 
 
 @pytest.mark.parametrize("path", [f"blobs/{NOBODY}", f"manifests/{NOBODY}"])
-def test_where_deletion_is_on_a_digest_that_is_not_there_tells_it(client: Client, unique: str, path: str) -> None:
+def test_deletion_on_of_an_absent_digest_is_unknown(client: Client, unique: str, path: str) -> None:
     assert client.ask("DELETE", f"{unique}/{path}").status == 404
 
 
@@ -86,13 +86,13 @@ def test_where_deletion_is_on_a_digest_that_is_not_there_tells_it(client: Client
     ("method", "path"),
     [("POST", "blobs/uploads/"), ("PUT", "manifests/tag"), ("DELETE", f"manifests/{NOBODY}"), ("DELETE", f"blobs/{NOBODY}")],
 )
-def test_read_only_nothing_is_written(of: Callable[[Setting], Client], unique: str, method: str, path: str) -> None:
+def test_read_only_refuses_writes(of: Callable[[Setting], Client], unique: str, method: str, path: str) -> None:
     got = of(READ_ONLY).ask(method, f"{unique}/{path}", b"{}" if method == "PUT" else b"", Content_Type=OCI_IMAGE)
 
     assert (got.status, got.headers["allow"], got.body) == (405, "GET, HEAD", b"Method not allowed\n")
 
 
-def test_read_only_reads_go_on(of: Callable[[Setting], Client], unique: str) -> None:
+def test_read_only_allows_reads(of: Callable[[Setting], Client], unique: str) -> None:
     client = of(READ_ONLY)
 
     assert client.ask("GET", "").status == 200

@@ -9,7 +9,7 @@ from tests.support.registry_over_http import ask
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_says_that_it_is_a_registry(client: Client, method: str) -> None:
+def test_v2_answers_with_the_api_version(client: Client, method: str) -> None:
     got = client.ask(method, "")
 
     assert (got.status, got.body) == (200, b"{}" if method == "GET" else b"")
@@ -18,7 +18,7 @@ def test_says_that_it_is_a_registry(client: Client, method: str) -> None:
     assert (got.headers["content-type"], got.headers["content-length"]) == ("application/json; charset=utf-8", "2")
 
 
-def test_errors_say_so_too(client: Client) -> None:
+def test_errors_have_the_api_version(client: Client) -> None:
     got = client.ask("GET", "no/such/manifests/latest")
 
     assert got.headers["docker-distribution-api-version"] == "registry/2.0"
@@ -42,7 +42,7 @@ def test_errors_say_so_too(client: Client) -> None:
         "no/manifests/",
     ],
 )
-def test_what_it_has_no_path_for_is_not_found_in_plain_words(client: Client, path: str) -> None:
+def test_unknown_path_is_404_in_plain_text(client: Client, path: str) -> None:
     got = client.ask("GET", path)
 
     assert (got.status, got.body) == (404, b"404 page not found\n")
@@ -50,14 +50,14 @@ def test_what_it_has_no_path_for_is_not_found_in_plain_words(client: Client, pat
 
 
 @pytest.mark.parametrize("name", ["a__b", "a---b", "a.b/c-d/e_f", "tags/list", "a/manifests"])
-def test_odd_names_are_names(client: Client, name: str) -> None:
+def test_odd_names_are_accepted(client: Client, name: str) -> None:
     got = client.ask("GET", f"{name}/tags/list")
 
     assert got.refusal == (404, ["NAME_UNKNOWN"])
     assert got.document["errors"][0]["detail"] == {"name": name}
 
 
-def test_a_name_that_is_too_long_is_an_error_of_the_server(client: Client) -> None:
+def test_too_long_name_is_a_server_error(client: Client) -> None:
     got = client.ask("GET", f"{'a' * 256}/tags/list")
 
     assert got.refusal == (500, ["UNKNOWN"])
@@ -65,12 +65,12 @@ def test_a_name_that_is_too_long_is_an_error_of_the_server(client: Client) -> No
 
 
 @pytest.mark.parametrize("digest", ["sha256:00", "sha256:" + "g" * 64])
-def test_a_digest_that_is_none_is_invalid_for_a_blob(client: Client, digest: str) -> None:
+def test_invalid_digest_of_a_blob_is_digest_invalid(client: Client, digest: str) -> None:
     assert client.ask("GET", f"no/blobs/{digest}").refusal == (400, ["DIGEST_INVALID"])
 
 
 @pytest.mark.parametrize("digest", ["sha256:00", "md5:" + "0" * 32, "sha256:" + "A" * 64])
-def test_a_digest_that_is_none_is_an_error_of_the_server_for_a_manifest(client: Client, digest: str) -> None:
+def test_invalid_digest_of_a_manifest_is_a_server_error(client: Client, digest: str) -> None:
     assert client.ask("GET", f"no/manifests/{digest}").refusal == (500, ["UNKNOWN"])
 
 
@@ -84,7 +84,7 @@ def test_a_digest_that_is_none_is_an_error_of_the_server_for_a_manifest(client: 
         ("POST", f"no/blobs/{NOBODY}", "DELETE, GET, HEAD"),
     ],
 )
-def test_other_methods_are_not_allowed(client: Client, method: str, path: str, allowed: str) -> None:
+def test_other_methods_are_405(client: Client, method: str, path: str, allowed: str) -> None:
     got = client.ask(method, path)
 
     assert (got.status, got.headers["allow"]) == (405, allowed)
@@ -101,7 +101,7 @@ def test_other_methods_are_not_allowed(client: Client, method: str, path: str, a
         ("/v2/no/tags/list/", "/v2/no/tags/list"),
     ],
 )
-def test_slashes_too_many_or_too_few_are_redirected(client: Client, asked: str, there: str) -> None:
+def test_wrong_slashes_are_redirected(client: Client, asked: str, there: str) -> None:
     status, headers, _ = ask(client.port, "GET", asked)
 
     assert (status, headers["location"]) == (301, there)

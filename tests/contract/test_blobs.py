@@ -18,7 +18,7 @@ def blob(client: Client, unique: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_blob_comes_with_all_its_headers(client: Client, blob: str, method: str) -> None:
+def test_get_blob_headers(client: Client, blob: str, method: str) -> None:
     got = client.ask(method, blob)
 
     digest = digest_of(CONTENT)
@@ -36,7 +36,7 @@ def test_a_blob_comes_with_all_its_headers(client: Client, blob: str, method: st
     assert got.headers == expected | {"date": got.headers["date"]}
 
 
-def test_a_blob_that_is_not_there_is_unknown(client: Client, unique: str) -> None:
+def test_absent_blob_is_unknown(client: Client, unique: str) -> None:
     got = client.ask("GET", f"{unique}/blobs/{NOBODY}")
 
     assert got.document == {"errors": [{"code": "BLOB_UNKNOWN", "message": "blob unknown to registry", "detail": NOBODY}]}
@@ -55,7 +55,7 @@ def test_a_blob_that_is_not_there_is_unknown(client: Client, unique: str) -> Non
         ("bytes=-5000", 0, 999),
     ],
 )
-def test_a_part_of_a_blob(client: Client, blob: str, method: str, asked: str, first: int, last: int) -> None:
+def test_range(client: Client, blob: str, method: str, asked: str, first: int, last: int) -> None:
     got = client.ask(method, blob, Range=asked)
 
     assert (got.status, got.headers["content-range"]) == (206, f"bytes {first}-{last}/1000")
@@ -72,28 +72,26 @@ def test_a_part_of_a_blob(client: Client, blob: str, method: str, asked: str, fi
         ("bytes=x", b"invalid range\n", None),
     ],
 )
-def test_a_part_that_is_not_there_is_refused_with_the_length_of_the_whole(
-    client: Client, blob: str, asked: str, said: bytes, total: str | None
-) -> None:
+def test_unsatisfiable_range_has_the_length_of_the_blob(client: Client, blob: str, asked: str, said: bytes, total: str | None) -> None:
     got = client.ask_for_what_breaks_off("GET", blob, Range=asked)
 
     assert (got.status, got.body, got.broken) == (416, said, True)
     assert (got.headers["content-length"], got.headers.get("content-range")) == ("1000", total)
 
 
-def test_a_part_only_of_what_one_has_the_beginning_of(client: Client, blob: str) -> None:
+def test_if_range(client: Client, blob: str) -> None:
     assert client.ask("GET", blob, Range="bytes=0-4", If_Range=f'"{digest_of(CONTENT)}"').status == 206
     assert client.ask("GET", blob, Range="bytes=0-4", If_Range='"another"').body == CONTENT
 
 
 @pytest.mark.parametrize("known", ['"{digest}"', "*", '"another", "{digest}"'])
-def test_what_one_has_is_not_sent_again(client: Client, blob: str, known: str) -> None:
+def test_if_none_match_is_304(client: Client, blob: str, known: str) -> None:
     got = client.ask("GET", blob, If_None_Match=known.format(digest=digest_of(CONTENT)))
 
     assert (got.status, got.body, got.headers["etag"]) == (304, b"", f'"{digest_of(CONTENT)}"')
 
 
-def test_a_blob_of_another_repository_is_not_there_unless_mounted(client: Client, unique: str, blob: str) -> None:
+def test_blob_of_another_repository_is_unknown_until_mounted(client: Client, unique: str, blob: str) -> None:
     digest = digest_of(CONTENT)
     other = f"{unique}/b"
     assert client.ask("HEAD", f"{other}/blobs/{digest}").status == 404
@@ -109,14 +107,14 @@ def test_a_blob_of_another_repository_is_not_there_unless_mounted(client: Client
     "query",
     [f"mount={NOBODY}&from={{unique}}/a", "mount={digest}", "mount=rubbish&from={unique}/a", "mount={digest}&from=UPPER"],
 )
-def test_what_cannot_be_mounted_can_be_uploaded(client: Client, unique: str, blob: str, query: str) -> None:
+def test_failed_mount_starts_an_upload(client: Client, unique: str, blob: str, query: str) -> None:
     got = client.ask("POST", f"{unique}/b/blobs/uploads/?{query.format(unique=unique, digest=digest_of(CONTENT))}")
 
     assert got.status == 202
     assert client.follow(got).startswith(f"{unique}/b/blobs/uploads/")
 
 
-def test_a_blob_is_deleted_in_its_repository_alone(client: Client, unique: str, blob: str) -> None:
+def test_delete_blob_affects_its_repository_only(client: Client, unique: str, blob: str) -> None:
     digest = digest_of(CONTENT)
     client.ask("POST", f"{unique}/b/blobs/uploads/?mount={digest}&from={unique}/a")
 
@@ -128,7 +126,7 @@ def test_a_blob_is_deleted_in_its_repository_alone(client: Client, unique: str, 
     assert client.ask("GET", f"{unique}/b/blobs/{digest}").body == CONTENT
 
 
-def test_a_blob_by_its_sha512_is_the_same_as_by_its_sha256(client: Client, unique: str) -> None:
+def test_blob_by_sha512_is_the_blob_by_sha256(client: Client, unique: str) -> None:
     content = unique.encode()
     other = f"sha512:{hashlib.sha512(content).hexdigest()}"
 
@@ -143,7 +141,7 @@ def test_a_blob_by_its_sha512_is_the_same_as_by_its_sha256(client: Client, uniqu
 
 
 @pytest.mark.parametrize("left", [500, None])
-def test_a_blob_that_was_damaged_is_believed_in_until_its_last_byte_is_asked_for(client: Client, unique: str, left: int | None) -> None:
+def test_damaged_blob_has_its_old_size_by_head(client: Client, unique: str, left: int | None) -> None:
     content = unique.encode() * 100
     digest = client.blob(unique, content)
     path, size = f"{unique}/blobs/{digest}", str(len(content))
@@ -158,7 +156,7 @@ def test_a_blob_that_was_damaged_is_believed_in_until_its_last_byte_is_asked_for
     assert (last.status, last.headers["content-length"], last.body, last.broken) == (206, "1", b"", True)
 
 
-def test_a_blob_that_is_gone_is_believed_in_even_where_another_repository_deleted_it(client: Client, unique: str) -> None:
+def test_lost_blob_is_still_reported_by_the_cache(client: Client, unique: str) -> None:
     content = unique.encode()
     digest = client.blob(f"{unique}/a", content)
     client.blob(f"{unique}/b", content)

@@ -42,7 +42,7 @@ def told(report: CheckReport) -> list[tuple[str, str, str, tuple[str, ...]]]:
     )
 
 
-def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> None:
+def test_check_finds_damage_and_nothing_else(damageable: Damageable) -> None:
     made = fifty_images(damageable.port)
     [size] = [len(blob) for blob in made.lying.layers]
     lie = ("wrong-size", "lying", sha256(made.lying.layers[0]), ("1",))
@@ -76,7 +76,7 @@ def test_what_is_damaged_is_found_and_nothing_else(damageable: Damageable) -> No
             assert shallow.bytes_read < deep_one.bytes_read
 
 
-def test_what_zstd_packed_is_compared_with_what_the_config_says(damageable: Damageable) -> None:
+def test_check_compares_zstd_layers_with_the_config(damageable: Damageable) -> None:
     said: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
     one, other = layer(b"one"), layer(b"other")
     image_of(damageable.port, "whole", "1", config([one]), said, content=zstd_packed(gzip.decompress(one)))

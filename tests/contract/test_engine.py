@@ -13,7 +13,7 @@ from tests.support import registry_over_http
 pytestmark = pytest.mark.engine
 
 
-def test_the_engine_pushes_to_the_registry_in_this_process_and_pulls_back(
+def test_engine_pushes_to_and_pulls_from_the_server(
     registry: server.RunningRegistry, engine: Engine, tiny_image: Callable[..., str], unique: str
 ) -> None:
     name = f"localhost:{registry.port}/{unique}/tiny:1"
@@ -31,7 +31,7 @@ def test_the_engine_pushes_to_the_registry_in_this_process_and_pulls_back(
     assert registry_over_http.tags(registry.port, f"{unique}/tiny") == ["1"]
 
 
-def test_what_the_registry_has_is_not_pushed_again(
+def test_existing_layers_are_not_pushed_again(
     registry: server.RunningRegistry, engine: Engine, tiny_image: Callable[..., str], unique: str
 ) -> None:
     name = f"localhost:{registry.port}/{unique}/tiny"

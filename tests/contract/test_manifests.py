@@ -56,7 +56,7 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize(("media_type", "document"), DOCUMENTS)
-def test_a_manifest_comes_back_byte_by_byte(client: Client, repository: str, media_type: str, document: object) -> None:
+def test_get_manifest_returns_its_bytes(client: Client, repository: str, media_type: str, document: object) -> None:
     raw = json.dumps(document, indent=3).encode() + b"\n"
     digest = digest_of(raw)
 
@@ -81,7 +81,7 @@ def test_a_manifest_comes_back_byte_by_byte(client: Client, repository: str, med
 
 @pytest.mark.parametrize("media_type", NAMES)
 @pytest.mark.parametrize("accept", ["", "*/*", DOCKER_IMAGE, "application/json"])
-def test_oci_is_for_those_who_say_that_they_know_it(client: Client, repository: str, media_type: str, accept: str) -> None:
+def test_oci_types_must_be_accepted(client: Client, repository: str, media_type: str, accept: str) -> None:
     digest = client.manifest(repository, "tag", image() if media_type == OCI_IMAGE else index(), media_type)
 
     for reference in ("tag", digest):
@@ -92,20 +92,20 @@ def test_oci_is_for_those_who_say_that_they_know_it(client: Client, repository: 
 
 
 @pytest.mark.parametrize("accept", [f"text/html;q=1, {OCI_IMAGE};q=0.5", f"{DOCKER_IMAGE},{OCI_IMAGE}"])
-def test_the_order_and_weight_of_what_is_accepted_does_not_matter(client: Client, repository: str, accept: str) -> None:
+def test_accept_order_and_weights_are_ignored(client: Client, repository: str, accept: str) -> None:
     client.manifest(repository, "tag", image(), OCI_IMAGE)
 
     assert client.ask("GET", f"{repository}/manifests/tag", Accept=accept).headers["content-type"] == OCI_IMAGE
 
 
 @pytest.mark.parametrize("media_type", [DOCKER_IMAGE, DOCKER_LIST])
-def test_dockers_own_come_by_digest_whatever_is_accepted(client: Client, repository: str, media_type: str) -> None:
+def test_docker_types_by_digest_ignore_accept(client: Client, repository: str, media_type: str) -> None:
     digest = client.manifest(repository, "tag", image(media_type) if media_type == DOCKER_IMAGE else index(media_type), media_type)
 
     assert client.ask("GET", f"{repository}/manifests/{digest}").headers["content-type"] == media_type
 
 
-def test_a_list_is_its_image_for_linux_on_amd64_to_those_who_know_no_lists(client: Client, unique: str) -> None:
+def test_list_by_tag_without_accept_is_its_linux_amd64_image(client: Client, unique: str) -> None:
     arm = make_image(client.port, unique, None, platform="linux/arm64", media_type=DOCKER_IMAGE)
     intel = make_image(client.port, unique, None, media_type=DOCKER_IMAGE)
     made = make_index(client.port, unique, "list", arm, intel, media_type=DOCKER_LIST)
@@ -117,14 +117,14 @@ def test_a_list_is_its_image_for_linux_on_amd64_to_those_who_know_no_lists(clien
     assert new.headers["docker-content-digest"] == made.digest
 
 
-def test_what_cannot_be_said_in_schema_1_is_refused_to_those_who_know_nothing_else(client: Client, repository: str) -> None:
+def test_schema_1_client_is_refused(client: Client, repository: str) -> None:
     client.manifest(repository, "tag", image(DOCKER_IMAGE, layers=[descriptor(LAYER)]), DOCKER_IMAGE)
 
     assert client.ask("GET", f"{repository}/manifests/tag").refusal == (400, ["MANIFEST_INVALID"])
 
 
 @pytest.mark.parametrize(("known", "status"), [('"{digest}"', 304), ("{digest}", 304), ('W/"{digest}"', 200), ('"other", "{digest}"', 200)])
-def test_what_one_has_is_not_sent_again(client: Client, repository: str, known: str, status: int) -> None:
+def test_if_none_match_is_304(client: Client, repository: str, known: str, status: int) -> None:
     digest = client.manifest(repository, "tag", image(), OCI_IMAGE)
 
     got = client.ask("GET", f"{repository}/manifests/tag", Accept=OCI_IMAGE, If_None_Match=known.format(digest=digest))
@@ -132,13 +132,13 @@ def test_what_one_has_is_not_sent_again(client: Client, repository: str, known: 
     assert (got.status, bool(got.body)) == (status, status == 200)
 
 
-def test_a_part_of_a_manifest_is_all_of_it(client: Client, repository: str) -> None:
+def test_range_of_a_manifest_is_ignored(client: Client, repository: str) -> None:
     client.manifest(repository, "tag", image(), OCI_IMAGE)
 
     assert client.ask("GET", f"{repository}/manifests/tag", Accept=OCI_IMAGE, Range="bytes=0-3").status == 200
 
 
-def test_a_manifest_that_is_not_there_is_unknown(client: Client, unique: str) -> None:
+def test_absent_manifest_is_unknown(client: Client, unique: str) -> None:
     by_tag = client.ask("GET", f"{unique}/manifests/tag")
     by_digest = client.ask("GET", f"{unique}/manifests/{NOBODY}")
 
@@ -150,7 +150,7 @@ def test_a_manifest_that_is_not_there_is_unknown(client: Client, unique: str) ->
     assert client.ask("HEAD", f"{unique}/manifests/tag").status == 404
 
 
-def test_manifests_and_blobs_are_two_things(client: Client, repository: str) -> None:
+def test_manifest_is_no_blob_and_blob_no_manifest(client: Client, repository: str) -> None:
     digest = client.manifest(repository, "tag", image(), OCI_IMAGE)
 
     assert client.ask("GET", f"{repository}/blobs/{digest}").refusal == (404, ["BLOB_UNKNOWN"])
@@ -159,7 +159,7 @@ def test_manifests_and_blobs_are_two_things(client: Client, repository: str) -> 
     assert client.ask("GET", f"{repository}/manifests/{digest_of(CONFIG)}").refusal == (500, ["UNKNOWN"])
 
 
-def test_a_tag_moves(client: Client, repository: str) -> None:
+def test_put_moves_a_tag(client: Client, repository: str) -> None:
     first = client.manifest(repository, "tag", image(), OCI_IMAGE)
     second = client.manifest(repository, "tag", image(annotations={"a": "b"}), OCI_IMAGE)
 
@@ -167,7 +167,7 @@ def test_a_tag_moves(client: Client, repository: str) -> None:
     assert client.ask("HEAD", f"{repository}/manifests/{first}", Accept=OCI_IMAGE).status == 200
 
 
-def test_by_its_digest_a_manifest_has_no_tag(client: Client, repository: str) -> None:
+def test_put_by_digest_makes_no_tag(client: Client, repository: str) -> None:
     document = image(layers=[descriptor(LAYER)])
     digest = client.manifest(repository, digest_of(as_bytes(document)), document, OCI_IMAGE)
 
@@ -175,7 +175,7 @@ def test_by_its_digest_a_manifest_has_no_tag(client: Client, repository: str) ->
     assert client.ask("GET", f"{repository}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
 
 
-def test_by_another_digest_it_is_refused(client: Client, repository: str) -> None:
+def test_put_by_another_digest_is_refused(client: Client, repository: str) -> None:
     got = client.ask("PUT", f"{repository}/manifests/{NOBODY}", as_bytes(image()), Content_Type=OCI_IMAGE)
 
     assert got.refusal == (400, ["DIGEST_INVALID"])
@@ -202,7 +202,7 @@ def test_by_another_digest_it_is_refused(client: Client, repository: str) -> Non
         (DOCKER_IMAGE, image(DOCKER_IMAGE, layers=[descriptor(LAYER, urls=["https://example.com/layer"])])),
     ],
 )
-def test_what_is_taken(client: Client, repository: str, media_type: str, document: object) -> None:
+def test_valid_manifests_are_accepted(client: Client, repository: str, media_type: str, document: object) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=media_type)
 
     assert got.status == 201
@@ -238,7 +238,7 @@ def test_what_is_taken(client: Client, repository: str, media_type: str, documen
         (DOCKER_IMAGE, b"[]"),
     ],
 )
-def test_what_is_invalid(client: Client, repository: str, media_type: str, document: object) -> None:
+def test_invalid_manifests_are_refused(client: Client, repository: str, media_type: str, document: object) -> None:
     headers = {"Content_Type": media_type} if media_type else {}
 
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), **headers)
@@ -248,13 +248,13 @@ def test_what_is_invalid(client: Client, repository: str, media_type: str, docum
 
 
 @pytest.mark.parametrize("document", [{}, image(schemaVersion=1)])
-def test_another_schema_version_is_an_error_of_the_server(client: Client, repository: str, document: object) -> None:
+def test_other_schema_version_is_a_server_error(client: Client, repository: str, document: object) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=OCI_IMAGE)
 
     assert got.refusal == (500, ["UNKNOWN"])
 
 
-def test_more_than_four_mebibytes_are_too_many(client: Client, repository: str) -> None:
+def test_manifest_above_4_mib_is_refused(client: Client, repository: str) -> None:
     raw = as_bytes(image(annotations={"long": "x" * (4 << 20)}))
 
     got = client.ask("PUT", f"{repository}/manifests/tag", raw, Content_Type=OCI_IMAGE)
@@ -276,7 +276,7 @@ def test_more_than_four_mebibytes_are_too_many(client: Client, repository: str) 
         (OCI_IMAGE, image(layers=[descriptor(b"1", OCI_FOREIGN)]), [b"1"]),
     ],
 )
-def test_all_that_is_missing_is_named(client: Client, repository: str, media_type: str, document: object, missing: list[bytes]) -> None:
+def test_all_missing_blobs_are_listed(client: Client, repository: str, media_type: str, document: object, missing: list[bytes]) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=media_type)
 
     assert got.status == 400
@@ -285,7 +285,7 @@ def test_all_that_is_missing_is_named(client: Client, repository: str, media_typ
     ]
 
 
-def test_a_blob_of_another_repository_does_not_count(client: Client, repository: str) -> None:
+def test_blob_of_another_repository_is_missing(client: Client, repository: str) -> None:
     got = client.ask("PUT", f"{repository}/other/manifests/tag", as_bytes(image()), Content_Type=OCI_IMAGE)
 
     assert got.refusal == (400, ["MANIFEST_BLOB_UNKNOWN"])
@@ -299,7 +299,7 @@ def test_a_blob_of_another_repository_does_not_count(client: Client, repository:
         ("sha256:12", 500, ["UNKNOWN", "UNKNOWN", "MANIFEST_BLOB_UNKNOWN"]),
     ],
 )
-def test_a_digest_that_is_none_within_a_manifest(client: Client, repository: str, said: str, status: int, codes: list[str]) -> None:
+def test_invalid_digest_in_a_manifest_is_refused(client: Client, repository: str, said: str, status: int, codes: list[str]) -> None:
     document = image(layers=[descriptor(LAYER) | {"digest": said}])
 
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=OCI_IMAGE)
@@ -314,23 +314,21 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("media_type", "document"), FOREIGN)
-def test_layers_elsewhere_are_an_error_of_the_server_as_it_is_delivered(
-    client: Client, repository: str, media_type: str, document: object
-) -> None:
+def test_foreign_layers_are_a_server_error_by_default(client: Client, repository: str, media_type: str, document: object) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=media_type)
 
     assert got.refusal == (500, ["UNKNOWN", "UNKNOWN", "MANIFEST_BLOB_UNKNOWN"])
 
 
 @pytest.mark.parametrize(("media_type", "document"), FOREIGN)
-def test_layers_elsewhere_may_be_allowed(of: Callable[[Setting], Client], unique: str, media_type: str, document: object) -> None:
+def test_foreign_layers_may_be_allowed(of: Callable[[Setting], Client], unique: str, media_type: str, document: object) -> None:
     client = of(FOREIGN_URLS)
     client.blob(unique, CONFIG)
 
     assert client.ask("PUT", f"{unique}/manifests/tag", as_bytes(document), Content_Type=media_type).status == 201
 
 
-def test_an_artifact_without_content_needs_its_empty_config(client: Client, unique: str) -> None:
+def test_artifact_needs_the_empty_config(client: Client, unique: str) -> None:
     document = as_bytes(image(config=EMPTY, artifactType="application/vnd.example"))
     assert client.ask("PUT", f"{unique}/manifests/tag", document, Content_Type=OCI_IMAGE).status == 400
 
@@ -339,7 +337,7 @@ def test_an_artifact_without_content_needs_its_empty_config(client: Client, uniq
     assert client.ask("PUT", f"{unique}/manifests/tag", document, Content_Type=OCI_IMAGE).status == 201
 
 
-def test_a_manifest_whose_content_is_gone_is_unknown(client: Client, repository: str) -> None:
+def test_manifest_without_content_is_unknown(client: Client, repository: str) -> None:
     digest = client.manifest(repository, "tag", image(annotations={"in": repository}), OCI_IMAGE)
 
     client.shorten(digest, None)
@@ -351,7 +349,7 @@ def test_a_manifest_whose_content_is_gone_is_unknown(client: Client, repository:
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_what_is_gone_can_be_deleted_only_if_it_was_read_before(client: Client, repository: str, read: bool) -> None:
+def test_lost_manifest_is_deletable_only_if_cached(client: Client, repository: str, read: bool) -> None:
     digest = client.manifest(repository, "tag", image(annotations={"in": repository}), OCI_IMAGE)
     if read:
         assert client.ask("HEAD", f"{repository}/manifests/tag", Accept=OCI_IMAGE).status == 200

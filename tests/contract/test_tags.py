@@ -9,7 +9,7 @@ from tests.support.content import OCI_IMAGE, make_image, make_index
 
 
 @pytest.mark.parametrize("query", ["", "?n=1", "?n=1&last=b", "?last=c"])
-def test_all_tags_come_in_one_answer_whatever_page_is_asked_for(client: Client, unique: str, query: str) -> None:
+def test_tags_list_ignores_pagination(client: Client, unique: str, query: str) -> None:
     for tag in ("b", "a", "c"):
         make_image(client.port, unique, tag)
 
@@ -19,7 +19,7 @@ def test_all_tags_come_in_one_answer_whatever_page_is_asked_for(client: Client, 
     assert "link" not in got.headers
 
 
-def test_a_repository_without_a_tag_is_unknown(client: Client, unique: str) -> None:
+def test_repository_without_tags_is_unknown(client: Client, unique: str) -> None:
     client.blob(unique, b"something")
 
     got = client.ask("GET", f"{unique}/tags/list")
@@ -30,7 +30,7 @@ def test_a_repository_without_a_tag_is_unknown(client: Client, unique: str) -> N
     assert unique in repositories(client, unique)
 
 
-def test_after_the_last_tag_there_is_null_and_the_repository_stays(client: Client, unique: str) -> None:
+def test_after_the_last_tag_tags_are_null(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "only")
 
     client.ask("DELETE", f"{unique}/manifests/{made.digest}")
@@ -40,7 +40,7 @@ def test_after_the_last_tag_there_is_null_and_the_repository_stays(client: Clien
     assert unique in repositories(client, unique)
 
 
-def test_a_tag_cannot_be_deleted(client: Client, unique: str) -> None:
+def test_delete_by_tag_is_refused(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "tag")
 
     assert client.ask("DELETE", f"{unique}/manifests/tag").refusal == (400, ["DIGEST_INVALID"])
@@ -48,7 +48,7 @@ def test_a_tag_cannot_be_deleted(client: Client, unique: str) -> None:
     assert client.ask("HEAD", f"{unique}/manifests/tag", Accept=OCI_IMAGE).headers["docker-content-digest"] == made.digest
 
 
-def test_deleting_a_digest_takes_all_its_tags(client: Client, unique: str) -> None:
+def test_delete_digest_removes_all_its_tags(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "one")
     for tag in ("two", "three"):
         assert client.ask("PUT", f"{unique}/manifests/{tag}", made.raw, Content_Type=OCI_IMAGE).status == 201
@@ -63,7 +63,7 @@ def test_deleting_a_digest_takes_all_its_tags(client: Client, unique: str) -> No
     assert client.ask("HEAD", f"{unique}/manifests/{other.digest}", Accept=OCI_IMAGE).status == 200
 
 
-def test_deleting_a_digest_leaves_its_blobs_and_what_contains_it(client: Client, unique: str) -> None:
+def test_delete_digest_keeps_blobs_and_indexes(client: Client, unique: str) -> None:
     child = make_image(client.port, unique, "child")
     parent = make_index(client.port, unique, "parent", child)
 
@@ -78,11 +78,11 @@ def test_deleting_a_digest_leaves_its_blobs_and_what_contains_it(client: Client,
     ("digest", "refusal"),
     [(NOBODY, (404, ["MANIFEST_UNKNOWN"])), ("sha256:00", (400, ["DIGEST_INVALID"])), ("no", (400, ["DIGEST_INVALID"]))],
 )
-def test_deleting_what_is_not_there(client: Client, unique: str, digest: str, refusal: object) -> None:
+def test_delete_absent_digest(client: Client, unique: str, digest: str, refusal: object) -> None:
     assert client.ask("DELETE", f"{unique}/manifests/{digest}").refusal == refusal
 
 
-def test_deleting_a_blob_as_a_manifest_is_said_to_be_done_and_is_not(client: Client, unique: str) -> None:
+def test_delete_blob_as_manifest_is_202_without_effect(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "tag")
     config = f"{unique}/blobs/{client.blob(unique, made.config)}"
 
@@ -91,7 +91,7 @@ def test_deleting_a_blob_as_a_manifest_is_said_to_be_done_and_is_not(client: Cli
     assert client.ask("GET", config).body == made.config
 
 
-def test_a_deleted_manifest_can_be_pushed_again(client: Client, unique: str) -> None:
+def test_deleted_manifest_can_be_pushed_again(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "tag")
     client.ask("DELETE", f"{unique}/manifests/{made.digest}")
 
@@ -101,7 +101,7 @@ def test_a_deleted_manifest_can_be_pushed_again(client: Client, unique: str) -> 
     assert client.ask("GET", f"{unique}/manifests/tag", Accept=OCI_IMAGE).body == made.raw
 
 
-def test_one_tag_of_three_goes_by_way_of_a_dummy(client: Client, unique: str) -> None:
+def test_tombstone_removes_one_tag_of_three(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "one")
     for tag in ("two", "three"):
         client.ask("PUT", f"{unique}/manifests/{tag}", made.raw, Content_Type=OCI_IMAGE)
@@ -145,32 +145,32 @@ def several(client: Client, unique: str) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_the_catalog_comes_in_pages(client: Client, unique: str, several: list[str], size: int) -> None:
+def test_catalog_pages(client: Client, unique: str, several: list[str], size: int) -> None:
     assert repositories(client, unique, size) == several
 
 
-def test_a_page_begins_after_the_last_one(client: Client, unique: str, several: list[str]) -> None:
+def test_catalog_page_starts_after_last(client: Client, unique: str, several: list[str]) -> None:
     got = client.ask("GET", f"_catalog?n=2&last={unique}/a")
 
     assert got.document == {"repositories": several[2:4]}
     assert got.headers["link"] == f'</v2/_catalog?last={unique}%2Fb&n=2>; rel="next"'
 
 
-def test_a_page_may_begin_after_what_is_not_there(client: Client, unique: str, several: list[str]) -> None:
+def test_catalog_last_may_be_absent(client: Client, unique: str, several: list[str]) -> None:
     assert client.ask("GET", f"_catalog?n=2&last={unique}/aa").document == {"repositories": several[3:5]}
 
 
-def test_of_a_size_that_is_said_twice_the_first_counts(client: Client, unique: str, several: list[str]) -> None:
+def test_catalog_n_given_twice_uses_the_first(client: Client, unique: str, several: list[str]) -> None:
     assert client.ask("GET", f"_catalog?n=2&n=3&last={unique}").document == {"repositories": several[1:3]}
 
 
-def test_nothing_comes_after_the_end(client: Client) -> None:
+def test_catalog_page_after_the_end_is_empty(client: Client) -> None:
     got = client.ask("GET", "_catalog?n=5&last=zzzzzzzzzzzz")
 
     assert (got.status, got.body, "link" in got.headers) == (200, b'{"repositories":[]}\n', False)
 
 
-def test_a_page_that_ends_with_the_last_has_no_next(client: Client, unique: str, several: list[str]) -> None:
+def test_catalog_last_page_has_no_link(client: Client, unique: str, several: list[str]) -> None:
     rest = client.ask("GET", f"_catalog?n=1000&last={unique}").document["repositories"]
 
     got = client.ask("GET", f"_catalog?n={len(rest)}&last={unique}")
@@ -179,22 +179,22 @@ def test_a_page_that_ends_with_the_last_has_no_next(client: Client, unique: str,
 
 
 @pytest.mark.parametrize("size", ["x", "-1", ""])
-def test_a_size_that_is_none_is_not_looked_at(client: Client, unique: str, several: list[str], size: str) -> None:
+def test_catalog_invalid_n_is_ignored(client: Client, unique: str, several: list[str], size: str) -> None:
     assert set(several[1:]) <= set(client.ask("GET", f"_catalog?n={size}&last={unique}").document["repositories"])
 
 
-def test_a_page_of_nothing(client: Client, several: list[str]) -> None:
+def test_catalog_n_0_is_empty(client: Client, several: list[str]) -> None:
     assert client.ask("GET", "_catalog?n=0").document == {"repositories": []}
 
 
-def test_a_page_of_too_many_is_refused(client: Client) -> None:
+def test_catalog_n_above_1000_is_refused(client: Client) -> None:
     got = client.ask("GET", "_catalog?n=1001")
 
     assert got.refusal == (400, ["PAGINATION_NUMBER_INVALID"])
     assert got.document["errors"][0]["detail"] == {"n": 1001}
 
 
-def test_a_repository_of_manifests_alone_is_not_in_the_catalog(client: Client, unique: str) -> None:
+def test_repository_without_blobs_is_not_in_the_catalog(client: Client, unique: str) -> None:
     make_index(client.port, unique, "empty")
 
     assert client.ask("GET", f"{unique}/tags/list").document["tags"] == ["empty"]

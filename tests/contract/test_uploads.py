@@ -16,7 +16,7 @@ UNKNOWN = (404, ["BLOB_UPLOAD_UNKNOWN"])
 INVALID = (404, ["BLOB_UPLOAD_INVALID"])
 
 
-def test_an_upload_begins(client: Client, unique: str) -> None:
+def test_post_starts_an_upload(client: Client, unique: str) -> None:
     got = client.ask("POST", f"{unique}/blobs/uploads/")
 
     upload = got.headers["docker-upload-uuid"]
@@ -25,14 +25,14 @@ def test_an_upload_begins(client: Client, unique: str) -> None:
     assert client.follow(got).startswith(f"{unique}/blobs/uploads/{upload}?_state=")
 
 
-def test_a_repository_is_not_there_for_an_upload_that_began(client: Client, unique: str) -> None:
+def test_started_upload_makes_no_repository(client: Client, unique: str) -> None:
     client.begin(unique)
 
     assert client.ask("GET", f"{unique}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
     assert client.ask("GET", f"_catalog?last={unique[:-1]}").document["repositories"].count(unique) == 0
 
 
-def test_in_one_piece(client: Client, unique: str) -> None:
+def test_upload_in_one_put(client: Client, unique: str) -> None:
     got = client.ask("PUT", f"{client.begin(unique)}&digest={digest_of(CONTENT)}", CONTENT, **OCTETS)
 
     assert (got.status, got.body, got.headers["content-length"]) == (201, b"", "0")
@@ -40,19 +40,19 @@ def test_in_one_piece(client: Client, unique: str) -> None:
     assert client.ask("GET", f"{unique}/blobs/{digest_of(CONTENT)}").body == CONTENT
 
 
-def test_nothing_at_all(client: Client, unique: str) -> None:
+def test_upload_of_an_empty_blob(client: Client, unique: str) -> None:
     assert client.ask("PUT", f"{client.begin(unique)}&digest={digest_of(b'')}").status == 201
     assert client.ask("GET", f"{unique}/blobs/{digest_of(b'')}").headers["content-length"] == "0"
 
 
-def test_a_digest_in_the_first_request_is_not_looked_at(client: Client, unique: str) -> None:
+def test_digest_in_the_post_is_ignored(client: Client, unique: str) -> None:
     got = client.ask("POST", f"{unique}/blobs/uploads/?digest={digest_of(CONTENT)}", CONTENT, **OCTETS)
 
     assert (got.status, got.headers["range"]) == (202, "0-0")
     assert client.ask("HEAD", f"{unique}/blobs/{digest_of(CONTENT)}").status == 404
 
 
-def test_in_pieces(client: Client, unique: str) -> None:
+def test_upload_in_chunks(client: Client, unique: str) -> None:
     begun = client.begin(unique)
 
     first = client.ask("PATCH", begun, CONTENT[:400], Content_Range="0-399", **OCTETS)
@@ -66,14 +66,14 @@ def test_in_pieces(client: Client, unique: str) -> None:
     assert client.ask("GET", f"{unique}/blobs/{digest_of(CONTENT)}").body == CONTENT
 
 
-def test_in_pieces_whose_last_is_empty(client: Client, unique: str) -> None:
+def test_upload_in_chunks_with_an_empty_put(client: Client, unique: str) -> None:
     got = client.ask("PATCH", client.begin(unique), CONTENT)
 
     assert client.ask("PUT", f"{client.follow(got)}&digest={digest_of(CONTENT)}").status == 201
     assert client.ask("HEAD", f"{unique}/blobs/{digest_of(CONTENT)}").headers["content-length"] == "1000"
 
 
-def test_a_body_of_chunks_without_a_length(client: Client, unique: str) -> None:
+def test_upload_with_chunked_encoding(client: Client, unique: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=600)
     try:
         connection.request("PATCH", f"/v2/{client.begin(unique)}", body=iter([CONTENT[:1], CONTENT[1:999], CONTENT[999:]]))
@@ -88,7 +88,7 @@ def test_a_body_of_chunks_without_a_length(client: Client, unique: str) -> None:
         connection.close()
 
 
-def test_a_client_that_waits_to_be_asked_for_the_body(client: Client, unique: str) -> None:
+def test_upload_with_expect_100_continue(client: Client, unique: str) -> None:
     head = f"PATCH /v2/{client.begin(unique)} HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(head.encode())
@@ -97,7 +97,7 @@ def test_a_client_that_waits_to_be_asked_for_the_body(client: Client, unique: st
         assert connection.recv(65536).startswith(b"HTTP/1.1 202 Accepted\r\n")
 
 
-def test_pieces_out_of_order_are_taken_as_they_come(client: Client, unique: str) -> None:
+def test_chunks_out_of_order_are_appended(client: Client, unique: str) -> None:
     first = client.ask("PATCH", client.begin(unique), CONTENT[:100], Content_Range="0-99", **OCTETS)
 
     second = client.ask("PATCH", client.follow(first), CONTENT[500:600], Content_Range="500-599", **OCTETS)
@@ -106,7 +106,7 @@ def test_pieces_out_of_order_are_taken_as_they_come(client: Client, unique: str)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_how_far_an_upload_is(client: Client, unique: str, method: str) -> None:
+def test_upload_status(client: Client, unique: str, method: str) -> None:
     begun = client.begin(unique)
     assert (client.ask(method, begun).status, client.ask(method, begun).headers["range"]) == (204, "0-0")
     further = client.follow(client.ask("PATCH", begun, b"a"))
@@ -120,7 +120,7 @@ def test_how_far_an_upload_is(client: Client, unique: str, method: str) -> None:
     assert "content-length" not in got.headers
 
 
-def test_the_location_before_the_last_is_refused_and_does_no_harm(client: Client, unique: str) -> None:
+def test_outdated_location_is_refused_without_harm(client: Client, unique: str) -> None:
     begun = client.begin(unique)
     further = client.follow(client.ask("PATCH", begun, b"abc"))
 
@@ -131,14 +131,14 @@ def test_the_location_before_the_last_is_refused_and_does_no_harm(client: Client
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
-def test_a_location_is_used_once(client: Client, unique: str, method: str) -> None:
+def test_location_is_valid_once(client: Client, unique: str, method: str) -> None:
     finish = f"{client.begin(unique)}&digest={digest_of(CONTENT)}"
     assert client.ask("PUT", finish, CONTENT).status == 201
 
     assert client.ask(method, finish, b"x" if method in ("PATCH", "PUT") else b"").refusal == UNKNOWN
 
 
-def test_an_upload_is_cancelled(client: Client, unique: str) -> None:
+def test_upload_can_be_cancelled(client: Client, unique: str) -> None:
     begun = client.begin(unique)
 
     got = client.ask("DELETE", begun)
@@ -148,7 +148,7 @@ def test_an_upload_is_cancelled(client: Client, unique: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["", "?_state=garbage", "?_state=" + "A" * 200])
-def test_a_location_without_its_state_is_invalid_and_does_no_harm(client: Client, unique: str, state: str) -> None:
+def test_location_without_state_is_refused_without_harm(client: Client, unique: str, state: str) -> None:
     begun = client.begin(unique)
 
     assert client.ask("PATCH", begun.partition("?")[0] + state, b"x").refusal == INVALID
@@ -156,7 +156,7 @@ def test_a_location_without_its_state_is_invalid_and_does_no_harm(client: Client
     assert client.ask("GET", begun).status == 204
 
 
-def test_a_location_of_another_upload_or_repository_is_invalid(client: Client, unique: str) -> None:
+def test_location_of_another_upload_or_repository_is_refused(client: Client, unique: str) -> None:
     begun, other = client.begin(unique), client.begin(unique)
 
     assert client.ask("GET", f"{begun.partition('?')[0]}?{other.partition('?')[2]}").refusal == INVALID
@@ -167,7 +167,7 @@ def test_a_location_of_another_upload_or_repository_is_invalid(client: Client, u
     ("query", "detail"),
     [("", "digest missing"), ("&digest=rubbish", "digest parsing failed"), ("&digest=sha256:0", "digest parsing failed")],
 )
-def test_an_upload_ends_with_a_digest(client: Client, unique: str, query: str, detail: str) -> None:
+def test_put_needs_a_digest(client: Client, unique: str, query: str, detail: str) -> None:
     begun = client.begin(unique)
 
     got = client.ask("PUT", begun + query, CONTENT)
@@ -177,7 +177,7 @@ def test_an_upload_ends_with_a_digest(client: Client, unique: str, query: str, d
     assert client.ask("GET", begun).status == 204
 
 
-def test_with_another_digest_nothing_is_kept(client: Client, unique: str) -> None:
+def test_wrong_digest_stores_nothing(client: Client, unique: str) -> None:
     got = client.ask("PUT", f"{client.begin(unique)}&digest={NOBODY}", CONTENT)
 
     assert got.document == {
@@ -193,7 +193,7 @@ def test_with_another_digest_nothing_is_kept(client: Client, unique: str) -> Non
     assert {client.ask("HEAD", f"{unique}/blobs/{digest}").status for digest in (NOBODY, digest_of(CONTENT))} == {404}
 
 
-def test_a_wrong_digest_spoils_the_location_only_if_bytes_came_with_it(client: Client, unique: str) -> None:
+def test_wrong_digest_invalidates_the_location_only_with_a_body(client: Client, unique: str) -> None:
     begun = client.begin(unique)
     assert client.ask("PUT", f"{begun}&digest={NOBODY}", b"abc").status == 400
     assert client.ask("GET", begun).refusal == INVALID
@@ -203,7 +203,7 @@ def test_a_wrong_digest_spoils_the_location_only_if_bytes_came_with_it(client: C
     assert client.ask("PUT", f"{further}&digest={digest_of(b'abc')}").status == 201
 
 
-def test_a_piece_of_another_type_is_an_error_of_the_server(client: Client, unique: str) -> None:
+def test_chunk_of_another_type_is_a_server_error(client: Client, unique: str) -> None:
     begun = client.begin(unique)
 
     assert client.ask("PATCH", begun, b"abc", Content_Type="text/plain").refusal == (500, ["UNKNOWN"])
@@ -211,7 +211,7 @@ def test_a_piece_of_another_type_is_an_error_of_the_server(client: Client, uniqu
     assert client.ask("GET", begun).headers["range"] == "0-0"
 
 
-def test_an_upload_broken_off_within_a_piece_is_lost(client: Client, unique: str) -> None:
+def test_upload_cut_off_within_a_chunk_is_lost(client: Client, unique: str) -> None:
     further = client.follow(client.ask("PATCH", client.begin(unique), b"whole"))
     with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(f"PATCH /v2/{further} HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\npart".encode())
@@ -224,7 +224,7 @@ def test_an_upload_broken_off_within_a_piece_is_lost(client: Client, unique: str
     assert client.ask("PATCH", further, b"part").refusal == INVALID
 
 
-def test_chunks_in_the_wrong_form_are_refused(client: Client, unique: str) -> None:
+def test_malformed_chunked_encoding_is_refused(client: Client, unique: str) -> None:
     head = f"PATCH /v2/{client.begin(unique)} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(head.encode() + b"3\r\nabc\r\nzz\r\n")
@@ -236,7 +236,7 @@ def test_chunks_in_the_wrong_form_are_refused(client: Client, unique: str) -> No
     assert b"invalid byte in chunk length" in said
 
 
-def test_locations_are_made_of_how_the_registry_was_reached(client: Client, unique: str) -> None:
+def test_location_has_the_requested_host(client: Client, unique: str) -> None:
     def location(**headers: str) -> str:
         return client.ask("POST", f"{unique}/blobs/uploads/", b"", **headers).headers["location"].partition("/v2/")[0]
 
@@ -246,5 +246,5 @@ def test_locations_are_made_of_how_the_registry_was_reached(client: Client, uniq
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_uploads_as_a_whole_are_unknown(client: Client, unique: str, method: str) -> None:
+def test_uploads_without_id_are_unknown(client: Client, unique: str, method: str) -> None:
     assert client.ask(method, f"{unique}/blobs/uploads/").refusal == UNKNOWN

@@ -4,29 +4,29 @@ A failure is one line that says what happened and one that says what to do, or a
 hit is told beside it. What there is of such weather, and where each room is held to it as well:
 
 ============================================  ===========================================================================================
-a page of HTML in an answer's place           test_a_web_page_on_v2_is_no_registry, test_response_that_is_no_manifest_is_an_invalid_manifest
-an empty body                                 test_response_that_is_no_manifest_is_an_invalid_manifest, test_what_is_not_json_is_said
-a wrong ``Content-Type``                      test_wrong_content_type_is_an_invalid_manifest, test_registry_and_document_must_agree
+a page of HTML in an answer's place           test_web_page_is_not_a_registry, test_response_that_is_no_manifest_is_an_invalid_manifest
+an empty body                                 test_response_that_is_no_manifest_is_an_invalid_manifest, test_json_of_no_json_is_an_error
+a wrong ``Content-Type``                      test_wrong_content_type_is_an_invalid_manifest, test_parse_differing_media_types_are_an_error
 a wrong ``Docker-Content-Digest``             test_wrong_digest_header_is_a_mismatch, test_wrong_headers_of_a_manifest_are_found
 a manifest of 100 MB                          test_manifest_of_100_megabytes_is_not_read
 10,000 indexes inside each other              test_ten_thousand_nested_indexes_are_too_deep, test_nested_indexes_end_at_the_limit
 10,000 images in an index                     test_index_of_ten_thousand_images_is_not_read
 a circle of manifests                         test_cycle_of_referrers_ends, test_referrers_that_refer_to_each_other_end
 a config that is not JSON                     test_invalid_config_is_found, test_invalid_config_is_an_error_and_the_size_is_known
-dates before 1970, dates without a zone       test_moments, test_no_date_is_invented, test_invalid_date_is_none
+dates before 1970, dates without a zone       test_parse_time_is_in_utc, test_parse_time_of_placeholders_is_none, test_invalid_date_is_none
 tags that are ``null``                        test_repository_without_tags_lists_none
-a ``Link`` to another host                    test_a_link_to_another_host_asks_our_own
-a ``Link`` in a circle, or without end        test_a_loop_of_links_ends, test_links_without_end_end
-redirects in a circle                         test_redirects_end
-redirects to ``file:`` and away from TLS      test_a_redirect_away_from_tls_is_not_followed
-a plain HTTP realm, named over TLS            test_a_password_goes_to_no_realm_that_is_not_tls
-bodies and headers without end                test_an_answer_without_end_ends, test_headers_without_end_end
+a ``Link`` to another host                    test_link_to_another_host_stays_on_the_registry
+a ``Link`` in a circle, or without end        test_loop_of_links_ends, test_endless_links_are_an_error
+redirects in a circle                         test_endless_redirects_are_an_error
+redirects to ``file:`` and away from TLS      test_redirect_from_tls_to_http_is_not_followed
+a plain HTTP realm, named over TLS            test_password_is_not_sent_to_a_realm_without_tls
+bodies and headers without end                test_endless_body_is_refused, test_endless_headers_are_refused
 an endless blob                               test_endless_blob_ends
-slow bytes                                    test_what_drips_is_not_waited_for, test_the_whole_has_a_deadline_however_steadily_it_comes
-what is packed in ``Content-Encoding``        test_what_is_packed_is_refused_unread
+slow bytes                                    test_response_below_the_least_rate_is_too_slow, test_body_has_a_time_out_at_any_rate
+what is packed in ``Content-Encoding``        test_compressed_response_is_refused_unread
 bombs of gzip and zstd in layers              test_layer_that_unpacks_to_a_thousand_times_its_size_is_not_held_in_memory
-TLS with a wrong name                         test_a_certificate_of_another_name
-names and words that steer a terminal         test_a_servers_words_cannot_drive_the_terminal, test_names_never_steer_a_terminal
+TLS with a wrong name                         test_certificate_of_another_name_is_not_trusted
+names and words that steer a terminal         test_server_message_has_no_control_characters, test_names_never_steer_a_terminal
 a cache that is damaged                       test_damaged_file_is_recreated_with_one_note,
                                               test_damaged_page_is_noticed_while_reading
 a cache that is read-only or full             test_full_disk_and_read_only_file_cost_one_note, test_full_database_can_still_be_read

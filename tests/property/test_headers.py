@@ -43,7 +43,7 @@ def stays_at_home(link: str) -> None:
 @example("<a>" + "; a=" * 16_000)
 @example("<a>;" + " " * 65_000)
 @example('<a>; rel="' * 6_000)
-def test_any_link_leads_to_the_registry_or_nowhere(link: str) -> None:
+def test_next_path_of_any_link_is_a_path_or_none(link: str) -> None:
     stays_at_home(link)
 
 
@@ -59,7 +59,7 @@ targets = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_cha
 @example("//elsewhere.example//a", "rel=next")
 @example("@elsewhere.example/", "rel=next")
 @example(":80@elsewhere.example/", "rel=next")
-def test_any_target_of_a_link_leads_to_the_registry_or_nowhere(target: str, parameters: str) -> None:
+def test_next_path_of_any_target_is_a_path_or_none(target: str, parameters: str) -> None:
     stays_at_home(f"<{target}>; {parameters}")
 
 
@@ -70,13 +70,13 @@ segments = st.lists(st.text(string.ascii_lowercase + string.digits, min_size=1, 
 @given(
     segments, queries, st.sampled_from(["", "http://elsewhere.example", "//elsewhere.example:1"]), st.sampled_from(["", "</a>; rel=prev, "])
 )
-def test_a_link_that_is_written_is_read_back(path: str, query: str, host: str, other: str) -> None:
+def test_written_link_is_read_back(path: str, query: str, host: str, other: str) -> None:
     written = f"/v2/{path}?{query}" if query else f"/v2/{path}"
     assert answer(link=f'{other}<{host}{written}>; rel="next"').next_path == written
 
 
 @given(headers, st.sampled_from(["prev", "nextish", '"nextish"', '"first last"', '""']))
-def test_what_is_not_next_leads_nowhere(title: str, relation: str) -> None:
+def test_link_with_another_rel_is_none(title: str, relation: str) -> None:
     quoted = title.replace('"', "").replace("\\", "").replace("<", "")
     assert answer(link=f'</v2/x>; title="{quoted} ; rel=next"; rel={relation}').next_path is None
 
@@ -87,7 +87,7 @@ def test_what_is_not_next_leads_nowhere(title: str, relation: str) -> None:
 @example("=" * 65_000)
 @example("a" * 65_000)
 @example('a="\\" ' * 10_000)
-def test_any_challenge_is_read(header: str) -> None:
+def test_any_challenge_is_parsed(header: str) -> None:
     for scheme, parameters in answer(www_authenticate=header).challenges.items():
         assert scheme == scheme.lower()
         assert all(name == name.lower() and isinstance(value, str) for name, value in parameters.items())
@@ -103,7 +103,7 @@ values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30
     st.sampled_from(["=", " = "]),
     st.booleans(),
 )
-def test_a_challenge_that_is_written_is_read_back(challenges: dict[str, dict[str, str]], comma: str, equals: str, upper: bool) -> None:
+def test_written_challenge_is_read_back(challenges: dict[str, dict[str, str]], comma: str, equals: str, upper: bool) -> None:
     def quoted(value: str) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -90,7 +90,7 @@ def survives(raw: bytes, media_type: str | None = None) -> Manifest | None:
 
 
 @given(descriptors, lists, st.sampled_from(IMAGES), extras)
-def test_an_image_is_read_back(config: Descriptor, layers: list[Descriptor], media_type: str, more: dict[str, Any]) -> None:
+def test_written_image_is_read_back(config: Descriptor, layers: list[Descriptor], media_type: str, more: dict[str, Any]) -> None:
     made = image(config, layers, media_type=media_type, **more)
     assert (made.kind, made.descriptor.media_type, made.config, made.layers) == ("image", media_type, config, tuple(layers))
     assert (made.subject, made.artifact_type, made.annotations) == (more["subject"], more["artifact_type"], more["annotations"] or {})
@@ -99,7 +99,7 @@ def test_an_image_is_read_back(config: Descriptor, layers: list[Descriptor], med
 
 
 @given(lists, st.sampled_from(INDEXES), extras)
-def test_an_index_is_read_back(children: list[Descriptor], media_type: str, more: dict[str, Any]) -> None:
+def test_written_index_is_read_back(children: list[Descriptor], media_type: str, more: dict[str, Any]) -> None:
     made = index(children, media_type=media_type, **more)
     assert (made.kind, made.descriptor.media_type, made.children) == ("index", media_type, tuple(children))
     assert (made.subject, made.artifact_type, made.annotations) == (more["subject"], more["artifact_type"], more["annotations"] or {})
@@ -107,12 +107,12 @@ def test_an_index_is_read_back(children: list[Descriptor], media_type: str, more
 
 
 @given(texts, texts)
-def test_a_tombstone_is_always_one(tag: str, unique: str) -> None:
+def test_any_tombstone_is_recognised(tag: str, unique: str) -> None:
     assert parse(tombstone(tag, unique=unique).raw).is_tombstone
 
 
 @given(st.binary(max_size=200), media_types)
-def test_any_bytes(raw: bytes, media_type: str | None) -> None:
+def test_any_bytes_are_parsed_or_refused(raw: bytes, media_type: str | None) -> None:
     survives(raw, media_type)
 
 
@@ -120,12 +120,12 @@ def test_any_bytes(raw: bytes, media_type: str | None) -> None:
 @example({"schemaVersion": 10**400}, None)
 @example({"schemaVersion": 2, "mediaType": OCI_IMAGE, "manifests": [], "config": {}}, OCI_INDEX)
 @example(None, "\ud800")
-def test_any_json(document: object, media_type: str | None) -> None:
+def test_any_json_is_parsed_or_refused(document: object, media_type: str | None) -> None:
     survives(json.dumps(document).encode(), media_type)
 
 
 @given(manifests, media_types, st.data())
-def test_a_manifest_with_one_thing_changed(manifest: Manifest, media_type: str | None, data: st.DataObject) -> None:
+def test_manifest_with_one_value_changed_is_parsed_or_refused(manifest: Manifest, media_type: str | None, data: st.DataObject) -> None:
     document = json.loads(manifest.raw)
     holder, key = data.draw(st.sampled_from([*places(document)]))
     change = data.draw(st.sampled_from(["replace", "remove", "add"]))
@@ -142,7 +142,7 @@ def test_a_manifest_with_one_thing_changed(manifest: Manifest, media_type: str |
 
 
 @given(manifests, st.data())
-def test_a_manifest_with_one_name_written_twice(manifest: Manifest, data: st.DataObject) -> None:
+def test_manifest_with_a_duplicate_name_is_refused(manifest: Manifest, data: st.DataObject) -> None:
     document = json.loads(manifest.raw)
     holder, key = data.draw(st.sampled_from([(holder, key) for holder, key in places(document) if isinstance(holder, dict)]))
     twice = copy.deepcopy(holder[key])
@@ -152,7 +152,7 @@ def test_a_manifest_with_one_name_written_twice(manifest: Manifest, data: st.Dat
 
 
 @given(manifests, st.data())
-def test_a_manifest_with_bytes_changed(manifest: Manifest, data: st.DataObject) -> None:
+def test_manifest_with_bytes_changed_is_parsed_or_refused(manifest: Manifest, data: st.DataObject) -> None:
     raw = manifest.raw
     start = data.draw(st.integers(0, len(raw)))
     end = data.draw(st.integers(start, min(len(raw), start + 20)))
@@ -160,12 +160,12 @@ def test_a_manifest_with_bytes_changed(manifest: Manifest, data: st.DataObject) 
 
 
 @given(st.sampled_from('{["'), st.integers(1, 100_000), st.sampled_from(["", "1", '"a":']))
-def test_any_depth(bracket: str, depth: int, between: str) -> None:
+def test_any_depth_is_parsed_or_refused(bracket: str, depth: int, between: str) -> None:
     assert survives((bracket + between).encode() * depth) is None
 
 
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_config(raw: bytes) -> None:
+def test_any_config_is_parsed_or_refused(raw: bytes) -> None:
     try:
         config = parse_config(raw)
     except InvalidManifest as error:
@@ -190,7 +190,7 @@ config_members = st.fixed_dictionaries(
 
 
 @given(config_members)
-def test_any_members_of_a_config(members: dict[str, Any]) -> None:
+def test_any_members_of_a_config_are_parsed_or_refused(members: dict[str, Any]) -> None:
     try:
         config = parse_config(json.dumps(members).encode())
     except InvalidManifest as error:
@@ -208,5 +208,5 @@ def places(document: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(value)
 
 
-def test_docker_s_and_the_specification_s_are_both_made() -> None:
+def test_docker_and_oci_types_are_both_generated() -> None:
     assert {*IMAGES, *INDEXES} == {OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST}

@@ -24,7 +24,7 @@ references = st.builds(Reference, host=hosts, path=paths, tag=tags, digest=diges
 
 
 @given(references)
-def test_what_is_printed_is_read_back(reference: Reference) -> None:
+def test_printed_reference_is_read_back(reference: Reference) -> None:
     if reference.host == "docker.io" and "/" not in reference.path:
         return
     assert Reference.parse(str(reference), default_host="elsewhere.example") == reference
@@ -37,7 +37,7 @@ def test_what_is_printed_is_read_back(reference: Reference) -> None:
 @example("a" * 100_000)
 @example("a-" * 50_000)
 @example("\ud800")
-def test_any_text_is_a_reference_or_an_invalid_one(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         reference = Reference.parse(text, default_host=LOCAL)
     except InvalidReference as error:
@@ -52,7 +52,7 @@ def test_any_text_is_a_reference_or_an_invalid_one(text: str) -> None:
 
 
 @given(paths.filter(lambda path: not has_host(path)), tags)
-def test_a_name_without_a_host_belongs_to_the_default(path: str, tag: str | None) -> None:
+def test_name_without_host_belongs_to_the_default_host(path: str, tag: str | None) -> None:
     text = f"{path}:{tag}" if tag else path
     if has_host(text):
         return

@@ -35,7 +35,7 @@ def write(path: Path, document: object) -> None:
 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"[]", b"null", b"[" * 99_999, b"\xff", b'"SECRET"'])
-def test_rubbish_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
+def test_invalid_file_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
     canary.given(podmans).write_bytes(content.replace(b"SECRET", SECRET.encode()))
     with pytest.raises(CredentialsError, match="is not a JSON object") as caught:
         credentials.find(HOST)
@@ -43,19 +43,19 @@ def test_rubbish_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
     assert SECRET not in str(caught.value) + str(caught.value.hint)
 
 
-def test_what_is_no_password_is_named_with_its_file(podmans: Path) -> None:
+def test_invalid_entry_is_named_with_its_file(podmans: Path) -> None:
     write(podmans, {"auths": {HOST: {"auth": "%%%"}}})
     with pytest.raises(CredentialsError, match=str(podmans)):
         credentials.find(HOST)
 
 
-def test_a_folder_in_its_place_is_said(tmp_path: Path, podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_instead_of_the_file_is_an_error(tmp_path: Path, podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path))
     with pytest.raises(CredentialsError, match="cannot be read"):
         credentials.find(HOST)
 
 
-def test_nothing_there_is_no_failure(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_file_is_empty(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert credentials.find(HOST) is None
     podmans.write_bytes(b"")
     assert credentials.find(HOST) is None
@@ -63,7 +63,7 @@ def test_nothing_there_is_no_failure(podmans: Path, monkeypatch: pytest.MonkeyPa
     assert credentials.find(HOST) is None
 
 
-def test_podmans_is_read_where_docker_has_none(podmans: Path) -> None:
+def test_auth_json_is_read_where_docker_has_no_credential(podmans: Path) -> None:
     write(podmans, {"auths": {HOST: auth("podman")}})
     assert credentials.find(HOST) == Credential("podman", SECRET)
     assert credentials.find("other.example.com") is None
@@ -71,7 +71,7 @@ def test_podmans_is_read_where_docker_has_none(podmans: Path) -> None:
     assert credentials.find(HOST) == Credential("docker", "x")
 
 
-def test_it_is_never_written(podmans: Path) -> None:
+def test_auth_json_is_never_written(podmans: Path) -> None:
     write(podmans, {"auths": {HOST: auth("podman")}})
     before = podmans.read_bytes()
     credentials.store(HOST, Credential("mary", "x"))
@@ -80,14 +80,14 @@ def test_it_is_never_written(podmans: Path) -> None:
     assert credentials.find(HOST) == Credential("podman", SECRET)
 
 
-def test_the_variable_goes_before_podmans_own_places(podmans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_auth_file_overrides_the_folders(podmans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(podmans, {"auths": {HOST: auth("runtime")}})
     write(tmp_path / "named.json", {"auths": {HOST: auth("named")}})
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "named.json"))
     assert credentials.find(HOST) == Credential("named", SECRET)
 
 
-def test_without_a_runtime_folder_it_is_in_the_home(own_folders: Path, podmans: Path) -> None:
+def test_without_runtime_folder_it_is_in_the_home_folder(own_folders: Path, podmans: Path) -> None:
     path = own_folders / ".config" / "containers" / "auth.json"
     write(path, {"auths": {HOST: auth("home")}})
     assert containers_auth.file() == path
@@ -96,18 +96,18 @@ def test_without_a_runtime_folder_it_is_in_the_home(own_folders: Path, podmans: 
     assert containers_auth.file() == podmans
 
 
-def test_what_is_kept_for_a_part_of_a_registry_is_not_shown_for_all_of_it(podmans: Path) -> None:
+def test_credential_of_a_namespace_is_not_used_for_the_registry(podmans: Path) -> None:
     write(podmans, {"auths": {f"{HOST}/john": auth("john")}})
     assert credentials.find(HOST) is None
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"])
-def test_docker_hub_by_any_of_its_names(podmans: Path, key: str) -> None:
+def test_docker_hub_by_each_of_its_keys(podmans: Path, key: str) -> None:
     write(podmans, {"auths": {key: auth("mary")}})
     assert credentials.find("docker.io") == Credential("mary", SECRET)
 
 
-def test_its_helpers_are_asked(podmans: Path) -> None:
+def test_cred_helpers_are_used(podmans: Path) -> None:
     write(podmans, {"credHelpers": {HOST: "nowhere"}})
     with pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
         credentials.find(HOST)

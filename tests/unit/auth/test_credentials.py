@@ -59,7 +59,7 @@ def auth(text: str) -> str:
 # --- failures ---
 
 
-def test_a_missing_helper_is_named_with_the_file_that_wants_it() -> None:
+def test_missing_helper_is_named_with_the_configuration() -> None:
     docker_config.save({"credsStore": "nowhere"})
     with pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed") as caught:
         credentials.find(HOST)
@@ -83,14 +83,14 @@ def test_a_missing_helper_is_named_with_the_file_that_wants_it() -> None:
         "[" * 9999,
     ],
 )
-def test_a_helper_that_prints_rubbish_is_named_and_not_quoted(helper: Helper, output: str) -> None:
+def test_helper_with_invalid_output_is_named_and_not_quoted(helper: Helper, output: str) -> None:
     helper(f"#!/bin/sh\ncat > /dev/null\ncat <<'END'\n{output}{SECRET if output == 'rubbish' else ''}\nEND\n")
     with pytest.raises(CredentialsError, match="docker-credential-test prints something that is not a credential") as caught:
         credentials.find(HOST)
     assert SECRET not in str(caught.value) + repr(caught.value) + str(caught.value.hint)
 
 
-def test_a_helper_that_hangs_is_killed_with_what_it_started(helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helper_that_hangs_is_killed_with_its_children(helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "HELPER_TIMEOUT", 0.5)
     helper(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nwait\n")
     begun = time.monotonic()
@@ -102,7 +102,7 @@ def test_a_helper_that_hangs_is_killed_with_what_it_started(helper: Helper, tmp_
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", "-x", "nul\0", "a b", 7, ["a"]])
-def test_a_name_that_is_no_helper_is_refused(name: object) -> None:
+def test_invalid_helper_name_is_refused(name: object) -> None:
     docker_config.save({"credHelpers": {HOST: name}})
     if not name:
         assert credentials.find(HOST) is None
@@ -111,7 +111,7 @@ def test_a_name_that_is_no_helper_is_refused(name: object) -> None:
         credentials.find(HOST)
 
 
-def test_a_helper_that_cannot_be_started_is_named(helper: Helper) -> None:
+def test_helper_that_cannot_be_started_is_named(helper: Helper) -> None:
     helper("#!/no/such/interpreter\n").chmod(0o755)
     with pytest.raises(CredentialsError, match="docker-credential-test"):
         credentials.find(HOST)
@@ -121,13 +121,13 @@ def test_a_helper_that_cannot_be_started_is_named(helper: Helper) -> None:
 
 
 @pytest.mark.parametrize("stream", ["", " >&2"])
-def test_a_helper_that_fails_is_quoted(helper: Helper, stream: str) -> None:
+def test_helper_that_fails_is_quoted(helper: Helper, stream: str) -> None:
     helper(f"#!/bin/sh\necho 'pass not initialized'{stream}\nexit 1\n")
     with pytest.raises(CredentialsError, match=r"failed to get \(exit code 1\): pass not initialized"):
         credentials.find(HOST)
 
 
-def test_a_helper_that_fails_and_says_the_secret_is_not_quoted(helper: Helper) -> None:
+def test_helper_that_fails_and_prints_the_secret_is_not_quoted(helper: Helper) -> None:
     helper('#!/bin/sh\necho "cannot store $(cat)"\nexit 3\n')
     with pytest.raises(CredentialsError, match=r"failed to store \(exit code 3\)") as caught:
         credentials.store(HOST, MARY)
@@ -135,7 +135,7 @@ def test_a_helper_that_fails_and_says_the_secret_is_not_quoted(helper: Helper) -
     assert docker_config.load().get("auths") is None
 
 
-def test_trouble_can_be_borne(helper: Helper) -> None:
+def test_find_with_on_error_reports_and_returns_none(helper: Helper) -> None:
     docker_config.save({"credsStore": "nowhere"})
     troubles: list[CredentialsError] = []
     assert credentials.find(HOST, on_error=troubles.append) is None
@@ -143,7 +143,7 @@ def test_trouble_can_be_borne(helper: Helper) -> None:
 
 
 @pytest.mark.parametrize("rubbish", ["%%%", "eA", auth("no colon"), 7, ["x"], base64.b64encode(b"\xff:\xff").decode()])
-def test_an_entry_that_is_rubbish_names_host_and_file_only(rubbish: object) -> None:
+def test_invalid_entry_names_host_and_file_only(rubbish: object) -> None:
     docker_config.save({"auths": {HOST: {"auth": rubbish}}})
     with pytest.raises(CredentialsError, match=HOST) as caught:
         credentials.find(HOST)
@@ -151,14 +151,14 @@ def test_an_entry_that_is_rubbish_names_host_and_file_only(rubbish: object) -> N
     assert str(rubbish) not in caught.value.message.replace(str(docker_config.file()), "")
 
 
-def test_the_secret_is_in_no_repr() -> None:
+def test_secret_is_in_no_repr() -> None:
     assert SECRET not in repr(MARY) + str(MARY) + f"{[MARY]}"
 
 
 # --- what is found ---
 
 
-def test_nothing_configured_is_nothing() -> None:
+def test_find_without_configuration_is_none() -> None:
     assert credentials.find(HOST) is None
     assert credentials.erase(HOST) is False
 
@@ -166,7 +166,7 @@ def test_nothing_configured_is_nothing() -> None:
 @pytest.mark.parametrize(
     "config", [{"auths": []}, {"auths": {HOST: None}}, {"auths": {HOST: {}}}, {"credHelpers": 3}, {"auths": {HOST: "x"}}]
 )
-def test_odd_but_harmless_configuration_is_nothing(config: dict[str, object]) -> None:
+def test_find_in_odd_configuration_is_none(config: dict[str, object]) -> None:
     docker_config.save(config)
     assert credentials.find(HOST) is None
 
@@ -182,22 +182,22 @@ def test_odd_but_harmless_configuration_is_nothing(config: dict[str, object]) ->
         ("https://index.docker.io/v1/", "registry-1.docker.io"),
     ],
 )
-def test_entries_are_found_under_their_old_keys_too(key: str, host: str) -> None:
+def test_find_under_old_keys(key: str, host: str) -> None:
     docker_config.save({"auths": {key: {"auth": auth("mary:pass:word")}, "other": {"auth": auth("x:y")}}})
     assert credentials.find(host) == Credential("mary", "pass:word")
 
 
-def test_dockers_own_key_wins() -> None:
+def test_find_prefers_dockers_key() -> None:
     docker_config.save({"auths": {f"http://{HOST}": {"auth": auth("old:x")}, HOST: {"auth": auth("new:y")}}})
     assert credentials.find(HOST) == Credential("new", "y")
 
 
-def test_a_port_makes_another_registry() -> None:
+def test_find_distinguishes_ports() -> None:
     docker_config.save({"auths": {"localhost": {"auth": auth("x:y")}, "localhost:5001": {"auth": auth("x:y")}}})
     assert credentials.find(HOST) is None
 
 
-def test_an_identity_token_is_carried_as_docker_does(helper: Helper) -> None:
+def test_identity_token_in_the_auth_config(helper: Helper) -> None:
     docker_config.save({"auths": {HOST: {"auth": auth("mary:"), "identitytoken": "token"}}})
     kept = credentials.find(HOST)
     assert kept == Credential("<token>", "token")
@@ -205,7 +205,7 @@ def test_an_identity_token_is_carried_as_docker_does(helper: Helper) -> None:
     assert MARY.as_auth_config() == {"username": "mary", "password": SECRET}
 
 
-def test_a_hosts_own_helper_goes_before_the_store_of_all(helper: Helper) -> None:
+def test_helper_of_the_host_goes_before_the_store(helper: Helper) -> None:
     helper("#!/bin/sh\nexit 9\n", "all")
     helper('#!/bin/sh\necho \'{"ServerURL": "x", "Username": "mary", "Secret": "own"}\'\n', "own", host=HOST)
     assert credentials.find(HOST) == Credential("mary", "own")
@@ -213,7 +213,7 @@ def test_a_hosts_own_helper_goes_before_the_store_of_all(helper: Helper) -> None
         credentials.find("localhost:5001")
 
 
-def test_what_a_helper_does_not_know_is_looked_for_in_the_file(helper: Helper) -> None:
+def test_credential_unknown_to_the_helper_is_read_from_the_file(helper: Helper) -> None:
     helper(KEEPER)
     docker_config.save({"auths": {HOST: {"auth": auth("mary:old")}}})
     assert credentials.find(HOST) == Credential("mary", "old")
@@ -222,7 +222,7 @@ def test_what_a_helper_does_not_know_is_looked_for_in_the_file(helper: Helper) -
 # --- what is kept ---
 
 
-def test_without_a_helper_it_is_kept_in_the_file() -> None:
+def test_store_without_helper_writes_the_file() -> None:
     stored = credentials.store(HOST, MARY)
     assert (stored.where, stored.encrypted) == (str(docker_config.file()), False)
     assert docker_config.load() == {"auths": {HOST: {"auth": auth(f"mary:{SECRET}")}}}
@@ -231,19 +231,19 @@ def test_without_a_helper_it_is_kept_in_the_file() -> None:
     assert docker_config.load() == {"auths": {}}
 
 
-def test_a_new_password_takes_the_place_of_an_old_token() -> None:
+def test_store_replaces_an_identity_token() -> None:
     credentials.store(HOST, Credential("<token>", "token"))
     assert credentials.find(HOST) == Credential("<token>", "token")
     credentials.store(HOST, MARY)
     assert credentials.find(HOST) == MARY
 
 
-def test_hub_is_kept_under_dockers_key() -> None:
+def test_store_docker_hub_under_dockers_key() -> None:
     credentials.store("docker.io", MARY)
     assert list(docker_config.load()["auths"]) == ["https://index.docker.io/v1/"]
 
 
-def test_with_a_helper_the_file_keeps_no_secret(helper: Helper) -> None:
+def test_store_with_helper_keeps_no_secret_in_the_file(helper: Helper) -> None:
     docker_config.save({"auths": {HOST: {"auth": auth("mary:old"), "email": "e"}}})
     program = helper(KEEPER)
     stored = credentials.store(HOST, MARY)

@@ -20,7 +20,7 @@ def config(own_folders: Path) -> Path:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", "3", "{" * 3, "[" * 100_000, '{"a": "\udcff"}'])
-def test_rubbish_names_the_file_and_quotes_nothing_of_it(config: Path, content: str) -> None:
+def test_invalid_file_is_named_and_not_quoted(config: Path, content: str) -> None:
     config.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(CredentialsError) as caught:
         docker_config.load()
@@ -29,62 +29,62 @@ def test_rubbish_names_the_file_and_quotes_nothing_of_it(config: Path, content: 
     assert caught.value.hint
 
 
-def test_a_folder_in_the_place_of_the_file_is_said(config: Path) -> None:
+def test_folder_instead_of_the_file_is_an_error(config: Path) -> None:
     config.mkdir()
     with pytest.raises(CredentialsError, match=r"cannot be read: Is a directory"):
         docker_config.load()
 
 
-def test_a_file_in_the_place_of_the_folder_is_said(own_folders: Path) -> None:
+def test_file_instead_of_the_folder_is_an_error(own_folders: Path) -> None:
     (own_folders / ".docker").write_text("")
     with pytest.raises(CredentialsError, match=r"cannot be (read|written): Not a directory"):
         docker_config.save({"credsStore": "pass"})
 
 
-def test_a_broken_file_is_not_written_over(config: Path) -> None:
+def test_save_does_not_overwrite_an_invalid_file(config: Path) -> None:
     config.write_text("{broken")
     with pytest.raises(CredentialsError):
         docker_config.save({"credsStore": "pass"})
     assert config.read_text() == "{broken"
 
 
-def test_none_is_empty(own_folders: Path) -> None:
+def test_absent_file_is_empty(own_folders: Path) -> None:
     assert docker_config.load() == {}
     assert docker_config.current_context() is None
     assert not (own_folders / ".docker").exists()
 
 
-def test_an_empty_file_is_empty(config: Path) -> None:
+def test_empty_file_is_empty(config: Path) -> None:
     config.write_text("")
     assert docker_config.load() == {}
 
 
-def test_without_docker_config_it_is_in_the_home(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_docker_config_it_is_in_the_home_folder(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_CONFIG")
     assert docker_config.file() == own_folders / ".docker" / "config.json"
 
 
-def test_what_is_not_known_is_kept(config: Path) -> None:
+def test_save_keeps_unknown_members(config: Path) -> None:
     before = {"HttpHeaders": {"X": "ü"}, "auths": {"a": {"auth": "eDp5", "email": "e"}, "b": {"auth": "eA=="}}, "experimental": "on"}
     config.write_text(json.dumps(before))
     docker_config.save({"auths": {"a": {"auth": "bmV3"}, "b": None, "c": {"auth": None}}, "experimental": None})
     assert docker_config.load() == {"HttpHeaders": {"X": "ü"}, "auths": {"a": {"auth": "bmV3", "email": "e"}, "c": {}}}
 
 
-def test_what_is_in_the_way_of_an_object_is_replaced(config: Path) -> None:
+def test_save_replaces_what_is_no_object(config: Path) -> None:
     config.write_text('{"auths": "rubbish"}')
     docker_config.save({"auths": {"a": {"auth": "eDp5"}}})
     assert docker_config.load() == {"auths": {"a": {"auth": "eDp5"}}}
 
 
-def test_only_its_owner_reads_it(config: Path) -> None:
+def test_save_is_readable_by_the_owner_only(config: Path) -> None:
     config.write_text("{}")
     config.chmod(0o644)
     docker_config.save({"auths": {}})
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
 
 
-def test_a_link_stays_a_link(config: Path, tmp_path: Path) -> None:
+def test_save_to_a_symbolic_link_replaces_its_target(config: Path, tmp_path: Path) -> None:
     target = tmp_path / "dotfiles.json"
     target.write_text("{}")
     config.symlink_to(target)
@@ -93,7 +93,7 @@ def test_a_link_stays_a_link(config: Path, tmp_path: Path) -> None:
     assert json.loads(target.read_text()) == {"credsStore": "pass"}
 
 
-def test_a_write_that_fails_leaves_the_old_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_that_fails_keeps_the_old_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('{"credsStore": "pass"}')
 
     def full(handle: int) -> None:
@@ -106,7 +106,7 @@ def test_a_write_that_fails_leaves_the_old_file(config: Path, monkeypatch: pytes
     assert docker_config.load() == {"credsStore": "pass"}
 
 
-def test_changes_at_the_same_time_are_all_kept(config: Path) -> None:
+def test_concurrent_saves_are_all_kept(config: Path) -> None:
     names = [f"registry{number}.example.com" for number in range(20)]
     threads = [threading.Thread(target=docker_config.save, args=({"auths": {name: {"auth": "eDp5"}}},)) for name in names]
     for thread in threads:
@@ -128,7 +128,7 @@ def test_changes_at_the_same_time_are_all_kept(config: Path) -> None:
         ("", "colima", "colima"),
     ],
 )
-def test_the_context_is_the_one_docker_would_use(
+def test_current_context_is_dockers(
     config: Path, monkeypatch: pytest.MonkeyPatch, environment: str | None, configured: object, context: str | None
 ) -> None:
     config.write_text(json.dumps({"currentContext": configured}))

@@ -74,7 +74,7 @@ def test_check_port_out_of_range_is_a_value_error(port: int) -> None:
 
 
 @pytest.mark.parametrize("port", [1, 80, 65535])
-def test_a_port_number_is_taken(port: int) -> None:
+def test_parse_port_accepts_1_to_65535(port: int) -> None:
     check_port(port)
     assert parse_port(str(port)) == port
 

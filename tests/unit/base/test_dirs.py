@@ -25,7 +25,7 @@ def fallback(temporary: Path) -> Path:
     return temporary / f"{NAME}-{os.getuid()}"
 
 
-def test_a_home_that_cannot_be_written_to(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_not_writable_falls_back_to_the_temporary_folder(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.write_text("")
     monkeypatch.setenv("HOME", str(home))
@@ -39,7 +39,7 @@ def test_a_home_that_cannot_be_written_to(own_temporary: Path, tmp_path: Path, m
     assert app_dirs() == found, "the second time finds what the first one made"
 
 
-def test_only_the_cache_cannot_be_written_to(own_temporary: Path, own_folders: Path) -> None:
+def test_cache_alone_not_writable_falls_back_alone(own_temporary: Path, own_folders: Path) -> None:
     (own_folders / ".cache").write_text("")
     found = app_dirs()
     assert found.state == own_folders / ".local" / "state" / NAME
@@ -48,7 +48,7 @@ def test_only_the_cache_cannot_be_written_to(own_temporary: Path, own_folders: P
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to any folder")
-def test_a_folder_that_is_there_and_read_only(own_temporary: Path, own_folders: Path) -> None:
+def test_existing_read_only_folder_falls_back(own_temporary: Path, own_folders: Path) -> None:
     folder = own_folders / ".cache" / NAME
     folder.mkdir(parents=True)
     folder.chmod(0o500)
@@ -58,9 +58,7 @@ def test_a_folder_that_is_there_and_read_only(own_temporary: Path, own_folders: 
         folder.chmod(0o700)
 
 
-def test_no_home_and_somebody_elses_folder_in_the_temporary_one(
-    own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fallback_folder_that_is_a_symbolic_link_is_an_error(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     prey = tmp_path / "prey"
@@ -72,7 +70,7 @@ def test_no_home_and_somebody_elses_folder_in_the_temporary_one(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
-def test_nor_one_that_another_user_made(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fallback_folder_made_by_another_user_is_an_error(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     fallback(own_temporary).mkdir()
@@ -81,7 +79,7 @@ def test_nor_one_that_another_user_made(own_temporary: Path, tmp_path: Path, mon
         app_dirs()
 
 
-def test_nothing_can_be_written_to(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_folder_not_writable_is_an_error(own_temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     own_temporary.rmdir()
@@ -91,7 +89,7 @@ def test_nothing_can_be_written_to(own_temporary: Path, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("value", ["relative/folder", "", "."])
-def test_a_relative_path_is_ignored(value: str, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_xdg_path_is_ignored(value: str, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", value)
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     found = app_dirs()
@@ -99,7 +97,7 @@ def test_a_relative_path_is_ignored(value: str, own_folders: Path, monkeypatch: 
     assert found.warning is None
 
 
-def test_the_specification_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xdg_variables_name_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     found = app_dirs()

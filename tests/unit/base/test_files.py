@@ -25,7 +25,7 @@ with files.lock(Path(sys.argv[1])):
 # --- writing ---
 
 
-def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_interrupted_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -53,7 +53,7 @@ def test_so_does_one_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+def test_atomic_write_to_a_pipe_writes_through_it(tmp_path: Path) -> None:
     path, received = tmp_path / "pipe", []
     os.mkfifo(path)
     reader = threading.Thread(target=lambda: received.append(path.read_bytes()), daemon=True)
@@ -65,19 +65,19 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
-def test_a_full_device_is_an_error_and_stays_a_device() -> None:
+def test_atomic_write_to_a_full_device_is_an_error() -> None:
     with pytest.raises(OSError, match="No space left"):
         files.atomic_write(Path("/dev/full"), b"new")
     assert Path("/dev/full").is_char_device()
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+def test_atomic_write_file_instead_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("")
     with pytest.raises(OSError, match=r"File exists|Not a directory"):
         files.atomic_write(tmp_path / "folder" / "file", b"x")
 
 
-def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
+def test_atomic_write_folder_instead_of_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError):
         files.atomic_write(tmp_path / "file", b"x")
@@ -85,7 +85,7 @@ def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", os.urandom(1 << 20)])
-def test_what_is_written_is_there_with_its_folder_and_mode(tmp_path: Path, content: bytes) -> None:
+def test_atomic_write_creates_folder_and_sets_mode(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a" / "b" / "file"
     files.atomic_write(path, content, mode=0o640)
     assert path.read_bytes() == content
@@ -93,7 +93,7 @@ def test_what_is_written_is_there_with_its_folder_and_mode(tmp_path: Path, conte
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
+def test_atomic_write_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         files.atomic_write(tmp_path / "file", b"")
@@ -102,7 +102,7 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
 
-def test_a_secret_is_at_no_moment_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_is_never_readable_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[int] = []
     real = os.fsync
 
@@ -116,7 +116,7 @@ def test_a_secret_is_at_no_moment_open_to_others(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
+def test_atomic_write_to_a_symbolic_link_replaces_its_target(tmp_path: Path, there: bool) -> None:
     target = tmp_path / "elsewhere" / "target"
     target.parent.mkdir()
     if there:
@@ -127,7 +127,7 @@ def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
     assert target.read_bytes() == b"new"
 
 
-def test_a_reader_sees_old_or_new_and_never_half(tmp_path: Path) -> None:
+def test_atomic_write_reader_sees_old_or_new_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     old, new = b"a" * 300_000, b"b" * 300_000
     files.atomic_write(path, old)
@@ -160,7 +160,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_lock_is_waited_for_with_one_word_and_dies_with_its_process(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_lock_of_a_killed_process_is_released_and_waiting_is_reported_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     lock = tmp_path / "lock"
     words: list[str] = []
 
@@ -177,7 +177,7 @@ def test_a_lock_is_waited_for_with_one_word_and_dies_with_its_process(tmp_path: 
     assert lock.exists()
 
 
-def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_lock_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     def interrupted(*_: object) -> None:
         raise TimeoutError
 
@@ -193,7 +193,7 @@ def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str
             holder.kill()
 
 
-def test_a_free_lock_is_had_without_a_word(tmp_path: Path) -> None:
+def test_lock_that_is_free_reports_no_waiting(tmp_path: Path) -> None:
     words: list[str] = []
     lock = tmp_path / "folder" / "lock"
     assert not files.is_locked(lock)
@@ -203,13 +203,13 @@ def test_a_free_lock_is_had_without_a_word(tmp_path: Path) -> None:
     assert words == []
 
 
-def test_a_lock_is_given_back_after_a_failure(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), files.lock(tmp_path / "lock"):
         raise RuntimeError
     assert not files.is_locked(tmp_path / "lock")
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
+def test_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     inside = 0
     most = 0
 
@@ -228,7 +228,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert most == 1
 
 
-def test_children_do_not_keep_the_lock(tmp_path: Path) -> None:
+def test_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
     with files.lock(tmp_path / "lock"):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:

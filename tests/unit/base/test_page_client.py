@@ -11,22 +11,22 @@ from tests.support.fake_server import Reply, listening, saying, standing_in
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
-def test_nothing_there() -> None:
+def test_get_page_nothing_listens() -> None:
     with pytest.raises(NoResponse, match="nothing answers at http://localhost:1/: connection refused"):
         get_page("http://localhost:1/", timeout=1)
 
 
-def test_no_such_host() -> None:
+def test_get_page_unknown_host() -> None:
     with pytest.raises(NoResponse, match=r"no whole answer from http://nothing\.invalid/"):
         get_page("http://nothing.invalid/", timeout=3)
 
 
-def test_silence_ends_with_the_time() -> None:
+def test_get_page_without_response_times_out() -> None:
     with standing_in(lambda asked: Reply(pause=2)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
         get_page(f"http://{server.host}/", timeout=0.2)
 
 
-def test_a_page_that_trickles_in_is_late_as_a_whole() -> None:
+def test_get_page_trickling_body_times_out() -> None:
     with standing_in(lambda asked: Reply(body=b"x" * 100, trickle=0.05)) as server:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
@@ -35,7 +35,7 @@ def test_a_page_that_trickles_in_is_late_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status line", "headers"])
-def test_nor_does_a_beginning_that_trickles_in_take_longer(beginning: bytes) -> None:
+def test_get_page_trickling_headers_time_out(beginning: bytes) -> None:
     def trickling(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(beginning)
@@ -50,7 +50,7 @@ def test_nor_does_a_beginning_that_trickles_in_take_longer(beginning: bytes) -> 
         assert time.monotonic() - begun < 1.5
 
 
-def test_a_pause_in_the_middle_counts_from_the_beginning() -> None:
+def test_get_page_time_out_covers_the_whole_exchange() -> None:
     def pausing(connection: socket.socket) -> None:
         connection.recv(65536)
         time.sleep(0.8)
@@ -65,19 +65,19 @@ def test_a_pause_in_the_middle_counts_from_the_beginning() -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 1000])
-def test_a_page_cut_short(missing: int) -> None:
+def test_get_page_incomplete_body_is_an_error(missing: int) -> None:
     with standing_in(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
         get_page(f"http://{server.host}/", timeout=3)
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X" * 70_000])
-def test_what_is_no_web_server(words: bytes) -> None:
+def test_get_page_not_http_is_an_error(words: bytes) -> None:
     with listening(saying(words)) as host, pytest.raises(NoResponse):
         get_page(f"http://{host}/", timeout=1)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
-def test_any_status_is_an_answer(status: int) -> None:
+def test_get_page_returns_any_status(status: int) -> None:
     answer = Reply(status=status, body="<h3>Hällo</h3>".encode(), headers={**HTML, "Location": "http://elsewhere.invalid/"})
     with standing_in(lambda asked: answer) as server:
         page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=3)
@@ -88,17 +88,17 @@ def test_any_status_is_an_answer(status: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=latin-1", "text/html; charset=no-such", "text/html"])
-def test_what_is_not_its_charset_is_replaced_not_raised(kind: str) -> None:
+def test_get_page_undecodable_bytes_are_replaced(kind: str) -> None:
     with standing_in(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
         assert get_page(f"http://{server.host}", timeout=3).body in ("aä", "a�")
 
 
-def test_a_page_without_end_is_read_so_far() -> None:
+def test_get_page_reads_the_first_mebibyte() -> None:
     with standing_in(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
         assert len(get_page(f"http://{server.host}/", timeout=10).body) == MAX_BYTES
 
 
-def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_page_ignores_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with standing_in(lambda asked: Reply()) as server:
@@ -113,7 +113,7 @@ def _client(host: str) -> PageClient:
     return PageClient(lambda timeout: socket.create_connection((address, int(port)), timeout))
 
 
-def test_a_visit_asks_again_over_the_same_connection() -> None:
+def test_client_reuses_its_connection() -> None:
     connections: list[socket.socket] = []
 
     def serving(connection: socket.socket) -> None:
@@ -129,7 +129,7 @@ def test_a_visit_asks_again_over_the_same_connection() -> None:
     assert len(connections) == 1
 
 
-def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:
+def test_client_reconnects_after_an_idle_close() -> None:
     def once(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
@@ -140,7 +140,7 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:
         client.close()
 
 
-def test_after_a_page_without_end_comes_the_next_one() -> None:
+def test_client_after_a_truncated_page_gets_the_next_one() -> None:
     answers = iter([Reply(body=b"x" * (MAX_BYTES + 5)), Reply(body=b"next")])
     with standing_in(lambda asked: next(answers)) as server:
         client = _client(server.host)
@@ -149,7 +149,7 @@ def test_after_a_page_without_end_comes_the_next_one() -> None:
         client.close()
 
 
-def test_a_visit_that_is_not_answered_in_time_ends_and_the_next_is_a_new_one() -> None:
+def test_client_after_a_time_out_uses_a_new_connection() -> None:
     pauses = iter([2.0, 0.0])
     with standing_in(lambda asked: Reply(pause=next(pauses))) as server:
         client = _client(server.host)
@@ -160,7 +160,7 @@ def test_a_visit_that_is_not_answered_in_time_ends_and_the_next_is_a_new_one() -
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n"])
-def test_a_visit_to_what_is_no_web_server(words: bytes) -> None:
+def test_client_not_http_is_an_error(words: bytes) -> None:
     with listening(saying(words)) as host:
         client = _client(host)
         for _ in range(2):

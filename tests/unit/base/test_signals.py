@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.signals import defer_signals
 
 
-def test_a_signal_comes_after_the_block() -> None:
+def test_signal_is_delivered_after_the_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGINT)
@@ -19,7 +19,7 @@ def test_a_signal_comes_after_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_signal_breaks_through() -> None:
+def test_second_signal_is_delivered_at_once() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGINT)
@@ -29,19 +29,19 @@ def test_a_second_signal_breaks_through() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_error_in_the_block_does_not_swallow_the_signal() -> None:
+def test_signal_is_delivered_after_an_error_in_the_block() -> None:
     with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("lost behind the interruption")
 
 
-def test_without_a_signal_nothing_happens() -> None:
+def test_no_signal_restores_the_handlers() -> None:
     with defer_signals():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_elsewhere_than_in_the_main_thread_it_stands_aside() -> None:
+def test_other_threads_change_no_handlers() -> None:
     seen: list[str] = []
 
     def work() -> None:

@@ -16,7 +16,7 @@ def read(**members: Any) -> Config:
     return parse_config(json.dumps(members).encode())
 
 
-def test_everything_is_read() -> None:
+def test_parse_config_reads_all_members() -> None:
     layer = Digest.of(b"layer")
     config = read(
         created="2024-05-06T07:08:09.123456789+02:00",
@@ -46,7 +46,7 @@ def test_everything_is_read() -> None:
     assert (config.exposed, config.user) == (("443/tcp", "80/tcp"), "nobody")
 
 
-def test_what_is_not_said_is_empty() -> None:
+def test_parse_config_absent_members_are_empty() -> None:
     config = parse_config(b"{}")
     assert config == Config(raw=b"{}")
     assert config.platform is None and config.created is None
@@ -65,7 +65,7 @@ def test_what_is_not_said_is_empty() -> None:
         ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)),
     ],
 )
-def test_moments(text: str, moment: datetime) -> None:
+def test_parse_time_is_in_utc(text: str, moment: datetime) -> None:
     created = read(created=text).created
     assert created == moment
     assert created.tzinfo is timezone.utc
@@ -98,7 +98,7 @@ def test_moments(text: str, moment: datetime) -> None:
         *("٢٠٢٤-05-06T07:08:09Z", "2024-05-06T07:08:09.Z", "-2024-05-06T07:08:09Z"),
     ],
 )
-def test_no_date_is_invented(value: object) -> None:
+def test_parse_time_of_placeholders_is_none(value: object) -> None:
     assert read(created=value).created is None
     assert read(history=[{"created": value}]).history == (HistoryEntry(),)
 
@@ -118,13 +118,13 @@ def test_no_date_is_invented(value: object) -> None:
         ({"history": ["x"]}, "history[0]: an object is wanted, not a string"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(members: dict[str, Any], message: str) -> None:
+def test_parse_config_wrong_member_is_named_with_its_path(members: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         read(**members)
     assert caught.value.message == message
 
 
 @pytest.mark.parametrize("raw", [b"", b"not json", b"[]", b"\x1f\x8b\x08", b"{" * 100_000, b"\xff"])
-def test_what_is_no_config(raw: bytes) -> None:
+def test_parse_config_of_no_object_is_an_error(raw: bytes) -> None:
     with pytest.raises(InvalidManifest, match="^image config: "):
         parse_config(raw)

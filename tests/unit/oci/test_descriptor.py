@@ -20,12 +20,12 @@ DIGEST = Digest.of(b"x")
         ("linux/aarch64", Platform(os="linux", architecture="arm64")),
     ],
 )
-def test_platforms_as_they_are_typed(text: str, platform: Platform) -> None:
+def test_platform_parse(text: str, platform: Platform) -> None:
     assert Platform.parse(text) == platform
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/am d64", "linux/amd64\n", "linux/\x1b[2J"])
-def test_what_is_no_platform(text: str) -> None:
+def test_platform_parse_of_anything_else_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="not a platform") as caught:
         Platform.parse(text)
     assert str(caught.value).isprintable()
@@ -44,24 +44,24 @@ def test_what_is_no_platform(text: str) -> None:
         ("linux/amd64", "linux/386", False),
     ],
 )
-def test_a_variant_that_is_not_named_is_the_usual_one(own: str, wanted: str, fits: bool) -> None:
+def test_platform_fits_with_the_default_variant(own: str, wanted: str, fits: bool) -> None:
     assert Platform.parse(own).fits(Platform.parse(wanted)) is fits
 
 
-def test_a_platform_is_one_word_everywhere() -> None:
+def test_platform_str() -> None:
     assert OfEngine is Platform
     assert str(Platform(os="linux", architecture="arm64", variant="v8")) == "linux/arm64/v8"
     assert str(Platform(os="linux", architecture="amd64")) == "linux/amd64"
 
 
-def test_descriptors_with_annotations_are_kept_in_sets() -> None:
+def test_descriptor_with_annotations_is_hashable() -> None:
     def make(note: str) -> Descriptor:
         return Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"note": note})
 
     assert len({make("one"), make("one"), make("two")}) == 2
 
 
-def test_as_json() -> None:
+def test_descriptor_as_json() -> None:
     bare = Descriptor(media_type="a/b", digest=DIGEST, size=1)
     assert bare.as_json() == {"mediaType": "a/b", "digest": str(DIGEST), "size": 1}
     whole = Descriptor(

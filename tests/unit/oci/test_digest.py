@@ -33,20 +33,20 @@ HEX = "0123456789abcdef" * 4
         "sha256:" + "../" * 21 + "x",
     ],
 )
-def test_what_is_no_digest(text: str) -> None:
+def test_parse_of_no_digest_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="not"):
         Digest.parse(text)
 
 
 @pytest.mark.parametrize("text", [f"sha256:{HEX}", f"sha512:{HEX}{HEX}"])
-def test_what_is_one(text: str) -> None:
+def test_parse_digest(text: str) -> None:
     digest = Digest.parse(text)
     assert str(digest) == text
     assert (digest.algorithm, digest.hex) == tuple(text.split(":"))
     assert digest.short == "0123456789ab"
 
 
-def test_of_content() -> None:
+def test_digest_of_content() -> None:
     assert str(Digest.of(b"x")) == f"sha256:{hashlib.sha256(b'x').hexdigest()}"
     assert Digest.of(b"x") == Digest.parse(str(Digest.of(b"x")))
     assert len({Digest.of(b"x"), Digest.of(b"x"), Digest.of(b"y")}) == 2

@@ -67,7 +67,7 @@ def read(document: object, media_type: str | None = None) -> Manifest:
 # --- what is read ---
 
 
-def test_an_image_is_read_and_its_bytes_are_kept() -> None:
+def test_parse_image_keeps_its_bytes() -> None:
     odd = b'{ "layers" :[],"schemaVersion":2,\n "unknown": {"a": [1.5e3]}, "config": %s}\n' % raw(entry(OCI_CONFIG, b"config"))
     manifest = parse(odd, f"{OCI_IMAGE.upper()}; charset=utf-8")
     assert manifest.raw == odd
@@ -79,7 +79,7 @@ def test_an_image_is_read_and_its_bytes_are_kept() -> None:
     assert manifest.subject is None and manifest.artifact_type is None and manifest.annotations == {}
 
 
-def test_everything_an_image_may_have() -> None:
+def test_parse_image_reads_all_members() -> None:
     subject = entry(OCI_IMAGE, b"subject")
     layer = entry(LAYER, b"l", annotations={"k": "v"}, urls=["https://example.com/l"])
     manifest = read(an_image(layers=[layer], subject=subject, artifactType="a/b", annotations={"n": "w"}))
@@ -90,7 +90,7 @@ def test_everything_an_image_may_have() -> None:
     assert (manifest.artifact_type, manifest.annotations) == ("a/b", {"n": "w"})
 
 
-def test_an_index_is_read() -> None:
+def test_parse_index() -> None:
     manifest = read(an_index(child("linux", "arm64", b"1"), entry(OCI_INDEX, b"2"), attestation()))
     assert manifest.kind == "index"
     assert manifest.config is None
@@ -98,7 +98,7 @@ def test_an_index_is_read() -> None:
     assert [str(entry.platform) for entry in filter(is_platform_image, manifest.children)] == ["linux/arm64"]
 
 
-def test_docker_s_own_are_read() -> None:
+def test_parse_docker_media_types() -> None:
     image = read(an_image(mediaType=DOCKER_IMAGE, config=entry(DOCKER_CONFIG)))
     assert (image.kind, image.type, image.descriptor.media_type) == ("image", "image", DOCKER_IMAGE)
     manifests = read(an_index(child("linux", "amd64"), child("linux", "arm64"), mediaType=DOCKER_LIST))
@@ -106,7 +106,7 @@ def test_docker_s_own_are_read() -> None:
 
 
 @pytest.mark.parametrize("empty", [None, []])
-def test_what_go_writes_for_nothing(empty: object) -> None:
+def test_parse_null_and_empty_members(empty: object) -> None:
     assert read(an_image(layers=empty, annotations=None, subject=None)).layers == ()
     assert read(an_index() | {"manifests": empty}).children == ()
 
@@ -122,21 +122,21 @@ def test_what_go_writes_for_nothing(empty: object) -> None:
         (an_index(), "", OCI_INDEX),
     ],
 )
-def test_who_says_what_it_is(document: object, said: str | None, media_type: str) -> None:
+def test_parse_media_type_of_document_or_registry(document: object, said: str | None, media_type: str) -> None:
     assert read(document, said).descriptor.media_type == media_type
 
 
-def test_another_algorithm() -> None:
+def test_parse_with_sha512() -> None:
     content = raw(an_image())
     assert str(parse(content, algorithm="sha512").digest) == f"sha512:{hashlib.sha512(content).hexdigest()}"
 
 
-def test_an_empty_platform_is_none() -> None:
+def test_parse_empty_platform_is_none() -> None:
     manifest = read(an_index(entry(OCI_IMAGE, platform={}), entry(OCI_IMAGE, platform={"os": "", "architecture": ""})))
     assert [entry.platform for entry in manifest.children] == [None, None]
 
 
-def test_every_type_is_asked_for() -> None:
+def test_accept_lists_every_type() -> None:
     assert ACCEPT.split(", ") == [OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST]
 
 
@@ -191,7 +191,7 @@ def broken(path: str, value: Any) -> dict[str, Any]:
         ("fsLayers", [], r"fsLayers: does not belong into the manifest of an image"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(path: str, value: object, message: str) -> None:
+def test_parse_wrong_member_is_named_with_its_path(path: str, value: object, message: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         read(broken(path, value))
     assert caught.value.message == message
@@ -199,14 +199,14 @@ def test_what_is_wrong_is_said_with_its_place(path: str, value: object, message:
 
 
 @pytest.mark.parametrize("key", ["config", "layers", "fsLayers"])
-def test_an_index_that_is_an_image_too_is_refused(key: str) -> None:
+def test_parse_image_and_index_in_one_is_an_error(key: str) -> None:
     with pytest.raises(InvalidManifest, match=f"{key}: does not belong into an index"):
         read(an_index(**{key: []}))
 
 
 @pytest.mark.parametrize("document", [an_image(), an_index()])
 @pytest.mark.parametrize("said", [DOCKER_IMAGE, DOCKER_LIST, "application/json", "text/html; charset=utf-8", "\x1b[2J"])
-def test_registry_and_document_must_agree(document: dict[str, Any], said: str) -> None:
+def test_parse_differing_media_types_are_an_error(document: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidManifest, match="mediaType: the document calls itself .*, the registry calls it ") as caught:
         read(document, said)
     assert caught.value.message.isprintable()
@@ -222,7 +222,7 @@ def test_registry_and_document_must_agree(document: dict[str, Any], said: str) -
         (an_image(mediaType=words.SCHEMA_1[0]), None),
     ],
 )
-def test_schema_1_is_named(document: object, said: str | None) -> None:
+def test_parse_schema_1_is_an_error(document: object, said: str | None) -> None:
     with pytest.raises(InvalidManifest, match="schema 1") as caught:
         read(document, said)
     assert caught.value.hint
@@ -258,23 +258,23 @@ def test_schema_1_is_named(document: object, said: str | None) -> None:
     ],
     ids=range(24),
 )
-def test_what_is_no_document(content: bytes, message: str) -> None:
+def test_parse_of_no_json_object_is_an_error(content: bytes, message: str) -> None:
     with pytest.raises(InvalidManifest, match=rf"^manifest: .*{message}") as caught:
         parse(content)
     assert caught.value.message.isprintable()
 
 
-def test_an_endless_number_costs_nothing_before_it_is_refused() -> None:
+def test_parse_endless_number_is_refused_in_time() -> None:
     with pytest.raises(InvalidManifest, match=f"a number of {MAX_SIZE - 10} digits"):
         parse(b'{"a": ' + b"9" * (MAX_SIZE - 10) + b"}")
 
 
-def test_the_largest_that_is_allowed() -> None:
+def test_parse_largest_allowed_size() -> None:
     content = raw(an_image())
     assert parse(content + b" " * (MAX_SIZE - len(content))).descriptor.size == MAX_SIZE
 
 
-def test_many_names_that_come_twice_are_refused_in_time() -> None:
+def test_parse_many_duplicate_names_are_refused_in_time() -> None:
     """What looks for the one that comes twice must not do so once for each name."""
     names = ",".join(f'"{number}":1' for number in range(300_000))
     with pytest.raises(InvalidManifest, match="'299999' comes twice"):
@@ -309,11 +309,11 @@ SIGNATURE_LAYER = [entry("application/vnd.dev.cosign.simplesigning.v1+json")]
         (an_index(artifactType="a/b"), "artifact"),
     ],
 )
-def test_type(document: dict[str, Any], type: str) -> None:
+def test_manifest_type(document: dict[str, Any], type: str) -> None:
     assert read(document).type == type
 
 
-def test_attestations_are_no_platforms() -> None:
+def test_attestation_is_no_platform_image() -> None:
     marked = child("linux", "amd64", b"m", annotations={"vnd.docker.reference.type": "attestation-manifest"})
     manifest = read(an_index(child("linux", "amd64"), marked, child("unknown", "unknown", b"u")))
     assert [is_attestation(entry) for entry in manifest.children] == [False, True, False]
@@ -330,14 +330,14 @@ def test_attestations_are_no_platforms() -> None:
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", False),
     ],
 )
-def test_foreign_layers(media_type: str, foreign: bool) -> None:
+def test_is_foreign(media_type: str, foreign: bool) -> None:
     assert is_foreign(Descriptor(media_type=media_type, digest=Digest.of(b""), size=0)) is foreign
 
 
 # --- what is made ---
 
 
-def test_a_tombstone_is_nobody_else_s_and_recognised() -> None:
+def test_tombstone_is_unique_and_recognised() -> None:
     one, two = tombstone("part2", unique="1"), tombstone("part2", unique="2")
     assert one.digest != two.digest
     assert one.digest == tombstone("part2", unique="1").digest
@@ -348,12 +348,12 @@ def test_a_tombstone_is_nobody_else_s_and_recognised() -> None:
     assert not read(an_image()).is_tombstone
 
 
-def test_the_empty_descriptor_is_the_specification_s() -> None:
+def test_empty_descriptor_is_the_specification_s() -> None:
     assert str(EMPTY.digest) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert EMPTY.size == 2
 
 
-def test_the_entry_of_a_referrer() -> None:
+def test_referrer_entry() -> None:
     signature = read(an_image(subject=entry(OCI_IMAGE), artifactType="a/b", annotations={"k": "v"}))
     assert signature.referrer == Descriptor(
         media_type=OCI_IMAGE, digest=signature.digest, size=signature.descriptor.size, artifact_type="a/b", annotations={"k": "v"}

@@ -95,7 +95,7 @@ def parse(text: str) -> Reference:
         (f"@{DIGEST}", "a part between two slashes is empty"),
     ],
 )
-def test_a_wrong_name_says_what_is_wrong(text: str, why: str) -> None:
+def test_parse_invalid_name_names_the_part(text: str, why: str) -> None:
     with pytest.raises(InvalidReference) as caught:
         parse(text)
     error = caught.value
@@ -105,7 +105,7 @@ def test_a_wrong_name_says_what_is_wrong(text: str, why: str) -> None:
     assert error.exit_code == 2
 
 
-def test_a_long_wrong_name_is_not_repeated_whole() -> None:
+def test_parse_long_invalid_name_is_shortened() -> None:
     with pytest.raises(InvalidReference) as caught:
         parse("a" * 100_000)
     assert len(caught.value.message) < 300
@@ -113,13 +113,13 @@ def test_a_long_wrong_name_is_not_repeated_whole() -> None:
 
 @pytest.mark.parametrize("letter", ["!", "9", "a"])
 @pytest.mark.parametrize("shape", ["app:{}", "{}", "localhost:{}/app", "[{}/app", "app@{}", "app@{}:x", "app@sha256:{}"])
-def test_nor_is_a_long_wrong_part(shape: str, letter: str) -> None:
+def test_parse_long_invalid_part_is_shortened(shape: str, letter: str) -> None:
     with pytest.raises(InvalidReference) as caught:
         parse(shape.format(letter * 100_000))
     assert len(caught.value.message) < 400
 
 
-def test_upper_case_is_offered_in_lower_case() -> None:
+def test_parse_upper_case_suggests_lower_case() -> None:
     with pytest.raises(InvalidReference) as caught:
         parse("John/App:V1")
     assert caught.value.hint
@@ -151,27 +151,27 @@ def test_upper_case_is_offered_in_lower_case() -> None:
         (f"x/{'a' * 253}", LOCAL, f"x/{'a' * 253}", None),
     ],
 )
-def test_a_name_is_taken_apart(text: str, host: str, path: str, tag: str | None) -> None:
+def test_parse(text: str, host: str, path: str, tag: str | None) -> None:
     reference = parse(text)
     assert (reference.host, reference.path, reference.tag, reference.digest) == (host, path, tag, None)
     assert reference.repository == f"{host}/{path}"
 
 
-def test_with_a_digest() -> None:
+def test_parse_with_a_digest() -> None:
     reference = parse(f"john/app:v1@{DIGEST}")
     assert (reference.tag, str(reference.digest)) == ("v1", DIGEST)
     assert str(reference) == f"{LOCAL}/john/app:v1@{DIGEST}"
     assert reference.or_latest() == reference
 
 
-def test_latest_is_added_only_where_nothing_is_said() -> None:
+def test_or_latest_adds_a_tag_only_without_tag_and_digest() -> None:
     assert parse("app").tag is None
     assert parse("app").or_latest().tag == "latest"
     assert parse("app:v1").or_latest().tag == "v1"
     assert parse(f"app@{DIGEST}").or_latest().tag is None
 
 
-def test_by_digest_alone() -> None:
+def test_with_digest_drops_the_tag() -> None:
     digest = Digest.of(b"x")
     assert str(parse("app:v1").with_digest(digest)) == f"{LOCAL}/app@{digest}"
 
@@ -185,7 +185,7 @@ def test_by_digest_alone() -> None:
         ("docker.io/library/a/b", "a/b"),
     ],
 )
-def test_as_docker_prints_it(text: str, familiar: str) -> None:
+def test_familiar(text: str, familiar: str) -> None:
     assert parse(text).familiar == familiar
 
 
@@ -204,7 +204,7 @@ def test_as_docker_prints_it(text: str, familiar: str) -> None:
         ("John/app", False),
     ],
 )
-def test_what_is_a_host(text: str, has: bool) -> None:
+def test_has_host(text: str, has: bool) -> None:
     assert has_host(text) is has
 
 

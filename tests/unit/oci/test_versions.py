@@ -27,14 +27,14 @@ from registry_tool.oci.versions import Range, Version, order
         ("2024-01-31", Version(numbers=(2024,), variant="01-31")),
     ],
 )
-def test_tags_that_name_a_version(tag: str, version: Version) -> None:
+def test_version_parse(tag: str, version: Version) -> None:
     assert Version.parse(tag) == version
 
 
 @pytest.mark.parametrize(
     "tag", ["latest", "", "v", "stable-1.2", "7f3a", "1.2.3alpine", "1..2", "1.2.3.4.5", "1" * 19, "١.٢", "sha256-" + "a" * 64]
 )
-def test_tags_that_name_none(tag: str) -> None:
+def test_version_parse_of_other_tags_is_none(tag: str) -> None:
     assert Version.parse(tag) is None
     assert tag not in Range.parse("*")
 
@@ -75,20 +75,20 @@ def test_order() -> None:
         ("<1.2.3-rc1", "1.2.2 1.2.3-beta1", "1.2.3-rc1 1.2.3"),
     ],
 )
-def test_ranges(text: str, inside: str, outside: str) -> None:
+def test_range_contains(text: str, inside: str, outside: str) -> None:
     among = Range.parse(text)
     assert [tag for tag in inside.split() if tag not in among] == []
     assert [tag for tag in outside.split() if tag in among] == []
 
 
 @pytest.mark.parametrize("text", ["", " ", "latest", "1 ||", "^", "^^1", ">1.2.3.4.5", "!=1", "1.2 -", "\x1b[31m1", "1" * 5000, "1.y"])
-def test_what_is_no_range(text: str) -> None:
+def test_range_parse_of_no_range_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="not a range of versions") as caught:
         Range.parse(text)
     assert caught.value.message.isprintable()
     assert caught.value.hint
 
 
-def test_a_tag_made_to_be_slow_is_not() -> None:
+def test_parse_has_no_slow_input() -> None:
     assert Version.parse("1rc" + "1." * 60 + "x") is None
     assert Version.parse("1" + "-rc1" * 30) is not None

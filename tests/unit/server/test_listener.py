@@ -66,7 +66,7 @@ def say(listening: Server[Any]) -> Callable[[bytes], bytes]:
     return said
 
 
-def test_a_connection_is_kept(listening: Server[Any]) -> None:
+def test_connection_is_persistent(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         ends = []
         for body in (b"one", b"two"):
@@ -76,7 +76,7 @@ def test_a_connection_is_kept(listening: Server[Any]) -> None:
         assert ends[0] == ends[1]
 
 
-def test_several_requests_may_come_at_once(say: Callable[[bytes], bytes]) -> None:
+def test_pipelined_requests_are_answered(say: Callable[[bytes], bytes]) -> None:
     heard = say(
         b"POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nonePOST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\ntwo"
     )
@@ -84,14 +84,14 @@ def test_several_requests_may_come_at_once(say: Callable[[bytes], bytes]) -> Non
     assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"two"]
 
 
-def test_what_nobody_read_does_not_become_the_next_request(listening: Server[Any]) -> None:
+def test_unread_body_is_drained(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         for _ in range(2):
             connection.request("POST", "/ignored", body=b"GET /read HTTP/1.1\r\n\r\n")
             assert connection.getresponse().read() == b"unread"
 
 
-def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listening: Server[Any]) -> None:
+def test_large_unread_body_closes_the_connection_after_the_response(listening: Server[Any]) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
         connection.request("POST", "/ignored", body=b"x" * (4 * MAX_UNREAD))
         assert connection.getresponse().read() == b"unread"
@@ -108,7 +108,7 @@ def test_too_much_that_nobody_read_ends_the_connection_after_the_answer(listenin
         (b"3;name=value\r\nabc\r\n0\r\nTrailer: value\r\n\r\n", b"abc"),
     ],
 )
-def test_chunks(say: Callable[[bytes], bytes], body: bytes, expected: bytes) -> None:
+def test_chunked_bodies(say: Callable[[bytes], bytes], body: bytes, expected: bytes) -> None:
     head = b"POST /read HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     heard = say(head + body + head + b"1\r\n!\r\n0\r\n\r\n")
@@ -127,7 +127,7 @@ def test_chunks(say: Callable[[bytes], bytes], body: bytes, expected: bytes) -> 
         (b"Content-Length: 10", b"abc", "unexpected EOF"),
     ],
 )
-def test_a_body_that_is_not_whole_is_broken(say: Callable[[bytes], bytes], echo: Echo, headers: bytes, body: bytes, why: str) -> None:
+def test_incomplete_body_is_an_error(say: Callable[[bytes], bytes], echo: Echo, headers: bytes, body: bytes, why: str) -> None:
     heard = say(b"POST /read HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n\r\n" + body)
 
     assert echo.broken == [why]
@@ -135,7 +135,7 @@ def test_a_body_that_is_not_whole_is_broken(say: Callable[[bytes], bytes], echo:
     assert b"Connection: close" in heard
 
 
-def test_a_body_is_asked_for_only_if_somebody_reads_it(say: Callable[[bytes], bytes]) -> None:
+def test_continue_is_sent_when_the_body_is_read(say: Callable[[bytes], bytes]) -> None:
     waiting = b"HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
 
     assert say(b"POST /read " + waiting + b"abc").startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
@@ -146,26 +146,26 @@ def test_a_body_is_asked_for_only_if_somebody_reads_it(say: Callable[[bytes], by
     "words",
     [b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: h\r\n\r\n"],
 )
-def test_what_is_no_request_is_refused(say: Callable[[bytes], bytes], echo: Echo, words: bytes) -> None:
+def test_malformed_request_is_refused(say: Callable[[bytes], bytes], echo: Echo, words: bytes) -> None:
     heard = say(words)
 
     assert heard.startswith(b"HTTP/1.1 4")
     assert echo.environs == []
 
 
-def test_an_older_client_is_told_that_the_connection_ends(say: Callable[[bytes], bytes]) -> None:
+def test_http_1_0_connection_is_closed(say: Callable[[bytes], bytes]) -> None:
     assert b"Connection: close" in say(b"GET / HTTP/1.0\r\n\r\n")
     assert b"Connection: keep-alive" in say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
 
 
-def test_headers_that_come_several_times_are_one_list(say: Callable[[bytes], bytes], echo: Echo) -> None:
+def test_repeated_headers_are_joined(say: Callable[[bytes], bytes], echo: Echo) -> None:
     say(b"GET /a%20b?c=%2F HTTP/1.1\r\nHost: h\r\nAccept: one\r\nAccept: two\r\n\r\n")
 
     environ = echo.environs[0]
     assert (environ["HTTP_ACCEPT"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("one,two", "/a b", "c=%2F")
 
 
-def test_an_application_that_fails_costs_one_request() -> None:
+def test_error_of_the_application_ends_one_request() -> None:
     def failing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/fails":
             raise KeyError("a bug")
@@ -184,7 +184,7 @@ def test_an_application_that_fails_costs_one_request() -> None:
     assert [repr(error) for error in running.errors] == ["KeyError('a bug')"]
 
 
-def test_it_answers_as_soon_as_it_is_there_and_no_more_when_it_is_gone() -> None:
+def test_registry_listens_during_the_block_only() -> None:
     before = threading.active_count()
     with server.run_registry() as running:
         kept = socket.create_connection(("127.0.0.1", running.port), timeout=10)
@@ -198,12 +198,12 @@ def test_it_answers_as_soon_as_it_is_there_and_no_more_when_it_is_gone() -> None
     assert threading.active_count() == before
 
 
-def test_a_port_that_is_taken_is_an_error() -> None:
+def test_port_in_use_is_an_error() -> None:
     with server.run_registry() as running, pytest.raises(OSError, match="in use"), server.run_registry(port=running.port):
         pass
 
 
-def test_another_application_over_the_same_storage_is_the_same_registry() -> None:
+def test_restart_on_the_same_storage_keeps_uploads() -> None:
     storage = server.MemoryStorage()
     application = server.Application(storage, secret=b"kept")
     with run_server(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
@@ -217,7 +217,7 @@ def test_another_application_over_the_same_storage_is_the_same_registry() -> Non
     assert second.errors == []
 
 
-def test_a_client_that_went_leaves_nothing_open() -> None:
+def test_client_that_disconnects_leaves_nothing_open() -> None:
     asked, gone = threading.Event(), threading.Event()
 
     def late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -16,7 +16,7 @@ def storage() -> Storage:
     return MemoryStorage()
 
 
-def test_what_was_put_is_there_under_its_digest(storage: Storage) -> None:
+def test_content_is_stored_by_its_digest(storage: Storage) -> None:
     digest = storage.put(b"content")
 
     found = storage.open(digest)
@@ -26,7 +26,7 @@ def test_what_was_put_is_there_under_its_digest(storage: Storage) -> None:
     assert found.read() == b"content"
 
 
-def test_what_was_never_put_is_not_there(storage: Storage) -> None:
+def test_absent_content_is_none(storage: Storage) -> None:
     digest = Digest.of(b"content")
 
     assert (storage.size(digest), storage.open(digest), storage.linked("a", "layer", digest)) == (None, None, None)
@@ -36,7 +36,7 @@ def test_what_was_never_put_is_not_there(storage: Storage) -> None:
     assert (storage.tags("a"), list(storage.repositories())) == (None, [])
 
 
-def test_tags_are_a_copy(storage: Storage) -> None:
+def test_tags_return_a_copy(storage: Storage) -> None:
     storage.tag("a", "tag", Digest.of(b"1"))
     seen = storage.tags("a")
 
@@ -47,7 +47,7 @@ def test_tags_are_a_copy(storage: Storage) -> None:
     assert storage.tags("a") == {"other": Digest.of(b"2")}
 
 
-def test_an_upload_goes_on_after_a_wrong_digest(storage: Storage) -> None:
+def test_upload_goes_on_after_a_wrong_digest(storage: Storage) -> None:
     upload = storage.begin("a")
     upload.write(b"con")
     with pytest.raises(WrongDigest):
@@ -61,11 +61,11 @@ def test_an_upload_goes_on_after_a_wrong_digest(storage: Storage) -> None:
     assert (storage.resume("a", upload.id), storage.size(Digest.of(b"content"))) == (None, 7)
 
 
-def test_an_upload_belongs_to_its_repository(storage: Storage) -> None:
+def test_upload_belongs_to_its_repository(storage: Storage) -> None:
     assert storage.resume("b", storage.begin("a").id) is None
 
 
-def test_many_at_once(storage: Storage) -> None:
+def test_threads_share_a_storage(storage: Storage) -> None:
     def push(number: int) -> None:
         digest = storage.put(str(number).encode())
         storage.link("a", "layer", digest, digest)

@@ -52,23 +52,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("words", ["", "Negotiate", 'Basic realm="x"'])
-def test_who_has_nothing_to_show_is_told_to_log_in(words: str) -> None:
+def test_challenge_without_credential_asks_for_a_login(words: str) -> None:
     with pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
         Authenticator(HOST, None, Maker()).authenticate(PULL, challenge(words), sent=None)
 
 
-def test_an_identity_token_is_no_password() -> None:
+def test_identity_token_does_not_answer_basic() -> None:
     with pytest.raises(AuthenticationFailed):
         Authenticator(HOST, Credential("<token>", canary.password()), Maker()).authenticate(PULL, challenge('Basic realm="x"'), sent=None)
 
 
-def test_nothing_is_shown_unasked() -> None:
+def test_no_header_before_a_challenge() -> None:
     who = Authenticator(HOST, Credential("mary", canary.password()), Maker())
     assert who.header(PULL) is None
     assert not who.authenticated
 
 
-def test_a_token_is_used_for_what_it_is_good_for() -> None:
+def test_token_is_reused_for_its_purpose() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
     assert who.authenticate(PULL, bearer("repository:a:pull"), sent=None) == "Bearer t1"
@@ -79,7 +79,7 @@ def test_a_token_is_used_for_what_it_is_good_for() -> None:
     assert len(maker.asked) == 1
 
 
-def test_one_scope_has_one_token_whatever_it_is_for() -> None:
+def test_one_scope_has_one_token_for_all_purposes() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
     everything = bearer("repository:a:pull,push")
@@ -91,14 +91,14 @@ def test_one_scope_has_one_token_whatever_it_is_for() -> None:
     assert len(maker.asked) == 1
 
 
-def test_a_token_that_was_refused_is_replaced() -> None:
+def test_refused_token_is_replaced() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
     first = who.authenticate(PULL, bearer("repository:a:pull"), sent=None)
     assert who.authenticate(PULL, bearer("repository:a:pull"), sent=first) == "Bearer t2"
 
 
-def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
+def test_token_is_renewed_before_it_expires(clock: Clock) -> None:
     maker = Maker(lifetime=300)
     who = Authenticator(HOST, None, maker)
     who.authenticate(PULL, bearer("repository:a:pull"), sent=None)
@@ -111,7 +111,7 @@ def test_a_token_is_renewed_before_it_ends(clock: Clock) -> None:
     assert who.header(PULL) == "Bearer t2"
 
 
-def test_a_short_life_is_used_too(clock: Clock) -> None:
+def test_short_lived_token_is_used(clock: Clock) -> None:
     maker = Maker(lifetime=5)
     who = Authenticator(HOST, None, maker)
     who.authenticate(PULL, bearer("x"), sent=None)
@@ -121,7 +121,7 @@ def test_a_short_life_is_used_too(clock: Clock) -> None:
     assert who.header(PULL) == "Bearer t2"
 
 
-def test_threads_that_want_the_same_token_have_it_made_once() -> None:
+def test_threads_request_a_shared_token_once() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
     together = threading.Barrier(8, timeout=10)
@@ -153,5 +153,5 @@ def test_threads_that_want_the_same_token_have_it_made_once() -> None:
         ("PUT", "https://elsewhere.example.com/v2/a/blobs/uploads/x", ("a", "push", "")),
     ],
 )
-def test_what_a_request_is_for(method: str, path: str, what_for: tuple[str, str, str]) -> None:
+def test_purpose(method: str, path: str, what_for: tuple[str, str, str]) -> None:
     assert purpose(method, path) == what_for

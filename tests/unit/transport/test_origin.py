@@ -11,18 +11,18 @@ from registry_tool.transport import origin
 from tests.support.fake_server import Reply, listening, saying, self_signed, standing_in
 
 
-def test_nothing_there_is_an_error_about_the_first_address() -> None:
+def test_nothing_listens_is_an_error_about_the_first_address() -> None:
     with pytest.raises(ConnectionRefusedError):
         origin.find_origin("localhost:1", plain_http=None, timeout=1)
 
 
-def test_plain_http_is_found_out_and_the_server_hears_no_request() -> None:
+def test_plain_http_is_detected_without_a_request() -> None:
     with standing_in(lambda asked: Reply()) as server:
         assert origin.find_origin(f"localhost:{server.port}", plain_http=None, timeout=1) == f"http://127.0.0.1:{server.port}"
         assert server.asked == []
 
 
-def test_tls_is_found_out_and_preferred(tmp_path: Path) -> None:
+def test_tls_is_detected(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate")
     with standing_in(lambda asked: Reply(), certificate=self_signed(tmp_path)) as server:
@@ -31,19 +31,19 @@ def test_tls_is_found_out_and_preferred(tmp_path: Path) -> None:
         assert server.asked == []
 
 
-def test_a_server_of_tls_that_refuses_us_speaks_tls_all_the_same() -> None:
+def test_tls_alert_is_tls() -> None:
     alert = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure
     with listening(saying(alert)) as host:
         assert origin.find_origin(host, plain_http=None, timeout=1) == f"https://{host}"
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_what_says_anything_else_does_not(words: bytes) -> None:
+def test_other_bytes_are_plain_http(words: bytes) -> None:
     with listening(saying(words)) as host:
         assert origin.find_origin(host, plain_http=None, timeout=1) == f"http://{host}"
 
 
-def test_one_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_plain_http_after_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "TRIAL_TIMEOUT", 0.1)
     with listening(lambda connection: time.sleep(1.5)) as host:
         begun = time.monotonic()
@@ -51,7 +51,7 @@ def test_one_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.Monkey
         assert time.monotonic() - begun < 1.4
 
 
-def test_where_ipv4_refuses_ipv6_is_asked() -> None:
+def test_ipv6_is_tried_after_ipv4() -> None:
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:

@@ -31,7 +31,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("packing", ["gzip", "GZIP", "br", "deflate", "gzip, gzip", "x" * 500])
-def test_what_is_packed_is_refused_unread(packing: str) -> None:
+def test_compressed_response_is_refused_unread(packing: str) -> None:
     bomb = Reply(body=gzip.compress(b"\0" * 50_000_000), headers={"Content-Encoding": packing, "Content-Type": "application/json"})
     with standing_in(lambda asked: bomb) as server, Transport(server.host) as line:
         for ask in (line.get, line.stream):
@@ -41,12 +41,12 @@ def test_what_is_packed_is_refused_unread(packing: str) -> None:
     assert {asked.headers["accept-encoding"] for asked in server.asked} == {"identity"}
 
 
-def test_identity_is_no_packing() -> None:
+def test_identity_encoding_is_accepted() -> None:
     with standing_in(lambda asked: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as line:
         assert line.get("/v2/").body == b"{}"
 
 
-def test_a_refusal_may_be_packed_and_is_still_one() -> None:
+def test_compressed_error_response_is_an_error_response() -> None:
     packed = Reply(status=404, body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
     with standing_in(lambda asked: packed) as server, Transport(server.host) as line, pytest.raises(NotFound) as caught:
         line.send("POST", "/v2/a/blobs/uploads/")
@@ -57,7 +57,7 @@ def test_a_refusal_may_be_packed_and_is_still_one() -> None:
 # --- lines ---
 
 
-def test_a_line_is_kept_and_shared_by_threads() -> None:
+def test_connections_are_reused_and_shared_by_threads() -> None:
     lines: set[int] = set()
     together = threading.Barrier(4, timeout=10)
 
@@ -77,7 +77,7 @@ def test_a_line_is_kept_and_shared_by_threads() -> None:
         assert len(lines) == 4
 
 
-def test_a_line_that_the_registry_closed_meanwhile_is_replaced() -> None:
+def test_connection_closed_while_idle_is_replaced() -> None:
     def once(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
@@ -86,7 +86,7 @@ def test_a_line_that_the_registry_closed_meanwhile_is_replaced() -> None:
         assert [line.get("/v2/").status for _ in range(3)] == [200, 200, 200]
 
 
-def test_after_its_end_a_transport_begins_again() -> None:
+def test_closed_transport_opens_new_connections() -> None:
     with standing_in(lambda asked: Reply()) as server:
         line = Transport(server.host)
         line.get("/v2/")
@@ -106,7 +106,7 @@ def test_after_its_end_a_transport_begins_again() -> None:
         (b"220 mail.example.com ESMTP\r\n", NotARegistry),
     ],
 )
-def test_what_breaks_off(words: bytes, kind: type[Exception]) -> None:
+def test_lost_connection(words: bytes, kind: type[Exception]) -> None:
     with listening(saying(words)) as host, Transport(host, plain_http=True) as line:
         with pytest.raises(RegistryUnreachable) as caught:
             line.send("DELETE", "/v2/a/manifests/x")  # is not tried again
@@ -116,7 +116,7 @@ def test_what_breaks_off(words: bytes, kind: type[Exception]) -> None:
 # --- certificates ---
 
 
-def test_a_certificate_of_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
@@ -135,7 +135,7 @@ def test_a_certificate_of_another_name(tmp_path: Path, monkeypatch: pytest.Monke
 # --- proxies ---
 
 
-def test_a_proxys_password_goes_to_the_proxy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_password_goes_to_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(lambda asked: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", f"http://john:{canary.password()}%40@{proxy.host}")
         with Transport("registry.invalid", plain_http=True) as line:
@@ -146,7 +146,7 @@ def test_a_proxys_password_goes_to_the_proxy_alone(monkeypatch: pytest.MonkeyPat
     assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
 
 
-def test_a_proxy_without_a_scheme_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(lambda asked: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.host)
         with Transport("registry.invalid", plain_http=True) as line:
@@ -155,7 +155,7 @@ def test_a_proxy_without_a_scheme_is_a_plain_one(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://["])
-def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     why = r"the proxy for registry\.invalid cannot be used|registry\.invalid cannot be reached through its proxy"
     with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match=why) as caught:
@@ -165,7 +165,7 @@ def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, pr
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-def test_a_proxy_that_does_not_let_us_through(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+def test_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     words = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
     with listening(saying(words)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy}")
@@ -176,7 +176,7 @@ def test_a_proxy_that_does_not_let_us_through(monkeypatch: pytest.MonkeyPatch, s
             line.get("/v2/")
 
 
-def test_no_proxy_knows_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_with_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "127.0.0.0/8")

@@ -33,7 +33,7 @@ def errors(code: str, message: str) -> bytes:
         (599, RegistryError, "log"),
     ],
 )
-def test_a_refusal_carries_all_that_came_back(status: int, kind: type[Exception], hint: str) -> None:
+def test_error_carries_the_response(status: int, kind: type[Exception], hint: str) -> None:
     error = error_from(HOST, answer(status, errors("SOME_CODE", "some message")))
     assert type(error) is kind
     for part in (HOST, "GET /v2/a/tags/list?n=2", str(status), "SOME_CODE", "some message"):
@@ -43,25 +43,25 @@ def test_a_refusal_carries_all_that_came_back(status: int, kind: type[Exception]
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 307])
-def test_all_well(status: int) -> None:
+def test_success_is_no_error(status: int) -> None:
     assert error_from(HOST, answer(status)) is None
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404])
-def test_a_web_page_is_no_registry(status: int) -> None:
+def test_web_page_is_not_a_registry(status: int) -> None:
     error = error_from(HOST, answer(status, b"<html>", content_type="text/HTML; charset=utf-8"))
     assert type(error) is NotARegistry
     assert HOST in error.message
 
 
-def test_airplay_is_named() -> None:
+def test_airplay_is_named_in_the_hint() -> None:
     error = error_from(HOST, answer(403, b"", server="AirTunes/775.3.1"))
     assert type(error) is NotARegistry
     assert error.hint
     assert "AirPlay" in error.hint
 
 
-def test_a_broken_registry_behind_a_proxy_is_still_one() -> None:
+def test_web_page_with_401_or_5xx_is_an_error_of_a_registry() -> None:
     assert type(error_from(HOST, answer(502, b"<html>", content_type="text/html"))) is RegistryError
     assert type(error_from(HOST, answer(401, b"<html>", content_type="text/html"))) is AuthenticationFailed
 
@@ -69,18 +69,18 @@ def test_a_broken_registry_behind_a_proxy_is_still_one() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"404 page not found", b"[]", b"{}", b'{"errors": 3}', b'{"errors": ["x"]}', b'{"errors": null}', b"[" * 99_999, b"\xff"]
 )
-def test_any_body_will_do(body: bytes) -> None:
+def test_error_of_any_body(body: bytes) -> None:
     assert answer(404, body).message == "404 Not Found"
 
 
-def test_a_servers_words_cannot_drive_the_terminal() -> None:
+def test_server_message_has_no_control_characters() -> None:
     words = answer(404, errors("CODE", "a\x1b[2J\n\rb\u202e" + "x" * 1000)).message
     assert words.isprintable()
     assert len(words) < 320
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[" * 99_999, b"\xff"])
-def test_what_is_not_json_is_said(body: bytes) -> None:
+def test_json_of_no_json_is_an_error(body: bytes) -> None:
     with pytest.raises(RegistryError, match=r"the answer to GET /v2/a/tags/list\?n=2 is not JSON"):
         answer(body=body).json()
 
@@ -104,7 +104,7 @@ def test_what_is_not_json_is_said(body: bytes) -> None:
         ('</v2/x>; rel="nextish"', None),
     ],
 )
-def test_links(link: str, following: str | None) -> None:
+def test_next_path(link: str, following: str | None) -> None:
     assert answer(link=link).next_path == following
 
 

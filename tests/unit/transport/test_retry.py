@@ -18,33 +18,33 @@ def answer(status: int, **headers: str) -> Response:
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
-def test_what_changes_something_is_not_repeated(method: str) -> None:
+def test_writes_are_not_retried(method: str) -> None:
     assert retry_delay(1, method, None, BROKEN) is None
     for status in (500, 502, 503, 504):
         assert retry_delay(1, method, answer(status), None) is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
-def test_what_the_registry_did_not_look_at_is(method: str) -> None:
+def test_writes_the_registry_did_not_process_are_retried(method: str) -> None:
     assert retry_delay(1, method, answer(429), None) == pytest.approx(0.1)
     assert retry_delay(1, method, answer(503, retry_after="2"), None) == 2
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_changes_nothing_is_repeated_where_it_may_pass(method: str) -> None:
+def test_reads_are_retried_after_transient_failures(method: str) -> None:
     assert retry_delay(1, method, None, BROKEN) == pytest.approx(0.1)
     for status in (429, 502, 503, 504):
         assert retry_delay(1, method, answer(status), None) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("error", [RegistryUnreachable("nobody"), RegistryError("x")])
-def test_what_would_be_the_same_again_is_not_repeated(error: Exception) -> None:
+def test_lasting_failures_are_not_retried(error: Exception) -> None:
     assert retry_delay(1, "GET", None, error) is None  # type: ignore[arg-type]
     for status in (400, 401, 403, 404, 405, 500, 501):
         assert retry_delay(1, "GET", answer(status), None) is None
 
 
-def test_it_ends_and_the_pauses_grow() -> None:
+def test_delays_grow_and_attempts_end() -> None:
     pauses = [retry_delay(attempt, "GET", answer(503), None) for attempt in range(1, retry.ATTEMPTS + 2)]
     assert pauses == [pytest.approx(0.1), pytest.approx(0.3), pytest.approx(0.9), None, None]
 
@@ -72,5 +72,5 @@ def test_it_ends_and_the_pauses_grow() -> None:
         ({"retry_after": "Tue, 24 Nov 9999 10:00:05 GMT", "date": NOW}, None),
     ],
 )
-def test_what_the_registry_wants_is_kept_to_as_far_as_it_is_bearable(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_honoured_up_to_a_limit(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_delay(1, "GET", answer(429, **headers), None) == (None if seconds is None else pytest.approx(seconds))

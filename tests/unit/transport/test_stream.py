@@ -48,7 +48,7 @@ def dripping(head: bytes, piece: bytes, pause: float, times: int = 10_000) -> Ca
     ],
     ids=["length", "chunks", "until it hangs up", "headers", "interim answers"],
 )
-def test_what_drips_is_not_waited_for(head: bytes, piece: bytes) -> None:
+def test_response_below_the_least_rate_is_too_slow(head: bytes, piece: bytes) -> None:
     begun = time.monotonic()
     with (
         listening(dripping(head, piece, 0.05)) as host,
@@ -59,7 +59,7 @@ def test_what_drips_is_not_waited_for(head: bytes, piece: bytes) -> None:
     assert time.monotonic() - begun < 10
 
 
-def test_the_whole_has_a_deadline_however_steadily_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "MIN_RATE", 1)
     monkeypatch.setattr(stream_module, "_CHUNK", 64)
     with (
@@ -81,7 +81,7 @@ class Instant(io.RawIOBase):
         return 1
 
 
-def test_a_reader_may_take_its_time() -> None:
+def test_slow_consumer_is_not_a_slow_registry() -> None:
     """Only waiting counts: who writes to a slow disk between two pieces is not at fault, nor is the registry."""
     paced = stream_module._PacedReader(Instant(), timeout=0.01)
     for _ in range(5):
@@ -89,7 +89,7 @@ def test_a_reader_may_take_its_time() -> None:
         assert paced.read(1) == b"x"
 
 
-def test_a_slow_beginning_of_a_small_answer_is_no_matter() -> None:
+def test_slow_start_of_a_small_response_is_no_error() -> None:
     with standing_in(lambda asked: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as line:
         assert line.get("/v2/").json() == {}
 
@@ -97,7 +97,7 @@ def test_a_slow_beginning_of_a_small_answer_is_no_matter() -> None:
 # --- too long ---
 
 
-def test_an_answer_without_end_ends() -> None:
+def test_endless_body_is_refused() -> None:
     seen = threading.Event()
 
     def serve(connection: socket.socket) -> None:
@@ -117,7 +117,7 @@ def test_an_answer_without_end_ends() -> None:
 
 
 @pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
-def test_a_limit_is_exact(size: int, limit: int, fits: bool) -> None:
+def test_limit_is_exact(size: int, limit: int, fits: bool) -> None:
     with standing_in(lambda asked: Reply(body=b"x" * size)) as server, Transport(server.host) as line:
         if fits:
             assert len(line.get("/v2/", limit=limit).body) == size
@@ -135,7 +135,7 @@ def test_a_limit_is_exact(size: int, limit: int, fits: bool) -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "more than 65536 bytes"),
     ],
 )
-def test_headers_without_end_end(head: bytes, why: str) -> None:
+def test_endless_headers_are_refused(head: bytes, why: str) -> None:
     with (
         listening(dripping(b"", head, 0.0)) as host,
         Transport(host, plain_http=True) as line,
@@ -147,7 +147,7 @@ def test_headers_without_end_end(head: bytes, why: str) -> None:
 # --- piece by piece ---
 
 
-def test_a_stream_is_read_as_it_comes_and_its_line_used_again() -> None:
+def test_stream_is_read_incrementally_and_its_connection_reused() -> None:
     with standing_in(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
         with line.stream("/v2/a/blobs/x") as stream:
             assert stream.response.status == 200
@@ -156,7 +156,7 @@ def test_a_stream_is_read_as_it_comes_and_its_line_used_again() -> None:
             assert stream.read() == b"0123456789"
 
 
-def test_what_is_left_early_hangs_up() -> None:
+def test_stream_left_early_closes_its_connection() -> None:
     seen = threading.Event()
 
     def serve(connection: socket.socket) -> None:
@@ -175,7 +175,7 @@ def test_what_is_left_early_hangs_up() -> None:
         assert seen.wait(10)
 
 
-def test_a_stream_that_breaks_off_says_so() -> None:
+def test_stream_that_is_cut_off_is_an_error() -> None:
     with (
         standing_in(lambda asked: Reply(body=b"0123456789", cut=4)) as server,
         Transport(server.host) as line,
@@ -186,7 +186,7 @@ def test_a_stream_that_breaks_off_says_so() -> None:
             stream.read(4)
 
 
-def test_a_stream_that_falls_silent_says_so() -> None:
+def test_stream_that_stalls_is_an_error() -> None:
     with (
         standing_in(lambda asked: Reply(body=b"0123456789", stall=4)) as server,
         Transport(server.host, timeouts=SHORT) as line,

@@ -118,19 +118,19 @@ def certs_d(base: Path, host: str = HOST) -> Path:
 # --- what is wrong with files ---
 
 
-def test_a_key_that_is_missing_is_named(own_folders: Path, authority: Authority, bundle: str) -> None:
+def test_missing_key_is_named(own_folders: Path, authority: Authority, bundle: str) -> None:
     shutil.copy(authority.certificate, certs_d(own_folders / ".docker") / "ours.cert")
     with pytest.raises(RegistryUnreachable, match=r"ours\.cert: ours\.key is missing beside it; an authority's certificate ends in \.crt"):
         tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
-def test_rubbish_is_named(own_folders: Path, bundle: str) -> None:
+def test_invalid_certificate_file_is_named(own_folders: Path, bundle: str) -> None:
     (certs_d(own_folders / ".docker") / "ca.crt").write_text("rubbish")
     with pytest.raises(RegistryUnreachable, match=r"ca\.crt"):
         tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 
-def test_nobody_is_asked_for_a_keys_password(own_folders: Path, authority: Authority, bundle: str) -> None:
+def test_key_with_a_password_is_refused_without_a_prompt(own_folders: Path, authority: Authority, bundle: str) -> None:
     folder = certs_d(own_folders / ".docker")
     certificate, key = authority.sign("client")
     shutil.copy(certificate, folder / "client.cert")
@@ -140,7 +140,7 @@ def test_nobody_is_asked_for_a_keys_password(own_folders: Path, authority: Autho
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_a_file_that_a_variable_names_and_is_not_there(bundle: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_missing_bundle_of_a_variable_is_named(bundle: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"):
         tls.ssl_context(HOST, verify=True, bundle=bundle)
@@ -149,14 +149,14 @@ def test_a_file_that_a_variable_names_and_is_not_there(bundle: str, monkeypatch:
 # --- whom is trusted ---
 
 
-def test_who_is_signed_by_nobody_known_is_not_trusted(authority: Authority, bundle: str) -> None:
+def test_unknown_authority_is_not_trusted(authority: Authority, bundle: str) -> None:
     context = tls.ssl_context(HOST, verify=True, bundle=bundle)
     with serving(authority.sign("localhost")) as port, pytest.raises(ssl.SSLCertVerificationError):
         greeting(context, port, "localhost")
 
 
 @pytest.mark.parametrize("base", [".docker", ".config/docker", ".config/containers"])
-def test_certs_d_adds_an_authority_for_this_registry(own_folders: Path, authority: Authority, bundle: str, base: str) -> None:
+def test_certs_d_adds_an_authority(own_folders: Path, authority: Authority, bundle: str, base: str) -> None:
     shutil.copy(authority.certificate, certs_d(own_folders / base) / "ca.crt")
     with serving(authority.sign("localhost")) as port:
         assert greeting(tls.ssl_context(HOST, verify=True, bundle=bundle), port, "localhost") == b"hello"
@@ -166,7 +166,7 @@ def test_certs_d_adds_an_authority_for_this_registry(own_folders: Path, authorit
             greeting(tls.ssl_context("registry.example.com", verify=True, bundle=bundle), port, "localhost")
 
 
-def test_a_variable_goes_before_the_systems_authorities(
+def test_variable_replaces_the_system_authorities(
     authority: Authority, bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
@@ -184,7 +184,7 @@ def test_a_variable_goes_before_the_systems_authorities(
 
 
 @pytest.mark.parametrize("checked", [True, False])
-def test_our_own_certificate_is_shown(own_folders: Path, authority: Authority, bundle: str, checked: bool) -> None:
+def test_client_certificate_is_sent(own_folders: Path, authority: Authority, bundle: str, checked: bool) -> None:
     certificate, key = authority.sign("client")
     with serving(authority.sign("localhost"), clients_of=authority.certificate) as port:
         folder = certs_d(own_folders / ".docker")
@@ -196,10 +196,10 @@ def test_our_own_certificate_is_shown(own_folders: Path, authority: Authority, b
         assert greeting(tls.ssl_context(HOST, verify=checked, bundle=bundle), port, "localhost") == b"hello"
 
 
-def test_on_loopback_any_certificate_will_do(authority: Authority, bundle: str) -> None:
+def test_loopback_takes_any_certificate(authority: Authority, bundle: str) -> None:
     with serving(authority.sign("localhost")) as port:
         assert greeting(tls.ssl_context("localhost:5000", verify=False, bundle=bundle), port, "wrong.example.com") == b"hello"
 
 
-def test_old_tls_is_not_spoken(bundle: str) -> None:
+def test_old_tls_is_refused(bundle: str) -> None:
     assert tls.ssl_context(HOST, verify=True, bundle=bundle).minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -34,25 +34,25 @@ REALM = "https://auth.example.com/token"
         (HERE, "http://127.0.0.1.example.com/"),
     ],
 )
-def test_no_password_goes_where_it_could_be_read(host: str, realm: str) -> None:
+def test_realm_without_tls_is_refused(host: str, realm: str) -> None:
     with pytest.raises(AuthenticationFailed, match="not TLS: refused"):
         token_request(host, {"realm": realm}, MARY)
 
 
 @pytest.mark.parametrize("host", [HERE, "127.0.0.1:5000", "[::1]:5000"])
 @pytest.mark.parametrize("realm", ["http://localhost:5001/token", "http://127.0.0.1/token", "http://[::1]:1/token", REALM])
-def test_what_is_on_loopback_may_have_its_tokens_made_there(host: str, realm: str) -> None:
+def test_realm_on_loopback_is_allowed_for_loopback(host: str, realm: str) -> None:
     assert token_request(host, {"realm": realm}, MARY).url == realm
 
 
-def test_a_registry_that_is_spoken_to_in_the_open_may_make_its_own() -> None:
+def test_realm_on_the_registry_itself_is_allowed_with_plain_http() -> None:
     wanted = token_request(THERE, {"realm": f"http://{THERE}/token"}, MARY, plain_http=True)
     assert wanted.url == f"http://{THERE}/token"
     with pytest.raises(AuthenticationFailed):
         token_request(THERE, {"realm": "http://auth.example.com/token"}, MARY, plain_http=True)
 
 
-def test_several_scopes_are_several_parameters() -> None:
+def test_each_scope_is_a_parameter() -> None:
     challenge = {"realm": f"{REALM}?a=b", "service": "the registry", "scope": "repository:a:pull,push repository:b:pull"}
     wanted = token_request(THERE, challenge, MARY)
     assert (wanted.method, wanted.form) == ("GET", None)
@@ -65,11 +65,11 @@ def test_several_scopes_are_several_parameters() -> None:
     assert wanted.headers == {"Authorization": "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()}
 
 
-def test_nobody_shows_nothing() -> None:
+def test_request_without_credential_has_no_authorization() -> None:
     assert token_request(THERE, {"realm": REALM}, None).headers == {}
 
 
-def test_an_identity_token_is_in_the_body_alone() -> None:
+def test_identity_token_is_in_the_body_only() -> None:
     wanted = token_request(THERE, {"realm": REALM, "scope": "repository:a:pull"}, Credential("<token>", canary.password("&")))
     assert (wanted.method, wanted.url) == ("POST", REALM)
     assert "Authorization" not in wanted.headers
@@ -84,7 +84,7 @@ def test_an_identity_token_is_in_the_body_alone() -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], "t", {}, {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}])
-def test_what_is_no_token_is_said(document: object) -> None:
+def test_response_without_token_is_an_error(document: object) -> None:
     with pytest.raises(RegistryError, match="of registry.example.com returned no token"):
         read_token(THERE, REALM, document)
 
@@ -97,7 +97,7 @@ def test_what_is_no_token_is_said(document: object) -> None:
         *[(said, DEFAULT_LIFETIME) for said in (None, 0, -1, "300", True, float("inf"), float("nan"))],
     ],
 )
-def test_how_long_it_is_good_for(said: object, seconds: float) -> None:
+def test_token_lifetime(said: object, seconds: float) -> None:
     token = read_token(THERE, REALM, {"access_token": "t0ken", "expires_in": said})
     assert (token.value, token.lifetime) == ("t0ken", seconds)
     assert "t0ken" not in repr(token)

@@ -28,13 +28,13 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
         ("/v2/a\x1b[2J\n", "/v2/a?[2J"),
     ],
 )
-def test_addresses(url: str, shown: str) -> None:
+def test_redacted_urls(url: str, shown: str) -> None:
     assert tracing.redacted(url) == shown
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"])
 @pytest.mark.parametrize("value", [f"Basic {SECRET}", f"Bearer {SECRET}", SECRET, f"a={SECRET}; b"])
-def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
+def test_secret_headers_are_redacted(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
     tracing.log_request("GET", "https://h/v2/", {name: value, "Accept": "a/b"})
     tracing.log_response(
         Response(method="GET", path="/v2/", url="https://h/v2/", status=200, headers={name: value}, body=SECRET.encode()), 0.5
@@ -44,14 +44,14 @@ def test_headers(log: pytest.LogCaptureFixture, name: str, value: str) -> None:
     assert "< 200 GET https://h/v2/ (0.500 s)" in log.text
 
 
-def test_where_an_answer_leads(log: pytest.LogCaptureFixture) -> None:
+def test_location_is_redacted(log: pytest.LogCaptureFixture) -> None:
     headers = {"Location": f"https://s3/x?sig={SECRET}"}
     tracing.log_response(Response(method="GET", path="/v2/", url="https://h/v2/", status=307, headers=headers, body=b""), 0.5)
     assert SECRET not in log.text
     assert "Location='https://s3/x?sig=***'" in log.text
 
 
-def test_nobody_hears_who_does_not_ask(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_by_default(caplog: pytest.LogCaptureFixture) -> None:
     tracing.log_request("GET", "https://h/v2/", {})
     tracing.log_failure("GET", "https://h/v2/", "x")
     tracing.log_retry("GET", "/v2/", 1.0)

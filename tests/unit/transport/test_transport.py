@@ -45,18 +45,18 @@ def elsewhere(there: StandIn, path: str, status: int = 307) -> Reply:
 # --- nothing, or no registry ---
 
 
-def test_nothing_listens() -> None:
+def test_nothing_listens_is_unreachable() -> None:
     with Transport("localhost:1") as line, pytest.raises(RegistryUnreachable, match="no registry answers at localhost:1") as caught:
         line.get("/v2/")
     assert caught.value.hint == "Start the local registry: regctl up"
 
 
-def test_no_such_host() -> None:
+def test_unknown_host_is_unreachable() -> None:
     with Transport("nothing.invalid") as line, pytest.raises(RegistryUnreachable, match=r"no registry answers at nothing\.invalid"):
         line.get("/v2/")
 
 
-def test_silence() -> None:
+def test_no_response_times_out() -> None:
     with (
         standing_in(lambda asked: Reply(pause=1)) as server,
         Transport(server.host, timeouts=SHORT) as line,
@@ -65,7 +65,7 @@ def test_silence() -> None:
         line.get("/v2/")
 
 
-def test_silence_in_the_middle() -> None:
+def test_stalled_body_times_out() -> None:
     def stall(connection: socket.socket) -> None:
         saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")(connection)
         time.sleep(1)
@@ -78,7 +78,7 @@ def test_silence_in_the_middle() -> None:
         line.get("/v2/")
 
 
-def test_an_answer_cut_short() -> None:
+def test_incomplete_body_is_an_error() -> None:
     with (
         standing_in(lambda asked: Reply(missing=7)) as server,
         Transport(server.host) as line,
@@ -87,7 +87,7 @@ def test_an_answer_cut_short() -> None:
         line.get("/v2/")
 
 
-def test_a_refusal_cut_short_is_a_refusal_all_the_same() -> None:
+def test_incomplete_error_response_is_an_error_response() -> None:
     # distribution promises the whole blob's length for the few words of its 416.
     with (
         standing_in(lambda asked: Reply(status=416, body=b"invalid range", missing=7)) as server,
@@ -103,12 +103,12 @@ def test_a_refusal_cut_short_is_a_refusal_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("words", "kind"), [(b"", RegistryUnreachable), (b"SSH-2.0-x\r\n", NotARegistry), (b"\0" * 70_000, RegistryUnreachable)]
 )
-def test_what_speaks_no_http(words: bytes, kind: type[Exception]) -> None:
+def test_not_http_is_not_a_registry(words: bytes, kind: type[Exception]) -> None:
     with listening(saying(words)) as host, Transport(host) as line, pytest.raises(kind):
         line.get("/v2/")
 
 
-def test_a_web_page_on_v2_is_no_registry() -> None:
+def test_web_page_is_not_a_registry() -> None:
     page = Reply(body=b"<html>", headers={"Content-Type": "text/html"})
     with (
         standing_in(lambda asked: page) as server,
@@ -118,7 +118,7 @@ def test_a_web_page_on_v2_is_no_registry() -> None:
         line.get("/v2/")
 
 
-def test_a_web_page_in_the_place_of_one_answer_is_that_ones_failure() -> None:
+def test_web_page_after_registry_responses_is_a_registry_error() -> None:
     page = Reply(headers={"Content-Type": "text/html"})
     with standing_in(lambda asked: page if asked.path.endswith("/x") else Reply()) as server, Transport(server.host) as line:
         line.get("/v2/a/manifests/y")
@@ -129,7 +129,7 @@ def test_a_web_page_in_the_place_of_one_answer_is_that_ones_failure() -> None:
             line.get("/v2/a/manifests/x")
 
 
-def test_a_registry_that_starts_after_all_is_found_whatever_it_speaks() -> None:
+def test_origin_is_detected_again_after_a_failure() -> None:
     with listening(saying(b"")) as host:
         line = Transport(host)
         with pytest.raises(RegistryUnreachable):
@@ -148,7 +148,7 @@ def certificate(tmp_path: Path) -> Path:
     return self_signed(tmp_path)
 
 
-def test_tls_on_loopback_is_taken_as_it_is(certificate: Path) -> None:
+def test_tls_on_loopback_is_not_verified(certificate: Path) -> None:
     with standing_in(ok, certificate=certificate) as server, Transport(server.host) as line:
         assert line.get("/v2/").status == 200
 
@@ -161,7 +161,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "is_loopback", lambda host: False)
 
 
-def test_elsewhere_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_certificates_are_verified(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     with standing_in(ok, certificate=certificate) as server:
         with (
@@ -177,7 +177,7 @@ def test_elsewhere_a_certificate_must_be_trusted(certificate: Path, monkeypatch:
             assert line.get("/v2/").status == 200
 
 
-def test_a_file_of_authorities_that_is_not_there_is_said(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_bundle_is_an_error(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with (
@@ -188,7 +188,7 @@ def test_a_file_of_authorities_that_is_not_there_is_said(certificate: Path, monk
         line.get("/v2/")
 
 
-def test_elsewhere_plain_http_is_only_spoken_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_plain_http_must_be_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     with standing_in(ok) as server:
         with Transport(server.host, credential=MARY) as line, pytest.raises(RegistryUnreachable, match="does not speak TLS") as caught:
@@ -202,7 +202,7 @@ def test_elsewhere_plain_http_is_only_spoken_when_told(monkeypatch: pytest.Monke
 # --- proxies and other people's files ---
 
 
-def test_loopback_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(ok) as proxy, standing_in(ok) as server:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://{proxy.host}")
@@ -212,7 +212,7 @@ def test_loopback_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch
         assert (len(proxy.asked), len(server.asked)) == (0, 2)
 
 
-def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_hosts_use_the_proxy_unless_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(ok) as proxy:
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
         with Transport("registry.invalid", plain_http=True) as line:
@@ -226,14 +226,14 @@ def test_others_are_unless_no_proxy_names_them(monkeypatch: pytest.MonkeyPatch) 
             line.get("/v2/")
 
 
-def test_a_proxy_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{canary.password()}@127.0.0.1:1")
     with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="cannot be reached through its proxy") as caught:
         line.get("/v2/")
     assert canary.password() not in str(caught.value)
 
 
-def test_netrc_is_not_read(own_folders: Path) -> None:
+def test_netrc_is_not_used(own_folders: Path) -> None:
     (own_folders / ".netrc").write_text("machine 127.0.0.1 login netrc password netrc\n")
     with standing_in(ok) as server, Transport(server.host) as line:
         line.get("/v2/")
@@ -243,7 +243,7 @@ def test_netrc_is_not_read(own_folders: Path) -> None:
 # --- requests and answers ---
 
 
-def test_who_asks_what_of_whom() -> None:
+def test_request_headers() -> None:
     with standing_in(ok) as server, Transport(f"localhost:{server.port}") as line:
         answer = line.get("/v2/x", headers={"Accept": "a/b"}, params={"n": "5", "last": "ü&"})
         line.head("/v2/y")
@@ -257,7 +257,7 @@ def test_who_asks_what_of_whom() -> None:
     assert answer.headers.get("CONTENT-type") == JSON
 
 
-def test_a_refusal_is_raised_and_its_kind_tells() -> None:
+def test_error_responses_are_raised_by_status() -> None:
     body = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]}
     with (
         standing_in(lambda asked: reply(body, 404)) as server,
@@ -283,19 +283,19 @@ def paths(server: StandIn, path: str = "/v2/_catalog") -> list[str]:
         return [answer.json()["path"] for answer in line.pages(path, params={"n": "1"})]
 
 
-def test_pages_are_followed_to_their_end() -> None:
+def test_pages_are_followed_to_the_last() -> None:
     links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "?n=1&last=b"}
     with standing_in(chain(links)) as server:
         assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=b"]
 
 
-def test_a_loop_of_links_ends() -> None:
+def test_loop_of_links_ends() -> None:
     links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "/v2/_catalog?n=1"}
     with standing_in(chain(links)) as server:
         assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a"]
 
 
-def test_links_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_links_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "MAX_PAGES", 5)
     with standing_in(lambda asked: reply({"path": ""}, Link=f'<{asked.path}1>; rel="next"')) as server:
         with pytest.raises(RegistryError, match="no end of pages"):
@@ -303,7 +303,7 @@ def test_links_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(server.asked) == 5
 
 
-def test_a_link_to_another_host_asks_our_own() -> None:
+def test_link_to_another_host_stays_on_the_registry() -> None:
     with standing_in(ok) as other:
         with standing_in(chain({"/v2/_catalog?n=1": f"http://{other.host}/v2/_catalog?last=a"})) as server:
             assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?last=a"]
@@ -313,7 +313,7 @@ def test_a_link_to_another_host_asks_our_own() -> None:
 # --- redirects ---
 
 
-def test_a_redirect_to_itself_keeps_the_password() -> None:
+def test_redirect_on_the_registry_keeps_authorization() -> None:
     def answer(asked: Asked) -> Reply:
         if "authorization" not in asked.headers:
             return reply({}, 401, www_authenticate='Basic realm="x"')
@@ -331,7 +331,7 @@ def test_a_redirect_to_itself_keeps_the_password() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_elsewhere_takes_no_password_along(status: int) -> None:
+def test_redirect_elsewhere_drops_authorization(status: int) -> None:
     def answer(asked: Asked) -> Reply:
         known = "authorization" in asked.headers
         return elsewhere(other, "/blob", status) if known else reply({}, 401, www_authenticate='Basic realm="x"')
@@ -344,7 +344,7 @@ def test_a_redirect_elsewhere_takes_no_password_along(status: int) -> None:
         ]
 
 
-def test_who_is_asked_by_another_host_answers_nothing() -> None:
+def test_challenge_of_another_host_is_not_answered() -> None:
     def greedy(asked: Asked) -> Reply:
         return reply({}, 401, www_authenticate=f'Basic realm="x", Bearer realm="http://{other.host}/token"')
 
@@ -359,7 +359,7 @@ def test_who_is_asked_by_another_host_answers_nothing() -> None:
         assert all("authorization" not in asked.headers for asked in server.asked)
 
 
-def test_redirects_end() -> None:
+def test_endless_redirects_are_an_error() -> None:
     with (
         standing_in(lambda asked: Reply(status=302, headers={"Location": asked.path + "x"})) as server,
         Transport(server.host) as line,
@@ -369,7 +369,7 @@ def test_redirects_end() -> None:
 
 
 @pytest.mark.parametrize("location", ["http://elsewhere.invalid/x", "ftp://elsewhere.invalid/x", "file:///etc/passwd"])
-def test_a_redirect_away_from_tls_is_not_followed(certificate: Path, location: str) -> None:
+def test_redirect_from_tls_to_http_is_not_followed(certificate: Path, location: str) -> None:
     with (
         standing_in(lambda asked: Reply(status=302, headers={"Location": location}), certificate=certificate) as server,
         Transport(server.host) as line,
@@ -386,13 +386,13 @@ def guarded(asked: Asked) -> Reply:
     return Reply() if known else reply({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, 401, www_authenticate='Basic realm="x"')
 
 
-def test_nobody_is_let_in() -> None:
+def test_challenge_without_credential_is_an_error() -> None:
     with standing_in(guarded) as server, Transport(server.host) as line, pytest.raises(AuthenticationFailed) as caught:
         line.get("/v2/")
     assert caught.value.hint == f"Log in: regctl login {server.host}"
 
 
-def test_a_wrong_password() -> None:
+def test_wrong_password_is_an_error() -> None:
     with standing_in(guarded) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
         with pytest.raises(
             AuthenticationFailed, match="does not accept the user name or the password: GET /v2/: 401 UNAUTHORIZED who"
@@ -402,14 +402,14 @@ def test_a_wrong_password() -> None:
         assert len(server.asked) == 2
 
 
-def test_the_right_one_is_shown_only_when_asked_for_and_then_kept() -> None:
+def test_password_is_sent_after_a_challenge_and_then_always() -> None:
     with standing_in(guarded) as server, Transport(server.host, credential=MARY) as line:
         line.get("/v2/")
         line.get("/v2/")
     assert [asked.headers.get("authorization") for asked in server.asked] == [None, BASIC, BASIC]
 
 
-def test_a_store_is_looked_into_only_when_the_registry_asks() -> None:
+def test_credential_store_is_read_after_a_challenge_only() -> None:
     looks: list[str] = []
 
     def look() -> Credential:
@@ -425,7 +425,7 @@ def test_a_store_is_looked_into_only_when_the_registry_asks() -> None:
         assert len(looks) == 1
 
 
-def test_a_broken_store_is_the_error_where_a_password_is_wanted() -> None:
+def test_failing_store_is_the_error_after_a_challenge() -> None:
     def look() -> Credential:
         raise CredentialsError("the helper is missing")
 
@@ -433,7 +433,7 @@ def test_a_broken_store_is_the_error_where_a_password_is_wanted() -> None:
         line.get("/v2/")
 
 
-def test_a_login_of_an_unknown_kind() -> None:
+def test_unknown_challenge_is_an_error() -> None:
     with (
         standing_in(lambda asked: reply({}, 401, www_authenticate="Negotiate")) as server,
         Transport(server.host, credential=MARY) as line,
@@ -470,7 +470,7 @@ class Tokens:
         return reply({"access_token" if asked.method == "POST" else "token": f"t{self.made}-{query['scope'][0]}"})
 
 
-def test_tokens_are_fetched_once_for_each_repository() -> None:
+def test_one_token_per_repository() -> None:
     tokens = Tokens()
     with standing_in(tokens) as server, Transport(server.host, credential=MARY) as line:
         tokens.host = server.host
@@ -482,7 +482,7 @@ def test_tokens_are_fetched_once_for_each_repository() -> None:
         assert parse_qs(urlsplit(asked[0].path).query) == {"service": ["the registry"], "scope": ["repository:a/b:pull"]}
 
 
-def test_an_old_token_is_replaced() -> None:
+def test_expired_token_is_replaced() -> None:
     tokens = Tokens()
     with standing_in(tokens) as server, Transport(server.host) as line:
         tokens.host = server.host
@@ -493,7 +493,7 @@ def test_an_old_token_is_replaced() -> None:
         assert all("Basic" not in asked.headers.get("authorization", "") for asked in server.asked)
 
 
-def test_an_identity_token_is_changed_for_one() -> None:
+def test_identity_token_is_exchanged() -> None:
     tokens = Tokens()
     with standing_in(tokens) as server, Transport(server.host, credential=Credential("<token>", canary.password("refresh"))) as line:
         tokens.host = server.host
@@ -505,7 +505,7 @@ def test_an_identity_token_is_changed_for_one() -> None:
     assert "authorization" not in asked.headers
 
 
-def test_a_wrong_password_is_found_out_where_tokens_are_made() -> None:
+def test_wrong_password_at_the_token_server_is_an_error() -> None:
     tokens = Tokens()
     with standing_in(tokens) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
         tokens.host = server.host
@@ -524,7 +524,7 @@ def test_a_wrong_password_is_found_out_where_tokens_are_made() -> None:
         "http://localhost@elsewhere.invalid/",
     ],
 )
-def test_a_password_goes_to_no_realm_that_is_not_tls(realm: str) -> None:
+def test_password_is_not_sent_to_a_realm_without_tls(realm: str) -> None:
     tokens = Tokens(realm or " ")
     with (
         standing_in(tokens) as server,
@@ -534,7 +534,7 @@ def test_a_password_goes_to_no_realm_that_is_not_tls(realm: str) -> None:
         line.get("/v2/a/tags/list")
 
 
-def test_a_registry_elsewhere_cannot_have_tokens_made_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_realm_on_loopback_is_refused_for_other_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in(Tokens()) as realm, standing_in(Tokens(f"http://{realm.host}/token")) as proxy:
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
         with Transport("registry.invalid", plain_http=True, credential=MARY) as line, pytest.raises(AuthenticationFailed):
@@ -543,7 +543,7 @@ def test_a_registry_elsewhere_cannot_have_tokens_made_on_loopback(monkeypatch: p
 
 
 @pytest.mark.parametrize("document", [{}, [], {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}, None])
-def test_what_is_no_token_is_said(document: object) -> None:
+def test_response_without_token_is_an_error(document: object) -> None:
     tokens = Tokens()
     tokens.make = lambda asked, query: reply(document)  # type: ignore[method-assign]
     with standing_in(tokens) as server, Transport(server.host) as line:
@@ -562,14 +562,14 @@ def in_a_row(*statuses: int, **headers: str) -> Callable[[Asked], Reply]:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_may_pass_is_asked_again(status: int) -> None:
+def test_transient_failure_is_retried(status: int) -> None:
     with standing_in(in_a_row(status, status)) as server, Transport(server.host) as line:
         assert line.get("/v2/").status == 200
         assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(("status", "times"), [(429, 4), (500, 1), (503, 4)])
-def test_what_does_not_pass_is_said_in_the_end(status: int, times: int) -> None:
+def test_transient_failure_that_lasts_is_raised(status: int, times: int) -> None:
     with standing_in(in_a_row(*[status] * 10)) as server, Transport(server.host) as line:
         with pytest.raises(RegistryError, match=f"GET /v2/: {status}") as caught:
             line.get("/v2/")
@@ -577,7 +577,7 @@ def test_what_does_not_pass_is_said_in_the_end(status: int, times: int) -> None:
     assert isinstance(caught.value, TooManyRequests) is (status == 429)
 
 
-def test_who_wants_more_patience_than_there_is_is_not_asked_again() -> None:
+def test_long_retry_after_is_not_waited_for() -> None:
     with standing_in(in_a_row(429, retry_after="3600")) as server, Transport(server.host) as line:
         with pytest.raises(TooManyRequests) as caught:
             line.get("/v2/")
@@ -585,7 +585,7 @@ def test_who_wants_more_patience_than_there_is_is_not_asked_again() -> None:
     assert caught.value.hint == "The registry wants fewer requests: wait 3600 seconds."
 
 
-def test_who_wants_a_pause_gets_it() -> None:
+def test_retry_after_is_waited_for() -> None:
     with standing_in(in_a_row(503, retry_after="1")) as server, Transport(server.host) as line:
         begun = time.monotonic()
         line.send("DELETE", "/v2/a/manifests/x")
@@ -593,7 +593,7 @@ def test_who_wants_a_pause_gets_it() -> None:
         assert [asked.method for asked in server.asked] == ["DELETE", "DELETE"]
 
 
-def test_a_line_that_breaks_is_mended_for_what_changes_nothing_only() -> None:
+def test_lost_connection_is_retried_for_reads_only() -> None:
     broken = [Reply(hang_up=True), Reply(body=b"half", cut=2)]
     with standing_in(lambda asked: broken.pop(0) if broken else Reply()) as server, Transport(server.host) as line:
         assert line.get("/v2/").body == b"{}"
@@ -604,14 +604,14 @@ def test_a_line_that_breaks_is_mended_for_what_changes_nothing_only() -> None:
         assert len(server.asked) == 4
 
 
-def test_what_can_be_read_once_is_sent_once() -> None:
+def test_iterable_body_is_sent_once() -> None:
     with standing_in(in_a_row(429)) as server, Transport(server.host) as line:
         with pytest.raises(TooManyRequests):
             line.send("PUT", "/v2/a/blobs/uploads/x", body=iter([b"a", b"b"]), headers={"Content-Length": "2"})
         assert [asked.body for asked in server.asked] == [b"ab"]
 
 
-def test_who_makes_tokens_may_be_busy_too() -> None:
+def test_token_request_is_retried() -> None:
     tokens = Tokens()
     busy = [reply({}, 503), reply({}, 429)]
     made = tokens.make
@@ -624,7 +624,7 @@ def test_who_makes_tokens_may_be_busy_too() -> None:
 # --- sending, and where to ---
 
 
-def test_what_is_sent() -> None:
+def test_bodies_that_are_sent() -> None:
     with standing_in(ok) as server, Transport(server.host) as line:
         line.send("PUT", "/v2/a", params={"digest": "sha256:x"}, headers={"Content-Type": "a/b"}, body=b"bytes")
         line.send("PATCH", "/v2/a?_state=x", params={"n": "1"}, headers={"Content-Length": "4"}, body=iter([b"ab", b"cd"]))
@@ -638,7 +638,7 @@ def test_what_is_sent() -> None:
     assert (nothing.method, nothing.body) == ("DELETE", b"")
 
 
-def test_a_failure_of_what_is_sent_is_not_the_registrys() -> None:
+def test_error_of_the_body_is_raised_as_it_is() -> None:
     def content() -> Iterator[bytes]:
         yield b"half"
         raise Mismatch("not what it should be")
@@ -650,7 +650,7 @@ def test_a_failure_of_what_is_sent_is_not_the_registrys() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_what_changes_something_is_not_turned_into_a_question(status: int) -> None:
+def test_write_is_not_redirected_to_a_get(status: int) -> None:
     with (
         standing_in(lambda asked: Reply(status=status, headers={"Location": "/v2/elsewhere"})) as server,
         Transport(server.host) as line,
@@ -660,14 +660,14 @@ def test_what_changes_something_is_not_turned_into_a_question(status: int) -> No
         assert len(server.asked) == 1
 
 
-def test_what_changes_something_is_sent_to_nobody_else() -> None:
+def test_write_is_not_redirected_elsewhere() -> None:
     with standing_in(ok) as other, standing_in(lambda asked: elsewhere(other, "/v2/a")) as server, Transport(server.host) as line:
         with pytest.raises(RegistryError, match="not followed"):
             line.send("PUT", "/v2/a", body=b"x")
         assert other.asked == []
 
 
-def test_what_changes_something_follows_the_registry_within_itself() -> None:
+def test_write_is_redirected_on_the_registry() -> None:
     def answer(asked: Asked) -> Reply:
         return Reply(status=308, headers={"Location": "/v2/a/"}) if asked.path == "/v2/a" else Reply()
 
@@ -676,7 +676,7 @@ def test_what_changes_something_follows_the_registry_within_itself() -> None:
     assert [(asked.method, asked.path, asked.body) for asked in server.asked] == [("PUT", "/v2/a", b"x"), ("PUT", "/v2/a/", b"x")]
 
 
-def test_a_location_elsewhere_gets_no_password() -> None:
+def test_location_elsewhere_gets_no_authorization() -> None:
     def answer(asked: Asked) -> Reply:
         if "authorization" not in asked.headers:
             return reply({}, 401, www_authenticate='Basic realm="x"')
@@ -701,7 +701,7 @@ def test_a_location_elsewhere_gets_no_password() -> None:
         ("https://HOST/v2/b", "https://HOST/v2/b"),
     ],
 )
-def test_where_a_location_leads(location: str, there: str) -> None:
+def test_location(location: str, there: str) -> None:
     with (
         standing_in(lambda asked: Reply(headers={"Location": location.replace("HOST", server.host)})) as server,
         Transport(server.host) as line,
@@ -710,7 +710,7 @@ def test_where_a_location_leads(location: str, there: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "https:", "javascript:alert(1)", "x:\x1b[2J"])
-def test_a_location_that_leads_nowhere(location: str) -> None:
+def test_location_that_is_no_url_is_an_error(location: str) -> None:
     with standing_in(lambda asked: Reply(headers={"Location": location})) as server, Transport(server.host) as line:
         answer = line.get("/v2/a")
         with pytest.raises(RegistryError) as caught:
@@ -718,7 +718,7 @@ def test_a_location_that_leads_nowhere(location: str) -> None:
     assert caught.value.message.isprintable()
 
 
-def test_a_registry_behind_a_proxy_that_ends_tls_may_think_that_it_is_asked_in_the_open(certificate: Path) -> None:
+def test_redirect_to_http_on_the_registry_stays_on_tls(certificate: Path) -> None:
     with (
         standing_in(lambda asked: Reply(headers={"Location": f"http://{server.host}/v2/b"}), certificate=certificate) as server,
         Transport(server.host) as line,
@@ -729,7 +729,7 @@ def test_a_registry_behind_a_proxy_that_ends_tls_may_think_that_it_is_asked_in_t
 # --- limits ---
 
 
-def test_how_many_requests_are_left_is_remembered() -> None:
+def test_rate_limit_remaining_is_remembered() -> None:
     answers = [reply({}), reply({}, RateLimit_Remaining="76;w=21600"), reply({}), reply({}, RateLimit_Remaining="75")]
     with standing_in(lambda asked: answers.pop(0)) as server, Transport(server.host) as line:
         left = []
@@ -739,7 +739,7 @@ def test_how_many_requests_are_left_is_remembered() -> None:
     assert left == [None, 76, 76, 75]
 
 
-def test_a_refusal_says_what_was_answered() -> None:
+def test_error_carries_the_response() -> None:
     body = {"errors": [{"code": "DENIED", "message": "not you"}]}
     with (
         standing_in(lambda asked: reply(body, 403)) as server,
