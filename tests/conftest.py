@@ -31,7 +31,7 @@ from tests.support.cli_runner import Typed
 from tests.support.engine_snapshot import Snapshot, differences, snapshot, unique_name
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.private_engine import PrivateEngine, private_engine, why_not
-from tests.support.recording_server import Watched, watched
+from tests.support.recording_server import RecordingServer, recording_server
 from tests.support.requirements import free_port, missing
 
 # How many cases each property is tried with. A slow machine is no failure, so no case has a deadline.
@@ -234,9 +234,9 @@ def repository(opened: Registry, unique: str) -> Repository:
 
 
 @pytest.fixture
-def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingServer]:
     """An empty registry in this process that is watched; it is what a name without a host means."""
-    with watched() as watching:
+    with recording_server() as watching:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", watching.host)
         yield watching
 

@@ -17,7 +17,7 @@ from registry_tool.engine.values import ContainerSpec, PortBinding
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.local.registry.spec import environment
 from registry_tool.oci.digest import Digest
-from tests.contract.asking import Client
+from tests.contract.client import Client
 from tests.support import canary
 from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import wait_for_registry

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.asking import NOBODY, Client
+from tests.contract.client import NOBODY, Client
 from tests.contract.conftest import PASSWORD, READ_ONLY, REALM, USER, WITH_PASSWORD, WITHOUT_DELETE, Setting, basic
 from tests.support.content import OCI_IMAGE
 
@@ -54,14 +54,14 @@ def test_head_is_refused_without_a_body(closed: Client) -> None:
     "said", [basic(USER, "wrong"), basic("somebody", PASSWORD), basic(USER, ""), "Bearer token", "Basic rubbish", "Basic"]
 )
 def test_wrong_password_is_refused(closed: Client, said: str) -> None:
-    assert closed.ask("GET", "", Authorization=said).refusal == (401, ["UNAUTHORIZED"])
+    assert closed.ask("GET", "", Authorization=said).error == (401, ["UNAUTHORIZED"])
 
 
 def test_right_password_is_accepted(closed: Client, unique: str) -> None:
     right = basic(USER, PASSWORD)
 
     assert closed.ask("GET", "", Authorization=right).status == 200
-    assert closed.ask("GET", f"{unique}/tags/list", Authorization=right).refusal == (404, ["NAME_UNKNOWN"])
+    assert closed.ask("GET", f"{unique}/tags/list", Authorization=right).error == (404, ["NAME_UNKNOWN"])
     assert closed.ask("POST", f"{unique}/blobs/uploads/", Authorization=right).status == 202
 
 
@@ -97,4 +97,4 @@ def test_read_only_allows_reads(of: Callable[[Setting], Client], unique: str) ->
 
     assert client.ask("GET", "").status == 200
     assert client.ask("GET", "_catalog?n=1").status == 200
-    assert client.ask("GET", f"{unique}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
+    assert client.ask("GET", f"{unique}/tags/list").error == (404, ["NAME_UNKNOWN"])

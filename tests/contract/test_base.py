@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.asking import NOBODY, Client
+from tests.contract.client import NOBODY, Client
 from tests.support.registry_over_http import ask
 
 
@@ -53,25 +53,25 @@ def test_unknown_path_is_404_in_plain_text(client: Client, path: str) -> None:
 def test_odd_names_are_accepted(client: Client, name: str) -> None:
     got = client.ask("GET", f"{name}/tags/list")
 
-    assert got.refusal == (404, ["NAME_UNKNOWN"])
+    assert got.error == (404, ["NAME_UNKNOWN"])
     assert got.document["errors"][0]["detail"] == {"name": name}
 
 
 def test_too_long_name_is_a_server_error(client: Client) -> None:
     got = client.ask("GET", f"{'a' * 256}/tags/list")
 
-    assert got.refusal == (500, ["UNKNOWN"])
+    assert got.error == (500, ["UNKNOWN"])
     assert got.document["errors"][0]["detail"] == {"Name": "a" * 256, "Reason": {}}
 
 
 @pytest.mark.parametrize("digest", ["sha256:00", "sha256:" + "g" * 64])
 def test_invalid_digest_of_a_blob_is_digest_invalid(client: Client, digest: str) -> None:
-    assert client.ask("GET", f"no/blobs/{digest}").refusal == (400, ["DIGEST_INVALID"])
+    assert client.ask("GET", f"no/blobs/{digest}").error == (400, ["DIGEST_INVALID"])
 
 
 @pytest.mark.parametrize("digest", ["sha256:00", "md5:" + "0" * 32, "sha256:" + "A" * 64])
 def test_invalid_digest_of_a_manifest_is_a_server_error(client: Client, digest: str) -> None:
-    assert client.ask("GET", f"no/manifests/{digest}").refusal == (500, ["UNKNOWN"])
+    assert client.ask("GET", f"no/manifests/{digest}").error == (500, ["UNKNOWN"])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from tests.contract.asking import NOBODY, Client, digest_of
+from tests.contract.client import NOBODY, Client, digest_of
 
 CONTENT = b"0123456789" * 100
 
@@ -73,7 +73,7 @@ def test_range(client: Client, blob: str, method: str, asked: str, first: int, l
     ],
 )
 def test_unsatisfiable_range_has_the_length_of_the_blob(client: Client, blob: str, asked: str, said: bytes, total: str | None) -> None:
-    got = client.ask_for_what_breaks_off("GET", blob, Range=asked)
+    got = client.ask_incomplete("GET", blob, Range=asked)
 
     assert (got.status, got.body, got.broken) == (416, said, True)
     assert (got.headers["content-length"], got.headers.get("content-range")) == ("1000", total)
@@ -121,7 +121,7 @@ def test_delete_blob_affects_its_repository_only(client: Client, unique: str, bl
     got = client.ask("DELETE", blob)
 
     assert (got.status, got.body, got.headers["content-length"]) == (202, b"", "0")
-    assert client.ask("GET", blob).refusal == (404, ["BLOB_UNKNOWN"])
+    assert client.ask("GET", blob).error == (404, ["BLOB_UNKNOWN"])
     assert client.ask("DELETE", blob).document == {"errors": [{"code": "BLOB_UNKNOWN", "message": "blob unknown to registry"}]}
     assert client.ask("GET", f"{unique}/b/blobs/{digest}").body == CONTENT
 
@@ -150,9 +150,9 @@ def test_damaged_blob_has_its_old_size_by_head(client: Client, unique: str, left
     client.shorten(digest, left)
 
     assert client.ask("HEAD", path).headers["content-length"] == size
-    whole = client.ask_for_what_breaks_off("GET", path)
+    whole = client.ask_incomplete("GET", path)
     assert (whole.status, whole.headers["content-length"], whole.body, whole.broken) == (200, size, content[: left or 0], True)
-    last = client.ask_for_what_breaks_off("GET", path, Range=f"bytes={len(content) - 1}-{len(content) - 1}")
+    last = client.ask_incomplete("GET", path, Range=f"bytes={len(content) - 1}-{len(content) - 1}")
     assert (last.status, last.headers["content-length"], last.body, last.broken) == (206, "1", b"", True)
 
 

@@ -26,11 +26,11 @@ def damageable(request: pytest.FixtureRequest, unique: str) -> Iterator[Damageab
 
 def counted(proxy: FaultyProxy, *, deep: bool) -> CheckReport:
     """A check that asked nothing twice."""
-    proxy.mend()
+    proxy.reset()
     with open_registry(proxy.host) as registry:
         report = check(registry, deep=deep)
     assert report.error is None
-    assert proxy.twice() == []
+    assert proxy.repeated() == []
     return report
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.asking import NOBODY, Client, digest_of
+from tests.contract.client import NOBODY, Client, digest_of
 from tests.contract.conftest import FOREIGN_URLS, Setting
 from tests.support.content import DOCKER_IMAGE, DOCKER_LIST, EMPTY, OCI_IMAGE, OCI_INDEX, config, layer, make_image, make_index
 
@@ -86,7 +86,7 @@ def test_oci_types_must_be_accepted(client: Client, repository: str, media_type:
 
     for reference in ("tag", digest):
         got = client.ask("GET", f"{repository}/manifests/{reference}", Accept=accept)
-        assert got.refusal == (404, ["MANIFEST_UNKNOWN"])
+        assert got.error == (404, ["MANIFEST_UNKNOWN"])
         what = {OCI_IMAGE: "OCI manifests", OCI_INDEX: "OCI indexes"}[media_type]
         assert got.document["errors"][0]["message"] == f"{NAMES[media_type]} found, but accept header does not support {what}"
 
@@ -120,7 +120,7 @@ def test_list_by_tag_without_accept_is_its_linux_amd64_image(client: Client, uni
 def test_schema_1_client_is_refused(client: Client, repository: str) -> None:
     client.manifest(repository, "tag", image(DOCKER_IMAGE, layers=[descriptor(LAYER)]), DOCKER_IMAGE)
 
-    assert client.ask("GET", f"{repository}/manifests/tag").refusal == (400, ["MANIFEST_INVALID"])
+    assert client.ask("GET", f"{repository}/manifests/tag").error == (400, ["MANIFEST_INVALID"])
 
 
 @pytest.mark.parametrize(("known", "status"), [('"{digest}"', 304), ("{digest}", 304), ('W/"{digest}"', 200), ('"other", "{digest}"', 200)])
@@ -142,8 +142,8 @@ def test_absent_manifest_is_unknown(client: Client, unique: str) -> None:
     by_tag = client.ask("GET", f"{unique}/manifests/tag")
     by_digest = client.ask("GET", f"{unique}/manifests/{NOBODY}")
 
-    assert (by_tag.refusal, by_tag.document["errors"][0]["detail"]) == ((404, ["MANIFEST_UNKNOWN"]), {"Tag": "tag"})
-    assert (by_digest.refusal, by_digest.document["errors"][0]["detail"]) == (
+    assert (by_tag.error, by_tag.document["errors"][0]["detail"]) == ((404, ["MANIFEST_UNKNOWN"]), {"Tag": "tag"})
+    assert (by_digest.error, by_digest.document["errors"][0]["detail"]) == (
         (404, ["MANIFEST_UNKNOWN"]),
         {"Name": unique, "Revision": NOBODY},
     )
@@ -153,10 +153,10 @@ def test_absent_manifest_is_unknown(client: Client, unique: str) -> None:
 def test_manifest_is_no_blob_and_blob_no_manifest(client: Client, repository: str) -> None:
     digest = client.manifest(repository, "tag", image(), OCI_IMAGE)
 
-    assert client.ask("GET", f"{repository}/blobs/{digest}").refusal == (404, ["BLOB_UNKNOWN"])
-    assert client.ask("DELETE", f"{repository}/blobs/{digest}").refusal == (404, ["BLOB_UNKNOWN"])
-    assert client.ask("GET", f"{repository}/other/manifests/{digest}", Accept=OCI_IMAGE).refusal == (404, ["MANIFEST_UNKNOWN"])
-    assert client.ask("GET", f"{repository}/manifests/{digest_of(CONFIG)}").refusal == (500, ["UNKNOWN"])
+    assert client.ask("GET", f"{repository}/blobs/{digest}").error == (404, ["BLOB_UNKNOWN"])
+    assert client.ask("DELETE", f"{repository}/blobs/{digest}").error == (404, ["BLOB_UNKNOWN"])
+    assert client.ask("GET", f"{repository}/other/manifests/{digest}", Accept=OCI_IMAGE).error == (404, ["MANIFEST_UNKNOWN"])
+    assert client.ask("GET", f"{repository}/manifests/{digest_of(CONFIG)}").error == (500, ["UNKNOWN"])
 
 
 def test_put_moves_a_tag(client: Client, repository: str) -> None:
@@ -172,14 +172,14 @@ def test_put_by_digest_makes_no_tag(client: Client, repository: str) -> None:
     digest = client.manifest(repository, digest_of(as_bytes(document)), document, OCI_IMAGE)
 
     assert client.ask("HEAD", f"{repository}/manifests/{digest}", Accept=OCI_IMAGE).status == 200
-    assert client.ask("GET", f"{repository}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
+    assert client.ask("GET", f"{repository}/tags/list").error == (404, ["NAME_UNKNOWN"])
 
 
 def test_put_by_another_digest_is_refused(client: Client, repository: str) -> None:
     got = client.ask("PUT", f"{repository}/manifests/{NOBODY}", as_bytes(image()), Content_Type=OCI_IMAGE)
 
-    assert got.refusal == (400, ["DIGEST_INVALID"])
-    assert client.ask("PUT", f"{repository}/manifests/sha256:0", as_bytes(image()), Content_Type=OCI_IMAGE).refusal == (500, ["UNKNOWN"])
+    assert got.error == (400, ["DIGEST_INVALID"])
+    assert client.ask("PUT", f"{repository}/manifests/sha256:0", as_bytes(image()), Content_Type=OCI_IMAGE).error == (500, ["UNKNOWN"])
 
 
 @pytest.mark.parametrize(
@@ -243,15 +243,15 @@ def test_invalid_manifests_are_refused(client: Client, repository: str, media_ty
 
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), **headers)
 
-    assert got.refusal == (400, ["MANIFEST_INVALID"])
-    assert client.ask("GET", f"{repository}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
+    assert got.error == (400, ["MANIFEST_INVALID"])
+    assert client.ask("GET", f"{repository}/tags/list").error == (404, ["NAME_UNKNOWN"])
 
 
 @pytest.mark.parametrize("document", [{}, image(schemaVersion=1)])
 def test_other_schema_version_is_a_server_error(client: Client, repository: str, document: object) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=OCI_IMAGE)
 
-    assert got.refusal == (500, ["UNKNOWN"])
+    assert got.error == (500, ["UNKNOWN"])
 
 
 def test_manifest_above_4_mib_is_refused(client: Client, repository: str) -> None:
@@ -259,7 +259,7 @@ def test_manifest_above_4_mib_is_refused(client: Client, repository: str) -> Non
 
     got = client.ask("PUT", f"{repository}/manifests/tag", raw, Content_Type=OCI_IMAGE)
 
-    assert got.refusal == (400, ["MANIFEST_INVALID"])
+    assert got.error == (400, ["MANIFEST_INVALID"])
     assert got.document["errors"][0]["detail"] == "http: request body too large"
     fits = as_bytes(image(annotations={"long": "x" * ((4 << 20) - 1000)}))
     assert client.ask("PUT", f"{repository}/manifests/tag", fits, Content_Type=OCI_IMAGE).status == 201
@@ -288,7 +288,7 @@ def test_all_missing_blobs_are_listed(client: Client, repository: str, media_typ
 def test_blob_of_another_repository_is_missing(client: Client, repository: str) -> None:
     got = client.ask("PUT", f"{repository}/other/manifests/tag", as_bytes(image()), Content_Type=OCI_IMAGE)
 
-    assert got.refusal == (400, ["MANIFEST_BLOB_UNKNOWN"])
+    assert got.error == (400, ["MANIFEST_BLOB_UNKNOWN"])
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_invalid_digest_in_a_manifest_is_refused(client: Client, repository: str
 
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=OCI_IMAGE)
 
-    assert got.refusal == (status, codes)
+    assert got.error == (status, codes)
 
 
 FOREIGN = [
@@ -317,7 +317,7 @@ FOREIGN = [
 def test_foreign_layers_are_a_server_error_by_default(client: Client, repository: str, media_type: str, document: object) -> None:
     got = client.ask("PUT", f"{repository}/manifests/tag", as_bytes(document), Content_Type=media_type)
 
-    assert got.refusal == (500, ["UNKNOWN", "UNKNOWN", "MANIFEST_BLOB_UNKNOWN"])
+    assert got.error == (500, ["UNKNOWN", "UNKNOWN", "MANIFEST_BLOB_UNKNOWN"])
 
 
 @pytest.mark.parametrize(("media_type", "document"), FOREIGN)
@@ -343,7 +343,7 @@ def test_manifest_without_content_is_unknown(client: Client, repository: str) ->
     client.shorten(digest, None)
 
     got = client.ask("GET", f"{repository}/manifests/tag", Accept=OCI_IMAGE)
-    assert (got.refusal, got.document["errors"][0]["detail"]["Revision"]) == ((404, ["MANIFEST_UNKNOWN"]), digest)
+    assert (got.error, got.document["errors"][0]["detail"]["Revision"]) == ((404, ["MANIFEST_UNKNOWN"]), digest)
     assert client.ask("HEAD", f"{repository}/manifests/tag", Accept=OCI_IMAGE).status == 404
     assert client.ask("GET", f"{repository}/tags/list").document["tags"] == ["tag"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.asking import NOBODY, Client
+from tests.contract.client import NOBODY, Client
 from tests.support.content import OCI_IMAGE, make_image, make_index
 
 
@@ -43,7 +43,7 @@ def test_after_the_last_tag_tags_are_null(client: Client, unique: str) -> None:
 def test_delete_by_tag_is_refused(client: Client, unique: str) -> None:
     made = make_image(client.port, unique, "tag")
 
-    assert client.ask("DELETE", f"{unique}/manifests/tag").refusal == (400, ["DIGEST_INVALID"])
+    assert client.ask("DELETE", f"{unique}/manifests/tag").error == (400, ["DIGEST_INVALID"])
 
     assert client.ask("HEAD", f"{unique}/manifests/tag", Accept=OCI_IMAGE).headers["docker-content-digest"] == made.digest
 
@@ -59,7 +59,7 @@ def test_delete_digest_removes_all_its_tags(client: Client, unique: str) -> None
     assert (got.status, got.body, got.headers["content-length"]) == (202, b"", "0")
     assert client.ask("GET", f"{unique}/tags/list").document["tags"] == ["other"]
     for reference in ("one", "two", "three", made.digest):
-        assert client.ask("GET", f"{unique}/manifests/{reference}", Accept=OCI_IMAGE).refusal == (404, ["MANIFEST_UNKNOWN"])
+        assert client.ask("GET", f"{unique}/manifests/{reference}", Accept=OCI_IMAGE).error == (404, ["MANIFEST_UNKNOWN"])
     assert client.ask("HEAD", f"{unique}/manifests/{other.digest}", Accept=OCI_IMAGE).status == 200
 
 
@@ -79,7 +79,7 @@ def test_delete_digest_keeps_blobs_and_indexes(client: Client, unique: str) -> N
     [(NOBODY, (404, ["MANIFEST_UNKNOWN"])), ("sha256:00", (400, ["DIGEST_INVALID"])), ("no", (400, ["DIGEST_INVALID"]))],
 )
 def test_delete_absent_digest(client: Client, unique: str, digest: str, refusal: object) -> None:
-    assert client.ask("DELETE", f"{unique}/manifests/{digest}").refusal == refusal
+    assert client.ask("DELETE", f"{unique}/manifests/{digest}").error == refusal
 
 
 def test_delete_blob_as_manifest_is_202_without_effect(client: Client, unique: str) -> None:
@@ -190,7 +190,7 @@ def test_catalog_n_0_is_empty(client: Client, several: list[str]) -> None:
 def test_catalog_n_above_1000_is_refused(client: Client) -> None:
     got = client.ask("GET", "_catalog?n=1001")
 
-    assert got.refusal == (400, ["PAGINATION_NUMBER_INVALID"])
+    assert got.error == (400, ["PAGINATION_NUMBER_INVALID"])
     assert got.document["errors"][0]["detail"] == {"n": 1001}
 
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.contract.asking import NOBODY, OCTETS, Client, digest_of
+from tests.contract.client import NOBODY, OCTETS, Client, digest_of
 
 CONTENT = b"0123456789" * 100
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -28,7 +28,7 @@ def test_post_starts_an_upload(client: Client, unique: str) -> None:
 def test_started_upload_makes_no_repository(client: Client, unique: str) -> None:
     client.begin(unique)
 
-    assert client.ask("GET", f"{unique}/tags/list").refusal == (404, ["NAME_UNKNOWN"])
+    assert client.ask("GET", f"{unique}/tags/list").error == (404, ["NAME_UNKNOWN"])
     assert client.ask("GET", f"_catalog?last={unique[:-1]}").document["repositories"].count(unique) == 0
 
 
@@ -124,10 +124,10 @@ def test_outdated_location_is_refused_without_harm(client: Client, unique: str) 
     begun = client.begin(unique)
     further = client.follow(client.ask("PATCH", begun, b"abc"))
 
-    assert client.ask("PATCH", begun, b"again").refusal == INVALID
+    assert client.ask("PATCH", begun, b"again").error == INVALID
 
     assert client.ask("GET", further).headers["range"] == "0-2"
-    assert client.ask("GET", begun).refusal == INVALID
+    assert client.ask("GET", begun).error == INVALID
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
@@ -135,7 +135,7 @@ def test_location_is_valid_once(client: Client, unique: str, method: str) -> Non
     finish = f"{client.begin(unique)}&digest={digest_of(CONTENT)}"
     assert client.ask("PUT", finish, CONTENT).status == 201
 
-    assert client.ask(method, finish, b"x" if method in ("PATCH", "PUT") else b"").refusal == UNKNOWN
+    assert client.ask(method, finish, b"x" if method in ("PATCH", "PUT") else b"").error == UNKNOWN
 
 
 def test_upload_can_be_cancelled(client: Client, unique: str) -> None:
@@ -144,14 +144,14 @@ def test_upload_can_be_cancelled(client: Client, unique: str) -> None:
     got = client.ask("DELETE", begun)
 
     assert (got.status, got.body, got.headers["docker-upload-uuid"] in begun) == (204, b"", True)
-    assert [client.ask(method, begun).refusal for method in ("GET", "PATCH", "DELETE")] == [UNKNOWN] * 3
+    assert [client.ask(method, begun).error for method in ("GET", "PATCH", "DELETE")] == [UNKNOWN] * 3
 
 
 @pytest.mark.parametrize("state", ["", "?_state=garbage", "?_state=" + "A" * 200])
 def test_location_without_state_is_refused_without_harm(client: Client, unique: str, state: str) -> None:
     begun = client.begin(unique)
 
-    assert client.ask("PATCH", begun.partition("?")[0] + state, b"x").refusal == INVALID
+    assert client.ask("PATCH", begun.partition("?")[0] + state, b"x").error == INVALID
 
     assert client.ask("GET", begun).status == 204
 
@@ -159,8 +159,8 @@ def test_location_without_state_is_refused_without_harm(client: Client, unique: 
 def test_location_of_another_upload_or_repository_is_refused(client: Client, unique: str) -> None:
     begun, other = client.begin(unique), client.begin(unique)
 
-    assert client.ask("GET", f"{begun.partition('?')[0]}?{other.partition('?')[2]}").refusal == INVALID
-    assert client.ask("GET", begun.replace(unique, f"{unique}/other")).refusal == INVALID
+    assert client.ask("GET", f"{begun.partition('?')[0]}?{other.partition('?')[2]}").error == INVALID
+    assert client.ask("GET", begun.replace(unique, f"{unique}/other")).error == INVALID
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_put_needs_a_digest(client: Client, unique: str, query: str, detail: str
 
     got = client.ask("PUT", begun + query, CONTENT)
 
-    assert got.refusal == (400, ["DIGEST_INVALID"])
+    assert got.error == (400, ["DIGEST_INVALID"])
     assert got.document["errors"][0]["detail"] == detail
     assert client.ask("GET", begun).status == 204
 
@@ -196,7 +196,7 @@ def test_wrong_digest_stores_nothing(client: Client, unique: str) -> None:
 def test_wrong_digest_invalidates_the_location_only_with_a_body(client: Client, unique: str) -> None:
     begun = client.begin(unique)
     assert client.ask("PUT", f"{begun}&digest={NOBODY}", b"abc").status == 400
-    assert client.ask("GET", begun).refusal == INVALID
+    assert client.ask("GET", begun).error == INVALID
 
     further = client.follow(client.ask("PATCH", client.begin(unique), b"abc"))
     assert client.ask("PUT", f"{further}&digest={NOBODY}").status == 400
@@ -206,7 +206,7 @@ def test_wrong_digest_invalidates_the_location_only_with_a_body(client: Client, 
 def test_chunk_of_another_type_is_a_server_error(client: Client, unique: str) -> None:
     begun = client.begin(unique)
 
-    assert client.ask("PATCH", begun, b"abc", Content_Type="text/plain").refusal == (500, ["UNKNOWN"])
+    assert client.ask("PATCH", begun, b"abc", Content_Type="text/plain").error == (500, ["UNKNOWN"])
 
     assert client.ask("GET", begun).headers["range"] == "0-0"
 
@@ -220,8 +220,8 @@ def test_upload_cut_off_within_a_chunk_is_lost(client: Client, unique: str) -> N
         while connection.recv(65536):
             pass
 
-    assert client.ask("GET", further).refusal == INVALID
-    assert client.ask("PATCH", further, b"part").refusal == INVALID
+    assert client.ask("GET", further).error == INVALID
+    assert client.ask("PATCH", further, b"part").error == INVALID
 
 
 def test_malformed_chunked_encoding_is_refused(client: Client, unique: str) -> None:
@@ -247,4 +247,4 @@ def test_location_has_the_requested_host(client: Client, unique: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_uploads_without_id_are_unknown(client: Client, unique: str, method: str) -> None:
-    assert client.ask(method, f"{unique}/blobs/uploads/").refusal == UNKNOWN
+    assert client.ask(method, f"{unique}/blobs/uploads/").error == UNKNOWN

@@ -34,7 +34,7 @@ from registry_tool.local.registry import Auth, LocalRegistry
 from registry_tool.local.registry.spec import resource_name
 from tests.support import canary
 from tests.support.cli_runner import REGCTL, Answer, Typed, spawn
-from tests.support.fake_server import Reply, listening, standing_in
+from tests.support.fake_server import Reply, fake_server, tcp_server
 from tests.support.private_engine import PrivateEngine
 from tests.support.requirements import free_port
 
@@ -212,7 +212,7 @@ def _until(there: Callable[[], bool], what: str, seconds: float = 600) -> None:
 
 
 def test_a_port_with_something_else_on_it_names_what_has_it(typed: Typed, engine: Engine, unique: str) -> None:
-    with standing_in(lambda asked: Reply(body=b"<html>")) as web:
+    with fake_server(lambda asked: Reply(body=b"<html>")) as web:
         for words in (("up", "--port"), ("demo", "--registry-port")):
             message = refused(typed(words[0], "--json", "--name", unique, words[1], str(web.port)), 1, "port-taken")
             assert f"port {web.port} is held by the process " in message
@@ -300,7 +300,7 @@ def test_a_registry_that_goes_during_a_push_and_one_whose_disk_is_full(
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, local: LocalRegistry, unique: str, status: int) -> None:
     page = Reply(status=status, body=b"<!DOCTYPE html><html>It works!</html>", headers={"Content-Type": "text/html"})
-    with standing_in(lambda asked: page) as web:
+    with fake_server(lambda asked: page) as web:
         assert typed("--registry", web.host, "tag", local.image, unique).code == 0
         for words in (("push", unique), ("pull", unique), ("list-tags", unique)):
             assert f"what answers at {web.host} is no registry" in said(typed("--registry", web.host, *words), 3), words
@@ -507,7 +507,7 @@ def test_ctrl_c_ends_the_waiting_for_a_registry_that_says_nothing(typed: Typed, 
         asked.set()
         over.wait(60)
 
-    with listening(silent) as address:
+    with tcp_server(silent) as address:
         assert typed("--registry", address, "tag", local.image, unique).code == 0
         waiting = _start("--registry", address, command, unique)
         try:

@@ -61,12 +61,12 @@ from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
 from tests.support import canary
 from tests.support.cli_runner import Answer, Typed
-from tests.support.content import Made, layer, make_image, put_manifest
+from tests.support.content import PushedManifest, layer, make_image, put_manifest
 from tests.support.damage import image_of
-from tests.support.fake_server import JSON, Asked, Reply, listening, reply, self_signed, standing_in
+from tests.support.fake_server import JSON, ReceivedRequest, Reply, fake_server, reply, self_signed, tcp_server
 from tests.support.paths import ROOT
+from tests.support.recording_server import RecordingServer
 from tests.support.recording_server import Reply as Other
-from tests.support.recording_server import Watched
 from tests.unit.transport.test_stream import OK, dripping
 
 APP = "john/app"
@@ -122,7 +122,7 @@ def gzip_bomb() -> bytes:
 
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
-WEATHER: dict[str, Callable[[Made], Other]] = {
+WEATHER: dict[str, Callable[[PushedManifest], Other]] = {
     "HTML": lambda made: said("200 OK", "text/html", b"<!DOCTYPE html><html>It works!</html>"),
     "an empty body": lambda made: said("200 OK", IMAGE, b""),
     "a wrong Content-Type": lambda made: said("200 OK", "application/vnd.oci.image.index.v1+json", made.raw),
@@ -138,7 +138,7 @@ WEATHER: dict[str, Callable[[Made], Other]] = {
 
 
 @pytest.fixture(params=WEATHER)
-def bad(request: pytest.FixtureRequest, watching: Watched) -> Made:
+def bad(request: pytest.FixtureRequest, watching: RecordingServer) -> PushedManifest:
     """One of three images whose manifest cannot be had as it should."""
     for tag in ("good", "whole"):
         make_image(watching.port, APP, tag, layer(tag.encode()))
@@ -149,7 +149,7 @@ def bad(request: pytest.FixtureRequest, watching: Watched) -> Made:
     return made
 
 
-def test_one_image_that_cannot_be_read_is_told_beside_the_others(typed: Typed, watching: Watched, bad: Made) -> None:
+def test_one_image_that_cannot_be_read_is_told_beside_the_others(typed: Typed, watching: RecordingServer, bad: PushedManifest) -> None:
     answer = typed("list-tags", APP)
     failed(answer)
     if "403" in answer.err:
@@ -162,14 +162,16 @@ def test_one_image_that_cannot_be_read_is_told_beside_the_others(typed: Typed, w
     assert error["code"]
 
 
-def test_one_image_that_cannot_be_read_is_a_finding_and_the_others_are_whole(typed: Typed, watching: Watched, bad: Made) -> None:
+def test_one_image_that_cannot_be_read_is_a_finding_and_the_others_are_whole(
+    typed: Typed, watching: RecordingServer, bad: PushedManifest
+) -> None:
     failed(typed("check"))
     found = in_json(typed, "check", "--deep")
     assert {tag for finding in found for tag in finding["tags"]} == {"bad"}
     assert len(found) == 1
 
 
-def test_an_image_that_cannot_be_read_is_not_inspected(typed: Typed, watching: Watched, bad: Made) -> None:
+def test_an_image_that_cannot_be_read_is_not_inspected(typed: Typed, watching: RecordingServer, bad: PushedManifest) -> None:
     words = failed(typed("inspect", f"{APP}:bad"))
     assert "hint: " in words
     in_json(typed, "inspect", f"{APP}:bad")
@@ -178,7 +180,7 @@ def test_an_image_that_cannot_be_read_is_not_inspected(typed: Typed, watching: W
 # --- all that it answers ---
 
 
-def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callable[[Asked], Reply]:
+def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callable[[ReceivedRequest], Reply]:
     headers = {"Content-Type": content_type, **{name.replace("_", "-"): value for name, value in more.items()}}
     return lambda asked: Reply(body=body, headers=headers)
 
@@ -205,9 +207,13 @@ def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callab
     ids=["HTML", "empty", "null", "nested", "odd", "40 MB", "bomb", "circle", "file:", "no URL", "hangs up", "cut short", "500", "418"],
 )
 def test_whatever_it_answers_the_command_ends_with_a_word(
-    typed: Typed, command: tuple[str, ...], answer: Callable[[Asked], Reply], codes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    typed: Typed,
+    command: tuple[str, ...],
+    answer: Callable[[ReceivedRequest], Reply],
+    codes: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with standing_in(answer) as server:
+    with fake_server(answer) as server:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
         words = failed(typed(*command), codes)
         if "1 finding" not in words:
@@ -239,7 +245,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_has_no_end_is_not_waited_for(
     typed: Typed, hurried: None, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], head: bytes, piece: bytes, pause: float
 ) -> None:
-    with listening(dripping(head, piece, pause)) as host:
+    with tcp_server(dripping(head, piece, pause)) as host:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", host)
         words = failed(typed(*command))
         assert "1 finding" in words or re.search(r"^hint: ", words, re.MULTILINE), words
@@ -254,21 +260,21 @@ def test_what_has_no_end_is_not_waited_for(
 def test_a_list_whose_next_page_leads_elsewhere_or_round_in_circles(typed: Typed, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"/v2/john/app/tags/list": ["a", "b"], "/v2/john/app/tags/list?n=1": ["c"], "/v2/john/app/tags/list?last=2": ["c"]}
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         tags = pages.get(asked.path)
         return reply({"name": APP, "tags": tags}, Link=f'<{link.replace("OTHER", other.host)}>; rel="next"') if tags else reply({}, 404)
 
-    with standing_in(lambda asked: Reply()) as other, standing_in(answer) as server:
+    with fake_server(lambda asked: Reply()) as other, fake_server(answer) as server:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
         found = typed("list-tags", "-q", "--no-details", APP)
-        assert other.asked == [], "nobody else is asked"
+        assert other.requests == [], "nobody else is asked"
     if found.code:
         assert "hint: " in failed(found)
     else:
         assert found.out.split() in (["a", "b"], ["a", "b", "c"])
 
 
-def test_a_repository_whose_tags_are_null_is_empty(typed: Typed, watching: Watched) -> None:
+def test_a_repository_whose_tags_are_null_is_empty(typed: Typed, watching: RecordingServer) -> None:
     make_image(watching.port, APP, "bad")
     watching.registry.storage.untag(APP, "bad")
     assert typed("list-tags", APP).code == 0
@@ -283,15 +289,15 @@ def test_a_repository_whose_tags_are_null_is_empty(typed: Typed, watching: Watch
 def test_a_password_goes_to_no_realm_that_a_registry_names_in_the_open(
     typed: Typed, tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with standing_in(lambda asked: reply({"token": "t"})) as realm:
+    with fake_server(lambda asked: reply({"token": "t"})) as realm:
         challenge = f'Bearer realm="http://realm.invalid:{realm.port}/token",service="r"'
-        guarded = standing_in(lambda asked: reply({}, 401, www_authenticate=challenge), certificate=self_signed(tmp_path))
+        guarded = fake_server(lambda asked: reply({}, 401, www_authenticate=challenge), certificate=self_signed(tmp_path))
         with guarded as server:
             monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
             monkeypatch.setenv("http_proxy", f"http://{realm.host}")
             credentials.store(server.host, Credential("mary", canary.password()))
             assert "not TLS: refused" in failed(typed(*command), (1,))
-        assert realm.asked == []
+        assert realm.requests == []
 
 
 def test_a_certificate_of_another_name_is_not_trusted(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,13 +305,13 @@ def test_a_certificate_of_another_name_is_not_trusted(typed: Typed, tmp_path: Pa
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     for module in (transport_module, pool):
         monkeypatch.setattr(module, "is_loopback", lambda host: False)
-    with standing_in(lambda asked: reply({"tags": ["a"]}), address="127.0.0.2", certificate=certificate) as server:
+    with fake_server(lambda asked: reply({"tags": ["a"]}), address="127.0.0.2", certificate=certificate) as server:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
         for command in COMMANDS:
             words = failed(typed(*command), (3,))
             assert "certificate" in words
             assert "hint: " in words
-        assert server.asked == []
+        assert server.requests == []
 
 
 # --- what it has ---
@@ -324,7 +330,7 @@ def test_a_certificate_of_another_name_is_not_trusted(typed: Typed, tmp_path: Pa
         ("9999-12-31T23:59:59-23:59", None),
     ],
 )
-def test_odd_dates(typed: Typed, watching: Watched, created: str, shown: str | None) -> None:
+def test_odd_dates(typed: Typed, watching: RecordingServer, created: str, shown: str | None) -> None:
     make_image(watching.port, APP, "bad", created=created)
     answer = typed("list-tags", "--json", APP)
     assert answer.code in (0, 1), answer
@@ -336,7 +342,7 @@ def test_odd_dates(typed: Typed, watching: Watched, created: str, shown: str | N
 
 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b"\xff", b"[" * 99_999])
-def test_a_config_that_is_none_is_told_beside_the_others(typed: Typed, watching: Watched, content: bytes) -> None:
+def test_a_config_that_is_none_is_told_beside_the_others(typed: Typed, watching: RecordingServer, content: bytes) -> None:
     make_image(watching.port, APP, "good")
     image_of(watching.port, APP, "bad", content, {}, content=layer(b"x"))
     answer = typed("list-tags", APP)
@@ -350,7 +356,7 @@ NASTY = "x\x1b]0;title\x07\x9b2J\u202e"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_words_of_a_registry_steer_a_terminal(typed: Typed, watching: Watched, command: tuple[str, ...]) -> None:
+def test_no_words_of_a_registry_steer_a_terminal(typed: Typed, watching: RecordingServer, command: tuple[str, ...]) -> None:
     """On a pipe, where nobody else would take them out."""
     made = make_image(watching.port, APP, "bad", layer(b"x"), labels={NASTY: NASTY})
     put_manifest(watching.port, APP, "also", made.raw, made.media_type)
@@ -387,7 +393,9 @@ def no_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [damaged, another_version, no_file])
-def test_a_cache_that_cannot_be_used_costs_a_word_and_nothing_else(typed: Typed, watching: Watched, spoil: Callable[[Path], None]) -> None:
+def test_a_cache_that_cannot_be_used_costs_a_word_and_nothing_else(
+    typed: Typed, watching: RecordingServer, spoil: Callable[[Path], None]
+) -> None:
     make_image(watching.port, APP, "v1")
     table = typed("list-tags", APP).out
     [cache] = app_dirs().cache.glob("*.sqlite")
@@ -417,7 +425,7 @@ print(*(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(10)))
 """Ten processes that begin at the same moment, as none of them has to import anything."""
 
 
-def test_ten_tables_at_once_share_a_cache(watching: Watched, tmp_path: Path) -> None:
+def test_ten_tables_at_once_share_a_cache(watching: RecordingServer, tmp_path: Path) -> None:
     for number in range(20):
         make_image(watching.port, APP, f"v{number}", layer(str(number).encode()))
     command = [sys.executable, "-c", TEN_TABLES, str(tmp_path), "list-tags", APP]
@@ -431,7 +439,7 @@ def test_ten_tables_at_once_share_a_cache(watching: Watched, tmp_path: Path) -> 
 # --- while it is looked at, and written to ---
 
 
-def test_a_tag_that_moves_while_the_table_is_made_is_shown_where_it_was_or_is(typed: Typed, watching: Watched) -> None:
+def test_a_tag_that_moves_while_the_table_is_made_is_shown_where_it_was_or_is(typed: Typed, watching: RecordingServer) -> None:
     old, new = (make_image(watching.port, APP, tag, layer(tag.encode())) for tag in ("moves", "new"))
     make_image(watching.port, APP, "stays")
 
@@ -456,7 +464,9 @@ def test_a_tag_that_moves_while_the_table_is_made_is_shown_where_it_was_or_is(ty
         ("401 Who", "UNAUTHORIZED", ""),
     ],
 )
-def test_where_nothing_can_be_deleted_nothing_is_written(typed: Typed, watching: Watched, status: str, code: str, word: str) -> None:
+def test_where_nothing_can_be_deleted_nothing_is_written(
+    typed: Typed, watching: RecordingServer, status: str, code: str, word: str
+) -> None:
     made = make_image(watching.port, APP, "bad")
     put_manifest(watching.port, APP, "sibling", made.raw, made.media_type)
     refusal = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()

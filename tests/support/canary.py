@@ -1,4 +1,4 @@
-"""The canary: every password of the tests has it in it, and it may be seen nowhere.
+"""The canary: a text in every password of the tests, which must not leak.
 
 It is searched for, plain and in base 64, in
 
@@ -7,10 +7,9 @@ It is searched for, plain and in base 64, in
 - every file that a test or a Python program below it wrote or renamed, as it is when the test ends;
 - the arguments and the environment of every process that one of them starts.
 
-A test that let it out fails, and says where. What is written by programs that are not Python's is not seen.
+A test that leaks it fails, with the place. Files of programs other than Python's are not searched.
 
-Where it may be: in a file that the test handed over itself (:func:`given`), and in base 64 in docker's ``config.json``,
-where ``login`` keeps it because it was asked to.
+Allowed are files that the test exempts (:func:`exempt`), and docker's ``config.json``, where ``login`` stores it in base 64.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _KEPT_BY_LOGIN = re.compile(r"/\.docker/config\.json")
 _WHOLE = 32 << 20
 """Bytes. Of a larger file, the first and last so many are searched."""
 
-_given: set[str] = set()
+_exempt: set[str] = set()
 _leaks: list[str] = []
 _KEY = pytest.StashKey["Watch"]()
 
@@ -47,14 +46,14 @@ def password(word: str = "") -> str:
     return f"{CANARY}-{word}" if word else CANARY
 
 
-def given(path: Path) -> Path:
-    """``path``, which is the test's own to write a password into."""
-    _given.add(str(path))
+def exempt(path: Path) -> Path:
+    """Exempt the file ``path``, into which the test itself writes a password; returns it."""
+    _exempt.add(str(path))
     return path
 
 
-def heard(place: str, *texts: str) -> None:
-    """Search what somebody could see. ``place`` says what it is."""
+def search(place: str, *texts: str) -> None:
+    """Search ``texts`` that somebody could see; ``place`` names them in the failure."""
     for text in texts:
         shown = next((form for form in _FORMS if form in text.encode(errors="replace")), None)
         if shown is not None:
@@ -69,7 +68,7 @@ def watch(config: pytest.Config) -> None:
 
 
 class Watch:
-    """Fails the test that let the canary out; each worker looks after its own tests, and the one above them after all."""
+    """Fails tests that leak the canary, in each worker and above them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -87,7 +86,7 @@ class Watch:
         os.environ["PYTHONPATH"] = os.pathsep.join([watched, *paths])
         os.environ[sitecustomize.RECORD] = str(self._record)
         _watcher().record_to(str(self._record))
-        _hear_errors()
+        _search_errors()
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Keep the canary out of ids: pytest writes them into its cache, as the last one to write anything."""
@@ -100,17 +99,17 @@ class Watch:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """An id that the test gives itself is searched."""
-        heard("in the id of a test", item.nodeid)
+        search("in the id of a test", item.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Look when a test is over, whatever became of it."""
+        """Search when a test is over, whatever its outcome."""
         report = yield
         if call.when == "teardown":
             for name, text in report.sections:
-                heard(name, text)
+                search(name, text)
             leaks = self._found()
             if leaks:
                 report.outcome = "failed"
@@ -119,7 +118,7 @@ class Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """What came to light after the last test fails the run."""
+        """Fail the run for leaks after the last test."""
         self._late += self._found()
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
@@ -129,16 +128,16 @@ class Watch:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker has ended."""
+        """Collect the leaks of a worker that ended."""
         self._late += getattr(node, "workeroutput", {}).get("canary", [])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what no test says."""
+        """Print leaks that no test reports."""
         for leak in self._late:
             terminalreporter.write_line(leak, red=True)
 
     def pytest_unconfigure(self) -> None:
-        """Leave no trace."""
+        """Restore the environment."""
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -147,7 +146,7 @@ class Watch:
         shutil.rmtree(self._folder)
 
     def _found(self) -> list[str]:
-        """Where the canary was seen since the last look."""
+        """The leaks since the last search."""
         with self._record.open("rb") as stream:
             stream.seek(self._read)
             lines = stream.read().splitlines()
@@ -156,7 +155,7 @@ class Watch:
             word, _, what = os.fsdecode(line).partition(" ")
             if word == "start":
                 _leaks.append(f"in the arguments or the environment of {what}")
-            elif what not in _given and _is_in(what):
+            elif what not in _exempt and _is_in(what):
                 _leaks.append(f"in the file {what}")
         found = [f"a password was let out: {leak}" for leak in _leaks]
         _leaks.clear()
@@ -179,19 +178,19 @@ def _is_in(path: str) -> bool:
 
 
 def _watcher() -> Any:
-    """What watches this process: where the tests run below others that are watched, it is there already."""
+    """The module that watches this process: below other tests that are watched it is loaded already."""
     already = sys.modules.get("sitecustomize")
     return already if hasattr(already, "record_to") else sitecustomize
 
 
 @functools.cache
-def _hear_errors() -> None:
-    """Search what our own errors say, whether or not anybody prints it."""
+def _search_errors() -> None:
+    """Search the messages of this tool's errors, whether or not they are printed."""
     make = RegistryToolError.__init__
 
     @functools.wraps(make)
     def made(self: RegistryToolError, *args: Any, **options: Any) -> None:
         make(self, *args, **options)
-        heard(f"in the message, hint or excerpt of {type(self).__name__}", str(self), str(self.hint), *self.excerpt)
+        search(f"in the message, hint or excerpt of {type(self).__name__}", str(self), str(self.hint), *self.excerpt)
 
     RegistryToolError.__init__ = made  # type: ignore[method-assign]

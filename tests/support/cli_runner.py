@@ -32,7 +32,7 @@ class Answer:
     err: str
 
     def __post_init__(self) -> None:
-        canary.heard("in what a command said", self.out, self.err)
+        canary.search("in what a command said", self.out, self.err)
 
     @property
     def json(self) -> Any:
@@ -123,7 +123,7 @@ class Terminal:
         return self._ended()
 
     def _ended(self) -> int:
-        canary.heard("on the terminal", self.text)
+        canary.search("on the terminal", self.text)
         _, status = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(status)
 

@@ -35,8 +35,8 @@ _LAYER = {OCI_IMAGE: "application/vnd.oci.image.layer.v1.tar+gzip", DOCKER_IMAGE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """What was pushed. ``raw`` is the manifest; ``config`` and ``layers`` are an image's blobs, children an index's manifests."""
+class PushedManifest:
+    """A pushed manifest: ``raw``, with an image's ``config`` and ``layers`` or an index's ``children``."""
 
     repository: str
     tag: str | None
@@ -44,7 +44,7 @@ class Made:
     raw: bytes = field(repr=False)
     config: bytes = field(default=b"", repr=False)
     layers: tuple[bytes, ...] = field(default=(), repr=False)
-    children: tuple[Made, ...] = ()
+    children: tuple[PushedManifest, ...] = ()
     platform: str = ""
 
     @property
@@ -118,7 +118,7 @@ def make_image(
     labels: Mapping[str, str] | None = None,
     media_type: str = OCI_IMAGE,
     extra: Mapping[str, object] | None = None,
-) -> Made:
+) -> PushedManifest:
     """Push an image: of ``layers`` (see :func:`layer`), or of one that depends on repository, tag and platform.
 
     ``extra`` is added to the manifest. Without a tag it is pushed by its digest.
@@ -136,7 +136,7 @@ def make_image(
     )
     for blob in (configuration, *content):
         make_blob(port, repository, blob)
-    made = Made(
+    made = PushedManifest(
         repository=repository, tag=tag, media_type=media_type, raw=raw, config=configuration, layers=tuple(content), platform=platform
     )
     put_manifest(port, repository, tag or made.digest, raw, media_type)
@@ -147,11 +147,11 @@ def make_index(
     port: int,
     repository: str,
     tag: str | None = None,
-    *children: Made,
-    attestations: Sequence[Made] = (),
+    *children: PushedManifest,
+    attestations: Sequence[PushedManifest] = (),
     media_type: str = OCI_INDEX,
     extra: Mapping[str, object] | None = None,
-) -> Made:
+) -> PushedManifest:
     """Push an index of ``children``; ``attestations`` are marked as BuildKit marks them, each as one of the child at its place."""
     marked = [
         made.descriptor
@@ -169,7 +169,7 @@ def make_index(
             **(extra or {}),
         }
     )
-    made = Made(repository=repository, tag=tag, media_type=media_type, raw=raw, children=(*children, *attestations))
+    made = PushedManifest(repository=repository, tag=tag, media_type=media_type, raw=raw, children=(*children, *attestations))
     put_manifest(port, repository, tag or made.digest, raw, media_type)
     return made
 
@@ -177,13 +177,13 @@ def make_index(
 def make_artifact(
     port: int,
     repository: str,
-    subject: Made | None = None,
+    subject: PushedManifest | None = None,
     *,
     tag: str | None = None,
     artifact_type: str = "application/vnd.example.sbom.v1+json",
     content: bytes = b"an artifact",
     annotations: Mapping[str, str] | None = None,
-) -> Made:
+) -> PushedManifest:
     """Push an artifact, and where it has a subject put it on the list of its referrers (the tag ``sha256-HEX``)."""
     document: dict[str, object] = {
         "schemaVersion": 2,
@@ -199,14 +199,14 @@ def make_artifact(
     raw = _json(document)
     for blob in (b"{}", content):
         make_blob(port, repository, blob)
-    made = Made(repository=repository, tag=tag, media_type=OCI_IMAGE, raw=raw, config=b"{}", layers=(content,))
+    made = PushedManifest(repository=repository, tag=tag, media_type=OCI_IMAGE, raw=raw, config=b"{}", layers=(content,))
     put_manifest(port, repository, tag or made.digest, raw, OCI_IMAGE)
     if subject is not None:
         _refer(port, repository, subject, made.descriptor | {"artifactType": artifact_type, "annotations": dict(annotations or {})})
     return made
 
 
-def _refer(port: int, repository: str, subject: Made, referrer: Mapping[str, object]) -> None:
+def _refer(port: int, repository: str, subject: PushedManifest, referrer: Mapping[str, object]) -> None:
     """Add to the list of referrers, as a client does where the registry has no interface for it."""
     tag = subject.digest.replace(":", "-")
     status, _, body = ask(port, "GET", f"/v2/{repository}/manifests/{tag}", headers={"Accept": OCI_INDEX})

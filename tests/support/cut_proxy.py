@@ -1,4 +1,4 @@
-"""A line to a real engine that can be cut: a unix socket that passes on what it hears, until it hears a certain word."""
+"""A proxy of a real engine whose connections are cut: a unix socket that forwards bytes until it sees certain ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _JOIN = 10.0
 
 
 @dataclass(kw_only=True)
-class CutLine:
-    """Connect to ``url``. Once ``cut_at`` is seen in either direction, the line is cut, or (``stall``) falls silent."""
+class CutProxy:
+    """Listens at ``url``. Once ``cut_at`` is seen in either direction, the connection is closed, or (``stall``) nothing more is sent."""
 
     target: Endpoint
     listener: socket.socket
     url: str
     cut_at: bytes | None = None
     stall: bool = False
-    heard: bytearray = field(default_factory=bytearray)
-    """Everything that was sent to the engine."""
+    received: bytearray = field(default_factory=bytearray)
+    """The bytes that were sent to the engine."""
     connections: int = 0
     _open: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -33,14 +33,14 @@ class CutLine:
     def serve(self) -> None:
         while True:
             try:
-                near, _ = self.listener.accept()
+                client, _ = self.listener.accept()
             except OSError:
                 return
             self.connections += 1
-            far = _connected(self.target)
-            self._open += [near, far]
-            self._spawn(near, far, self.heard)
-            self._spawn(far, near, bytearray())
+            engine = _connected(self.target)
+            self._open += [client, engine]
+            self._spawn(client, engine, self.received)
+            self._spawn(engine, client, bytearray())
 
     def close(self) -> None:
         self._done.set()
@@ -55,16 +55,16 @@ class CutLine:
         for end in self._open:
             end.close()
 
-    def _spawn(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
-        thread = threading.Thread(target=self._pass_on, args=(source, target, heard), daemon=True)
+    def _spawn(self, source: socket.socket, target: socket.socket, received: bytearray) -> None:
+        thread = threading.Thread(target=self._pass_on, args=(source, target, received), daemon=True)
         thread.start()
         self._threads.append(thread)
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, received: bytearray) -> None:
         try:
             while data := source.recv(65536):
-                heard += data
-                if self.cut_at is not None and self.cut_at in heard:
+                received += data
+                if self.cut_at is not None and self.cut_at in received:
                     if self.stall:
                         self._done.wait()
                     _shut(source)
@@ -91,18 +91,18 @@ def _connected(target: Endpoint) -> socket.socket:
 
 
 @contextmanager
-def cut_line(target: Endpoint, folder: Path) -> Iterator[CutLine]:
-    """A line to ``target`` at a socket in ``folder`` (whose path must be short: a socket's has 108 bytes)."""
+def cut_proxy(target: Endpoint, folder: Path) -> Iterator[CutProxy]:
+    """A proxy of ``target`` at a socket in ``folder`` (whose path must be short: a socket's has 108 bytes)."""
     path = folder / "cut.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        line = CutLine(target=target, listener=listener, url=f"unix://{path}")
-        thread = threading.Thread(target=line.serve, daemon=True)
+        proxy = CutProxy(target=target, listener=listener, url=f"unix://{path}")
+        thread = threading.Thread(target=proxy.serve, daemon=True)
         thread.start()
         try:
-            yield line
+            yield proxy
         finally:
-            line.close()
+            proxy.close()
             thread.join(_JOIN)
             path.unlink(missing_ok=True)

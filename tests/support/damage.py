@@ -12,7 +12,18 @@ from registry_tool.engine import Engine
 from registry_tool.engine.values import ContainerSpec, PortBinding
 from registry_tool.local.registry.spec import environment
 from registry_tool.oci.digest import Digest
-from tests.support.content import DOCKER_IMAGE, OCI_IMAGE, Made, config, layer, make_blob, make_image, make_index, put_manifest, sha256
+from tests.support.content import (
+    DOCKER_IMAGE,
+    OCI_IMAGE,
+    PushedManifest,
+    config,
+    layer,
+    make_blob,
+    make_image,
+    make_index,
+    put_manifest,
+    sha256,
+)
 from tests.support.requirements import free_port, wait_for_registry
 
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -108,12 +119,12 @@ def in_a_container(engine: Engine, image: str, name: str) -> Iterator[Damageable
 class Fifty:
     """What there is to damage, each with the tags that are on it."""
 
-    lost_layer: Made
-    lost_config: Made
-    cut_layer: Made
-    flipped_layer: Made
-    index: Made
-    lying: Made
+    lost_layer: PushedManifest
+    lost_config: PushedManifest
+    cut_layer: PushedManifest
+    flipped_layer: PushedManifest
+    index: PushedManifest
+    lying: PushedManifest
     tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -144,13 +155,13 @@ def fifty_images(port: int) -> Fifty:
     return made
 
 
-def built_by_buildkit(port: int, repository: str, tag: str) -> Made:
+def built_by_buildkit(port: int, repository: str, tag: str) -> PushedManifest:
     """An index of one platform and an attestation, as every build with BuildKit makes it."""
     child = make_image(port, repository)
     return make_index(port, repository, tag, child, attestations=[attestation(port, repository, child)])
 
 
-def attestation(port: int, repository: str, subject: Made) -> Made:
+def attestation(port: int, repository: str, subject: PushedManifest) -> PushedManifest:
     """A statement on ``subject``: an image to look at, whose layer is no file system."""
     statement = json.dumps({"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"name": subject.digest}]}).encode()
     configuration = json.dumps(
@@ -159,7 +170,7 @@ def attestation(port: int, repository: str, subject: Made) -> Made:
     return image_of(port, repository, None, configuration, {"mediaType": "application/vnd.in-toto+json"}, content=statement)
 
 
-def foreign_image(port: int, repository: str, tag: str) -> Made:
+def foreign_image(port: int, repository: str, tag: str) -> PushedManifest:
     """An image whose first layer lies elsewhere."""
     elsewhere, here = layer(b"far away"), layer(f"{repository}:{tag}".encode())
     configuration = config([elsewhere, here])
@@ -172,7 +183,7 @@ def foreign_image(port: int, repository: str, tag: str) -> Made:
     return image_of(port, repository, tag, configuration, named, {}, content=here, media_type=DOCKER_IMAGE)
 
 
-def lying_image(port: int, repository: str, tag: str, *, by: int = 7) -> Made:
+def lying_image(port: int, repository: str, tag: str, *, by: int = 7) -> PushedManifest:
     """An image that says of its whole layer that it is larger than it is, or smaller."""
     content = layer(f"{repository}:{tag}".encode())
     return image_of(port, repository, tag, config([content]), {"size": len(content) + by}, content=content)
@@ -186,7 +197,7 @@ def image_of(
     *layers: dict[str, object],
     content: bytes,
     media_type: str = OCI_IMAGE,
-) -> Made:
+) -> PushedManifest:
     """Push an image with ``layers`` as descriptors; members that they leave out are those of ``content``."""
     kinds = {
         OCI_IMAGE: ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"),
@@ -203,6 +214,6 @@ def image_of(
     raw = json.dumps(document).encode()
     for blob in (configuration, content):
         make_blob(port, repository, blob)
-    made = Made(repository=repository, tag=tag, media_type=media_type, raw=raw, config=configuration, layers=(content,))
+    made = PushedManifest(repository=repository, tag=tag, media_type=media_type, raw=raw, config=configuration, layers=(content,))
     put_manifest(port, repository, tag or made.digest, raw, media_type)
     return made

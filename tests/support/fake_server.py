@@ -1,7 +1,6 @@
-"""A web server that stands in for a registry, or for whatever else may listen, for the failures that no real one shows.
+"""A web server with responses of the test's own, for failures that no real registry shows.
 
-It is told what to answer and keeps what it was asked. Like the Go server in a real registry it refuses a TLS handshake
-at once where it speaks plain HTTP.
+It records the requests. Like the Go server in a real registry it refuses a TLS handshake at once on plain HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReceivedRequest:
     """One request. Header names are lower case."""
 
     method: str
@@ -33,10 +32,10 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer. ``missing`` bytes are promised and never come; ``pause`` is seconds before it, ``trickle`` after each byte.
+    """A response. ``missing`` bytes are announced and not sent; ``pause`` is in seconds before it, ``trickle`` after each byte.
 
-    After ``cut`` bytes of the body the line is cut, after ``stall`` bytes nothing more comes. ``hang_up``: no answer at all.
-    A Content-Length among the headers is sent as it is, however long the body.
+    After ``cut`` bytes of the body the connection is closed, after ``stall`` bytes nothing more is sent. ``hang_up``: no
+    response at all. A Content-Length among the headers is sent as it is, however long the body.
     """
 
     status: int = 200
@@ -51,19 +50,19 @@ class Reply:
 
 
 def reply(document: object, status: int = 200, **headers: str) -> Reply:
-    """A JSON answer; ``www_authenticate`` is the header WWW-Authenticate."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status=status, body=json.dumps(document).encode(), headers={"Content-Type": JSON, **named})
+    """A JSON response; ``www_authenticate`` is the header WWW-Authenticate."""
+    converted = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status=status, body=json.dumps(document).encode(), headers={"Content-Type": JSON, **converted})
 
 
-class StandIn:
-    """A running server. ``asked`` is all it was asked, in order."""
+class FakeServer:
+    """A running server. ``requests`` are those it received, in order."""
 
-    def __init__(self, answer: Callable[[Asked], Reply], address: str, certificate: Path | None) -> None:
-        self.asked: list[Asked] = []
-        self.answer = answer
+    def __init__(self, respond: Callable[[ReceivedRequest], Reply], address: str, certificate: Path | None) -> None:
+        self.requests: list[ReceivedRequest] = []
+        self.respond = respond
         self.ended = threading.Event()
-        stand_in = self
+        fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -77,7 +76,7 @@ class StandIn:
                 super().handle_one_request()
 
             def do_GET(self) -> None:
-                stand_in.handle(self)
+                fake.handle(self)
 
             do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
@@ -96,40 +95,40 @@ class StandIn:
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): ", ".join(handler.headers.get_all(name, ())) for name in handler.headers}
-        asked = Asked(method=handler.command, path=handler.path, headers=headers, body=_body(handler))
-        self.asked.append(asked)
-        answer = self.answer(asked)
-        time.sleep(answer.pause)
-        if answer.hang_up:
+        request = ReceivedRequest(method=handler.command, path=handler.path, headers=headers, body=_body(handler))
+        self.requests.append(request)
+        response = self.respond(request)
+        time.sleep(response.pause)
+        if response.hang_up:
             handler.close_connection = True
             return
-        handler.send_response(answer.status)
-        for name, value in answer.headers.items():
+        handler.send_response(response.status)
+        for name, value in response.headers.items():
             handler.send_header(name, value)
-        if answer.status not in (204, 304) and "content-length" not in {name.lower() for name in answer.headers}:
-            handler.send_header("Content-Length", str(len(answer.body) + answer.missing))
+        if response.status not in (204, 304) and "content-length" not in {name.lower() for name in response.headers}:
+            handler.send_header("Content-Length", str(len(response.body) + response.missing))
         handler.end_headers()
         if handler.command != "HEAD":
-            self._send_body(handler, answer)
+            self._send_body(handler, response)
 
-    def _send_body(self, handler: BaseHTTPRequestHandler, answer: Reply) -> None:
-        short = [length for length in (answer.cut, answer.stall) if length is not None]
-        body = answer.body[: min(short)] if short else answer.body
-        for at in range(len(body)) if answer.trickle else ():
+    def _send_body(self, handler: BaseHTTPRequestHandler, response: Reply) -> None:
+        short = [length for length in (response.cut, response.stall) if length is not None]
+        body = response.body[: min(short)] if short else response.body
+        for at in range(len(body)) if response.trickle else ():
             handler.wfile.write(body[at : at + 1])
-            if self.ended.wait(answer.trickle):
+            if self.ended.wait(response.trickle):
                 break
-        if not answer.trickle:
+        if not response.trickle:
             handler.wfile.write(body)
-        if answer.stall is not None:
+        if response.stall is not None:
             self.ended.wait()
-        promised = {name.lower(): value for name, value in answer.headers.items()}.get("content-length")
-        if answer.missing or short or (promised is not None and int(promised) != len(body)):
+        length = {name.lower(): value for name, value in response.headers.items()}.get("content-length")
+        if response.missing or short or (length is not None and int(length) != len(body)):
             handler.close_connection = True
 
 
 def _body(handler: BaseHTTPRequestHandler) -> bytes:
-    """All of a request's body, in chunks or not."""
+    """The whole body of a request, chunked or not."""
     if "chunked" not in handler.headers.get("Transfer-Encoding", "").lower():
         return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
     body = b""
@@ -142,23 +141,25 @@ def _body(handler: BaseHTTPRequestHandler) -> bytes:
 
 
 @contextmanager
-def standing_in(answer: Callable[[Asked], Reply], *, address: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[StandIn]:
-    """A stand-in for the block, on a port of its own."""
-    stand_in = StandIn(answer, address, certificate)
-    thread = threading.Thread(target=stand_in.server.serve_forever, args=(0.02,), daemon=True)
+def fake_server(
+    respond: Callable[[ReceivedRequest], Reply], *, address: str = "127.0.0.1", certificate: Path | None = None
+) -> Iterator[FakeServer]:
+    """A server for the block, on a free port."""
+    fake = FakeServer(respond, address, certificate)
+    thread = threading.Thread(target=fake.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield stand_in
+        yield fake
     finally:
-        stand_in.ended.set()
-        stand_in.server.shutdown()
-        stand_in.server.server_close()
+        fake.ended.set()
+        fake.server.shutdown()
+        fake.server.server_close()
         thread.join()
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], object]) -> Iterator[str]:
-    """Something that is no web server: ``serve`` gets each connection, which is closed after it. Gives ``127.0.0.1:PORT``."""
+def tcp_server(serve: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server of any protocol: ``serve`` gets each connection, which is closed after it. Yields ``127.0.0.1:PORT``."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -178,24 +179,24 @@ def listening(serve: Callable[[socket.socket], object]) -> Iterator[str]:
     try:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        # Only a shutdown wakes an accept that waits; BSD says ENOTCONN to it and wakes it by the close.
+        # Only a shutdown wakes a blocked accept; on BSD it fails with ENOTCONN and the close wakes it.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
 
 
-def saying(words: bytes) -> Callable[[socket.socket], None]:
-    """For :func:`listening`: reads what comes first, says ``words`` and hangs up."""
+def sending(content: bytes) -> Callable[[socket.socket], None]:
+    """For :func:`tcp_server`: read the first bytes, send ``content`` and close."""
 
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
-        connection.sendall(words)
+        connection.sendall(content)
 
     return serve
 
 
 def self_signed(folder: Path) -> Path:
-    """A certificate for localhost that nobody trusts, with its key, in one file. Raises FileNotFoundError without openssl."""
+    """A self-signed certificate for localhost with its key, in one file. Raises FileNotFoundError without openssl."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""A registry in this process that is watched: what is asked of it is written down, and single answers can be others."""
+"""A registry in this process that records its requests, and may respond otherwise to some."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Reply = tuple[str, list[tuple[str, str]], bytes]
 
 
 @dataclass
-class Watched:
-    """``instead(method, path)`` may give another answer. ``headers`` are added to every answer of the registry's own."""
+class RecordingServer:
+    """``instead(method, path)`` may return another response. ``headers`` are added to all of the registry's own."""
 
     registry: server.Application
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     instead: Callable[[str, str], Reply | None] = lambda method, path: None
     headers: Callable[[str, str], list[tuple[str, str]]] = lambda method, path: []
     host: str = ""
@@ -35,7 +35,7 @@ class Watched:
     def __call__(self, environ: WSGIEnvironment, start_response: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         with self._lock:
-            self.asked.append((method, path))
+            self.requests.append((method, path))
             other = self.instead(method, path)
             extra = self.headers(method, path)
         if other is not None:
@@ -52,21 +52,21 @@ class Watched:
     @property
     def counts(self) -> Counter[str]:
         """How often each method was used."""
-        return Counter(method for method, _ in self.asked)
+        return Counter(method for method, _ in self.requests)
 
     def times(self, method: str, end: str) -> int:
-        """How often something that ends like this was asked for."""
-        return sum(1 for asked, path in self.asked if asked == method and path.endswith(end))
+        """How often a path with this end was requested."""
+        return sum(1 for asked, path in self.requests if asked == method and path.endswith(end))
 
     def forget(self) -> None:
         """Begin to count anew."""
-        self.asked.clear()
+        self.requests.clear()
 
 
 @contextmanager
-def watched() -> Iterator[Watched]:
+def recording_server() -> Iterator[RecordingServer]:
     """An empty registry for the block."""
-    watching = Watched(server.Application(server.MemoryStorage()))
+    watching = RecordingServer(server.Application(server.MemoryStorage()))
     with server.run_server(watching) as serving:
         watching.host, watching.port = serving.host, serving.port
         yield watching

@@ -15,21 +15,21 @@ import pytest
 from registry_tool.base.errors import EngineError, EngineTimeout, Unreachable
 from registry_tool.engine import ContainerSpec, Engine, connect
 from registry_tool.local.registry import LocalRegistry
-from tests.support.cut_proxy import CutLine, cut_line
+from tests.support.cut_proxy import CutProxy, cut_proxy
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def cut(engine: Engine) -> Iterator[CutLine]:
+def cut(engine: Engine) -> Iterator[CutProxy]:
     folder = Path(tempfile.mkdtemp(prefix="rt-"))
-    with cut_line(engine.endpoint, folder) as made:
+    with cut_proxy(engine.endpoint, folder) as made:
         yield made
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def far(cut: CutLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def far(cut: CutProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The engine, at the far end of a line that can be cut."""
     monkeypatch.setenv("DOCKER_HOST", cut.url)
     with connect() as connected:
@@ -51,7 +51,7 @@ def context(folder: Path, unique: str) -> Path:
         (b"/volumes", "listing the volumes"),
     ],
 )
-def test_the_engine_dies_during_a_question(cut: CutLine, far: Engine, cut_at: bytes, what: str) -> None:
+def test_the_engine_dies_during_a_question(cut: CutProxy, far: Engine, cut_at: bytes, what: str) -> None:
     questions: dict[str, Callable[[], object]] = {
         "listing the images": far.images,
         "listing the containers": far.containers,
@@ -68,7 +68,7 @@ def test_the_engine_dies_during_a_question(cut: CutLine, far: Engine, cut_at: by
 
 
 @pytest.mark.parametrize("cut_at", [b"here is the word", b"Step 3/4", b"Step 4/4", b"Successfully built"])
-def test_the_engine_dies_during_a_build(cut: CutLine, far: Engine, engine: Engine, tmp_path: Path, unique: str, cut_at: bytes) -> None:
+def test_the_engine_dies_during_a_build(cut: CutProxy, far: Engine, engine: Engine, tmp_path: Path, unique: str, cut_at: bytes) -> None:
     cut.cut_at = cut_at
     try:
         with pytest.raises(Unreachable, match="stopped answering during the build"):
@@ -88,7 +88,7 @@ def _remove_half_built(engine: Engine, unique: str) -> None:
 
 @pytest.mark.parametrize("cut_at", [b"The push refers to", b"Preparing", b'"aux"'])
 def test_the_engine_dies_during_a_push(
-    cut: CutLine, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str, cut_at: bytes
+    cut: CutProxy, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str, cut_at: bytes
 ) -> None:
     name = f"{local.address}/{unique}/line:1"
     tiny_image(name)
@@ -98,7 +98,7 @@ def test_the_engine_dies_during_a_push(
 
 
 def test_the_engine_dies_during_a_pull(
-    cut: CutLine, engine: Engine, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str
+    cut: CutProxy, engine: Engine, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str
 ) -> None:
     name = f"{local.address}/{unique}/line:1"
     tiny_image(name)
@@ -109,7 +109,7 @@ def test_the_engine_dies_during_a_pull(
         far.pull(name)
 
 
-def test_the_engine_dies_while_a_log_is_followed(cut: CutLine, far: Engine, registry_image: str) -> None:
+def test_the_engine_dies_while_a_log_is_followed(cut: CutProxy, far: Engine, registry_image: str) -> None:
     spec = ContainerSpec(image=registry_image, entrypoint=("sh", "-c"), command=("echo one; sleep 1; echo two; sleep 30",))
     made = far.run(spec)
     try:
@@ -123,7 +123,9 @@ def test_the_engine_dies_while_a_log_is_followed(cut: CutLine, far: Engine, regi
         far.remove(made.id, force=True)
 
 
-def test_the_engine_dies_while_an_image_is_saved_and_loaded(cut: CutLine, far: Engine, tiny_image: Callable[..., str], unique: str) -> None:
+def test_the_engine_dies_while_an_image_is_saved_and_loaded(
+    cut: CutProxy, far: Engine, tiny_image: Callable[..., str], unique: str
+) -> None:
     tiny_image(f"{unique}:1")
     whole = io.BytesIO()
     far.save_image([f"{unique}:1"], whole)
@@ -135,7 +137,7 @@ def test_the_engine_dies_while_an_image_is_saved_and_loaded(cut: CutLine, far: E
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_engine_is_gone_for_good(cut: CutLine, far: Engine) -> None:
+def test_the_engine_is_gone_for_good(cut: CutProxy, far: Engine) -> None:
     cut.close()
     with pytest.raises(Unreachable, match="stopped answering during listing the images"):
         far.images()
@@ -143,7 +145,7 @@ def test_the_engine_is_gone_for_good(cut: CutLine, far: Engine) -> None:
     gc.collect()
 
 
-def test_one_connection_carries_call_after_call(cut: CutLine, far: Engine, unique: str) -> None:
+def test_one_connection_carries_call_after_call(cut: CutProxy, far: Engine, unique: str) -> None:
     before = cut.connections
     for name in ("a", "b", "c"):
         assert far.image(f"{unique}-{name}") is None
@@ -152,7 +154,7 @@ def test_one_connection_carries_call_after_call(cut: CutLine, far: Engine, uniqu
     assert before == 2
 
 
-def test_the_engine_falls_silent(cut: CutLine, far: Engine) -> None:
+def test_the_engine_falls_silent(cut: CutProxy, far: Engine) -> None:
     far._client.api.timeout = 1
     cut.cut_at, cut.stall = b"/images/json", True
     with pytest.raises(EngineTimeout, match="did not answer in time during listing the images"):

@@ -29,8 +29,8 @@ from tests.support import broken_images as images
 from tests.support.broken_images import Base, Pushed
 from tests.support.content import DOCKER_IMAGE, OCI_INDEX, put_manifest
 from tests.support.damage import Damageable, in_a_container
-from tests.support.fake_server import Asked, Reply
-from tests.support.faulty_proxy import Ask, FaultyProxy, faulty_proxy, hang_up
+from tests.support.fake_server import ReceivedRequest, Reply
+from tests.support.faulty_proxy import FaultyProxy, Forward, close_connection, faulty_proxy
 from tests.support.requirements import free_port
 from tests.support.verify_images import check_named, empty, failed, opened, reference
 
@@ -146,20 +146,20 @@ def test_taken_port_is_published_elsewhere(
     assert check_named(result, "probes").ok is True
 
 
-def _refusing_engines(asked: Asked, ask: Ask) -> Reply:
+def _refusing_engines(asked: ReceivedRequest, ask: Forward) -> Reply:
     """Only this process gets an answer."""
-    return hang_up(asked, ask) if "docker" in asked.headers.get("user-agent", "") else ask(asked)
+    return close_connection(asked, ask) if "docker" in asked.headers.get("user-agent", "") else ask(asked)
 
 
 def test_refused_blobs_come_from_nowhere_else(
     place: CleanEnvironment, stock: Damageable, proxy: FaultyProxy, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
-    proxy.upon(_refusing_engines, path="/blobs/")
+    proxy.inject(_refusing_engines, path="/blobs/")
     try:
         result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     finally:
-        proxy.mend()
+        proxy.reset()
     assert failed(result) == ["fetched"]
     assert check_named(result, "fetched").hint
     assert {each.ok for each in result.checks[3:]} == {None, True}, "what cannot be looked at is not red"

@@ -34,7 +34,7 @@ from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments import inner_engine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.selection import check, open_environment
-from tests.support.faulty_proxy import faulty_proxy, hang_up
+from tests.support.faulty_proxy import close_connection, faulty_proxy
 from tests.support.requirements import free_port
 from tests.support.verify_images import opened, reference
 
@@ -225,7 +225,7 @@ def test_refused_after_the_manifest_nothing_comes_from_elsewhere(
 ) -> None:
     with faulty_proxy(local.port) as proxy:
         name = pushed.replace(local.address, f"localhost:{proxy.port}")
-        proxy.upon(hang_up, path="/blobs/")
+        proxy.inject(close_connection, path="/blobs/")
         with opened(engine, kind, name, dirs) as place:
             with pytest.raises((PullFailed, RegistryUnreachable)):
                 place.engine.pull(name)
@@ -233,7 +233,7 @@ def test_refused_after_the_manifest_nothing_comes_from_elsewhere(
             assert proxy.count(path="/blobs/") > 0
             assert traffic is not None and traffic.down < 20_000
             assert place.engine.image(name) is None
-            proxy.mend()
+            proxy.reset()
             place.engine.pull(name)
             assert place.engine.image(name) is not None
 

@@ -31,12 +31,12 @@ def podmans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    canary.given(path).write_text(json.dumps(document))
+    canary.exempt(path).write_text(json.dumps(document))
 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"[]", b"null", b"[" * 99_999, b"\xff", b'"SECRET"'])
 def test_invalid_file_is_named_and_not_quoted(podmans: Path, content: bytes) -> None:
-    canary.given(podmans).write_bytes(content.replace(b"SECRET", SECRET.encode()))
+    canary.exempt(podmans).write_bytes(content.replace(b"SECRET", SECRET.encode()))
     with pytest.raises(CredentialsError, match="is not a JSON object") as caught:
         credentials.find(HOST)
     assert str(podmans) in caught.value.message

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from registry_tool.base.page_client import MAX_BYTES, NoResponse, PageClient, get_page
-from tests.support.fake_server import Reply, listening, saying, standing_in
+from tests.support.fake_server import Reply, fake_server, sending, tcp_server
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -22,12 +22,12 @@ def test_get_page_unknown_host() -> None:
 
 
 def test_get_page_without_response_times_out() -> None:
-    with standing_in(lambda asked: Reply(pause=2)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
+    with fake_server(lambda asked: Reply(pause=2)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
         get_page(f"http://{server.host}/", timeout=0.2)
 
 
 def test_get_page_trickling_body_times_out() -> None:
-    with standing_in(lambda asked: Reply(body=b"x" * 100, trickle=0.05)) as server:
+    with fake_server(lambda asked: Reply(body=b"x" * 100, trickle=0.05)) as server:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{server.host}/", timeout=0.3)
@@ -43,7 +43,7 @@ def test_get_page_trickling_headers_time_out(beginning: bytes) -> None:
             connection.sendall(b"H")
             time.sleep(0.05)
 
-    with listening(trickling) as host:
+    with tcp_server(trickling) as host:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{host}/", timeout=0.3)
@@ -57,7 +57,7 @@ def test_get_page_time_out_covers_the_whole_exchange() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
         time.sleep(3)
 
-    with listening(pausing) as host:
+    with tcp_server(pausing) as host:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match="within 1 s"):
             get_page(f"http://{host}/", timeout=1)
@@ -66,42 +66,44 @@ def test_get_page_time_out_covers_the_whole_exchange() -> None:
 
 @pytest.mark.parametrize("missing", [1, 1000])
 def test_get_page_incomplete_body_is_an_error(missing: int) -> None:
-    with standing_in(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
+    with fake_server(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
         get_page(f"http://{server.host}/", timeout=3)
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X" * 70_000])
 def test_get_page_not_http_is_an_error(words: bytes) -> None:
-    with listening(saying(words)) as host, pytest.raises(NoResponse):
+    with tcp_server(sending(words)) as host, pytest.raises(NoResponse):
         get_page(f"http://{host}/", timeout=1)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
 def test_get_page_returns_any_status(status: int) -> None:
     answer = Reply(status=status, body="<h3>Hällo</h3>".encode(), headers={**HTML, "Location": "http://elsewhere.invalid/"})
-    with standing_in(lambda asked: answer) as server:
+    with fake_server(lambda asked: answer) as server:
         page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=3)
     assert (page.status, page.body) == (status, "<h3>Hällo</h3>")
     assert page.url == f"http://localhost:{server.port}/a?b=c"
     assert page.headers["content-type"] == HTML["Content-Type"]
-    assert [(asked.method, asked.path, asked.headers["host"]) for asked in server.asked] == [("GET", "/a?b=c", f"localhost:{server.port}")]
+    assert [(asked.method, asked.path, asked.headers["host"]) for asked in server.requests] == [
+        ("GET", "/a?b=c", f"localhost:{server.port}")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=latin-1", "text/html; charset=no-such", "text/html"])
 def test_get_page_undecodable_bytes_are_replaced(kind: str) -> None:
-    with standing_in(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
+    with fake_server(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
         assert get_page(f"http://{server.host}", timeout=3).body in ("aä", "a�")
 
 
 def test_get_page_reads_the_first_mebibyte() -> None:
-    with standing_in(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
+    with fake_server(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
         assert len(get_page(f"http://{server.host}/", timeout=10).body) == MAX_BYTES
 
 
 def test_get_page_ignores_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with standing_in(lambda asked: Reply()) as server:
+    with fake_server(lambda asked: Reply()) as server:
         assert get_page(f"http://{server.host}/", timeout=3).status == 200
 
 
@@ -121,7 +123,7 @@ def test_client_reuses_its_connection() -> None:
         while connection.recv(65536):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Who: me\r\n\r\nhi")
 
-    with listening(serving) as host:
+    with tcp_server(serving) as host:
         client = _client(host)
         pages = [client.get("/a", timeout=3) for _ in range(3)]
         client.close()
@@ -134,7 +136,7 @@ def test_client_reconnects_after_an_idle_close() -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
-    with listening(once) as host:
+    with tcp_server(once) as host:
         client = _client(host)
         assert [client.get("/", timeout=3).body for _ in range(3)] == ["hi"] * 3
         client.close()
@@ -142,7 +144,7 @@ def test_client_reconnects_after_an_idle_close() -> None:
 
 def test_client_after_a_truncated_page_gets_the_next_one() -> None:
     answers = iter([Reply(body=b"x" * (MAX_BYTES + 5)), Reply(body=b"next")])
-    with standing_in(lambda asked: next(answers)) as server:
+    with fake_server(lambda asked: next(answers)) as server:
         client = _client(server.host)
         assert len(client.get("/", timeout=10).body) == MAX_BYTES
         assert client.get("/", timeout=3).body == "next"
@@ -151,7 +153,7 @@ def test_client_after_a_truncated_page_gets_the_next_one() -> None:
 
 def test_client_after_a_time_out_uses_a_new_connection() -> None:
     pauses = iter([2.0, 0.0])
-    with standing_in(lambda asked: Reply(pause=next(pauses))) as server:
+    with fake_server(lambda asked: Reply(pause=next(pauses))) as server:
         client = _client(server.host)
         with pytest.raises(NoResponse, match=r"no answer within 0\.2 s"):
             client.get("/", timeout=0.2)
@@ -161,7 +163,7 @@ def test_client_after_a_time_out_uses_a_new_connection() -> None:
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n"])
 def test_client_not_http_is_an_error(words: bytes) -> None:
-    with listening(saying(words)) as host:
+    with tcp_server(sending(words)) as host:
         client = _client(host)
         for _ in range(2):
             with pytest.raises(NoResponse, match="no whole answer"):

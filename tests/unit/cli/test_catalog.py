@@ -5,10 +5,10 @@ import re
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_blob, make_image
-from tests.support.recording_server import Watched
+from tests.support.recording_server import RecordingServer
 
 
-def test_the_repositories_with_what_is_in_them(typed: Typed, watching: Watched) -> None:
+def test_the_repositories_with_what_is_in_them(typed: Typed, watching: RecordingServer) -> None:
     shared = layer(b"shared")
     first = make_image(watching.port, "john/app", "v1", shared, layer(b"1"), created="2024-01-01T00:00:00Z")
     second = make_image(watching.port, "john/app", "v2", shared, layer(b"2"), created="2024-01-02T00:00:00Z")
@@ -39,7 +39,7 @@ def test_the_repositories_with_what_is_in_them(typed: Typed, watching: Watched) 
     assert typed("catalog", "-q").out.split() == ["bare", "emptied", "john/app", "mary/app"]
 
 
-def test_what_each_way_costs(typed: Typed, watching: Watched) -> None:
+def test_what_each_way_costs(typed: Typed, watching: RecordingServer) -> None:
     for number in range(3):
         make_image(watching.port, f"app{number}", "v1")
     watching.forget()
@@ -54,13 +54,13 @@ def test_what_each_way_costs(typed: Typed, watching: Watched) -> None:
     assert watching.counts == {"GET": 4, "HEAD": 3}
 
 
-def test_more_than_a_page_of_them(typed: Typed, watching: Watched) -> None:
+def test_more_than_a_page_of_them(typed: Typed, watching: RecordingServer) -> None:
     for number in range(1100):
         watching.registry.storage.link(f"app{number:04}", "layer", Digest.of(b""), Digest.of(b""))
     assert len(typed("catalog", "-q").out.split()) == 1100
 
 
-def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: Watched) -> None:
+def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, "john/app", "bad")
     make_image(watching.port, "mary/app", "good")
     del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
@@ -70,10 +70,10 @@ def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: Watched) -> N
     assert len(answer.out.splitlines()) == 3
 
 
-def test_a_registry_that_stops_answering(typed: Typed, watching: Watched) -> None:
+def test_a_registry_that_stops_answering(typed: Typed, watching: RecordingServer) -> None:
     for number in range(20):
         make_image(watching.port, f"app{number:02}", "v1")
-    watching.instead = lambda method, path: ("429 No", [("Retry-After", "99")], b"") if len(watching.asked) > 120 else None
+    watching.instead = lambda method, path: ("429 No", [("Retry-After", "99")], b"") if len(watching.requests) > 120 else None
     answer = typed("catalog")
     assert answer.code in (0, 1)
     watching.forget()
@@ -83,7 +83,7 @@ def test_a_registry_that_stops_answering(typed: Typed, watching: Watched) -> Non
     assert "not all repositories could be read" in answer.err
 
 
-def test_empty_ones_are_dim_on_a_terminal(watching: Watched) -> None:
+def test_empty_ones_are_dim_on_a_terminal(watching: RecordingServer) -> None:
     make_image(watching.port, "full", "v1")
     make_blob(watching.port, "void", b"{}")
     with Terminal(["catalog"]) as terminal:

@@ -16,9 +16,9 @@ from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
 from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
-from tests.support.content import ACCEPT, Made, layer, make_artifact, make_image, make_index, put_manifest
-from tests.support.fake_server import Asked, Reply
-from tests.support.faulty_proxy import Ask, FaultyProxy, faulty_proxy
+from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.fake_server import ReceivedRequest, Reply
+from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy
 from tests.support.registry_over_http import ask, tags
 from tests.support.requirements import missing
 
@@ -32,7 +32,7 @@ def name(registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> s
     return "john/app"
 
 
-def three_tags(port: int, repository: str) -> Made:
+def three_tags(port: int, repository: str) -> PushedManifest:
     made = make_image(port, repository, "v1")
     for tag in ("v2", "v3"):
         put_manifest(port, repository, tag, made.raw, made.media_type)
@@ -122,14 +122,14 @@ def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry:
     for tag in ("v1", "v2", "v3"):
         make_image(registry.port, name, tag)
 
-    def push_then_pass(asked: Asked, ask_registry: Ask) -> Reply:
+    def push_then_pass(asked: ReceivedRequest, ask_registry: Forward) -> Reply:
         answer = ask_registry(asked)
         make_image(registry.port, name, "v2", layer(b"new"))
         return answer
 
     first = ask(registry.port, "HEAD", f"/v2/{name}/manifests/v1", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
     with faulty_proxy(registry.port) as proxy:
-        proxy.upon(push_then_pass, method="DELETE", path=first, times=1)
+        proxy.inject(push_then_pass, method="DELETE", path=first, times=1)
         answer = typed("delete", "--yes", "--json", f"{proxy.host}/{name}:v[12]")
     assert answer.code == 1
     assert answer.json["ok"] is False
@@ -191,7 +191,7 @@ def killed_between_tombstone_and_deletion(proxy: FaultyProxy, name: str) -> None
     """``regctl delete``, killed when it asks for the tombstone to be deleted and before the registry hears of it."""
     asked, let_go = threading.Event(), threading.Event()
 
-    def hold(request: Asked, ask_registry: Ask) -> Reply:
+    def hold(request: ReceivedRequest, ask_registry: Forward) -> Reply:
         status, _, body = ask(proxy.target, "GET", request.path, headers={"Accept": ACCEPT})
         if status != 200 or b"tombstone" not in body:
             return ask_registry(request)
@@ -199,7 +199,7 @@ def killed_between_tombstone_and_deletion(proxy: FaultyProxy, name: str) -> None
         let_go.wait(WAIT)
         return Reply(hang_up=True)
 
-    proxy.upon(hold, method="DELETE")
+    proxy.inject(hold, method="DELETE")
     process = subprocess.Popen([*REGCTL, "delete", "--yes", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert asked.wait(WAIT), "no tombstone was to be deleted"
@@ -207,7 +207,7 @@ def killed_between_tombstone_and_deletion(proxy: FaultyProxy, name: str) -> None
         process.kill()
         process.wait(WAIT)
         let_go.set()
-        proxy.mend()
+        proxy.reset()
 
 
 def manifest(port: int, repository: str, reference: str) -> Any:

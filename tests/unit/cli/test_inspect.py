@@ -7,19 +7,19 @@ import pytest
 from registry_tool.oci.digest import Digest
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
-from tests.support.content import Made, layer, make_artifact, make_image, make_index, put_manifest
-from tests.support.recording_server import Watched
+from tests.support.content import PushedManifest, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.recording_server import RecordingServer
 
 APP = "john/app"
 
 
 @pytest.fixture
-def made(watching: Watched) -> Made:
+def made(watching: RecordingServer) -> PushedManifest:
     labels = {"org.example.title": "an app", "plain": "yes"}
     return make_image(watching.port, APP, "v1", layer(b"base"), layer(b"top"), labels=labels)
 
 
-def test_all_of_it_as_a_document(typed: Typed, watching: Watched, made: Made) -> None:
+def test_all_of_it_as_a_document(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     put_manifest(watching.port, APP, "same", made.raw, made.media_type)
     make_image(watching.port, APP, "other", layer(b"base"))
     sbom = make_artifact(watching.port, APP, made)
@@ -40,7 +40,7 @@ def test_all_of_it_as_a_document(typed: Typed, watching: Watched, made: Made) ->
     assert as_told(document, SECTIONS["inspect"][1]) == []
 
 
-def test_all_of_it_for_a_person(typed: Typed, watching: Watched, made: Made) -> None:
+def test_all_of_it_for_a_person(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "other", layer(b"base"))
     sbom = make_artifact(watching.port, APP, made)
     make_artifact(watching.port, APP, sbom, artifact_type="application/vnd.example.signature")
@@ -54,13 +54,13 @@ def test_all_of_it_for_a_person(typed: Typed, watching: Watched, made: Made) -> 
     assert re.search(r"^    \w{12} application/vnd.example.signature", answer.out, re.MULTILINE)
 
 
-def test_the_digest_alone_is_one_small_request(typed: Typed, watching: Watched, made: Made) -> None:
+def test_the_digest_alone_is_one_small_request(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.forget()
     assert typed("inspect", "-q", f"{APP}:v1").out == f"{made.digest}\n"
     assert watching.counts == {"HEAD": 1}
 
 
-def test_exact_bytes(typed: Typed, watching: Watched) -> None:
+def test_exact_bytes(typed: Typed, watching: RecordingServer) -> None:
     raw = b'{ "schemaVersion": 2,\n "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [ ] }\n\n'
     put_manifest(watching.port, APP, "odd", raw, "application/vnd.oci.image.index.v1+json")
     made = make_image(watching.port, APP, "v1")
@@ -68,7 +68,7 @@ def test_exact_bytes(typed: Typed, watching: Watched) -> None:
     assert typed("inspect", "--config", f"{APP}:v1").out.encode() == made.config
 
 
-def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None:
+def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v1", extra={"annotations": {"a": "b"}})
     raw = made.raw.replace(b'"b"', '"\x9b2J"'.encode())
     put_manifest(watching.port, APP, "v1", raw, made.media_type)
@@ -78,7 +78,7 @@ def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: Watched) -> None
     assert "schemaVersion" in terminal.text
 
 
-def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: Watched) -> None:
+def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: RecordingServer) -> None:
     make_image(watching.port, APP, "v1", labels={"x\x1b[2J": "y\nz\x07\x9b"})
     for arguments in ((), ("--json",), ("--format", "config.labels"), ("--format", "config")):
         answer = typed("inspect", *arguments, f"{APP}:v1")
@@ -86,7 +86,7 @@ def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: W
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", answer.out + answer.err)
 
 
-def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: Watched, made: Made) -> None:
+def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "v2")
     answer = typed("inspect", APP)
     assert answer.code == 1
@@ -97,14 +97,14 @@ def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: Watched, m
     assert typed("inspect", "-q", APP).out == f"{made.digest}\n"
 
 
-def test_what_is_not_there(typed: Typed, watching: Watched, made: Made) -> None:
+def test_what_is_not_there(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     assert typed("inspect", f"{APP}:v9").code == 1
     assert typed("inspect", f"{APP}@sha256:{'0' * 64}").code == 1
     assert typed("inspect", "mary/none").code == 1
     assert typed("inspect", "-q", f"{APP}@{made.digest}").out == f"{made.digest}\n"
 
 
-def test_an_index_and_its_images(typed: Typed, watching: Watched) -> None:
+def test_an_index_and_its_images(typed: Typed, watching: RecordingServer) -> None:
     amd, arm = (make_image(watching.port, APP, None, platform=name) for name in ("linux/amd64", "linux/arm64/v8"))
     make_index(watching.port, APP, "multi", amd, arm)
     document = typed("inspect", "--json", f"{APP}:multi").json
@@ -122,7 +122,7 @@ def test_an_index_and_its_images(typed: Typed, watching: Watched) -> None:
     assert "linux/amd64, linux/arm64/v8" in answer.err
 
 
-def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watching: Watched) -> None:
+def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watching: RecordingServer) -> None:
     image = make_image(watching.port, APP, None)
     attestation = make_image(watching.port, APP, None, layer(b"claim"), platform="unknown/unknown")
     make_index(watching.port, APP, "built", image, attestations=[attestation])
@@ -132,7 +132,7 @@ def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watchin
     assert [child["attestation"] for child in document["children"]] == [False, True]
 
 
-def test_one_image_of_another_platform(typed: Typed, watching: Watched, made: Made) -> None:
+def test_one_image_of_another_platform(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     assert typed("inspect", "--platform", "linux/arm64", f"{APP}:v1").code == 1
     assert typed("inspect", "--platform", "linux/amd64", f"{APP}:v1").code == 0
 
@@ -151,14 +151,14 @@ def test_one_image_of_another_platform(typed: Typed, watching: Watched, made: Ma
         ("history.0.empty_layer", "false\n"),
     ],
 )
-def test_one_member(typed: Typed, made: Made, path: str, printed: str | None) -> None:
+def test_one_member(typed: Typed, made: PushedManifest, path: str, printed: str | None) -> None:
     expected = {"digest": f"{made.digest}\n", "config.size": f"{len(made.config)}\n"}.get(path, printed)
     answer = typed("inspect", "--format", path, f"{APP}:v1")
     assert (answer.code, answer.out) == (0, expected)
 
 
 @pytest.mark.parametrize("path", ["nothing", "config.nothing", "layers.9", "digest.x", "", "a..b", "layers[x]"])
-def test_a_member_that_is_not_there(typed: Typed, made: Made, path: str) -> None:
+def test_a_member_that_is_not_there(typed: Typed, made: PushedManifest, path: str) -> None:
     answer = typed("inspect", "--format", path, f"{APP}:v1")
     assert answer.code == 2
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
@@ -168,24 +168,24 @@ def test_a_member_that_is_not_there(typed: Typed, made: Made, path: str) -> None
     ("template", "ours"),
     [("{{.Digest}}", "digest"), ("{{json .Config.Labels}}", "config.labels"), ("{{ .MediaType }}", "media_type"), ("{{json .}}", "digest")],
 )
-def test_a_template_is_refused_with_our_spelling(typed: Typed, watching: Watched, template: str, ours: str) -> None:
+def test_a_template_is_refused_with_our_spelling(typed: Typed, watching: RecordingServer, template: str, ours: str) -> None:
     answer = typed("inspect", "--format", template, f"{APP}:v1")
     assert answer.code == 2
     assert f"--format {ours}\n" in answer.err
-    assert watching.asked == []
+    assert watching.requests == []
 
 
-def test_one_way_to_say_it_at_a_time(typed: Typed, watching: Watched) -> None:
+def test_one_way_to_say_it_at_a_time(typed: Typed, watching: RecordingServer) -> None:
     assert typed("inspect", "--raw", "--config", APP).code == 2
     assert typed("inspect", "-q", "--json", APP).code == 2
-    assert watching.asked == []
+    assert watching.requests == []
 
 
-def test_each_thing_is_asked_for_once(typed: Typed, watching: Watched, made: Made) -> None:
+def test_each_thing_is_asked_for_once(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "v2")
     watching.forget()
     typed("inspect", f"{APP}:v1")
-    fetched = [path for method, path in watching.asked if method == "GET"]
+    fetched = [path for method, path in watching.requests if method == "GET"]
     assert len(fetched) == len(set(fetched))
     watching.forget()
     typed("inspect", "--no-siblings", f"{APP}:v1")
@@ -193,7 +193,7 @@ def test_each_thing_is_asked_for_once(typed: Typed, watching: Watched, made: Mad
     assert watching.times("GET", "/tags/list") == 0
 
 
-def test_damage_is_said_beside_what_is_known(typed: Typed, watching: Watched, made: Made) -> None:
+def test_damage_is_said_beside_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.registry.storage.blobs[Digest.of(made.config)] = b"x" * len(made.config)  # type: ignore[attr-defined]
     answer = typed("inspect", f"{APP}:v1")
     assert answer.code == 1
@@ -204,7 +204,7 @@ def test_damage_is_said_beside_what_is_known(typed: Typed, watching: Watched, ma
     assert [error["code"] for error in document["errors"]] == ["mismatch"]
 
 
-def test_referrers_that_refer_to_each_other_end(typed: Typed, watching: Watched, made: Made) -> None:
+def test_referrers_that_refer_to_each_other_end(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     entry = {**made.descriptor, "artifactType": "application/vnd.example.loop"}
     del entry["platform"]
     make_index(watching.port, APP, made.digest.replace(":", "-"), extra={"manifests": [entry]})

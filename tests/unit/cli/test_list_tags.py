@@ -9,7 +9,7 @@ import pytest
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_image, make_index, put_manifest
-from tests.support.recording_server import Watched
+from tests.support.recording_server import RecordingServer
 
 APP = "john/app"
 
@@ -20,7 +20,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.base.address.is_loopback", lambda host: False)
 
 
-def test_the_table_and_the_document_say_the_same(typed: Typed, watching: Watched) -> None:
+def test_the_table_and_the_document_say_the_same(typed: Typed, watching: RecordingServer) -> None:
     amd = make_image(watching.port, APP, "v1")
     put_manifest(watching.port, APP, "latest", amd.raw, amd.media_type)
     arm = make_image(watching.port, APP, "arm", platform="linux/arm64/v8", created=None)
@@ -51,23 +51,23 @@ def test_the_table_and_the_document_say_the_same(typed: Typed, watching: Watched
     assert found["arm"]["created"] is None
 
 
-def test_the_names_alone(typed: Typed, watching: Watched) -> None:
+def test_the_names_alone(typed: Typed, watching: RecordingServer) -> None:
     for tag in ("b", "a"):
         make_image(watching.port, APP, tag)
     watching.forget()
     assert typed("list-tags", "-q", "--no-details", APP).out == "a\nb\n"
-    assert len(watching.asked) == 1
+    assert len(watching.requests) == 1
     assert typed("list-tags", "-q", APP).out == "a\nb\n"
     assert typed("list-tags", "--no-details", APP).out == "TAG\na\nb\n"
 
 
-def test_digests_can_be_whole(typed: Typed, watching: Watched) -> None:
+def test_digests_can_be_whole(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v1")
     assert made.digest not in typed("list-tags", APP).out
     assert made.digest in typed("list-tags", "--digests", APP).out
 
 
-def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: Watched) -> None:
+def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: RecordingServer) -> None:
     for number in range(5):
         make_image(watching.port, APP, f"v{number}")
     cold = typed("list-tags", APP)
@@ -76,7 +76,7 @@ def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: Watched
     assert watching.counts == {"GET": 1, "HEAD": 5}
 
 
-def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: Watched, elsewhere: None) -> None:
+def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: RecordingServer, elsewhere: None) -> None:
     for number in range(5):
         make_image(watching.port, APP, f"v{number}")
     watching.forget()
@@ -107,20 +107,20 @@ def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: Wat
         ("--limit", "many"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_asked(typed: Typed, watching: Watched, arguments: tuple[str, ...]) -> None:
+def test_what_makes_no_sense_is_said_before_anything_is_asked(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
     answer = typed("list-tags", *arguments, APP)
     assert answer.code == 2
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
-    assert watching.asked == []
+    assert watching.requests == []
 
 
-def test_a_name_with_a_tag_is_not_a_repository(typed: Typed, watching: Watched) -> None:
+def test_a_name_with_a_tag_is_not_a_repository(typed: Typed, watching: RecordingServer) -> None:
     answer = typed("list-tags", f"{APP}:v1")
     assert answer.code == 2
     assert f"regctl list-tags {watching.host}/{APP}" in answer.err
 
 
-def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: Watched) -> None:
+def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "bad")
     make_image(watching.port, APP, "good")
     del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
@@ -135,12 +135,12 @@ def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: Watched) -> No
     assert typed("list-tags", "-q", APP).out == "bad\ngood\n"
 
 
-def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watching: Watched) -> None:
+def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watching: RecordingServer) -> None:
     for number in range(30):
         make_image(watching.port, APP, f"v{number:02}")
     watching.forget()
     refuse = [("Retry-After", "100")]
-    watching.instead = lambda method, path: ("429 Enough", refuse, b"") if len(watching.asked) > 40 else None
+    watching.instead = lambda method, path: ("429 Enough", refuse, b"") if len(watching.requests) > 40 else None
     answer = typed("list-tags", APP)
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 31
@@ -152,7 +152,7 @@ def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watchin
     assert document["errors"][-1]["code"] == "too-many-requests"
 
 
-def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: Watched) -> None:
+def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: RecordingServer) -> None:
     make_image(watching.port, APP, "stays")
     make_image(watching.port, APP, "goes")
 
@@ -171,7 +171,7 @@ NASTY = ("x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "ha
 
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("--json",), ("--no-details",), ("-q", "--no-details")])
-def test_names_never_steer_a_terminal(typed: Typed, watching: Watched, arguments: tuple[str, ...]) -> None:
+def test_names_never_steer_a_terminal(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
     make_image(watching.port, APP, "v1")
     body = json.dumps({"name": APP, "tags": [*NASTY, "v1"]}).encode()
     watching.instead = lambda method, path: ("200 OK", [("Content-Type", "application/json")], body) if path.endswith("/list") else None
@@ -186,7 +186,7 @@ def test_names_never_steer_a_terminal(typed: Typed, watching: Watched, arguments
         assert len(answer.out.splitlines()) == (6 if "-q" in arguments else 7)
 
 
-def test_a_terminal_sees_a_bar_and_then_the_table(watching: Watched, own_folders: Path) -> None:
+def test_a_terminal_sees_a_bar_and_then_the_table(watching: RecordingServer, own_folders: Path) -> None:
     made = make_image(watching.port, APP, "v")
     for number in range(200):
         put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
@@ -198,7 +198,7 @@ def test_a_terminal_sees_a_bar_and_then_the_table(watching: Watched, own_folders
     assert re.search(r"v,v0,v1,\+197|v0,v1,v2|\+19[0-9]", terminal.text)
 
 
-def test_a_pipe_sees_no_bar(typed: Typed, watching: Watched) -> None:
+def test_a_pipe_sees_no_bar(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v", layer(b"x"))
     for number in range(200):
         put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)

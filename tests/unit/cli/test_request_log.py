@@ -8,20 +8,20 @@ from registry_tool.auth import credentials
 from registry_tool.auth.credentials import Credential
 from registry_tool.cli.app import main
 from tests.support import canary
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 
 SECRET = canary.password()
 
 
-def guarded(asked: Asked) -> Reply:
+def guarded(asked: ReceivedRequest) -> Reply:
     return reply({"tags": ["v1"]}) if "authorization" in asked.headers else reply({}, 401, www_authenticate='Basic realm="x"')
 
 
 def test_every_request_is_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    with standing_in(guarded) as server:
+    with fake_server(guarded) as server:
         credentials.store(server.host, Credential("mary", SECRET))
         assert main(["--debug", "--registry", server.host, "list-tags", "-q", "--no-details", "john/get-started"]) == 0
-        asked = len(server.asked)
+        asked = len(server.requests)
     output, errors = capsys.readouterr()
     assert output == "v1\n"
     lines = [line for line in errors.splitlines() if line[:2] in ("> ", "< ")]
@@ -34,7 +34,7 @@ def test_every_request_is_shown_and_no_secret(capsys: pytest.CaptureFixture[str]
 
 def test_without_it_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("registry_tool.transport")
-    with standing_in(lambda asked: reply({"tags": ["v1"]})) as server:
+    with fake_server(lambda asked: reply({"tags": ["v1"]})) as server:
         for debug in (["--debug"], []):
             main([*debug, "--registry", server.host, "list-tags", "-q", "--no-details", "a"])
     assert logger.handlers == []

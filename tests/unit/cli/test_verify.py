@@ -19,7 +19,7 @@ from registry_tool.verify.report.report import VerifyReport, write
 from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Probe, Tcp
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
-from tests.support.content import Made, make_image
+from tests.support.content import PushedManifest, make_image
 from tests.support.fake_environments import ENGINE, FakeEnvironments, install_fake_environments
 from tests.support.reports import EVIL, GREEN, check, failing
 
@@ -33,7 +33,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:
 def typed(
     fake: FakeEnvironments,
     registry: RunningRegistry,
-    image: Made,
+    image: PushedManifest,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -45,7 +45,7 @@ def typed(
 
 
 @pytest.fixture
-def image(registry: RunningRegistry) -> Made:
+def image(registry: RunningRegistry) -> PushedManifest:
     return make_image(registry.port, "john/app", "1")
 
 
@@ -57,7 +57,7 @@ def asked(fake: FakeEnvironments) -> Any:
 # What is asked for.
 
 
-def test_nothing_but_a_name(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, image: Made) -> None:
+def test_nothing_but_a_name(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, image: PushedManifest) -> None:
     answer = typed("verify", "john/app:1")
     assert answer.code == 0, answer.err
     assert fake.events == ["open docker", "prove docker", "close docker"]
@@ -90,7 +90,7 @@ def test_each_page_has_what_was_said_after_it(typed: Typed, fake: FakeEnvironmen
     assert asked(fake).probes == wanted
 
 
-def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: PushedManifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "here")
     words = "--on podman --on docker --require docker --timeout 5s -e A=b=c --env OURS --env NOBODYS --with redis --replicas 3"
     assert typed("verify", "john/app:1", *words.split(), "--expect", image.digest, "--registry-as", "10.0.0.1:5000").code == 0
@@ -100,7 +100,7 @@ def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: Made, monkeyp
     assert (dict(what.environment), what.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
 
 
-def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, fake: FakeEnvironments, image: Made) -> None:
+def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, fake: FakeEnvironments, image: PushedManifest) -> None:
     assert typed("verify", f"john/app@{image.digest}").code == 0
     assert asked(fake).expected == Digest.parse(image.digest)
 

@@ -23,7 +23,7 @@ from registry_tool.server import Application, MemoryStorage, RunningRegistry
 from registry_tool.targets.registry import open_registry
 from tests.support.content import (
     OCI_INDEX,
-    Made,
+    PushedManifest,
     config,
     layer,
     make_artifact,
@@ -39,11 +39,11 @@ from tests.support.fake_server import JSON, Reply, reply
 from tests.support.faulty_proxy import (
     Fault,
     FaultyProxy,
+    close_connection,
     cut_after,
     faulty_proxy,
     flipped_byte,
-    hang_up,
-    instead,
+    respond_with,
     with_header,
     wrong_digest,
 )
@@ -60,7 +60,7 @@ def checked(proxy: FaultyProxy, *repositories: str, deep: bool = False) -> Check
     """A check through ``proxy``, which asked nothing twice."""
     with open_registry(proxy.host) as registry:
         report = check.check(registry, repositories or None, deep=deep)
-    assert proxy.twice() == []
+    assert proxy.repeated() == []
     return report
 
 
@@ -128,7 +128,7 @@ def test_check_without_deep_reads_only_configs(registry: RunningRegistry, proxy:
     made = make_image(registry.port, "a", "1", layer(b"large" * 1000))
     report = checked(proxy)
     assert report.bytes_read == len(made.raw) + len(made.config)
-    assert proxy.requests()["GET", f"/v2/a/blobs/{sha256(made.layers[0])}", ""] == 0
+    assert proxy.request_counts()["GET", f"/v2/a/blobs/{sha256(made.layers[0])}", ""] == 0
     assert proxy.count("HEAD", "/blobs/") == 0, "a HEAD is answered from memory"
 
 
@@ -170,7 +170,7 @@ def test_build_cache_in_an_index_is_checked(registry: RunningRegistry, proxy: Fa
     put_manifest(registry.port, "cache", "1", raw, OCI_INDEX)
     assert checked(proxy, deep=True).ok
     lose(registry, cached)
-    proxy.mend()
+    proxy.reset()
     finding = lone(checked(proxy))
     assert (finding.kind, str(finding.digest), finding.tags) == ("missing-child", sha256(cached), ("1",))
 
@@ -241,7 +241,7 @@ def test_missing_blob_of_one_byte_is_found(registry: RunningRegistry, proxy: Fau
     make_artifact(registry.port, "a", tag="1", content=content)
     assert checked(proxy, deep=True).ok
     lose(registry, content)
-    proxy.mend()
+    proxy.reset()
     assert lone(checked(proxy)).kind == "missing-layer"
     with proxy_after_restart(registry) as cold:
         assert lone(checked(cold)).kind == "missing-layer"
@@ -304,7 +304,7 @@ def test_wrong_diff_id_is_found_with_deep(registry: RunningRegistry, proxy: Faul
     one, other = layer(b"one"), layer(b"other")
     image_of(registry.port, "a", "1", config([other]), {}, content=one)
     assert checked(proxy).ok
-    proxy.mend()
+    proxy.reset()
     assert lone(checked(proxy, deep=True)).kind == "wrong-diff-id"
 
 
@@ -317,10 +317,10 @@ def test_zstd_layers_are_unpacked(registry: RunningRegistry, proxy: FaultyProxy)
     report = checked(proxy, deep=True)
     assert (report.ok, report.notes) == (True, ())
     image_of(registry.port, "another", "1", config([layer(b"other")]), ZSTD, content=zstd_packed(plain))
-    proxy.mend()
+    proxy.reset()
     assert lone(checked(proxy, "another", deep=True)).kind == "wrong-diff-id"
     image_of(registry.port, "broken", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain)[:-1])
-    proxy.mend()
+    proxy.reset()
     assert lone(checked(proxy, "broken", deep=True)).detail == "layers[0]: cannot be unpacked"
 
 
@@ -332,11 +332,11 @@ def test_layers_that_cannot_be_unpacked_here_are_a_note(
     note = f"{proxy.host}/a: 1 layer: read, but not unpacked"
     report = checked(proxy, deep=True)
     assert (report.ok, report.notes) == (True, (note,))
-    proxy.mend()
+    proxy.reset()
     assert checked(proxy).notes == (), "nobody asked for it"
     image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
     monkeypatch.setattr(decompress, "CAN_ZSTD", False)
-    proxy.mend()
+    proxy.reset()
     assert checked(proxy, deep=True).notes == (note,)
 
 
@@ -360,11 +360,11 @@ def test_damage_to_a_referrer_affects_the_image(registry: RunningRegistry, proxy
     listed = image.digest.replace(":", "-")
     assert checked(proxy).images == 1, "a list of referrers is no image"
     lose(registry, b"signed")
-    proxy.mend()
+    proxy.reset()
     finding = lone(checked(proxy))
     assert (finding.kind, finding.tags) == ("missing-layer", ("1", listed))
     storage_of(registry).unlink("a", "manifest", Digest.of(signature.raw))
-    proxy.mend()
+    proxy.reset()
     finding = lone(checked(proxy))
     assert (finding.kind, str(finding.digest), finding.tags) == ("missing-referrer", signature.digest, ("1", listed))
 
@@ -401,8 +401,8 @@ def test_referrers_interface_is_used_where_it_exists(registry: RunningRegistry, 
     signature = make_artifact(registry.port, "a", tag="signature", content=b"signed")
     wrong = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [signature.descriptor]}
     nobody = {**wrong, "manifests": []}
-    proxy.upon(replies(wrong, content_type=OCI_INDEX), path=f"/referrers/{image.digest}")
-    proxy.upon(replies(nobody, content_type=OCI_INDEX), path="/referrers/")
+    proxy.inject(replies(wrong, content_type=OCI_INDEX), path=f"/referrers/{image.digest}")
+    proxy.inject(replies(nobody, content_type=OCI_INDEX), path="/referrers/")
     finding = lone(checked(proxy))
     assert (finding.kind, str(finding.digest), finding.tags) == ("wrong-subject", signature.digest, ("1",))
     assert proxy.count("GET", "/referrers/") == 2
@@ -412,7 +412,7 @@ def test_cycle_of_referrers_ends(registry: RunningRegistry, proxy: FaultyProxy) 
     first, second = make_image(registry.port, "a", "1"), make_image(registry.port, "a", "2")
     for one, other in ((first, second), (second, first)):
         listed = {"mediaType": OCI_INDEX, "schemaVersion": 2, "manifests": [other.descriptor]}
-        proxy.upon(replies(listed), path=f"/referrers/{one.digest}")
+        proxy.inject(replies(listed), path=f"/referrers/{one.digest}")
     assert [finding.kind for finding in checked(proxy).findings] == ["wrong-subject"] * 2
 
 
@@ -421,7 +421,7 @@ def test_ten_thousand_nested_indexes_are_too_deep(registry: RunningRegistry, pro
     make_image(registry.port, "a", "image")
     inner = make_index(registry.port, "a")
     for _ in range(10_000):
-        inner = Made(
+        inner = PushedManifest(
             repository="a",
             tag=None,
             media_type=OCI_INDEX,
@@ -436,7 +436,7 @@ def test_ten_thousand_nested_indexes_are_too_deep(registry: RunningRegistry, pro
 
 def test_corrupt_manifest_is_found(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1")
-    proxy.upon(flipped_byte(-30), path=f"/manifests/{made.digest}")
+    proxy.inject(flipped_byte(-30), path=f"/manifests/{made.digest}")
     finding = lone(checked(proxy))
     assert (finding.kind, finding.reference, str(finding.digest)) == ("corrupt-manifest", f"{proxy.host}/a:1", made.digest)
 
@@ -457,7 +457,7 @@ def test_tag_without_a_manifest_is_found(registry: RunningRegistry, proxy: Fault
         report = check.check(opened)
     finding = lone(report)
     assert (finding.kind, finding.reference, finding.tags) == ("missing-manifest", f"{proxy.host}/a:1", ("1",))
-    assert proxy.twice() == [("GET", "/v2/a/tags/list", "")], "whether it was deleted meanwhile"
+    assert proxy.repeated() == [("GET", "/v2/a/tags/list", "")], "whether it was deleted meanwhile"
 
 
 # Bad weather.
@@ -465,7 +465,7 @@ def test_tag_without_a_manifest_is_found(registry: RunningRegistry, proxy: Fault
 
 def test_tag_deleted_concurrently_is_a_note(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
-    proxy.upon(replies({"name": "a", "tags": ["1", "gone"]}), path="/tags/list", times=1)
+    proxy.inject(replies({"name": "a", "tags": ["1", "gone"]}), path="/tags/list", times=1)
     with open_registry(proxy.host) as opened:
         report = check.check(opened)
     assert report.ok
@@ -481,16 +481,16 @@ def test_missing_repository_does_not_end_the_check_of_others(registry: RunningRe
     assert not report.ok
 
 
-@pytest.mark.parametrize("fault", [instead(500), hang_up, instead(403), instead(400)])
+@pytest.mark.parametrize("fault", [respond_with(500), close_connection, respond_with(403), respond_with(400)])
 @pytest.mark.parametrize("path", ["/blobs/", "/manifests/sha256:", "/manifests/1", "/tags/list"])
 def test_failing_request_is_a_finding_beside_the_others(registry: RunningRegistry, proxy: FaultyProxy, fault: Fault, path: str) -> None:
     make_image(registry.port, "a", "1")
     made = make_image(registry.port, "b", "1")
     lose(registry, made.layers[0])
-    proxy.upon(fault, path=f"/v2/a{path}")
+    proxy.inject(fault, path=f"/v2/a{path}")
     with open_registry(proxy.host) as opened:
         report = check.check(opened)
-    if path == "/tags/list" and fault is hang_up:
+    if path == "/tags/list" and fault is close_connection:
         assert isinstance(report.error, RegistryUnreachable)
         return
     assert report.error is None
@@ -498,10 +498,10 @@ def test_failing_request_is_a_finding_beside_the_others(registry: RunningRegistr
     assert [finding.kind for finding in report.findings if "/b@" in finding.reference] == ["missing-layer"]
 
 
-@pytest.mark.parametrize("fault", [instead(500), hang_up])
+@pytest.mark.parametrize("fault", [respond_with(500), close_connection])
 def test_failing_list_of_referrers_is_found(registry: RunningRegistry, proxy: FaultyProxy, fault: Fault) -> None:
     make_image(registry.port, "a", "1")
-    proxy.upon(fault, path="/referrers/")
+    proxy.inject(fault, path="/referrers/")
     with open_registry(proxy.host) as opened:
         finding = lone(check.check(opened))
     assert (finding.kind, finding.tags) == ("unreadable", ("1",))
@@ -512,7 +512,7 @@ def test_failing_list_of_referrers_is_found(registry: RunningRegistry, proxy: Fa
 def test_registry_without_referrers_interface_is_a_note(registry: RunningRegistry, proxy: FaultyProxy, status: int) -> None:
     for tag in "123":
         make_image(registry.port, "a", tag)
-    proxy.upon(instead(status), path="/referrers/")
+    proxy.inject(respond_with(status), path="/referrers/")
     report = checked(proxy)
     assert report.ok
     assert len(report.notes) == 1
@@ -521,7 +521,7 @@ def test_registry_without_referrers_interface_is_a_note(registry: RunningRegistr
 
 def test_too_many_requests_end_the_check(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
-    proxy.upon(instead(429, retry_after="3600"), path="/blobs/")
+    proxy.inject(respond_with(429, retry_after="3600"), path="/blobs/")
     report = checked(proxy)
     assert isinstance(report.error, TooManyRequests)
     assert not report.ok
@@ -535,27 +535,27 @@ def test_unreachable_registry_is_the_reports_error(proxy: FaultyProxy) -> None:
 
 
 def test_web_page_is_no_registry(proxy: FaultyProxy) -> None:
-    proxy.upon(lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
+    proxy.inject(lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
     assert isinstance(checked(proxy).error, NotARegistry)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b"{" * 10_000])
 def test_invalid_list_of_tags_is_found(registry: RunningRegistry, proxy: FaultyProxy, body: bytes) -> None:
     make_image(registry.port, "a", "1")
-    proxy.upon(lambda asked, ask: Reply(body=body), path="/tags/list")
+    proxy.inject(lambda asked, ask: Reply(body=body), path="/tags/list")
     finding = lone(checked(proxy))
     assert (finding.kind, finding.reference, finding.tags) == ("unreadable", f"{proxy.host}/a", ())
 
 
 def test_wrong_headers_of_a_manifest_are_found(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     make_image(registry.port, "a", "1")
-    proxy.upon(with_header("Content-Type", OCI_INDEX), method="GET", path="/manifests/sha256:")
+    proxy.inject(with_header("Content-Type", OCI_INDEX), method="GET", path="/manifests/sha256:")
     assert lone(checked(proxy)).kind == "invalid-manifest"
-    proxy.mend()
-    proxy.upon(wrong_digest, method="GET", path="/manifests/sha256:")
+    proxy.reset()
+    proxy.inject(wrong_digest, method="GET", path="/manifests/sha256:")
     assert lone(checked(proxy)).kind == "corrupt-manifest"
-    proxy.mend()
-    proxy.upon(wrong_digest, method="HEAD", path="/manifests/1")
+    proxy.reset()
+    proxy.inject(wrong_digest, method="HEAD", path="/manifests/1")
     assert lone_with_a_second_look(proxy).kind == "missing-manifest"
 
 
@@ -566,7 +566,7 @@ def lone_with_a_second_look(proxy: FaultyProxy) -> Finding:
 
 def test_lost_connection_is_resumed(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     made = make_image(registry.port, "a", "1", layer(bytes(range(256)) * 500))
-    proxy.upon(cut_after(50), path=f"/blobs/{sha256(made.config)}", after=1, times=1)
+    proxy.inject(cut_after(50), path=f"/blobs/{sha256(made.config)}", after=1, times=1)
     assert checked(proxy).ok
 
 
@@ -612,6 +612,6 @@ def test_report_of_one_registry_is_always_the_same(registry: RunningRegistry, pr
     for number in range(8):
         lose(registry, make_image(registry.port, f"r/{number}", "1").layers[0])
     first = to_json(checked(proxy))
-    proxy.mend()
+    proxy.reset()
     assert to_json(checked(proxy)) == first
     assert [finding["reference"].partition("@")[0][-3:] for finding in first["findings"]] == [f"r/{n}" for n in range(8)]

@@ -18,9 +18,9 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
-from tests.support.content import ACCEPT, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.fake_repository import FakeRepository
-from tests.support.faulty_proxy import FaultyProxy, faulty_proxy, flipped_byte, instead
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy, flipped_byte, respond_with
 from tests.support.registry_over_http import ask, tags
 
 NAME = "john/app"
@@ -55,7 +55,7 @@ def at(proxy: FaultyProxy, tag: str) -> str:
     return ask(proxy.target, "HEAD", f"/v2/{NAME}/manifests/{tag}", headers={"Accept": ACCEPT})[1]["docker-content-digest"]
 
 
-def retag(proxy: FaultyProxy, made: Made, *names: str) -> None:
+def retag(proxy: FaultyProxy, made: PushedManifest, *names: str) -> None:
     for name in names:
         put_manifest(proxy.target, NAME, name, made.raw, made.media_type)
 
@@ -108,33 +108,33 @@ def test_repository_alone_is_refused_with_both_spellings() -> None:
 # --- failures ---
 
 
-def moved_tag(proxy: FaultyProxy, made: Made) -> None:
+def moved_tag(proxy: FaultyProxy, made: PushedManifest) -> None:
     make_image(proxy.target, NAME, "v1", layer(b"new"))
 
 
-def new_tag(proxy: FaultyProxy, made: Made) -> None:
+def new_tag(proxy: FaultyProxy, made: PushedManifest) -> None:
     retag(proxy, made, "new")
 
 
-def new_index(proxy: FaultyProxy, made: Made) -> None:
+def new_index(proxy: FaultyProxy, made: PushedManifest) -> None:
     make_index(proxy.target, NAME, "many", made)
 
 
-def new_referrer(proxy: FaultyProxy, made: Made) -> None:
+def new_referrer(proxy: FaultyProxy, made: PushedManifest) -> None:
     make_artifact(proxy.target, NAME, made)
 
 
 @pytest.mark.parametrize("change", [moved_tag, new_tag, new_index, new_referrer])
 @pytest.mark.parametrize("shared", [False, True])
 def test_repository_changed_concurrently_is_a_conflict(
-    repository: Repository, proxy: FaultyProxy, change: Callable[[FaultyProxy, Made], None], shared: bool
+    repository: Repository, proxy: FaultyProxy, change: Callable[[FaultyProxy, PushedManifest], None], shared: bool
 ) -> None:
     made = make_image(proxy.target, NAME, "v1")
     if shared:
         retag(proxy, made, "v2")
     plan = delete.plan(repository, of("v1"))
     change(proxy, made)
-    proxy.mend()
+    proxy.reset()
     with pytest.raises(Conflict, match="nothing more was removed"):
         applied(repository, plan)
     assert write(proxy) == proxy.count("DELETE", "manifests/(no-such|sha256)"), "only whether deletion is on was tried"
@@ -202,7 +202,7 @@ def test_forbidden_deletion_writes_nothing(repository: Repository, proxy: Faulty
     made = make_image(proxy.target, NAME, "v1")
     retag(proxy, made, "v2")
     plan = delete.plan(repository, of("v1"))
-    proxy.upon(instead(status), method="DELETE")
+    proxy.inject(respond_with(status), method="DELETE")
     with pytest.raises(AuthenticationFailed):
         applied(repository, plan)
     assert proxy.count("PUT|POST|PATCH") == 0
@@ -250,7 +250,7 @@ def test_absent_selection_is_an_empty_plan(repository: Repository, proxy: Faulty
 def test_unreadable_index_keeps_every_manifest(repository: Repository, proxy: FaultyProxy) -> None:
     made = make_image(proxy.target, NAME, "v1")
     index = make_index(proxy.target, NAME, "many", made)
-    proxy.upon(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
+    proxy.inject(flipped_byte(5), method="GET", path=f"manifests/{index.digest}")
     plan = delete.plan(repository, of("v1"))
     assert plan.removals[0].untag_only
     assert len(plan.scope.unread) == 1
@@ -261,14 +261,14 @@ def test_unreadable_index_keeps_every_manifest(repository: Repository, proxy: Fa
 
 def test_unreadable_image_can_be_deleted(repository: Repository, proxy: FaultyProxy) -> None:
     made = make_image(proxy.target, NAME, "v1")
-    proxy.upon(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
+    proxy.inject(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
     assert applied(repository, delete.plan(repository, of("v1"))) == [("deleted", ("v1",))]
     assert not there(proxy, made.digest)
 
 
 def test_failing_list_of_referrers_fails_the_plan(repository: Repository, proxy: FaultyProxy) -> None:
     made = make_image(proxy.target, NAME, "v1")
-    proxy.upon(instead(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
+    proxy.inject(respond_with(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
     with pytest.raises(RegistryError):
         delete.plan(repository, of("v1"))
 
@@ -447,7 +447,7 @@ def test_tag_pushed_over_its_tombstone_stays(repository: Repository, proxy: Faul
 def test_plan_needs_two_requests_for_each_tag(repository: Repository, proxy: FaultyProxy) -> None:
     for number in range(40):
         make_image(proxy.target, NAME, f"v{number}")
-    proxy.mend()
+    proxy.reset()
     delete.plan(repository, of("v7"))
     # A tag list, a HEAD for each tag, a GET for each manifest, and one for the list of referrers, requested from the interface first.
     assert proxy.count() <= 1 + 40 + 40 + 2
@@ -457,10 +457,10 @@ def test_interrupted_deletion_leaves_no_dead_entry_in_a_list_of_referrers(reposi
     made = make_image(proxy.target, NAME, "v1")
     signature = make_artifact(proxy.target, NAME, made)
     plan = delete.plan(repository, of(digest=signature.digest))
-    proxy.upon(instead(500), method="DELETE", path=signature.digest)
+    proxy.inject(respond_with(500), method="DELETE", path=signature.digest)
     with pytest.raises(RegistryError):
         applied(repository, plan)
-    proxy.mend()
+    proxy.reset()
     body = ask(proxy.target, "GET", f"/v2/{NAME}/manifests/sha256-{made.digest[7:]}", headers={"Accept": OCI_INDEX})[2]
     assert json.loads(body)["manifests"] == []
     applied(repository, delete.plan(repository, of(digest=signature.digest)))

@@ -24,43 +24,43 @@ from registry_tool.oci.manifest import OCI_IMAGE, tombstone
 from registry_tool.oci.versions import Range
 from registry_tool.targets.cache import ContentCache
 from registry_tool.targets.registry import open_registry
-from tests.support.content import OCI_INDEX, Made, layer, make_artifact, make_blob, make_image, make_index, put_manifest
-from tests.support.recording_server import Watched, watched
+from tests.support.content import OCI_INDEX, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.recording_server import RecordingServer, recording_server
 
 APP = "john/app"
 
 
 @pytest.fixture
-def registry() -> Iterator[Watched]:
-    with watched() as watching:
+def registry() -> Iterator[RecordingServer]:
+    with recording_server() as watching:
         yield watching
 
 
-def table(registry: Watched, cache: ContentCache | None = None, **options: Any) -> TagTable:
+def table(registry: RecordingServer, cache: ContentCache | None = None, **options: Any) -> TagTable:
     registry.forget()
     with open_registry(registry.host) as opened:
         return list_tags(opened.repository(APP), Options(**options), cache=cache)
 
 
-def rows(registry: Watched, **options: Any) -> dict[str, Row]:
+def rows(registry: RecordingServer, **options: Any) -> dict[str, Row]:
     return {row.name: row for row in table(registry, **options).rows}
 
 
-def names(registry: Watched, **options: Any) -> list[str]:
+def names(registry: RecordingServer, **options: Any) -> list[str]:
     return [row.name for row in table(registry, **options).rows]
 
 
-def also(registry: Watched, made: Made, *tags: str) -> None:
+def also(registry: RecordingServer, made: PushedManifest, *tags: str) -> None:
     for tag in tags:
         put_manifest(registry.port, made.repository, tag, made.raw, made.media_type)
 
 
-def push_tombstone(registry: Watched, tag: str) -> str:
+def push_tombstone(registry: RecordingServer, tag: str) -> str:
     make_blob(registry.port, APP, b"{}")
     return put_manifest(registry.port, APP, tag, tombstone(tag, unique="0" * 32).raw, OCI_IMAGE)
 
 
-def damage(registry: Watched, made_digest: str, content: bytes | None) -> None:
+def damage(registry: RecordingServer, made_digest: str, content: bytes | None) -> None:
     blobs = registry.registry.storage.blobs  # type: ignore[attr-defined]
     if content is None:
         del blobs[Digest.parse(made_digest)]
@@ -75,7 +75,7 @@ def day(number: int) -> str:
 # What a row says.
 
 
-def test_row_of_an_image(registry: Watched) -> None:
+def test_row_of_an_image(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v1", layer(b"one"), layer(b"two"), created="2024-05-06T09:08:09.5+02:00")
     [row] = table(registry).rows
     assert row == Row(
@@ -90,12 +90,12 @@ def test_row_of_an_image(registry: Watched) -> None:
     )
 
 
-def test_layer_named_twice_counts_once(registry: Watched) -> None:
+def test_layer_named_twice_counts_once(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v1", layer(b"same"), layer(b"same"))
     assert rows(registry)["v1"].size == len(made.config) + len(layer(b"same"))
 
 
-def test_index_has_the_size_of_all_images_and_the_newest_date(registry: Watched) -> None:
+def test_index_has_the_size_of_all_images_and_the_newest_date(registry: RecordingServer) -> None:
     shared = layer(b"shared")
     amd = make_image(registry.port, APP, None, shared, layer(b"amd"), created=day(1))
     arm = make_image(registry.port, APP, None, shared, layer(b"arm"), created=day(2), platform="linux/arm64/v8")
@@ -107,7 +107,7 @@ def test_index_has_the_size_of_all_images_and_the_newest_date(registry: Watched)
     assert row.type == "index"
 
 
-def test_attestations_count_for_the_size_alone(registry: Watched) -> None:
+def test_attestations_count_for_the_size_alone(registry: RecordingServer) -> None:
     image = make_image(registry.port, APP, None, created=day(1))
     attestation = make_image(registry.port, APP, None, layer(b"claim"), created=day(9), platform="unknown/unknown")
     make_index(registry.port, APP, "built", image, attestations=[attestation])
@@ -117,7 +117,7 @@ def test_attestations_count_for_the_size_alone(registry: Watched) -> None:
     assert row.size == image.size + attestation.size
 
 
-def test_child_without_a_platform_has_its_configs(registry: Watched) -> None:
+def test_child_without_a_platform_has_its_configs(registry: RecordingServer) -> None:
     image = make_image(registry.port, APP, None, platform="linux/s390x")
     raw = image.descriptor
     del raw["platform"]
@@ -126,13 +126,13 @@ def test_child_without_a_platform_has_its_configs(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("created", [None, "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2024-01-01T00:00:00", "yesterday"])
-def test_invalid_date_is_none(registry: Watched, created: str | None) -> None:
+def test_invalid_date_is_none(registry: RecordingServer, created: str | None) -> None:
     make_image(registry.port, APP, "v1", created=created)
     row = rows(registry)["v1"]
     assert (row.created, row.error) == (None, None)
 
 
-def test_rows_of_artifact_and_signature(registry: Watched) -> None:
+def test_rows_of_artifact_and_signature(registry: RecordingServer) -> None:
     image = make_image(registry.port, APP, "v1")
     when = {"org.opencontainers.image.created": day(3)}
     make_artifact(registry.port, APP, image, tag="sbom", annotations=when)
@@ -144,7 +144,7 @@ def test_rows_of_artifact_and_signature(registry: Watched) -> None:
     assert result["sbom"].size == len(b"{}") + len(b"an artifact")
 
 
-def test_build_cache_in_an_index_counts_for_the_size(registry: Watched) -> None:
+def test_build_cache_in_an_index_counts_for_the_size(registry: RecordingServer) -> None:
     content = layer(b"cache")
     digest = make_blob(registry.port, APP, content)
     entry = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": len(content)}
@@ -153,7 +153,7 @@ def test_build_cache_in_an_index_counts_for_the_size(registry: Watched) -> None:
     assert (row.size, row.error) == (len(content), None)
 
 
-def test_siblings_include_tags_that_are_not_shown(registry: Watched) -> None:
+def test_siblings_include_tags_that_are_not_shown(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v1")
     also(registry, made, "latest", "stable")
     make_image(registry.port, APP, "v2")
@@ -165,7 +165,7 @@ def test_siblings_include_tags_that_are_not_shown(registry: Watched) -> None:
 # Which rows, and in what order.
 
 
-def test_rows_are_sorted_as_requested(registry: Watched) -> None:
+def test_rows_are_sorted_as_requested(registry: RecordingServer) -> None:
     for number, (tag, size) in enumerate((("v1.10", 300), ("v1.9", 100), ("edge", 200)), 1):
         make_image(registry.port, APP, tag, layer(bytes(range(size % 256)) * size), created=day(number))
     make_image(registry.port, APP, "undated", created=None)
@@ -177,20 +177,20 @@ def test_rows_are_sorted_as_requested(registry: Watched) -> None:
     assert names(registry, sort="created", limit=2) == ["edge", "v1.9"]
 
 
-def test_release_is_sorted_before_its_variants(registry: Watched) -> None:
+def test_release_is_sorted_before_its_variants(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "1.2.3")
     also(registry, made, "1.2.3-alpine", "1.2.4-rc1", "1.2.4", "latest")
     assert names(registry, sort="semver") == ["1.2.4", "1.2.4-rc1", "1.2.3", "1.2.3-alpine", "latest"]
 
 
-def test_globs_and_ranges_select_tags(registry: Watched) -> None:
+def test_globs_and_ranges_select_tags(registry: RecordingServer) -> None:
     also(registry, make_image(registry.port, APP, "v1.2"), "v1.3", "v2.0", "edge")
     assert names(registry, matches="v1*") == ["v1.2", "v1.3"]
     assert names(registry, within=Range.parse(">=1.3")) == ["v1.3", "v2.0"]
     assert names(registry, matches="v*", within=Range.parse("^1"), sort="semver", limit=1) == ["v1.3"]
 
 
-def test_platform_selects_tags_and_sizes(registry: Watched) -> None:
+def test_platform_selects_tags_and_sizes(registry: RecordingServer) -> None:
     amd = make_image(registry.port, APP, "amd", created=day(1))
     arm = make_image(registry.port, APP, "arm", created=day(2), platform="linux/arm64/v8")
     make_index(registry.port, APP, "multi", amd, arm)
@@ -201,14 +201,14 @@ def test_platform_selects_tags_and_sizes(registry: Watched) -> None:
     assert rows(registry, platform=Platform.parse("linux/arm64"))["multi"].size == arm.size
 
 
-def test_image_of_another_platform_is_not_fetched(registry: Watched) -> None:
+def test_image_of_another_platform_is_not_fetched(registry: RecordingServer) -> None:
     amd, arm = (make_image(registry.port, APP, None, platform=f"linux/{name}") for name in ("amd64", "arm64"))
     make_index(registry.port, APP, "multi", amd, arm)
     table(registry, platform=Platform.parse("linux/amd64"))
     assert registry.times("GET", arm.digest) == 0
 
 
-def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: Watched) -> None:
+def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: RecordingServer) -> None:
     with pytest.raises(NotFound):
         table(registry)
     made = make_image(registry.port, APP, "v1")
@@ -220,14 +220,14 @@ def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: Wat
 # What it costs.
 
 
-def test_names_alone_are_one_request(registry: Watched) -> None:
+def test_names_alone_are_one_request(registry: RecordingServer) -> None:
     also(registry, make_image(registry.port, APP, "v1"), "v2", "v3")
     push_tombstone(registry, "dead")
     assert [row.digest for row in table(registry, look="names").rows] == [None] * 4
-    assert registry.asked == [("GET", f"/v2/{APP}/tags/list")]
+    assert registry.requests == [("GET", f"/v2/{APP}/tags/list")]
 
 
-def test_digests_are_one_head_a_tag(registry: Watched) -> None:
+def test_digests_are_one_head_a_tag(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v1")
     also(registry, made, "v2", "v3")
     result = rows(registry, look="digests")
@@ -236,7 +236,7 @@ def test_digests_are_one_head_a_tag(registry: Watched) -> None:
     assert registry.counts == {"GET": 1, "HEAD": 3}
 
 
-def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
+def test_each_manifest_and_config_is_fetched_once(registry: RecordingServer) -> None:
     shared = layer(b"shared")
     first = make_image(registry.port, APP, "v1", shared)
     also(registry, first, *(f"t{number}" for number in range(40)))
@@ -244,12 +244,12 @@ def test_each_manifest_and_config_is_fetched_once(registry: Watched) -> None:
     make_index(registry.port, APP, "one", first, second)
     make_index(registry.port, APP, "two", second, first)
     table(registry)
-    fetched = [path for method, path in registry.asked if method == "GET"]
+    fetched = [path for method, path in registry.requests if method == "GET"]
     assert len(fetched) == len(set(fetched)) == 1 + 4 + 2
     assert registry.counts["HEAD"] == 43
 
 
-def test_warm_table_is_one_head_a_tag(registry: Watched, tmp_path: Path) -> None:
+def test_warm_table_is_one_head_a_tag(registry: RecordingServer, tmp_path: Path) -> None:
     for number in range(20):
         make_image(registry.port, APP, f"v{number}")
     with ContentCache(tmp_path / "cache.sqlite") as cache:
@@ -260,7 +260,7 @@ def test_warm_table_is_one_head_a_tag(registry: Watched, tmp_path: Path) -> None
     assert registry.counts == {"GET": 1, "HEAD": 20}
 
 
-def test_limit_saves_requests_where_names_give_the_order(registry: Watched) -> None:
+def test_limit_saves_requests_where_names_give_the_order(registry: RecordingServer) -> None:
     for number in range(30):
         make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
     assert names(registry, limit=2) == ["v00", "v01"]
@@ -271,7 +271,7 @@ def test_limit_saves_requests_where_names_give_the_order(registry: Watched) -> N
     assert registry.counts == {"GET": 1 + 60, "HEAD": 30}
 
 
-def test_ten_thousand_tags_fit_in_memory(registry: Watched) -> None:
+def test_ten_thousand_tags_fit_in_memory(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v")
     for number in range(10_000):
         registry.registry.storage.tag(APP, f"v{number}", Digest.parse(made.digest))
@@ -289,7 +289,7 @@ def test_ten_thousand_tags_fit_in_memory(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("look", ["details", "digests"])
-def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: Watched, look: str) -> None:
+def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: RecordingServer, look: str) -> None:
     also(registry, make_image(registry.port, APP, "b"), "c")
     push_tombstone(registry, "a")
     assert names(registry, look=look) == ["b", "c"]
@@ -297,7 +297,7 @@ def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: Watch
     assert names(registry, look=look, limit=1, siblings=False) == ["b"]
 
 
-def test_small_image_is_no_tombstone(registry: Watched) -> None:
+def test_small_image_is_no_tombstone(registry: RecordingServer) -> None:
     size = len(tombstone("tiny", unique="0" * 32).raw)
     made = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": ""}})
     padded = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": "x" * (size - len(made.raw))}})
@@ -309,7 +309,7 @@ def test_small_image_is_no_tombstone(registry: Watched) -> None:
 # Bad weather.
 
 
-def test_tag_deleted_concurrently_is_vanished(registry: Watched) -> None:
+def test_tag_deleted_concurrently_is_vanished(registry: RecordingServer) -> None:
     make_image(registry.port, APP, "stays")
     make_image(registry.port, APP, "goes")
 
@@ -323,7 +323,7 @@ def test_tag_deleted_concurrently_is_vanished(registry: Watched) -> None:
     assert result.vanished == ("goes",)
 
 
-def test_tag_deleted_between_head_and_get_is_vanished(registry: Watched) -> None:
+def test_tag_deleted_between_head_and_get_is_vanished(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "goes")
 
     def vanish(method: str, path: str) -> None:
@@ -336,7 +336,7 @@ def test_tag_deleted_between_head_and_get_is_vanished(registry: Watched) -> None
     assert (result.rows, result.vanished) == ((), ("goes",))
 
 
-def test_tag_moved_concurrently_is_shown_at_its_new_digest(registry: Watched) -> None:
+def test_tag_moved_concurrently_is_shown_at_its_new_digest(registry: RecordingServer) -> None:
     before = make_image(registry.port, APP, "moves", layer(b"before"))
     after = make_image(registry.port, APP, None, layer(b"after, and larger"))
 
@@ -350,7 +350,7 @@ def test_tag_moved_concurrently_is_shown_at_its_new_digest(registry: Watched) ->
     assert (row.digest, row.size, row.error) == (Digest.parse(after.digest), after.size, None)
 
 
-def test_damaged_image_is_a_row_with_an_error(registry: Watched) -> None:
+def test_damaged_image_is_a_row_with_an_error(registry: RecordingServer) -> None:
     whole = make_image(registry.port, APP, "whole")
     gone, config_gone, config_bad, manifest_bad = (make_image(registry.port, APP, f"bad{number}") for number in range(4))
     child = make_image(registry.port, APP, None, layer(b"child"))
@@ -374,7 +374,7 @@ def test_damaged_image_is_a_row_with_an_error(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("config", [b"not JSON", b"[]", b'{"created": 5, "os": 7}', b"\xff\xfe"])
-def test_invalid_config_is_an_error_and_the_size_is_known(registry: Watched, config: bytes) -> None:
+def test_invalid_config_is_an_error_and_the_size_is_known(registry: RecordingServer, config: bytes) -> None:
     blob = layer(b"x")
     digest = make_blob(registry.port, APP, config)
     make_blob(registry.port, APP, blob)
@@ -389,19 +389,19 @@ def test_invalid_config_is_an_error_and_the_size_is_known(registry: Watched, con
 
 
 @pytest.mark.parametrize("tag", ["../../mary/app/tags/list", "a b", "x\x1b[2Jy", "", "t" * 129, "a?b#c", "sha256:" + "0" * 64, ".."])
-def test_invalid_tag_is_never_requested(registry: Watched, tag: str) -> None:
+def test_invalid_tag_is_never_requested(registry: RecordingServer, tag: str) -> None:
     make_image(registry.port, APP, "v1")
     registry.registry.storage.tag(APP, tag, Digest.of(b""))
     result = rows(registry)
     assert isinstance(result[tag].error, RegistryError)
     assert result["v1"].error is None
-    assert {path for _, path in registry.asked if "manifests" in path} <= {
+    assert {path for _, path in registry.requests if "manifests" in path} <= {
         f"/v2/{APP}/manifests/v1",
         f"/v2/{APP}/manifests/{result['v1'].digest}",
     }
 
 
-def test_nested_indexes_end_at_the_limit(registry: Watched) -> None:
+def test_nested_indexes_end_at_the_limit(registry: RecordingServer) -> None:
     inner = make_image(registry.port, APP, None)
     for _ in range(40):
         inner = make_index(registry.port, APP, None, inner)
@@ -409,10 +409,10 @@ def test_nested_indexes_end_at_the_limit(registry: Watched) -> None:
     row = rows(registry)["deep"]
     assert isinstance(row.error, InvalidManifest)
     assert (row.size, row.created) == (None, None)
-    assert len(registry.asked) < 20
+    assert len(registry.requests) < 20
 
 
-def test_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
+def test_index_of_ten_thousand_images_is_not_read(registry: RecordingServer) -> None:
     child = make_image(registry.port, APP, None).descriptor
     children = [{**child, "digest": f"sha256:{number:064x}"} for number in range(10_000)]
     raw = make_index(registry.port, APP, None).raw.replace(b'"manifests":[]', b'"manifests":' + str(children).replace("'", '"').encode())
@@ -424,10 +424,10 @@ def test_index_of_ten_thousand_images_is_not_read(registry: Watched) -> None:
     row = rows(registry)["wide"]
     assert isinstance(row.error, InvalidManifest)
     assert list(map(str, row.platforms or ())) == ["linux/amd64"]
-    assert len(registry.asked) == 3
+    assert len(registry.requests) == 3
 
 
-def test_manifest_of_100_megabytes_is_not_fetched(registry: Watched) -> None:
+def test_manifest_of_100_megabytes_is_not_fetched(registry: RecordingServer) -> None:
     make_image(registry.port, APP, "v1")
     digest = str(Digest.of(b"big"))
 
@@ -454,7 +454,7 @@ def refuse_from(number: int, status: str, path_part: str = "/manifests/") -> obj
     return answer
 
 
-def test_too_many_requests_end_with_the_rows_so_far(registry: Watched) -> None:
+def test_too_many_requests_end_with_the_rows_so_far(registry: RecordingServer) -> None:
     for number in range(40):
         make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(50, "429 Too Many Requests")  # type: ignore[assignment]
@@ -462,14 +462,14 @@ def test_too_many_requests_end_with_the_rows_so_far(registry: Watched) -> None:
     assert isinstance(result.stopped, TooManyRequests)
     assert (result.count, len(result.rows), result.looked_at) == (40, 40, 40)
     assert sum(row.size is not None for row in result.rows) == 10
-    assert len(registry.asked) < 1 + 50 + 10 + 16
+    assert len(registry.requests) < 1 + 50 + 10 + 16
     registry.instead = refuse_from(15, "429 Too Many Requests")  # type: ignore[assignment]
     result = table(registry)
     assert (len(result.rows), result.looked_at) == (15, 15)
     assert isinstance(result.stopped, TooManyRequests)
 
 
-def test_remaining_requests_are_not_exceeded(registry: Watched) -> None:
+def test_remaining_requests_are_not_exceeded(registry: RecordingServer) -> None:
     for number in range(40):
         make_image(registry.port, APP, f"v{number:02}")
     left = [60]
@@ -490,25 +490,25 @@ def test_remaining_requests_are_not_exceeded(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationFailed), ("403 Forbidden", AuthenticationFailed)])
-def test_lost_authorization_ends_the_table(registry: Watched, status: str, kind: type[Exception]) -> None:
+def test_lost_authorization_ends_the_table(registry: RecordingServer, status: str, kind: type[Exception]) -> None:
     for number in range(100):
         make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(20, status)  # type: ignore[assignment]
     result = table(registry)
     assert isinstance(result.stopped, kind)
-    assert len(registry.asked) < 60
+    assert len(registry.requests) < 60
 
 
-def test_registry_that_always_fails_ends_the_table(registry: Watched) -> None:
+def test_registry_that_always_fails_ends_the_table(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v")
     also(registry, made, *(f"v{number}" for number in range(100)))
     registry.instead = refuse_from(10, "500 Internal Server Error")  # type: ignore[assignment]
     result = table(registry, look="digests")
     assert isinstance(result.stopped, RegistryError)
-    assert len(registry.asked) < 60
+    assert len(registry.requests) < 60
 
 
-def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
+def test_one_failure_among_many_is_one_row(registry: RecordingServer) -> None:
     also(registry, make_image(registry.port, APP, "v"), *(f"v{number}" for number in range(100)))
     registry.instead = lambda method, path: ("500 Oh", [], b"") if path.endswith("/v50") else None
     result = table(registry)
@@ -516,6 +516,6 @@ def test_one_failure_among_many_is_one_row(registry: Watched) -> None:
     assert [row.name for row in result.rows if row.error] == ["v50"]
 
 
-def test_unreachable_registry_raises(registry: Watched) -> None:
+def test_unreachable_registry_raises(registry: RecordingServer) -> None:
     with open_registry("localhost:1") as opened, pytest.raises(RegistryUnreachable):
         list_tags(opened.repository(APP))

@@ -29,7 +29,7 @@ KEEPS = [sys.executable, "-c", "import sys; from pathlib import Path; Path(sys.a
 
 
 def hand_over(path):
-    canary.given(path).write_text(SECRET)
+    canary.exempt(path).write_text(SECRET)
     return path
 
 
@@ -48,7 +48,7 @@ LEAKS = {
     "(tmp_path / 'kept').write_text(PACKED)": "in the file /kept",
     "(tmp_path / 'kept').write_bytes(bytes(3 << 20) + PACKED.encode())": "in the file /kept",
     "os.chdir(tmp_path); Path('kept').write_text(SECRET)": "in the file /kept",
-    "canary.given(tmp_path / 'kept').write_text(SECRET); (tmp_path / 'kept').rename(tmp_path / 'moved')": "in the file /moved",
+    "canary.exempt(tmp_path / 'kept').write_text(SECRET); (tmp_path / 'kept').rename(tmp_path / 'moved')": "in the file /moved",
     "(tmp_path / '.docker').mkdir(); (tmp_path / '.docker' / 'config.json').write_text(SECRET)": "in the file /.docker/config.json",
     "subprocess.run(KEEPS + [tmp_path / 'kept'], input=SECRET, text=True, check=True)": "in the file /kept",
     "subprocess.run(['true', SECRET])": "in the arguments or the environment of true",
@@ -61,7 +61,7 @@ LEAKS = {
     "print(SECRET); pytest.skip('no more of it')": "Captured stdout call",
 }
 FINE = (
-    "canary.given(tmp_path / 'password').write_text(SECRET)",
+    "canary.exempt(tmp_path / 'password').write_text(SECRET)",
     "(tmp_path / '.docker').mkdir(); (tmp_path / '.docker' / 'config.json').write_text(PACKED)",
     "(tmp_path / 'gone').write_text(SECRET); (tmp_path / 'gone').unlink()",
     "subprocess.run(KEEPS + [tmp_path / 'kept'], input='nothing of it', text=True, check=True)",
@@ -80,7 +80,7 @@ def pytest_configure(config):
 LATE = """
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workerinput") == {in_worker}:
-        canary.heard("at the end", canary.password())
+        canary.search("at the end", canary.password())
 """
 
 

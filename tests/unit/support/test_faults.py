@@ -19,7 +19,7 @@ CONTENT = b"0123456789" * 100
 def blob(proxy: FaultyProxy, unique: str) -> str:
     """Where :data:`CONTENT` is."""
     path = f"/v2/{unique}/blobs/{make_blob(proxy.port, unique, CONTENT)}"
-    proxy.mend()
+    proxy.reset()
     return path
 
 
@@ -64,20 +64,20 @@ def test_what_was_asked_is_counted_with_its_range(proxy: FaultyProxy, blob: str)
     ask(proxy.port, "HEAD", blob)
     ask(proxy.port, "GET", blob)
 
-    assert proxy.requests() == {("GET", blob, "bytes=1-2"): 1, ("GET", blob, ""): 2, ("HEAD", blob, ""): 1}
-    assert proxy.twice() == [("GET", blob, "")]
+    assert proxy.request_counts() == {("GET", blob, "bytes=1-2"): 1, ("GET", blob, ""): 2, ("HEAD", blob, ""): 1}
+    assert proxy.repeated() == [("GET", blob, "")]
     assert (proxy.count(), proxy.count("GET"), proxy.count("HEAD", r"/blobs/"), proxy.count(path="/manifests/")) == (4, 3, 1, 0)
 
 
 def test_a_cut_answer(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.cut_after(10), path="/blobs/", times=1)
+    proxy.inject(faulty_proxy.cut_after(10), path="/blobs/", times=1)
 
     assert broken(proxy, blob) == CONTENT[:10]
     assert ask(proxy.port, "GET", blob)[2] == CONTENT
 
 
 def test_a_stalled_answer(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.stall_after(10))
+    proxy.inject(faulty_proxy.stall_after(10))
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=0.3)
     try:
         connection.request("GET", blob)
@@ -90,14 +90,14 @@ def test_a_stalled_answer(proxy: FaultyProxy, blob: str) -> None:
 
 
 def test_a_trickling_answer_is_whole(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.trickle(0.0001))
+    proxy.inject(faulty_proxy.trickle(0.0001))
 
     assert ask(proxy.port, "GET", blob)[2] == CONTENT
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 def test_another_answer_instead_so_many_times_in_a_row(proxy: FaultyProxy, blob: str, status: int) -> None:
-    proxy.upon(faulty_proxy.instead(status, Retry_After="1"), times=2)
+    proxy.inject(faulty_proxy.respond_with(status, Retry_After="1"), times=2)
 
     got = [ask(proxy.port, "GET", blob) for _ in range(3)]
 
@@ -107,7 +107,7 @@ def test_another_answer_instead_so_many_times_in_a_row(proxy: FaultyProxy, blob:
 
 
 def test_a_fault_after_so_many_that_pass_on_one_method_and_path(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.instead(500), method="GET", path=r"/blobs/", after=1, times=1)
+    proxy.inject(faulty_proxy.respond_with(500), method="GET", path=r"/blobs/", after=1, times=1)
 
     statuses = [ask(proxy.port, method, path)[0] for method, path in [("HEAD", blob), ("GET", "/v2/")] + [("GET", blob)] * 3]
 
@@ -115,18 +115,18 @@ def test_a_fault_after_so_many_that_pass_on_one_method_and_path(proxy: FaultyPro
 
 
 def test_a_hang_up_reaches_no_registry_and_a_lost_answer_does(proxy: FaultyProxy, unique: str, blob: str) -> None:
-    for fault in (faulty_proxy.hang_up, faulty_proxy.lose_answer):
-        proxy.upon(fault, method="DELETE", times=1)
+    for fault in (faulty_proxy.close_connection, faulty_proxy.lose_response):
+        proxy.inject(fault, method="DELETE", times=1)
         with pytest.raises(http.client.RemoteDisconnected):
             ask(proxy.port, "DELETE", blob)
-        expected = 200 if fault is faulty_proxy.hang_up else 404
+        expected = 200 if fault is faulty_proxy.close_connection else 404
         assert ask(proxy.port, "HEAD", blob)[0] == expected
 
 
 def test_a_request_cut_within_its_body(proxy: FaultyProxy, unique: str) -> None:
     _, headers, _ = ask(proxy.port, "POST", f"/v2/{unique}/blobs/uploads/")
     path = headers["location"].partition(str(proxy.port))[2]
-    proxy.upon(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", times=1)
+    proxy.inject(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", times=1)
 
     with pytest.raises(http.client.RemoteDisconnected):
         ask(proxy.port, "PATCH", path, body=CONTENT)
@@ -136,7 +136,7 @@ def test_a_request_cut_within_its_body(proxy: FaultyProxy, unique: str) -> None:
 
 
 def test_a_wrong_digest(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.wrong_digest)
+    proxy.inject(faulty_proxy.wrong_digest)
 
     _, headers, body = ask(proxy.port, "GET", blob)
 
@@ -145,7 +145,7 @@ def test_a_wrong_digest(proxy: FaultyProxy, blob: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_length_that_is_too_small(proxy: FaultyProxy, blob: str, method: str) -> None:
-    proxy.upon(faulty_proxy.wrong_length(-10))
+    proxy.inject(faulty_proxy.wrong_length(-10))
 
     _, headers, body = ask(proxy.port, method, blob)
 
@@ -153,20 +153,20 @@ def test_a_length_that_is_too_small(proxy: FaultyProxy, blob: str, method: str) 
 
 
 def test_a_length_that_is_too_large(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.wrong_length(10))
+    proxy.inject(faulty_proxy.wrong_length(10))
 
     assert broken(proxy, blob) == CONTENT
 
 
 def test_a_flipped_byte(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.flipped_byte(3))
+    proxy.inject(faulty_proxy.flipped_byte(3))
 
     assert ask(proxy.port, "GET", blob)[2] == CONTENT[:3] + bytes([CONTENT[3] ^ 0xFF]) + CONTENT[4:]
 
 
 def test_pages_without_end(proxy: FaultyProxy, unique: str) -> None:
     make_image(proxy.port, unique, "tag")
-    proxy.upon(faulty_proxy.endless_link, path="/tags/list")
+    proxy.inject(faulty_proxy.endless_link, path="/tags/list")
     seen, following = [], f"/v2/{unique}/tags/list"
 
     for _ in range(5):
@@ -179,9 +179,9 @@ def test_pages_without_end(proxy: FaultyProxy, unique: str) -> None:
 
 
 def test_mended_it_has_no_faults_and_no_memory(proxy: FaultyProxy, blob: str) -> None:
-    proxy.upon(faulty_proxy.instead(500))
+    proxy.inject(faulty_proxy.respond_with(500))
     assert ask(proxy.port, "GET", blob)[0] == 500
 
-    proxy.mend()
+    proxy.reset()
 
     assert (proxy.count(), ask(proxy.port, "GET", blob)[0]) == (0, 200)

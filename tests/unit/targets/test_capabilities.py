@@ -11,32 +11,32 @@ from registry_tool.base.errors import AuthenticationFailed, RegistryError, Regis
 from registry_tool.server import Application, MemoryStorage, run_registry
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.capabilities import manifest_path
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 
 
-def refusing(status: int) -> Callable[[Asked], Reply]:
+def refusing(status: int) -> Callable[[ReceivedRequest], Reply]:
     return lambda asked: reply({}, status)
 
 
 @pytest.mark.parametrize(("status", "can"), [(404, True), (202, True), (400, False), (405, False), (501, False)])
 def test_probe_status_tells_the_capability(status: int, can: bool) -> None:
-    with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
+    with fake_server(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a/b")
         assert repository.can_delete() is can
         assert repository.can_untag() is can
-        assert [asked.method for asked in server.asked] == ["DELETE", "DELETE"]
-        assert "/manifests/sha256:" in server.asked[0].path
-        assert "/manifests/no-such-tag-" in server.asked[1].path
+        assert [asked.method for asked in server.requests] == ["DELETE", "DELETE"]
+        assert "/manifests/sha256:" in server.requests[0].path
+        assert "/manifests/no-such-tag-" in server.requests[1].path
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (403, AuthenticationFailed), (500, RegistryError)])
 def test_other_status_of_a_probe_is_raised_and_not_remembered(status: int, kind: type[Exception]) -> None:
-    with standing_in(refusing(status)) as server, open_registry(server.host) as registry:
+    with fake_server(refusing(status)) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for ask in (repository.can_delete, repository.can_untag):
             with pytest.raises(kind):
                 ask()
-        server.answer = refusing(404)
+        server.respond = refusing(404)
         assert repository.can_delete()
         assert repository.can_untag()
 
@@ -47,10 +47,10 @@ def test_probe_of_an_unreachable_registry_raises() -> None:
 
 
 def test_capability_is_probed_once_for_all_threads() -> None:
-    with standing_in(refusing(404)) as server, open_registry(server.host) as registry, ThreadPoolExecutor(8) as threads:
+    with fake_server(refusing(404)) as server, open_registry(server.host) as registry, ThreadPoolExecutor(8) as threads:
         repositories = [registry.repository(name) for name in "abcdefgh"]
         assert all(threads.map(lambda repository: repository.can_delete() and repository.can_untag(), repositories))
-        assert len(server.asked) == 2
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(("options", "can"), [({}, True), ({"delete": False}, False), ({"read_only": True}, False)])

@@ -16,7 +16,7 @@ from registry_tool.local.registry import Auth
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.login import Login, Logout, login, logout
 from tests.support import canary
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 from tests.support.requirements import free_port
 
 MARY = Credential("mary", canary.password("right"))
@@ -24,11 +24,11 @@ WRONG = Credential("mary", canary.password("wrong"))
 BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 
 
-def guarded(asked: Asked) -> Reply:
+def guarded(asked: ReceivedRequest) -> Reply:
     return Reply() if asked.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
 
 
-def open_to_all(asked: Asked) -> Reply:
+def open_to_all(asked: ReceivedRequest) -> Reply:
     return Reply()
 
 
@@ -37,7 +37,7 @@ def open_to_all(asked: Asked) -> Reply:
 
 def test_wrong_password_is_not_stored() -> None:
     with (
-        standing_in(guarded) as server,
+        fake_server(guarded) as server,
         pytest.raises(AuthenticationFailed, match="does not accept") as caught,
     ):
         login(server.host, WRONG)
@@ -46,7 +46,7 @@ def test_wrong_password_is_not_stored() -> None:
 
 
 def test_wrong_password_leaves_the_stored_one() -> None:
-    with standing_in(guarded) as server:
+    with fake_server(guarded) as server:
         login(server.host, MARY)
         with pytest.raises(AuthenticationFailed):
             login(server.host, WRONG)
@@ -54,13 +54,13 @@ def test_wrong_password_leaves_the_stored_one() -> None:
 
 
 def test_wrong_password_at_a_token_server_is_not_stored() -> None:
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         if asked.path.startswith("/token"):
             return reply({"token": "t"}) if asked.headers.get("authorization") == BASIC else reply({}, 401)
         known = asked.headers.get("authorization") == "Bearer t"
         return Reply() if known else reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",service="r"')
 
-    with standing_in(answer) as server:
+    with fake_server(answer) as server:
         with pytest.raises(AuthenticationFailed):
             login(server.host, WRONG)
         assert credentials.find(server.host) is None
@@ -75,14 +75,14 @@ def test_unreachable_registry_stores_nothing() -> None:
 
 
 def test_host_without_a_registry_stores_nothing() -> None:
-    with standing_in(lambda asked: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
+    with fake_server(lambda asked: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
         login(server.host, MARY)
     assert not docker_config.file().exists()
 
 
 def test_missing_credential_helper_is_named() -> None:
     docker_config.save({"credsStore": "nowhere"})
-    with standing_in(guarded) as server, pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
+    with fake_server(guarded) as server, pytest.raises(CredentialsError, match="docker-credential-nowhere is not installed"):
         login(server.host, MARY)
 
 
@@ -91,10 +91,10 @@ def test_missing_credential_helper_is_named() -> None:
     [(Credential("", "x"), "needs a user name"), (Credential("mary", ""), "needs a user name"), (Credential("a:b", "x"), "no ':' in it")],
 )
 def test_invalid_credential_is_refused_before_any_request(credential: Credential, why: str) -> None:
-    with standing_in(open_to_all) as server:
+    with fake_server(open_to_all) as server:
         with pytest.raises(UsageError, match=why):
             login(server.host, credential)
-        assert server.asked == []
+        assert server.requests == []
 
 
 def test_logout_of_an_invalid_host_is_a_usage_error() -> None:
@@ -106,8 +106,8 @@ def test_logout_of_an_invalid_host_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize(("registry", "checked"), [(guarded, True), (open_to_all, False)])
-def test_accepted_password_is_stored_in_the_file(registry: Callable[[Asked], Reply], checked: bool) -> None:
-    with standing_in(registry) as server:
+def test_accepted_password_is_stored_in_the_file(registry: Callable[[ReceivedRequest], Reply], checked: bool) -> None:
+    with fake_server(registry) as server:
         file = str(docker_config.file())
         assert login(server.host, MARY) == Login(host=server.host, username="mary", stored_in=file, encrypted=False, checked=checked)
         assert credentials.find(server.host) == MARY
@@ -121,7 +121,7 @@ def test_configured_helper_stores_the_password(tmp_path: Path, monkeypatch: pyte
     program.write_text('#!/bin/sh\ncat > "$(dirname "$0")/box"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with standing_in(guarded) as server:
+    with fake_server(guarded) as server:
         docker_config.save({"credHelpers": {server.host: "box"}})
         done = login(server.host, MARY)
         assert (done.stored_in, done.encrypted) == ("docker-credential-box", True)
@@ -131,7 +131,7 @@ def test_configured_helper_stores_the_password(tmp_path: Path, monkeypatch: pyte
 
 
 def test_login_at_an_address_uses_its_host() -> None:
-    with standing_in(guarded) as server:
+    with fake_server(guarded) as server:
         assert login(f"http://{server.host}/v2/", MARY).host == server.host
     assert list(docker_config.load()["auths"]) == [server.host]
 

@@ -13,7 +13,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, OCI_INDEX, Manifest
 from registry_tool.targets.registry import Repository, open_registry, referrers
 from tests.support import faulty_proxy
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 from tests.support.faulty_proxy import FaultyProxy
 
 SIGNATURE = "application/vnd.example.signature"
@@ -82,7 +82,7 @@ def test_image_under_a_referrers_tag_is_no_list(repository: Repository) -> None:
 def test_damaged_list_raises(repository: Repository, proxy: FaultyProxy) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("a", subject), None)
-    proxy.upon(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
+    proxy.inject(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
     with pytest.raises(InvalidManifest):
         repository.referrers(subject.descriptor)
 
@@ -101,7 +101,7 @@ class Listing:
     def __init__(self, entries: list[Manifest]) -> None:
         self.entries = entries
 
-    def __call__(self, asked: Asked) -> Reply:
+    def __call__(self, asked: ReceivedRequest) -> Reply:
         if asked.method == "PUT":
             return Reply(status=201, headers={"OCI-Subject": str(Digest.of(b"subject"))})
         if asked.method == "DELETE":
@@ -117,10 +117,10 @@ class Listing:
 
 def test_referrers_of_all_pages_are_listed() -> None:
     subject = artifact("subject")
-    with standing_in(Listing([artifact(label, subject) for label in "abc"])) as server, open_registry(server.host) as registry:
+    with fake_server(Listing([artifact(label, subject) for label in "abc"])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         assert labels(repository, subject) == ["a", "b", "c"]
-        assert [asked.path for asked in server.asked] == [
+        assert [asked.path for asked in server.requests] == [
             f"/v2/a/referrers/{subject.digest}",
             f"/v2/a/referrers/{subject.digest}?at=1",
             f"/v2/a/referrers/{subject.digest}?at=2",
@@ -128,30 +128,30 @@ def test_referrers_of_all_pages_are_listed() -> None:
 
 
 def test_empty_list_has_no_referrers() -> None:
-    with standing_in(Listing([])) as server, open_registry(server.host) as registry:
+    with fake_server(Listing([])) as server, open_registry(server.host) as registry:
         assert registry.repository("a").referrers(artifact("x").descriptor) == ()
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 def test_no_tag_is_written_where_the_registry_lists_referrers() -> None:
     subject = artifact("subject")
-    with standing_in(Listing([])) as server, open_registry(server.host) as registry:
+    with fake_server(Listing([])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         repository.push_manifest(artifact("a", subject), None)
         repository.delete(artifact("a", subject).descriptor, subject=subject.descriptor)
-        assert not any("sha256-" in asked.path for asked in server.asked)
-        assert [asked.method for asked in server.asked if asked.method != "GET"] == ["PUT", "DELETE"]
+        assert not any("sha256-" in asked.path for asked in server.requests)
+        assert [asked.method for asked in server.requests if asked.method != "GET"] == ["PUT", "DELETE"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"schemaVersion": 2, "manifests": [{}]}'])
 def test_response_that_is_no_list_raises(body: bytes) -> None:
-    with standing_in(lambda asked: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
+    with fake_server(lambda asked: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
 def test_failing_list_does_not_count_as_missing_interface(repository: Repository, proxy: FaultyProxy) -> None:
     subject = artifact("subject")
-    proxy.upon(faulty_proxy.instead(500), path="/referrers/", times=1)
+    proxy.inject(faulty_proxy.respond_with(500), path="/referrers/", times=1)
     with pytest.raises(RegistryError):
         repository.referrers(subject.descriptor)
     repository.referrers(subject.descriptor)
@@ -159,7 +159,7 @@ def test_failing_list_does_not_count_as_missing_interface(repository: Repository
 
 
 def test_missing_interface_is_not_requested_again() -> None:
-    with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry:
+    with fake_server(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry:
         for _ in range(2):
             assert registry.repository("a").referrers(artifact("x").descriptor) == ()
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3

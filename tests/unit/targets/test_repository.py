@@ -23,7 +23,7 @@ from registry_tool.oci.manifest import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, Manifes
 from registry_tool.targets.registry import Presence, Repository, open_registry
 from registry_tool.targets.target import Target
 from tests.support import faulty_proxy
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 from tests.support.faulty_proxy import FaultyProxy
 
 OCTETS = "application/octet-stream"
@@ -83,14 +83,14 @@ def test_everything_of_an_unknown_repository_is_not_found(repository: Repository
 
 @pytest.mark.parametrize("tag", ["../../other/manifests/v1", "..", ".", "v1?x=y", "v1#x", "a/b", "v1\r\nEvil: x", "\x1b[2J", "ü", "%2e%2e"])
 def test_request_for_any_listed_tag_stays_in_the_repository(tag: str) -> None:
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         return reply({}, 404)
 
-    with standing_in(answer) as server, open_registry(server.host) as registry:
+    with fake_server(answer) as server, open_registry(server.host) as registry:
         for ask in (registry.repository("a/b").resolve, registry.repository("a/b").manifest):
             with pytest.raises(NotFound):
                 ask(tag)
-    for asked in server.asked:
+    for asked in server.requests:
         assert asked.path.startswith("/v2/a/b/manifests/")
         assert asked.path.count("/") == 5
         assert not {"?", "#"} & set(asked.path)
@@ -121,16 +121,16 @@ def test_manifest_pushed_without_a_tag_is_read_by_digest(repository: Repository)
 
 def test_resolve_sends_one_request(repository: Repository, proxy: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
-    proxy.mend()
+    proxy.reset()
     repository.resolve("v1")
-    assert [(asked.method, asked.path) for asked in proxy.asked] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
+    assert [(asked.method, asked.path) for asked in proxy.requests] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
 
 
 @pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
 def test_resolve_reads_the_manifest_where_headers_are_missing(repository: Repository, proxy: FaultyProxy, name: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    proxy.upon(faulty_proxy.with_header(name, ""))
+    proxy.inject(faulty_proxy.with_header(name, ""))
     assert repository.resolve("v1") == pushed.descriptor
     assert repository.manifest("v1").raw == pushed.raw
 
@@ -139,7 +139,7 @@ def test_resolve_reads_the_manifest_where_headers_are_missing(repository: Reposi
 def test_invalid_digest_header_counts_as_missing(repository: Repository, proxy: FaultyProxy, header: str) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    proxy.upon(faulty_proxy.with_header("Docker-Content-Digest", header))
+    proxy.inject(faulty_proxy.with_header("Docker-Content-Digest", header))
     assert repository.resolve("v1") == pushed.descriptor
     assert repository.manifest("v1").raw == pushed.raw
 
@@ -147,7 +147,7 @@ def test_invalid_digest_header_counts_as_missing(repository: Repository, proxy: 
 def test_wrong_digest_header_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    proxy.upon(faulty_proxy.wrong_digest)
+    proxy.inject(faulty_proxy.wrong_digest)
     for ask in (
         lambda: repository.manifest("v1"),
         lambda: repository.manifest(pushed.digest),
@@ -161,7 +161,7 @@ def test_wrong_digest_header_is_a_mismatch(repository: Repository, proxy: Faulty
 def test_flipped_byte_of_a_manifest_is_a_mismatch(repository: Repository, proxy: FaultyProxy, at: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    proxy.upon(faulty_proxy.flipped_byte(at))
+    proxy.inject(faulty_proxy.flipped_byte(at))
     for reference in ("v1", pushed.digest):
         with pytest.raises(Mismatch, match="other bytes than those of sha256:"):
             repository.manifest(reference)
@@ -170,7 +170,7 @@ def test_flipped_byte_of_a_manifest_is_a_mismatch(repository: Repository, proxy:
 @pytest.mark.parametrize("media_type", [OCI_INDEX, "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
 def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, proxy: FaultyProxy, media_type: str) -> None:
     repository.push_manifest(image(repository), "v1")
-    proxy.upon(faulty_proxy.with_header("Content-Type", media_type))
+    proxy.inject(faulty_proxy.with_header("Content-Type", media_type))
     with pytest.raises(InvalidManifest):
         repository.manifest("v1")
 
@@ -178,19 +178,19 @@ def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, proxy
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 99_999, b"\xff\xfe", b'{"schemaVersion": 2}'])
 def test_response_that_is_no_manifest_is_an_invalid_manifest(body: bytes) -> None:
     answer = Reply(body=body, headers={"Content-Type": OCI_IMAGE})
-    with standing_in(lambda asked: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
+    with fake_server(lambda asked: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").manifest("v1")
 
 
 def test_manifest_of_100_megabytes_is_not_read() -> None:
     sent: list[int] = []
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         sent.append(1)
         return Reply(body=b" " * 100_000_000, headers={"Content-Type": OCI_IMAGE})
 
     with (
-        standing_in(answer) as server,
+        fake_server(answer) as server,
         open_registry(server.host) as registry,
         pytest.raises(RegistryError, match=f"is larger than {manifests.MAX_SIZE} bytes: not read"),
     ):
@@ -200,7 +200,7 @@ def test_manifest_of_100_megabytes_is_not_read() -> None:
 
 def test_push_reported_with_another_digest_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
     pushed = image(repository)
-    proxy.upon(faulty_proxy.wrong_digest, method="PUT")
+    proxy.inject(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="stored"):
         repository.push_manifest(pushed, "v1")
 
@@ -209,7 +209,7 @@ def test_sha512_digests_are_supported() -> None:
     raw = manifests.index([]).raw
     digest = Digest.of(raw, "sha512")
     answer = Reply(body=raw, headers={"Content-Type": OCI_INDEX, "Docker-Content-Digest": str(digest)})
-    with standing_in(lambda asked: answer) as server, open_registry(server.host) as registry:
+    with fake_server(lambda asked: answer) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for reference in ("v1", str(digest)):
             assert repository.manifest(reference).digest == repository.resolve(reference).digest == digest
@@ -235,24 +235,24 @@ def test_deleting_a_digest_deletes_its_tags(repository: Repository) -> None:
 def test_untag_at_registry_2_raises(repository: Repository, proxy: FaultyProxy) -> None:
     repository.push_manifest(image(repository), "v1")
     assert not repository.can_untag()
-    proxy.mend()
+    proxy.reset()
     with pytest.raises(RegistryError, match="cannot delete a tag alone"):
         repository.untag("v1")
-    assert proxy.asked == []
+    assert proxy.requests == []
     assert repository.tags() == ("v1",)
 
 
 def test_untag_deletes_the_tag_alone() -> None:
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         return Reply(status=202) if asked.path.endswith("/v1") else reply({}, 404)
 
-    with standing_in(answer) as server, open_registry(server.host) as registry:
+    with fake_server(answer) as server, open_registry(server.host) as registry:
         registry.repository("a").untag("v1")
         with pytest.raises(NotFound):
             registry.repository("a").untag("v2")
         with pytest.raises(ValueError, match="not a tag"):
             registry.repository("a").untag(str(Digest.of(b"")))
-    probe, *others = server.asked
+    probe, *others = server.requests
     assert probe.path.startswith("/v2/a/manifests/no-such-tag-")
     assert [asked.path for asked in others] == ["/v2/a/manifests/v1", "/v2/a/manifests/v2"]
 
@@ -273,42 +273,42 @@ def test_pushed_blob_is_fetched(repository: Repository, size: int) -> None:
 def test_lost_connection_is_resumed_where_it_was_lost(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
-    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
-    before = len(proxy.asked)
+    proxy.inject(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
+    before = len(proxy.requests)
     assert read(repository, descriptor) == content
-    ranges = [asked.headers.get("range") for asked in proxy.asked[before:]]
+    ranges = [asked.headers.get("range") for asked in proxy.requests[before:]]
     assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
 def test_connection_lost_twice_at_one_byte_raises(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
-    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
-    proxy.upon(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
-    before = len(proxy.asked)
+    proxy.inject(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    proxy.inject(faulty_proxy.cut_after(0), method="GET", path="/blobs/")
+    before = len(proxy.requests)
     with pytest.raises(ConnectionLost):
         read(repository, descriptor)
-    assert [asked.headers.get("range") for asked in proxy.asked[before:]] == [None, "bytes=30000-"]
+    assert [asked.headers.get("range") for asked in proxy.requests[before:]] == [None, "bytes=30000-"]
 
 
 def test_resuming_without_ranges_skips_what_was_read(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
 
-    def without_range(asked: Asked, ask: faulty_proxy.Ask) -> Reply:
+    def without_range(asked: ReceivedRequest, ask: faulty_proxy.Forward) -> Reply:
         headers = {name: value for name, value in asked.headers.items() if name != "range"}
-        return ask(Asked(method=asked.method, path=asked.path, headers=headers, body=asked.body))
+        return ask(ReceivedRequest(method=asked.method, path=asked.path, headers=headers, body=asked.body))
 
-    proxy.upon(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
-    proxy.upon(without_range, method="GET", path="/blobs/")
+    proxy.inject(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
+    proxy.inject(without_range, method="GET", path="/blobs/")
     assert read(repository, descriptor) == content
     assert repository.last_byte(descriptor) is Presence.WHOLE
 
 
 def test_resuming_with_another_range_raises(repository: Repository, proxy: FaultyProxy) -> None:
     descriptor = push(repository, some(1000))
-    proxy.upon(faulty_proxy.cut_after(500), method="GET", path="/blobs/", times=1)
-    proxy.upon(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
+    proxy.inject(faulty_proxy.cut_after(500), method="GET", path="/blobs/", times=1)
+    proxy.inject(faulty_proxy.with_header("Content-Range", "bytes 0-999/1000"), method="GET", path="/blobs/")
     with pytest.raises(RegistryError, match="from byte 0, not 500"):
         read(repository, descriptor)
 
@@ -316,7 +316,7 @@ def test_resuming_with_another_range_raises(repository: Repository, proxy: Fault
 def test_flipped_byte_of_a_blob_is_a_mismatch_before_the_last_byte(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(10_000)
     descriptor = push(repository, content)
-    proxy.upon(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
+    proxy.inject(faulty_proxy.flipped_byte(5), method="GET", path="/blobs/")
     got = b""
     with pytest.raises(Mismatch), repository.fetch(descriptor) as stream:
         while piece := stream.read(1000):
@@ -344,31 +344,31 @@ def test_wrong_size_of_zero_is_a_mismatch(repository: Repository) -> None:
 
 
 def test_endless_blob_ends() -> None:
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         return Reply(body=b"x" * 1_000_000, headers={"Content-Length": "1000000000000"}, stall=1_000_000)
 
     descriptor = described(b"x" * 10)
-    with standing_in(answer) as server, open_registry(server.host) as registry, pytest.raises(Mismatch, match="has 1000000000000 bytes"):
+    with fake_server(answer) as server, open_registry(server.host) as registry, pytest.raises(Mismatch, match="has 1000000000000 bytes"):
         read(registry.repository("a"), descriptor)
 
 
 def test_redirected_blob_is_fetched_without_a_password() -> None:
     content = some(5000)
 
-    def elsewhere(asked: Asked) -> Reply:
+    def elsewhere(asked: ReceivedRequest) -> Reply:
         first = int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if not first:
             return Reply(body=content, cut=2000)
         return Reply(status=206, body=content[first:], headers={"Content-Range": f"bytes {first}-4999/5000"})
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         return Reply(status=307, headers={"Location": f"http://{storage.host}/blob?signature=x"})
 
-    with standing_in(elsewhere) as storage, standing_in(answer) as server, open_registry(server.host) as registry:
+    with fake_server(elsewhere) as storage, fake_server(answer) as server, open_registry(server.host) as registry:
         assert read(registry.repository("a"), described(content)) == content
-        assert [asked.headers.get("range") for asked in storage.asked] == [None, "bytes=2000-"]
-        assert [asked.headers.get("range") for asked in server.asked] == [None, "bytes=2000-"]
-        assert all("authorization" not in asked.headers for asked in storage.asked)
+        assert [asked.headers.get("range") for asked in storage.requests] == [None, "bytes=2000-"]
+        assert [asked.headers.get("range") for asked in server.requests] == [None, "bytes=2000-"]
+        assert all("authorization" not in asked.headers for asked in storage.requests)
 
 
 # --- weather ---
@@ -378,16 +378,16 @@ def test_redirected_blob_is_fetched_without_a_password() -> None:
 def test_passing_failure_is_retried(repository: Repository, proxy: FaultyProxy, status: int) -> None:
     pushed = image(repository)
     repository.push_manifest(pushed, "v1")
-    proxy.upon(faulty_proxy.instead(status), times=2)
+    proxy.inject(faulty_proxy.respond_with(status), times=2)
     assert repository.manifest("v1").raw == pushed.raw
 
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (faulty_proxy.instead(429, retry_after="900"), TooManyRequests),
-        (faulty_proxy.instead(500), RegistryError),
-        (faulty_proxy.hang_up, RegistryUnreachable),
+        (faulty_proxy.respond_with(429, retry_after="900"), TooManyRequests),
+        (faulty_proxy.respond_with(500), RegistryError),
+        (faulty_proxy.close_connection, RegistryUnreachable),
         (faulty_proxy.cut_after(3), RegistryUnreachable),
         (lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryError),
         (lambda asked, ask: Reply(body=b""), RegistryError),
@@ -395,7 +395,7 @@ def test_passing_failure_is_retried(repository: Repository, proxy: FaultyProxy, 
 )
 def test_lasting_failure_raises(repository: Repository, proxy: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:
     repository.push_manifest(image(repository), "v1")
-    proxy.upon(fault)
+    proxy.inject(fault)
     with pytest.raises(kind) as caught:
         repository.tags()
     assert getattr(caught.value, "hint", None)
@@ -404,6 +404,6 @@ def test_lasting_failure_raises(repository: Repository, proxy: FaultyProxy, faul
 def test_endless_links_end(repository: Repository, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.transport.transport.MAX_PAGES", 10)
     repository.push_manifest(image(repository), "v1")
-    proxy.upon(faulty_proxy.endless_link)
+    proxy.inject(faulty_proxy.endless_link)
     with pytest.raises(RegistryError, match="no end of pages"):
         repository.tags()

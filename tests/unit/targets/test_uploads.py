@@ -12,7 +12,7 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import Presence, Repository, open_registry, uploads
 from tests.support import faulty_proxy
-from tests.support.fake_server import Asked, Reply, reply, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 from tests.support.faulty_proxy import FaultyProxy
 
 OCTETS = "application/octet-stream"
@@ -45,7 +45,7 @@ def upload_to(repository: Repository) -> uploads.Upload:
 
 
 def methods(proxy: FaultyProxy) -> list[str]:
-    return [asked.method for asked in proxy.asked]
+    return [asked.method for asked in proxy.requests]
 
 
 # --- what is not what it should be ---
@@ -84,14 +84,14 @@ def test_failing_disk_is_no_registry_error(repository: Repository, small: None, 
 
 
 def test_reported_digest_that_differs_is_a_mismatch(repository: Repository, proxy: FaultyProxy) -> None:
-    proxy.upon(faulty_proxy.wrong_digest, method="PUT")
+    proxy.inject(faulty_proxy.wrong_digest, method="PUT")
     with pytest.raises(Mismatch, match="stored"):
         push(repository, some(5))
 
 
 @pytest.mark.parametrize("location", ["", "file:///etc/passwd"])
 def test_missing_or_foreign_location_raises(repository: Repository, proxy: FaultyProxy, location: str) -> None:
-    proxy.upon(faulty_proxy.with_header("Location", location), method="POST")
+    proxy.inject(faulty_proxy.with_header("Location", location), method="POST")
     with pytest.raises(RegistryError):
         push(repository, some(5))
     assert methods(proxy) == ["POST"]
@@ -121,9 +121,9 @@ def test_large_content_is_sent_in_chunks(repository: Repository, proxy: FaultyPr
 
 
 def test_chunks_have_the_registrys_minimum_size(repository: Repository, proxy: FaultyProxy, small: None) -> None:
-    proxy.upon(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
+    proxy.inject(faulty_proxy.with_header("OCI-Chunk-Min-Length", "60"), method="POST")
     push(repository, some(150))
-    assert [asked.headers["content-range"] for asked in proxy.asked if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
+    assert [asked.headers["content-range"] for asked in proxy.requests if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
 
 
 def test_upload_of_content_known_only_at_its_end_is_stored(repository: Repository) -> None:
@@ -154,7 +154,7 @@ def test_upload_left_unfinished_is_cancelled(repository: Repository, proxy: Faul
 
 @pytest.mark.parametrize("status", [400, 404, 405, 500])
 def test_failing_cancellation_hides_no_exception(repository: Repository, proxy: FaultyProxy, status: int) -> None:
-    proxy.upon(faulty_proxy.instead(status), method="DELETE")
+    proxy.inject(faulty_proxy.respond_with(status), method="DELETE")
     with pytest.raises(ZeroDivisionError), upload_to(repository):
         raise ZeroDivisionError
 
@@ -164,7 +164,7 @@ def test_failing_cancellation_hides_no_exception(repository: Repository, proxy: 
 
 def test_chunk_whose_response_is_lost_is_not_sent_twice(repository: Repository, proxy: FaultyProxy, small: None) -> None:
     """registry:2 knows an upload by its last location only, which was lost with the answer."""
-    proxy.upon(faulty_proxy.lose_answer, method="PATCH", after=2, times=1)
+    proxy.inject(faulty_proxy.lose_response, method="PATCH", after=2, times=1)
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert methods(proxy) == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
@@ -175,43 +175,43 @@ def test_chunk_whose_response_is_lost_is_not_sent_twice(repository: Repository, 
 def test_upload_resumes_at_the_reported_range(small: None, arrived: int, second: str) -> None:
     got = bytearray()
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         headers = {"Location": "/v2/a/blobs/uploads/x", "Range": f"0-{max(0, len(got) - 1)}"}
-        if asked.method == "PATCH" and not got and len(server.asked) == 2:
+        if asked.method == "PATCH" and not got and len(server.requests) == 2:
             got.extend(asked.body[:arrived])
             return Reply(hang_up=True)
         if asked.method == "PATCH":
             got.extend(asked.body)
         return Reply(status=204 if asked.method == "GET" else 202, body=b"", headers=headers)
 
-    with standing_in(answer) as server, open_registry(server.host) as registry:
+    with fake_server(answer) as server, open_registry(server.host) as registry:
         push(registry.repository("a"), some(120))
     assert got == some(120)
-    ranges = [asked.headers["content-range"] for asked in server.asked if asked.method == "PATCH"]
+    ranges = [asked.headers["content-range"] for asked in server.requests if asked.method == "PATCH"]
     assert ranges[:2] == ["0-9", second]
 
 
 @pytest.mark.parametrize("said", ["0-200", "rubbish", ""])
 def test_upload_with_an_impossible_range_fails(small: None, said: str) -> None:
-    def answer(asked: Asked) -> Reply:
-        hang_up = asked.method == "PATCH" and len(server.asked) == 4
+    def answer(asked: ReceivedRequest) -> Reply:
+        hang_up = asked.method == "PATCH" and len(server.requests) == 4
         return Reply(status=202, headers={"Location": "/v2/a/blobs/uploads/x", "Range": said}, hang_up=hang_up)
 
-    with standing_in(answer) as server, open_registry(server.host) as registry, pytest.raises(ConnectionLost):
+    with fake_server(answer) as server, open_registry(server.host) as registry, pytest.raises(ConnectionLost):
         push(registry.repository("a"), some(120))
-    assert [asked.method for asked in server.asked] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
+    assert [asked.method for asked in server.requests] == ["POST", "PATCH", "PATCH", "PATCH", "GET", "DELETE"]
 
 
 def test_chunk_that_never_arrived_is_sent_again(repository: Repository, proxy: FaultyProxy, small: None) -> None:
     for after in (0, 3):
-        proxy.upon(faulty_proxy.hang_up, method="PATCH", after=after, times=1)
+        proxy.inject(faulty_proxy.close_connection, method="PATCH", after=after, times=1)
     content = some(155)
     with repository.fetch(push(repository, content)) as stream:
         assert stream.read() == content
 
 
 def test_connection_lost_within_a_chunk_fails_the_upload(repository: Repository, proxy: FaultyProxy, small: None) -> None:
-    proxy.upon(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", after=2, times=1)
+    proxy.inject(faulty_proxy.cut_request_after(proxy, 5), method="PATCH", after=2, times=1)
     descriptor = described(some(155))
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
@@ -219,14 +219,14 @@ def test_connection_lost_within_a_chunk_fails_the_upload(repository: Repository,
 
 
 def test_connection_lost_at_every_try_fails_the_upload(repository: Repository, proxy: FaultyProxy, small: None) -> None:
-    proxy.upon(faulty_proxy.hang_up, method="PATCH")
+    proxy.inject(faulty_proxy.close_connection, method="PATCH")
     with pytest.raises(ConnectionLost):
         push(repository, some(155))
     assert proxy.count("PATCH") == 3
 
 
 def test_upload_in_one_request_is_not_sent_twice(repository: Repository, proxy: FaultyProxy) -> None:
-    proxy.upon(faulty_proxy.lose_answer, method="PUT")
+    proxy.inject(faulty_proxy.lose_response, method="PUT")
     with pytest.raises(ConnectionLost):
         push(repository, some(5))
     assert proxy.count("PUT") == 1
@@ -235,16 +235,16 @@ def test_upload_in_one_request_is_not_sent_twice(repository: Repository, proxy: 
 def test_upload_to_another_host_gets_no_password() -> None:
     content = some(5)
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         return Reply(status=202, headers={"Location": f"http://{storage.host}/there?sig=x"})
 
-    with standing_in(lambda asked: Reply(status=201)) as storage, standing_in(answer) as server, open_registry(server.host) as registry:
+    with fake_server(lambda asked: Reply(status=201)) as storage, fake_server(answer) as server, open_registry(server.host) as registry:
         push(registry.repository("a"), content)
-    (asked,) = storage.asked
+    (asked,) = storage.requests
     assert (asked.method, asked.body, asked.path) == ("PUT", content, f"/there?sig=x&digest=sha256%3A{Digest.of(content).hex}")
     assert "authorization" not in asked.headers
 
 
 def test_push_to_an_unknown_repository_raises_not_found() -> None:
-    with standing_in(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry, pytest.raises(NotFound):
+    with fake_server(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry, pytest.raises(NotFound):
         push(registry.repository("a"), b"x")

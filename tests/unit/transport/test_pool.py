@@ -16,7 +16,7 @@ from registry_tool.base.errors import ConnectionLost, NotARegistry, NotFound, Re
 from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
 from tests.support import canary
-from tests.support.fake_server import Asked, Reply, listening, saying, self_signed, standing_in
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, self_signed, sending, tcp_server
 
 
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,22 +33,22 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("packing", ["gzip", "GZIP", "br", "deflate", "gzip, gzip", "x" * 500])
 def test_compressed_response_is_refused_unread(packing: str) -> None:
     bomb = Reply(body=gzip.compress(b"\0" * 50_000_000), headers={"Content-Encoding": packing, "Content-Type": "application/json"})
-    with standing_in(lambda asked: bomb) as server, Transport(server.host) as line:
+    with fake_server(lambda asked: bomb) as server, Transport(server.host) as line:
         for ask in (line.get, line.stream):
             with pytest.raises(RegistryError, match="compresses its response to GET /v2/a/manifests/x .* refused"):
                 ask("/v2/a/manifests/x")
         assert line.head("/v2/a/manifests/x").status == 200
-    assert {asked.headers["accept-encoding"] for asked in server.asked} == {"identity"}
+    assert {asked.headers["accept-encoding"] for asked in server.requests} == {"identity"}
 
 
 def test_identity_encoding_is_accepted() -> None:
-    with standing_in(lambda asked: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as line:
+    with fake_server(lambda asked: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as line:
         assert line.get("/v2/").body == b"{}"
 
 
 def test_compressed_error_response_is_an_error_response() -> None:
     packed = Reply(status=404, body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
-    with standing_in(lambda asked: packed) as server, Transport(server.host) as line, pytest.raises(NotFound) as caught:
+    with fake_server(lambda asked: packed) as server, Transport(server.host) as line, pytest.raises(NotFound) as caught:
         line.send("POST", "/v2/a/blobs/uploads/")
     assert caught.value.response is not None
     assert caught.value.response.status == 404
@@ -61,13 +61,13 @@ def test_connections_are_reused_and_shared_by_threads() -> None:
     lines: set[int] = set()
     together = threading.Barrier(4, timeout=10)
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         lines.add(threading.get_ident())  # the server has a thread for each line
         if asked.path == "/v2/together":
             together.wait()
         return Reply()
 
-    with standing_in(answer) as server, Transport(server.host) as line, ThreadPoolExecutor(4) as threads:
+    with fake_server(answer) as server, Transport(server.host) as line, ThreadPoolExecutor(4) as threads:
         for _ in range(5):
             line.get("/v2/")
         assert len(lines) == 1
@@ -82,12 +82,12 @@ def test_connection_closed_while_idle_is_replaced() -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-    with listening(once) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(once) as host, Transport(host, plain_http=True) as line:
         assert [line.get("/v2/").status for _ in range(3)] == [200, 200, 200]
 
 
 def test_closed_transport_opens_new_connections() -> None:
-    with standing_in(lambda asked: Reply()) as server:
+    with fake_server(lambda asked: Reply()) as server:
         line = Transport(server.host)
         line.get("/v2/")
         line.close()
@@ -107,7 +107,7 @@ def test_closed_transport_opens_new_connections() -> None:
     ],
 )
 def test_lost_connection(words: bytes, kind: type[Exception]) -> None:
-    with listening(saying(words)) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(sending(words)) as host, Transport(host, plain_http=True) as line:
         with pytest.raises(RegistryUnreachable) as caught:
             line.send("DELETE", "/v2/a/manifests/x")  # is not tried again
         assert type(caught.value) is kind
@@ -123,35 +123,35 @@ def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch:
     certificate = self_signed(tmp_path)  # for localhost and 127.0.0.1
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with (
-        standing_in(lambda asked: Reply(), address="127.0.0.2", certificate=certificate) as server,
+        fake_server(lambda asked: Reply(), address="127.0.0.2", certificate=certificate) as server,
         Transport(server.host) as line,
         pytest.raises(RegistryUnreachable, match="cannot be trusted: IP address mismatch") as caught,
     ):
         line.get("/v2/")
     assert caught.value.hint == "Its certificate is another server's: check the address, and who answers there."
-    assert server.asked == []
+    assert server.requests == []
 
 
 # --- proxies ---
 
 
 def test_proxy_password_goes_to_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    with standing_in(lambda asked: Reply()) as proxy:
+    with fake_server(lambda asked: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", f"http://john:{canary.password()}%40@{proxy.host}")
         with Transport("registry.invalid", plain_http=True) as line:
             line.get("/v2/")
-    (asked,) = proxy.asked
+    (asked,) = proxy.requests
     assert asked.path == "http://registry.invalid/v2/"
     assert asked.headers["host"] == "registry.invalid"
     assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
 
 
 def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    with standing_in(lambda asked: Reply()) as proxy:
+    with fake_server(lambda asked: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.host)
         with Transport("registry.invalid", plain_http=True) as line:
             line.get("/v2/")
-    assert len(proxy.asked) == 1
+    assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://["])
@@ -167,7 +167,7 @@ def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str)
 @pytest.mark.parametrize("status", [403, 407, 502])
 def test_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     words = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
-    with listening(saying(words)) as proxy:
+    with tcp_server(sending(words)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy}")
         with (
             Transport("registry.invalid") as line,
@@ -180,5 +180,5 @@ def test_no_proxy_with_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "127.0.0.0/8")
-    with standing_in(lambda asked: Reply()) as server, Transport(server.host, plain_http=True) as line:
+    with fake_server(lambda asked: Reply()) as server, Transport(server.host, plain_http=True) as line:
         assert line.get("/v2/").status == 200

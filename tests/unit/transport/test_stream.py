@@ -14,7 +14,7 @@ import pytest
 from registry_tool.base.errors import ConnectionLost, RegistryError, RegistryUnreachable
 from registry_tool.transport import Transport
 from registry_tool.transport import stream as stream_module
-from tests.support.fake_server import Reply, listening, standing_in
+from tests.support.fake_server import Reply, fake_server, tcp_server
 
 SHORT = (1.0, 0.4)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -51,7 +51,7 @@ def dripping(head: bytes, piece: bytes, pause: float, times: int = 10_000) -> Ca
 def test_response_below_the_least_rate_is_too_slow(head: bytes, piece: bytes) -> None:
     begun = time.monotonic()
     with (
-        listening(dripping(head, piece, 0.05)) as host,
+        tcp_server(dripping(head, piece, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as line,
         pytest.raises(RegistryUnreachable, match="answers GET /v2/ too slowly: less than 1024 bytes a second"),
     ):
@@ -63,7 +63,7 @@ def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(stream_module, "MIN_RATE", 1)
     monkeypatch.setattr(stream_module, "_CHUNK", 64)
     with (
-        listening(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
+        tcp_server(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as line,
         pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 1\.6 s"),
     ):
@@ -90,7 +90,7 @@ def test_slow_consumer_is_not_a_slow_registry() -> None:
 
 
 def test_slow_start_of_a_small_response_is_no_error() -> None:
-    with standing_in(lambda asked: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as line:
+    with fake_server(lambda asked: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as line:
         assert line.get("/v2/").json() == {}
 
 
@@ -110,7 +110,7 @@ def test_endless_body_is_refused() -> None:
         except OSError:
             seen.set()
 
-    with listening(serve) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(serve) as host, Transport(host, plain_http=True) as line:
         with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
             line.get("/v2/", limit=1_000_000)
         assert seen.wait(10), "the line was not hung up"
@@ -118,7 +118,7 @@ def test_endless_body_is_refused() -> None:
 
 @pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
 def test_limit_is_exact(size: int, limit: int, fits: bool) -> None:
-    with standing_in(lambda asked: Reply(body=b"x" * size)) as server, Transport(server.host) as line:
+    with fake_server(lambda asked: Reply(body=b"x" * size)) as server, Transport(server.host) as line:
         if fits:
             assert len(line.get("/v2/", limit=limit).body) == size
         else:
@@ -137,7 +137,7 @@ def test_limit_is_exact(size: int, limit: int, fits: bool) -> None:
 )
 def test_endless_headers_are_refused(head: bytes, why: str) -> None:
     with (
-        listening(dripping(b"", head, 0.0)) as host,
+        tcp_server(dripping(b"", head, 0.0)) as host,
         Transport(host, plain_http=True) as line,
         pytest.raises(RegistryUnreachable, match=why),
     ):
@@ -148,7 +148,7 @@ def test_endless_headers_are_refused(head: bytes, why: str) -> None:
 
 
 def test_stream_is_read_incrementally_and_its_connection_reused() -> None:
-    with standing_in(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
+    with fake_server(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
         with line.stream("/v2/a/blobs/x") as stream:
             assert stream.response.status == 200
             assert [stream.read(4), stream.read(4), stream.read(4), stream.read(4)] == [b"0123", b"4567", b"89", b""]
@@ -169,7 +169,7 @@ def test_stream_left_early_closes_its_connection() -> None:
         except OSError:
             seen.set()
 
-    with listening(serve) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(serve) as host, Transport(host, plain_http=True) as line:
         with line.stream("/v2/a/blobs/x") as stream:
             assert stream.read(10) == b"x" * 10
         assert seen.wait(10)
@@ -177,7 +177,7 @@ def test_stream_left_early_closes_its_connection() -> None:
 
 def test_stream_that_is_cut_off_is_an_error() -> None:
     with (
-        standing_in(lambda asked: Reply(body=b"0123456789", cut=4)) as server,
+        fake_server(lambda asked: Reply(body=b"0123456789", cut=4)) as server,
         Transport(server.host) as line,
         line.stream("/v2/a/blobs/x") as stream,
     ):
@@ -188,7 +188,7 @@ def test_stream_that_is_cut_off_is_an_error() -> None:
 
 def test_stream_that_stalls_is_an_error() -> None:
     with (
-        standing_in(lambda asked: Reply(body=b"0123456789", stall=4)) as server,
+        fake_server(lambda asked: Reply(body=b"0123456789", stall=4)) as server,
         Transport(server.host, timeouts=SHORT) as line,
         line.stream("/v2/a/blobs/x") as stream,
     ):

@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
 from registry_tool.verify.stack.stack_client import Connect, Connections, Pages, StackResponse
-from tests.support.fake_server import Reply, listening, standing_in
+from tests.support.fake_server import Reply, fake_server, tcp_server
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
 DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
@@ -21,13 +21,13 @@ def _connecting(port: int) -> Connect:
 
 
 def _look(reply: Reply, status: int | None = None) -> StackResponse:
-    with standing_in(lambda asked: reply) as server:
+    with fake_server(lambda asked: reply) as server:
         pages = Pages(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
             look = pages.look(timeout=3)
         finally:
             pages.close()
-        assert [(asked.path, asked.headers["host"]) for asked in server.asked] == [("/a", "localhost:4000")]
+        assert [(asked.path, asked.headers["host"]) for asked in server.requests] == [("/a", "localhost:4000")]
     return look
 
 
@@ -78,7 +78,7 @@ def _greeting(connection: socket.socket) -> None:
 
 def test_a_connection_that_is_closed_at_once_is_no_answer() -> None:
     # What a proxy does that has nobody behind it.
-    with listening(_closing) as host, pytest.raises(NoResponse):
+    with tcp_server(_closing) as host, pytest.raises(NoResponse):
         Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3)
 
 
@@ -89,5 +89,5 @@ def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("serving", [_silent, _greeting])
 def test_a_connection_that_holds_is_one(serving: object) -> None:
-    with listening(serving) as host:  # type: ignore[arg-type]
+    with tcp_server(serving) as host:  # type: ignore[arg-type]
         assert Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3).replica is None

@@ -21,7 +21,7 @@ from registry_tool.base.address import HostPort
 from registry_tool.base.errors import EngineError
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.environments.tunnel import Tunnel, program
-from tests.support.fake_server import listening
+from tests.support.fake_server import tcp_server
 from tests.support.requirements import free_port
 
 BLOB = b"content" * 10_000
@@ -121,7 +121,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 @pytest.fixture
 def page() -> Iterator[int]:
     """Answers each connection with what it sent, once: its port."""
-    with listening(lambda connection: connection.sendall(connection.recv(1000))) as address:
+    with tcp_server(lambda connection: connection.sendall(connection.recv(1000))) as address:
         yield int(address.rpartition(":")[2])
 
 
@@ -260,7 +260,7 @@ def test_connection_that_is_closed_here_ends_there(inside: Inside, registry: ser
         if connection.recv(100) == b"":
             ended.set()
 
-    with listening(serving) as address, inside.tunnel(registry.port) as tunnel:
+    with tcp_server(serving) as address, inside.tunnel(registry.port) as tunnel:
         tunnel.connect(int(address.rpartition(":")[2])).close()
         assert ended.wait(20)
         [connected] = [each for each in inside.execs if each.mode == "connect"]
@@ -269,7 +269,7 @@ def test_connection_that_is_closed_here_ends_there(inside: Inside, registry: ser
 
 def test_greeting_before_any_input_is_not_lost(inside: Inside, registry: server.RunningRegistry) -> None:
     with (
-        listening(lambda connection: connection.sendall(b"220 hello\r\n")) as address,
+        tcp_server(lambda connection: connection.sendall(b"220 hello\r\n")) as address,
         inside.tunnel(registry.port) as tunnel,
         tunnel.connect(int(address.rpartition(":")[2])) as connection,
     ):

@@ -27,7 +27,7 @@ from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.verify import verify
-from tests.support.content import Made, make_image, make_index
+from tests.support.content import PushedManifest, make_image, make_index
 from tests.support.fake_environments import ENGINE, FakeEnvironments, install_fake_environments
 
 
@@ -37,12 +37,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:
 
 
 @pytest.fixture
-def image(registry: RunningRegistry) -> Made:
+def image(registry: RunningRegistry) -> PushedManifest:
     return make_image(registry.port, "john/app", "1", platform="linux/amd64")
 
 
 @pytest.fixture
-def spec(registry: RunningRegistry, image: Made) -> VerifySpec:
+def spec(registry: RunningRegistry, image: PushedManifest) -> VerifySpec:
     return VerifySpec(image=Reference.parse(f"{registry.host}/john/app:1", default_host=""))
 
 
@@ -65,7 +65,7 @@ def test_environments_are_used_one_after_the_other(fake: FakeEnvironments, spec:
     assert VerifyReport.parse(report.as_bytes()).as_bytes() == report.as_bytes()
 
 
-def test_report_has_the_registrys_image(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, image: Made) -> None:
+def test_report_has_the_registrys_image(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs, image: PushedManifest) -> None:
     subject = run(spec, dirs).image
     assert subject.reference == str(spec.image)
     assert str(subject.digest) == image.digest
