@@ -89,8 +89,10 @@ class _Verified(io.RawIOBase):
             raise self._mismatch(f"more than {self._descriptor.size} bytes")
         self._left -= len(chunk)
         self._hash.update(chunk)
-        if not self._left:
-            self._check_end()
+        if not self._left and self._stream.read(1):
+            raise self._mismatch(f"more than {self._descriptor.size} bytes")
+        if not self._left and self._hash.hexdigest() != self._descriptor.digest.hex:
+            raise self._mismatch(f"its digest is {self._descriptor.digest.algorithm}:{self._hash.hexdigest()}")
         room[: len(chunk)] = chunk
         return len(chunk)
 
@@ -99,12 +101,6 @@ class _Verified(io.RawIOBase):
         if close is not None and not self.closed:
             close()
         super().close()
-
-    def _check_end(self) -> None:
-        if self._stream.read(1):
-            raise self._mismatch(f"more than {self._descriptor.size} bytes")
-        if self._hash.hexdigest() != self._descriptor.digest.hex:
-            raise self._mismatch(f"its digest is {self._descriptor.digest.algorithm}:{self._hash.hexdigest()}")
 
     def _mismatch(self, why: str) -> Mismatch:
         return Mismatch(f"{self._descriptor.digest} is not what is read: {why}", hint=_HINT)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from registry_tool.base.errors import InvalidManifest, Mismatch, RegistryToolError
@@ -18,7 +17,7 @@ from registry_tool.oci import config as configs
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import Presence, Repository
-from registry_tool.targets.target import Readable, verified
+from registry_tool.targets.target import verified
 
 _PIECE = 1 << 16
 
@@ -85,7 +84,8 @@ def read_blob(
     raw = bytearray()
 
     def read() -> None:
-        with _opened(repository, descriptor) as content:
+        # An empty blob was read as a whole when its status was looked up.
+        with repository.fetch(descriptor) if descriptor.size else verified(io.BytesIO(), descriptor) as content:
             while piece := content.read(_PIECE):
                 received(len(piece))
                 if unpack:
@@ -99,11 +99,6 @@ def read_blob(
     if failure is not None:
         return BlobContent(problem="unreadable", detail=failure.message)
     return BlobContent(unpacked=decompressor.finish(), config=_facts(bytes(raw)) if as_config else None)
-
-
-def _opened(repository: Repository, descriptor: Descriptor) -> AbstractContextManager[Readable]:
-    # An empty blob was read as a whole when its status was looked up.
-    return repository.fetch(descriptor) if descriptor.size else verified(io.BytesIO(), descriptor)
 
 
 def _facts(raw: bytes) -> ConfigFacts | str:

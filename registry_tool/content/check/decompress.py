@@ -105,11 +105,13 @@ class Decompressor:
     def _unpack(self, piece: bytes) -> None:
         """Both may be several members one after the other; the last of gzip may be padded with zeros."""
         while piece:
-            if self._member is None:
-                piece = piece.lstrip(b"\0") if self._compression == "gzip" else piece
+            if self._member is None and self._compression == "gzip":
+                piece = piece.lstrip(b"\0")
                 if not piece:
                     return
-                self._member = _Gzip() if self._compression == "gzip" else _zstd()
+                self._member = _Gzip()
+            elif self._member is None:
+                self._member = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
             self._take(self._member.decompress(piece, _PIECE))
             while not (self._member.eof or self._member.needs_input or self._result):
                 self._take(self._member.decompress(b"", _PIECE))
@@ -144,7 +146,3 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
-
-
-def _zstd() -> Any:
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})

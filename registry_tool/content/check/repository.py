@@ -88,25 +88,22 @@ class RepositoryCheck:
         return lost
 
     def _read_manifests(self) -> None:
+        referrers = partial(self._run.referrers, self._repository)
+
         def read(descriptor: Descriptor) -> Node:
             with self._run.request():
-                return read_node(
-                    descriptor, lambda each: self._repository.manifest(each.digest), partial(self._run.referrers, self._repository)
-                )
+                return read_node(descriptor, lambda each: self._repository.manifest(each.digest), referrers)
 
         for node in walk(self._roots.values(), read, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
             if node.manifest is not None:
                 self._run.received(len(node.manifest.raw))
                 if node.manifest.is_tombstone:
-                    self._forget_tombstone(node.descriptor.digest)
+                    tags = self._tags.pop(node.descriptor.digest, ())
+                    self._notes += [f"{self._repository.name}:{tag}: its deletion was not finished; delete it again" for tag in tags]
                     continue
                 node = replace(node, manifest=without_bytes(node.manifest))  # noqa: PLW2901 - the same, smaller
             self._graph.add(node.descriptor.digest, node.edges)
             self._nodes[node.descriptor.digest] = node
-
-    def _forget_tombstone(self, digest: Digest) -> None:
-        for tag in self._tags.pop(digest, ()):
-            self._notes.append(f"{self._repository.name}:{tag}: its deletion was not finished; delete it again")
 
     def _note_vanished(self, lost: list[str]) -> None:
         """Tell tags that were deleted meanwhile, and are not listed any more, from those that lead to nothing."""

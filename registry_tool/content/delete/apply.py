@@ -54,7 +54,7 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
         for tag in removal.tags:
             guard.check(removal)
             if guard.is_unchanged(tag, removal):
-                _untag(repository, tag, plan)
+                _untag(repository, tag)
             yield Deleted(what="untagged", tags=(tag,))
 
 
@@ -137,7 +137,7 @@ class _Guard:
         )
 
 
-def _untag(repository: Deletable, tag: str, plan: DeletionPlan) -> None:
+def _untag(repository: Deletable, tag: str) -> None:
     """Remove the tag alone. Where the registry cannot, a tombstone replaces what it stands for, and is deleted.
 
     Interrupted between the two, the tombstone stays: no table shows it, and the next deletion finishes this one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 from registry_tool.base.concurrency import MAX_REQUESTS, map_ordered
@@ -144,22 +144,17 @@ def take_snapshot(
         with repository.limiter:
             return repository.referrers(descriptor)
 
-    def read(descriptor: Descriptor) -> Node:
-        return read_node(descriptor, manifest)
-
-    def read_with_referrers(descriptor: Descriptor) -> Node:
-        return read_node(descriptor, manifest, referrers)
-
     named = resolve(str(selection.digest)) if selection.digest is not None else None
     names = _tags(repository, has_content=bool(named or known))
     tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
     snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
     roots = [*tags.values(), *([named] if named else [])]
-    for node in walk(roots, read, lambda node: node.children, threads=MAX_REQUESTS):
+    for node in walk(roots, lambda each: read_node(each, manifest), lambda node: node.children, threads=MAX_REQUESTS):
         _add(snapshot, node)
     selected = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
     selected += [manifests[digest].descriptor for digest in about if digest in manifests]
-    for node in walk(selected, read_with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+    with_referrers = partial(read_node, manifest=manifest, referrers=referrers)
+    for node in walk(selected, with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
         _add(snapshot, node, again=True)
     return snapshot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import ClassVar, Literal
 
 from registry_tool.base.errors import RegistryToolError
@@ -89,17 +89,13 @@ def sort_rows(rows: Sequence[Row], options: Options) -> tuple[Row, ...]:
         position = {name: number for number, name in enumerate(selected((row.name for row in rows), options))}
         result = sorted(rows, key=lambda row: position[row.name])
     else:
+        unknown = datetime.min.replace(tzinfo=timezone.utc)
         by_name = sorted(rows, key=lambda row: row.name)
-        result = sorted(by_name, key=_by_age if options.sort == "created" else _by_size, reverse=True)
+        if options.sort == "created":
+            result = sorted(by_name, key=lambda row: row.created or unknown, reverse=True)
+        else:
+            result = sorted(by_name, key=lambda row: -1 if row.size is None else row.size, reverse=True)
     return tuple(result[: options.limit])
-
-
-def _by_age(row: Row) -> tuple[bool, float]:
-    return row.created is not None, row.created.timestamp() if row.created else 0.0
-
-
-def _by_size(row: Row) -> tuple[bool, int]:
-    return row.size is not None, row.size or 0
 
 
 def _newest_version_first(names: list[str]) -> list[str]:

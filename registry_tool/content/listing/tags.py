@@ -64,7 +64,10 @@ class _Listing:
         rows = self._rows(names, chosen)
         absent = [name for name in chosen if isinstance(self._errors.get(name), NotFound)]
         vanished = self._unlisted(absent)
-        rows += [Row(name=name, error=_listed_only(self._errors[name])) for name in absent if name not in vanished]
+        for name in absent:
+            if name not in vanished:
+                detail = f"the tag is listed, but its manifest is missing: {self._errors[name].message}"
+                rows.append(Row(name=name, error=NotFound(detail, hint="Look with: regctl check")))
         if self._total > _WORTH_A_BAR:
             self._observer.finish("tags", "read the tags")
         return TagTable(
@@ -221,10 +224,6 @@ class _Listing:
         self._done += count
         if self._total > _WORTH_A_BAR:
             self._observer.advance("tags", self._done)
-
-
-def _listed_only(error: RegistryToolError) -> NotFound:
-    return NotFound(f"the tag is listed, but its manifest is missing: {error.message}", hint="Look with: regctl check")
 
 
 def _may_be_tombstone(tag: str, descriptor: Descriptor) -> bool:

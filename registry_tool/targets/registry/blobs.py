@@ -85,6 +85,11 @@ def _range(response: Response) -> tuple[int | None, int | None]:
     return int(first) if first else None, int(size) if size != "*" else None
 
 
+def parse_number(text: str) -> int | None:
+    """The number in a header, None where there is none; longer ones than any storage needs are none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 class ResumingReader:
     """The bytes at ``path``. Where the connection is lost after some arrived, a new request goes on from there.
 
@@ -150,8 +155,7 @@ class ResumingReader:
                     hint="Look at the registry's proxy, if it has one.",
                 )
         else:
-            length = response.headers.get("content-length", "")
-            size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
+            size = parse_number(response.headers.get("content-length", ""))
         if size is not None and size != self._size:
             raise Mismatch(
                 f"{self._transport.host} has {size} bytes where {self._size} should be: {response.path}", hint="Look with regctl check."

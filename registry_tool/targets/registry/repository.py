@@ -15,7 +15,7 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manifest
 from registry_tool.targets.registry import referrers, uploads
-from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte
+from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte, parse_number
 from registry_tool.targets.registry.capabilities import Capabilities, manifest_path
 from registry_tool.targets.target import Readable, verified
 from registry_tool.transport import Transport
@@ -57,14 +57,14 @@ class Repository:
     def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest stands for now, by a HEAD; by its content where the headers do not say. Raises NotFound, Mismatch."""
         response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
-        named, length = header_digest(response), response.headers.get("content-length", "")
+        named, size = header_digest(response), parse_number(response.headers.get("content-length", ""))
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if named is None or media_type not in (*IMAGES, *INDEXES) or not (length.isascii() and length.isdigit()):
+        if named is None or media_type not in (*IMAGES, *INDEXES) or size is None:
             return self.manifest(reference).descriptor
         expected = _digest(reference)
         if expected is not None and expected.algorithm == named.algorithm and expected != named:
             raise self._mismatch(response, f"{named} instead of {expected}")
-        return Descriptor(media_type=media_type, digest=expected or named, size=int(length[:18]))
+        return Descriptor(media_type=media_type, digest=expected or named, size=size)
 
     def manifest(self, reference: str | Digest) -> Manifest:
         """Return a manifest, whose bytes have the digest requested and the header's. Raises NotFound, Mismatch, InvalidManifest."""
@@ -99,7 +99,9 @@ class Repository:
         Before that it is removed from ``subject``'s list of referrers, if the registry keeps none itself: interrupted
         between the two, the list names nothing that is gone, and this can be repeated.
         """
-        if subject is not None and not self._lists_referrers(subject.digest):
+        if subject is not None and self._capabilities.referrers is None:
+            self._referrers(subject.digest)
+        if subject is not None and not self._capabilities.referrers:
             referrers.remove_by_tag(self, subject.digest, descriptor.digest)
         self._transport.send("DELETE", manifest_path(self.path, str(descriptor.digest)))
 
@@ -139,21 +141,12 @@ class Repository:
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Whether the registry reports it. It may report what is gone: see :meth:`last_byte`."""
-        path, headers = self._content(descriptor)
-        try:
-            self._transport.head(path, headers=headers)
-        except NotFound:
-            return False
-        return True
+        return self._head(descriptor) is not None
 
     def reported_size(self, descriptor: Descriptor) -> int | None:
         """Bytes that the registry reports, None where it reports none. As reliable as :meth:`exists`."""
-        path, headers = self._content(descriptor)
-        try:
-            length = self._transport.head(path, headers=headers).headers.get("content-length", "")
-        except NotFound:
-            return None
-        return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
+        response = self._head(descriptor)
+        return parse_number(response.headers.get("content-length", "")) if response is not None else None
 
     def last_byte(self, descriptor: Descriptor) -> Presence:
         """Whether a blob's last byte is there, and none after it; no other byte is read."""
@@ -165,6 +158,13 @@ class Repository:
         uploads.push(self._transport, self.path, descriptor, stream)
 
     # --- inside ---
+
+    def _head(self, descriptor: Descriptor) -> Response | None:
+        path, headers = self._content(descriptor)
+        try:
+            return self._transport.head(path, headers=headers)
+        except NotFound:
+            return None
 
     def _content(self, descriptor: Descriptor) -> tuple[str, Mapping[str, str]]:
         if descriptor.media_type in _MANIFESTS:
@@ -178,11 +178,6 @@ class Repository:
         listed = referrers.from_registry(self._transport, self.path, subject)
         self._capabilities.referrers = listed is not None
         return listed
-
-    def _lists_referrers(self, subject: Digest) -> bool:
-        if self._capabilities.referrers is None:
-            self._referrers(subject)
-        return bool(self._capabilities.referrers)
 
     def _mismatch(self, response: Response, what: str) -> Mismatch:
         return Mismatch(

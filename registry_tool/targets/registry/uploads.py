@@ -8,6 +8,7 @@ from types import TracebackType
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
+from registry_tool.targets.registry.blobs import parse_number
 from registry_tool.targets.target import Readable, verified
 from registry_tool.transport import Response, Transport
 
@@ -108,9 +109,8 @@ class Upload:
         self._location = self._next_location(response)
         # "0-99" of 100 bytes; registry:2 says "0-0" of none, too.
         _, dash, last = response.headers.get("range", "").partition("-")
-        end = int(last) + 1 if dash and last.isascii() and last.isdigit() and len(last) < 19 else 0
-        if end == 1 and self._sent == 0:
-            end = 0
+        end = parse_number(last) if dash else None
+        end = 0 if end is None or (end == 0 and self._sent == 0) else end + 1
         arrived = end - self._sent
         if not 0 <= arrived <= sent:
             raise lost from None
