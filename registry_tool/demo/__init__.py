@@ -1,1 +1,1 @@
-"""The story of an image: up, build, tag, push, remove, pull, run, look. Rooms below are joined here and nowhere else."""
+"""The demo: the whole life cycle of an image, each step verified."""

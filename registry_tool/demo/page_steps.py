@@ -91,9 +91,9 @@ class PageSteps:
         return page
 
     def _start(self, network: str | None = None) -> tuple[Container, int]:
-        """Start the image on the port that was asked for, or the first free one."""
-        asked = self.options.port
-        for port in [asked] if asked is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+        """Start the image on the requested port, or on the first free one. Raises PortTaken."""
+        requested = self.options.port
+        for port in [requested] if requested is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
             spec = ContainerSpec(
                 image=self.image,
                 name=f"registry-tool-demo-{self.run.id}{'-counting' if network else ''}",
@@ -105,7 +105,7 @@ class PageSteps:
                 with defer_signals():
                     return self.engine.run(spec), port
             except PortTaken:
-                if asked is not None:
+                if requested is not None:
                     raise
         raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
 

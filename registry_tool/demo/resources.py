@@ -23,7 +23,7 @@ def compose_file() -> Path:
 
 def _find(name: str) -> Path:
     shipped = _IN_WHEEL if _IN_WHEEL.is_dir() else _HERE.parent
-    found = shipped / name
-    if not found.exists():
+    path = shipped / name
+    if not path.exists():
         raise FileNotFoundError(f"{name} is missing from this installation ({shipped}): install registry-tool again")
-    return found
+    return path

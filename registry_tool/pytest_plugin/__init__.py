@@ -1,6 +1,6 @@
-"""Registries and images as pytest fixtures, and the proof as an assertion; ``docs/pytest.md`` shows their use.
+"""pytest fixtures for registries, images and ``verify`` (docs/pytest.md).
 
-pytest imports this in every run where the package is installed: whatever takes time is imported by the fixture that needs it.
+pytest imports this in every run where the package is installed, so each fixture imports what it needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from registry_tool.verify.spec import VerifySpec
 
 _ENGINE = pytest.StashKey["Engine | str"]()
-"""The engine of this run, or why there is none; looked for once."""
+"""The engine of this session, or the reason why there is none."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,38 +30,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--registry-engine",
         metavar="CONTEXT",
-        help="the docker context whose engine is used; 'none' for no engine at all (default: the one that docker would use)",
+        help="docker context whose engine is used; 'none' for no engine (default: the engine that docker would use)",
     )
     group.addoption(
-        "--registry-image", metavar="IMAGE", help="what local_registry runs (default: registry:2, or a stand-in where it cannot be had)"
+        "--registry-image", metavar="IMAGE", help="image of local_registry (default: registry:2, or a substitute if it is unavailable)"
     )
     group.addoption(
         "--registry-require",
         action="store_true",
-        help="tests that need an engine fail where there is none, instead of being skipped (as REGISTRY_TOOL_REQUIRE=engine does)",
+        help="tests that need an engine fail without one instead of being skipped (as with REGISTRY_TOOL_REQUIRE=engine)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "registry_engine: needs a container engine; skipped where there is none, see --registry-require")
+    config.addinivalue_line("markers", "registry_engine: needs a container engine; skipped without one, see --registry-require")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let the engine go."""
+    """Close the engine's client."""
     engine = config.stash.get(_ENGINE, None)
     if engine is not None and not isinstance(engine, str):
         engine.close()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Keep what needs an engine from being tried without one."""
+    """Skip or fail tests that need an engine if there is none."""
     if item.get_closest_marker("registry_engine"):
         _engine(item.config)
 
 
 @pytest.fixture
 def registry() -> Iterator[Served]:
-    """An empty registry in this process, for the test alone. Needs no engine."""
+    """An empty registry in this process, for one test. Needs no engine."""
     from registry_tool.pytest_plugin.registries import in_process
 
     with in_process() as served:
@@ -70,7 +70,7 @@ def registry() -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A real registry in a container, for the whole run of this process (with pytest-xdist: one for each worker)."""
+    """A real registry in a container, for the session (with pytest-xdist: one for each worker)."""
     from registry_tool.base.dirs import app_dirs
     from registry_tool.base.errors import RegistryToolError
     from registry_tool.pytest_plugin.registries import in_container
@@ -87,20 +87,20 @@ def local_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def image_factory(request: pytest.FixtureRequest) -> ImageFactory:
-    """Makes tiny images and pushes them, to ``registry`` unless another one is named. Needs no engine."""
+    """Builds tiny images and pushes them, to ``registry`` by default. Needs no engine."""
     import hashlib
 
     from registry_tool.pytest_plugin.images import ImageFactory
 
     node: pytest.Item = request.node
     word = re.sub(r"[^a-z0-9]+", "-", node.name.lower())[:40].strip("-") or "test"
-    own = f"pytest/{word}-{hashlib.sha256(node.nodeid.encode()).hexdigest()[:8]}"
-    return ImageFactory(lambda: request.getfixturevalue("registry"), own)
+    repository = f"pytest/{word}-{hashlib.sha256(node.nodeid.encode()).hexdigest()[:8]}"
+    return ImageFactory(lambda: request.getfixturevalue("registry"), repository)
 
 
 @pytest.fixture
 def portable(request: pytest.FixtureRequest) -> Portable:
-    """Asserts that an image runs on an engine that has never seen it."""
+    """Asserts that an image runs on a clean engine."""
     from registry_tool.base.dirs import app_dirs
     from registry_tool.pytest_plugin.portable import portable_for
     from registry_tool.verify.verify import DEFAULT, verify
@@ -108,21 +108,21 @@ def portable(request: pytest.FixtureRequest) -> Portable:
     node: pytest.Item = request.node
     config, engine = request.config, _engine(request.config)
 
-    def prove(asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
+    def run_verify(spec: VerifySpec, on: Sequence[str]) -> VerifyReport:
         require = (DEFAULT,) if _required(config) and not on else ()
-        return verify(engine, asked, on, dirs=app_dirs(), require=require, command=f"pytest {node.nodeid}")
+        return verify(engine, spec, on, dirs=app_dirs(), require=require, command=f"pytest {node.nodeid}")
 
-    return portable_for(node, prove, lambda why: _missing(config, "an engine to verify on", why))
+    return portable_for(node, run_verify, lambda why: _missing(config, "an engine to verify on", why))
 
 
 def _engine(config: pytest.Config) -> Engine:
-    """The engine that was asked for. Skips the test where there is none, or fails it."""
+    """The engine of ``--registry-engine``. Skips or fails the test if there is none."""
     if _ENGINE not in config.stash:
-        config.stash[_ENGINE] = _look(config.getoption("--registry-engine"))
-    found = config.stash[_ENGINE]
-    if isinstance(found, str):
-        _missing(config, "a container engine", found)
-    return found
+        config.stash[_ENGINE] = _connect(config.getoption("--registry-engine"))
+    engine = config.stash[_ENGINE]
+    if isinstance(engine, str):
+        _missing(config, "a container engine", engine)
+    return engine
 
 
 def _required(config: pytest.Config) -> bool:
@@ -131,29 +131,29 @@ def _required(config: pytest.Config) -> bool:
 
 
 def _missing(config: pytest.Config, what: str, why: str) -> NoReturn:
-    """Skip the test for a person; fail it where nothing may be skipped."""
+    """Skip the test, or fail it with ``--registry-require``."""
     if _required(config):
         pytest.fail(f"{what} is required here and missing: {why}", pytrace=False)
     pytest.skip(f"{what} is missing: {why}")
 
 
-def _look(asked: str | None) -> Engine | str:
-    if asked == "none":
+def _connect(context: str | None) -> Engine | str:
+    if context == "none":
         return "--registry-engine=none"
     from registry_tool.base.errors import RegistryToolError, Unreachable
     from registry_tool.engine import connect
 
     try:
-        return connect(context=asked)
+        return connect(context=context)
     except Unreachable as error:
         return _words(error)
     except RegistryToolError as error:
-        # A context that is not there is no missing engine: nothing may be skipped for a slip of the pen.
+        # A context that does not exist is an error, not a missing engine.
         raise _failure(error) from None
 
 
 def _failure(error: RegistryToolError) -> BaseException:
-    """What a test fails with: what happened and what to do, without our own code below it."""
+    """The failure of a test: message and hint of ``error``, without a traceback."""
     return pytest.fail.Exception(_words(error), pytrace=False)
 
 

@@ -1,4 +1,4 @@
-"""Tiny images without an engine: made byte by byte, pushed through the library. The same call makes the same bytes, everywhere.
+"""Tiny images, built without an engine and pushed through the library. The same call gives the same bytes on every machine.
 
 Layers are tar files that are not compressed (OCI image specification 1.1, layer.md): what a compressor makes differs from
 version to version, and then so would the digest.
@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from registry_tool.oci import manifest as manifests
@@ -91,7 +91,7 @@ class ImageFactory:
     ) -> PushedImage:
         """An image of ``layers``, pushed to ``name`` in the registry ``to``, and to ``tags`` beside it.
 
-        Without layers it has one, in which a file says the image's name; without a name it gets one that is this test's alone.
+        Without layers it has one, with a file that contains the image's name; without a name it gets one that is unique to the test.
         ``exposed`` are ports, ``80`` or ``"53/udp"``. Raises ValueError (platform, tag, a file's path), InvalidReference.
         """
         registry, reference = self._place(name, to, tags)
@@ -114,20 +114,19 @@ class ImageFactory:
             "history": [{"created": created, "created_by": f"layer {number}"} for number, _ in enumerate(blobs, 1)],
         }
         config = json.dumps(document, separators=(",", ":")).encode()
-        made = manifests.image(_descriptor(config, manifests.OCI_CONFIG), [_descriptor(blob, _LAYER) for blob in blobs])
-        image = PushedImage(reference=str(reference), manifest=made, platform=wanted, content=(config, *blobs))
+        manifest = manifests.image(_descriptor(config, manifests.OCI_CONFIG), [_descriptor(blob, _LAYER) for blob in blobs])
+        image = PushedImage(reference=str(reference), manifest=manifest, platform=wanted, content=(config, *blobs))
         _push(registry, reference, image, tags)
         return image
 
     def index(self, *images: PushedImage, name: str | None = None, to: Served | None = None, tags: Sequence[str] = ()) -> PushedImage:
-        """An index of ``images``, each for its platform; they are pushed beside it, by digest. The rest is as above."""
+        """An index of ``images``, each for its platform; they are pushed to its repository by digest."""
         registry, reference = self._place(name, to, tags)
         children = []
         for image in images:
             if image.platform is None:
                 raise ValueError(f"{image} is an index itself")
-            own = image.manifest.descriptor
-            children.append(Descriptor(media_type=own.media_type, digest=own.digest, size=own.size, platform=image.platform))
+            children.append(replace(image.manifest.descriptor, platform=image.platform))
         index = PushedImage(reference=str(reference), manifest=manifests.index(children), children=images)
         _push(registry, reference, index, tags)
         return index

@@ -1,4 +1,4 @@
-"""The proof as an assertion: a red point is a failed test, and says what was seen; the certificate is kept with the test."""
+"""``verify`` as an assertion: a failed check fails the test, and the report is kept with the test."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from registry_tool.verify.report.report import VerifyReport
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp, VerifySpec
 
 PROPERTY = "registry-tool.certificate"
-"""Of the test, in a report as JUnit XML: the certificate's JSON."""
+"""The property of a test in pytest's JUnit XML that has the report as JSON."""
 
 
 class NotPortable(AssertionError):
-    """A point is red, or the proof could not be made; the message says which and why."""
+    """A check failed, or verification was not possible; the message says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Portable:
-    """Asserts that an image runs elsewhere; see ``docs/pytest.md``.
+    """Asserts that an image runs on a clean engine (docs/pytest.md).
 
-    ``verify`` makes the proof of what is asked, at places (none: the usual one); ``keep`` is given each certificate.
-    ``missing`` skips or fails the test where a place cannot be had, and nothing else is wrong.
+    ``verify`` runs a spec on engines (none: the default one); ``keep`` receives each report. ``missing`` skips or fails the test if
+    an engine is unavailable and nothing else is wrong.
     """
 
     verify: Callable[[VerifySpec, Sequence[str]], VerifyReport]
@@ -57,13 +57,13 @@ class Portable:
         stop_within: float = 10.0,
         redis: bool = False,
     ) -> VerifyReport:
-        """Prove ``image`` on every place in ``on``: ``docker``, ``podman``, ``context:NAME``, ``here``.
+        """Verify ``image`` on every engine in ``on``: ``docker``, ``podman``, ``context:NAME``, ``here``.
 
         Arguments are those of ``regctl verify``: ``http`` is ``"4000:80/PATH"``, and ``status``, ``text``, ``json`` and
         ``within`` (seconds) are what its answer must be; ``probes`` are any others, as :mod:`registry_tool.verify.spec` has
-        them. An image that ``image_factory`` made is expected to have its digest. Times are in seconds.
+        them. An image of ``image_factory`` must have its digest. Times are in seconds.
 
-        Raises NotPortable, and UsageError where an argument is wrong: then nothing was tried.
+        Raises NotPortable; UsageError where an argument is wrong, before anything is started.
         """
         __tracebackhide__ = True
         page = _http_probe(http, status, (text,) if isinstance(text, str) else tuple(text), json, within)
@@ -77,7 +77,7 @@ class Portable:
         if exit_code is not None:
             others.append(Exit(code=exit_code))
         wanted = expect or (image.digest if isinstance(image, PushedImage) else None)
-        asked = VerifySpec(
+        spec = VerifySpec(
             image=Reference.parse(str(image), default_host="").or_latest(),
             expect=_digest(wanted) if wanted else None,
             probes=(*page, *others, *probes),
@@ -86,24 +86,24 @@ class Portable:
             stop_within=stop_within,
             redis=redis,
         )
-        certificate = self.verify(asked, (on,) if isinstance(on, str) else tuple(on))
-        self.keep(certificate)
-        error = certificate.error
-        if error is not None and error.code == EnvironmentUnavailable.code and all(proven.ok for proven in certificate.results):
-            self.missing("\n".join(filter(None, (error.message, error.hint, *certificate.notes))))
-        if not certificate.ok:
-            raise NotPortable("\n".join(failure_lines(certificate)))
-        return certificate
+        report = self.verify(spec, (on,) if isinstance(on, str) else tuple(on))
+        self.keep(report)
+        error = report.error
+        if error is not None and error.code == EnvironmentUnavailable.code and all(result.ok for result in report.results):
+            self.missing("\n".join(filter(None, (error.message, error.hint, *report.notes))))
+        if not report.ok:
+            raise NotPortable("\n".join(failure_lines(report)))
+        return report
 
 
 def portable_for(
     node: pytest.Item, verify: Callable[[VerifySpec, Sequence[str]], VerifyReport], missing: Callable[[str], NoReturn]
 ) -> Portable:
-    """For one test: its certificates are shown where it fails, and are in its report."""
+    """The fixture of one test: its reports are shown if it fails, and are in pytest's report."""
 
-    def keep(certificate: VerifyReport) -> None:
-        node.user_properties.append((PROPERTY, documents.dumps(certificate.as_json())))
-        node.add_report_section("call", "certificate", "\n".join(check_lines(certificate)))
+    def keep(report: VerifyReport) -> None:
+        node.user_properties.append((PROPERTY, documents.dumps(report.as_json())))
+        node.add_report_section("call", "certificate", "\n".join(check_lines(report)))
 
     return Portable(verify=verify, keep=keep, missing=missing)
 
@@ -126,27 +126,28 @@ def _digest(text: str) -> Digest:
         raise UsageError(f"expect: {error}") from None
 
 
-def failure_lines(certificate: VerifyReport) -> Iterator[str]:
-    """What to read where a proof is red: each red point with its place, the end of the log, and what to do."""
-    yield f"{certificate.image.reference} is not verified"
-    for proven in certificate.results:
-        for point in proven.checks:
-            if point.ok is False:
-                yield f"{proven.where.name}: {point.name}: {point.detail}"
-                yield from (f"  | {line}" for line in point.excerpt)
-                if point.hint:
-                    yield f"  hint: {point.hint}"
-    if certificate.error is not None:
-        yield certificate.error.message
-        yield from (f"  | {line}" for line in certificate.error.excerpt)
-        if certificate.error.hint:
-            yield f"  hint: {certificate.error.hint}"
-    yield from certificate.notes
+def failure_lines(report: VerifyReport) -> Iterator[str]:
+    """The message of a failure: each failed check with its environment, excerpt and hint, then the error and the notes."""
+    yield f"{report.image.reference} is not verified"
+    for result in report.results:
+        for check in result.checks:
+            if check.ok is False:
+                yield from _lines(f"{result.where.name}: {check.name}: {check.detail}", check.excerpt, check.hint)
+    if report.error is not None:
+        yield from _lines(report.error.message, report.error.excerpt, report.error.hint)
+    yield from report.notes
 
 
-def check_lines(certificate: VerifyReport) -> Iterator[str]:
-    """What a certificate says, a line for each point."""
-    for proven in certificate.results:
-        for point in proven.checks:
-            word = {True: "ok", False: "FAIL", None: "-"}[point.ok]
-            yield f"{proven.where.name}: {point.name} {word}: {point.detail}"
+def _lines(message: str, excerpt: Sequence[str], hint: str | None) -> Iterator[str]:
+    yield message
+    yield from (f"  | {line}" for line in excerpt)
+    if hint:
+        yield f"  hint: {hint}"
+
+
+def check_lines(report: VerifyReport) -> Iterator[str]:
+    """One line for each check."""
+    for result in report.results:
+        for check in result.checks:
+            mark = {True: "ok", False: "FAIL", None: "-"}[check.ok]
+            yield f"{result.where.name}: {check.name} {mark}: {check.detail}"

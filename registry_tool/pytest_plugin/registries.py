@@ -1,4 +1,4 @@
-"""Registries that are there for tests: in this process, or in a container that goes when the tests have gone."""
+"""Registries for tests: in this process, or in a container that is removed at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registry_tool.targets.registry import Registry
 
 _TRIES = 5
-"""How often a port that was free is found taken before that is told."""
+"""How often a port may be taken between choosing and using it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Served:
         return Registry.open(self.host)
 
     def close(self) -> None:
-        """Give back the connections, where there are any."""
+        """Close the client, if it was used."""
         if "client" in self.__dict__:
             self.client.close()
 
@@ -92,7 +92,7 @@ def _up(engine: Engine, dirs: AppDirs, scratch: Path, name: str, image: str | No
 
     for tries_left in reversed(range(_TRIES)):
         try:
-            # Not the next free port from 5000 on, which is the one that people give to a registry of their own.
+            # Not the first free port from 5000, which people use for their own registries.
             up = local_registry.up(
                 engine,
                 image=lambda: _image(engine, dirs, image),

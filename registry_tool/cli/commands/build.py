@@ -1,4 +1,4 @@
-"""``build``: an image from a Dockerfile."""
+"""``build``: build an image from a Dockerfile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from registry_tool.cli.views import formatting
     "-f", "--file", "dockerfile", metavar="FILE", type=click.Path(path_type=Path), help="Dockerfile to use.  [default: PATH/Dockerfile]"
 )
 @click.option("--build-arg", "build_args", metavar="KEY=VALUE", multiple=True, help="Value for an ARG of the Dockerfile.")
-@click.option("--label", "own_labels", metavar="KEY=VALUE", multiple=True, help="Label for the image.")
+@click.option("--label", "image_labels", metavar="KEY=VALUE", multiple=True, help="Label for the image.")
 @click.option("--target", metavar="STAGE", help="Build up to this stage.")
 @click.option("--no-cache", is_flag=True, help="Do not use the build cache.")
 @click.option("--pull", is_flag=True, help="Pull a newer base image if there is one.")
@@ -35,7 +35,7 @@ def build(
     tags: tuple[str, ...],
     dockerfile: Path | None,
     build_args: tuple[str, ...],
-    own_labels: tuple[str, ...],
+    image_labels: tuple[str, ...],
     target: str | None,
     no_cache: bool,
     pull: bool,
@@ -58,7 +58,7 @@ def build(
             raise UsageError(
                 f"{tag} has a digest, and a name to assign is needed", hint="A name looks like friendlyhello or john/get-started:part2."
             )
-    inside = _inside(path, dockerfile) if dockerfile else None
+    context_path = _path_in_context(path, dockerfile) if dockerfile else None
     with session.observer(quiet=quiet) as observer:
         prepared = build_inputs.prepare(
             session.engine,
@@ -72,10 +72,10 @@ def build(
         image_id = session.engine.build(
             path,
             tags=tags,
-            dockerfile=inside,
+            dockerfile=context_path,
             build_args=prepared.build_args,
             extra=prepared.extra,
-            labels={**options.key_value_pairs(own_labels, "--label", {}), labels.ROLE: labels.ROLE_APP},
+            labels={**options.key_value_pairs(image_labels, "--label", {}), labels.ROLE: labels.ROLE_APP},
             target=target,
             no_cache=no_cache,
             pull=pull,
@@ -92,8 +92,8 @@ def build(
         out.line(f"Tagged {short_id} as {', '.join(tags)}" if tags else f"Built {short_id}, without a name; give it one with -t")
 
 
-def _inside(path: Path, dockerfile: Path) -> str:
-    """The Dockerfile as a path inside the context. As docker has it, ``-f`` counts from here, not from PATH."""
+def _path_in_context(path: Path, dockerfile: Path) -> str:
+    """The path of the Dockerfile in the context. As in docker, ``-f`` is relative to the current folder."""
     if not dockerfile.is_file():
         raise NotFound(f"no such file: {dockerfile}", hint="-f is relative to the current folder, not to PATH.")
     try:

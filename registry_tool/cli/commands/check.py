@@ -105,8 +105,8 @@ def _render(session: Session, report: CheckReport) -> None:
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     name, at, digest = finding.reference.partition("@")
-    where = f"{name}{at}{formatting.short_id(digest)}"
-    return finding.kind, where, ", ".join(_tags(finding.tags)) or formatting.UNKNOWN, finding.detail
+    location = f"{name}{at}{formatting.short_id(digest)}"
+    return finding.kind, location, ", ".join(_tags(finding.tags)) or formatting.UNKNOWN, finding.detail
 
 
 def _tags(tags: Sequence[str]) -> Iterator[str]:

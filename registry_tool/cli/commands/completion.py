@@ -1,4 +1,4 @@
-"""``completion``: what a shell loads to complete our commands and options."""
+"""``completion``: print a shell's completion script."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def completion(session: Session, shell: str) -> None:
     if kind is None:
         raise LookupError(f"click knows no completion for {shell}")
     name = program_name.name()
-    # No trailing blanks on any line of a script that people may keep in their own repository.
+    # Without trailing blanks, as people may keep the script in a repository.
     session.output.lines(kind(root, {}, name, completion_variable(name)).source().rstrip().splitlines())

@@ -34,16 +34,17 @@ def ps(session: Session, everything: bool, quiet: bool) -> None:
       regctl ps
       regctl ps -a -q
     """
-    found = sorted(session.engine.containers(all=everything), key=lambda container: container.created, reverse=True)
+    containers = sorted(session.engine.containers(all=everything), key=lambda container: container.created, reverse=True)
     out = session.output
     if out.json:
-        out.document({"containers": [_document(container) for container in found]})
+        out.document({"containers": [_document(container) for container in containers]})
     elif quiet:
-        out.lines([container.short_id for container in found])
+        out.lines([container.short_id for container in containers])
     else:
         heads = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES", *(("OURS",) if everything else ()))
         out.table(
-            heads, [(*_row(container, short=out.on_terminal), *((_role(container) or "",) if everything else ())) for container in found]
+            heads,
+            [(*_row(container, short=out.on_terminal), *((_role(container) or "",) if everything else ())) for container in containers],
         )
 
 
@@ -113,11 +114,11 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     from registry_tool.local import orphans
 
     engine, state = session.engine, session.dirs.state
-    of_demos, of_proofs = orphans.find(engine, state, labels.ROLE_DEMO, kept=True), orphans.find(engine, state, labels.ROLE_PROOF)
+    of_demos, of_verifications = orphans.find(engine, state, labels.ROLE_DEMO, kept=True), orphans.find(engine, state, labels.ROLE_PROOF)
     ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
-    containers = {container.id: container for container in (*ran, *of_demos.containers, *of_proofs.containers)}
-    networks = [network.name for network in (*of_demos.networks, *of_proofs.networks)]
-    volumes = [volume.name for volume in (*of_demos.volumes, *of_proofs.volumes)]
+    containers = {container.id: container for container in (*ran, *of_demos.containers, *of_verifications.containers)}
+    networks = [network.name for network in (*of_demos.networks, *of_verifications.networks)]
+    volumes = [volume.name for volume in (*of_demos.volumes, *of_verifications.volumes)]
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
     plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
     headline = f"These containers will be removed ({len(containers)}):" if containers else "These will be removed:"
@@ -127,18 +128,18 @@ def _rm_all(session: Session, *, yes: bool) -> int:
 
     def act(container_id: str) -> None:
         container = containers[container_id]
-        # Nothing of a dead proof's is worth an end in order.
-        if container.running and container not in of_proofs.containers:
+        # What a killed verify left need not exit in order.
+        if container.running and container not in of_verifications.containers:
             engine.stop(container_id)
         engine.remove(container_id, force=True)
         done.append(container.name or container.short_id)
         if not session.output.json:
             session.output.line(done[-1])
 
-    # One that goes by itself meanwhile (--rm) is as gone.
+    # A container may be removed meanwhile by itself (--rm).
     failures = session.for_each(list(containers), act, missing_ok=True)
     orphans.remove(engine, state, of_demos)
-    orphans.remove(engine, state, of_proofs)
+    orphans.remove(engine, state, of_verifications)
     return session.output.finish({"removed": done, "networks": networks, "volumes": volumes}, failures)
 
 
@@ -173,7 +174,7 @@ def _row(container: Container, *, short: bool) -> tuple[str, ...]:
 
 
 def _image(container: Container) -> str:
-    # An engine gives the whole id where the image's name went elsewhere.
+    # The engine gives the full id if the image has lost its name.
     return formatting.short_id(container.image) if container.image.startswith("sha256:") else container.image
 
 
@@ -183,7 +184,7 @@ def _port(binding: PortBinding) -> str:
 
 
 def _role(container: Container) -> str | None:
-    """A container has its image's labels, too: only these roles are a container's own."""
+    """The role of a container of this tool. Other roles are inherited from its image."""
     role = container.labels.get(labels.ROLE)
     return role if role in _OURS else None
 

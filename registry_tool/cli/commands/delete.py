@@ -71,11 +71,11 @@ def _render_dry_run(out: Output, plan: DeletionPlan, lines: list[str], *, quiet:
         out.lines(list(_names(plan)) if quiet else lines)
 
 
-def _apply(out: Output, plan: DeletionPlan, going: Iterable[Deleted], *, quiet: bool) -> int:
+def _apply(out: Output, plan: DeletionPlan, steps: Iterable[Deleted], *, quiet: bool) -> int:
     done: list[Deleted] = []
     failures: list[RegistryToolError] = []
     try:
-        for each in going:
+        for each in steps:
             done.append(each)
             if not out.json:
                 out.lines(list(_render_deleted(each, plan.selection.repository, quiet=quiet)))
@@ -111,17 +111,14 @@ def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> 
     return plan
 
 
-# --- for a person ---
-
-
 def render_plan(plan: DeletionPlan) -> Iterator[str]:
-    """What goes, what else is hit, what that frees: line by line."""
+    """The plan as lines of text: what is deleted, what else is affected, and the space that is freed."""
     if plan.is_empty:
         yield f"{plan.selection} does not exist; nothing to delete"
         return
     yield f"In {plan.selection.repository}:"
-    for dead in plan.unfinished:
-        yield f"  {dead.tag}: an earlier deletion was not finished and will be completed"
+    for tombstone in plan.unfinished:
+        yield f"  {tombstone.tag}: an earlier deletion was not finished and will be completed"
     for removal in plan.removals:
         yield from _removal(removal)
     if plan.removals and not plan.tags_left:
@@ -160,14 +157,14 @@ def _describe(held: Iterable[Dependent]) -> Iterator[str]:
 
 
 def _scope(plan: DeletionPlan) -> str:
-    looked = plan.scope
-    unread = f", {len(looked.unread)} could not be read" if looked.unread else ""
-    read = f"{units.count(looked.tags, 'tag')} and {units.count(looked.manifests, 'manifest')}"
+    scope = plan.scope
+    unread = f", {len(scope.unread)} could not be read" if scope.unread else ""
+    read = f"{units.count(scope.tags, 'tag')} and {units.count(scope.manifests, 'manifest')}"
     return f"computed from {read} of this repository{unread}; others may share content"
 
 
 def _names(plan: DeletionPlan) -> Iterator[str]:
-    """What goes, as it is told when it is gone."""
+    """The names that the plan deletes."""
     for removal in plan.removals:
         yield from (f"{plan.selection.repository}:{tag}" for tag in removal.tags)
         if not removal.untag_only:
@@ -175,7 +172,7 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
 
 
 def _render_deleted(done: Deleted, repository: str, *, quiet: bool) -> Iterator[str]:
-    """As docker tells what ``rmi`` removed."""
+    """What was deleted, in the words of docker's ``rmi``."""
     tags = [f"{repository}:{tag}" for tag in done.tags]
     if done.what == "finished":
         yield from (tag if quiet else f"Finished an earlier deletion: {tag}" for tag in tags)
@@ -184,9 +181,6 @@ def _render_deleted(done: Deleted, repository: str, *, quiet: bool) -> Iterator[
     if done.digest is not None:
         name = f"{repository}@{done.digest}"
         yield name if quiet else f"Deleted: {name}"
-
-
-# --- for a script ---
 
 
 def document(plan: DeletionPlan) -> dict[str, object]:
@@ -208,7 +202,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
             }
             for removal in plan.removals
         ],
-        "unfinished": [dead.tag for dead in plan.unfinished],
+        "unfinished": [tombstone.tag for tombstone in plan.unfinished],
         "absent": plan.absent,
         "tags_left": plan.tags_left,
         "bytes_freed": plan.bytes_freed,

@@ -1,4 +1,4 @@
-"""``demo``: the whole way, step by step."""
+"""``demo``: run the whole image life cycle, step by step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
       regctl demo
       regctl demo --redis --keep
     """
-    # Loading the rest takes longer than the engine's answer.
+    # Importing the rest takes longer than the engine's response.
     session.engine.prefetch_info()
     from registry_tool.demo.demo import DemoOptions
     from registry_tool.demo.demo import demo as run_demo
@@ -69,11 +69,11 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
 
 
 def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
-    """What was seen, what stays, how it goes, and what to try next."""
+    """The page, what is left and how to remove it, and what to try next."""
     me = program_name.command()
     reference = result.reference or ""
     lines = ["", *_page_lines(result), "", "What is left, and how to remove it:"]
-    stays = [
+    remaining = [
         (
             f"the registry at {result.registry_address} with the pushed image",
             f"{me} down{'' if name == 'default' else f' --name {name}'} --volumes",
@@ -82,13 +82,13 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
     ]
     bases = [base.name for base in result.images if base.ours]
     if bases:
-        stays.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
+        remaining.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
     if result.build_cache:
-        stays.append((f"the build cache {result.build_cache}", f"{me} rmi {result.build_cache}"))
-    stays.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
+        remaining.append((f"the build cache {result.build_cache}", f"{me} rmi {result.build_cache}"))
+    remaining.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
     if result.kept:
-        stays.insert(0, (f"the running containers: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
-    for what, command in stays:
+        remaining.insert(0, (f"the running containers: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
+    for what, command in remaining:
         lines += [f"  {what}", f"    {command}"]
     return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
 
@@ -106,7 +106,7 @@ def _page_lines(result: DemoResult) -> list[str]:
 
 
 def _page_text(body: str) -> list[str]:
-    """A page's text without its tags."""
+    """The text of a page, without HTML tags."""
     text = re.sub(r"<br\s*/?>|</h3>|</p>", "\n", body)
     return [line for line in (html.unescape(re.sub(r"<[^>]*>", "", part)).strip() for part in text.splitlines()) if line]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry_tool.oci.reference import Reference
 
 BASE_PREFIX = "localhost/registry-tool/"
-"""What the names of base images that were built here begin with."""
+"""The beginning of the names of base images that were built here."""
 
 
 @click.command("tag")
@@ -34,26 +34,26 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
     Example:
       regctl tag friendlyhello john/get-started:part2
     """
-    from registry_tool.local.images import resolve as names
+    from registry_tool.local.images import resolve
 
     host = session.registry_host(source, target)
     try:
-        found = names.on_engine(session.engine, host, source)
+        resolved = resolve.on_engine(session.engine, host, source)
     except NotFound as error:
         if source in ("ls", "list"):
             raise NotFound(error.message, hint=f"Did you mean: regctl list-tags {target}?") from error
         raise
-    reference = names.on_registry(target, host)
+    reference = resolve.on_registry(target, host)
     if reference.digest is not None:
         raise UsageError(f"{target} has a digest, and a name to assign is needed", hint=f"Try: regctl tag {source} {reference.path}:TAG")
-    session.engine.tag(found.image.id, str(reference))
+    session.engine.tag(resolved.image.id, str(reference))
     out = session.output
-    if found.note:
-        out.note(found.note)
+    if resolved.note:
+        out.note(resolved.note)
     if out.json:
-        out.document({"reference": str(reference), "id": found.image.id, "note": found.note})
+        out.document({"reference": str(reference), "id": resolved.image.id, "note": resolved.note})
     else:
-        out.line(str(reference) if quiet else f"Tagged {formatting.short_id(found.image.id)} as {reference}")
+        out.line(str(reference) if quiet else f"Tagged {formatting.short_id(resolved.image.id)} as {reference}")
 
 
 @click.command("push")
@@ -72,12 +72,11 @@ def push(session: Session, name: str, quiet: bool) -> None:
       regctl push john/get-started:part2
       regctl push -q friendlyhello
     """
-    from registry_tool.local.images import resolve as names
-    from registry_tool.local.images import transfer
+    from registry_tool.local.images import resolve, transfer
 
     host = session.registry_host(name)
     with session.observer(quiet=quiet) as observer:
-        observer.note(f"The push refers to repository [{names.on_registry(name, host).repository}]")
+        observer.note(f"The push refers to repository [{resolve.on_registry(name, host).repository}]")
         pushed = transfer.push(session.engine, host, name, observer=observer)
     if pushed.note and not quiet:
         session.output.note(pushed.note)
@@ -98,11 +97,10 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
       regctl pull john/get-started:part2
       regctl pull docker.io/library/alpine
     """
-    from registry_tool.local.images import resolve as names
-    from registry_tool.local.images import transfer
+    from registry_tool.local.images import resolve, transfer
 
     host = session.registry_host(name)
-    reference = names.on_registry(name, host)
+    reference = resolve.on_registry(name, host)
     with session.observer(quiet=quiet) as observer:
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
         moved = transfer.pull(session.engine, host, name, observer=observer, platform=platform)
@@ -125,14 +123,14 @@ def images(session: Session, name: str | None, everything: bool, quiet: bool, mi
       regctl images friendlyhello
     """
     host = session.registry_host()
-    found = sorted(session.engine.images(all=everything), key=lambda image: image.created, reverse=True)
-    rows = [(image, *pair) for image in found for pair in _repository_tags(image)]
+    listed = sorted(session.engine.images(all=everything), key=lambda image: image.created, reverse=True)
+    rows = [(image, *pair) for image in listed for pair in _repository_tags(image)]
     if name is not None:
         rows = _matching(rows, name, host)
         if not rows and not missing_ok:
-            from registry_tool.local.images import resolve as names
+            from registry_tool.local.images import resolve
 
-            raise names.absent(name)
+            raise resolve.absent(name)
     out = session.output
     if out.json:
         out.document({"images": [_document(image, repository, tag_, host) for image, repository, tag_ in rows]})
@@ -173,37 +171,37 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
         wanted = [name for image in session.engine.images() for name in removable_names(image, host, bases=bases)]
         if wanted and not session.confirm([f"These images will be removed ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
             return 1
-    done: list[str] = []
-    gone: list[str] = []
+    untagged: list[str] = []
+    deleted: list[str] = []
 
     def act(name: str) -> None:
-        from registry_tool.local.images import resolve as meaning
+        from registry_tool.local.images import resolve
 
-        found = meaning.on_engine(session.engine, host, name)
-        removed = session.engine.remove_image(found.name, force=force)
-        done.extend(removed.untagged)
-        gone.extend(removed.deleted)
+        resolved = resolve.on_engine(session.engine, host, name)
+        removed = session.engine.remove_image(resolved.name, force=force)
+        untagged.extend(removed.untagged)
+        deleted.extend(removed.deleted)
         if not session.output.json:
             session.output.lines([*(f"Untagged: {text}" for text in removed.untagged), *(f"Deleted: {text}" for text in removed.deleted)])
 
-    # What a plan holds may go with another of its images meanwhile.
+    # With --all, a name may be removed together with another image of the plan.
     failures = session.for_each(list(wanted), act, missing_ok=missing_ok or everything)
-    return session.output.finish({"untagged": done, "deleted": gone}, failures)
+    return session.output.finish({"untagged": untagged, "deleted": deleted}, failures)
 
 
 def role(image: Image, host: str | None) -> str | None:
-    """What makes an image ours: its role, or ``registry`` for a name in the local registry; None where nothing does."""
-    own = labels.ROLE_DEMO if labels.DEMO in image.labels else image.labels.get(labels.ROLE)
-    # Whatever is built on a base image inherits its labels.
-    if own == labels.ROLE_BASE:
-        own = own if any(name.startswith(BASE_PREFIX) for name in image.names) else None
-    return own or ("registry" if any(_is_in_registry(name, host) for name in (*image.names, *image.digests)) else None)
+    """The role of an image of this tool, or ``registry`` for a name in the local registry; None for other images."""
+    label = labels.ROLE_DEMO if labels.DEMO in image.labels else image.labels.get(labels.ROLE)
+    # An image inherits the labels of its base image.
+    if label == labels.ROLE_BASE:
+        label = label if any(name.startswith(BASE_PREFIX) for name in image.names) else None
+    return label or ("registry" if any(_is_in_registry(name, host) for name in (*image.names, *image.digests)) else None)
 
 
 def removable_names(image: Image, host: str | None, *, bases: bool) -> list[str]:
-    """What ``rmi --all`` takes of an image: names, or the id where it has none.
+    """What ``rmi --all`` removes of an image: names, or the id if it has none.
 
-    Of an image that is not ours only its name in the local registry goes; names of our own keeping stay.
+    Of other people's images it removes only the name in the local registry, and never the tags of caches and backups.
     """
     if labels.DEMO in image.labels or image.labels.get(labels.ROLE) == labels.ROLE_APP:
         return [name for name in image.names if not name.startswith(BASE_PREFIX)] if image.names else [image.id]
@@ -216,21 +214,21 @@ def _is_in_registry(name: str, host: str | None) -> bool:
 
 
 def _repository_tags(image: Image) -> list[tuple[str, str]]:
-    """(repository, tag) for each name; docker's ``<none>`` where there is none."""
+    """(repository, tag) for each name; ``<none>`` as docker prints it if there is none."""
     if image.names:
         return [(name.rpartition(":")[0], name.rpartition(":")[2]) for name in image.names]
     return [(digest.partition("@")[0], "<none>") for digest in image.digests] or [("<none>", "<none>")]
 
 
 def _matching(rows: list[tuple[Image, str, str]], name: str, host: str | None) -> list[tuple[Image, str, str]]:
-    """The rows of the name as it is typed; where there are none, those of the local registry's."""
+    """The rows with the name as typed or, if there are none, with that name in the local registry."""
     from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 
     for default in (DOCKER_HUB, host):
         if default is None:
             continue
         wanted = Reference.parse(name, default_host=default)
-        found = [
+        matching = [
             row
             for row in rows
             if row[1] != "<none>"
@@ -238,8 +236,8 @@ def _matching(rows: list[tuple[Image, str, str]], name: str, host: str | None) -
             and wanted.tag in (None, row[2])
             and (wanted.digest is None or any(digest.endswith(str(wanted.digest)) for digest in row[0].digests))
         ]
-        if found or has_host(name):
-            return found
+        if matching or has_host(name):
+            return matching
     return []
 
 
@@ -256,7 +254,7 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
 
 
 def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, object]:
-    """What a push or a pull did, for JSON."""
+    """A push or a pull for JSON."""
     return {
         "reference": str(reference),
         "digest": str(moved.digest) if moved.digest else None,

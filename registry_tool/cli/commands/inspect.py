@@ -93,19 +93,21 @@ def inspect(
             _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
         with_siblings = is_loopback(reference.host) if siblings is None else siblings
-        found = inspect.inspect(contents, descriptor, tag=_tag(reference), platform=platform, siblings=with_siblings, observer=observer)
-    document = view.document(reference, found)
+        inspection = inspect.inspect(
+            contents, descriptor, tag=_tag(reference), platform=platform, siblings=with_siblings, observer=observer
+        )
+    document = view.document(reference, inspection)
     out = session.output
     if wanted is not None:
         out.lines(json_path.lines(json_path.pick(document, wanted)))
     elif out.json:
         out.document(document)
     else:
-        view.render(out, reference, found)
+        view.render(out, reference, inspection)
     if not out.json:
-        for error in found.errors:
+        for error in inspection.errors:
             out.print_error(error)
-    return exit_code(found.errors)
+    return exit_code(inspection.errors)
 
 
 def _tag(reference: Reference) -> str | None:

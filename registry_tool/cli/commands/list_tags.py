@@ -74,7 +74,7 @@ def list_tags(
     from registry_tool.targets.registry import open_registry
 
     wanted = Options(
-        sort=sort,  # type: ignore[arg-type] # click has seen to it
+        sort=sort,  # type: ignore[arg-type] # click has checked it
         matches=matches,
         within=Range.parse(within) if within is not None else None,
         limit=limit,
@@ -108,7 +108,7 @@ def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet:
         what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
         raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
     full = by_details if quiet else (is_local or bool(details))
-    # Names alone need no siblings; and a registry elsewhere is not asked about thousands of tags for the sake of a few.
+    # Names need no siblings, and a remote registry is not queried for thousands of tags to show a limit.
     siblings = not quiet and (is_local or not wanted.is_limited_first)
     return replace(wanted, look="details" if full else "digests", siblings=siblings)
 
@@ -126,13 +126,13 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
     elif wanted.look == "names":
         out.table(("TAG",), [(row.name,) for row in table.rows])
     else:
-        few = _MAX_CELL if out.on_terminal else None
+        limit = _MAX_CELL if out.on_terminal else None
         heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
-        out.table(heads, [_cells(row, digests=digests, few=few) for row in table.rows])
+        out.table(heads, [_cells(row, digests=digests, limit=limit) for row in table.rows])
     if table.vanished:
         out.note(formatting.one_line(f"deleted meanwhile: {', '.join(table.vanished)}"))
     if table.stopped is not None and not out.json:
-        # The rows first, on a terminal and where both streams go to one file.
+        # The table comes first, also if both streams go to one file.
         out.flush()
         out.note(f"not all of {table.count} tags could be read: {table.looked_at} queried, {len(table.rows)} shown")
         out.print_error(table.stopped)
@@ -140,7 +140,7 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
     return exit_code([error for name, error in errors if name is None or not quiet])
 
 
-def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
+def _cells(row: Row, *, digests: bool, limit: int | None) -> tuple[str, ...]:
     digest = formatting.UNKNOWN if row.digest is None else str(row.digest) if digests else row.digest.short
     kind = row.type or (formatting.UNKNOWN if row.error is None else "")
     if row.error is not None:
@@ -152,14 +152,14 @@ def _cells(row: Row, *, digests: bool, few: int | None) -> tuple[str, ...]:
         digest,
         formatting.age(row.created),
         formatting.size(row.size),
-        _join(platforms, few),
-        _join(siblings, few),
+        _join(platforms, limit),
+        _join(siblings, limit),
         kind,
     )
 
 
-def _join(words: list[str], few: int | None) -> str:
-    """``a,b,c``; of many on a terminal the first ones, as others want their place there, too."""
-    if few is not None and len(words) > few + 1:
-        words = [*words[:few], f"+{len(words) - few}"]
+def _join(words: list[str], limit: int | None) -> str:
+    """``a,b,c``; with a ``limit`` the first ones and the number of the others: ``a,b,c,+4``."""
+    if limit is not None and len(words) > limit + 1:
+        words = [*words[:limit], f"+{len(words) - limit}"]
     return ",".join(words) or formatting.UNKNOWN

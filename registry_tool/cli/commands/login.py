@@ -1,4 +1,4 @@
-"""``login`` and ``logout``: a password for a registry, kept where docker keeps it."""
+"""``login`` and ``logout``: credentials for a registry, stored where docker stores them."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ def login(session: Session, server: str | None, username: str | None, password_s
       regctl login -u john --password-stdin registry.example.com < password.txt
     """
     from registry_tool.auth.credentials import Credential
-    from registry_tool.targets.registry import login as room
+    from registry_tool.targets.registry import login as registry_login
 
     host = _registry(session, server)
     user = password.ask_user(username, f"User name for {host}")
     secret = password.ask(f"Password for {user} at {host}", stdin=password_stdin)
-    done = room.login(host, Credential(user, secret))
+    stored = registry_login.login(host, Credential(user, secret))
     out = session.output
-    if not done.checked:
+    if not stored.checked:
         out.note(f"{host} requires no login: the password was stored unchecked")
-    if not done.encrypted:
-        out.note(f"the password is stored unencrypted in {done.stored_in}; a credential helper would encrypt it")
+    if not stored.encrypted:
+        out.note(f"the password is stored unencrypted in {stored.stored_in}; a credential helper would encrypt it")
     if out.json:
-        out.document({"registry": host, "user": user, "checked": done.checked, "stored_in": done.stored_in, "encrypted": done.encrypted})
+        out.document(
+            {"registry": host, "user": user, "checked": stored.checked, "stored_in": stored.stored_in, "encrypted": stored.encrypted}
+        )
     else:
         out.line(f"Logged in to {host} as {user}")
 
@@ -64,17 +66,17 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
     Example:
       regctl logout
     """
-    from registry_tool.targets.registry import login as room
+    from registry_tool.targets.registry import login as registry_login
 
     host = _registry(session, server)
-    was_there = room.logout(host).was_logged_in
-    if not was_there and not missing_ok:
+    was_stored = registry_login.logout(host).was_logged_in
+    if not was_stored and not missing_ok:
         raise NotFound(f"no credentials are stored for {host}", hint=f"Log in with: regctl login {host}")
     out = session.output
     if out.json:
-        out.document({"registry": host, "removed": was_there})
+        out.document({"registry": host, "removed": was_stored})
     else:
-        out.line(f"Removed the credentials for {host}" if was_there else f"No credentials are stored for {host}")
+        out.line(f"Removed the credentials for {host}" if was_stored else f"No credentials are stored for {host}")
 
 
 def _registry(session: Session, server: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A command whose options say something by their order, and that remembers how it was typed."""
+"""A command that records the order of its options and the command line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from click.core import ParameterSource
 
 _ORDER, _ARGUMENTS = f"{__name__}.order", f"{__name__}.typed"
 _GLOBAL_OPTIONS = {"registry": "--registry", "context": "--context"}
-"""Options before the command that change what it does."""
+"""Options before the command that affect its result."""
 
 
 class OrderedCommand(click.Command):
-    """click hands each option its own values; which came after which is known to its parser alone."""
+    """Records what only click's parser knows: which option follows which."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         typed = list(args)
         values, _, parameters = self.make_parser(ctx).parse_args(list(args))
-        rest = {name: iter(value if isinstance(value, (list, tuple)) else [value]) for name, value in values.items()}
+        remaining = {name: iter(value if isinstance(value, (list, tuple)) else [value]) for name, value in values.items()}
         ctx.meta[_ORDER] = [
-            (parameter.opts[-1], next(rest[parameter.name or ""], ""))
+            (parameter.opts[-1], next(remaining[parameter.name or ""], ""))
             for parameter in parameters
             if isinstance(parameter, click.Option) and parameter.multiple
         ]
@@ -31,17 +31,17 @@ class OrderedCommand(click.Command):
 
 
 def repeated_options(ctx: click.Context) -> list[tuple[str, Any]]:
-    """(option as its long name, value as typed) of all options that may be repeated, in the order in which they were typed."""
-    found: list[tuple[str, Any]] = ctx.meta[_ORDER]
-    return found
+    """(long name, value as typed) of all repeatable options, in the order of the command line."""
+    options: list[tuple[str, Any]] = ctx.meta[_ORDER]
+    return options
 
 
 def command_line(ctx: click.Context, secrets: Sequence[str]) -> str:
-    """The command line. Of each ``KEY=VALUE`` in ``secrets`` the key alone is shown."""
+    """The command line, with only the key of each ``KEY=VALUE`` in ``secrets``."""
     words = list(ctx.meta[_ARGUMENTS])
     for secret in secrets:
         key, equals, _ = secret.partition("=")
-        # As a word of its own (-e KEY=VALUE), or behind its option (-eKEY=VALUE, --env=KEY=VALUE).
+        # A separate word (-e KEY=VALUE), or joined to its option (-eKEY=VALUE, --env=KEY=VALUE).
         words = [f"{word.removesuffix(secret)}{key}=…" if equals and word.endswith(secret) else word for word in words]
     before: list[str] = []
     if ctx.parent is not None:

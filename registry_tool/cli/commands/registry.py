@@ -63,27 +63,27 @@ def up(
     if auth is not None:
         who = Auth(user=auth, password=password.ask(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
     with session.observer(quiet=quiet) as observer:
-        brought = registry_up(
+        result = registry_up(
             session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
         )
-    registry, image = brought.up.registry, brought.provisioned
+    registry, image = result.up.registry, result.provisioned
     out = session.output
     if out.json:
         out.document(
             {
                 "registry": registry,
-                "created": brought.up.created,
+                "created": result.up.created,
                 "provisioned": image.source if image else None,
-                "port_note": brought.up.port_note,
+                "port_note": result.up.port_note,
             }
         )
     elif quiet:
         out.line(registry.address)
     else:
-        if brought.up.port_note:
-            out.note(brought.up.port_note)
-        came = f", from {image.source}" if image else ""
-        out.line(f"{registry.name}: {'started' if brought.up.created else 'already up'} at {registry.address} ({registry.image}{came})")
+        if result.up.port_note:
+            out.note(result.up.port_note)
+        source = f", from {image.source}" if image else ""
+        out.line(f"{registry.name}: {'started' if result.up.created else 'already up'} at {registry.address} ({registry.image}{source})")
 
 
 @click.command("down")
@@ -110,23 +110,23 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
             return 1
     try:
         with session.observer() as observer:
-            gone = local_registry.down(session.engine, name, volumes=volumes, state=session.dirs.state, observer=observer)
+            result = local_registry.down(session.engine, name, volumes=volumes, state=session.dirs.state, observer=observer)
     except NotFound:
         if not missing_ok:
             raise
-        gone = local_registry.DownResult(name=name)
+        result = local_registry.DownResult(name=name)
     if out.json:
-        out.document({"name": name, "removed": list(gone.removed), "volume_removed": gone.volume_removed, "volume_kept": gone.volume_kept})
+        out.document(result)
         return 0
-    if not (gone.removed or gone.volume_removed):
+    if not (result.removed or result.volume_removed):
         out.line(f"{name}: nothing to remove")
-    for container in gone.removed:
+    for container in result.removed:
         out.line(f"{name}: removed the container {container}")
-    if gone.volume_removed:
-        out.line(f"{name}: removed the volume {gone.volume_removed}, with everything in it")
-    elif gone.volume_kept:
+    if result.volume_removed:
+        out.line(f"{name}: removed the volume {result.volume_removed}, with everything in it")
+    elif result.volume_kept:
         me = program_name.command()
-        out.line(f"{name}: the content stays in the volume {gone.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
+        out.line(f"{name}: the content stays in the volume {result.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
     return 0
 
 
@@ -153,25 +153,27 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
     if env:
         out.lines(_env(session, name or local_registry.DEFAULT_NAME))
         return 0
-    found = [registry for registry in local_registry.find_all(session.engine) if name in (None, registry.name)]
-    chosen = next((registry for registry in found if registry.name == (name or "default")), found[0] if len(found) == 1 else None)
-    answers = {registry.name: registry.state == "running" and local_registry.is_ready(registry) for registry in found}
-    well = chosen is not None and answers[chosen.name]
+    registries = [registry for registry in local_registry.find_all(session.engine) if name in (None, registry.name)]
+    chosen = next(
+        (registry for registry in registries if registry.name == (name or "default")), registries[0] if len(registries) == 1 else None
+    )
+    ready = {registry.name: registry.state == "running" and local_registry.is_ready(registry) for registry in registries}
+    running = chosen is not None and ready[chosen.name]
     if out.json:
-        registries = [{**to_json(registry), "answering": answers[registry.name]} for registry in found]
-        out.document({"running": well, "registry": chosen.name if chosen else None, "registries": registries})
+        documents = [{**to_json(registry), "answering": ready[registry.name]} for registry in registries]
+        out.document({"running": running, "registry": chosen.name if chosen else None, "registries": documents})
     elif quiet:
-        if well and chosen is not None:
+        if running and chosen is not None:
             out.line(chosen.address)
-    elif found:
+    elif registries:
         heads = ("NAME", "ADDRESS", "STATE", "USER", "IMAGE", "VOLUME", "STARTED BY")
-        out.table(heads, [_row(registry, answering=answers[registry.name]) for registry in found])
-        if any(registry.started_by == "registry-tool" for registry in found):
+        out.table(heads, [_row(registry, answering=ready[registry.name]) for registry in registries])
+        if any(registry.started_by == "registry-tool" for registry in registries):
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
     else:
         named, option = (f" named {name}", f" --name {name}") if name else ("", "")
         out.line(f"no local registry{named}; start it with: {program_name.command()} up{option}")
-    return 0 if well else 1
+    return 0 if running else 1
 
 
 @click.command("logs")
@@ -200,7 +202,7 @@ def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
 
 
 def _env(session: Session, name: str) -> tuple[str, ...]:
-    """What compose needs to know to use this registry, and the images that stand in for others here."""
+    """Settings for compose: the registry's port, and images that replace official ones on this engine."""
     from registry_tool.local import registry as local_registry
     from registry_tool.local.base_images import REDIS, REGISTRY
     from registry_tool.local.registry.spec import FIRST_PORT

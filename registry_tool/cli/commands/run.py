@@ -1,4 +1,4 @@
-"""``run``: a container of an image, in front of you or in the background."""
+"""``run``: run a container in the foreground or in the background."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec
 
 _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-"""What docker takes; asked here, so that no image is pulled for a container that cannot be."""
+"""What docker accepts; checked here, so that no image is pulled in vain."""
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
@@ -106,27 +106,27 @@ def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: t
 
 
 def _run_attached(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
-    """Attach, start, carry the streams until the container ends. What was started in front of somebody ends with them."""
+    """Attach, start, and connect the streams until the container exits; an interruption stops it."""
     from registry_tool.cli import terminal
 
     engine = session.engine
     container = engine.create(spec)
-    started = over = False
+    started = exited = False
     try:
         with engine.attach(container.id, stdin=spec.interactive) as stream:
             engine.start(container.id)
             started = True
             terminal.connect_streams(engine, container, stream, spec, session.output)
         if (now := engine.container(container.id)) is not None and now.running and spec.interactive and spec.tty:
-            # Ctrl-P Ctrl-Q: the engine let go of us.
+            # Detached with Ctrl-P Ctrl-Q.
             session.output.note(f"detached; {container.name} is still running. Stop it with: regctl stop {container.name}")
-            over, remove = True, False
+            exited, remove = True, False
             return 0
         code = engine.wait(container.id)
-        over = True
+        exited = True
         return code
     finally:
-        if started and not over:
+        if started and not exited:
             _stop(session, container)
         if remove or not started:
             engine.remove(container.id, force=True, missing_ok=True)
@@ -137,4 +137,4 @@ def _stop(session: Session, container: Container) -> None:
     try:
         session.engine.stop(container.id)
     except (NotFound, Conflict):
-        return  # it ended by itself
+        return  # it exited meanwhile

@@ -1,4 +1,4 @@
-"""``verify``: an image on engines that have never seen it, and a report of what was seen."""
+"""``verify``: run an image on clean engines, and report the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _digest(text: str) -> Digest:
 @click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]")
 @click.option(
     "--on",
-    "wheres",
+    "engines",
     metavar="ENGINE",
     multiple=True,
     help="docker or podman (clean, in a container), context:NAME or here. May be repeated.  [default: docker]",
@@ -112,54 +112,54 @@ def verify(ctx: click.Context, /, name: str | None, output: Path | None, show: P
 
 def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any]) -> VerifyReport:
     from registry_tool.verify import settings
-    from registry_tool.verify.verify import verify as prove
+    from registry_tool.verify.verify import verify as run_verify
 
-    said = settings.load(Path.cwd())
-    asked = _spec(ctx, session, name, given, said)
-    with view.VerifyView(session.output, progress=session.progress) as watched:
-        return prove(
+    file = settings.load(Path.cwd())
+    spec = _spec(ctx, session, name, given, file)
+    with view.VerifyView(session.output, progress=session.progress) as listener:
+        return run_verify(
             session.engine,
-            asked,
-            given["wheres"] or said.engines,
+            spec,
+            given["engines"] or file.engines,
             dirs=session.dirs,
-            require=given["require"] or (() if given["wheres"] else said.require),
+            require=given["require"] or (() if given["engines"] else file.require),
             command=ordered_options.command_line(ctx, given["env"]),
-            observer=watched,
-            listener=watched,
+            observer=listener,
+            listener=listener,
         )
 
 
-def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], said: VerifySettings) -> VerifySpec:
-    """What is typed and, where it says nothing, what the file says."""
+def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[str, Any], file: VerifySettings) -> VerifySpec:
+    """The options and, where one is missing, ``file``. Raises UsageError."""
     from registry_tool.verify.spec import VerifySpec
 
-    probes = _probes(ordered_options.repeated_options(ctx)) or said.probes
-    named = name or said.image
+    probes = _probes(ordered_options.repeated_options(ctx)) or file.probes
+    named = name or file.image
     if named is None:
         raise UsageError("verify needs a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
-    # A stack, and services with replicas, are two ways to say one thing: the file's way counts where none is typed.
+    # Options for a stack replace all of the file's.
     if given["stack"] or given["services"] or given["replicas"]:
-        said = replace(said, stack=None, services=(), replicas=None)
-    unlike: dict[str, Any] = {
-        "timeout": given["timeout"] or said.timeout,
-        "stop_within": said.stop_within,
-        "replicas": given["replicas"] or said.replicas,
+        file = replace(file, stack=None, services=(), replicas=None)
+    optional: dict[str, Any] = {
+        "timeout": given["timeout"] or file.timeout,
+        "stop_within": file.stop_within,
+        "replicas": given["replicas"] or file.replicas,
     }
     return VerifySpec(
         image=session.reference(named).or_latest(),
-        expect=given["expect"] or said.expect,
+        expect=given["expect"] or file.expect,
         probes=probes,
-        environment={**said.environment, **options.key_value_pairs(given["env"], "-e", os.environ)},
-        redis="redis" in (given["services"] or said.services),
-        stack=given["stack"] or said.stack,
-        limits=said.limits,
-        registry_as=given["registry_as"] or said.registry_as,
-        **{key: value for key, value in unlike.items() if value is not None},
+        environment={**file.environment, **options.key_value_pairs(given["env"], "-e", os.environ)},
+        redis="redis" in (given["services"] or file.services),
+        stack=given["stack"] or file.stack,
+        limits=file.limits,
+        registry_as=given["registry_as"] or file.registry_as,
+        **{key: value for key, value in optional.items() if value is not None},
     )
 
 
 def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
-    """The probes in their order, each page with what was said of it after it. Raises UsageError."""
+    """The probes in their order, each ``--http`` with the options that follow it. Raises UsageError."""
     from registry_tool.verify.spec import Exec, Exit, Http, Log, Tcp
 
     probes: list[Probe] = []
@@ -170,7 +170,7 @@ def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
         "--log": lambda text: Log(text=text),
         "--exit": lambda text: Exit(code=_number(text, "an exit code")),
     }
-    more: dict[str, Callable[[Http, str], Http]] = {
+    http_options: dict[str, Callable[[Http, str], Http]] = {
         "--expect-status": lambda page, text: replace(page, status=_number(text, "an HTTP status")),
         "--expect-text": lambda page, text: replace(page, text=(*page.text, text)),
         "--expect-json": lambda page, text: page.expecting(json=text),
@@ -179,11 +179,11 @@ def _probes(typed: list[tuple[str, str]]) -> tuple[Probe, ...]:
     for option, text in typed:
         if option in kinds:
             probes.append(kinds[option](text))
-        elif option in more:
+        elif option in http_options:
             page = probes[-1] if probes else None
             if not isinstance(page, Http):
                 raise UsageError(f"{option} needs an --http before it", hint=f"--http 4000:80/ {option} …")
-            probes[-1] = more[option](page, text)
+            probes[-1] = http_options[option](page, text)
     return tuple(probes)
 
 
@@ -194,7 +194,7 @@ def _number(text: str, what: str) -> int:
 
 
 def _write_reports(report: VerifyReport, output: Path | None, junit: Path | None, markdown: Path | None) -> VerifyReport:
-    """``report``, with what kept us from writing it as its error. The file itself comes last, so that it has that error."""
+    """Write the files; return ``report``, with an error if that failed. The JSON file is last, so that it has the error."""
     from registry_tool.cli.views.junit import verify_junit
     from registry_tool.cli.views.markdown import markdown as page
     from registry_tool.verify.report.parts import Failure
