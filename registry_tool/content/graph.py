@@ -1,6 +1,6 @@
 """The manifests of a repository and what they name: config and layers, an index's children, subject, referrers.
 
-:func:`edges` is what one manifest names. :func:`walk` reads on from there: the one walker, for tables, check, deletion and
+:func:`edges` is what one manifest names. :func:`traverse` reads on from there: the one traversal, for tables, check, deletion and
 inspection. :class:`Graph` keeps who names what.
 """
 
@@ -90,7 +90,7 @@ def _numbered(role: Role, path: str, descriptors: Iterable[Descriptor]) -> tuple
 # --- reading ---
 
 
-def walk(
+def traverse(
     roots: Iterable[Descriptor],
     read: Callable[[Descriptor], Node],
     follow: Callable[[Node], list[Descriptor]],

@@ -9,7 +9,7 @@ from itertools import islice
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.content.graph import Node, unseen, walk
+from registry_tool.content.graph import Node, traverse, unseen
 from registry_tool.content.listing import Contents, Details, is_registry_wide
 from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
@@ -179,7 +179,7 @@ def _referrers(contents: Contents, descriptor: Descriptor) -> Referrer:
         except RegistryToolError as error:
             return Node(descriptor=descriptor, error=error)
 
-    nodes = {node.descriptor.digest: node for node in islice(walk([descriptor], read, lambda node: [*node.referrers]), MAX_REFERRERS)}
+    nodes = {node.descriptor.digest: node for node in islice(traverse([descriptor], read, lambda node: [*node.referrers]), MAX_REFERRERS)}
     placed = {descriptor.digest}
 
     def tree(descriptor: Descriptor) -> Referrer:

@@ -103,14 +103,14 @@ def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet:
 
     by_details = wanted.sort in ("created", "size") or wanted.platform is not None
     if details is False:
-        return replace(wanted, look="names")
+        return replace(wanted, level="names")
     if by_details and not is_local and details is None:
         what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
         raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
     full = by_details if quiet else (is_local or bool(details))
     # Names need no siblings, and a remote registry is not queried for thousands of tags to show a limit.
     siblings = not quiet and (is_local or not wanted.is_limited_first)
-    return replace(wanted, look="details" if full else "digests", siblings=siblings)
+    return replace(wanted, level="details" if full else "digests", siblings=siblings)
 
 
 def _render(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
@@ -123,7 +123,7 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
         out.document({"repository": reference.repository, "tags": table.rows, "errors": documents})
     elif quiet:
         out.lines([formatting.one_line(row.name) for row in table.rows])
-    elif wanted.look == "names":
+    elif wanted.level == "names":
         out.table(("TAG",), [(row.name,) for row in table.rows])
     else:
         limit = _MAX_CELL if out.on_terminal else None

@@ -15,7 +15,7 @@ from registry_tool.content.check.blobs import BlobContent, BlobStatus, blob_stat
 from registry_tool.content.check.consistency import Named
 from registry_tool.content.check.findings import RULES, Finding, RepositoryReport
 from registry_tool.content.check.run import CheckRun
-from registry_tool.content.graph import MAX_DEPTH, Graph, Node, attempt, read_node, referrer_edges, walk, without_bytes
+from registry_tool.content.graph import MAX_DEPTH, Graph, Node, attempt, read_node, referrer_edges, traverse, without_bytes
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import is_foreign
@@ -94,7 +94,7 @@ class RepositoryCheck:
             with self._run.request():
                 return read_node(descriptor, lambda each: self._repository.manifest(each.digest), referrers)
 
-        for node in walk(self._roots.values(), read, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+        for node in traverse(self._roots.values(), read, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
             if node.manifest is not None:
                 self._run.received(len(node.manifest.raw))
                 if node.manifest.is_tombstone:

@@ -11,7 +11,7 @@ from typing import Protocol
 from registry_tool.base.concurrency import MAX_REQUESTS, map_ordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
 from registry_tool.content.delete.selection import Selection
-from registry_tool.content.graph import Graph, Node, read_node, walk
+from registry_tool.content.graph import Graph, Node, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, Manifest, is_foreign
@@ -149,12 +149,12 @@ def take_snapshot(
     tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
     snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
     roots = [*tags.values(), *([named] if named else [])]
-    for node in walk(roots, lambda each: read_node(each, manifest), lambda node: node.children, threads=MAX_REQUESTS):
+    for node in traverse(roots, lambda each: read_node(each, manifest), lambda node: node.children, threads=MAX_REQUESTS):
         _add(snapshot, node)
     selected = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
     selected += [manifests[digest].descriptor for digest in about if digest in manifests]
     with_referrers = partial(read_node, manifest=manifest, referrers=referrers)
-    for node in walk(selected, with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+    for node in traverse(selected, with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
         _add(snapshot, node, again=True)
     return snapshot
 

@@ -48,7 +48,7 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
 
     Raises what listing the repositories raises. ``observer`` gets repositories, not bytes.
     """
-    options = Options(look="details" if details else "names")
+    options = Options(level="details" if details else "names")
     stopped: list[RegistryToolError] = []
 
     def summarize(name: str) -> RepositorySummary:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from registry_tool.base.concurrency import SingleFlight
 from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, InvalidManifest, RegistryToolError, TooManyRequests, Unreachable
-from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, walk, without_bytes
+from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, traverse, without_bytes
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
@@ -144,7 +144,7 @@ class Contents:
             return Node(descriptor=descriptor, manifest=self.kept_manifest(descriptor))
 
         children = list(manifest.children)
-        for node in walk(nested(children), read, lambda node: nested(node.children)):
+        for node in traverse(nested(children), read, lambda node: nested(node.children)):
             children += node.children
         return [child for child in children if is_platform_image(child)]
 
@@ -180,7 +180,7 @@ class _Images:
     def collect(self, descriptor: Descriptor) -> Manifest:
         """Read all of it; return the manifest itself. Raises where that cannot be read, and what is registry-wide."""
         manifest = self._contents.kept_manifest(descriptor)
-        for node in walk([descriptor], lambda each: read_node(each, self._contents.kept_manifest), self._follow):
+        for node in traverse([descriptor], lambda each: read_node(each, self._contents.kept_manifest), self._follow):
             if node.error is not None:
                 self._miss(node.error)
             if node.is_last:

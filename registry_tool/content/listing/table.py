@@ -15,7 +15,7 @@ from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 
 Sort = Literal["name", "created", "size", "semver"]
-Look = Literal["names", "digests", "details"]
+Level = Literal["names", "digests", "details"]
 """What is requested: the list alone, each tag's digest, or its manifest and config as well."""
 
 
@@ -27,7 +27,7 @@ class Options:
     Sorting by ``created`` or ``size`` needs details.
     """
 
-    look: Look = "details"
+    level: Level = "details"
     sort: Sort = "name"
     matches: str | None = None
     within: versions.Range | None = None

@@ -58,7 +58,7 @@ class _Listing:
     def table(self) -> TagTable:
         names = self._contents.tags()
         chosen = selected(names, self._options)
-        if self._options.look == "names":
+        if self._options.level == "names":
             return TagTable(rows=sort_rows([Row(name=name) for name in chosen], self._options), count=len(names))
         self._start(names if self._options.siblings else chosen, chosen)
         rows = self._rows(names, chosen)
@@ -73,7 +73,7 @@ class _Listing:
         return TagTable(
             rows=sort_rows(rows, self._options),
             count=len(names),
-            size=sum(self._blobs.values()) if self._options.look == "details" else None,
+            size=sum(self._blobs.values()) if self._options.level == "details" else None,
             vanished=tuple(sorted(vanished)),
             stopped=self._stopped,
             looked_at=len(self._descriptors),
@@ -143,12 +143,12 @@ class _Listing:
             descriptor = self._descriptors.get(name)
             if descriptor is None or descriptor.digest in self._details:
                 continue
-            if self._options.look == "details" or _may_be_tombstone(name, descriptor):
+            if self._options.level == "details" or _may_be_tombstone(name, descriptor):
                 by_digest[descriptor.digest] = descriptor
                 tags[descriptor.digest].append(name)
 
         def read(descriptor: Descriptor) -> Details:
-            if self._options.look == "digests":
+            if self._options.level == "digests":
                 return self._contents.summary(descriptor)
             return self._contents.details(descriptor, self._options.platform)
 
@@ -175,7 +175,7 @@ class _Listing:
             return row
         if details.is_tombstone or not details.fits:
             return None
-        if self._options.look != "details":
+        if self._options.level != "details":
             return row
         return replace(row, created=details.created, size=details.size, platforms=details.platforms, type=details.type)
 
@@ -216,7 +216,7 @@ class _Listing:
 
     def _start(self, names: Sequence[str], chosen: Sequence[str]) -> None:
         rows = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
-        self._total = len(names) + (rows if self._options.look == "details" else 0)
+        self._total = len(names) + (rows if self._options.level == "details" else 0)
         if self._total > _WORTH_A_BAR:
             self._observer.start("tags", "reading the tags", self._total)
 

@@ -17,7 +17,7 @@ from registry_tool.base.errors import (
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.content.graph import MAX_DEPTH, Edge, Graph, Node, edges, read_node, walk
+from registry_tool.content.graph import MAX_DEPTH, Edge, Graph, Node, edges, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, OCI_IMAGE, OCI_INDEX, Manifest, index, parse
@@ -71,7 +71,7 @@ def nodes(
     def read(descriptor: Descriptor) -> Node:
         return read_node(descriptor, lambda each: repository.manifest(each.digest), list_referrers)
 
-    return list(walk(roots, read, lambda node: [*node.children, *node.referrers], threads=threads))
+    return list(traverse(roots, read, lambda node: [*node.children, *node.referrers], threads=threads))
 
 
 def test_edges_of_image_and_index_have_roles_and_paths(repository: CountingRepository) -> None:
@@ -88,16 +88,16 @@ def test_edges_of_image_and_index_have_roles_and_paths(repository: CountingRepos
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_walk_reads_each_digest_once_breadth_first(repository: CountingRepository, threads: int) -> None:
+def test_traverse_reads_each_digest_once_breadth_first(repository: CountingRepository, threads: int) -> None:
     shared = repository.image("shared")
     roots = [repository.index(shared, repository.image(f"{number}")) for number in range(20)]
-    walked = nodes(repository, *roots, *roots, shared, threads=threads)
-    assert [node.descriptor for node in walked[:21]] == [*roots, shared]
-    assert len(walked) == 41
+    traversed = nodes(repository, *roots, *roots, shared, threads=threads)
+    assert [node.descriptor for node in traversed[:21]] == [*roots, shared]
+    assert len(traversed) == 41
     assert len(repository.read) == len(set(repository.read)) == 41
 
 
-def test_walk_with_threads_yields_in_the_order_without_them(repository: CountingRepository) -> None:
+def test_traverse_with_threads_yields_in_the_order_without_them(repository: CountingRepository) -> None:
     outer = [repository.index(*(repository.index(repository.image(f"{a}.{b}")) for b in range(7))) for a in range(7)]
     alone = [node.descriptor for node in nodes(repository, *outer)]
     first_is_slow = threading.Event()
@@ -108,22 +108,22 @@ def test_walk_with_threads_yields_in_the_order_without_them(repository: Counting
             first_is_slow.wait(0.1)
         return read_node(descriptor, lambda each: repository.manifest(each.digest))
 
-    assert [node.descriptor for node in walk(outer, read, lambda node: node.children, threads=8)] == alone
+    assert [node.descriptor for node in traverse(outer, read, lambda node: node.children, threads=8)] == alone
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_walk_over_a_cycle_of_referrers_ends(repository: CountingRepository, threads: int) -> None:
+def test_traverse_over_a_cycle_of_referrers_ends(repository: CountingRepository, threads: int) -> None:
     image, signature = repository.image("image"), repository.image("signature")
     referrers = {image.digest: [signature], signature.digest: [image]}
-    walked = nodes(repository, image, referrers=referrers, threads=threads)
-    assert [node.descriptor for node in walked] == [image, signature]
-    assert walked[1].edges[-1] == Edge(role="referrer", path="referrers[0]", descriptor=image)
+    traversed = nodes(repository, image, referrers=referrers, threads=threads)
+    assert [node.descriptor for node in traversed] == [image, signature]
+    assert traversed[1].edges[-1] == Edge(role="referrer", path="referrers[0]", descriptor=image)
 
 
-def test_walk_reads_only_what_is_followed(repository: CountingRepository) -> None:
+def test_traverse_reads_only_what_is_followed(repository: CountingRepository) -> None:
     signature = repository.image("signature", subject=repository.image("subject"))
     assert len(nodes(repository, signature)) == 1
-    subjects = walk(
+    subjects = traverse(
         [signature],
         lambda each: read_node(each, lambda descriptor: repository.manifest(descriptor.digest)),
         lambda node: [node.manifest.subject] if node.manifest and node.manifest.subject else [],
@@ -131,16 +131,16 @@ def test_walk_reads_only_what_is_followed(repository: CountingRepository) -> Non
     assert len(list(subjects)) == 2
 
 
-def test_walk_into_ten_thousand_nested_indexes_ends_at_the_limit(repository: CountingRepository) -> None:
+def test_traverse_into_ten_thousand_nested_indexes_ends_at_the_limit(repository: CountingRepository) -> None:
     inner = repository.image("inner")
     for _ in range(10_000):
         inner = repository.index(inner)
-    walked = nodes(repository, inner)
-    assert len(walked) == len(repository.read) == MAX_DEPTH
-    assert [node.is_last for node in walked] == [False] * (MAX_DEPTH - 1) + [True]
+    traversed = nodes(repository, inner)
+    assert len(traversed) == len(repository.read) == MAX_DEPTH
+    assert [node.is_last for node in traversed] == [False] * (MAX_DEPTH - 1) + [True]
 
 
-def test_walk_to_exactly_the_limit_is_complete(repository: CountingRepository) -> None:
+def test_traverse_to_exactly_the_limit_is_complete(repository: CountingRepository) -> None:
     inner = repository.image("inner")
     for _ in range(MAX_DEPTH - 1):
         inner = repository.index(inner)
@@ -151,9 +151,9 @@ def test_walk_to_exactly_the_limit_is_complete(repository: CountingRepository) -
 def test_failure_of_one_manifest_is_its_nodes_error(repository: CountingRepository, error: Exception) -> None:
     children = [repository.image(f"{number}") for number in range(3)]
     repository.failures[children[1].digest] = error
-    walked = nodes(repository, repository.index(*children))
-    assert [node.error for node in walked] == [None, None, error, None]
-    assert walked[2].manifest is None
+    traversed = nodes(repository, repository.index(*children))
+    assert [node.error for node in traversed] == [None, None, error, None]
+    assert traversed[2].manifest is None
 
 
 @pytest.mark.parametrize("error", [TooManyRequests("x"), RegistryUnreachable("x")])

@@ -223,14 +223,14 @@ def test_unknown_repository_is_not_found_and_empty_one_has_no_rows(registry: Rec
 def test_names_alone_are_one_request(registry: RecordingServer) -> None:
     also(registry, make_image(registry.port, APP, "v1"), "v2", "v3")
     push_tombstone(registry, "dead")
-    assert [row.digest for row in table(registry, look="names").rows] == [None] * 4
+    assert [row.digest for row in table(registry, level="names").rows] == [None] * 4
     assert registry.requests == [("GET", f"/v2/{APP}/tags/list")]
 
 
 def test_digests_are_one_head_a_tag(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "v1")
     also(registry, made, "v2", "v3")
-    result = rows(registry, look="digests")
+    result = rows(registry, level="digests")
     assert result["v1"].digest == Digest.parse(made.digest)
     assert (result["v1"].siblings, result["v1"].size, result["v1"].type) == (("v2", "v3"), None, None)
     assert registry.counts == {"GET": 1, "HEAD": 3}
@@ -265,7 +265,7 @@ def test_limit_saves_requests_where_names_give_the_order(registry: RecordingServ
         make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
     assert names(registry, limit=2) == ["v00", "v01"]
     assert registry.counts == {"GET": 1 + 4, "HEAD": 30}
-    assert [row.siblings for row in table(registry, limit=2, siblings=False, look="digests").rows] == [None, None]
+    assert [row.siblings for row in table(registry, limit=2, siblings=False, level="digests").rows] == [None, None]
     assert registry.counts == {"GET": 1, "HEAD": 2}
     table(registry, limit=2, sort="created")
     assert registry.counts == {"GET": 1 + 60, "HEAD": 30}
@@ -278,7 +278,7 @@ def test_ten_thousand_tags_fit_in_memory(registry: RecordingServer) -> None:
     with open_registry(registry.host) as opened:
         tracemalloc.start()
         try:
-            assert len(list_tags(opened.repository(APP), Options(matches="v12*", look="names")).rows) == 111
+            assert len(list_tags(opened.repository(APP), Options(matches="v12*", level="names")).rows) == 111
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -288,13 +288,13 @@ def test_ten_thousand_tags_fit_in_memory(registry: RecordingServer) -> None:
 # Leftovers.
 
 
-@pytest.mark.parametrize("look", ["details", "digests"])
-def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: RecordingServer, look: str) -> None:
+@pytest.mark.parametrize("level", ["details", "digests"])
+def test_tombstone_is_not_shown_and_does_not_count_for_the_limit(registry: RecordingServer, level: str) -> None:
     also(registry, make_image(registry.port, APP, "b"), "c")
     push_tombstone(registry, "a")
-    assert names(registry, look=look) == ["b", "c"]
-    assert names(registry, look=look, limit=1) == ["b"]
-    assert names(registry, look=look, limit=1, siblings=False) == ["b"]
+    assert names(registry, level=level) == ["b", "c"]
+    assert names(registry, level=level, limit=1) == ["b"]
+    assert names(registry, level=level, limit=1, siblings=False) == ["b"]
 
 
 def test_small_image_is_no_tombstone(registry: RecordingServer) -> None:
@@ -302,7 +302,7 @@ def test_small_image_is_no_tombstone(registry: RecordingServer) -> None:
     made = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": ""}})
     padded = make_image(registry.port, APP, "tiny", extra={"annotations": {"a": "x" * (size - len(made.raw))}})
     assert len(padded.raw) == size
-    assert names(registry, look="digests") == ["tiny"]
+    assert names(registry, level="digests") == ["tiny"]
     assert registry.times("GET", padded.digest) == 1
 
 
@@ -503,7 +503,7 @@ def test_registry_that_always_fails_ends_the_table(registry: RecordingServer) ->
     made = make_image(registry.port, APP, "v")
     also(registry, made, *(f"v{number}" for number in range(100)))
     registry.instead = refuse_from(10, "500 Internal Server Error")  # type: ignore[assignment]
-    result = table(registry, look="digests")
+    result = table(registry, level="digests")
     assert isinstance(result.stopped, RegistryError)
     assert len(registry.requests) < 60
 
