@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from registry_tool.base import labels
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import PortTaken, VerificationFailed
 from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.base.runs import Run
@@ -113,22 +113,26 @@ class PageSteps:
 def wait_for_page(engine: Engine, container: Container, port: int) -> Page:
     """GET the page until it responds. Raises VerificationFailed, with the container's last lines, where it does not."""
     url = f"http://localhost:{port}/"
-    started = time.monotonic()
-    checked = started - _CONTAINER_PAUSE
-    while True:
+    error, next_check = NoResponse(), Deadline(0)
+
+    def page() -> Page | None:
+        nonlocal error, next_check
         try:
             return get_page(url, timeout=REQUEST_TIMEOUT)
-        except NoResponse as error:
-            now = time.monotonic()
-            if now >= checked + _CONTAINER_PAUSE:
-                checked = now
-                current = engine.container(container.id)
-                if current is None or not current.running:
-                    state = "is gone" if current is None else f"ended with code {current.exit_code}"
-                    raise _failure(engine, container, f"no page: the container {state}") from error
-            if now > started + FIRST_RESPONSE:
-                raise _failure(engine, container, f"no page at {url} within {FIRST_RESPONSE:.0f} s: {error}") from error
-        time.sleep(_PAUSE)
+        except NoResponse as no_response:
+            error = no_response
+        if next_check.passed:
+            next_check = Deadline(_CONTAINER_PAUSE)
+            current = engine.container(container.id)
+            if current is None or not current.running:
+                state = "is gone" if current is None else f"ended with code {current.exit_code}"
+                raise _failure(engine, container, f"no page: the container {state}") from error
+        return None
+
+    response = poll(page, Deadline(FIRST_RESPONSE), pause=_PAUSE)
+    if response is None:
+        raise _failure(engine, container, f"no page at {url} within {FIRST_RESPONSE:.0f} s: {error}") from error
+    return response
 
 
 def check_page(engine: Engine, container: Container, page: Page, *, visits: int | None) -> None:

@@ -17,7 +17,7 @@ def test_nothing_listens_is_an_error_about_the_first_address() -> None:
 
 
 def test_plain_http_is_detected_without_a_request() -> None:
-    with fake_server(lambda asked: Reply()) as server:
+    with fake_server(lambda request: Reply()) as server:
         assert origin.find_origin(f"localhost:{server.port}", plain_http=None, timeout=1) == f"http://127.0.0.1:{server.port}"
         assert server.requests == []
 
@@ -25,7 +25,7 @@ def test_plain_http_is_detected_without_a_request() -> None:
 def test_tls_is_detected(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate")
-    with fake_server(lambda asked: Reply(), certificate=self_signed(tmp_path)) as server:
+    with fake_server(lambda request: Reply(), certificate=self_signed(tmp_path)) as server:
         assert origin.find_origin(server.host, plain_http=None, timeout=1) == f"https://{server.host}"
         assert origin.find_origin(server.host, plain_http=True, timeout=1) == f"http://{server.host}"
         assert server.requests == []

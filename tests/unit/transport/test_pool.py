@@ -33,48 +33,48 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("packing", ["gzip", "GZIP", "br", "deflate", "gzip, gzip", "x" * 500])
 def test_compressed_response_is_refused_unread(packing: str) -> None:
     bomb = Reply(body=gzip.compress(b"\0" * 50_000_000), headers={"Content-Encoding": packing, "Content-Type": "application/json"})
-    with fake_server(lambda asked: bomb) as server, Transport(server.host) as line:
-        for ask in (line.get, line.stream):
+    with fake_server(lambda request: bomb) as server, Transport(server.host) as transport:
+        for ask in (transport.get, transport.stream):
             with pytest.raises(RegistryError, match="compresses its response to GET /v2/a/manifests/x .* refused"):
                 ask("/v2/a/manifests/x")
-        assert line.head("/v2/a/manifests/x").status == 200
-    assert {asked.headers["accept-encoding"] for asked in server.requests} == {"identity"}
+        assert transport.head("/v2/a/manifests/x").status == 200
+    assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
 
 
 def test_identity_encoding_is_accepted() -> None:
-    with fake_server(lambda asked: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as line:
-        assert line.get("/v2/").body == b"{}"
+    with fake_server(lambda request: Reply(headers={"Content-Encoding": "identity"})) as server, Transport(server.host) as transport:
+        assert transport.get("/v2/").body == b"{}"
 
 
 def test_compressed_error_response_is_an_error_response() -> None:
     packed = Reply(status=404, body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
-    with fake_server(lambda asked: packed) as server, Transport(server.host) as line, pytest.raises(NotFound) as caught:
-        line.send("POST", "/v2/a/blobs/uploads/")
+    with fake_server(lambda request: packed) as server, Transport(server.host) as transport, pytest.raises(NotFound) as caught:
+        transport.send("POST", "/v2/a/blobs/uploads/")
     assert caught.value.response is not None
     assert caught.value.response.status == 404
 
 
-# --- lines ---
+# --- connections ---
 
 
 def test_connections_are_reused_and_shared_by_threads() -> None:
-    lines: set[int] = set()
+    connections: set[int] = set()
     together = threading.Barrier(4, timeout=10)
 
-    def answer(asked: ReceivedRequest) -> Reply:
-        lines.add(threading.get_ident())  # the server has a thread for each line
-        if asked.path == "/v2/together":
+    def answer(request: ReceivedRequest) -> Reply:
+        connections.add(threading.get_ident())  # the server has a thread for each connection
+        if request.path == "/v2/together":
             together.wait()
         return Reply()
 
-    with fake_server(answer) as server, Transport(server.host) as line, ThreadPoolExecutor(4) as threads:
+    with fake_server(answer) as server, Transport(server.host) as transport, ThreadPoolExecutor(4) as threads:
         for _ in range(5):
-            line.get("/v2/")
-        assert len(lines) == 1
-        list(threads.map(lambda _: line.get("/v2/together"), range(4)))
-        assert len(lines) == 4
-        list(threads.map(lambda _: line.get("/v2/"), range(40)))
-        assert len(lines) == 4
+            transport.get("/v2/")
+        assert len(connections) == 1
+        list(threads.map(lambda _: transport.get("/v2/together"), range(4)))
+        assert len(connections) == 4
+        list(threads.map(lambda _: transport.get("/v2/"), range(40)))
+        assert len(connections) == 4
 
 
 def test_connection_closed_while_idle_is_replaced() -> None:
@@ -82,17 +82,17 @@ def test_connection_closed_while_idle_is_replaced() -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-    with tcp_server(once) as host, Transport(host, plain_http=True) as line:
-        assert [line.get("/v2/").status for _ in range(3)] == [200, 200, 200]
+    with tcp_server(once) as host, Transport(host, plain_http=True) as transport:
+        assert [transport.get("/v2/").status for _ in range(3)] == [200, 200, 200]
 
 
 def test_closed_transport_opens_new_connections() -> None:
-    with fake_server(lambda asked: Reply()) as server:
-        line = Transport(server.host)
-        line.get("/v2/")
-        line.close()
-        assert line.get("/v2/").status == 200
-        line.close()
+    with fake_server(lambda request: Reply()) as server:
+        transport = Transport(server.host)
+        transport.get("/v2/")
+        transport.close()
+        assert transport.get("/v2/").status == 200
+        transport.close()
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_closed_transport_opens_new_connections() -> None:
     ],
 )
 def test_lost_connection(words: bytes, kind: type[Exception]) -> None:
-    with tcp_server(sending(words)) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(sending(words)) as host, Transport(host, plain_http=True) as transport:
         with pytest.raises(RegistryUnreachable) as caught:
-            line.send("DELETE", "/v2/a/manifests/x")  # is not tried again
+            transport.send("DELETE", "/v2/a/manifests/x")  # is not tried again
         assert type(caught.value) is kind
 
 
@@ -123,11 +123,11 @@ def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch:
     certificate = self_signed(tmp_path)  # for localhost and 127.0.0.1
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with (
-        fake_server(lambda asked: Reply(), address="127.0.0.2", certificate=certificate) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(), address="127.0.0.2", certificate=certificate) as server,
+        Transport(server.host) as transport,
         pytest.raises(RegistryUnreachable, match="cannot be trusted: IP address mismatch") as caught,
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
     assert caught.value.hint == "Its certificate is another server's: check the address, and who answers there."
     assert server.requests == []
 
@@ -136,21 +136,21 @@ def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch:
 
 
 def test_proxy_password_goes_to_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_server(lambda asked: Reply()) as proxy:
+    with fake_server(lambda request: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", f"http://john:{canary.password()}%40@{proxy.host}")
-        with Transport("registry.invalid", plain_http=True) as line:
-            line.get("/v2/")
-    (asked,) = proxy.requests
-    assert asked.path == "http://registry.invalid/v2/"
-    assert asked.headers["host"] == "registry.invalid"
-    assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
+        with Transport("registry.invalid", plain_http=True) as transport:
+            transport.get("/v2/")
+    (request,) = proxy.requests
+    assert request.path == "http://registry.invalid/v2/"
+    assert request.headers["host"] == "registry.invalid"
+    assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(f"john:{canary.password()}@".encode()).decode()
 
 
 def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_server(lambda asked: Reply()) as proxy:
+    with fake_server(lambda request: Reply()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.host)
-        with Transport("registry.invalid", plain_http=True) as line:
-            line.get("/v2/")
+        with Transport("registry.invalid", plain_http=True) as transport:
+            transport.get("/v2/")
     assert len(proxy.requests) == 1
 
 
@@ -158,8 +158,8 @@ def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     why = r"the proxy for registry\.invalid cannot be used|registry\.invalid cannot be reached through its proxy"
-    with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match=why) as caught:
-        line.get("/v2/")
+    with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match=why) as caught:
+        transport.get("/v2/")
     assert caught.value.hint
     assert "PROXY" in caught.value.hint
 
@@ -170,15 +170,15 @@ def test_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, status:
     with tcp_server(sending(words)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy}")
         with (
-            Transport("registry.invalid") as line,
+            Transport("registry.invalid") as transport,
             pytest.raises(RegistryUnreachable, match=f"cannot be reached through its proxy.*{status}"),
         ):
-            line.get("/v2/")
+            transport.get("/v2/")
 
 
 def test_no_proxy_with_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "127.0.0.0/8")
-    with fake_server(lambda asked: Reply()) as server, Transport(server.host, plain_http=True) as line:
-        assert line.get("/v2/").status == 200
+    with fake_server(lambda request: Reply()) as server, Transport(server.host, plain_http=True) as transport:
+        assert transport.get("/v2/").status == 200

@@ -52,10 +52,10 @@ def test_response_below_the_least_rate_is_too_slow(head: bytes, piece: bytes) ->
     begun = time.monotonic()
     with (
         tcp_server(dripping(head, piece, 0.05)) as host,
-        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        Transport(host, plain_http=True, timeouts=SHORT) as transport,
         pytest.raises(RegistryUnreachable, match="answers GET /v2/ too slowly: less than 1024 bytes a second"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
     assert time.monotonic() - begun < 10
 
 
@@ -64,10 +64,10 @@ def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(stream_module, "_CHUNK", 64)
     with (
         tcp_server(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
-        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        Transport(host, plain_http=True, timeouts=SHORT) as transport,
         pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 1\.6 s"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 class Instant(io.RawIOBase):
@@ -90,8 +90,8 @@ def test_slow_consumer_is_not_a_slow_registry() -> None:
 
 
 def test_slow_start_of_a_small_response_is_no_error() -> None:
-    with fake_server(lambda asked: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as line:
-        assert line.get("/v2/").json() == {}
+    with fake_server(lambda request: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as transport:
+        assert transport.get("/v2/").json() == {}
 
 
 # --- too long ---
@@ -110,21 +110,21 @@ def test_endless_body_is_refused() -> None:
         except OSError:
             seen.set()
 
-    with tcp_server(serve) as host, Transport(host, plain_http=True) as line:
+    with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
         with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
-            line.get("/v2/", limit=1_000_000)
-        assert seen.wait(10), "the line was not hung up"
+            transport.get("/v2/", limit=1_000_000)
+        assert seen.wait(10), "the connection was not closed"
 
 
 @pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
 def test_limit_is_exact(size: int, limit: int, fits: bool) -> None:
-    with fake_server(lambda asked: Reply(body=b"x" * size)) as server, Transport(server.host) as line:
+    with fake_server(lambda request: Reply(body=b"x" * size)) as server, Transport(server.host) as transport:
         if fits:
-            assert len(line.get("/v2/", limit=limit).body) == size
+            assert len(transport.get("/v2/", limit=limit).body) == size
         else:
             with pytest.raises(RegistryError, match="larger than"):
-                line.get("/v2/", limit=limit)
-        assert line.get("/v2/", limit=1_000_000).status == 200
+                transport.get("/v2/", limit=limit)
+        assert transport.get("/v2/", limit=1_000_000).status == 200
 
 
 @pytest.mark.parametrize(
@@ -138,21 +138,21 @@ def test_limit_is_exact(size: int, limit: int, fits: bool) -> None:
 def test_endless_headers_are_refused(head: bytes, why: str) -> None:
     with (
         tcp_server(dripping(b"", head, 0.0)) as host,
-        Transport(host, plain_http=True) as line,
+        Transport(host, plain_http=True) as transport,
         pytest.raises(RegistryUnreachable, match=why),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 # --- piece by piece ---
 
 
 def test_stream_is_read_incrementally_and_its_connection_reused() -> None:
-    with fake_server(lambda asked: Reply(body=b"0123456789")) as server, Transport(server.host) as line:
-        with line.stream("/v2/a/blobs/x") as stream:
+    with fake_server(lambda request: Reply(body=b"0123456789")) as server, Transport(server.host) as transport:
+        with transport.stream("/v2/a/blobs/x") as stream:
             assert stream.response.status == 200
             assert [stream.read(4), stream.read(4), stream.read(4), stream.read(4)] == [b"0123", b"4567", b"89", b""]
-        with line.stream("/v2/a/blobs/x") as stream:
+        with transport.stream("/v2/a/blobs/x") as stream:
             assert stream.read() == b"0123456789"
 
 
@@ -169,17 +169,17 @@ def test_stream_left_early_closes_its_connection() -> None:
         except OSError:
             seen.set()
 
-    with tcp_server(serve) as host, Transport(host, plain_http=True) as line:
-        with line.stream("/v2/a/blobs/x") as stream:
+    with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
+        with transport.stream("/v2/a/blobs/x") as stream:
             assert stream.read(10) == b"x" * 10
         assert seen.wait(10)
 
 
 def test_stream_that_is_cut_off_is_an_error() -> None:
     with (
-        fake_server(lambda asked: Reply(body=b"0123456789", cut=4)) as server,
-        Transport(server.host) as line,
-        line.stream("/v2/a/blobs/x") as stream,
+        fake_server(lambda request: Reply(body=b"0123456789", cut=4)) as server,
+        Transport(server.host) as transport,
+        transport.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
         with pytest.raises(ConnectionLost, match="was lost during GET /v2/a/blobs/x"):
@@ -188,9 +188,9 @@ def test_stream_that_is_cut_off_is_an_error() -> None:
 
 def test_stream_that_stalls_is_an_error() -> None:
     with (
-        fake_server(lambda asked: Reply(body=b"0123456789", stall=4)) as server,
-        Transport(server.host, timeouts=SHORT) as line,
-        line.stream("/v2/a/blobs/x") as stream,
+        fake_server(lambda request: Reply(body=b"0123456789", stall=4)) as server,
+        Transport(server.host, timeouts=SHORT) as transport,
+        transport.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
         with pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/a/blobs/x within 0\.4 s"):

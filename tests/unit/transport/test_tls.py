@@ -87,8 +87,8 @@ def serving(certificate: tuple[Path, Path], *, clients_of: Path | None = None) -
                 return
             with connection, suppress(OSError):
                 connection.settimeout(10)
-                with context.wrap_socket(connection, server_side=True) as line:
-                    line.sendall(b"hello")
+                with context.wrap_socket(connection, server_side=True) as tls_socket:
+                    tls_socket.sendall(b"hello")
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -104,9 +104,9 @@ def serving(certificate: tuple[Path, Path], *, clients_of: Path | None = None) -
 def greeting(context: ssl.SSLContext, port: int, name: str) -> bytes:
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
-        context.wrap_socket(connection, server_hostname=name) as line,
+        context.wrap_socket(connection, server_hostname=name) as tls_socket,
     ):
-        return line.recv(5)
+        return tls_socket.recv(5)
 
 
 def certs_d(base: Path, host: str = HOST) -> Path:

@@ -34,7 +34,7 @@ BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 SHORT = (1.0, 0.3)
 
 
-def ok(asked: ReceivedRequest) -> Reply:
+def ok(request: ReceivedRequest) -> Reply:
     return Reply()
 
 
@@ -46,23 +46,23 @@ def elsewhere(there: FakeServer, path: str, status: int = 307) -> Reply:
 
 
 def test_nothing_listens_is_unreachable() -> None:
-    with Transport("localhost:1") as line, pytest.raises(RegistryUnreachable, match="no registry answers at localhost:1") as caught:
-        line.get("/v2/")
+    with Transport("localhost:1") as transport, pytest.raises(RegistryUnreachable, match="no registry answers at localhost:1") as caught:
+        transport.get("/v2/")
     assert caught.value.hint == "Start the local registry: regctl up"
 
 
 def test_unknown_host_is_unreachable() -> None:
-    with Transport("nothing.invalid") as line, pytest.raises(RegistryUnreachable, match=r"no registry answers at nothing\.invalid"):
-        line.get("/v2/")
+    with Transport("nothing.invalid") as transport, pytest.raises(RegistryUnreachable, match=r"no registry answers at nothing\.invalid"):
+        transport.get("/v2/")
 
 
 def test_no_response_times_out() -> None:
     with (
-        fake_server(lambda asked: Reply(pause=1)) as server,
-        Transport(server.host, timeouts=SHORT) as line,
+        fake_server(lambda request: Reply(pause=1)) as server,
+        Transport(server.host, timeouts=SHORT) as transport,
         pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 def test_stalled_body_times_out() -> None:
@@ -72,25 +72,25 @@ def test_stalled_body_times_out() -> None:
 
     with (
         tcp_server(stall) as host,
-        Transport(host, plain_http=True, timeouts=SHORT) as line,
+        Transport(host, plain_http=True, timeouts=SHORT) as transport,
         pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/ within 0\.3 s"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 def test_incomplete_body_is_an_error() -> None:
     with (
-        fake_server(lambda asked: Reply(missing=7)) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(missing=7)) as server,
+        Transport(server.host) as transport,
         pytest.raises(RegistryUnreachable, match="was lost during GET /v2/"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 def test_incomplete_error_response_is_an_error_response() -> None:
     # distribution promises the whole blob's length for the few words of its 416.
     with (
-        fake_server(lambda asked: Reply(status=416, body=b"invalid range", missing=7)) as server,
+        fake_server(lambda request: Reply(status=416, body=b"invalid range", missing=7)) as server,
         Transport(server.host) as transport,
         pytest.raises(RegistryError) as caught,
     ):
@@ -104,38 +104,38 @@ def test_incomplete_error_response_is_an_error_response() -> None:
     ("words", "kind"), [(b"", RegistryUnreachable), (b"SSH-2.0-x\r\n", NotARegistry), (b"\0" * 70_000, RegistryUnreachable)]
 )
 def test_not_http_is_not_a_registry(words: bytes, kind: type[Exception]) -> None:
-    with tcp_server(sending(words)) as host, Transport(host) as line, pytest.raises(kind):
-        line.get("/v2/")
+    with tcp_server(sending(words)) as host, Transport(host) as transport, pytest.raises(kind):
+        transport.get("/v2/")
 
 
 def test_web_page_is_not_a_registry() -> None:
     page = Reply(body=b"<html>", headers={"Content-Type": "text/html"})
     with (
-        fake_server(lambda asked: page) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: page) as server,
+        Transport(server.host) as transport,
         pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry: GET /v2/ gives a web page"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 def test_web_page_after_registry_responses_is_a_registry_error() -> None:
     page = Reply(headers={"Content-Type": "text/html"})
-    with fake_server(lambda asked: page if asked.path.endswith("/x") else Reply()) as server, Transport(server.host) as line:
-        line.get("/v2/a/manifests/y")
+    with fake_server(lambda request: page if request.path.endswith("/x") else Reply()) as server, Transport(server.host) as transport:
+        transport.get("/v2/a/manifests/y")
         with pytest.raises(RegistryError, match=r"GET /v2/a/manifests/x: a web page \(200\)"):
-            line.get("/v2/a/manifests/x")
-        server.respond = lambda asked: Reply(status=404, headers={"Content-Type": "text/html"})
+            transport.get("/v2/a/manifests/x")
+        server.respond = lambda request: Reply(status=404, headers={"Content-Type": "text/html"})
         with pytest.raises(NotFound):
-            line.get("/v2/a/manifests/x")
+            transport.get("/v2/a/manifests/x")
 
 
 def test_origin_is_detected_again_after_a_failure() -> None:
     with tcp_server(sending(b"")) as host:
-        line = Transport(host)
+        transport = Transport(host)
         with pytest.raises(RegistryUnreachable):
-            line.get("/v2/")
-    assert line._origin is None
-    line.close()
+            transport.get("/v2/")
+    assert transport._origin is None
+    transport.close()
 
 
 # --- TLS and plain HTTP ---
@@ -149,8 +149,8 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_tls_on_loopback_is_not_verified(certificate: Path) -> None:
-    with fake_server(ok, certificate=certificate) as server, Transport(server.host) as line:
-        assert line.get("/v2/").status == 200
+    with fake_server(ok, certificate=certificate) as server, Transport(server.host) as transport:
+        assert transport.get("/v2/").status == 200
 
 
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,16 +165,16 @@ def test_elsewhere_certificates_are_verified(certificate: Path, monkeypatch: pyt
     away(monkeypatch)
     with fake_server(ok, certificate=certificate) as server:
         with (
-            Transport(server.host) as line,
+            Transport(server.host) as transport,
             pytest.raises(RegistryUnreachable, match="cannot be trusted: self-signed certificate") as caught,
         ):
-            line.get("/v2/")
+            transport.get("/v2/")
         assert caught.value.hint
         assert "SSL_CERT_FILE" in caught.value.hint
         assert server.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        with Transport(server.host) as line:
-            assert line.get("/v2/").status == 200
+        with Transport(server.host) as transport:
+            assert transport.get("/v2/").status == 200
 
 
 def test_missing_bundle_is_an_error(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,21 +182,21 @@ def test_missing_bundle_is_an_error(certificate: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with (
         fake_server(ok, certificate=certificate) as server,
-        Transport(server.host) as line,
+        Transport(server.host) as transport,
         pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 def test_elsewhere_plain_http_must_be_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     away(monkeypatch)
     with fake_server(ok) as server:
-        with Transport(server.host, credential=MARY) as line, pytest.raises(RegistryUnreachable, match="does not speak TLS") as caught:
-            line.get("/v2/")
+        with Transport(server.host, credential=MARY) as transport, pytest.raises(RegistryUnreachable, match="does not speak TLS") as caught:
+            transport.get("/v2/")
         assert caught.value.hint == "If it speaks plain HTTP, say --plain-http."
         assert server.requests == []
-        with Transport(server.host, plain_http=True) as line:
-            assert line.get("/v2/").status == 200
+        with Transport(server.host, plain_http=True) as transport:
+            assert transport.get("/v2/").status == 200
 
 
 # --- proxies and other people's files ---
@@ -207,36 +207,39 @@ def test_loopback_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://{proxy.host}")
         for host in (server.host, f"localhost:{server.port}"):
-            with Transport(host) as line:
-                line.get("/v2/")
+            with Transport(host) as transport:
+                transport.get("/v2/")
         assert (len(proxy.requests), len(server.requests)) == (0, 2)
 
 
 def test_other_hosts_use_the_proxy_unless_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_server(ok) as proxy:
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
-        with Transport("registry.invalid", plain_http=True) as line:
-            line.get("/v2/")
-            assert [asked.path for asked in proxy.requests] == ["http://registry.invalid/v2/"]
+        with Transport("registry.invalid", plain_http=True) as transport:
+            transport.get("/v2/")
+            assert [request.path for request in proxy.requests] == ["http://registry.invalid/v2/"]
         monkeypatch.setenv("no_proxy", "registry.invalid")
         with (
-            Transport("registry.invalid", plain_http=True) as line,
+            Transport("registry.invalid", plain_http=True) as transport,
             pytest.raises(RegistryUnreachable, match=r"no registry answers at registry\.invalid"),
         ):
-            line.get("/v2/")
+            transport.get("/v2/")
 
 
 def test_unreachable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{canary.password()}@127.0.0.1:1")
-    with Transport("registry.invalid") as line, pytest.raises(RegistryUnreachable, match="cannot be reached through its proxy") as caught:
-        line.get("/v2/")
+    with (
+        Transport("registry.invalid") as transport,
+        pytest.raises(RegistryUnreachable, match="cannot be reached through its proxy") as caught,
+    ):
+        transport.get("/v2/")
     assert canary.password() not in str(caught.value)
 
 
 def test_netrc_is_not_used(own_folders: Path) -> None:
     (own_folders / ".netrc").write_text("machine 127.0.0.1 login netrc password netrc\n")
-    with fake_server(ok) as server, Transport(server.host) as line:
-        line.get("/v2/")
+    with fake_server(ok) as server, Transport(server.host) as transport:
+        transport.get("/v2/")
         assert "authorization" not in server.requests[0].headers
 
 
@@ -244,9 +247,9 @@ def test_netrc_is_not_used(own_folders: Path) -> None:
 
 
 def test_request_headers() -> None:
-    with fake_server(ok) as server, Transport(f"localhost:{server.port}") as line:
-        answer = line.get("/v2/x", headers={"Accept": "a/b"}, params={"n": "5", "last": "ü&"})
-        line.head("/v2/y")
+    with fake_server(ok) as server, Transport(f"localhost:{server.port}") as transport:
+        answer = transport.get("/v2/x", headers={"Accept": "a/b"}, params={"n": "5", "last": "ü&"})
+        transport.head("/v2/y")
     first, second = server.requests
     assert (first.method, first.path) == ("GET", "/v2/x?n=5&last=%C3%BC%26")
     assert (second.method, second.path) == ("HEAD", "/v2/y")
@@ -260,27 +263,27 @@ def test_request_headers() -> None:
 def test_error_responses_are_raised_by_status() -> None:
     body = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known"}]}
     with (
-        fake_server(lambda asked: reply(body, 404)) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: reply(body, 404)) as server,
+        Transport(server.host) as transport,
         pytest.raises(NotFound, match="GET /v2/a/tags/list: 404 NAME_UNKNOWN repository name not known"),
     ):
-        line.get("/v2/a/tags/list")
+        transport.get("/v2/a/tags/list")
 
 
 # --- pages ---
 
 
 def chain(links: dict[str, str]) -> Callable[[ReceivedRequest], Reply]:
-    def answer(asked: ReceivedRequest) -> Reply:
-        link = links.get(asked.path)
-        return reply({"path": asked.path}, Link=f'<{link}>; rel="next"' if link else "")
+    def answer(request: ReceivedRequest) -> Reply:
+        link = links.get(request.path)
+        return reply({"path": request.path}, Link=f'<{link}>; rel="next"' if link else "")
 
     return answer
 
 
 def paths(server: FakeServer, path: str = "/v2/_catalog") -> list[str]:
-    with Transport(server.host) as line:
-        return [answer.json()["path"] for answer in line.pages(path, params={"n": "1"})]
+    with Transport(server.host) as transport:
+        return [answer.json()["path"] for answer in transport.pages(path, params={"n": "1"})]
 
 
 def test_pages_are_followed_to_the_last() -> None:
@@ -297,7 +300,7 @@ def test_loop_of_links_ends() -> None:
 
 def test_endless_links_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "MAX_PAGES", 5)
-    with fake_server(lambda asked: reply({"path": ""}, Link=f'<{asked.path}1>; rel="next"')) as server:
+    with fake_server(lambda request: reply({"path": ""}, Link=f'<{request.path}1>; rel="next"')) as server:
         with pytest.raises(RegistryError, match="no end of pages"):
             paths(server)
         assert len(server.requests) == 5
@@ -314,16 +317,16 @@ def test_link_to_another_host_stays_on_the_registry() -> None:
 
 
 def test_redirect_on_the_registry_keeps_authorization() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if "authorization" not in asked.headers:
+    def answer(request: ReceivedRequest) -> Reply:
+        if "authorization" not in request.headers:
             return reply({}, 401, www_authenticate='Basic realm="x"')
-        if asked.path == "/v2/old":
+        if request.path == "/v2/old":
             return Reply(status=301, headers={"Location": f"http://localhost:{server.port}/v2/new"})
         return Reply()
 
-    with fake_server(answer) as server, Transport(f"localhost:{server.port}", credential=MARY) as line:
-        line.get("/v2/old")
-    assert [(asked.path, asked.headers.get("authorization")) for asked in server.requests] == [
+    with fake_server(answer) as server, Transport(f"localhost:{server.port}", credential=MARY) as transport:
+        transport.get("/v2/old")
+    assert [(request.path, request.headers.get("authorization")) for request in server.requests] == [
         ("/v2/old", None),
         ("/v2/old", BASIC),
         ("/v2/new", BASIC),
@@ -332,81 +335,81 @@ def test_redirect_on_the_registry_keeps_authorization() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_elsewhere_drops_authorization(status: int) -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        known = "authorization" in asked.headers
+    def answer(request: ReceivedRequest) -> Reply:
+        known = "authorization" in request.headers
         return elsewhere(other, "/blob", status) if known else reply({}, 401, www_authenticate='Basic realm="x"')
 
     with fake_server(ok) as other, fake_server(answer) as server:
-        with Transport(server.host, credential=MARY) as line:
-            assert line.get("/v2/a/blobs/x").url == f"http://{other.host}/blob"
-        assert [(asked.path, "authorization" in asked.headers, asked.headers["host"]) for asked in other.requests] == [
+        with Transport(server.host, credential=MARY) as transport:
+            assert transport.get("/v2/a/blobs/x").url == f"http://{other.host}/blob"
+        assert [(request.path, "authorization" in request.headers, request.headers["host"]) for request in other.requests] == [
             ("/blob", False, other.host)
         ]
 
 
 def test_challenge_of_another_host_is_not_answered() -> None:
-    def greedy(asked: ReceivedRequest) -> Reply:
+    def greedy(request: ReceivedRequest) -> Reply:
         return reply({}, 401, www_authenticate=f'Basic realm="x", Bearer realm="http://{other.host}/token"')
 
     with (
         fake_server(greedy) as other,
-        fake_server(lambda asked: elsewhere(other, "/blob")) as server,
-        Transport(server.host, credential=MARY) as line,
+        fake_server(lambda request: elsewhere(other, "/blob")) as server,
+        Transport(server.host, credential=MARY) as transport,
     ):
         with pytest.raises(AuthenticationFailed):
-            line.get("/v2/a/blobs/x")
-        assert [(asked.path, "authorization" in asked.headers) for asked in other.requests] == [("/blob", False)]
-        assert all("authorization" not in asked.headers for asked in server.requests)
+            transport.get("/v2/a/blobs/x")
+        assert [(request.path, "authorization" in request.headers) for request in other.requests] == [("/blob", False)]
+        assert all("authorization" not in request.headers for request in server.requests)
 
 
 def test_endless_redirects_are_an_error() -> None:
     with (
-        fake_server(lambda asked: Reply(status=302, headers={"Location": asked.path + "x"})) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(status=302, headers={"Location": request.path + "x"})) as server,
+        Transport(server.host) as transport,
         pytest.raises(RegistryError, match="redirects GET /v2/ without end"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 @pytest.mark.parametrize("location", ["http://elsewhere.invalid/x", "ftp://elsewhere.invalid/x", "file:///etc/passwd"])
 def test_redirect_from_tls_to_http_is_not_followed(certificate: Path, location: str) -> None:
     with (
-        fake_server(lambda asked: Reply(status=302, headers={"Location": location}), certificate=certificate) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(status=302, headers={"Location": location}), certificate=certificate) as server,
+        Transport(server.host) as transport,
         pytest.raises(RegistryError, match="not followed"),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 # --- who we are ---
 
 
-def guarded(asked: ReceivedRequest) -> Reply:
-    known = asked.headers.get("authorization") == BASIC
+def guarded(request: ReceivedRequest) -> Reply:
+    known = request.headers.get("authorization") == BASIC
     return Reply() if known else reply({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, 401, www_authenticate='Basic realm="x"')
 
 
 def test_challenge_without_credential_is_an_error() -> None:
-    with fake_server(guarded) as server, Transport(server.host) as line, pytest.raises(AuthenticationFailed) as caught:
-        line.get("/v2/")
+    with fake_server(guarded) as server, Transport(server.host) as transport, pytest.raises(AuthenticationFailed) as caught:
+        transport.get("/v2/")
     assert caught.value.hint == f"Log in: regctl login {server.host}"
 
 
 def test_wrong_password_is_an_error() -> None:
-    with fake_server(guarded) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
+    with fake_server(guarded) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as transport:
         with pytest.raises(
             AuthenticationFailed, match="does not accept the user name or the password: GET /v2/: 401 UNAUTHORIZED who"
         ) as caught:
-            line.get("/v2/")
+            transport.get("/v2/")
         assert canary.password("wrong") not in str(caught.value)
         assert len(server.requests) == 2
 
 
 def test_password_is_sent_after_a_challenge_and_then_always() -> None:
-    with fake_server(guarded) as server, Transport(server.host, credential=MARY) as line:
-        line.get("/v2/")
-        line.get("/v2/")
-    assert [asked.headers.get("authorization") for asked in server.requests] == [None, BASIC, BASIC]
+    with fake_server(guarded) as server, Transport(server.host, credential=MARY) as transport:
+        transport.get("/v2/")
+        transport.get("/v2/")
+    assert [request.headers.get("authorization") for request in server.requests] == [None, BASIC, BASIC]
 
 
 def test_credential_store_is_read_after_a_challenge_only() -> None:
@@ -416,12 +419,12 @@ def test_credential_store_is_read_after_a_challenge_only() -> None:
         looks.append("")
         return MARY
 
-    with fake_server(ok) as server, Transport(server.host, credential=look) as line:
-        line.get("/v2/")
+    with fake_server(ok) as server, Transport(server.host, credential=look) as transport:
+        transport.get("/v2/")
         assert looks == []
         server.respond = guarded
-        line.get("/v2/a/tags/list")
-        line.get("/v2/b/tags/list")
+        transport.get("/v2/a/tags/list")
+        transport.get("/v2/b/tags/list")
         assert len(looks) == 1
 
 
@@ -429,17 +432,17 @@ def test_failing_store_is_the_error_after_a_challenge() -> None:
     def look() -> Credential:
         raise CredentialsError("the helper is missing")
 
-    with fake_server(guarded) as server, Transport(server.host, credential=look) as line, pytest.raises(CredentialsError):
-        line.get("/v2/")
+    with fake_server(guarded) as server, Transport(server.host, credential=look) as transport, pytest.raises(CredentialsError):
+        transport.get("/v2/")
 
 
 def test_unknown_challenge_is_an_error() -> None:
     with (
-        fake_server(lambda asked: reply({}, 401, www_authenticate="Negotiate")) as server,
-        Transport(server.host, credential=MARY) as line,
+        fake_server(lambda request: reply({}, 401, www_authenticate="Negotiate")) as server,
+        Transport(server.host, credential=MARY) as transport,
         pytest.raises(AuthenticationFailed),
     ):
-        line.get("/v2/")
+        transport.get("/v2/")
 
 
 class Tokens:
@@ -451,66 +454,66 @@ class Tokens:
         self.made = 0
         self.valid: set[str] = set()
 
-    def __call__(self, asked: ReceivedRequest) -> Reply:
-        where = urlsplit(asked.path)
+    def __call__(self, request: ReceivedRequest) -> Reply:
+        where = urlsplit(request.path)
         if where.path == "/token":
-            return self.make(asked, parse_qs(where.query or asked.body.decode()))
+            return self.make(request, parse_qs(where.query or request.body.decode()))
         scope = f"repository:{'/'.join(where.path.split('/')[2:-2])}:pull"
-        if asked.headers.get("authorization", "") in {f"Bearer {token}-{scope}" for token in self.valid}:
+        if request.headers.get("authorization", "") in {f"Bearer {token}-{scope}" for token in self.valid}:
             return Reply()
         realm = self.realm or f"http://{self.host}/token"
         return reply({}, 401, www_authenticate=f'Bearer realm="{realm}",service="the registry",scope="{scope}"')
 
-    def make(self, asked: ReceivedRequest, query: dict[str, list[str]]) -> Reply:
-        if asked.headers.get("authorization") not in (None, BASIC):
+    def make(self, request: ReceivedRequest, query: dict[str, list[str]]) -> Reply:
+        if request.headers.get("authorization") not in (None, BASIC):
             return reply({"errors": [{"code": "UNAUTHORIZED", "message": "no"}]}, 401)
         assert query["service"] == ["the registry"]
         self.made += 1
         self.valid.add(f"t{self.made}")
-        return reply({"access_token" if asked.method == "POST" else "token": f"t{self.made}-{query['scope'][0]}"})
+        return reply({"access_token" if request.method == "POST" else "token": f"t{self.made}-{query['scope'][0]}"})
 
 
 def test_one_token_per_repository() -> None:
     tokens = Tokens()
-    with fake_server(tokens) as server, Transport(server.host, credential=MARY) as line:
+    with fake_server(tokens) as server, Transport(server.host, credential=MARY) as transport:
         tokens.host = server.host
         for path in ("/v2/a/b/tags/list", "/v2/a/b/manifests/x", "/v2/c/tags/list", "/v2/a/b/manifests/y"):
-            line.get(path)
+            transport.get(path)
         assert tokens.made == 2
-        asked = [asked for asked in server.requests if asked.path.startswith("/token")]
-        assert [one.headers.get("authorization") for one in asked] == [BASIC, BASIC]
-        assert parse_qs(urlsplit(asked[0].path).query) == {"service": ["the registry"], "scope": ["repository:a/b:pull"]}
+        request = [request for request in server.requests if request.path.startswith("/token")]
+        assert [one.headers.get("authorization") for one in request] == [BASIC, BASIC]
+        assert parse_qs(urlsplit(request[0].path).query) == {"service": ["the registry"], "scope": ["repository:a/b:pull"]}
 
 
 def test_expired_token_is_replaced() -> None:
     tokens = Tokens()
-    with fake_server(tokens) as server, Transport(server.host) as line:
+    with fake_server(tokens) as server, Transport(server.host) as transport:
         tokens.host = server.host
-        line.get("/v2/a/tags/list")
+        transport.get("/v2/a/tags/list")
         tokens.valid.clear()
-        line.get("/v2/a/tags/list")
+        transport.get("/v2/a/tags/list")
         assert tokens.made == 2
-        assert all("Basic" not in asked.headers.get("authorization", "") for asked in server.requests)
+        assert all("Basic" not in request.headers.get("authorization", "") for request in server.requests)
 
 
 def test_identity_token_is_exchanged() -> None:
     tokens = Tokens()
-    with fake_server(tokens) as server, Transport(server.host, credential=Credential("<token>", canary.password("refresh"))) as line:
+    with fake_server(tokens) as server, Transport(server.host, credential=Credential("<token>", canary.password("refresh"))) as transport:
         tokens.host = server.host
-        line.get("/v2/a/tags/list")
-        (asked,) = [asked for asked in server.requests if asked.path.startswith("/token")]
-    assert asked.method == "POST"
-    form = parse_qs(asked.body.decode())
+        transport.get("/v2/a/tags/list")
+        (request,) = [request for request in server.requests if request.path.startswith("/token")]
+    assert request.method == "POST"
+    form = parse_qs(request.body.decode())
     assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], [canary.password("refresh")])
-    assert "authorization" not in asked.headers
+    assert "authorization" not in request.headers
 
 
 def test_wrong_password_at_the_token_server_is_an_error() -> None:
     tokens = Tokens()
-    with fake_server(tokens) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as line:
+    with fake_server(tokens) as server, Transport(server.host, credential=Credential("mary", canary.password("wrong"))) as transport:
         tokens.host = server.host
         with pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"):
-            line.get("/v2/a/tags/list")
+            transport.get("/v2/a/tags/list")
 
 
 @pytest.mark.parametrize(
@@ -528,28 +531,28 @@ def test_password_is_not_sent_to_a_realm_without_tls(realm: str) -> None:
     tokens = Tokens(realm or " ")
     with (
         fake_server(tokens) as server,
-        Transport(server.host, credential=MARY) as line,
+        Transport(server.host, credential=MARY) as transport,
         pytest.raises(AuthenticationFailed, match="not TLS: refused"),
     ):
-        line.get("/v2/a/tags/list")
+        transport.get("/v2/a/tags/list")
 
 
 def test_realm_on_loopback_is_refused_for_other_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_server(Tokens()) as realm, fake_server(Tokens(f"http://{realm.host}/token")) as proxy:
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
-        with Transport("registry.invalid", plain_http=True, credential=MARY) as line, pytest.raises(AuthenticationFailed):
-            line.get("/v2/a/tags/list")
+        with Transport("registry.invalid", plain_http=True, credential=MARY) as transport, pytest.raises(AuthenticationFailed):
+            transport.get("/v2/a/tags/list")
         assert realm.requests == []
 
 
 @pytest.mark.parametrize("document", [{}, [], {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}, None])
 def test_response_without_token_is_an_error(document: object) -> None:
     tokens = Tokens()
-    tokens.make = lambda asked, query: reply(document)  # type: ignore[method-assign]
-    with fake_server(tokens) as server, Transport(server.host) as line:
+    tokens.make = lambda request, query: reply(document)  # type: ignore[method-assign]
+    with fake_server(tokens) as server, Transport(server.host) as transport:
         tokens.host = server.host
         with pytest.raises(RegistryError, match=r"token server .* returned no token"):
-            line.get("/v2/a/tags/list")
+            transport.get("/v2/a/tags/list")
 
 
 # --- again ---
@@ -558,78 +561,78 @@ def test_response_without_token_is_an_error(document: object) -> None:
 def in_a_row(*statuses: int, **headers: str) -> Callable[[ReceivedRequest], Reply]:
     """One answer after the other, and then all is well."""
     left = list(statuses)
-    return lambda asked: reply({}, left.pop(0), **headers) if left else Reply()
+    return lambda request: reply({}, left.pop(0), **headers) if left else Reply()
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_transient_failure_is_retried(status: int) -> None:
-    with fake_server(in_a_row(status, status)) as server, Transport(server.host) as line:
-        assert line.get("/v2/").status == 200
+    with fake_server(in_a_row(status, status)) as server, Transport(server.host) as transport:
+        assert transport.get("/v2/").status == 200
         assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(("status", "times"), [(429, 4), (500, 1), (503, 4)])
 def test_transient_failure_that_lasts_is_raised(status: int, times: int) -> None:
-    with fake_server(in_a_row(*[status] * 10)) as server, Transport(server.host) as line:
+    with fake_server(in_a_row(*[status] * 10)) as server, Transport(server.host) as transport:
         with pytest.raises(RegistryError, match=f"GET /v2/: {status}") as caught:
-            line.get("/v2/")
+            transport.get("/v2/")
         assert len(server.requests) == times
     assert isinstance(caught.value, TooManyRequests) is (status == 429)
 
 
 def test_long_retry_after_is_not_waited_for() -> None:
-    with fake_server(in_a_row(429, retry_after="3600")) as server, Transport(server.host) as line:
+    with fake_server(in_a_row(429, retry_after="3600")) as server, Transport(server.host) as transport:
         with pytest.raises(TooManyRequests) as caught:
-            line.get("/v2/")
+            transport.get("/v2/")
         assert len(server.requests) == 1
     assert caught.value.hint == "The registry wants fewer requests: wait 3600 seconds."
 
 
 def test_retry_after_is_waited_for() -> None:
-    with fake_server(in_a_row(503, retry_after="1")) as server, Transport(server.host) as line:
+    with fake_server(in_a_row(503, retry_after="1")) as server, Transport(server.host) as transport:
         begun = time.monotonic()
-        line.send("DELETE", "/v2/a/manifests/x")
+        transport.send("DELETE", "/v2/a/manifests/x")
         assert time.monotonic() - begun >= 1
-        assert [asked.method for asked in server.requests] == ["DELETE", "DELETE"]
+        assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
 
 
 def test_lost_connection_is_retried_for_reads_only() -> None:
     broken = [Reply(hang_up=True), Reply(body=b"half", cut=2)]
-    with fake_server(lambda asked: broken.pop(0) if broken else Reply()) as server, Transport(server.host) as line:
-        assert line.get("/v2/").body == b"{}"
+    with fake_server(lambda request: broken.pop(0) if broken else Reply()) as server, Transport(server.host) as transport:
+        assert transport.get("/v2/").body == b"{}"
         assert len(server.requests) == 3
         broken += [Reply(hang_up=True)]
         with pytest.raises(ConnectionLost):
-            line.send("POST", "/v2/a/blobs/uploads/")
+            transport.send("POST", "/v2/a/blobs/uploads/")
         assert len(server.requests) == 4
 
 
 def test_iterable_body_is_sent_once() -> None:
-    with fake_server(in_a_row(429)) as server, Transport(server.host) as line:
+    with fake_server(in_a_row(429)) as server, Transport(server.host) as transport:
         with pytest.raises(TooManyRequests):
-            line.send("PUT", "/v2/a/blobs/uploads/x", body=iter([b"a", b"b"]), headers={"Content-Length": "2"})
-        assert [asked.body for asked in server.requests] == [b"ab"]
+            transport.send("PUT", "/v2/a/blobs/uploads/x", body=iter([b"a", b"b"]), headers={"Content-Length": "2"})
+        assert [request.body for request in server.requests] == [b"ab"]
 
 
 def test_token_request_is_retried() -> None:
     tokens = Tokens()
     busy = [reply({}, 503), reply({}, 429)]
     made = tokens.make
-    tokens.make = lambda asked, query: busy.pop(0) if busy else made(asked, query)  # type: ignore[method-assign]
-    with fake_server(tokens) as server, Transport(server.host) as line:
+    tokens.make = lambda request, query: busy.pop(0) if busy else made(request, query)  # type: ignore[method-assign]
+    with fake_server(tokens) as server, Transport(server.host) as transport:
         tokens.host = server.host
-        assert line.get("/v2/a/tags/list").status == 200
+        assert transport.get("/v2/a/tags/list").status == 200
 
 
 # --- sending, and where to ---
 
 
 def test_bodies_that_are_sent() -> None:
-    with fake_server(ok) as server, Transport(server.host) as line:
-        line.send("PUT", "/v2/a", params={"digest": "sha256:x"}, headers={"Content-Type": "a/b"}, body=b"bytes")
-        line.send("PATCH", "/v2/a?_state=x", params={"n": "1"}, headers={"Content-Length": "4"}, body=iter([b"ab", b"cd"]))
-        line.send("PATCH", "/v2/a", body=iter([b"ab", b"cd"]))
-        line.send("DELETE", "/v2/a")
+    with fake_server(ok) as server, Transport(server.host) as transport:
+        transport.send("PUT", "/v2/a", params={"digest": "sha256:x"}, headers={"Content-Type": "a/b"}, body=b"bytes")
+        transport.send("PATCH", "/v2/a?_state=x", params={"n": "1"}, headers={"Content-Length": "4"}, body=iter([b"ab", b"cd"]))
+        transport.send("PATCH", "/v2/a", body=iter([b"ab", b"cd"]))
+        transport.send("DELETE", "/v2/a")
     whole, pieces, chunks, nothing = server.requests
     assert (whole.method, whole.path, whole.body, whole.headers["content-type"]) == ("PUT", "/v2/a?digest=sha256%3Ax", b"bytes", "a/b")
     assert whole.headers["content-length"] == "5"
@@ -643,51 +646,54 @@ def test_error_of_the_body_is_raised_as_it_is() -> None:
         yield b"half"
         raise Mismatch("not what it should be")
 
-    with fake_server(ok) as server, Transport(server.host) as line:
+    with fake_server(ok) as server, Transport(server.host) as transport:
         with pytest.raises(Mismatch):
-            line.send("PUT", "/v2/a", headers={"Content-Length": "8"}, body=content())
-        assert line.get("/v2/").status == 200
+            transport.send("PUT", "/v2/a", headers={"Content-Length": "8"}, body=content())
+        assert transport.get("/v2/").status == 200
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_write_is_not_redirected_to_a_get(status: int) -> None:
     with (
-        fake_server(lambda asked: Reply(status=status, headers={"Location": "/v2/elsewhere"})) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(status=status, headers={"Location": "/v2/elsewhere"})) as server,
+        Transport(server.host) as transport,
     ):
         with pytest.raises(RegistryError, match="redirects POST /v2/a to .*: not followed"):
-            line.send("POST", "/v2/a", body=b"x")
+            transport.send("POST", "/v2/a", body=b"x")
         assert len(server.requests) == 1
 
 
 def test_write_is_not_redirected_elsewhere() -> None:
-    with fake_server(ok) as other, fake_server(lambda asked: elsewhere(other, "/v2/a")) as server, Transport(server.host) as line:
+    with fake_server(ok) as other, fake_server(lambda request: elsewhere(other, "/v2/a")) as server, Transport(server.host) as transport:
         with pytest.raises(RegistryError, match="not followed"):
-            line.send("PUT", "/v2/a", body=b"x")
+            transport.send("PUT", "/v2/a", body=b"x")
         assert other.requests == []
 
 
 def test_write_is_redirected_on_the_registry() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        return Reply(status=308, headers={"Location": "/v2/a/"}) if asked.path == "/v2/a" else Reply()
+    def answer(request: ReceivedRequest) -> Reply:
+        return Reply(status=308, headers={"Location": "/v2/a/"}) if request.path == "/v2/a" else Reply()
 
-    with fake_server(answer) as server, Transport(server.host) as line:
-        line.send("PUT", "/v2/a", body=b"x")
-    assert [(asked.method, asked.path, asked.body) for asked in server.requests] == [("PUT", "/v2/a", b"x"), ("PUT", "/v2/a/", b"x")]
+    with fake_server(answer) as server, Transport(server.host) as transport:
+        transport.send("PUT", "/v2/a", body=b"x")
+    assert [(request.method, request.path, request.body) for request in server.requests] == [
+        ("PUT", "/v2/a", b"x"),
+        ("PUT", "/v2/a/", b"x"),
+    ]
 
 
 def test_location_elsewhere_gets_no_authorization() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if "authorization" not in asked.headers:
+    def answer(request: ReceivedRequest) -> Reply:
+        if "authorization" not in request.headers:
             return reply({}, 401, www_authenticate='Basic realm="x"')
         return Reply(status=202, headers={"Location": f"http://{other.host}/upload?sig=x"})
 
     with fake_server(ok) as other, fake_server(answer) as server:
-        with Transport(server.host, credential=MARY) as line:
-            begun = line.send("POST", "/v2/a/blobs/uploads/")
-            line.send("PUT", line.location(begun), params={"digest": "d"}, body=b"x")
-        (asked,) = other.requests
-    assert (asked.method, asked.path, asked.headers.get("authorization")) == ("PUT", "/upload?sig=x&digest=d", None)
+        with Transport(server.host, credential=MARY) as transport:
+            begun = transport.send("POST", "/v2/a/blobs/uploads/")
+            transport.send("PUT", transport.location(begun), params={"digest": "d"}, body=b"x")
+        (request,) = other.requests
+    assert (request.method, request.path, request.headers.get("authorization")) == ("PUT", "/upload?sig=x&digest=d", None)
 
 
 @pytest.mark.parametrize(
@@ -703,27 +709,27 @@ def test_location_elsewhere_gets_no_authorization() -> None:
 )
 def test_location(location: str, there: str) -> None:
     with (
-        fake_server(lambda asked: Reply(headers={"Location": location.replace("HOST", server.host)})) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(headers={"Location": location.replace("HOST", server.host)})) as server,
+        Transport(server.host) as transport,
     ):
-        assert line.location(line.get("/v2/a")) == there.replace("HOST", server.host)
+        assert transport.location(transport.get("/v2/a")) == there.replace("HOST", server.host)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[::1", "https:", "javascript:alert(1)", "x:\x1b[2J"])
 def test_location_that_is_no_url_is_an_error(location: str) -> None:
-    with fake_server(lambda asked: Reply(headers={"Location": location})) as server, Transport(server.host) as line:
-        answer = line.get("/v2/a")
+    with fake_server(lambda request: Reply(headers={"Location": location})) as server, Transport(server.host) as transport:
+        answer = transport.get("/v2/a")
         with pytest.raises(RegistryError) as caught:
-            line.location(answer)
+            transport.location(answer)
     assert caught.value.message.isprintable()
 
 
 def test_redirect_to_http_on_the_registry_stays_on_tls(certificate: Path) -> None:
     with (
-        fake_server(lambda asked: Reply(headers={"Location": f"http://{server.host}/v2/b"}), certificate=certificate) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: Reply(headers={"Location": f"http://{server.host}/v2/b"}), certificate=certificate) as server,
+        Transport(server.host) as transport,
     ):
-        assert line.location(line.get("/v2/a")) == "/v2/b"
+        assert transport.location(transport.get("/v2/a")) == "/v2/b"
 
 
 # --- limits ---
@@ -731,20 +737,20 @@ def test_redirect_to_http_on_the_registry_stays_on_tls(certificate: Path) -> Non
 
 def test_rate_limit_remaining_is_remembered() -> None:
     answers = [reply({}), reply({}, RateLimit_Remaining="76;w=21600"), reply({}), reply({}, RateLimit_Remaining="75")]
-    with fake_server(lambda asked: answers.pop(0)) as server, Transport(server.host) as line:
+    with fake_server(lambda request: answers.pop(0)) as server, Transport(server.host) as transport:
         left = []
         for _ in range(4):
-            line.get("/v2/")
-            left.append(line.rate_limit_remaining)
+            transport.get("/v2/")
+            left.append(transport.rate_limit_remaining)
     assert left == [None, 76, 76, 75]
 
 
 def test_error_carries_the_response() -> None:
     body = {"errors": [{"code": "DENIED", "message": "not you"}]}
     with (
-        fake_server(lambda asked: reply(body, 403)) as server,
-        Transport(server.host) as line,
+        fake_server(lambda request: reply(body, 403)) as server,
+        Transport(server.host) as transport,
         pytest.raises(AuthenticationFailed) as caught,
     ):
-        line.send("DELETE", "/v2/a/manifests/x")
+        transport.send("DELETE", "/v2/a/manifests/x")
     assert caught.value.response == ErrorResponse(method="DELETE", path="/v2/a/manifests/x", status=403, code="DENIED", message="not you")
