@@ -132,7 +132,7 @@ def failure_lines(report: VerifyReport) -> Iterator[str]:
     for result in report.results:
         for check in result.checks:
             if check.ok is False:
-                yield from _lines(f"{result.where.name}: {check.name}: {check.detail}", check.excerpt, check.hint)
+                yield from _lines(f"{result.environment.name}: {check.name}: {check.detail}", check.excerpt, check.hint)
     if report.error is not None:
         yield from _lines(report.error.message, report.error.excerpt, report.error.hint)
     yield from report.notes
@@ -150,4 +150,4 @@ def check_lines(report: VerifyReport) -> Iterator[str]:
     for result in report.results:
         for check in result.checks:
             mark = {True: "ok", False: "FAIL", None: "-"}[check.ok]
-            yield f"{result.where.name}: {check.name} {mark}: {check.detail}"
+            yield f"{result.environment.name}: {check.name} {mark}: {check.detail}"

@@ -90,9 +90,9 @@ class Durations:
 class EnvironmentResult:
     """All checks on one engine."""
 
-    JSON_MEMBERS: ClassVar = "ok where points=checks pulled seconds"
+    JSON_MEMBERS: ClassVar = "ok where=environment points=checks pulled seconds"
 
-    where: EnvironmentInfo
+    environment: EnvironmentInfo
     checks: tuple[Check, ...]
     pulled: tuple[PulledImage, ...] = ()
     seconds: Durations = Durations()

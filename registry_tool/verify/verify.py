@@ -160,7 +160,7 @@ class _Run:
     def check_required(self, required: Sequence[str]) -> None:
         """Each that has no result is a failure."""
         for name in required:
-            if name not in [result.where.name for result in self.results]:
+            if name not in [result.environment.name for result in self.results]:
                 self.failures.append(VerificationFailed(f"{name} is required, and nothing was verified there", hint=self.hints.get(name)))
 
     def _run_in(self, name: str) -> None:
@@ -172,9 +172,9 @@ class _Run:
             with ExitStack() as opened:
                 environment = opened.enter_context(self._open(name))
                 setup = time.monotonic() - started
-                self.listener.environment_ready(environment.where, setup)
-                if not self.results and environment.where.platform != str(self.engine.info.platform):
-                    self.resolve(Platform.parse(environment.where.platform))
+                self.listener.environment_ready(environment.info, setup)
+                if not self.results and environment.info.platform != str(self.engine.info.platform):
+                    self.resolve(Platform.parse(environment.info.platform))
                 started = time.monotonic()
                 result = run_checks(
                     environment,

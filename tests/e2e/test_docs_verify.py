@@ -62,7 +62,7 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: Ap
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said[line] = done.stdout
     certificate = VerifyReport.read(folder / "proof.json")
-    assert [each.where.name for each in certificate.results] == ["docker", "podman"]
+    assert [each.environment.name for each in certificate.results] == ["docker", "podman"]
     for proven in certificate.results:
         assert {point.name: point.ok for point in proven.checks} == dict.fromkeys(CHECKS, True)
     assert ET.parse(folder / "junit.xml").getroot().get("failures") == "0"  # noqa: S314 - our own

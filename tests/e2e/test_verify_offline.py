@@ -36,7 +36,7 @@ def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: A
         networks = engine.run(["docker", "network", "ls", "--format", "{{.Name}}"]).stdout.split()
         volumes = engine.run(["docker", "volume", "ls", "--format", "{{.Name}}"]).stdout.split()
     certificate = VerifyReport.read(proof)
-    assert [(each.where.name, each.ok) for each in certificate.results] == [("docker", True), ("podman", True)]
+    assert [(each.environment.name, each.ok) for each in certificate.results] == [("docker", True), ("podman", True)]
     assert left == volumes == ["registry-tool-default"]
     assert sorted(networks) == ["bridge", "host", "none"]
 

@@ -65,9 +65,9 @@ def test_changes_in_reverse_are_the_same_turned_round(before: VerifyReport, now:
 @given(any_report, any_report)
 def test_check_whose_result_changed_is_named(before: VerifyReport, now: VerifyReport) -> None:
     changed = {(change.where, change.what) for change in compare(before, now).changes}
-    old = {(each.where.name, check.name): check.ok for each in before.results for check in each.checks}
-    new = {(each.where.name, check.name): check.ok for each in now.results for check in each.checks}
-    both = {each.where.name for each in before.results} & {each.where.name for each in now.results}
+    old = {(each.environment.name, check.name): check.ok for each in before.results for check in each.checks}
+    new = {(each.environment.name, check.name): check.ok for each in now.results for check in each.checks}
+    both = {each.environment.name for each in before.results} & {each.environment.name for each in now.results}
     for where, name in old.keys() | new.keys():
         absent = object()
         if where in both:

@@ -38,21 +38,21 @@ class FakeEnvironments:
         if name in self.missing:
             raise self.missing[name]
         try:
-            yield type("FakeEnvironment", (), {"where": INFOS[name]})
+            yield type("FakeEnvironment", (), {"info": INFOS[name]})
         finally:
             self.events.append(f"close {name}")
             if name in self.stuck:
                 raise self.stuck[name]
 
     def run_checks(self, environment: Any, spec: VerifySpec, *, on_check: Any, **_: Any) -> EnvironmentResult:
-        name = environment.where.name
+        name = environment.info.name
         self.events.append(f"prove {name}")
         if name in self.broken:
             raise self.broken[name]
         self.spec = spec
         for each in self.checks:
             on_check(each)
-        return EnvironmentResult(where=environment.where, checks=self.checks)
+        return EnvironmentResult(environment=environment.info, checks=self.checks)
 
 
 def install_fake_environments(monkeypatch: pytest.MonkeyPatch) -> FakeEnvironments:

@@ -32,9 +32,9 @@ def check(name: str, ok: bool | None = True, **members: object) -> Check:
     return replace(Check(name=name, ok=ok, detail=f"{name} was looked at", seconds=0.25), **members)  # type: ignore[arg-type]
 
 
-def result(where: EnvironmentInfo, *points: Check) -> EnvironmentResult:
+def result(environment: EnvironmentInfo, *checks: Check) -> EnvironmentResult:
     pulled = (PulledImage(reference=NAME, digest=digest("manifest")),)
-    return EnvironmentResult(where=where, checks=points, pulled=pulled, seconds=Durations(setup=1.5, checks=2.0, teardown=0.5))
+    return EnvironmentResult(environment=environment, checks=checks, pulled=pulled, seconds=Durations(setup=1.5, checks=2.0, teardown=0.5))
 
 
 SUBJECT = ImageRecord(
@@ -91,7 +91,7 @@ _points = st.builds(
     seconds=_seconds,
     excerpt=st.lists(_text, max_size=2).map(tuple),
 )
-_wheres = st.builds(
+_infos = st.builds(
     EnvironmentInfo,
     kind=st.sampled_from(["docker", "podman", "context", "here"]),
     name=st.sampled_from(["docker", "podman", "here", "context:far"]),
@@ -103,7 +103,7 @@ _wheres = st.builds(
 )
 _proven = st.builds(
     EnvironmentResult,
-    where=_wheres,
+    environment=_infos,
     checks=st.lists(_points, max_size=3, unique_by=lambda point: point.name).map(tuple),
     pulled=st.lists(st.builds(PulledImage, reference=_name, digest=_digests), max_size=2, unique_by=lambda each: each.reference).map(tuple),
     seconds=st.builds(Durations, setup=_seconds, checks=_seconds, teardown=_seconds),
@@ -135,7 +135,7 @@ any_report = st.builds(
     created=_times,
     tool=_name,
     command=_name,
-    results=st.lists(_proven, max_size=3, unique_by=lambda each: each.where.name).map(tuple),
+    results=st.lists(_proven, max_size=3, unique_by=lambda each: each.environment.name).map(tuple),
     notes=st.lists(_text, max_size=2).map(tuple),
     error=st.none() | _failures,
     comparison=st.none() | _against,

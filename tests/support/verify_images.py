@@ -48,7 +48,7 @@ class ThisEngine:
     """How its ports are reached."""
 
     @property
-    def where(self) -> EnvironmentInfo:
+    def info(self) -> EnvironmentInfo:
         return EnvironmentInfo(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
 
     def named(self, image: Reference) -> str:
@@ -68,7 +68,7 @@ class ThisEngine:
 
 def empty(place: Environment) -> None:
     """Take every image off a clean engine, so that it is clean again."""
-    assert place.where.clean
+    assert place.info.clean
     for image in place.engine.images():
         for name in (*image.names, *image.digests, image.id):
             with suppress(NotFound):

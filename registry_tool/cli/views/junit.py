@@ -39,7 +39,7 @@ def verify_junit(report: VerifyReport) -> bytes:
 
 
 def _environment(root: Element, result: EnvironmentResult, report: VerifyReport) -> None:
-    info, seconds = result.where, result.seconds
+    info, seconds = result.environment, result.seconds
     suite = SubElement(root, "testsuite", name=_xml_text(info.name), timestamp=rfc3339(report.created).removesuffix("Z"))
     properties = SubElement(suite, "properties")
     values = {"image": report.image.reference, "digest": report.image.digest, "engine": info.engine, "kernel": info.kernel}

@@ -38,9 +38,11 @@ def markdown(report: VerifyReport) -> str:
 
 
 def _checks(results: Sequence[EnvironmentResult]) -> Iterator[str]:
-    yield _row(["", *(_text(result.where.name) for result in results)])
+    yield _row(["", *(_text(result.environment.name) for result in results)])
     yield _row(["---"] * (len(results) + 1))
-    yield _row(["engine", *(f"{_text(each.where.engine)}, {'clean' if each.where.clean else 'not a clean one'}" for each in results)])
+    yield _row(
+        ["engine", *(f"{_text(each.environment.engine)}, {'clean' if each.environment.clean else 'not a clean one'}" for each in results)]
+    )
     for name in dict.fromkeys(check.name for result in results for check in result.checks):
         checks = [next((check for check in result.checks if check.name == name), None) for result in results]
         meaning = f": {CHECKS[name]}" if name in CHECKS else ""
@@ -52,7 +54,7 @@ def _checks(results: Sequence[EnvironmentResult]) -> Iterator[str]:
 
 def _failed_check(result: EnvironmentResult, check: Check) -> Iterator[str]:
     hint = f" {_text(check.hint)}" if check.hint else ""
-    yield f"❌ **{_text(check.name)}** on {_text(result.where.name)}: {_text(check.detail)}.{hint}"
+    yield f"❌ **{_text(check.name)}** on {_text(result.environment.name)}: {_text(check.detail)}.{hint}"
     yield from _log(check.excerpt)
 
 

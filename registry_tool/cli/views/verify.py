@@ -61,7 +61,7 @@ def render_check(output: Output, check: Check) -> None:
 def render_environments(output: Output, report: VerifyReport) -> None:
     """Print all environments of a report."""
     for result in report.results:
-        render_environment(output, result.where, result.seconds.setup)
+        render_environment(output, result.environment, result.seconds.setup)
         for check in result.checks:
             render_check(output, check)
 
@@ -87,9 +87,9 @@ def render_summary(output: Output, report: VerifyReport) -> None:
 def _conclusion(report: VerifyReport) -> str:
     image = report.image
     name = image.reference if image.digest is None or "@" in image.reference else f"{image.reference}@{image.digest}"
-    failed = [f"{check.name} on {result.where.name}" for result in report.results for check in result.checks if check.ok is False]
+    failed = [f"{check.name} on {result.environment.name}" for result in report.results for check in result.checks if check.ok is False]
     if report.ok:
-        passed = ((result.where.name, sum(check.ok is True for check in result.checks)) for result in report.results)
+        passed = ((result.environment.name, sum(check.ok is True for check in result.checks)) for result in report.results)
         counts = ", ".join(f"{where}: {units.count(number, 'check')}" for where, number in passed)
         text = f"verified: {name} ({counts})"
     else:

@@ -82,7 +82,7 @@ def clean(environment: Environment, remote: RemoteImage) -> Check:
     if present is not None:
         hint = "Remove it there first, or verify it on a clean engine: --on docker"
         return Check(name="clean", ok=False, detail=f"the engine had it already ({present.id[:19]})", hint=hint, evidence=evidence)
-    if not environment.where.clean:
+    if not environment.info.clean:
         detail = f"it was not there, but the engine is not a clean one: it has {units.count(len(images), 'other image')}"
         return Check(name="clean", ok=None, detail=detail, evidence=evidence)
     if images:

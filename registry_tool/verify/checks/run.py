@@ -49,7 +49,7 @@ def run_checks(
         run.stack_check(current, dirs)
     pulled = tuple(PulledImage(reference=reference, digest=Digest.parse(digest)) for reference, digest in run.pulled.items())
     durations = Durations(checks=time.monotonic() - started)
-    return EnvironmentResult(where=environment.where, checks=tuple(run.checks), pulled=pulled, seconds=durations)
+    return EnvironmentResult(environment=environment.info, checks=tuple(run.checks), pulled=pulled, seconds=durations)
 
 
 def _local_image(environment: Environment, spec: VerifySpec, current: Engine) -> Image | None:

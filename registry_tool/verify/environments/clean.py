@@ -54,8 +54,8 @@ class CleanEnvironment:
     isolated = True
     host_ip = "127.0.0.1"
 
-    def __init__(self, where: EnvironmentInfo, engine: Engine, tunnel: Tunnel, labels: Mapping[str, str]) -> None:
-        self.where = where
+    def __init__(self, info: EnvironmentInfo, engine: Engine, tunnel: Tunnel, labels: Mapping[str, str]) -> None:
+        self.info = info
         self.engine = engine
         self._tunnel = tunnel
         self._labels = labels
@@ -105,7 +105,7 @@ def _made(making: _Making, registry_host: str, address: HostPort, opened: ExitSt
     container = making.start_engine(registry_host)
     tunnel = opened.enter_context(making.open_tunnel(address))
     clean = opened.enter_context(making.wait_until_ready(container, tunnel))
-    return CleanEnvironment(making.where(clean), clean, tunnel, making.labels)
+    return CleanEnvironment(making.info(clean), clean, tunnel, making.labels)
 
 
 def _check(engine: Engine) -> None:
@@ -238,7 +238,7 @@ class _Making:
             excerpt=self.engine.log_tail(container.id, _LOG_LINES),
         )
 
-    def where(self, clean: Engine) -> EnvironmentInfo:
+    def info(self, clean: Engine) -> EnvironmentInfo:
         info = clean.info
         return EnvironmentInfo(
             kind=self.inner.kind,

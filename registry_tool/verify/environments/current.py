@@ -29,7 +29,7 @@ _CLEAN = "A clean engine needs nothing removed: --on docker"
 class CurrentEngine:
     """An engine that was there before (:class:`registry_tool.verify.environments.environment.Environment`)."""
 
-    where: EnvironmentInfo
+    info: EnvironmentInfo
     engine: Engine
     host: str
     """The registry, as this engine sees it."""
@@ -68,8 +68,8 @@ def here(engine: Engine, image: Reference, registry: Registry, *, labels: Mappin
 
     Raises Conflict where the image cannot be taken off it without loss, and what asking the registry raises.
     """
-    where, had = _where(engine, "here", "here"), engine.image(str(image))
-    place = CurrentEngine(where=where, engine=engine, host=image.host, marks=labels, had=had)
+    info, had = _info(engine, "here", "here"), engine.image(str(image))
+    place = CurrentEngine(info=info, engine=engine, host=image.host, marks=labels, had=had)
     with _purged(place, image, registry):
         yield place
 
@@ -88,13 +88,13 @@ def context(
             hint="Say how it reaches the registry: --registry-as HOST:PORT (and it must trust that one).",
         )
     with connect(context=name) as engine:
-        where = _where(engine, "context", f"context:{name}")
-        place = CurrentEngine(where=where, engine=engine, host=registry_as or image.host, marks=labels)
+        info = _info(engine, "context", f"context:{name}")
+        place = CurrentEngine(info=info, engine=engine, host=registry_as or image.host, marks=labels)
         with _purged(place, image, registry):
             yield place
 
 
-def _where(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
+def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
     info = engine.info
     return EnvironmentInfo(
         kind=kind, name=name, engine=f"{info.product} {info.version}", kernel=info.kernel, platform=str(info.platform), clean=False

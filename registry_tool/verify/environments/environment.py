@@ -30,7 +30,7 @@ class Environment(Protocol):
     """
 
     @property
-    def where(self) -> EnvironmentInfo:
+    def info(self) -> EnvironmentInfo:
         """What the certificate says of it."""
 
     @property

@@ -24,12 +24,12 @@ def compare(before: VerifyReport, now: VerifyReport) -> Comparison:
         *_layers(before.image, now.image),
         *_changes("certificate", _run(before), _run(now)),
     ]
-    old, new = ({result.where.name: result for result in report.results} for report in (before, now))
+    old, new = ({result.environment.name: result for result in report.results} for report in (before, now))
     for name in dict.fromkeys((*old, *new)):
         if name in old and name in new:
             changes += _changes(name, _environment(old[name]), _environment(new[name]))
         else:
-            engines = ({"place": results[name].where.engine if name in results else None} for results in (old, new))
+            engines = ({"place": results[name].environment.engine if name in results else None} for results in (old, new))
             changes += _changes(name, *engines)
     return Comparison(digest=before.digest, created=before.created, changes=tuple(changes))
 
@@ -67,7 +67,7 @@ def _run(report: VerifyReport) -> Values:
 
 
 def _environment(result: EnvironmentResult) -> Values:
-    info = result.where
+    info = result.environment
     values: dict[str, str | None] = {
         "kind": info.kind,
         "engine": info.engine,

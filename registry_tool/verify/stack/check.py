@@ -58,7 +58,7 @@ def prove_stack(
     except RegistryToolError as error:
         failure = error
     finally:
-        if not place.where.clean:
+        if not place.info.clean:
             with defer_signals():
                 proving.give_back()
     observer.finish(NAME, "stack" if failure is None else "stack: failed")

@@ -79,7 +79,7 @@ def running_stack(
         stack.published = _published(stack, published, inside)
         yield stack
     finally:
-        if not place.where.clean:
+        if not place.info.clean:
             with defer_signals():
                 _take_away(stack)
 

@@ -73,7 +73,7 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
 
         def test_green(pushed, portable):
             certificate = portable(pushed, http="4000:5000/v2/", status=200)
-            assert [proven.where.name for proven in certificate.proven] == ["docker"]
+            assert [proven.environment.name for proven in certificate.results] == ["docker"]
         """
     )
     result = run(inner, "--registry-require", "--junit-xml=report.xml", timeout=600)

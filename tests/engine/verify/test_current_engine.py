@@ -65,7 +65,7 @@ def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engi
 
     def use(place: CurrentEngine) -> None:
         assert [engine.image(name) for name in (pushed.name, _by_digest(pushed), before.id)] == [None, None, None]
-        assert (place.where.kind, place.where.clean, place.isolated, place.traffic()) == ("here", False, False, None)
+        assert (place.info.kind, place.info.clean, place.isolated, place.traffic()) == ("here", False, False, None)
         assert place.host_ip == "127.0.0.1"
         assert place.labels() == LABELS
         engine.pull(place.named(reference(_by_digest(pushed))))
@@ -186,7 +186,7 @@ def test_to_another_context_this_machines_registry_has_another_name(engine: Engi
         assert "--registry-as HOST:PORT" in caught.value.hint
         other = f"127.0.0.1:{name.host.partition(':')[2]}"
         with current.context("lab", name, registry, registry_as=other, labels=LABELS) as place:
-            assert place.where.name == "context:lab"
+            assert place.info.name == "context:lab"
             there = place.named(name.with_digest(pushed.digest))
             assert there == f"{other}/{name.path}@{pushed.digest}"
             place.engine.pull(there)

@@ -248,9 +248,9 @@ def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalReg
         run_id = place.labels()[labels.PROOF]
         ids = [item.id for item in engine.containers(labels={labels.PROOF: run_id})]
         assert len(ids) == 2
-        assert place.where.kind == place.where.name == kind
-        assert place.where.engine.lower().startswith(kind) and place.where.kernel and place.where.platform.startswith("linux/")
-        assert place.where.clean and place.isolated
+        assert place.info.kind == place.info.name == kind
+        assert place.info.engine.lower().startswith(kind) and place.info.kernel and place.info.platform.startswith("linux/")
+        assert place.info.clean and place.isolated
         assert place.engine.images() == () and place.engine.containers(all=True) == ()
         _pulls_by_digest(place, pushed)
         _publishes(place, pushed)

@@ -342,7 +342,7 @@ def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     evil = replace(
         GREEN.results[0],
-        where=replace(GREEN.results[0].where, engine=EVIL),
+        environment=replace(GREEN.results[0].environment, engine=EVIL),
         checks=(check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
     )
     write(file, replace(GREEN, command=EVIL, notes=(EVIL, EVIL), results=(evil,), image=replace(GREEN.image, reference=EVIL)).as_bytes())

@@ -26,7 +26,7 @@ RED = Check(name="listens", ok=False, detail="nothing listens on 80", hint="Does
 
 def made(*points: Check, error: Failure | None = None, notes: tuple[str, ...] = ()) -> VerifyReport:
     where = EnvironmentInfo(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
-    proven = (EnvironmentResult(where=where, checks=points),) if points else ()
+    proven = (EnvironmentResult(environment=where, checks=points),) if points else ()
     subject, when = ImageRecord(reference=NAME), datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     return VerifyReport(image=subject, created=when, tool="0", command="pytest", results=proven, error=error, notes=notes)
 

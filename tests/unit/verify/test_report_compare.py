@@ -40,7 +40,7 @@ def test_image_digest_size_platform_and_layers_are_compared() -> None:
 
 def test_engine_kernel_and_cleanness_are_compared() -> None:
     newer = replace(DOCKER, engine="Docker 29.0.0", kernel="6.12.0", clean=False)
-    assert changes(replace(GREEN, results=(replace(GREEN.results[0], where=newer), GREEN.results[1]))) == [
+    assert changes(replace(GREEN, results=(replace(GREEN.results[0], environment=newer), GREEN.results[1]))) == [
         ("docker", "engine", "Docker 28.2.2", "Docker 29.0.0"),
         ("docker", "kernel", "6.1.0", "6.12.0"),
         ("docker", "clean", "yes", "no"),

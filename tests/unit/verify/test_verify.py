@@ -51,7 +51,7 @@ def run(spec: VerifySpec, dirs: AppDirs, *environments: str, **more: Any) -> Ver
 
 
 def names(report: VerifyReport) -> list[str]:
-    return [each.where.name for each in report.results]
+    return [each.environment.name for each in report.results]
 
 
 def test_environments_are_used_one_after_the_other(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
@@ -240,7 +240,7 @@ def test_listener_is_called_in_order(fake: FakeEnvironments, spec: VerifySpec, d
             events.append(check.name)
 
         def environment_finished(self, result: EnvironmentResult) -> None:
-            events.append(f"over {result.where.name}")
+            events.append(f"over {result.environment.name}")
 
     fake.missing["podman"] = EnvironmentUnavailable("no")
     run(spec, dirs, "docker", "podman", listener=Recorder())
