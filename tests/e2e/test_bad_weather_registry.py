@@ -11,7 +11,7 @@ a wrong ``Docker-Content-Digest``             test_wrong_digest_header_is_a_mism
 a manifest of 100 MB                          test_manifest_of_100_megabytes_is_not_read
 10,000 indexes inside each other              test_ten_thousand_nested_indexes_are_too_deep, test_nested_indexes_end_at_the_limit
 10,000 images in an index                     test_index_of_ten_thousand_images_is_not_read
-a circle of manifests                         test_cycle_of_referrers_ends, test_referrers_that_refer_to_each_other_end
+a circle of manifests                         test_cycle_of_referrers_ends, test_circular_referrers_end
 a config that is not JSON                     test_invalid_config_is_found, test_invalid_config_is_an_error_and_the_size_is_known
 dates before 1970, dates without a zone       test_parse_time_is_in_utc, test_parse_time_of_placeholders_is_none, test_invalid_date_is_none
 tags that are ``null``                        test_repository_without_tags_lists_none
@@ -26,15 +26,15 @@ slow bytes                                    test_response_below_the_least_rate
 what is packed in ``Content-Encoding``        test_compressed_response_is_refused_unread
 bombs of gzip and zstd in layers              test_layer_that_unpacks_to_a_thousand_times_its_size_is_not_held_in_memory
 TLS with a wrong name                         test_certificate_of_another_name_is_not_trusted
-names and words that steer a terminal         test_server_message_has_no_control_characters, test_names_never_steer_a_terminal
+names and words that steer a terminal         test_server_message_has_no_control_characters, test_tag_names_have_no_control_characters
 a cache that is damaged                       test_damaged_file_is_recreated_with_one_note,
                                               test_damaged_page_is_noticed_while_reading
 a cache that is read-only or full             test_full_disk_and_read_only_file_cost_one_note, test_full_database_can_still_be_read
 a cache of another version                    test_file_of_another_version_is_left_alone
 a cache that ten processes use                test_ten_processes_share_one_file
 a tag that moves while the table is made      test_tag_moved_concurrently_is_shown_at_its_new_digest,
-                                              test_a_tag_that_goes_meanwhile_is_a_word
-deletion off, read-only                       test_registry_without_deletion_is_not_written_to, test_a_registry_that_deletes_nothing
+                                              test_tag_deleted_meanwhile_is_a_note
+deletion off, read-only                       test_registry_without_deletion_is_not_written_to, test_registry_without_deletion_is_an_error
 deletion forbidden                            test_forbidden_deletion_writes_nothing
 ============================================  ===========================================================================================
 """

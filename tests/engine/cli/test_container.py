@@ -53,13 +53,13 @@ def of(engine: Engine, image: str) -> list[str]:
 
 
 @pytest.mark.parametrize("publish", ["x", "70000:80", "4000:80000", "80-90:80", "-1:80", "1.2.3.4:x:80"])
-def test_a_port_that_is_none_is_exit_2_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
+def test_invalid_port_is_exit_2_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
     answer = typed("run", "-p", publish, unique)
     assert answer.code == 2
     assert "Unable to find" not in answer.err
 
 
-def test_an_image_that_is_nowhere(typed: Typed, unique: str) -> None:
+def test_run_of_a_missing_image_is_exit_1(typed: Typed, unique: str) -> None:
     answer = typed("run", unique)
     assert answer.code == 1
     assert answer.err.splitlines()[0] == f"Unable to find image '{unique}' locally"
@@ -67,7 +67,7 @@ def test_an_image_that_is_nowhere(typed: Typed, unique: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["stop", "kill", "rm"])
-def test_a_container_that_is_not_there(typed: Typed, unique: str, command: str) -> None:
+def test_missing_container_is_exit_1_unless_missing_ok(typed: Typed, unique: str, command: str) -> None:
     answer = typed(command, unique)
     assert answer.code == 1
     assert answer.err.splitlines()[0] == f"regctl: no such container: {unique}"
@@ -75,11 +75,11 @@ def test_a_container_that_is_not_there(typed: Typed, unique: str, command: str) 
     assert typed(command, "--json", unique).json["error"]["code"] == "not-found"
 
 
-def test_a_signal_that_is_none(typed: Typed, unique: str) -> None:
+def test_invalid_signal_is_exit_2(typed: Typed, unique: str) -> None:
     assert typed("kill", "-s", "not a signal", unique).code == 2
 
 
-def test_a_name_that_somebody_else_has_is_never_touched(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+def test_container_name_in_use_is_not_touched(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     theirs = engine.run(ContainerSpec(image=shell, name=unique, command=("sleep", "60")))
     answer = typed("run", "-d", "--name", unique, "--json", shell, "true")
     assert answer.code == 1
@@ -89,7 +89,7 @@ def test_a_name_that_somebody_else_has_is_never_touched(typed: Typed, engine: En
     assert (found.id, found.running) == (theirs.id, True)
 
 
-def test_a_port_that_is_taken_leaves_no_container(typed: Typed, engine: Engine, shell: str, local: LocalRegistry) -> None:
+def test_port_in_use_leaves_no_container(typed: Typed, engine: Engine, shell: str, local: LocalRegistry) -> None:
     for arguments in (("-d",), ("--rm",), ()):
         answer = typed("run", *arguments, "-p", f"127.0.0.1:{local.port}:80", shell, "true")
         assert answer.code == 1
@@ -97,23 +97,23 @@ def test_a_port_that_is_taken_leaves_no_container(typed: Typed, engine: Engine, 
         assert of(engine, shell) == []
 
 
-def test_a_command_that_is_not_in_the_image(typed: Typed, engine: Engine, shell: str) -> None:
+def test_command_missing_in_the_image_is_an_error(typed: Typed, engine: Engine, shell: str) -> None:
     answer = typed("run", shell, "/no/such/program")
     assert answer.code != 0
     assert answer.code != 2
 
 
-def test_a_terminal_that_is_none_is_a_wrong_command(shell: str) -> None:
+def test_run_it_without_terminal_is_exit_2(shell: str) -> None:
     answer = spawn("run", "-it", shell, "true", stdin="x")
     assert answer.code == 2
     assert "terminal" in answer.err
 
 
-def test_json_wants_the_background(typed: Typed, shell: str) -> None:
+def test_json_without_detach_is_exit_2(typed: Typed, shell: str) -> None:
     assert typed("run", "--json", shell, "true").code == 2
 
 
-def test_rm_of_one_that_runs_wants_force(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+def test_rm_of_a_running_container_needs_force(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     typed("run", "-d", "--name", unique, shell, "sleep", "60")
     assert typed("rm", unique).code == 1
     assert engine.container(unique) is not None
@@ -121,7 +121,7 @@ def test_rm_of_one_that_runs_wants_force(typed: Typed, engine: Engine, shell: st
     assert engine.container(unique) is None
 
 
-def test_rm_all_shows_what_goes_and_wants_a_yes(typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+def test_rm_all_shows_the_plan_and_needs_confirmation(typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
     typed("run", "-d", "--name", unique, shell, "sleep", "60")
     theirs = engine.run(ContainerSpec(image=shell, name=f"{unique}-theirs", command=("sleep", "60")))
     answer = spawn("rm", "--all")
@@ -132,7 +132,7 @@ def test_rm_all_shows_what_goes_and_wants_a_yes(typed: Typed, engine: Engine, sh
     assert engine.container(unique) is not None
 
 
-def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> None:
+def test_rm_all_removes_what_a_killed_verify_left(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     state = app_dirs().state
     with runs.begin(state) as run:
@@ -148,7 +148,7 @@ def test_rm_all_takes_what_a_dead_proof_left(engine: Engine, tmp_path: Path, mon
         orphans.clear(engine, marks)
 
 
-def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+def test_rm_all_answered_with_no_removes_nothing(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     typed("run", "-d", "--name", unique, shell, "sleep", "60")
     with Terminal(["rm", "--all"]) as terminal:
         terminal.wait_for("Go ahead?")
@@ -160,7 +160,7 @@ def test_rm_all_asks_on_a_terminal_and_no_means_no(typed: Typed, engine: Engine,
 # What goes well.
 
 
-def test_in_the_foreground_streams_and_exit_code_are_the_containers(typed: Typed, engine: Engine, shell: str) -> None:
+def test_foreground_run_has_the_containers_output_and_exit_code(typed: Typed, engine: Engine, shell: str) -> None:
     answer = typed("run", "--rm", shell, "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (answer.code, answer.out, answer.err) == (7, "out\n", "err\n")
     assert of(engine, shell) == []
@@ -171,11 +171,11 @@ def test_in_the_foreground_streams_and_exit_code_are_the_containers(typed: Typed
     assert found.labels[labels.ROLE] == labels.ROLE_RUN
 
 
-def test_options_after_the_image_are_the_commands(typed: Typed, shell: str) -> None:
+def test_options_after_the_image_belong_to_the_command(typed: Typed, shell: str) -> None:
     assert typed("run", "--rm", shell, "echo", "-d", "--json").out == "-d --json\n"
 
 
-def test_bytes_come_through_as_they_are(shell: str, local: LocalRegistry) -> None:
+def test_binary_output_is_unchanged(shell: str, local: LocalRegistry) -> None:
     done = subprocess.run(
         [*REGCTL, "run", "--rm", shell, "printf", r"\001\377\033[0m"],
         capture_output=True,
@@ -186,18 +186,18 @@ def test_bytes_come_through_as_they_are(shell: str, local: LocalRegistry) -> Non
     assert done.stdout == b"\x01\xff\x1b[0m"
 
 
-def test_its_input_is_ours_where_it_is_asked_for(shell: str, local: LocalRegistry) -> None:
+def test_interactive_run_gets_standard_input(shell: str, local: LocalRegistry) -> None:
     answer = spawn("run", "-i", "--rm", shell, "cat", stdin="one\ntwo\n")
     assert (answer.code, answer.out) == (0, "one\ntwo\n")
 
 
-def test_its_environment(typed: Typed, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_sets_environment_variables(typed: Typed, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FROM_HERE", "ours")
     answer = typed("run", "--rm", "-e", "NAME=World", "-e", "FROM_HERE", shell, "sh", "-c", "echo $NAME $FROM_HERE")
     assert answer.out == "World ours\n"
 
 
-def test_in_the_background_its_id_is_printed(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+def test_detached_run_prints_the_id(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     port = free_port()
     answer = typed("run", "-d", "--name", unique, "-p", f"127.0.0.1:{port}:80", shell, "sleep", "60")
     assert answer.code == 0
@@ -224,9 +224,7 @@ def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) ->
     assert typed("stop", "-t", "0", f"{unique}b", "--json").json == {"ok": True, "stopped": [f"{unique}b"]}
 
 
-def test_an_absent_image_is_pulled_from_the_registry_as_the_tutorial_shows(
-    typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry
-) -> None:
+def test_missing_image_is_pulled_from_the_registry(typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
     name = f"{unique}/get-started:part2"
     typed("tag", shell, name)
     pushed = typed("push", "--json", name).json
@@ -240,7 +238,7 @@ def test_an_absent_image_is_pulled_from_the_registry_as_the_tutorial_shows(
     engine.remove_image(f"{local.address}/{name}")
 
 
-def test_ctrl_c_stops_what_runs_in_front_of_us(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+def test_ctrl_c_stops_a_foreground_container(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
     script = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done"
     process = subprocess.Popen(
         [*REGCTL, "run", "--name", unique, shell, "sh", "-c", script],
@@ -263,7 +261,7 @@ def test_ctrl_c_stops_what_runs_in_front_of_us(engine: Engine, shell: str, uniqu
 # On a terminal.
 
 
-def test_run_it_is_a_terminal_and_gives_ours_back(shell: str, local: LocalRegistry) -> None:
+def test_run_it_has_a_terminal_and_restores_it(shell: str, local: LocalRegistry) -> None:
     with Terminal(["run", "-it", "--rm", shell, "sh", "-c", "test -t 0 && echo rea''dy; read line; echo got:$line; exit 5"]) as terminal:
         terminal.wait_for("ready")
         terminal.type("abc\r")
@@ -271,7 +269,7 @@ def test_run_it_is_a_terminal_and_gives_ours_back(shell: str, local: LocalRegist
         assert terminal.end() == 5
 
 
-def test_ctrl_c_goes_to_the_program_in_the_terminal(shell: str, local: LocalRegistry) -> None:
+def test_ctrl_c_is_passed_to_the_program_in_a_terminal(shell: str, local: LocalRegistry) -> None:
     script = "trap 'echo trapped; exit 4' INT; echo ready; while true; do sleep 0.1; done"
     with Terminal(["run", "-it", "--rm", shell, "sh", "-c", script]) as terminal:
         terminal.wait_for("ready")
@@ -280,7 +278,7 @@ def test_ctrl_c_goes_to_the_program_in_the_terminal(shell: str, local: LocalRegi
         assert terminal.end() == 4
 
 
-def test_the_terminal_comes_back_also_after_a_signal(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
+def test_terminal_is_restored_after_a_signal(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
     script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
     with Terminal.of(["bash", "-c", script]) as terminal:
         terminal.wait_for("ready")
@@ -294,7 +292,7 @@ def test_the_terminal_comes_back_also_after_a_signal(engine: Engine, shell: str,
     assert engine.container(unique) is None
 
 
-def test_a_tiny_image_without_a_program_is_one_clear_line(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
+def test_image_without_a_program_is_an_error_in_two_lines(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
     tiny_image(unique)
     answer = typed("run", unique)
     assert answer.code == 1

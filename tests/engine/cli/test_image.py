@@ -48,7 +48,7 @@ def cleaned(engine: Engine, unique: str) -> Iterator[None]:
         ("FROM {base}\nRUN echo the last words; exit 9\n", 1, "the last words"),
     ],
 )
-def test_a_build_that_fails_says_why(typed: Typed, tmp_path: Path, registry_image: str, dockerfile: str, code: int, words: str) -> None:
+def test_failed_build_shows_the_reason(typed: Typed, tmp_path: Path, registry_image: str, dockerfile: str, code: int, words: str) -> None:
     (tmp_path / "Dockerfile").write_text(dockerfile.format(base=registry_image))
     answer = typed("build", str(tmp_path))
     assert answer.code == code
@@ -57,7 +57,7 @@ def test_a_build_that_fails_says_why(typed: Typed, tmp_path: Path, registry_imag
     assert typed("build", "--json", str(tmp_path)).json["error"]["code"]
 
 
-def test_builds_of_what_is_not_there(typed: Typed, tmp_path: Path, context: Path) -> None:
+def test_build_of_missing_folder_or_file_is_an_error(typed: Typed, tmp_path: Path, context: Path) -> None:
     assert typed("build", str(tmp_path / "none")).code == 1
     assert typed("build", "-f", "Nope", str(context)).code == 1
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
@@ -68,7 +68,7 @@ def test_builds_of_what_is_not_there(typed: Typed, tmp_path: Path, context: Path
     assert typed("build", "--build-arg", "=x", str(context)).code == 2
 
 
-def test_names_that_are_nowhere_are_exit_1_and_docker_hub_is_spelled_out(typed: Typed, unique: str) -> None:
+def test_missing_images_are_exit_1_with_the_docker_hub_name(typed: Typed, unique: str) -> None:
     for arguments in (("tag", unique, "x"), ("push", unique), ("pull", unique), ("images", unique), ("rmi", unique), ("list-tags", unique)):
         answer = typed(*arguments)
         assert answer.code == 1, arguments
@@ -78,19 +78,19 @@ def test_names_that_are_nowhere_are_exit_1_and_docker_hub_is_spelled_out(typed: 
     assert typed("images", "--missing-ok", unique).code == 0
 
 
-def test_tag_ls_is_another_programs_way_to_list_tags(typed: Typed, unique: str) -> None:
+def test_tag_ls_suggests_list_tags(typed: Typed, unique: str) -> None:
     answer = typed("tag", "ls", unique)
     assert answer.code == 1
     assert f"regctl list-tags {unique}" in answer.err
 
 
-def test_nobody_answers_at_a_registry(typed: Typed, unique: str) -> None:
+def test_push_to_an_unreachable_registry_is_exit_3(typed: Typed, unique: str) -> None:
     answer = typed("--registry", "localhost:1", "list-tags", unique, "--json")
     assert answer.code == 3
     assert answer.json["error"]["code"] == "registry-unreachable"
 
 
-def test_list_tags_wants_a_repository(typed: Typed, unique: str) -> None:
+def test_list_tags_of_an_image_is_exit_2(typed: Typed, unique: str) -> None:
     answer = typed("list-tags", f"{unique}:part2")
     assert answer.code == 2
     assert f"list-tags {os.environ['REGISTRY_TOOL_REGISTRY']}/{unique}" in answer.err
@@ -135,7 +135,7 @@ def test_build_push_remove_pull(typed: Typed, context: Path, unique: str, local:
     assert typed("pull", "-q", name).out == f"{local.address}/{unique}/get-started@{digest}\n"
 
 
-def test_a_push_after_a_new_build_pushes_the_new_one_and_says_so(
+def test_push_after_a_new_build_pushes_the_new_image(
     typed: Typed, tiny_image: Callable[..., str], unique: str, local: LocalRegistry
 ) -> None:
     tiny_image(unique)
@@ -165,7 +165,7 @@ def test_images_are_listed_by_name_newest_first(typed: Typed, tiny_image: Callab
     assert "\x1b" not in typed("images").out
 
 
-def test_one_name_that_is_not_there_does_not_keep_the_others(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
+def test_missing_name_does_not_stop_the_others(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
     tiny_image(unique)
     answer = typed("rmi", "--json", f"{unique}-none", unique)
     assert answer.code == 1
@@ -174,7 +174,7 @@ def test_one_name_that_is_not_there_does_not_keep_the_others(typed: Typed, tiny_
     assert answer.json["untagged"] == [f"{unique}:latest"]
 
 
-def test_rmi_all_shows_and_wants_a_yes(typed: Typed, tiny_image: Callable[..., str], unique: str, engine: Engine) -> None:
+def test_rmi_all_shows_the_plan_and_needs_confirmation(typed: Typed, tiny_image: Callable[..., str], unique: str, engine: Engine) -> None:
     tiny_image(unique, {labels.ROLE: labels.ROLE_APP})
     answer = spawn("rmi", "--all")
     assert answer.code == 2
@@ -182,7 +182,7 @@ def test_rmi_all_shows_and_wants_a_yes(typed: Typed, tiny_image: Callable[..., s
     assert engine.image(unique) is not None
 
 
-def test_what_rmi_all_takes() -> None:
+def test_names_that_rmi_all_removes() -> None:
     """Never the rest of somebody's engine: decided without an engine, as the real one has other people's images."""
     host = "localhost:5000"
 
@@ -202,9 +202,7 @@ def test_what_rmi_all_takes() -> None:
     assert images.removable_names(on_base, host, bases=True) == []
 
 
-def test_on_a_terminal_there_are_bars_and_colours_and_with_no_progress_neither(
-    tiny_image: Callable[..., str], unique: str, local: LocalRegistry
-) -> None:
+def test_terminal_gets_bars_and_colours_unless_no_progress(tiny_image: Callable[..., str], unique: str, local: LocalRegistry) -> None:
     tiny_image(unique)
     with Terminal(["--registry", local.address, "push", unique]) as terminal:
         assert terminal.end() == 0

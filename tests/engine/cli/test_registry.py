@@ -26,7 +26,7 @@ def name(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
         return
 
 
-def test_a_port_that_is_held_names_the_holder(typed: Typed, name: str) -> None:
+def test_port_in_use_names_the_container_that_has_it(typed: Typed, name: str) -> None:
     port = str(free_port())
     assert typed("up", "--name", name, "--port", port).code == 0
     answer = typed("up", "--name", f"{name}b", "--port", port, "--json")
@@ -48,23 +48,23 @@ def test_a_port_that_is_held_names_the_holder(typed: Typed, name: str) -> None:
         ("--auth", "a:b", "--password-file", "/dev/null"),
     ],
 )
-def test_a_wrong_up_is_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_of_up_is_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
     answer = typed("up", *arguments)
     assert answer.code == 2
     assert answer.err.startswith("regctl: ")
 
 
-def test_a_password_file_that_cannot_be_read_is_exit_1(typed: Typed, tmp_path: Path) -> None:
+def test_unreadable_password_file_is_exit_1(typed: Typed, tmp_path: Path) -> None:
     assert typed("up", "--auth", "john", "--password-file", str(tmp_path / "none")).code == 1
 
 
-def test_nobody_to_ask_for_a_password_is_exit_2() -> None:
+def test_up_with_auth_without_terminal_is_exit_2() -> None:
     answer = spawn("up", "--auth", "john")
     assert answer.code == 2
     assert "--password-stdin" in answer.err
 
 
-def test_a_registry_that_is_not_there(typed: Typed, name: str) -> None:
+def test_missing_registry_is_exit_1(typed: Typed, name: str) -> None:
     answer = typed("status", "--name", name)
     assert answer.code == 1
     assert f"regctl up --name {name}" in answer.out
@@ -74,7 +74,7 @@ def test_a_registry_that_is_not_there(typed: Typed, name: str) -> None:
     assert typed("logs", name).code == 1
 
 
-def test_up_twice_is_up_once_and_status_tells(typed: Typed, name: str) -> None:
+def test_second_up_changes_nothing_and_status_shows_it(typed: Typed, name: str) -> None:
     port = free_port()
     first = typed("up", "--name", name, "--port", str(port))
     assert first.code == 0
@@ -97,7 +97,7 @@ def test_up_twice_is_up_once_and_status_tells(typed: Typed, name: str) -> None:
     assert logs.out or logs.err
 
 
-def test_a_registry_that_was_stopped_is_not_running(typed: Typed, name: str, engine: Engine) -> None:
+def test_stopped_registry_is_not_running(typed: Typed, name: str, engine: Engine) -> None:
     typed("up", "--name", name, "--port", str(free_port()))
     found = local_registry.find(engine, name)
     assert found is not None
@@ -108,7 +108,7 @@ def test_a_registry_that_was_stopped_is_not_running(typed: Typed, name: str, eng
     assert answer.json["registries"][0]["state"] == "exited"
 
 
-def test_down_keeps_the_content_and_says_so(typed: Typed, name: str, engine: Engine) -> None:
+def test_down_keeps_the_volume(typed: Typed, name: str, engine: Engine) -> None:
     typed("up", "--name", name, "--port", str(free_port()))
     answer = typed("down", "--name", name)
     assert answer.code == 0
@@ -117,7 +117,7 @@ def test_down_keeps_the_content_and_says_so(typed: Typed, name: str, engine: Eng
     assert engine.volume(f"registry-tool-{name}") is not None
 
 
-def test_down_with_its_content_wants_a_yes(typed: Typed, name: str, engine: Engine) -> None:
+def test_down_volumes_needs_confirmation(typed: Typed, name: str, engine: Engine) -> None:
     typed("up", "--name", name, "--port", str(free_port()))
     refused = spawn("down", "--name", name, "--volumes")
     assert refused.code == 2

@@ -154,7 +154,7 @@ LATE_PAGES = {
 
 class TestBadWeather:
     @pytest.mark.parametrize("kind", LATE_PAGES)
-    def test_a_page_that_never_comes(
+    def test_page_that_never_responds_fails_with_the_log(
         self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(page_steps, "FIRST_RESPONSE", 1.5)
@@ -169,7 +169,7 @@ class TestBadWeather:
         assert [step.ok for step in story.steps].count(False) == 1
         nothing_is_left(engine, dirs)
 
-    def test_a_page_that_is_slow_and_right_is_waited_for(
+    def test_slow_page_is_waited_for(
         self, run: Run, engine: Engine, dirs: AppDirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         context = tmp_path / "app"
@@ -181,7 +181,7 @@ class TestBadWeather:
         nothing_is_left(engine, dirs)
 
     @pytest.mark.parametrize("kind", BAD_PAGES)
-    def test_a_page_that_is_not_the_apps(
+    def test_page_of_another_app_fails(
         self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
     ) -> None:
         program, message, last_words = BAD_PAGES[kind]
@@ -196,7 +196,7 @@ class TestBadWeather:
         nothing_is_left(engine, dirs)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
-    def test_a_build_that_fails_shows_its_end(self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path]) -> None:
+    def test_failed_build_shows_the_end_of_its_output(self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path]) -> None:
         context = app("")
         with (context / "Dockerfile").open("a") as file:
             file.write("\nRUN echo the-reason && false\n")
@@ -206,7 +206,7 @@ class TestBadWeather:
         assert any("the-reason" in line for line in story.error.excerpt)
         nothing_is_left(engine, dirs)
 
-    def test_a_page_port_that_is_taken(
+    def test_page_port_in_use_is_an_error(
         self, run: Run, engine: Engine, dirs: AppDirs, tiny_image: Make, local: LocalRegistry, unique: str
     ) -> None:
         story = run(port=local.port)
@@ -214,13 +214,13 @@ class TestBadWeather:
         assert story.error.code == "port-taken"
         nothing_is_left(engine, dirs)
 
-    def test_a_name_that_belongs_to_another_registry(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_name_in_another_registry_is_a_usage_error(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(image="registry.example/john/app:1")
         assert story.error is not None
         assert story.error.code == "usage"
         nothing_is_left(engine, dirs)
 
-    def test_a_wrong_name(self, run: Run) -> None:
+    def test_invalid_name_is_an_error(self, run: Run) -> None:
         story = run(image="John/App")
         assert story.error is not None
         assert story.error.code == "invalid-reference"
@@ -228,7 +228,7 @@ class TestBadWeather:
 
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("name", STEPS)
-    def test_an_interruption_leaves_what_stays_and_nothing_else(
+    def test_interrupted_demo_cleans_up(
         self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry, name: str, after: bool
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
@@ -242,7 +242,7 @@ class TestBadWeather:
 
 
 class TestGoodWeather:
-    def test_the_whole_walk(self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry) -> None:
+    def test_all_steps_succeed(self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry) -> None:
         story = run()
         assert story.error is None
         assert [step.name for step in story.steps] == STEPS
@@ -259,7 +259,7 @@ class TestGoodWeather:
         assert {entry.role for entry in story.images} == {"registry", "python"}
         nothing_is_left(engine, dirs)
 
-    def test_the_digest_is_the_one_that_another_tool_reads(self, run: Run) -> None:
+    def test_digest_is_the_one_that_skopeo_reads(self, run: Run) -> None:
         skopeo = shutil.which("skopeo")
         if skopeo is None:
             missing("skopeo", "it is not installed")
@@ -267,7 +267,7 @@ class TestGoodWeather:
         inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
         assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
 
-    def test_with_redis_the_counter_counts(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_counter_counts_with_redis(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(redis=True)
         assert story.error is None
         assert story.visits == [1, 2, 3]
@@ -276,7 +276,7 @@ class TestGoodWeather:
         assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
         nothing_is_left(engine, dirs)
 
-    def test_again_has_another_image_and_the_old_one_is_gone(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_second_demo_replaces_the_image(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         first, second = run(), run()
         assert (first.error, second.error) == (None, None)
         assert first.image_id != second.image_id
@@ -286,9 +286,7 @@ class TestGoodWeather:
             mine = engine.images(all=True, labels={labels.DEMO: story.run})
             assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
 
-    def test_what_the_friendly_name_pointed_at_it_points_at_again(
-        self, run: Run, engine: Engine, dirs: AppDirs, friendly: str, tiny_image: Make
-    ) -> None:
+    def test_friendly_name_is_restored(self, run: Run, engine: Engine, dirs: AppDirs, friendly: str, tiny_image: Make) -> None:
         mine = tiny_image(friendly)
         for story in (run(), run(image="John/App")):
             assert story is not None
@@ -300,7 +298,7 @@ class TestGoodWeather:
         assert back is not None and back.id == mine
         nothing_is_left(engine, dirs)
 
-    def test_keep_leaves_the_page_until_it_is_removed(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_keep_leaves_the_container_running(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(keep=True)
         assert story.error is None
         (name,) = story.kept
@@ -312,7 +310,7 @@ class TestGoodWeather:
         orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, labels.ROLE_DEMO, kept=True))
         assert engine.container(name) is None
 
-    def test_keep_with_redis_leaves_the_page_that_counts(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_keep_with_redis_leaves_both_containers_running(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         story = run(keep=True, redis=True)
         assert story.error is None
         mine = engine.containers(all=True, labels={labels.DEMO: story.run})
@@ -321,7 +319,7 @@ class TestGoodWeather:
         assert story.page is not None and story.page_with_redis is not None
         assert story.page.url == story.page_with_redis.url
 
-    def test_without_a_port_of_its_own_the_next_free_one_is_taken(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
+    def test_default_port_is_the_next_free_one(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
         holder = engine.run(
             ContainerSpec(
                 image=local.image, ports=(PortBinding(container_port="5000/tcp", host_port=0, host_ip="127.0.0.1"),), labels={"test": "1"}
@@ -337,7 +335,7 @@ class TestGoodWeather:
 
     # On an engine of its own it is in the suite (test_demo_offline); here other tests build on the base image that goes.
     @pytest.mark.soak
-    def test_purge_moves_everything_twice(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_purge_transfers_every_layer(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         for _ in range(2):
             story = run(purge=True)
             assert story.error is None
@@ -353,9 +351,7 @@ def sweep(engine: Engine, dirs: AppDirs, tag: str) -> None:
 
 
 class TestLeftovers:
-    def test_a_dead_runs_things_are_removed_and_nobody_elses(
-        self, engine: Engine, dirs: AppDirs, local: LocalRegistry, unique: str
-    ) -> None:
+    def test_sweep_removes_only_what_a_dead_run_left(self, engine: Engine, dirs: AppDirs, local: LocalRegistry, unique: str) -> None:
         with runs.begin(dirs.state) as dead:
             marks = dead.labels(labels.ROLE_DEMO)
         with runs.begin(dirs.state) as living:
@@ -389,7 +385,7 @@ class TestLeftovers:
         finally:
             engine.remove(container.id, force=True)
 
-    def test_a_borrowed_name_of_a_dead_run_is_given_back(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
+    def test_tag_of_a_dead_run_is_restored(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
         mine = tiny_image(name)
         with runs.begin(dirs.state) as dead:
@@ -400,7 +396,7 @@ class TestLeftovers:
         assert (back.id, back.names) == (mine, (f"{name}:latest",))
 
     @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
-    def test_what_two_borrowed_side_by_side_is_given_back_by_the_last_of_them(
+    def test_tag_of_two_parallel_runs_is_restored_by_the_last(
         self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make, last: str
     ) -> None:
         """Also where the first one goes while the name is the second one's."""
@@ -415,7 +411,7 @@ class TestLeftovers:
         assert back is not None and back.id == mine
         assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner_id(dirs.state)}" in name]
 
-    def test_what_another_owner_borrowed_is_not_ours_to_give_back(
+    def test_tag_of_another_owners_run_is_not_restored(
         self, engine: Engine, dirs: AppDirs, tmp_path: Path, unique: str, tiny_image: Make
     ) -> None:
         """Whether that one's demo lives cannot be seen from here."""
@@ -426,9 +422,7 @@ class TestLeftovers:
             assert theirs.id not in orphans.find(engine, dirs.state, labels.ROLE_DEMO).runs
             tag_backup.give_back(engine, theirs.id, name)
 
-    def test_a_borrowed_name_that_somebody_moved_meanwhile_is_theirs(
-        self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make
-    ) -> None:
+    def test_tag_that_was_moved_meanwhile_is_not_restored(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
         tiny_image(name)
         with runs.begin(dirs.state) as dead:

@@ -127,7 +127,7 @@ def test_nothing_is_left_after_ctrl_c(inner: pytest.Pytester, engine: Engine, st
     assert locks(state) == []
 
 
-def test_what_a_killed_run_left_goes_with_the_next_and_what_lives_stays(inner: pytest.Pytester, engine: Engine, state: Path) -> None:
+def test_registry_of_a_killed_run_is_removed_by_the_next(inner: pytest.Pytester, engine: Engine, state: Path) -> None:
     inner.makepyfile(WAITS)
     killed, dead = begun(inner, engine)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -163,9 +163,7 @@ def begun_again(
     return process, registries
 
 
-def test_where_it_does_not_come_up_the_words_are_the_tools_own_and_nothing_is_left(
-    inner: pytest.Pytester, engine: Engine, state: Path, unique: str
-) -> None:
+def test_failed_start_has_the_tools_message_and_leaves_nothing(inner: pytest.Pytester, engine: Engine, state: Path, unique: str) -> None:
     inner.makepyfile("def test_registry(local_registry):\n    pass\n")
     result = run(inner, f"--registry-image=localhost:1/{unique}:1")
     result.assert_outcomes(errors=1)
@@ -181,7 +179,7 @@ def test_where_it_does_not_come_up_the_words_are_the_tools_own_and_nothing_is_le
 # What it is.
 
 
-def test_it_is_a_real_one_of_its_own_for_the_whole_run(inner: pytest.Pytester, engine: Engine) -> None:
+def test_local_registry_is_a_real_one_for_the_session(inner: pytest.Pytester, engine: Engine) -> None:
     inner.makepyfile(
         """
         from noted import note
@@ -211,7 +209,7 @@ def test_it_is_a_real_one_of_its_own_for_the_whole_run(inner: pytest.Pytester, e
     assert local_registry.find(engine) == before, "the registry that people use is not touched"
 
 
-def test_an_engine_pulls_what_the_factory_made(inner: pytest.Pytester, engine: Engine, unique: str) -> None:
+def test_engine_pulls_a_factory_image(inner: pytest.Pytester, engine: Engine, unique: str) -> None:
     inner.makepyfile(
         f"""
         from registry_tool.engine import connect
@@ -229,7 +227,7 @@ def test_an_engine_pulls_what_the_factory_made(inner: pytest.Pytester, engine: E
     run(inner).assert_outcomes(passed=1)
 
 
-def test_another_image_may_be_named(inner: pytest.Pytester, engine: Engine, registry_image: str, unique: str) -> None:
+def test_registry_image_option(inner: pytest.Pytester, engine: Engine, registry_image: str, unique: str) -> None:
     name = f"localhost/{unique}:1"
     engine.tag(registry_image, name)
     try:
@@ -248,7 +246,7 @@ def test_another_image_may_be_named(inner: pytest.Pytester, engine: Engine, regi
         engine.remove_image(name)
 
 
-def test_each_worker_has_its_own(inner: pytest.Pytester, engine: Engine, state: Path) -> None:
+def test_each_worker_has_its_own_registry(inner: pytest.Pytester, engine: Engine, state: Path) -> None:
     body = """
         from noted import note
 

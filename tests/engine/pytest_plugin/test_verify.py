@@ -65,7 +65,7 @@ def red(certificate: VerifyReport) -> list[str]:
     return [point.name for proven in certificate.results for point in proven.checks if point.ok is False]
 
 
-def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: pytest.Pytester) -> None:
+def test_failed_check_fails_the_test_and_a_passed_report_is_in_junit(inner: pytest.Pytester) -> None:
     inner.makepyfile(
         """
         def test_red(pushed, portable):
@@ -86,7 +86,7 @@ def test_a_red_point_fails_the_test_and_a_green_proof_is_in_the_report(inner: py
     assert "test_green" in kept["test_green"].command
 
 
-def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None:
+def test_missing_image_is_a_failure(inner: pytest.Pytester) -> None:
     inner.makepyfile("def test_none(registry, portable):\n    portable(f'{registry.host}/no/such:1', on='here')\n")
     result = run(inner, timeout=600)
     result.assert_outcomes(failed=1)
@@ -94,7 +94,7 @@ def test_an_image_that_is_not_there_is_a_failure(inner: pytest.Pytester) -> None
 
 
 @pytest.mark.parametrize("required", [False, True], ids=["", "required"])
-def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: pytest.Pytester, required: bool) -> None:
+def test_unavailable_engine_is_skipped_or_fails(inner: pytest.Pytester, required: bool) -> None:
     meta = Path(os.environ["DOCKER_CONFIG"]) / "contexts" / "meta" / hashlib.sha256(b"gone").hexdigest() / "meta.json"
     meta.parent.mkdir(parents=True)
     meta.write_text(json.dumps({"Name": "gone", "Endpoints": {"docker": {"Host": f"unix://{inner.path}/nobody.sock"}}}))
@@ -105,7 +105,7 @@ def test_a_place_that_cannot_be_had_is_skipped_with_the_reason_or_fails(inner: p
     result.stdout.fnmatch_lines([f"*{word}*nobody.sock*"])
 
 
-def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -> None:
+def test_missing_context_is_no_unavailable_engine(inner: pytest.Pytester) -> None:
     inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:no-such-context')\n")
     result = run(inner, timeout=600)
     result.assert_outcomes(failed=1)
@@ -113,7 +113,7 @@ def test_a_context_that_nobody_has_is_no_missing_place(inner: pytest.Pytester) -
 
 
 @pytest.mark.soak
-def test_two_workers_prove_side_by_side(inner: pytest.Pytester, engine: Engine) -> None:
+def test_two_workers_verify_in_parallel(inner: pytest.Pytester, engine: Engine) -> None:
     body = """
         def test_here(pushed, portable):
             portable(pushed, on="docker", http="4000:5000/v2/", status=200)

@@ -58,7 +58,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("xyzzy",), "regctl --help"),
     ],
 )
-def test_a_command_that_is_not_there_is_told_what_was_meant(typed: Typed, arguments: tuple[str, ...], hint: str) -> None:
+def test_unknown_command_gets_a_suggestion(typed: Typed, arguments: tuple[str, ...], hint: str) -> None:
     answer = typed(*arguments)
     assert answer.code == 2
     assert answer.out == ""
@@ -81,14 +81,14 @@ def test_a_command_that_is_not_there_is_told_what_was_meant(typed: Typed, argume
         ("rm", "--all", "x"),
     ],
 )
-def test_a_wrong_command_is_two_lines_and_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
+def test_usage_error_is_two_lines_and_exit_2(typed: Typed, arguments: tuple[str, ...]) -> None:
     answer = typed(*arguments)
     assert answer.code == 2
     assert answer.out == ""
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
 
 
-def test_a_wrong_option_beside_json_is_answered_in_json(typed: Typed) -> None:
+def test_usage_error_with_json_is_a_document(typed: Typed) -> None:
     for arguments in (("push", "--nope", "--json", "x"), ("push", "--json", "--nope", "x"), ("push", "--json")):
         answer = typed(*arguments)
         assert answer.code == 2
@@ -98,7 +98,7 @@ def test_a_wrong_option_beside_json_is_answered_in_json(typed: Typed) -> None:
 
 @pytest.mark.parametrize("name", ["", "UPPER", "a//b", "../x", "x:" + "t" * 129, "ünïcode", "-x"])
 @pytest.mark.parametrize("command", ["list-tags", "push", "pull"])
-def test_a_wrong_name_is_said_to_be_wrong_before_anything_is_asked(
+def test_invalid_name_is_reported_before_the_engine_is_asked(
     typed: Typed, monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", "localhost:1")
@@ -108,11 +108,11 @@ def test_a_wrong_name_is_said_to_be_wrong_before_anything_is_asked(
         assert answer.json["error"]["code"] in ("invalid-reference", "usage")
 
 
-def test_a_registry_that_is_no_address_is_exit_2(typed: Typed) -> None:
+def test_invalid_registry_address_is_exit_2(typed: Typed) -> None:
     assert typed("--registry", "nonsense", "list-tags", "x").code == 2
 
 
-def test_no_engine_is_exit_3_with_one_line_and_a_hint(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_engine_is_exit_3_with_message_and_hint(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
     for arguments in (("status",), ("up",), ("ps",), ("images",), ("push", "x"), ("run", "x"), ("demo",), ("rm", "--all"), ("down",)):
         answer = typed(*arguments)
@@ -121,12 +121,12 @@ def test_no_engine_is_exit_3_with_one_line_and_a_hint(typed: Typed, monkeypatch:
         assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"], arguments
 
 
-def test_no_engine_in_json(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_engine_with_json_is_a_document(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
     assert typed("status", "--json").json["error"]["code"] == "engine-not-found"
 
 
-def test_what_nobody_foresaw_is_a_bug_in_one_line(typed: Typed, raising: object) -> None:
+def test_unexpected_exception_is_one_line(typed: Typed, raising: object) -> None:
     raising(ZeroDivisionError("x\ny"))  # type: ignore[operator]
     answer = typed("demo")
     assert answer.code == 1
@@ -134,25 +134,25 @@ def test_what_nobody_foresaw_is_a_bug_in_one_line(typed: Typed, raising: object)
     assert "Traceback" not in answer.err
 
 
-def test_debug_shows_where(typed: Typed, raising: object) -> None:
+def test_debug_prints_the_traceback(typed: Typed, raising: object) -> None:
     raising(ZeroDivisionError())  # type: ignore[operator]
     assert "Traceback" in typed("--debug", "demo").err
 
 
-def test_a_failure_cannot_steer_the_terminal(typed: Typed, raising: object) -> None:
+def test_control_characters_of_a_message_are_replaced(typed: Typed, raising: object) -> None:
     raising(RegistryToolError("a\x1b]0;x\x07b\nc", hint="d\x1b[2Je", excerpt=("f\x1b[31mg",)))  # type: ignore[operator]
     answer = typed("demo")
     assert "\x1b" not in answer.err
     assert len(answer.err.splitlines()) == 3
 
 
-def test_an_interruption_is_130_and_one_word(typed: Typed, raising: object) -> None:
+def test_keyboard_interrupt_is_exit_130(typed: Typed, raising: object) -> None:
     raising(KeyboardInterrupt())  # type: ignore[operator]
     answer = typed("demo")
     assert (answer.code, answer.out, answer.err) == (130, "", "interrupted\n")
 
 
-def test_an_end_by_signal_says_which(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_is_exit_128_plus_its_number(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command("demo")
     def waits() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -164,7 +164,7 @@ def test_an_end_by_signal_says_which(typed: Typed, monkeypatch: pytest.MonkeyPat
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_another_thread_may_call_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(main(["completion", "bash"])))
     thread.start()
@@ -172,7 +172,7 @@ def test_another_thread_may_call_it_too(capsys: pytest.CaptureFixture[str]) -> N
     assert codes == [0]
 
 
-def test_a_reader_that_goes_away_is_not_told() -> None:
+def test_closed_pipe_prints_no_error() -> None:
     shell = f"{shlex.join(REGCTL)} --help | true; {shlex.join(REGCTL)} completion bash | head -c1"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
@@ -180,7 +180,7 @@ def test_a_reader_that_goes_away_is_not_told() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", ["completion bash", "--help", "push --json"])
-def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
+def test_full_disk_is_an_error_in_two_lines(arguments: str) -> None:
     done = subprocess.run(
         ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"], capture_output=True, text=True, check=False, timeout=60
     )
@@ -188,7 +188,7 @@ def test_a_full_disk_is_a_failure_in_two_lines(arguments: str) -> None:
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
 
 
-def test_streams_that_are_closed_lead_nowhere() -> None:
+def test_closed_standard_streams_are_no_error() -> None:
     me = " ".join(map(shlex.quote, REGCTL))
     for command, code in (("down --volumes --name x <&-", 2), ("--help >&-", 0), ("nope 2>&-", 2)):
         environment = {**os.environ, "DOCKER_HOST": NOWHERE} if "down" not in command else None
@@ -198,7 +198,7 @@ def test_streams_that_are_closed_lead_nowhere() -> None:
         assert done.returncode in (code, 3 if "down" in command else code)
 
 
-def test_letters_that_a_stream_does_not_have_are_replaced() -> None:
+def test_characters_that_cannot_be_encoded_are_replaced() -> None:
     answer = spawn("digest", environment={"PYTHONIOENCODING": "ascii"})
     assert answer.code == 2
     assert "(it prints sha256:?)" in answer.err
@@ -207,7 +207,7 @@ def test_letters_that_a_stream_does_not_have_are_replaced() -> None:
 # What it costs, and what it says.
 
 
-def test_help_waits_for_no_library_but_click() -> None:
+def test_help_imports_no_library_but_click() -> None:
     code = (
         "import sys; from registry_tool.cli.app import main; code = main(['--help']); "
         "heavy = {'docker', 'requests', 'rich', 'urllib3', 'bcrypt'} & set(sys.modules); "
@@ -219,27 +219,27 @@ def test_help_waits_for_no_library_but_click() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_a_command_help_is_shown(typed: Typed) -> None:
+def test_no_command_prints_help(typed: Typed) -> None:
     bare, asked = typed(), typed("--help")
     assert (bare.code, bare.out) == (0, asked.out)
 
 
 @pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, names in MANAGEMENT_COMMANDS.items() for name in names])
-def test_dockers_own_spelling_leads_to_the_same_command(typed: Typed, noun: str, name: str) -> None:
+def test_management_command_is_the_same_command(typed: Typed, noun: str, name: str) -> None:
     same = typed(MANAGEMENT_COMMANDS[noun][name], "--help").out.partition("\n")[2]
     answer = typed(noun, name, "--help")
     assert answer.code == 0
     assert answer.out.partition("\n")[2] == same
 
 
-def test_the_nouns_are_hidden_and_have_help_of_their_own(typed: Typed) -> None:
+def test_management_commands_are_hidden_and_have_help(typed: Typed) -> None:
     assert "container" not in [line.split()[0] for line in typed("--help").out.splitlines() if line.startswith("  ") and line.split()]
     answer = typed("container")
     assert answer.code == 0
     assert "kill" in answer.out
 
 
-def test_the_version_is_told_without_an_engine(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_is_printed_without_an_engine(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
     answer = typed("--version")
     assert answer.code == 0
@@ -249,7 +249,7 @@ def test_the_version_is_told_without_an_engine(typed: Typed, monkeypatch: pytest
     assert registry == "registry: unknown"
 
 
-def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> None:
+def test_version_of_a_hanging_engine_times_out(tmp_path: Path) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as silent:
@@ -263,13 +263,13 @@ def test_the_version_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> N
 
 
 @pytest.mark.engine
-def test_the_version_tells_the_engines(typed: Typed, engine: object) -> None:
+def test_version_has_that_of_the_engine(typed: Typed, engine: object) -> None:
     answer = typed("--version")
     assert answer.code == 0
     assert f"engine: {engine.info.version} (" in answer.out  # type: ignore[attr-defined]
 
 
-def test_both_programs_complete_under_their_own_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_script_is_for_the_name_that_was_called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, variable in (("regctl", "_REGCTL_COMPLETE"), ("registry-tool", "_REGISTRY_TOOL_COMPLETE")):
         monkeypatch.setattr(sys, "argv", [f"/somewhere/{name}"])
         for shell in ("bash", "zsh", "fish"):
@@ -287,7 +287,7 @@ def test_both_programs_complete_under_their_own_name(capsys: pytest.CaptureFixtu
         monkeypatch.delenv(variable)
 
 
-def test_bash_takes_the_script() -> None:
+def test_bash_accepts_the_completion_script() -> None:
     script = f"source <({shlex.join(REGCTL)} completion bash) && complete -p regctl"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

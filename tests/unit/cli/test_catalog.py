@@ -8,7 +8,7 @@ from tests.support.content import layer, make_blob, make_image
 from tests.support.recording_server import RecordingServer
 
 
-def test_the_repositories_with_what_is_in_them(typed: Typed, watching: RecordingServer) -> None:
+def test_catalog_lists_tags_size_and_last_change(typed: Typed, watching: RecordingServer) -> None:
     shared = layer(b"shared")
     first = make_image(watching.port, "john/app", "v1", shared, layer(b"1"), created="2024-01-01T00:00:00Z")
     second = make_image(watching.port, "john/app", "v2", shared, layer(b"2"), created="2024-01-02T00:00:00Z")
@@ -39,7 +39,7 @@ def test_the_repositories_with_what_is_in_them(typed: Typed, watching: Recording
     assert typed("catalog", "-q").out.split() == ["bare", "emptied", "john/app", "mary/app"]
 
 
-def test_what_each_way_costs(typed: Typed, watching: RecordingServer) -> None:
+def test_number_of_requests_of_each_option(typed: Typed, watching: RecordingServer) -> None:
     for number in range(3):
         make_image(watching.port, f"app{number}", "v1")
     watching.forget()
@@ -54,13 +54,13 @@ def test_what_each_way_costs(typed: Typed, watching: RecordingServer) -> None:
     assert watching.counts == {"GET": 4, "HEAD": 3}
 
 
-def test_more_than_a_page_of_them(typed: Typed, watching: RecordingServer) -> None:
+def test_catalog_of_several_pages(typed: Typed, watching: RecordingServer) -> None:
     for number in range(1100):
         watching.registry.storage.link(f"app{number:04}", "layer", Digest.of(b""), Digest.of(b""))
     assert len(typed("catalog", "-q").out.split()) == 1100
 
 
-def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: RecordingServer) -> None:
+def test_damaged_image_is_a_note_and_exit_1(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, "john/app", "bad")
     make_image(watching.port, "mary/app", "good")
     del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ def test_damage_is_a_word_and_an_exit_code(typed: Typed, watching: RecordingServ
     assert len(answer.out.splitlines()) == 3
 
 
-def test_a_registry_that_stops_answering(typed: Typed, watching: RecordingServer) -> None:
+def test_registry_that_stops_responding_ends_the_listing(typed: Typed, watching: RecordingServer) -> None:
     for number in range(20):
         make_image(watching.port, f"app{number:02}", "v1")
     watching.instead = lambda method, path: ("429 No", [("Retry-After", "99")], b"") if len(watching.requests) > 120 else None
@@ -83,7 +83,7 @@ def test_a_registry_that_stops_answering(typed: Typed, watching: RecordingServer
     assert "not all repositories could be read" in answer.err
 
 
-def test_empty_ones_are_dim_on_a_terminal(watching: RecordingServer) -> None:
+def test_empty_repositories_are_dim_on_a_terminal(watching: RecordingServer) -> None:
     make_image(watching.port, "full", "v1")
     make_blob(watching.port, "void", b"{}")
     with Terminal(["catalog"]) as terminal:

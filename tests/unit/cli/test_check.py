@@ -34,7 +34,7 @@ def damaged(registry: RunningRegistry) -> str:
     return str(Digest.of(lost))
 
 
-def test_all_whole_is_one_line(typed: Typed, registry: RunningRegistry) -> None:
+def test_complete_registry_is_one_line(typed: Typed, registry: RunningRegistry) -> None:
     make_image(registry.port, "a", "1")
     make_image(registry.port, "b", "1")
     answer = typed("check")
@@ -42,12 +42,12 @@ def test_all_whole_is_one_line(typed: Typed, registry: RunningRegistry) -> None:
     assert re.fullmatch(r"2 images in 2 repositories: all complete \(4 blobs, [\d.]+kB read\)\n", answer.out)
 
 
-def test_an_empty_registry_is_whole(typed: Typed) -> None:
+def test_empty_registry_is_complete(typed: Typed) -> None:
     answer = typed("check")
     assert (answer.code, answer.out) == (0, "0 images in 0 repositories: all complete (0 blobs, 0B read)\n")
 
 
-def test_findings_are_a_table_and_what_to_do(typed: Typed, registry: RunningRegistry, damaged: str) -> None:
+def test_findings_are_a_table_with_hints(typed: Typed, registry: RunningRegistry, damaged: str) -> None:
     answer = typed("check")
     assert answer.code == 1
     head, row, blank, sum_, hint = answer.out.splitlines()
@@ -66,7 +66,7 @@ def test_a_repository_by_name(typed: Typed, registry: RunningRegistry, damaged: 
     assert typed("check", "john/app").out.count("missing-layer") == 2
 
 
-def test_the_document_is_as_it_is_told(typed: Typed, damaged: str) -> None:
+def test_document_is_that_of_docs_json(typed: Typed, damaged: str) -> None:
     answer = typed("check", "--json", "--deep")
     assert answer.code == 1
     assert as_told(answer.json, SECTIONS["check"][1]) == []
@@ -74,7 +74,7 @@ def test_the_document_is_as_it_is_told(typed: Typed, damaged: str) -> None:
     assert (finding["kind"], finding["digest"], finding["tags"]) == ("missing-layer", damaged, ["1", "2"])
 
 
-def test_a_name_that_is_not_there_is_told_beside_the_rest(typed: Typed, damaged: str) -> None:
+def test_missing_repository_is_reported_with_the_findings(typed: Typed, damaged: str) -> None:
     answer = typed("check", "--json", "john/app", "nope")
     assert answer.code == 1
     assert answer.json["error"]["code"] == "not-found"
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_there_is_told_beside_the_rest(typed: Typed, damaged:
     assert "nope" in answer.err
 
 
-def test_a_registry_that_does_not_answer(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_registry_is_exit_3(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", "127.0.0.1:1")
     answer = typed("check", "--json")
     assert answer.code == 3
@@ -97,13 +97,13 @@ def test_a_registry_that_does_not_answer(typed: Typed, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("names", [["a:1"], [f"a@sha256:{'0' * 64}"], ["localhost:1/a", "localhost:2/a"], ["UPPER"]])
-def test_what_is_no_repository_of_one_registry(typed: Typed, names: list[str]) -> None:
+def test_names_that_are_no_repositories_of_one_registry_are_exit_2(typed: Typed, names: list[str]) -> None:
     answer = typed("check", *names)
     assert answer.code == 2
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
 
 
-def test_a_bar_on_a_terminal(registry: RunningRegistry, damaged: str) -> None:
+def test_progress_bar_on_a_terminal(registry: RunningRegistry, damaged: str) -> None:
     with Terminal(["check", "--deep"], {"REGISTRY_TOOL_REGISTRY": registry.host}) as terminal:
         assert terminal.end() == 1
     assert "Checked 3 images in 2 repositories" in terminal.text
@@ -127,7 +127,7 @@ def test_junit(typed: Typed, registry: RunningRegistry, damaged: str, tmp_path: 
     assert cases[f"{registry.host}/whole", "1"].find("failure") is None
 
 
-def test_junit_that_cannot_be_written_is_told_beside_the_report(typed: Typed, damaged: str, tmp_path: Path) -> None:
+def test_unwritable_junit_file_is_an_error_with_the_report(typed: Typed, damaged: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     answer = typed("check", "--json", "--junit", str(tmp_path / "file" / "check.xml"))
     assert answer.code == 1
@@ -135,7 +135,7 @@ def test_junit_that_cannot_be_written_is_told_beside_the_report(typed: Typed, da
     assert len(answer.json["findings"]) == 1
 
 
-def test_junit_stands_what_a_server_says() -> None:
+def test_junit_escapes_what_a_server_sends() -> None:
     evil = "a\x00\x1b[31m\ud800]]><&\"'\ufffe"
     findings = (
         Finding(kind="wrong-size", reference=evil, digest=None, tags=(), detail=evil),

@@ -42,7 +42,7 @@ def three_tags(port: int, repository: str) -> PushedManifest:
 # --- failures ---
 
 
-def test_a_name_alone_is_exit_2_with_both_spellings(typed: Typed, name: str) -> None:
+def test_name_without_tag_is_exit_2_with_suggestions(typed: Typed, name: str) -> None:
     answer = typed("delete", name, "--yes")
     assert answer.code == 2
     assert f"{name}:latest" in answer.err
@@ -51,11 +51,11 @@ def test_a_name_alone_is_exit_2_with_both_spellings(typed: Typed, name: str) -> 
 
 
 @pytest.mark.parametrize("wrong", ["UPPER:x", "john*:x", "x:*@sha256:0", "", "a:b:c*"])
-def test_a_wrong_name_is_exit_2(typed: Typed, name: str, wrong: str) -> None:
+def test_invalid_name_is_exit_2(typed: Typed, name: str, wrong: str) -> None:
     assert typed("delete", wrong, "--yes").code == 2
 
 
-def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.RunningRegistry, name: str) -> None:
+def test_delete_without_terminal_shows_the_plan_and_is_refused(registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     answer = spawn("delete", f"{name}:v1")
     assert answer.code == 2
@@ -66,7 +66,7 @@ def test_without_a_terminal_it_shows_what_goes_and_refuses(registry: server.Runn
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
 
 
-def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_missing_tag_is_exit_1_unless_missing_ok(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     for selection in (f"{name}:v9", f"{name}:v9*", f"{name}@sha256:{'0' * 64}"):
         assert typed("delete", "--yes", selection).code == 1
         assert typed("delete", "--yes", "--missing-ok", selection).code == 0
@@ -80,14 +80,14 @@ def test_what_is_not_there_is_exit_1_unless_that_is_fine(typed: Typed, registry:
     assert tags(registry.port, name) == ["v1"]
 
 
-def test_deleting_twice_is_deleting_once(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_second_delete_with_missing_ok_deletes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     three_tags(registry.port, name)
     assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
     assert typed("delete", "--yes", "--missing-ok", f"{name}:v1").code == 0
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
-def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_glob_for_the_last_tag_needs_allow_empty(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     three_tags(registry.port, name)
     answer = typed("delete", "--yes", f"{name}:v*")
     assert answer.code == 2
@@ -101,7 +101,7 @@ def test_a_glob_wants_to_be_told_that_the_last_tag_may_go(typed: Typed, registry
 @pytest.mark.parametrize(
     ("options", "word"), [({"delete": False}, "REGISTRY_STORAGE_DELETE_ENABLED"), ({"read_only": True}, "the registry is read-only")]
 )
-def test_a_registry_that_deletes_nothing(
+def test_registry_without_deletion_is_an_error(
     typed: Typed, registry: server.RunningRegistry, name: str, options: dict[str, bool], word: str
 ) -> None:
     three_tags(registry.port, name)
@@ -114,11 +114,11 @@ def test_a_registry_that_deletes_nothing(
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
 
 
-def test_nobody_at_home(typed: Typed) -> None:
+def test_unreachable_registry_is_exit_3_for_delete(typed: Typed) -> None:
     assert typed("delete", "--yes", "localhost:1/john/app:v1").code == 3
 
 
-def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_tag_moved_while_deleting_is_an_error_with_what_was_deleted(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     for tag in ("v1", "v2", "v3"):
         make_image(registry.port, name, tag)
 
@@ -141,7 +141,7 @@ def test_what_moves_in_the_middle_is_told_with_what_went(typed: Typed, registry:
 # --- what it shows and does ---
 
 
-def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_dry_run_shows_the_plan_and_deletes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     made = make_image(registry.port, name, "v1")
     signature = make_artifact(registry.port, name, made)
     index = make_index(registry.port, name, "many", made)
@@ -159,7 +159,7 @@ def test_a_dry_run_shows_and_removes_nothing(typed: Typed, registry: server.Runn
     assert len(tags(registry.port, name) or ()) == 3
 
 
-def test_it_asks_on_a_terminal(registry: server.RunningRegistry, name: str) -> None:
+def test_delete_asks_on_a_terminal(registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     with Terminal(["delete", f"{name}:v1"]) as terminal:
         terminal.wait_for("Go ahead?")
@@ -176,7 +176,7 @@ def test_it_asks_on_a_terminal(registry: server.RunningRegistry, name: str) -> N
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
-def test_what_is_printed_is_what_went(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+def test_output_is_what_was_deleted(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     assert typed("delete", "--yes", "-q", f"{name}:v1").out == f"{registry.host}/{name}:v1\n"
     full = f"{registry.host}/{name}"
@@ -216,9 +216,7 @@ def manifest(port: int, repository: str, reference: str) -> Any:
 
 
 @pytest.mark.parametrize("following", ["v1", "v3"])
-def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_finishes(
-    typed: Typed, proxy: FaultyProxy, unique: str, following: str
-) -> None:
+def test_delete_killed_after_the_tombstone_is_completed_by_the_next(typed: Typed, proxy: FaultyProxy, unique: str, following: str) -> None:
     made = three_tags(proxy.target, unique)
     killed_between_tombstone_and_deletion(proxy, f"{proxy.host}/{unique}:v1")
     assert "tombstone" in manifest(proxy.target, unique, "v1")["artifactType"]
@@ -233,7 +231,7 @@ def test_killed_between_tombstone_and_deletion_nothing_is_lost_and_the_next_fini
 
 
 @pytest.mark.engine
-def test_of_three_tags_one_goes_and_two_are_read_by_skopeo_and_pulled_by_the_engine(
+def test_deleted_tag_leaves_its_siblings_readable_by_skopeo_and_engine(
     typed: Typed, local: LocalRegistry, engine: Engine, unique: str
 ) -> None:
     if shutil.which("skopeo") is None:
@@ -260,7 +258,7 @@ def test_of_three_tags_one_goes_and_two_are_read_by_skopeo_and_pulled_by_the_eng
 
 
 @pytest.mark.engine
-def test_a_real_registry_forgets_what_was_deleted(typed: Typed, local: LocalRegistry, unique: str) -> None:
+def test_garbage_collection_frees_what_was_deleted(typed: Typed, local: LocalRegistry, unique: str) -> None:
     made = three_tags(local.port, unique)
     many = make_index(local.port, unique, "many", make_image(local.port, unique, platform="linux/arm64"), made)
     answer = typed("delete", "--yes", "--json", f"localhost:{local.port}/{unique}:many")

@@ -15,11 +15,11 @@ from tests.support.cli_runner import Terminal, Typed, spawn
 
 
 @pytest.mark.parametrize("arguments", [("-p", "x"), ("-p", "70000"), ("--registry-port", "0"), ("--nope",)])
-def test_a_wrong_demo_is_exit_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+def test_invalid_demo_option_is_exit_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     assert Typed(capsys)("demo", *arguments).code == 2
 
 
-def test_a_demo_that_fails_has_a_result_and_an_error(capsys: pytest.CaptureFixture[str], engine: Engine) -> None:
+def test_failed_demo_has_a_result_and_an_error(capsys: pytest.CaptureFixture[str], engine: Engine) -> None:
     answer = Typed(capsys)("demo", "--json", "--image", "UPPER/x")
     assert answer.code == 2
     document = answer.json
@@ -28,7 +28,7 @@ def test_a_demo_that_fails_has_a_result_and_an_error(capsys: pytest.CaptureFixtu
     assert document["steps"] == []
 
 
-def test_in_a_pipe_a_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
     with DemoView(output, progress=True) as stage:
         stage.begin("build", "docker build .")
@@ -49,7 +49,7 @@ def test_in_a_pipe_a_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.engine
-def test_a_demo_on_a_terminal_says_what_stays_and_what_to_try(engine: Engine, unique: str) -> None:
+def test_demo_on_a_terminal_lists_what_is_left_and_what_to_try(engine: Engine, unique: str) -> None:
     try:
         with Terminal(["demo", "--name", unique, "--image", f"{unique}/get-started:part2"]) as terminal:
             assert terminal.end() == 0, terminal.text

@@ -33,12 +33,12 @@ def ago(**span: float) -> str:
         ({"days": 800}, "2 years ago"),
     ],
 )
-def test_age_is_said_in_dockers_words_and_a_clock_that_is_ahead_means_just_now(span: dict[str, float], expected: str) -> None:
+def test_age_has_dockers_words_and_the_future_is_just_now(span: dict[str, float], expected: str) -> None:
     assert formatting.age(ago(**span), NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "yesterday", "2026-03-01"])
-def test_a_time_that_is_none_is_not_available(text: str) -> None:
+def test_age_of_an_invalid_time_is_not_available(text: str) -> None:
     assert formatting.age(text, NOW) == "N/A"
     assert formatting.json_time(text) is None
 
@@ -50,7 +50,7 @@ def test_a_time_that_is_none_is_not_available(text: str) -> None:
         ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z"),
     ],
 )
-def test_times_for_json_are_utc_in_whole_seconds(given_: str, expected: str) -> None:
+def test_json_time_is_utc_in_whole_seconds(given_: str, expected: str) -> None:
     assert formatting.json_time(given_) == expected
 
 
@@ -59,16 +59,16 @@ def test_durations(value: float, expected: str) -> None:
     assert formatting.seconds(value) == expected
 
 
-def test_columns_are_as_wide_as_their_content_and_nothing_is_cut() -> None:
+def test_columns_are_as_wide_as_their_content() -> None:
     wide = "x" * 300
     assert formatting.columns(("A", "BB"), [("1", wide), ("四四", "2")]) == ["A      BB", f"1      {wide}", "四四   2"]
 
 
-def test_a_cell_keeps_to_its_line_and_cannot_steer_a_terminal() -> None:
+def test_cell_is_one_line_without_control_characters() -> None:
     (_, line) = formatting.columns(("A",), [("a\nb\x1b[31m",)])
     assert line == "a b\N{REPLACEMENT CHARACTER}[31m"
 
 
 @given(st.text())
-def test_what_is_printed_has_nothing_that_steers_a_terminal(text: str) -> None:
+def test_printable_text_has_no_control_characters(text: str) -> None:
     assert not set(formatting.printable(text)) & {"\x1b", "\x9b", "\x07", "\r", "\x08", "\u202e"}

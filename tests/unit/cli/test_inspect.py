@@ -19,7 +19,7 @@ def made(watching: RecordingServer) -> PushedManifest:
     return make_image(watching.port, APP, "v1", layer(b"base"), layer(b"top"), labels=labels)
 
 
-def test_all_of_it_as_a_document(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_document_of_an_image(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     put_manifest(watching.port, APP, "same", made.raw, made.media_type)
     make_image(watching.port, APP, "other", layer(b"base"))
     sbom = make_artifact(watching.port, APP, made)
@@ -40,7 +40,7 @@ def test_all_of_it_as_a_document(typed: Typed, watching: RecordingServer, made: 
     assert as_told(document, SECTIONS["inspect"][1]) == []
 
 
-def test_all_of_it_for_a_person(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_text_of_an_image(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "other", layer(b"base"))
     sbom = make_artifact(watching.port, APP, made)
     make_artifact(watching.port, APP, sbom, artifact_type="application/vnd.example.signature")
@@ -54,13 +54,13 @@ def test_all_of_it_for_a_person(typed: Typed, watching: RecordingServer, made: P
     assert re.search(r"^    \w{12} application/vnd.example.signature", answer.out, re.MULTILINE)
 
 
-def test_the_digest_alone_is_one_small_request(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_quiet_needs_one_head_request(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.forget()
     assert typed("inspect", "-q", f"{APP}:v1").out == f"{made.digest}\n"
     assert watching.counts == {"HEAD": 1}
 
 
-def test_exact_bytes(typed: Typed, watching: RecordingServer) -> None:
+def test_raw_and_config_print_exact_bytes(typed: Typed, watching: RecordingServer) -> None:
     raw = b'{ "schemaVersion": 2,\n "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [ ] }\n\n'
     put_manifest(watching.port, APP, "odd", raw, "application/vnd.oci.image.index.v1+json")
     made = make_image(watching.port, APP, "v1")
@@ -68,7 +68,7 @@ def test_exact_bytes(typed: Typed, watching: RecordingServer) -> None:
     assert typed("inspect", "--config", f"{APP}:v1").out.encode() == made.config
 
 
-def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: RecordingServer) -> None:
+def test_raw_has_no_control_characters_on_a_terminal(watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v1", extra={"annotations": {"a": "b"}})
     raw = made.raw.replace(b'"b"', '"\x9b2J"'.encode())
     put_manifest(watching.port, APP, "v1", raw, made.media_type)
@@ -78,7 +78,7 @@ def test_bytes_that_steer_a_terminal_do_not_reach_one(watching: RecordingServer)
     assert "schemaVersion" in terminal.text
 
 
-def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: RecordingServer) -> None:
+def test_labels_have_no_control_characters(typed: Typed, watching: RecordingServer) -> None:
     make_image(watching.port, APP, "v1", labels={"x\x1b[2J": "y\nz\x07\x9b"})
     for arguments in ((), ("--json",), ("--format", "config.labels"), ("--format", "config")):
         answer = typed("inspect", *arguments, f"{APP}:v1")
@@ -86,7 +86,7 @@ def test_labels_that_steer_a_terminal_do_not_reach_one(typed: Typed, watching: R
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", answer.out + answer.err)
 
 
-def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_missing_latest_lists_the_tags(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "v2")
     answer = typed("inspect", APP)
     assert answer.code == 1
@@ -97,14 +97,14 @@ def test_without_a_latest_the_tags_are_listed(typed: Typed, watching: RecordingS
     assert typed("inspect", "-q", APP).out == f"{made.digest}\n"
 
 
-def test_what_is_not_there(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_missing_image_is_exit_1(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     assert typed("inspect", f"{APP}:v9").code == 1
     assert typed("inspect", f"{APP}@sha256:{'0' * 64}").code == 1
     assert typed("inspect", "mary/none").code == 1
     assert typed("inspect", "-q", f"{APP}@{made.digest}").out == f"{made.digest}\n"
 
 
-def test_an_index_and_its_images(typed: Typed, watching: RecordingServer) -> None:
+def test_index_lists_its_images(typed: Typed, watching: RecordingServer) -> None:
     amd, arm = (make_image(watching.port, APP, None, platform=name) for name in ("linux/amd64", "linux/arm64/v8"))
     make_index(watching.port, APP, "multi", amd, arm)
     document = typed("inspect", "--json", f"{APP}:multi").json
@@ -122,7 +122,7 @@ def test_an_index_and_its_images(typed: Typed, watching: RecordingServer) -> Non
     assert "linux/amd64, linux/arm64/v8" in answer.err
 
 
-def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watching: RecordingServer) -> None:
+def test_index_of_image_and_attestations_is_shown_as_the_image(typed: Typed, watching: RecordingServer) -> None:
     image = make_image(watching.port, APP, None)
     attestation = make_image(watching.port, APP, None, layer(b"claim"), platform="unknown/unknown")
     make_index(watching.port, APP, "built", image, attestations=[attestation])
@@ -132,7 +132,7 @@ def test_an_image_with_attestations_is_shown_as_that_image(typed: Typed, watchin
     assert [child["attestation"] for child in document["children"]] == [False, True]
 
 
-def test_one_image_of_another_platform(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_platform_selects_an_image_of_an_index(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     assert typed("inspect", "--platform", "linux/arm64", f"{APP}:v1").code == 1
     assert typed("inspect", "--platform", "linux/amd64", f"{APP}:v1").code == 0
 
@@ -151,14 +151,14 @@ def test_one_image_of_another_platform(typed: Typed, watching: RecordingServer, 
         ("history.0.empty_layer", "false\n"),
     ],
 )
-def test_one_member(typed: Typed, made: PushedManifest, path: str, printed: str | None) -> None:
+def test_format_prints_one_member(typed: Typed, made: PushedManifest, path: str, printed: str | None) -> None:
     expected = {"digest": f"{made.digest}\n", "config.size": f"{len(made.config)}\n"}.get(path, printed)
     answer = typed("inspect", "--format", path, f"{APP}:v1")
     assert (answer.code, answer.out) == (0, expected)
 
 
 @pytest.mark.parametrize("path", ["nothing", "config.nothing", "layers.9", "digest.x", "", "a..b", "layers[x]"])
-def test_a_member_that_is_not_there(typed: Typed, made: PushedManifest, path: str) -> None:
+def test_format_of_a_missing_member_is_exit_2(typed: Typed, made: PushedManifest, path: str) -> None:
     answer = typed("inspect", "--format", path, f"{APP}:v1")
     assert answer.code == 2
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
@@ -168,20 +168,20 @@ def test_a_member_that_is_not_there(typed: Typed, made: PushedManifest, path: st
     ("template", "ours"),
     [("{{.Digest}}", "digest"), ("{{json .Config.Labels}}", "config.labels"), ("{{ .MediaType }}", "media_type"), ("{{json .}}", "digest")],
 )
-def test_a_template_is_refused_with_our_spelling(typed: Typed, watching: RecordingServer, template: str, ours: str) -> None:
+def test_go_template_is_refused_with_the_path(typed: Typed, watching: RecordingServer, template: str, ours: str) -> None:
     answer = typed("inspect", "--format", template, f"{APP}:v1")
     assert answer.code == 2
     assert f"--format {ours}\n" in answer.err
     assert watching.requests == []
 
 
-def test_one_way_to_say_it_at_a_time(typed: Typed, watching: RecordingServer) -> None:
+def test_output_options_exclude_each_other(typed: Typed, watching: RecordingServer) -> None:
     assert typed("inspect", "--raw", "--config", APP).code == 2
     assert typed("inspect", "-q", "--json", APP).code == 2
     assert watching.requests == []
 
 
-def test_each_thing_is_asked_for_once(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_each_manifest_is_requested_once(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     make_image(watching.port, APP, "v2")
     watching.forget()
     typed("inspect", f"{APP}:v1")
@@ -193,7 +193,7 @@ def test_each_thing_is_asked_for_once(typed: Typed, watching: RecordingServer, m
     assert watching.times("GET", "/tags/list") == 0
 
 
-def test_damage_is_said_beside_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_damage_is_reported_with_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.registry.storage.blobs[Digest.of(made.config)] = b"x" * len(made.config)  # type: ignore[attr-defined]
     answer = typed("inspect", f"{APP}:v1")
     assert answer.code == 1
@@ -204,7 +204,7 @@ def test_damage_is_said_beside_what_is_known(typed: Typed, watching: RecordingSe
     assert [error["code"] for error in document["errors"]] == ["mismatch"]
 
 
-def test_referrers_that_refer_to_each_other_end(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+def test_circular_referrers_end(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     entry = {**made.descriptor, "artifactType": "application/vnd.example.loop"}
     del entry["platform"]
     make_index(watching.port, APP, made.digest.replace(":", "-"), extra={"manifests": [entry]})

@@ -22,7 +22,7 @@ def counts(element: ET.Element) -> list[str | None]:
     return [element.get(count) for count in COUNTS]
 
 
-def test_a_suite_is_a_place_and_a_case_a_point() -> None:
+def test_suites_are_environments_and_cases_are_checks() -> None:
     root = parsed(GREEN)
     assert (root.tag, root.get("name"), counts(root)) == ("testsuites", "regctl verify", ["6", "0", "0", "2"])
     assert [(suite.get("name"), counts(suite), suite.get("time")) for suite in root] == [
@@ -44,7 +44,7 @@ def test_a_suite_is_a_place_and_a_case_a_point() -> None:
     assert (skipped.tag, skipped.get("message")) == ("skipped", "probes was looked at")
 
 
-def test_a_red_point_is_a_failure_with_all_there_is_to_say() -> None:
+def test_failed_check_is_a_failure_with_excerpt_and_hint() -> None:
     root = parsed(failing())
     assert counts(root) == ["5", "1", "0", "1"]
     [failure] = root.iter("failure")
@@ -52,14 +52,14 @@ def test_a_red_point_is_a_failure_with_all_there_is_to_say() -> None:
     assert failure.text == "no answer\nLook at its log.\nstarting\nbroken"
 
 
-def test_what_was_raised_is_an_error_of_a_suite_of_its_own() -> None:
+def test_error_of_a_report_has_its_own_suite() -> None:
     root = parsed(replace(GREEN, error=Failure.of(EngineNotFound("no podman", hint="Install it.", excerpt=("a", "b")))))
     assert counts(root) == ["7", "0", "1", "2"]
     [error] = root.iter("error")
     assert (error.get("type"), error.get("message"), error.text) == ("engine-not-found", "no podman", "Install it.\na\nb")
 
 
-def test_it_stands_what_strangers_write() -> None:
+def test_junit_replaces_characters_that_xml_cannot_represent() -> None:
     where = replace(DOCKER, name=EVIL, engine=EVIL)
     points = (check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)), check(EVIL, None, detail=EVIL))
     root = parsed(
@@ -76,7 +76,7 @@ def test_it_stands_what_strangers_write() -> None:
 
 
 @given(any_report)
-def test_every_certificate_is_xml_that_counts_right(report: VerifyReport) -> None:
+def test_junit_of_every_report_has_consistent_counts(report: VerifyReport) -> None:
     root = parsed(report)
     points = [each for place in report.results for each in place.checks]
     wanted = [len(points), sum(each.ok is False for each in points), 0, sum(each.ok is None for each in points)]

@@ -20,7 +20,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.base.address.is_loopback", lambda host: False)
 
 
-def test_the_table_and_the_document_say_the_same(typed: Typed, watching: RecordingServer) -> None:
+def test_table_and_document_have_the_same_values(typed: Typed, watching: RecordingServer) -> None:
     amd = make_image(watching.port, APP, "v1")
     put_manifest(watching.port, APP, "latest", amd.raw, amd.media_type)
     arm = make_image(watching.port, APP, "arm", platform="linux/arm64/v8", created=None)
@@ -51,7 +51,7 @@ def test_the_table_and_the_document_say_the_same(typed: Typed, watching: Recordi
     assert found["arm"]["created"] is None
 
 
-def test_the_names_alone(typed: Typed, watching: RecordingServer) -> None:
+def test_quiet_prints_names_only(typed: Typed, watching: RecordingServer) -> None:
     for tag in ("b", "a"):
         make_image(watching.port, APP, tag)
     watching.forget()
@@ -61,13 +61,13 @@ def test_the_names_alone(typed: Typed, watching: RecordingServer) -> None:
     assert typed("list-tags", "--no-details", APP).out == "TAG\na\nb\n"
 
 
-def test_digests_can_be_whole(typed: Typed, watching: RecordingServer) -> None:
+def test_digests_option_prints_full_digests(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v1")
     assert made.digest not in typed("list-tags", APP).out
     assert made.digest in typed("list-tags", "--digests", APP).out
 
 
-def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: RecordingServer) -> None:
+def test_second_listing_needs_one_request_for_each_tag(typed: Typed, watching: RecordingServer) -> None:
     for number in range(5):
         make_image(watching.port, APP, f"v{number}")
     cold = typed("list-tags", APP)
@@ -76,7 +76,7 @@ def test_the_second_time_costs_one_request_a_tag(typed: Typed, watching: Recordi
     assert watching.counts == {"GET": 1, "HEAD": 5}
 
 
-def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: RecordingServer, elsewhere: None) -> None:
+def test_remote_registry_is_asked_for_digests_only(typed: Typed, watching: RecordingServer, elsewhere: None) -> None:
     for number in range(5):
         make_image(watching.port, APP, f"v{number}")
     watching.forget()
@@ -107,20 +107,20 @@ def test_elsewhere_digests_are_all_that_is_asked_for(typed: Typed, watching: Rec
         ("--limit", "many"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_asked(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
+def test_contradicting_options_are_reported_before_any_request(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
     answer = typed("list-tags", *arguments, APP)
     assert answer.code == 2
     assert [line.split(":")[0] for line in answer.err.splitlines()] == ["regctl", "hint"]
     assert watching.requests == []
 
 
-def test_a_name_with_a_tag_is_not_a_repository(typed: Typed, watching: RecordingServer) -> None:
+def test_name_with_a_tag_is_exit_2(typed: Typed, watching: RecordingServer) -> None:
     answer = typed("list-tags", f"{APP}:v1")
     assert answer.code == 2
     assert f"regctl list-tags {watching.host}/{APP}" in answer.err
 
 
-def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: RecordingServer) -> None:
+def test_damaged_tag_is_a_row_and_exit_1(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "bad")
     make_image(watching.port, APP, "good")
     del watching.registry.storage.blobs[Digest.parse(made.digest)]  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def test_damage_is_a_row_and_an_exit_code(typed: Typed, watching: RecordingServe
     assert typed("list-tags", "-q", APP).out == "bad\ngood\n"
 
 
-def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watching: RecordingServer) -> None:
+def test_too_many_requests_prints_the_rows_so_far_and_the_error(typed: Typed, watching: RecordingServer) -> None:
     for number in range(30):
         make_image(watching.port, APP, f"v{number:02}")
     watching.forget()
@@ -152,7 +152,7 @@ def test_too_many_requests_give_the_rows_so_far_and_a_word(typed: Typed, watchin
     assert document["errors"][-1]["code"] == "too-many-requests"
 
 
-def test_a_tag_that_goes_meanwhile_is_a_word(typed: Typed, watching: RecordingServer) -> None:
+def test_tag_deleted_meanwhile_is_a_note(typed: Typed, watching: RecordingServer) -> None:
     make_image(watching.port, APP, "stays")
     make_image(watching.port, APP, "goes")
 
@@ -171,7 +171,7 @@ NASTY = ("x\x1b]0;title\x07y", "a\x9b2Jb", "line\nbreak", "right\u202eleft", "ha
 
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("--json",), ("--no-details",), ("-q", "--no-details")])
-def test_names_never_steer_a_terminal(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
+def test_tag_names_have_no_control_characters(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
     make_image(watching.port, APP, "v1")
     body = json.dumps({"name": APP, "tags": [*NASTY, "v1"]}).encode()
     watching.instead = lambda method, path: ("200 OK", [("Content-Type", "application/json")], body) if path.endswith("/list") else None
@@ -186,7 +186,7 @@ def test_names_never_steer_a_terminal(typed: Typed, watching: RecordingServer, a
         assert len(answer.out.splitlines()) == (6 if "-q" in arguments else 7)
 
 
-def test_a_terminal_sees_a_bar_and_then_the_table(watching: RecordingServer, own_folders: Path) -> None:
+def test_progress_bar_before_the_table_on_a_terminal(watching: RecordingServer, own_folders: Path) -> None:
     made = make_image(watching.port, APP, "v")
     for number in range(200):
         put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
@@ -198,7 +198,7 @@ def test_a_terminal_sees_a_bar_and_then_the_table(watching: RecordingServer, own
     assert re.search(r"v,v0,v1,\+197|v0,v1,v2|\+19[0-9]", terminal.text)
 
 
-def test_a_pipe_sees_no_bar(typed: Typed, watching: RecordingServer) -> None:
+def test_no_progress_bar_in_a_pipe(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v", layer(b"x"))
     for number in range(200):
         put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)

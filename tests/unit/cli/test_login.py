@@ -33,34 +33,34 @@ def guarded(engine: Engine, registry_image: str, unique: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("arguments", [("-p", "secret"), ("--password", "secret"), ("-psecret",)])
-def test_a_password_in_an_argument_is_refused_and_not_repeated(typed: Typed, arguments: tuple[str, ...]) -> None:
+def test_password_argument_is_refused_and_not_printed(typed: Typed, arguments: tuple[str, ...]) -> None:
     answer = typed("login", "-u", "john", *arguments, "localhost:5000")
     assert answer.code == 2
     assert "--password-stdin" in answer.err
     assert "secret" not in answer.err
 
 
-def test_nobody_to_ask_is_exit_2(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_terminal_for_the_password_is_exit_2(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert spawn("login", "localhost:1").code == 2
     for arguments in (("-u", "john"), ("-u", "john", "--password-stdin")):
         monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
         assert typed("login", *arguments, "localhost:1").code == 2, arguments
 
 
-def test_a_registry_that_is_not_there_stores_nothing(typed: Typed, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_registry_stores_nothing(typed: Typed, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
     answer = typed("login", "-u", "john", "--password-stdin", "localhost:1")
     assert answer.code == 3
     assert not (own_folders / ".docker" / "config.json").exists()
 
 
-def test_a_logout_from_nowhere(typed: Typed, own_folders: Path) -> None:
+def test_logout_without_credentials_is_exit_1(typed: Typed, own_folders: Path) -> None:
     assert typed("logout", "localhost:1").code == 1
     assert typed("logout", "--missing-ok", "localhost:1").code == 0
 
 
 @pytest.mark.engine
-def test_a_wrong_password_is_exit_1_and_stores_nothing(guarded: str, own_folders: Path) -> None:
+def test_wrong_password_is_exit_1_and_stores_nothing(guarded: str, own_folders: Path) -> None:
     answer = spawn("login", "-u", "john", "--password-stdin", "--json", guarded, stdin=WRONG)
     assert answer.code == 1
     assert answer.json["error"]["code"] == "authentication-failed"
@@ -68,7 +68,7 @@ def test_a_wrong_password_is_exit_1_and_stores_nothing(guarded: str, own_folders
 
 
 @pytest.mark.engine
-def test_login_checks_stores_and_logout_forgets(guarded: str, own_folders: Path, unique: str) -> None:
+def test_login_stores_and_logout_removes_credentials(guarded: str, own_folders: Path, unique: str) -> None:
     assert spawn("list-tags", f"{guarded}/{unique}").code == 1
     answer = spawn("login", "-u", "john", "--password-stdin", guarded, stdin=f"{PASSWORD}\n")
     assert (answer.code, answer.out) == (0, f"Logged in to {guarded} as john\n")
@@ -82,7 +82,7 @@ def test_login_checks_stores_and_logout_forgets(guarded: str, own_folders: Path,
 
 
 @pytest.mark.engine
-def test_on_a_terminal_the_password_is_asked_for_and_not_shown(guarded: str) -> None:
+def test_password_is_asked_for_on_a_terminal_without_echo(guarded: str) -> None:
     with Terminal(["login", guarded]) as terminal:
         terminal.wait_for("User name")
         terminal.type("john\n")
@@ -93,7 +93,7 @@ def test_on_a_terminal_the_password_is_asked_for_and_not_shown(guarded: str) -> 
 
 
 @pytest.mark.engine
-def test_without_a_server_it_is_the_local_registry_and_one_without_a_password_says_so(local: LocalRegistry) -> None:
+def test_login_without_server_uses_the_local_registry(local: LocalRegistry) -> None:
     answer = spawn("--registry", local.address, "login", "-u", "john", "--password-stdin", "--json", stdin=PASSWORD)
     assert answer.code == 0
     assert answer.json["registry"] == local.address

@@ -28,7 +28,7 @@ def tables(page: str) -> list[list[list[str]]]:
     return [table for table in found if table]
 
 
-def test_a_green_one() -> None:
+def test_markdown_of_a_passed_report() -> None:
     page = markdown(GREEN)
     assert page.startswith(f"## ✅ `{NAME}` is verified\n")
     points, facts = tables(page)
@@ -43,19 +43,19 @@ def test_a_green_one() -> None:
     assert dict(facts[2:])["command"] == f"`{GREEN.command}`"
 
 
-def test_a_red_one_says_why_and_shows_the_log() -> None:
+def test_markdown_of_a_failed_report_has_reason_and_log() -> None:
     page = markdown(failing())
     assert page.startswith(f"## ❌ `{NAME}` is not verified\n")
     assert "❌ **probes** on docker: no answer. Look at its log.\n\n```text\nstarting\nbroken\n```\n" in page
     assert tables(page)[0][4][1:] == ["❌", "➖"]
 
 
-def test_a_point_that_is_not_told_everywhere_has_an_empty_cell() -> None:
+def test_check_missing_in_an_environment_has_an_empty_cell() -> None:
     page = markdown(replace(GREEN, results=(result(DOCKER, check("resolves")), GREEN.results[1])))
     assert tables(page)[0][4][1:] == ["", "✅"]
 
 
-def test_what_was_raised_what_was_chosen_and_what_changed() -> None:
+def test_markdown_has_error_notes_and_changes() -> None:
     failed = replace(GREEN, error=Failure.of(EngineNotFound("no podman", hint="Install it.")), notes=("the present engine was taken",))
     page = markdown(replace(failed, comparison=compare(GREEN, failed)))
     assert "**no podman.** Install it.\n" in page
@@ -75,7 +75,7 @@ EVERYWHERE = replace(
 )
 
 
-def test_names_are_no_mark_up() -> None:
+def test_markdown_escapes_names() -> None:
     page = markdown(EVERYWHERE)
     assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
     outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", re.sub(r"^(`{3,})text\n.*?^\1$", "", page, flags=re.MULTILINE | re.DOTALL))
@@ -87,12 +87,12 @@ def test_names_are_no_mark_up() -> None:
 
 
 @pytest.mark.parametrize("steers", ["\x00", "\x1b", "\u202e"])
-def test_nothing_steers_a_terminal(steers: str) -> None:
+def test_markdown_has_no_control_characters(steers: str) -> None:
     assert steers not in markdown(EVERYWHERE)
 
 
 @given(any_report)
-def test_every_certificate_has_straight_tables(report: VerifyReport) -> None:
+def test_markdown_tables_of_every_report_are_regular(report: VerifyReport) -> None:
     page = markdown(report)
     assert all(len(row) == len(table[0]) for table in tables(page) for row in table)
     page.encode()

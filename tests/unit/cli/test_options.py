@@ -9,7 +9,7 @@ from registry_tool.cli import options
 @pytest.mark.parametrize(
     "text", ["", "x", "70000:80", "80:70000", "0:0", "80-90:80", "80/icmp", "1.2.3.4:5:6:7", "-1:80", "４000:80", "4000:"]
 )
-def test_a_publication_that_is_none_is_a_wrong_command(text: str) -> None:
+def test_invalid_publish_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         options.parse_publish(text)
     assert raised.value.hint
@@ -27,28 +27,28 @@ def test_a_publication_that_is_none_is_a_wrong_command(text: str) -> None:
         ("4000:53/udp", ("", 4000, "53/udp")),
     ],
 )
-def test_publications_as_docker_spells_them(text: str, expected: tuple[str, int, str]) -> None:
+def test_publish_in_dockers_forms(text: str, expected: tuple[str, int, str]) -> None:
     assert options.parse_publish(text) == expected
 
 
 @pytest.mark.parametrize("entry", ["", "=x", "A B=x"])
-def test_a_variable_without_a_name_is_a_wrong_command(entry: str) -> None:
+def test_variable_without_name_is_a_usage_error(entry: str) -> None:
     with pytest.raises(UsageError):
         options.key_value_pairs((entry,), "-e", {})
 
 
-def test_a_variable_without_a_value_takes_ours_and_one_we_do_not_have_is_left_out() -> None:
+def test_variable_without_value_is_taken_from_the_environment() -> None:
     assert options.key_value_pairs(("A=1=2", "B", "C", "D="), "-e", {"B": "ours"}) == {"A": "1=2", "B": "ours", "D": ""}
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])
-def test_a_timeout_that_is_none_is_a_wrong_command(text: str) -> None:
+def test_invalid_timeout_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         options.seconds(text)
 
 
 @pytest.mark.parametrize("text", ["myhost", "", "a/b", "localhost:99999", "UPPER_:1"])
-def test_a_registry_that_is_no_address_is_a_wrong_command(text: str) -> None:
+def test_invalid_registry_address_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         options.registry_host(text)
 
@@ -57,5 +57,5 @@ def test_a_registry_that_is_no_address_is_a_wrong_command(text: str) -> None:
     ("text", "expected"),
     [("localhost:5001", "localhost:5001"), ("HTTP://localhost:5001", "localhost:5001"), ("https://r.example.com/v2/", "r.example.com")],
 )
-def test_a_registrys_address(text: str, expected: str) -> None:
+def test_registry_host_in_all_forms(text: str, expected: str) -> None:
     assert options.registry_host(text) == expected

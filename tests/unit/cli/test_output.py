@@ -26,7 +26,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     return Screen()
 
 
-def test_a_reader_that_is_gone_is_told_from_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_pipe_is_distinguished_from_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(io.StringIO):
         error: OSError
 
@@ -41,12 +41,12 @@ def test_a_reader_that_is_gone_is_told_from_a_full_disk(monkeypatch: pytest.Monk
             Output().line("x")
 
 
-def test_a_failure_is_its_message_its_excerpt_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_message_excerpt_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
     Output().report_error(RegistryToolError("it broke", hint="Mend it.", excerpt=("one", "two")))
     assert capsys.readouterr().err.splitlines() == ["regctl: it broke", "  | one", "  | two", "hint: Mend it."]
 
 
-def test_a_failure_with_json_is_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_with_json_is_a_document(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
     output.json = True
     output.report_error(RegistryToolError("it broke"))
@@ -55,7 +55,7 @@ def test_a_failure_with_json_is_a_document(capsys: pytest.CaptureFixture[str]) -
     assert captured.err == ""
 
 
-def test_styles_are_for_terminals(capsys: pytest.CaptureFixture[str], screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_styles_are_printed_on_terminals_only(capsys: pytest.CaptureFixture[str], screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     Output().spans(("a", "bold"), ("b", ""))
     assert capsys.readouterr().out == "ab\n"
     monkeypatch.setattr(sys, "stdout", screen)
@@ -63,7 +63,7 @@ def test_styles_are_for_terminals(capsys: pytest.CaptureFixture[str], screen: Sc
     assert screen.getvalue() == "\x1b[1ma\x1b[0mb\n"
 
 
-def test_in_a_pipe_only_finished_rows_and_notes_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipe_gets_finished_rows_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_view() as observer:
         observer.start("0123456789ab", "Pushing", 10)
         observer.advance("0123456789ab", 5)
@@ -74,7 +74,7 @@ def test_in_a_pipe_only_finished_rows_and_notes_are_lines(capsys: pytest.Capture
     assert captured.out == ""
 
 
-def test_quiet_says_nothing_and_no_progress_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing_and_no_progress_prints_notes_only(capsys: pytest.CaptureFixture[str]) -> None:
     for options, expected in (({"quiet": True}, ""), ({"progress": False}, "note\n")):
         with progress_view(**options) as observer:
             observer.finish("key", "row")
@@ -83,14 +83,14 @@ def test_quiet_says_nothing_and_no_progress_notes_alone(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("CI", "true")])
-def test_a_dumb_terminal_and_a_ci_log_have_no_bars(screen: Screen, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_dumb_terminal_and_ci_log_get_no_bars(screen: Screen, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
     assert isinstance(progress_view(), ProgressBars)
     monkeypatch.setenv(variable, value)
     assert isinstance(progress_view(), ProgressLines)
 
 
-def test_a_terminal_has_bars_that_stay_and_gives_the_cursor_back(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_stay_and_the_cursor_is_restored(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
     with progress_view() as observer:
         assert isinstance(observer, ProgressBars)
@@ -107,7 +107,7 @@ def test_a_terminal_has_bars_that_stay_and_gives_the_cursor_back(screen: Screen,
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-def test_a_failure_in_the_middle_gives_the_cursor_back_too(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cursor_is_restored_after_an_error(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", screen)
     with pytest.raises(KeyboardInterrupt), progress_view() as observer:
         observer.start("row", "row", 10)

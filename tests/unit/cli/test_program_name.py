@@ -21,11 +21,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_program_that_path_does_not_have_is_spelled_by_the_way_to_it(program: Path) -> None:
+def test_program_not_on_path_is_a_relative_path(program: Path) -> None:
     assert program_name.command() == ".venv/bin/regctl"
 
 
-def test_from_elsewhere_the_whole_way_is_spelled_and_quoted(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_in_another_folder_is_a_quoted_absolute_path(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spaced = tmp_path / "a b é"
     spaced.mkdir()
     moved = program.rename(spaced / "regctl")
@@ -34,17 +34,17 @@ def test_from_elsewhere_the_whole_way_is_spelled_and_quoted(program: Path, tmp_p
     assert program_name.command() == f"'{moved}'"
 
 
-def test_in_its_own_folder_it_needs_a_dot(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_in_the_current_folder_begins_with_a_dot(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(program.parent)
     assert program_name.command() == "./regctl"
 
 
-def test_a_program_on_path_is_spelled_by_its_name(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_on_path_is_its_name(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(program.parent))
     assert program_name.command() == "regctl"
 
 
-def test_another_program_of_that_name_on_path_is_not_meant(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_of_that_name_on_path_is_not_used(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other" / "regctl"
     other.parent.mkdir()
     other.write_text("#!/bin/sh\n")
@@ -53,7 +53,7 @@ def test_another_program_of_that_name_on_path_is_not_meant(program: Path, tmp_pa
     assert program_name.command() == ".venv/bin/regctl"
 
 
-def test_the_module_is_spelled_as_the_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_module_is_called_as_a_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["/x/registry_tool/__main__.py"])
     monkeypatch.chdir(tmp_path)
     assert program_name.command().endswith(" -m registry_tool")
@@ -66,6 +66,6 @@ def test_both_names_are_the_same_program(monkeypatch: pytest.MonkeyPatch) -> Non
     assert program_name.with_command("Start it: regctl up") == "Start it: registry-tool up"
 
 
-def test_only_commands_are_respelled(program: Path) -> None:
+def test_only_commands_are_replaced(program: Path) -> None:
     respelled = program_name.with_command("regctl up, or regctl --help; see regctl.")
     assert respelled == ".venv/bin/regctl up, or .venv/bin/regctl --help; see regctl."

@@ -17,7 +17,7 @@ def guarded(asked: ReceivedRequest) -> Reply:
     return reply({"tags": ["v1"]}) if "authorization" in asked.headers else reply({}, 401, www_authenticate='Basic realm="x"')
 
 
-def test_every_request_is_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_logs_every_request_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     with fake_server(guarded) as server:
         credentials.store(server.host, Credential("mary", SECRET))
         assert main(["--debug", "--registry", server.host, "list-tags", "-q", "--no-details", "john/get-started"]) == 0
@@ -32,7 +32,7 @@ def test_every_request_is_shown_and_no_secret(capsys: pytest.CaptureFixture[str]
     assert "bWFyeT" not in errors  # of mary: in base 64
 
 
-def test_without_it_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_request_is_logged_without_debug(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("registry_tool.transport")
     with fake_server(lambda asked: reply({"tags": ["v1"]})) as server:
         for debug in (["--debug"], []):

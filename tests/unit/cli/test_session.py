@@ -33,7 +33,7 @@ def here(monkeypatch: pytest.MonkeyPatch, *registries: LocalRegistry) -> None:
     monkeypatch.setattr(local_registry, "find_all", lambda engine: registries)
 
 
-def test_several_registries_and_none_named_default_is_a_question(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_registries_and_none_named_default_is_a_conflict(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     here(monkeypatch, registry("a", 5001), registry("b", 5002))
     with pytest.raises(Conflict) as raised:
         session.registry_host()
@@ -47,9 +47,7 @@ def test_registry_host_of_names_with_hosts_needs_no_local_registry(session: Sess
         session.registry_host("localhost:5000/a", "b:1")
 
 
-def test_the_registry_is_the_one_that_is_named_then_the_default_then_the_only_one(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_registry_is_the_named_then_the_default_then_the_only_one(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     here(monkeypatch)
     assert session.registry_host() is None
     here(monkeypatch, registry("a", 5001))
@@ -60,7 +58,7 @@ def test_the_registry_is_the_one_that_is_named_then_the_default_then_the_only_on
     assert session.registry_host() == "registry.example.com"
 
 
-def test_without_a_terminal_and_without_a_yes_nothing_is_agreed_to(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_confirm_without_terminal_and_yes_is_refused(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfirmationRequired):
         session.confirm(["this goes"], yes=False)
     captured = capsys.readouterr()
@@ -68,7 +66,7 @@ def test_without_a_terminal_and_without_a_yes_nothing_is_agreed_to(session: Sess
     assert session.confirm(["this goes"], yes=True)
 
 
-def test_each_goes_on_after_a_failure_and_ends_where_nothing_can_be_reached(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_each_continues_after_a_failure_and_ends_when_unreachable(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[str] = []
 
     def act(name: str) -> None:
@@ -84,7 +82,7 @@ def test_each_goes_on_after_a_failure_and_ends_where_nothing_can_be_reached(sess
     assert seen == ["gone"]
 
 
-def test_the_documents_keep_their_shape() -> None:
+def test_documents_have_the_golden_members() -> None:
     digest = Digest.of(b"")
     documents = {
         "container": container._document(
@@ -122,7 +120,7 @@ def test_the_documents_keep_their_shape() -> None:
 
 
 @pytest.mark.engine
-def test_an_answer_of_no_on_a_terminal_is_exit_1_and_ctrl_c_is_130() -> None:
+def test_no_on_a_terminal_is_exit_1_and_ctrl_c_is_130() -> None:
     for typed, code in (("n\n", 1), ("\n", 1), ("\x03", 130)):
         with Terminal(["down", "--name", "nobodys-registry", "--volumes"]) as terminal:
             terminal.wait_for("Go ahead?")

@@ -57,7 +57,7 @@ def asked(fake: FakeEnvironments) -> Any:
 # What is asked for.
 
 
-def test_nothing_but_a_name(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, image: PushedManifest) -> None:
+def test_verify_of_a_name(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, image: PushedManifest) -> None:
     answer = typed("verify", "john/app:1")
     assert answer.code == 0, answer.err
     assert fake.events == ["open docker", "prove docker", "close docker"]
@@ -71,7 +71,7 @@ def test_nothing_but_a_name(typed: Typed, fake: FakeEnvironments, registry: Runn
     assert answer.err == ""
 
 
-def test_each_page_has_what_was_said_after_it(typed: Typed, fake: FakeEnvironments) -> None:
+def test_options_apply_to_the_http_before_them(typed: Typed, fake: FakeEnvironments) -> None:
     words = (
         "verify john/app:1 --http 4000:80/a --expect-status 201 --expect-text Hello --expect-text World --log ready "
         "--exec=true --http 4001:81 --within 500ms --expect-json user.name=john --expect-json n=7 --tcp 1:2 --exit 0 "
@@ -90,7 +90,7 @@ def test_each_page_has_what_was_said_after_it(typed: Typed, fake: FakeEnvironmen
     assert asked(fake).probes == wanted
 
 
-def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: PushedManifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_options_reach_the_spec(typed: Typed, fake: FakeEnvironments, image: PushedManifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "here")
     words = "--on podman --on docker --require docker --timeout 5s -e A=b=c --env OURS --env NOBODYS --with redis --replicas 3"
     assert typed("verify", "john/app:1", *words.split(), "--expect", image.digest, "--registry-as", "10.0.0.1:5000").code == 0
@@ -100,12 +100,12 @@ def test_all_the_rest(typed: Typed, fake: FakeEnvironments, image: PushedManifes
     assert (dict(what.environment), what.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
 
 
-def test_a_name_with_a_digest_is_what_is_expected(typed: Typed, fake: FakeEnvironments, image: PushedManifest) -> None:
+def test_digest_in_the_name_is_expected(typed: Typed, fake: FakeEnvironments, image: PushedManifest) -> None:
     assert typed("verify", f"john/app@{image.digest}").code == 0
     assert asked(fake).expected == Digest.parse(image.digest)
 
 
-def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
+def test_settings_file_is_used_without_options(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nservices = ["redis"]\nrequire = ["podman"]\nstack = "x.yml"\n'
         '[environment]\nA = "file"\nB = "file"\n[timeouts]\nprobes = 7\nstop = "3s"\n[limits]\nprocesses = 9\n[[probes]]\nlog = "file"\n'
@@ -119,7 +119,7 @@ def test_the_file_is_asked_where_nothing_is_typed(typed: Typed, fake: FakeEnviro
     assert (what.limits.processes, what.probes) == (9, (Log(text="file"),))
 
 
-def test_what_is_typed_wins(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
+def test_options_override_the_settings_file(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
     make_image(registry.port, "john/other", "2")
     (tmp_path / "portability.toml").write_text(
         'image = "john/app:1"\nengines = ["podman"]\nreplicas = 2\n[environment]\nA = "file"\nB = "file"\n'
@@ -132,7 +132,7 @@ def test_what_is_typed_wins(typed: Typed, fake: FakeEnvironments, registry: Runn
     assert (dict(what.environment), what.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
 
 
-def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+def test_engine_and_stack_options_replace_those_of_the_file(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text('image = "john/app:1"\nrequire = ["docker"]\nservices = ["redis"]\nreplicas = 3\n')
     (tmp_path / "stack.yml").write_text("services:\n  web:\n    image: john/app:1\n    ports: ['80']\n")
     assert typed("verify", "--on", "podman", "--stack", "stack.yml").code == 0
@@ -144,7 +144,7 @@ def test_places_and_stack_that_are_typed_leave_nothing_of_the_files(typed: Typed
     assert (what.redis, what.stack) == (True, None)
 
 
-def test_a_wrong_file_is_said(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+def test_invalid_settings_file_is_exit_2(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text("imge = 'a'")
     answer = typed("verify", "john/app:1")
     assert answer.code == 2
@@ -184,7 +184,7 @@ def test_a_wrong_file_is_said(typed: Typed, fake: FakeEnvironments, tmp_path: Pa
         ("a --show x", "--show takes no name, and a was given"),
     ],
 )
-def test_what_is_wrong_is_exit_2(typed: Typed, fake: FakeEnvironments, words: str, message: str) -> None:
+def test_wrong_usage_of_verify_is_exit_2(typed: Typed, fake: FakeEnvironments, words: str, message: str) -> None:
     answer = typed("verify", *words.split(" ")) if words else typed("verify")
     assert answer.code == 2, answer.err
     assert message in answer.err
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_exit_2(typed: Typed, fake: FakeEnvironments, words: st
     assert fake.events == []
 
 
-def test_a_shell_can_complete_it() -> None:
+def test_verify_can_be_completed() -> None:
     environment = {"_REGCTL_COMPLETE": "bash_complete", "COMP_WORDS": "regctl verify --http 1:1 --exp", "COMP_CWORD": "4"}
     answer = spawn(environment=environment)
     assert answer.out.splitlines() == [f"plain,--{name}" for name in ("expect", "expect-status", "expect-text", "expect-json")]
@@ -201,7 +201,7 @@ def test_a_shell_can_complete_it() -> None:
 # What comes of it.
 
 
-def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, fake: FakeEnvironments) -> None:
+def test_failed_check_is_exit_1_with_excerpt_and_hint(typed: Typed, fake: FakeEnvironments) -> None:
     fake.checks = (check("starts", False, detail="it ended", hint="Look here.", excerpt=("line 1", "line 2")), check("ends", None))
     answer = typed("verify", "john/app:1", "--on", "docker", "--on", "podman")
     assert answer.code == 1
@@ -217,7 +217,7 @@ def test_a_red_point_is_exit_1_and_says_all_there_is_to_say(typed: Typed, fake: 
     assert lines[-1].endswith(": starts on docker, starts on podman failed")
 
 
-def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, fake: FakeEnvironments) -> None:
+def test_unavailable_engine_is_exit_3(typed: Typed, fake: FakeEnvironments) -> None:
     fake.missing["podman"] = EnvironmentUnavailable("there is no podman", hint="Install it.", excerpt=("a log",))
     answer = typed("verify", "john/app:1", "--on", "podman", "--on", "docker")
     assert answer.code == 3
@@ -225,7 +225,7 @@ def test_a_place_that_cannot_be_had_is_exit_3(typed: Typed, fake: FakeEnvironmen
     assert answer.err == "regctl: there is no podman\n  | a log\nhint: Install it.\n"
 
 
-def test_where_here_is_taken_the_last_line_says_so(typed: Typed, fake: FakeEnvironments) -> None:
+def test_fallback_to_here_is_in_the_last_line(typed: Typed, fake: FakeEnvironments) -> None:
     fake.missing["docker"] = EnvironmentUnavailable("too old", hint="Update it.")
     answer = typed("verify", "john/app:1")
     assert answer.code == 0
@@ -236,14 +236,14 @@ def test_where_here_is_taken_the_last_line_says_so(typed: Typed, fake: FakeEnvir
     assert answer.err == "regctl: docker is required, and nothing was verified there\nhint: Update it.\n"
 
 
-def test_a_name_that_is_not_there(typed: Typed) -> None:
+def test_missing_image_is_exit_1_for_verify(typed: Typed) -> None:
     answer = typed("verify", "john/app:none", "--json")
     assert answer.code == 1
     assert answer.json["error"]["code"] == "not-found"
     assert answer.json["ok"] is False
 
 
-def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, fake: FakeEnvironments) -> None:
+def test_document_is_the_report_of_docs_json(typed: Typed, fake: FakeEnvironments) -> None:
     fake.checks = (check("starts", False, hint="x", excerpt=("a",)), check("ends", None))
     fake.missing["podman"] = EnvironmentUnavailable("no podman")
     answer = typed("verify", "john/app:1", "--json", "--on", "docker", "--on", "podman")
@@ -254,14 +254,14 @@ def test_the_document_is_the_certificate_and_is_as_it_is_told(typed: Typed, fake
     assert "  starts     FAIL" in answer.err
 
 
-def test_what_was_typed_is_told_without_what_may_be_secret(typed: Typed) -> None:
+def test_command_in_the_report_has_no_secrets(typed: Typed) -> None:
     answer = typed("--registry", "127.0.0.1:1", "verify", "--json", "a", "-e", "A=secret", "-eB=secret", "--env=C=secret", "--exec", "a b")
     command = answer.json["command"]
     assert command == "regctl --registry 127.0.0.1:1 verify --json a -e 'A=…' '-eB=…' '--env=C=…' --exec 'a b'"
     assert "secret" not in answer.out + answer.err
 
 
-def test_it_is_written_in_every_form(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+def test_report_is_written_in_every_format(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     fake.checks = (check("starts", False),)
     files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
     words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
@@ -274,7 +274,7 @@ def test_it_is_written_in_every_form(typed: Typed, fake: FakeEnvironments, tmp_p
     assert (answer.code, answer.json) == (1, json.loads(files["proof.json"].read_text()))
 
 
-def test_one_that_cannot_be_written_is_red_beside_what_was_seen(typed: Typed, tmp_path: Path) -> None:
+def test_unwritable_report_is_an_error_with_the_results(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     answer = typed("verify", "john/app:1", "--json", "--junit", str(tmp_path / "file" / "x"), "-o", str(tmp_path / "proof.json"))
     assert answer.code == 1
@@ -292,7 +292,7 @@ def alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     return Typed(capsys)
 
 
-def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
+def test_show_prints_the_same_lines(alone: Typed, tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     write(file, GREEN.as_bytes())
     answer = alone("verify", "--show", str(file))
@@ -306,7 +306,7 @@ def test_one_is_shown_as_it_was_told(alone: Typed, tmp_path: Path) -> None:
     assert alone("verify", "--show", str(file)).code == 1
 
 
-def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
+def test_against_prints_the_changes(alone: Typed, tmp_path: Path) -> None:
     before, now = tmp_path / "before.json", tmp_path / "now.json"
     write(before, GREEN.as_bytes())
     write(now, failing().as_bytes())
@@ -321,7 +321,7 @@ def test_two_are_compared(alone: Typed, tmp_path: Path) -> None:
     assert VerifyReport.parse(json.dumps(document).encode()).comparison is not None
 
 
-def test_one_that_was_changed_by_hand_is_refused(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+def test_edited_report_is_refused(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     file.write_bytes(failing().as_bytes().replace(b'"ok": false', b'"ok": true'))
     for words in (("--show", str(file)), ("john/app:1", "--against", str(file))):
@@ -332,13 +332,13 @@ def test_one_that_was_changed_by_hand_is_refused(typed: Typed, fake: FakeEnviron
     assert typed("verify", "--json", "--show", str(file)).json["error"]["code"] == "invalid-certificate"
 
 
-def test_one_that_is_not_there(alone: Typed, tmp_path: Path) -> None:
+def test_missing_report_is_exit_1(alone: Typed, tmp_path: Path) -> None:
     answer = alone("verify", "--show", str(tmp_path / "none.json"))
     assert answer.code == 1
     assert "none.json is not there" in answer.err
 
 
-def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
+def test_verify_output_has_no_control_characters(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     evil = replace(
         GREEN.results[0],
@@ -352,7 +352,7 @@ def test_no_name_steers_the_terminal(tmp_path: Path) -> None:
         assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", terminal.text), words
 
 
-def test_on_a_terminal_rows_go_and_points_stay(tmp_path: Path) -> None:
+def test_progress_vanishes_and_checks_stay_on_a_terminal(tmp_path: Path) -> None:
     write(tmp_path / "proof.json", GREEN.as_bytes())
     with Terminal(["verify", "--show", str(tmp_path / "proof.json")]) as terminal:
         assert terminal.end() == 0

@@ -35,7 +35,7 @@ def tar(image: PushedImage, layer: int = 0) -> tarfile.TarFile:
 
 
 @pytest.mark.parametrize("path", ["", "/", "../etc/passwd", "a/../b", "."])
-def test_a_path_out_of_the_image_is_refused(factory: ImageFactory, served: Served, path: str) -> None:
+def test_path_outside_of_the_image_is_refused(factory: ImageFactory, served: Served, path: str) -> None:
     with pytest.raises(ValueError, match="not a file's path in an image"):
         factory({path: "x"}, name="john/app:1")
     with pytest.raises(NotFound):
@@ -43,12 +43,12 @@ def test_a_path_out_of_the_image_is_refused(factory: ImageFactory, served: Serve
 
 
 @pytest.mark.parametrize("platform", ["linux", "linux/amd64/v1/more", ""])
-def test_a_platform_that_is_none_is_refused(factory: ImageFactory, platform: str) -> None:
+def test_invalid_platform_is_refused(factory: ImageFactory, platform: str) -> None:
     with pytest.raises(ValueError, match="not a platform"):
         factory({"a": "x"}, platform=platform)
 
 
-def test_a_wrong_name_is_refused(factory: ImageFactory) -> None:
+def test_invalid_image_name_is_refused(factory: ImageFactory) -> None:
     with pytest.raises(InvalidReference):
         factory(name="John/App")
     with pytest.raises(ValueError, match=r"is not in the registry at 127\.0\.0\.1"):
@@ -57,12 +57,12 @@ def test_a_wrong_name_is_refused(factory: ImageFactory) -> None:
         factory(name=f"john/app@sha256:{'0' * 64}")
 
 
-def test_an_index_of_an_index_is_refused(factory: ImageFactory) -> None:
+def test_index_of_an_index_is_refused(factory: ImageFactory) -> None:
     with pytest.raises(ValueError, match="is an index itself"):
         factory.index(factory.index(factory()))
 
 
-def test_a_tag_that_is_none_is_refused_before_anything_is_pushed(factory: ImageFactory, served: Served) -> None:
+def test_invalid_tag_is_refused_before_anything_is_pushed(factory: ImageFactory, served: Served) -> None:
     with pytest.raises(ValueError, match="not a tag: 'no tag'"):
         factory(name="john/app:1", tags=["good", "no tag"])
     assert list(served.client.catalog()) == []
@@ -71,7 +71,7 @@ def test_a_tag_that_is_none_is_refused_before_anything_is_pushed(factory: ImageF
 # What is made.
 
 
-def test_everything_that_was_asked_for_is_in_the_registry(factory: ImageFactory, served: Served) -> None:
+def test_image_in_the_registry_has_all_arguments(factory: ImageFactory, served: Served) -> None:
     image = factory(
         {"/app/run": File(content="#!/bin/sh\n", mode=0o755), "app/data/one": b"\x00\x01"},
         {"etc/motd": "grüezi"},
@@ -106,7 +106,7 @@ def test_everything_that_was_asked_for_is_in_the_registry(factory: ImageFactory,
             assert blob.read() == expected
 
 
-def test_a_layer_has_the_files_with_their_modes_and_the_folders_above_them(factory: ImageFactory, tmp_path: Path) -> None:
+def test_layer_has_files_with_modes_and_parent_folders(factory: ImageFactory, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o750)
@@ -123,7 +123,7 @@ def test_a_layer_has_the_files_with_their_modes_and_the_folders_above_them(facto
     }
 
 
-def test_the_same_call_makes_the_same_bytes_today_and_elsewhere(served: Served) -> None:
+def test_same_arguments_give_a_known_digest(served: Served) -> None:
     """The digest stands here, so that a change to it is one that somebody decided on: people may have it in their tests."""
     digests = {
         ImageFactory(lambda: served, "pytest/any")(
@@ -134,7 +134,7 @@ def test_the_same_call_makes_the_same_bytes_today_and_elsewhere(served: Served) 
     assert digests == {"sha256:a968a0614f642095ab87e7db5680f82cdbb70d07b5ac411b043c9e2eafaf3f42"}
 
 
-def test_without_layers_an_image_is_like_no_other_and_the_same_in_every_registry(factory: ImageFactory, served: Served) -> None:
+def test_image_without_layers_is_unique_and_reproducible(factory: ImageFactory, served: Served) -> None:
     with in_process() as other:
         there = ImageFactory(lambda: other, "pytest/here")(name="john/app:1")
     assert factory(name="john/app:1").digest == there.digest
@@ -142,16 +142,16 @@ def test_without_layers_an_image_is_like_no_other_and_the_same_in_every_registry
     assert factory(name="jane/app:1").digest != there.digest
 
 
-def test_without_names_each_image_of_a_test_has_its_own(factory: ImageFactory, served: Served) -> None:
+def test_images_without_names_get_different_names(factory: ImageFactory, served: Served) -> None:
     assert [factory().reference, factory().reference] == [f"{served.host}/pytest/here:1", f"{served.host}/pytest/here:2"]
     assert sorted(served.client.repository("pytest/here").tags()) == ["1", "2"]
 
 
-def test_without_a_tag_it_is_latest(factory: ImageFactory, served: Served) -> None:
+def test_default_tag_is_latest(factory: ImageFactory, served: Served) -> None:
     assert factory(name="john/app").reference == f"{served.host}/john/app:latest"
 
 
-def test_another_registry_is_one_that_is_named(factory: ImageFactory, served: Served) -> None:
+def test_image_is_pushed_to_a_named_registry(factory: ImageFactory, served: Served) -> None:
     with in_process() as other:
         image = factory(name="john/app:1", to=other)
         assert image.reference == f"{other.host}/john/app:1"
@@ -160,7 +160,7 @@ def test_another_registry_is_one_that_is_named(factory: ImageFactory, served: Se
     assert list(served.client.catalog()) == []
 
 
-def test_an_index_has_an_image_for_each_platform(factory: ImageFactory, served: Served) -> None:
+def test_index_has_an_image_for_each_platform(factory: ImageFactory, served: Served) -> None:
     images = [factory({"which": platform}, name="build/any", platform=platform) for platform in ("linux/amd64", "linux/arm/v7")]
     index = factory.index(*images, name="john/app:1", tags=["latest"])
     repository = served.client.repository("john/app")
@@ -176,7 +176,7 @@ def test_an_index_has_an_image_for_each_platform(factory: ImageFactory, served: 
                 assert blob.read() == content
 
 
-def test_the_age_is_what_is_asked_for(factory: ImageFactory) -> None:
+def test_created_is_the_time_of_the_argument(factory: ImageFactory) -> None:
     old = factory({"a": "x"}, created="2001-02-03T04:05:06Z")
     made = parse_config(old.content[0]).created
     assert made is not None

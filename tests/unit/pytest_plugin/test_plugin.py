@@ -57,7 +57,7 @@ def parallel(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
 
 
 @pytest.mark.parametrize("option", ["--registry-engine=none", "-v"])
-def test_what_needs_an_engine_is_skipped_with_the_reason(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+def test_tests_with_engine_are_skipped_with_the_reason(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{pytester.path}/nobody.sock")
     pytester.makepyfile(NEEDS_ENGINE)
     result = run_in_process(pytester, "-rs", option)
@@ -67,7 +67,7 @@ def test_what_needs_an_engine_is_skipped_with_the_reason(pytester: pytest.Pytest
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_where_an_engine_is_required_its_absence_is_a_failure(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_required_engine_that_is_missing_is_a_failure(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     if how == "environment":
         monkeypatch.setenv("REGISTRY_TOOL_REQUIRE", "podman, engine")
     pytester.makepyfile(NEEDS_ENGINE)
@@ -76,13 +76,13 @@ def test_where_an_engine_is_required_its_absence_is_a_failure(pytester: pytest.P
     result.stdout.fnmatch_lines(["a container engine is required here and missing: --registry-engine=none"])
 
 
-def test_what_is_required_is_the_engine_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requiring_the_engine_requires_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_TOOL_REQUIRE", "podman,docker-engine")
     pytester.makepyfile(NEEDS_ENGINE)
     run_in_process(pytester, "--registry-engine=none").assert_outcomes(passed=1, skipped=2)
 
 
-def test_a_context_that_is_not_there_is_no_missing_engine(pytester: pytest.Pytester) -> None:
+def test_missing_context_is_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(NEEDS_ENGINE)
     result = run_in_process(pytester, "--registry-engine=no-such-context")
     result.assert_outcomes(passed=1, errors=2)
@@ -92,7 +92,7 @@ def test_a_context_that_is_not_there_is_no_missing_engine(pytester: pytest.Pytes
 # What is there without one.
 
 
-def test_each_test_has_a_registry_of_its_own(pytester: pytest.Pytester) -> None:
+def test_each_test_has_an_empty_registry(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -114,13 +114,13 @@ def test_each_test_has_a_registry_of_its_own(pytester: pytest.Pytester) -> None:
     run_in_process(pytester, "--registry-engine=none", "--strict-markers").assert_outcomes(passed=3)
 
 
-def test_a_fixture_of_ones_own_with_the_same_name_comes_first(pytester: pytest.Pytester) -> None:
+def test_own_fixture_of_the_same_name_takes_precedence(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import pytest\n\n@pytest.fixture\ndef registry():\n    return 'mine'\n")
     pytester.makepyfile("def test_mine(registry):\n    assert registry == 'mine'\n")
     run_in_process(pytester).assert_outcomes(passed=1)
 
 
-def test_who_uses_nothing_of_it_pays_nothing_for_it(pytester: pytest.Pytester) -> None:
+def test_unused_plugin_imports_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os
@@ -139,7 +139,7 @@ def test_who_uses_nothing_of_it_pays_nothing_for_it(pytester: pytest.Pytester) -
         run(pytester).assert_outcomes(passed=1)
 
 
-def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: pytest.Pytester) -> None:
+def test_in_process_registry_imports_no_engine_library(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys
@@ -151,7 +151,7 @@ def test_the_registry_in_this_process_needs_no_library_of_the_engines(pytester: 
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
+def test_fixtures_options_and_marker_are_in_pytests_help(pytester: pytest.Pytester) -> None:
     result = run_in_process(pytester, "--markers", "--fixtures")
     text = result.stdout.str() + run_in_process(pytester, "--fixtures").stdout.str() + run_in_process(pytester, "--help").stdout.str()
     for word in ("@pytest.mark.registry_engine: ", "--registry-engine=", "--registry-image=", "--registry-require"):
@@ -160,7 +160,7 @@ def test_it_says_what_it_has(pytester: pytest.Pytester) -> None:
         assert re.search(rf"^{fixture}\b.* -- .*pytest_plugin", text, re.MULTILINE), fixture
 
 
-def test_the_page_of_the_documents_runs_as_it_stands(pytester: pytest.Pytester) -> None:
+def test_example_of_the_docs_runs(pytester: pytest.Pytester) -> None:
     written(pytester)
     run_in_process(pytester, "--registry-engine=none").assert_outcomes(passed=2, skipped=2)
 
@@ -168,9 +168,7 @@ def test_the_page_of_the_documents_runs_as_it_stands(pytester: pytest.Pytester) 
 @pytest.mark.engine
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_page_of_the_documents_runs_as_it_stands_with_an_engine(
-    pytester: pytest.Pytester, kept_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_example_of_the_docs_runs_with_an_engine(pytester: pytest.Pytester, kept_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
     (pytester.path / "cache").mkdir()
     (pytester.path / "cache/registry-tool").symlink_to(kept_cache)

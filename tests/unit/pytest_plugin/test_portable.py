@@ -51,7 +51,7 @@ class Proofs:
 # What is red.
 
 
-def test_a_red_point_is_the_message() -> None:
+def test_failed_check_is_the_message() -> None:
     proofs = Proofs(made(STARTS, RED, UNTOLD, notes=("not on a clean docker: none here",)))
     with pytest.raises(NotPortable) as caught:
         proofs.portable(NAME)
@@ -66,14 +66,14 @@ def test_a_red_point_is_the_message() -> None:
     assert proofs.kept == [proofs.certificate], "a red one is kept, too"
 
 
-def test_what_was_raised_is_the_message() -> None:
+def test_error_is_the_message() -> None:
     error = Failure(code="registry-error", message="the registry went away", hint="Look.", excerpt=("panic: no",))
     with pytest.raises(NotPortable) as caught:
         Proofs(made(error=error)).portable(NAME)
     assert str(caught.value).splitlines()[1:] == ["the registry went away", "  | panic: no", "  hint: Look."]
 
 
-def test_a_place_that_cannot_be_had_is_missing_and_no_failure() -> None:
+def test_unavailable_engine_is_missing_and_no_failure() -> None:
     error = Failure(code="no-place", message="podman cannot be had: no packages", hint="Install it.")
     with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it.\nnot here, either"):
         Proofs(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
@@ -81,7 +81,7 @@ def test_a_place_that_cannot_be_had_is_missing_and_no_failure() -> None:
         Proofs(made(RED, error=error)).portable(NAME, on=["docker", "podman"])
 
 
-def test_a_proof_of_nothing_is_not_green() -> None:
+def test_report_without_results_is_a_failure() -> None:
     with pytest.raises(NotPortable, match="not verified"):
         Proofs(made()).portable(NAME)
 
@@ -103,7 +103,7 @@ def test_a_proof_of_nothing_is_not_green() -> None:
         ({"env": {"A=B": "1"}}, "name of a variable"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dict[str, object], word: str) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_started(arguments: dict[str, object], word: str) -> None:
     proofs = Proofs(made(STARTS))
     call: Callable[..., VerifyReport] = proofs.portable
     with pytest.raises(UsageError, match=word):
@@ -112,12 +112,12 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_tried(arguments: dic
 
 
 @pytest.mark.parametrize("name", ["john/app:1", "app"])
-def test_a_name_without_a_registry_is_refused(name: str) -> None:
+def test_name_without_registry_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not a full name"):
         Proofs(made(STARTS)).portable(name)
 
 
-def test_a_name_that_is_none_and_a_digest_that_is_none_are_refused() -> None:
+def test_invalid_name_and_digest_are_refused() -> None:
     with pytest.raises(InvalidReference):
         Proofs(made(STARTS)).portable("localhost:5000/John")
     with pytest.raises(UsageError, match="expect: not 64 lower-case"):
@@ -127,7 +127,7 @@ def test_a_name_that_is_none_and_a_digest_that_is_none_are_refused() -> None:
 # What is asked.
 
 
-def test_everything_that_is_asked_for_reaches_the_proof() -> None:
+def test_all_arguments_reach_the_spec() -> None:
     proofs = Proofs(made(STARTS))
     digest = f"sha256:{'1' * 64}"
     more = Tcp(published=4001, container=81)
@@ -166,7 +166,7 @@ def test_everything_that_is_asked_for_reaches_the_proof() -> None:
     assert (asked.timeout, asked.stop_within, asked.redis) == (5.0, 3.0, True)
 
 
-def test_what_is_not_said_is_not_asked() -> None:
+def test_defaults_of_the_spec() -> None:
     proofs = Proofs(made(STARTS))
     proofs.portable("localhost:5000/john/app", on="here", text=(), http="4000:80/")
     [(asked, on)] = proofs.asked
@@ -175,7 +175,7 @@ def test_what_is_not_said_is_not_asked() -> None:
     assert asked.image.tag == "latest"
 
 
-def test_what_the_factory_made_is_expected_to_be_what_it_made() -> None:
+def test_digest_of_a_factory_image_is_expected() -> None:
     proofs = Proofs(made(STARTS))
     with in_process() as served:
         image = ImageFactory(lambda: served, "pytest/here")()
@@ -190,7 +190,7 @@ def test_what_the_factory_made_is_expected_to_be_what_it_made() -> None:
 # What is kept.
 
 
-def test_the_certificate_is_kept_with_the_test(request: pytest.FixtureRequest) -> None:
+def test_report_is_kept_with_the_test(request: pytest.FixtureRequest) -> None:
     node: pytest.Item = request.node
     certificate = made(STARTS, UNTOLD)
     portable_for(node, lambda asked, on: certificate, pytest.skip)(NAME)
