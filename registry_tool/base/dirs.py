@@ -9,6 +9,7 @@ import hashlib
 import os
 import socket
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,9 @@ def owner_id(folder: Path) -> str:
     Machines and users may share an engine. Only processes that see the same lock files can tell whether a run is alive,
     so things with this id in their names or labels are this owner's to remove.
     """
-    machine = next((text for text in map(_text, (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))) if text), socket.gethostname())
+    files = (path for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")) if path.is_file())
+    machine = next((text for path in files if (text := path.read_text().strip())), socket.gethostname())
     return hashlib.sha256(f"{machine}\n{os.getuid()}\n{folder.resolve()}".encode()).hexdigest()[:8]
-
-
-def _text(path: Path) -> str:
-    return path.read_text().strip() if path.is_file() else ""
 
 
 def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
@@ -53,7 +51,9 @@ def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
     base = os.environ.get(variable, "")
     # Relative paths are to be ignored, by the specification.
     folder = (Path(base) if Path(base).is_absolute() else Path.home() / below_home) / NAME
-    if _writable(folder):
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return folder, False
     fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
     fallback.parent.mkdir(mode=0o700, exist_ok=True)
@@ -61,11 +61,3 @@ def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
         raise PermissionError(f"{fallback.parent} belongs to somebody else")
     fallback.mkdir(exist_ok=True)
     return fallback, True
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)

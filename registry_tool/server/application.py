@@ -10,7 +10,6 @@ import binascii
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
@@ -43,12 +42,6 @@ _BLOB = r"(?P<reference>[a-zA-Z0-9-_+.]+:[a-zA-Z0-9]+)"
 _READS = ("GET", "HEAD")
 
 Handler = Callable[..., ServerResponse]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Route:
-    path: re.Pattern[str]
-    handlers: Mapping[str, Handler]
 
 
 class Application:
@@ -89,9 +82,7 @@ class Application:
             },
             r"/v2/_catalog": {"GET": self._catalog},
         }
-        self._routes = [
-            _Route(path=re.compile(path, re.ASCII), handlers=_allowed(handlers, read_only=read_only)) for path, handlers in table.items()
-        ]
+        self._routes = [(re.compile(path, re.ASCII), _allowed(handlers, read_only=read_only)) for path, handlers in table.items()]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
@@ -121,12 +112,11 @@ class Application:
         if path == "/v2/":
             self._authenticate(request, ())
             return ServerResponse(status=200, headers=(("Content-Type", JSON),), body=b"{}")
-        for route in self._routes:
-            match = route.path.fullmatch(path)
-            if match is not None:
-                return self._handle(request, route.handlers, match.groupdict())
+        for pattern, handlers in self._routes:
+            if match := pattern.fullmatch(path):
+                return self._handle(request, handlers, match.groupdict())
         other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
-        if other == "/v2/" or any(route.path.fullmatch(other) for route in self._routes):
+        if other == "/v2/" or any(pattern.fullmatch(other) for pattern, _ in self._routes):
             return _redirect(request, other, with_body=request.method in _READS)
         return ServerResponse(status=404, headers=(("Content-Type", PLAIN),), body=b"404 page not found\n")
 

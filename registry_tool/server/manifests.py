@@ -89,11 +89,8 @@ class Manifests:
                 self._storage.untag(repository, name)
         return ServerResponse(status=202)
 
-    def _linked(self, repository: str, digest: Digest) -> Digest | None:
-        return self._storage.linked(repository, "manifest", digest) or self._storage.linked(repository, "layer", digest)
-
     def _stat(self, repository: str, digest: Digest) -> Digest | None:
-        target = self._linked(repository, digest)
+        target = self._storage.linked(repository, "manifest", digest) or self._storage.linked(repository, "layer", digest)
         return target if target is not None and self._blobs.size(target) is not None else None
 
     def _read(self, repository: str, digest: Digest) -> tuple[bytes, str]:
