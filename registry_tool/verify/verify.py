@@ -21,8 +21,7 @@ from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.remote_image import resolve
-from registry_tool.verify.report.parts import Failure, ImageRecord, LayerRecord
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Failure, ImageRecord, LayerRecord, VerifyReport
 from registry_tool.verify.result import Check, Durations, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack import check as stacks

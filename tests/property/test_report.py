@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_tool.verify.report.compare import compare
-from registry_tool.verify.report.parts import Change
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Change, VerifyReport
 from tests.support.reports import GREEN, any_report
 from tests.support.schema import faults
 from tests.unit.verify.test_report import SCHEMA, read_or_refused

@@ -8,8 +8,7 @@ from datetime import datetime, timezone
 from hypothesis import strategies as st
 
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Change, Comparison, Failure, ImageRecord, LayerRecord
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Change, Comparison, Failure, ImageRecord, LayerRecord, VerifyReport
 from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentInfo, EnvironmentResult, PulledImage
 
 NAME = "localhost:5000/john/get-started:part2"

@@ -197,8 +197,7 @@ def _write_reports(report: VerifyReport, output: Path | None, junit: Path | None
     """Write the files; return ``report``, with an error if that failed. The JSON file is last, so that it has the error."""
     from registry_tool.cli.views.junit import verify_junit
     from registry_tool.cli.views.markdown import markdown as page
-    from registry_tool.verify.report.parts import Failure
-    from registry_tool.verify.report.report import write
+    from registry_tool.verify.report.report import Failure, write
 
     renderings: tuple[tuple[Path | None, Callable[[VerifyReport], bytes]], ...] = (
         (junit, verify_junit),

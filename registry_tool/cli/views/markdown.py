@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from registry_tool.base import units
 from registry_tool.base.codec import rfc3339
 from registry_tool.cli.views import formatting
-from registry_tool.verify.report.parts import Comparison
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Comparison, VerifyReport
 from registry_tool.verify.result import CHECKS, Check, EnvironmentResult
 
 _MARKS = {True: "✅", False: "❌", None: "➖"}

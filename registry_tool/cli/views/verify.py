@@ -11,8 +11,7 @@ from registry_tool.cli.views import formatting
 from registry_tool.cli.views.demo import DemoView
 
 if TYPE_CHECKING:
-    from registry_tool.verify.report.parts import Comparison
-    from registry_tool.verify.report.report import VerifyReport
+    from registry_tool.verify.report.report import Comparison, VerifyReport
     from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 
 _MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "dim")}

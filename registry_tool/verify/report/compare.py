@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from registry_tool.verify.report.parts import Change, Comparison, ImageRecord
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Change, Comparison, ImageRecord, VerifyReport
 from registry_tool.verify.result import EnvironmentResult
 
 STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}

@@ -7,8 +7,7 @@ from hypothesis import given
 
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.junit import verify_junit
-from registry_tool.verify.report.parts import Failure
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Failure, VerifyReport
 from tests.support.reports import DOCKER, EVIL, GREEN, NAME, any_report, check, digest, failing, result
 
 COUNTS = ("tests", "failures", "errors", "skipped")

@@ -9,8 +9,7 @@ from hypothesis import given
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.cli.views.markdown import markdown
 from registry_tool.verify.report.compare import compare
-from registry_tool.verify.report.parts import Failure
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Failure, VerifyReport
 from tests.support.reports import DOCKER, EVIL, GREEN, NAME, any_report, check, digest, failing, result
 
 CELL = re.compile(r"(?<!\\)\|")

@@ -13,8 +13,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.pytest_plugin.images import ImageFactory
 from registry_tool.pytest_plugin.portable import PROPERTY, NotPortable, Portable, portable_for
 from registry_tool.pytest_plugin.registries import in_process
-from registry_tool.verify.report.parts import Failure, ImageRecord
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Failure, ImageRecord, VerifyReport
 from registry_tool.verify.result import Check, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Tcp, VerifySpec
 

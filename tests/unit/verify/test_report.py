@@ -14,8 +14,7 @@ import pytest
 from docs.generate_schemas import REPORT, as_text, report_schema
 from registry_tool.base.errors import EngineNotFound, InvalidReport, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.oci.digest import Digest
-from registry_tool.verify.report.parts import Change, Comparison, Failure
-from registry_tool.verify.report.report import FORMAT, MAX_SIZE, VerifyReport, canonical, write
+from registry_tool.verify.report.report import FORMAT, MAX_SIZE, Change, Comparison, Failure, VerifyReport, canonical, write
 from tests.support.reports import DOCKER, EVIL, GREEN, check, failing, result
 from tests.support.schema import faults
 

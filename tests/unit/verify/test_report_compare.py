@@ -5,8 +5,7 @@ from datetime import datetime, timezone
 
 from registry_tool.base.errors import EngineNotFound
 from registry_tool.verify.report.compare import compare
-from registry_tool.verify.report.parts import Failure, LayerRecord
-from registry_tool.verify.report.report import VerifyReport
+from registry_tool.verify.report.report import Failure, LayerRecord, VerifyReport
 from registry_tool.verify.result import Durations, PulledImage
 from tests.support.reports import DOCKER, GREEN, NAME, PODMAN, SUBJECT, check, digest, failing, result
 
