@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.base.progress import Observer
 from registry_tool.cli.output import Output
-from registry_tool.cli.views.progress import ProgressView, progress_view
+from registry_tool.cli.views.progress import ProgressLines, progress_view
 
 if TYPE_CHECKING:
     from registry_tool.base.dirs import AppDirs
@@ -91,7 +91,7 @@ class Session:
             raise UsageError(f"{name} is an image, and a repository is needed", hint=f"Try: regctl {command} {reference.repository}")
         return reference
 
-    def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressView:
+    def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressLines:
         """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""
         return progress_view(progress=self.progress, quiet=quiet, counting=counting)
 

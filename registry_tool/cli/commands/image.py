@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base import labels, units
+from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.session import Session
@@ -255,13 +256,9 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
 
 def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, object]:
     """A push or a pull for JSON."""
-    return {
-        "reference": str(reference),
-        "digest": str(moved.digest) if moved.digest else None,
-        "status": moved.status or None,
-        "layers": [{"id": key, "status": word} for key, word in moved.layers.items()],
-        "bytes_moved": moved.bytes_moved,
-    }
+    layers = [{"id": key, "status": status} for key, status in moved.layers.items()]
+    result = {"reference": reference, "digest": moved.digest, "status": moved.status or None, "layers": layers}
+    return {name: to_json(value) for name, value in result.items()} | {"bytes_moved": moved.bytes_moved}
 
 
 def _render_transfer(session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, note: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,5 @@ def _run_attached(session: Session, spec: ContainerSpec, *, remove: bool) -> int
 
 def _stop(session: Session, container: Container) -> None:
     session.output.note(f"stopping {container.name or formatting.short_id(container.id)}")
-    try:
+    with suppress(NotFound, Conflict):  # it exited meanwhile
         session.engine.stop(container.id)
-    except (NotFound, Conflict):
-        return  # it exited meanwhile

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from registry_tool.cli.output import Output, is_terminal
 from registry_tool.cli.views import formatting
-from registry_tool.cli.views.progress import ProgressBars
+from registry_tool.cli.views.progress import ProgressBars, ProgressLines
 
 if TYPE_CHECKING:
     from registry_tool.demo.result import DemoStep
@@ -19,24 +18,23 @@ class DemoView:
 
     def __init__(self, output: Output, *, progress: bool) -> None:
         self._output = output
-        self._bars = ProgressBars(transient=True) if progress and is_terminal(sys.stderr) else None
+        self._view = ProgressBars(transient=True) if progress and is_terminal(sys.stderr) else ProgressLines(rows=False)
         self._step = ""
 
     def __enter__(self) -> DemoView:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._clear()
+    def __exit__(self, *details: object) -> None:
+        self._view.stop()
 
     # DemoListener
 
     def begin(self, name: str, command: str) -> None:
         self._step = name
-        if self._bars is not None:
-            self._bars.start("step", f"{name}: {command}")
+        self._view.start("step", f"{name}: {command}")
 
     def end(self, step: DemoStep) -> None:
-        self._clear()
+        self._view.stop()
         self._step = ""
         mark = ("ok    ", "green") if step.ok else ("FAILED", "red")
         head = ((f"{step.name:<14} ", "bold"), mark, (f" {formatting.seconds(step.seconds):>7}  ", ""))
@@ -50,23 +48,16 @@ class DemoView:
     # Observer
 
     def start(self, key: str, label: str, total: int | None = None) -> None:
-        if self._bars is not None:
-            self._bars.start(key, label, total)
+        self._view.start(key, label, total)
 
     def advance(self, key: str, done: int, total: int | None = None) -> None:
-        if self._bars is not None:
-            self._bars.advance(key, done, total)
+        self._view.advance(key, done, total)
 
     def finish(self, key: str, label: str) -> None:
-        if self._bars is not None:
-            self._bars.finish(key, label)
+        self._view.finish(key, label)
 
     def note(self, text: str) -> None:
-        if self._step != "build":
-            (self._bars or self._output).note(text)
-        elif self._bars is not None:
-            self._bars.start("note", formatting.shortened(formatting.one_line(text), 100))
-
-    def _clear(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._step == "build":
+            self._view.start("note", formatting.shortened(formatting.one_line(text), 100))
+        else:
+            self._view.note(text)

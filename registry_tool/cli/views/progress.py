@@ -1,17 +1,16 @@
 """Progress on standard error: bars on a terminal, one line for each finished row otherwise.
 
-Both are observers (``base/progress.py``) and context managers; leaving the block restores the terminal.
+Both are observers (``base/progress.py``) and context managers.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from registry_tool.base import units
-from registry_tool.base.progress import Observer
+from registry_tool.base.progress import Silent
 from registry_tool.cli.output import is_terminal
 from registry_tool.cli.views import formatting
 
@@ -21,15 +20,7 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"[0-9a-f]{12}")
 
 
-class ProgressView(Observer, Protocol):
-    """An observer that is a context manager."""
-
-    def __enter__(self) -> ProgressView: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-
-
-def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> ProgressView:
+def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool = False) -> ProgressLines:
     """Bars or lines; without ``progress`` notes only, with ``quiet`` nothing.
 
     ``counting``: totals are numbers of things, not bytes; rows are shown by bars only, and vanish at the end.
@@ -41,8 +32,8 @@ def progress_view(*, progress: bool = True, quiet: bool = False, counting: bool 
     return ProgressLines(rows=progress and not counting)
 
 
-class ProgressLines:
-    """Print one line for each finished row, for CI logs."""
+class ProgressLines(Silent):
+    """Print one line for each finished row, for CI logs. Leaving the ``with`` block restores the terminal."""
 
     def __init__(self, *, rows: bool = True, notes: bool = True) -> None:
         self._rows, self._notes = rows, notes
@@ -50,14 +41,11 @@ class ProgressLines:
     def __enter__(self) -> ProgressLines:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
+    def __exit__(self, *details: object) -> None:
+        self.stop()
 
-    def start(self, key: str, label: str, total: int | None = None) -> None:
-        """Prints nothing."""
-
-    def advance(self, key: str, done: int, total: int | None = None) -> None:
-        """Prints nothing."""
+    def stop(self) -> None:
+        """End the display; the next row starts a new one."""
 
     def finish(self, key: str, label: str) -> None:
         if self._rows:
@@ -68,23 +56,18 @@ class ProgressLines:
             _print(text)
 
 
-class ProgressBars:
+class ProgressBars(ProgressLines):
     """Show a bar for each row with a total, and the label of others; finished rows stay, notes are printed above."""
 
     def __init__(self, *, transient: bool = False, counting: bool = False) -> None:
+        super().__init__()
         self._transient = transient
         self._counting = counting
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> ProgressBars:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
     def stop(self) -> None:
-        """Restore the terminal; rows stay, or vanish if ``transient``. The next row starts a new display."""
+        """Restore the terminal; rows stay, or vanish if ``transient``."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -27,15 +27,15 @@ class VerifyView(DemoView):
         self.begin(name, "preparing the engine")
 
     def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
-        self._clear()
+        self._view.stop()
         render_environment(self._output, where, setup)
 
     def check_finished(self, found: Check) -> None:
-        self._clear()
+        self._view.stop()
         render_check(self._output, found)
 
     def environment_finished(self, proven: EnvironmentResult) -> None:
-        self._clear()
+        self._view.stop()
 
 
 def render_environment(output: Output, info: EnvironmentInfo, setup: float) -> None:
