@@ -45,6 +45,7 @@ class Credential:
 
     @property
     def is_identity_token(self) -> bool:
+        """Whether ``password`` is an identity token."""
         return self.username == TOKEN_USER
 
     def as_auth_config(self) -> dict[str, str]:

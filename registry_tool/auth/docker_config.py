@@ -1,6 +1,4 @@
-"""docker's configuration: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (docker's command line reference,
-"Configuration files"). Members that this tool does not know are kept as they are.
-"""
+"""Docker's configuration: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker``. Members that this tool does not know are kept."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
+        """Whether no time is left."""
         return self.left == 0
 
     def within(self, seconds: float) -> Deadline:

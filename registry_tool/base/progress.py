@@ -18,7 +18,7 @@ class Observer(Protocol):
         """Set a row to ``done`` bytes in all."""
 
     def finish(self, key: str, label: str) -> None:
-        """End a row with ``label``: ``Pushed``, ``Already exists``, …"""
+        """End a row with ``label``, as ``Pushed`` or ``Already exists``."""
 
     def note(self, text: str) -> None:
         """Print a line that stays: a warning, a choice, a line of a build."""

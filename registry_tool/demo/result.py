@@ -49,7 +49,8 @@ class DemoListener(Protocol):
 
     def begin(self, name: str, command: str) -> None: ...
 
-    def end(self, step: DemoStep) -> None: ...
+    def end(self, step: DemoStep) -> None:
+        """A step has ended."""
 
 
 @dataclass(kw_only=True)

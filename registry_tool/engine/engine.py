@@ -91,6 +91,6 @@ class Engine(Builds, Transfer, Containers, Networks):
 
 
 def _product(version: Mapping[str, Any]) -> str:
-    """podman's interface has a ``Podman Engine`` among its components."""
+    """Podman's interface has a ``Podman Engine`` among its components."""
     names = [str(part.get("Name") or "") for part in version.get("Components") or ()]
     return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"

@@ -168,7 +168,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last status: ``Pushed``, ``Already exists``, …"""
+    """What a push or a pull did. ``layers`` is layer id (12 digits) -> its last status, as ``Pushed``."""
 
     reference: str
     descriptor: Descriptor | None

@@ -26,6 +26,7 @@ _ENGINE = pytest.StashKey["Engine | str"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this plugin."""
     group = parser.getgroup("registry-tool", "container registries and engines")
     group.addoption(
         "--registry-engine",
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
     config.addinivalue_line("markers", "registry_engine: needs a container engine; skipped without one, see --registry-require")
 
 

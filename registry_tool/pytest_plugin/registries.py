@@ -28,6 +28,7 @@ class Served:
 
     @property
     def port(self) -> int:
+        """The port on loopback."""
         from registry_tool.base.address import HostPort
 
         return HostPort.parse(self.host).port or 0

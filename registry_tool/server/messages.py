@@ -98,6 +98,7 @@ class Request:
 
     @property
     def method(self) -> str:
+        """GET, PUT, …, in capitals."""
         return str(self.environ["REQUEST_METHOD"])
 
     @property

@@ -45,6 +45,7 @@ class ImageArchive:
     folder: Path
 
     def lock(self, role: str) -> Path:
+        """The lock file of a role."""
         return self.folder / f"{role}.lock"
 
     def image(self, role: str, platform: Platform) -> Path:

@@ -59,6 +59,7 @@ class Base:
 
     @property
     def own(self) -> str:
+        """The name of the image that is built here."""
         return f"localhost/registry-tool/{self.role}:packages"
 
     @property

@@ -37,10 +37,10 @@ def check(asked: VerifySpec) -> None:
 def prove_stack(
     place: Environment, asked: VerifySpec, *, image: str | None, present: Engine, dirs: AppDirs, observer: Observer = SILENT
 ) -> tuple[Check | None, dict[str, str]]:
-    """Prove it on ``place``, which calls the image ``image``; None: it has not got it. Returns the point, None where no stack was
-    asked for, and what was pulled.
+    """Run the stack in ``place``, which calls the image ``image`` (None: it does not have it).
 
-    ``present`` has, or brings, the images that help; ``dirs`` has a lock and their copies. Whatever fails is in the point.
+    Returns the check, None where no stack is in the spec, and what was pulled. ``present`` has, or brings, the helper images;
+    ``dirs`` has a lock and their copies. Whatever fails is in the check.
     Raises what :func:`check` raises.
     """
     planned = plan(asked, os.environ)

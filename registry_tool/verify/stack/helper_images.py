@@ -12,7 +12,7 @@ from registry_tool.local.base_images.archive import open_archive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelperImage:
-    """A helper image on an environment's engine; ``source`` is where the current engine has it from: ``engine``, ``docker.io``, …"""
+    """A helper image on an environment's engine; ``source`` is where the current engine has it from, as ``docker.io``."""
 
     role: str
     name: str

@@ -27,6 +27,7 @@ class StackService:
 
     @property
     def is_redis(self) -> bool:
+        """Whether its image is called redis."""
         if isinstance(self.source, Reference):
             return _last(self.source) == "redis"
         return self.source is REDIS
@@ -49,6 +50,7 @@ class StackPlan:
 
     @property
     def replicas(self) -> int:
+        """Number of replicas of the app."""
         return self.app.service.replicas
 
 

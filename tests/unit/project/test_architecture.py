@@ -140,6 +140,27 @@ def test_no_class_name_stands_twice() -> None:
     assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
 
 
+def test_every_public_method_is_documented_where_it_is_declared() -> None:
+    """Ruff sees to modules, classes and functions; what implements an interface, or overrides a library's method, repeats nothing."""
+    classes = [node for module in MODULES for node in nodes(module) if isinstance(node, ast.ClassDef)]
+    methods = [
+        (owner, item)
+        for owner in classes
+        if owner.name[0] != "_"
+        for item in owner.body
+        if isinstance(item, ast.FunctionDef) and item.name[0] != "_"
+    ]
+    documented = {item.name for _, item in methods if ast.get_docstring(item)}
+    ours = {owner.name for owner in classes if not any(isinstance(base, ast.Attribute) for base in owner.bases)}
+    ours |= {"Exception", "NamedTuple", "Protocol"}
+    missing = [
+        f"{owner.name}.{item.name}"
+        for owner, item in methods
+        if item.name not in documented and not any(isinstance(base, ast.Attribute) or ast.unparse(base) not in ours for base in owner.bases)
+    ]
+    assert missing == []
+
+
 def test_top_of_the_package_has_only_rooms() -> None:
     """A wheel has ``_shipped`` beside them: what the package needs of the repository's other files."""
     top = {path.name for path in PACKAGE.iterdir() if path.name not in {"__pycache__", "_shipped"}}
