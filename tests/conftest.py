@@ -292,22 +292,22 @@ def stock(session_engine: Engine, registry_image: str) -> Iterator[damage.Damage
 @pytest.fixture(scope="session")
 def kept_cache(session_engine: Engine, session_dirs: AppDirs) -> Path:
     """The cache as one demo with a network leaves it: base images and wheels, all that an engine without one needs."""
-    ladder = BaseImageResolver(session_engine, session_dirs.cache, SILENT)
+    bases = BaseImageResolver(session_engine, session_dirs.cache, SILENT)
     for base in (REGISTRY, PYTHON, REDIS):
-        _set_aside(ladder, base)
-    python = ladder.ensure(PYTHON)
+        _set_aside(bases, base)
+    python = bases.ensure(PYTHON)
     found = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
     assert found is not None, "the wheels of the sample app cannot be had"
     return session_dirs.cache
 
 
-def _set_aside(ladder: BaseImageResolver, base: Base) -> None:
+def _set_aside(bases: BaseImageResolver, base: Base) -> None:
     # Another worker's purge may take the image between the two; it comes back from the shelf.
     for _ in range(3):
         with suppress(NotFound):
-            ladder.archive(ladder.ensure(base))
+            bases.archive(bases.ensure(base))
             return
-    ladder.archive(ladder.ensure(base))
+    bases.archive(bases.ensure(base))
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ class _DemoRun:
                 self.dirs,
                 name=self.options.registry,
                 port=self.options.registry_port,
-                provisioner=self.bases,
+                bases=self.bases,
                 observer=self.observer,
             )
             registry = started.up.registry
@@ -116,7 +116,7 @@ class _DemoRun:
             self.result.registry_address = registry.address
             self.result.registry_image = registry.image
             self.result.images.append(
-                started.provisioned or BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", ours=False)
+                started.base_image or BaseImage(role="registry", name=registry.image, id=registry.image_id, source="engine", imported=False)
             )
             step.detail = f"{registry.address}, {'started' if started.up.created else 'already there'}"
             if started.up.port_note:

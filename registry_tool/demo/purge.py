@@ -19,7 +19,7 @@ def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) ->
     orphans.remove_image(engine, build_cache.NAME)
     result.build_cache = None
     base = next(image for image in result.images if image.role == PYTHON.role)
-    if not base.ours:
+    if not base.imported:
         return f"{base.name} stays: it was in the engine before this tool"
     bases.archive(base)
     try:

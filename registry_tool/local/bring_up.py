@@ -1,4 +1,4 @@
-"""The local registry with the image it needs: where running one and finding base images meet."""
+"""Starting the local registry with its base image, which is resolved only where a container is created."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from registry_tool.local.registry import Auth, UpResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryUp:
-    """A registry that answers, and where its image came from (None where its container was there already)."""
+    """A registry that is ready, and its base image (None where no container was created)."""
 
     up: UpResult
-    provisioned: BaseImage | None
+    base_image: BaseImage | None
 
 
 def registry_up(
@@ -29,22 +29,21 @@ def registry_up(
     auth: Auth | None = None,
     restart: str | None = None,
     timeout: float = 30.0,
-    provisioner: BaseImageResolver | None = None,
+    bases: BaseImageResolver | None = None,
     observer: Observer = SILENT,
 ) -> RegistryUp:
-    """Bring up the local registry ``name``; its base image is looked for only where a container has to be made.
+    """Start the local registry ``name``, with options as of :func:`local_registry.up`.
 
-    What is None stays as it is or was. ``timeout`` is in seconds. Raises what :func:`local_registry.up` and
-    :meth:`BaseImageResolver.ensure` raise.
+    Raises what that and :meth:`BaseImageResolver.ensure` raise.
     """
-    had: list[BaseImage] = []
+    base_image: BaseImage | None = None
 
     def image() -> str:
-        ladder = provisioner or BaseImageResolver(engine, dirs.cache, observer)
-        had.append(ladder.ensure(REGISTRY))
-        return had[-1].name
+        nonlocal base_image
+        base_image = (bases or BaseImageResolver(engine, dirs.cache, observer)).ensure(REGISTRY)
+        return base_image.name
 
     up = local_registry.up(
         engine, image=image, name=name, port=port, auth=auth, restart=restart, timeout=timeout, state=dirs.state, observer=observer
     )
-    return RegistryUp(up=up, provisioned=had[-1] if had else None)
+    return RegistryUp(up=up, base_image=base_image)

@@ -108,8 +108,8 @@ def test_the_page_tells_every_exit_code() -> None:
 
 @pytest.fixture
 def reader(own_engine: PrivateEngine, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Reader:
-    ladder = BaseImageResolver(session_engine, kept_cache)
-    ladder.archive(ladder.ensure(DOCKER_ENGINE))
+    bases = BaseImageResolver(session_engine, kept_cache)
+    bases.archive(bases.ensure(DOCKER_ENGINE))
     person = Reader(engine=own_engine, folder=checkout(tmp_path, kept_cache))
     person.types("cd sample_app")
     return person

@@ -53,9 +53,9 @@ def script() -> Iterator[ModuleType]:
 @pytest.fixture
 def reader(empty_engine: PrivateEngine, kept_cache: Path, session_engine: Engine, tmp_path: Path) -> Reader:
     """Somebody on an engine that has nothing and reaches nothing, with what was kept at home."""
-    ladder = BaseImageResolver(session_engine, kept_cache)
+    bases = BaseImageResolver(session_engine, kept_cache)
     for base in (DOCKER_ENGINE, PROXY):
-        ladder.archive(ladder.ensure(base))
+        bases.archive(bases.ensure(base))
     person = Reader(engine=empty_engine, folder=checkout(tmp_path, kept_cache))
     for name in ("docs", "examples"):
         shutil.copytree(ROOT / name, person.folder / name, ignore=shutil.ignore_patterns("__pycache__"))

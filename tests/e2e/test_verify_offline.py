@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak]
 
 
 def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: AppDirs, own_engine_possible: None, tmp_path: Path) -> None:
-    ladder = BaseImageResolver(session_engine, session_dirs.cache)
+    bases = BaseImageResolver(session_engine, session_dirs.cache)
     for base in (DOCKER_ENGINE, PODMAN_ENGINE):
-        ladder.archive(ladder.ensure(base))
+        bases.archive(bases.ensure(base))
     cache = tmp_path / "cache"
     shutil.copytree(kept_cache, cache / "registry-tool")
     environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}

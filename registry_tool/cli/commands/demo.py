@@ -80,7 +80,7 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
         ),
         (f"the image {reference}", f"{me} rmi {reference}"),
     ]
-    bases = [base.name for base in result.images if base.ours]
+    bases = [base.name for base in result.images if base.imported]
     if bases:
         remaining.append((f"base images: {', '.join(bases)}", f"{me} rmi {' '.join(bases)}"))
     if result.build_cache:

@@ -39,12 +39,12 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 
     host = session.registry_host(source, target)
     try:
-        resolved = resolve.on_engine(session.engine, host, source)
+        resolved = resolve.engine_image(session.engine, host, source)
     except NotFound as error:
         if source in ("ls", "list"):
             raise NotFound(error.message, hint=f"Did you mean: regctl list-tags {target}?") from error
         raise
-    reference = resolve.on_registry(target, host)
+    reference = resolve.registry_reference(target, host)
     if reference.digest is not None:
         raise UsageError(f"{target} has a digest, and a name to assign is needed", hint=f"Try: regctl tag {source} {reference.path}:TAG")
     session.engine.tag(resolved.image.id, str(reference))
@@ -77,11 +77,11 @@ def push(session: Session, name: str, quiet: bool) -> None:
 
     host = session.registry_host(name)
     with session.observer(quiet=quiet) as observer:
-        observer.note(f"The push refers to repository [{resolve.on_registry(name, host).repository}]")
+        observer.note(f"The push refers to repository [{resolve.registry_reference(name, host).repository}]")
         pushed = transfer.push(session.engine, host, name, observer=observer)
     if pushed.note and not quiet:
         session.output.note(pushed.note)
-    _render_transfer(session, pushed.reference, pushed.moved, quiet=quiet, note=pushed.note)
+    _render_transfer(session, pushed.reference, pushed.result, quiet=quiet, note=pushed.note)
 
 
 @click.command("pull")
@@ -101,7 +101,7 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
     from registry_tool.local.images import resolve, transfer
 
     host = session.registry_host(name)
-    reference = resolve.on_registry(name, host)
+    reference = resolve.registry_reference(name, host)
     with session.observer(quiet=quiet) as observer:
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
         moved = transfer.pull(session.engine, host, name, observer=observer, platform=platform)
@@ -131,7 +131,7 @@ def images(session: Session, name: str | None, everything: bool, quiet: bool, mi
         if not rows and not missing_ok:
             from registry_tool.local.images import resolve
 
-            raise resolve.absent(name)
+            raise resolve.not_found(name)
     out = session.output
     if out.json:
         out.document({"images": [_document(image, repository, tag_, host) for image, repository, tag_ in rows]})
@@ -178,7 +178,7 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     def act(name: str) -> None:
         from registry_tool.local.images import resolve
 
-        resolved = resolve.on_engine(session.engine, host, name)
+        resolved = resolve.engine_image(session.engine, host, name)
         removed = session.engine.remove_image(resolved.name, force=force)
         untagged.extend(removed.untagged)
         deleted.extend(removed.deleted)

@@ -66,7 +66,7 @@ def up(
         result = registry_up(
             session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
         )
-    registry, image = result.up.registry, result.provisioned
+    registry, image = result.up.registry, result.base_image
     out = session.output
     if out.json:
         out.document(
@@ -210,9 +210,9 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
     registry = local_registry.find(session.engine, name)
     port = registry.port if registry and registry.port else FIRST_PORT
     wanted = {
-        "registry": (registry.image,) if registry else (REGISTRY.official, REGISTRY.own),
+        "registry": (registry.image,) if registry else (REGISTRY.official, REGISTRY.local_name),
         "app": (f"localhost:{port}/john/get-started:part2",),
-        "redis": (REDIS.official, REDIS.own),
+        "redis": (REDIS.official, REDIS.local_name),
     }
     present = {role: next((image for image in images if session.engine.image(image)), None) for role, images in wanted.items()}
     return local_registry.compose_env(port=port, images={role: image for role, image in present.items() if image})

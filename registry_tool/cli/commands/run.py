@@ -70,12 +70,12 @@ def run(
     from registry_tool.local.images import transfer
 
     with session.observer(quiet=out.json) as observer:
-        present = transfer.have(session.engine, session.registry_host(image), image, observer=observer)
+        present = transfer.ensure_image(session.engine, session.registry_host(image), image, observer=observer)
     if present.note:
         out.note(present.note)
-    if present.moved:
-        out.note(f"Digest: {present.moved.digest}")
-        out.note(f"Status: {present.moved.status}")
+    if present.result:
+        out.note(f"Digest: {present.result.digest}")
+        out.note(f"Status: {present.result.status}")
     spec = replace(spec, image=present.name)
     if not detach:
         return _run_attached(session, spec, remove=remove)

@@ -1,4 +1,4 @@
-"""Where base images and wheels come from: at hand, from docker.io and an index, or from distribution packages."""
+"""Base images and wheels: from the engine, caches, docker.io and an index, or distribution packages."""
 
 from registry_tool.local.base_images.recipes import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
 from registry_tool.local.base_images.resolver import BaseImage, BaseImageResolver

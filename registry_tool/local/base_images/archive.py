@@ -1,7 +1,7 @@
-"""The copies of base images that are kept, so that the second time costs nothing and needs no network.
+"""Archived copies of base images, so that later uses need no network, and the record of imported images.
 
-A copy is what the engine itself saved: loaded again, the image has the id that it had (an import of the same files would
-have another). A description beside it says what it is; a copy that does not fit its description is thrown away, never loaded.
+A copy is what the engine saved: loaded again, the image has the same id, which an import of the same files would not. A JSON
+file beside it describes it; a copy that differs from its description is discarded, never loaded.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """A kept image. ``source`` is where it came from: ``docker.io`` or ``packages``; ``size`` and ``sha256`` are the file's."""
+class ArchivedImage:
+    """Description of a copy. ``source`` is ``docker.io`` or ``packages``; ``size`` (bytes) and ``sha256`` are of the file."""
 
     name: str
     id: str
@@ -40,26 +40,27 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class ImageArchive:
-    """The folder with the copies: for each role and platform an image, its description and a lock."""
+    """The folder with the copies: for each role and platform the image and its description, for each role a lock."""
 
     folder: Path
 
     def lock(self, role: str) -> Path:
-        """The lock file of a role."""
+        """Path of the lock for a role's copies."""
         return self.folder / f"{role}.lock"
 
-    def image(self, role: str, platform: Platform) -> Path:
+    def path(self, role: str, platform: Platform) -> Path:
+        """Path of a copy."""
         return self.folder / f"{_stem(role, platform)}.tar.gz"
 
-    def find(self, role: str, platform: Platform) -> Copy | None:
-        """The copy that is there and sound; None where there is none. Raises ValueError for a damaged one."""
+    def find(self, role: str, platform: Platform) -> ArchivedImage | None:
+        """The description of a copy, which is checked; None where there is none. Raises ValueError for a damaged one."""
         try:
-            said: Any = json.loads(self._description(role, platform).read_bytes())
+            document: Any = json.loads(self._description(role, platform).read_bytes())
         except FileNotFoundError:
             return None
         try:
-            copy = Copy(**said)
-            path = self.image(role, platform)
+            copy = ArchivedImage(**document)
+            path = self.path(role, platform)
             if path.stat().st_size != copy.size:
                 raise ValueError(f"{path} has another size")
             with path.open("rb") as stream:
@@ -70,7 +71,7 @@ class ImageArchive:
         return copy
 
     def has(self, role: str, platform: Platform, image_id: str) -> bool:
-        """Whether a sound copy of that very image is there."""
+        """Whether there is an intact copy of the image with that id."""
         try:
             copy = self.find(role, platform)
         except ValueError:
@@ -79,22 +80,22 @@ class ImageArchive:
 
     def load(self, engine: Engine, role: str, platform: Platform) -> None:
         """Load the copy into ``engine``. Raises EngineError, OSError."""
-        with open_archive(self.image(role, platform)) as stream:
+        with open_archive(self.path(role, platform)) as stream:
             engine.load_image(stream)
 
-    def keep(self, engine: Engine, role: str, platform: Platform, *, name: str, id: str, source: str, packages: str = "") -> Path:
-        """Keep a copy of the engine's image ``name``, in place of the one that was kept before. Raises OSError, EngineError."""
-        target = self.image(role, platform)
-        with self.working(role) as folder:
+    def save(self, engine: Engine, role: str, platform: Platform, *, name: str, id: str, source: str, packages: str = "") -> Path:
+        """Archive the engine's image ``name`` in place of an earlier copy; returns its path. Raises OSError, EngineError."""
+        target = self.path(role, platform)
+        with work_folder(self.folder, role) as folder:
             temporary = folder / target.name
             with temporary.open("wb") as stream:
-                hashed = _Hashed(stream)
-                # Level 1: 76 MB become 28 MB for half a second more.
+                hashed = _HashingWriter(stream)
+                # Level 1: half a second for 28 MB instead of 76 MB.
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=cast(BinaryIO, hashed), mtime=0) as packed:
                     engine.save_image([name], cast(BinaryIO, packed))
                 stream.flush()
                 os.fsync(stream.fileno())
-            copy = Copy(
+            copy = ArchivedImage(
                 name=name,
                 id=id,
                 source=source,
@@ -103,23 +104,15 @@ class ImageArchive:
                 sha256=hashed.hash.hexdigest(),
                 size=temporary.stat().st_size,
             )
-            # Between the two the description fits no file, which is noticed: a copy less, never a wrong one.
+            # A process killed between the two leaves a description of another file, which find() notices.
             temporary.replace(target)
             files.atomic_write(self._description(role, platform), json.dumps(asdict(copy), indent=2).encode() + b"\n")
         return target
 
     def discard(self, role: str, platform: Platform) -> None:
+        """Remove a copy."""
         self._description(role, platform).unlink(missing_ok=True)
-        self.image(role, platform).unlink(missing_ok=True)
-
-    @contextmanager
-    def working(self, role: str) -> Iterator[Path]:
-        """A folder for unfinished work, for whoever holds the role's lock; those of the dead are removed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(f".{role}.*.part"):
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=f".{role}.", suffix=".part") as folder:
-            yield Path(folder)
+        self.path(role, platform).unlink(missing_ok=True)
 
     def _description(self, role: str, platform: Platform) -> Path:
         return self.folder / f"{_stem(role, platform)}.json"
@@ -127,14 +120,16 @@ class ImageArchive:
 
 @dataclass(frozen=True, slots=True)
 class ImportedImages:
-    """Which images this tool brought to which engine from elsewhere: they alone may be taken away by ``--purge``."""
+    """Which images this tool brought to which engine: ``--purge`` removes no others."""
 
     file: Path
 
     def has(self, engine: str, image_id: str) -> bool:
+        """Whether the image was brought to the engine with the id ``engine``."""
         return image_id in self._read().get(engine, [])
 
     def add(self, engine: str, image_id: str) -> None:
+        """Record an image."""
         with files.lock(self.file.with_suffix(".lock")):
             known = self._read()
             ids = known.setdefault(engine, [])
@@ -151,18 +146,30 @@ class ImportedImages:
 
 
 @dataclass(slots=True)
-class _Hashed:
-    """Writes on, and hashes what goes by."""
+class _HashingWriter:
+    """Hashes what is written to ``stream``."""
 
     stream: BinaryIO
     hash: Any = field(default_factory=hashlib.sha256)
 
     def write(self, content: bytes) -> int:
+        """Write and hash ``content``."""
         self.hash.update(content)
         return self.stream.write(content)
 
     def flush(self) -> None:
+        """Flush the stream."""
         self.stream.flush()
+
+
+@contextmanager
+def work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A temporary folder in ``parent`` for the holder of the lock of ``name``; those that killed processes left are removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{name}.*.part"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=".part") as folder:
+        yield Path(folder)
 
 
 @contextmanager
@@ -177,10 +184,10 @@ def open_archive(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sha256(stream: BinaryIO) -> str:
-    known = hashlib.sha256()
+    digest = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
-        known.update(chunk)
-    return known.hexdigest()
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _stem(role: str, platform: Platform) -> str:

@@ -1,8 +1,7 @@
-"""The last rung: a base image from the packages of the distribution this runs on.
+"""The last source: a base image from packages of the distribution this runs on.
 
-``mmdebstrap`` asks apt for them and unpacks them; nothing is installed, so nobody has to be root and the engine may be of
-another architecture than this machine (:mod:`registry_tool.local.base_images.rootfs` does what is left to do). It writes below the
-folder it is given and nowhere else.
+``mmdebstrap`` downloads and unpacks them by apt, and installs nothing, so it needs no root, and the engine may be of another
+architecture (:mod:`registry_tool.local.base_images.rootfs` does the rest). It writes below the given folder alone.
 """
 
 from __future__ import annotations
@@ -26,85 +25,87 @@ from registry_tool.local.base_images import rootfs
 from registry_tool.local.base_images.recipes import Base
 
 TOOL = "mmdebstrap"
-_EXCERPT = 12
-_REASON = 200
-GRACE = 3.0
-"""Seconds that a tool which is told to end may clean up for."""
-# Debian's names where they are not the image index's.
+_EXCERPT_LINES = 12
+_REASON_LENGTH = 200
+TERMINATION_TIMEOUT = 3.0
+"""Seconds between SIGTERM and SIGKILL."""
+# Debian's names where they differ from those of an image index.
 _ARCHITECTURES = {"386": "i386", "arm/v5": "armel", "arm/v6": "armel", "arm": "armhf", "ppc64le": "ppc64el", "mips64le": "mips64el"}
-_SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
+_APT_SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """A Debian, an Ubuntu, or something made of one; ``suite`` is its (or its parent's) code name."""
+    """Debian, Ubuntu, or a derivative; ``suite`` is its (or its parent's) code name."""
 
     name: str
     suite: str
     components: tuple[str, ...] = ("main",)
 
     @classmethod
-    def here(cls, etc: Path = Path("/etc")) -> Distribution | None:
-        """The one this runs on; None where it is none of them."""
+    def current(cls, etc: Path = Path("/etc")) -> Distribution | None:
+        """The one this runs on; None for others."""
         try:
             lines = (etc / "os-release").read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return None
-        said = {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
-        if suite := said.get("UBUNTU_CODENAME"):
+        fields = {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
+        if suite := fields.get("UBUNTU_CODENAME"):
             return cls(name="Ubuntu", suite=suite, components=("main", "universe"))
-        suite = said.get("DEBIAN_CODENAME") or (said.get("VERSION_CODENAME") if said.get("ID") == "debian" else None)
+        suite = fields.get("DEBIAN_CODENAME") or (fields.get("VERSION_CODENAME") if fields.get("ID") == "debian" else None)
         return cls(name="Debian", suite=suite) if suite else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """``tar`` is a root file system; ``versions`` says from which packages, name -> version."""
+class BuiltRootfs:
+    """``tar`` is a root file system; ``versions`` is package -> version."""
 
     tar: Path
     versions: Mapping[str, str]
     distribution: Distribution
 
 
-def build(base: Base, platform: Platform, folder: Path, observer: Observer) -> Built:
+def build(base: Base, platform: Platform, folder: Path, observer: Observer) -> BuiltRootfs:
     """Make the root file system of ``base`` in ``folder``, for an engine of ``platform``.
 
-    Raises ProvisionFailed (its message is the end of a sentence: why this rung does not hold), OSError.
+    Raises ProvisionFailed, whose message completes "the base image … cannot be had: …, and MESSAGE".
     """
-    distribution, tool = _wanted(platform)
-    observer.start(base.role, f"Unpacking {distribution.name} packages for {base.own}")
+    distribution, tool = _requirements(platform)
+    observer.start(base.role, f"Unpacking {distribution.name} packages for {base.local_name}")
     try:
         built = _build(tool, base, distribution, _architecture(platform), folder, observer)
     except (OSError, tarfile.TarError) as error:
         # A full disk, most of the time.
         raise ProvisionFailed(f"building it from packages fails ({error})", hint=f"Look at the space in {folder.parent}.") from error
-    observer.finish(base.role, f"Built {base.own} from {distribution.name} {distribution.suite}")
+    observer.finish(base.role, f"Built {base.local_name} from {distribution.name} {distribution.suite}")
     return built
 
 
-def _build(tool: str, base: Base, distribution: Distribution, architecture: str, folder: Path, observer: Observer) -> Built:
+def _build(tool: str, base: Base, distribution: Distribution, architecture: str, folder: Path, observer: Observer) -> BuiltRootfs:
     unpacked, target = folder / "packages.tar", folder / "rootfs.tar"
-    lines = _Lines(base.role, observer)
-    # Of another architecture's packages, the near mirror need not have any.
-    sources = _sources(Path("/etc/apt")) if architecture == _own_architecture() else ()
+    output = _ToolOutput(base.role, observer)
+    # This machine's mirror need not have packages of another architecture.
+    sources = _apt_sources(Path("/etc/apt")) if architecture == _host_architecture() else ()
     command = [tool, *_options(base, distribution, architecture, folder), distribution.suite, str(unpacked), *sources]
-    if _run(command, folder, lines.take) != 0:
+    if _run(command, folder, output.add) != 0:
         raise ProvisionFailed(
-            f"building it from packages fails ({lines.reason})",
+            f"building it from packages fails ({output.reason})",
             hint=f"Look whether `apt-get update` works here; it is the same way to {distribution.name}'s packages.",
-            excerpt=tuple(lines.last),
+            excerpt=tuple(output.lines),
         )
     rootfs.write(unpacked, target, base.recipe)
     unpacked.unlink()
-    return Built(tar=target, versions={name: lines.versions.get(name, "") for name in base.recipe.named}, distribution=distribution)
+    return BuiltRootfs(
+        tar=target, versions={name: output.versions.get(name, "") for name in base.recipe.labelled_packages}, distribution=distribution
+    )
 
 
-def _wanted(platform: Platform) -> tuple[Distribution, str]:
-    """What this rung stands on, or the word that it is missing."""
+def _requirements(platform: Platform) -> tuple[Distribution, str]:
+    """The distribution and the tool. Raises ProvisionFailed where one is missing."""
     if platform.os != "linux":
         raise ProvisionFailed(f"packages make Linux images, and the engine runs {platform}")
-    distribution = Distribution.here()
+    distribution = Distribution.current()
     if distribution is None:
         raise ProvisionFailed("building it from packages needs a Debian or an Ubuntu")
     tool = shutil.which(TOOL)
@@ -127,21 +128,21 @@ def _options(base: Base, distribution: Distribution, architecture: str, folder: 
         "--verbose",
         "--variant=extract",
         "--mode=chrootless",
-        # Its own check is about packages' scripts that would run on this machine: none do.
+        # The check is about packages' scripts that would run on this machine: none do.
         "--skip=check/chrootless",
         "--format=tar",
         f"--architectures={architecture}",
         f"--components={','.join(distribution.components)}",
         f"--include={','.join(base.recipe.packages)}",
         f"--aptopt={settings}",
-        # The packages' files are gone when it ends, and with them their versions.
+        # The packages' file names have their versions, and are gone when it ends.
         '--extract-hook=ls -1 "$1"/var/cache/apt/archives',
     ]
 
 
-def _sources(apt: Path) -> Iterator[str]:
-    """The distribution's own sources as this machine has them (a near mirror); not what else it takes packages from."""
-    for name in _SOURCES:
+def _apt_sources(apt: Path) -> Iterator[str]:
+    """This machine's apt sources of the distribution itself (its mirror), without others."""
+    for name in _APT_SOURCES:
         try:
             text = (apt / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -151,13 +152,13 @@ def _sources(apt: Path) -> Iterator[str]:
 
 
 def _apt_settings() -> list[str]:
-    """How this machine's apt reaches its sources (proxies, what it checks), with time-outs that somebody waits for."""
-    said = _output("apt-config", "dump").splitlines()
-    ways = [line for line in said if re.match(r'Acquire::(https?|Check-[\w-]+)(::[\w-]+)* "[^"]', line)]
-    return [*ways, 'Acquire::http::Timeout "10";', 'Acquire::https::Timeout "10";', 'Acquire::Retries "1";', 'Acquire::Languages "none";']
+    """This machine's settings of apt for access to its sources (proxies, checks), with short time-outs."""
+    lines = _output("apt-config", "dump").splitlines()
+    access = [line for line in lines if re.match(r'Acquire::(https?|Check-[\w-]+)(::[\w-]+)* "[^"]', line)]
+    return [*access, 'Acquire::http::Timeout "10";', 'Acquire::https::Timeout "10";', 'Acquire::Retries "1";', 'Acquire::Languages "none";']
 
 
-def _own_architecture() -> str:
+def _host_architecture() -> str:
     return _output("dpkg", "--print-architecture").strip()
 
 
@@ -169,7 +170,7 @@ def _output(*command: str) -> str:
 
 
 def _run(command: list[str], folder: Path, take: Callable[[str], None]) -> int:
-    """Run ``command``, hand on each line that it prints; returns its status. It has ended when this is left, however it is left."""
+    """Run ``command`` and pass each line of its output to ``take``; returns its status. However this ends, the command has ended."""
     environment = {**os.environ, "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "RES_OPTIONS": "timeout:2 attempts:1"}
     with subprocess.Popen(
         command,
@@ -179,7 +180,7 @@ def _run(command: list[str], folder: Path, take: Callable[[str], None]) -> int:
         env=environment,
         text=True,
         errors="replace",
-        # A group of its own: Ctrl-C goes to us, and we end all of it.
+        # A process group of its own: Ctrl-C goes to this process, which terminates all of it.
         start_new_session=True,
     ) as process:
         try:
@@ -187,25 +188,25 @@ def _run(command: list[str], folder: Path, take: Callable[[str], None]) -> int:
                 take(line)
             return process.wait()
         finally:
-            _end(process)
+            _terminate(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and everything it started: it gets a moment to clean up behind itself."""
-    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+def _terminate(process: subprocess.Popen[str]) -> None:
+    """Terminate a process and everything it started."""
+    for number, timeout in ((signal.SIGTERM, TERMINATION_TIMEOUT), (signal.SIGKILL, None)):
         if process.poll() is not None:
             return
         try:
             os.killpg(process.pid, number)
-            process.wait(timeout=patience)
+            process.wait(timeout=timeout)
         except ProcessLookupError:
             return
         except subprocess.TimeoutExpired:
             continue
 
 
-class _Lines:
-    """What the tool says while it works: how far it is, from which packages, and why it failed."""
+class _ToolOutput:
+    """Parser of the tool's output: progress, versions of packages, and the reason of a failure."""
 
     def __init__(self, key: str, observer: Observer) -> None:
         self._key = key
@@ -213,28 +214,29 @@ class _Lines:
         self._total: int | None = None
         self._done = 0
         self._error = ""
-        self.last: deque[str] = deque(maxlen=_EXCERPT)
+        self.lines: deque[str] = deque(maxlen=_EXCERPT_LINES)
         self.versions: dict[str, str] = {}
 
-    def take(self, line: str) -> None:
+    def add(self, line: str) -> None:
+        """Take the next line."""
         line = line.rstrip()
         if package := re.fullmatch(r"([a-z0-9][a-z0-9+.-]+)_(\S+)_[a-z0-9-]+\.deb", line):
             self.versions[package[1]] = unquote(package[2])
         elif wanted := re.match(r"Need to get ([\d.,]+) (\w+) of archives", line):
-            self._total, self._done = _bytes(wanted[1], wanted[2]), 0
+            self._total, self._done = _parse_size(wanted[1], wanted[2]), 0
         elif got := re.match(r"Get:\d+ .*\[([\d.,]+) (\w+)\]$", line):
-            self._done += _bytes(got[1], got[2])
+            self._done += _parse_size(got[1], got[2])
             self._observer.advance(self._key, self._done, self._total)
         elif line and not line.startswith("I: "):
-            self.last.append(line)
+            self.lines.append(line)
             self._error = self._error or (line if line.startswith("E: ") else "")
 
     @property
     def reason(self) -> str:
-        """The first word of apt or the tool about an error, on one line and not a long one."""
-        line = self._error or next(iter(self.last), f"{TOOL} said nothing")
-        return " ".join(line.removeprefix("E: ").split())[:_REASON]
+        """The first error of apt or the tool, as one short line."""
+        line = self._error or next(iter(self.lines), f"{TOOL} printed nothing")
+        return " ".join(line.removeprefix("E: ").split())[:_REASON_LENGTH]
 
 
-def _bytes(number: str, unit: str) -> int:
+def _parse_size(number: str, unit: str) -> int:
     return int(float(number.replace(",", "")) * _UNITS.get(unit, 1))

@@ -1,7 +1,7 @@
-"""The base images: what they are called on Docker Hub, what ours are called, and what ours are made of.
+"""The base images: their official names, and recipes of stand-ins for them.
 
-Ours are stand-ins, equal in use and not in content: the same program, the same paths, the same start, from the packages
-of the Debian or Ubuntu this runs on. A shell and the small tools are busybox's.
+A stand-in is equal in use, not in content: the same program, paths and command, from packages of the Debian or Ubuntu this
+runs on. Its shell and small tools are busybox's.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_tool.local.base_images.files import ENTRYPOINT_REDIS, ENTRYPOINT_REGISTRY, NSSWITCH, REGISTRY_CONFIG
+from registry_tool.local.base_images.image_files import ENTRYPOINT_REDIS, ENTRYPOINT_REGISTRY, NSSWITCH, REGISTRY_CONFIG
 
-_EVERYWHERE = ("base-files", "base-passwd", "libc-bin", "netbase", "ca-certificates", "busybox-static", "usrmerge-")
-"""``usrmerge-``: not that one, which wants all of perl to do what an image that was merged from the start does not need."""
+_COMMON_PACKAGES = ("base-files", "base-passwd", "libc-bin", "netbase", "ca-certificates", "busybox-static", "usrmerge-")
+"""``usrmerge-`` excludes a package that needs perl, for what an image merged from the start does not need."""
 
 LEGACY_TABLES = "usr/local/sbin/.iptables-legacy"
-"""Where docker's own image of an engine has them."""
+"""Where docker's image of an engine has them."""
 _TABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A file that is put into an image."""
+class ImageFile:
+    """A file of an image."""
 
     content: bytes
     mode: int = 0o644
@@ -30,67 +30,67 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What an image is made of. Paths are relative to its root, links are path -> where it leads."""
+    """What an image is made of. Paths are relative to its root; links are path -> target."""
 
     packages: tuple[str, ...]
-    named: tuple[str, ...]
-    """The packages whose versions the image's label tells."""
+    labelled_packages: tuple[str, ...]
+    """The packages whose versions are in the image's label."""
     changes: tuple[str, ...]
-    """Lines of a Dockerfile, as ``docker import --change`` takes them."""
-    files: Mapping[str, Text] = field(default_factory=dict)
+    """Instructions of a Dockerfile, as for ``docker import --change``."""
+    files: Mapping[str, ImageFile] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, int] = field(default_factory=dict)
-    """Path -> the user and group that own it."""
+    """Path -> id of its user and group."""
     users: Mapping[str, int] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
-    """Ends of paths that are left out."""
+    excluded: tuple[str, ...] = ()
+    """Path suffixes that are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """An image that others stand on. ``own`` is the name of what is built here: never an official one."""
+    """An image that others are built on."""
 
     role: str
     """``registry``, ``python``, ``redis``; ``docker-engine``, ``podman-engine``."""
     official: str
     recipe: Recipe = field(repr=False)
-    hub: str = "docker.io"
+    host: str = "docker.io"
     """The registry that ``official`` is in."""
 
     @property
-    def own(self) -> str:
-        """The name of the image that is built here."""
+    def local_name(self) -> str:
+        """The name of the stand-in, which is never an official one."""
         return f"localhost/registry-tool/{self.role}:packages"
 
     @property
     def names(self) -> tuple[str, str]:
-        """Under which an engine may have it, in the order in which they are looked for."""
-        return self.official, self.own
+        """The names by which an engine may have it, the preferred one first."""
+        return self.official, self.local_name
 
 
 def _recipe(
     *packages: str,
     changes: tuple[str, ...],
-    files: Mapping[str, Text] | None = None,
+    files: Mapping[str, ImageFile] | None = None,
     links: Mapping[str, str] | None = None,
     folders: Mapping[str, int] | None = None,
     users: Mapping[str, int] | None = None,
-    without: tuple[str, ...] = (),
+    excluded: tuple[str, ...] = (),
 ) -> Recipe:
     path = 'ENV PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"'
     return Recipe(
-        packages=(*_EVERYWHERE, *packages),
-        named=packages,
+        packages=(*_COMMON_PACKAGES, *packages),
+        labelled_packages=packages,
         changes=(path, *changes),
-        files={"etc/nsswitch.conf": Text(content=NSSWITCH), **(files or {})},
+        files={"etc/nsswitch.conf": ImageFile(content=NSSWITCH), **(files or {})},
         links=links or {},
         folders=folders or {},
         users=users or {},
-        without=without,
+        excluded=excluded,
     )
 
 
-def _start(entrypoint: tuple[str, ...], command: tuple[str, ...]) -> tuple[str, ...]:
+def _entry(entrypoint: tuple[str, ...], command: tuple[str, ...]) -> tuple[str, ...]:
     lines = [f"ENTRYPOINT {json.dumps(entrypoint)}"] if entrypoint else []
     return (*lines, f"CMD {json.dumps(command)}")
 
@@ -101,13 +101,13 @@ REGISTRY = Base(
     recipe=_recipe(
         "docker-registry",
         changes=(
-            *_start(("/entrypoint.sh",), ("/etc/docker/registry/config.yml",)),
+            *_entry(("/entrypoint.sh",), ("/etc/docker/registry/config.yml",)),
             "EXPOSE 5000",
             "VOLUME /var/lib/registry",
         ),
         files={
-            "entrypoint.sh": Text(content=ENTRYPOINT_REGISTRY, mode=0o755),
-            "etc/docker/registry/config.yml": Text(content=REGISTRY_CONFIG),
+            "entrypoint.sh": ImageFile(content=ENTRYPOINT_REGISTRY, mode=0o755),
+            "etc/docker/registry/config.yml": ImageFile(content=REGISTRY_CONFIG),
         },
         links={"usr/bin/registry": "docker-registry"},
         folders={"var/lib/registry": 0},
@@ -124,9 +124,9 @@ PYTHON = Base(
         "tzdata",
         "passwd",
         "login",
-        changes=(*_start((), ("python3",)), "ENV LANG=C.UTF-8"),
-        # An image is nobody's system: pip may install into it, as it may in the official one.
-        without=("/EXTERNALLY-MANAGED",),
+        changes=(*_entry((), ("python3",)), "ENV LANG=C.UTF-8"),
+        # pip may install into the image, as in the official one.
+        excluded=("/EXTERNALLY-MANAGED",),
     ),
 )
 
@@ -136,12 +136,12 @@ REDIS = Base(
     recipe=_recipe(
         "redis-server",
         changes=(
-            *_start(("/entrypoint.sh",), ("redis-server", "--save", "")),
+            *_entry(("/entrypoint.sh",), ("redis-server", "--save", "")),
             "EXPOSE 6379",
             "WORKDIR /data",
             "USER redis",
         ),
-        files={"entrypoint.sh": Text(content=ENTRYPOINT_REDIS, mode=0o755)},
+        files={"entrypoint.sh": ImageFile(content=ENTRYPOINT_REDIS, mode=0o755)},
         folders={"data": 999},
         users={"redis": 999},
     ),
@@ -153,17 +153,17 @@ PROXY = Base(
     recipe=_recipe(
         "haproxy",
         changes=(
-            *_start((), ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
+            *_entry((), ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
             "USER haproxy",
         ),
         folders={"usr/local/etc/haproxy": 0},
         users={"haproxy": 99},
     ),
 )
-"""Neither comes with a configuration: it is written into the container before its start. ``-W``: as process 1 it ends when asked to."""
+"""Its configuration is written into the container before the start. ``-W``: as process 1 it ends on SIGTERM."""
 
 _IPTABLES = {
-    # What the package's script would have linked; the older kind beside it, for kernels that know nothing newer.
+    # What the package's script would have linked, and the legacy kind beside it, for older kernels.
     **{f"usr/sbin/{name}": f"{name.replace('tables', 'tables-nft', 1)}" for name in _TABLES},
     **{f"{LEGACY_TABLES}/{name}": f"/usr/sbin/{name.replace('tables', 'tables-legacy', 1)}" for name in _TABLES},
 }
@@ -175,18 +175,18 @@ DOCKER_ENGINE = Base(
         "docker.io",
         "iptables",
         "pigz",
-        changes=(*_start((), ("dockerd",)), "VOLUME /var/lib/docker"),
+        changes=(*_entry((), ("dockerd",)), "VOLUME /var/lib/docker"),
         links=_IPTABLES,
         folders={"var/lib/docker": 0},
-        # Nobody types in there.
-        without=("usr/bin/docker", "usr/bin/ctr", "usr/bin/dnet", "usr/sbin/ovrouter", "/containerd-stress", "/containerd-shim-runc-v1"),
+        # No interactive use.
+        excluded=("usr/bin/docker", "usr/bin/ctr", "usr/bin/dnet", "usr/sbin/ovrouter", "/containerd-stress", "/containerd-shim-runc-v1"),
     ),
 )
 
 PODMAN_ENGINE = Base(
     role="podman-engine",
     official="quay.io/podman/stable:latest",
-    hub="quay.io",
+    host="quay.io",
     recipe=_recipe(
         "podman",
         "runc",
@@ -194,7 +194,7 @@ PODMAN_ENGINE = Base(
         "aardvark-dns",
         "iptables",
         "pigz",
-        changes=(*_start((), ("podman",)), "VOLUME /var/lib/containers"),
+        changes=(*_entry((), ("podman",)), "VOLUME /var/lib/containers"),
         links=_IPTABLES,
         folders={"var/lib/containers": 0},
     ),

@@ -1,8 +1,8 @@
-"""From a tree of unpacked packages to the root file system of an image.
+"""Root file system of an image from a tar of unpacked packages.
 
-The packages are unpacked and never installed: none of their scripts run, so that neither root nor a chroot nor a machine of
-the image's kind is needed. What those scripts would have done, as far as an image needs it, is done here, on the tar: users,
-certificates, the merged ``/usr``, links to busybox.
+The packages are not installed: none of their scripts run, so neither root, a chroot nor a machine of the image's architecture
+is needed. What an image needs of those scripts is done here, on the tar: users, certificates, the merged ``/usr``, links to
+busybox.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import IO
 
-from registry_tool.local.base_images.files import APPLETS
+from registry_tool.local.base_images.image_files import APPLETS
 from registry_tool.local.base_images.recipes import Recipe
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_DROPPED = (
+_EXCLUDED = (
     "dev/",
     "proc/",
     "sys/",
@@ -36,8 +36,8 @@ _DROPPED = (
     "var/lib/dpkg/",
     "var/log/",
 )
-# The machine's own, which the tool that unpacks copies in.
-_OF_THE_HOST = frozenset({"etc/resolv.conf", "etc/hostname", "etc/hosts", "etc/passwd", "etc/group"})
+# This machine's, copied in by the tool that unpacks.
+_HOST_FILES = frozenset({"etc/resolv.conf", "etc/hostname", "etc/hosts", "etc/passwd", "etc/group"})
 _FOLDERS = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777, "dev": 0o755, "proc": 0o755, "sys": 0o755, "etc/ssl/certs": 0o755}
 _KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
 _CERTIFICATES = "usr/share/ca-certificates/"
@@ -47,16 +47,16 @@ _ACCOUNTS = {"etc/passwd": "usr/share/base-passwd/passwd.master", "etc/group": "
 def write(packages: Path, target: Path, recipe: Recipe) -> None:
     """Turn the tar of unpacked ``packages`` into the tar of an image's root file system.
 
-    Everything belongs to root in it, whoever unpacked it. Raises OSError and ``tarfile.TarError``.
+    Everything in it belongs to root. Raises OSError and ``tarfile.TarError``.
     """
     with tarfile.open(packages, "r:") as source, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as image:
-        writer = _Writer(image)
-        _begin(writer, recipe)
-        _end(writer, recipe, _copy(source, writer, recipe))
+        writer = _TarWriter(image)
+        _write_base(writer, recipe)
+        _write_generated(writer, recipe, _copy(source, writer, recipe))
 
 
-def _begin(writer: _Writer, recipe: Recipe) -> None:
-    """What comes first is what counts: a package's file of the same name is left out."""
+def _write_base(writer: _TarWriter, recipe: Recipe) -> None:
+    """Write what takes precedence over packages' files of the same name."""
     for name in _MERGED:
         writer.folder(f"usr/{name}")
         writer.link(name, f"usr/{name}")
@@ -68,43 +68,43 @@ def _begin(writer: _Writer, recipe: Recipe) -> None:
         writer.file(name, text.content, text.mode)
 
 
-def _copy(source: tarfile.TarFile, writer: _Writer, recipe: Recipe) -> dict[str, bytes]:
-    """Copy what an image needs; returns the files that something is made from."""
-    noted: dict[str, bytes] = {}
+def _copy(source: tarfile.TarFile, writer: _TarWriter, recipe: Recipe) -> dict[str, bytes]:
+    """Copy the packages' files; returns those that :func:`_write_generated` needs."""
+    sources: dict[str, bytes] = {}
     for member in source:
-        name = _place(member.name)
-        if name is None or member.type not in _KINDS or _left_out(name, recipe):
+        name = _image_path(member.name)
+        if name is None or member.type not in _KINDS or _is_excluded(name, recipe):
             continue
         member.name = name
         if member.islnk():
-            member.linkname = _place(member.linkname) or member.linkname
+            member.linkname = _image_path(member.linkname) or member.linkname
         member.uid = member.gid = 0
         member.uname = member.gname = ""
         member.pax_headers = {}
         content: IO[bytes] | None = source.extractfile(member) if member.isfile() else None
         if content is not None and (name in _ACCOUNTS.values() or _is_certificate(name)):
-            noted[name] = content.read()
-            content = io.BytesIO(noted[name])
+            sources[name] = content.read()
+            content = io.BytesIO(sources[name])
         writer.put(member, content)
-    return noted
+    return sources
 
 
-def _end(writer: _Writer, recipe: Recipe, noted: dict[str, bytes]) -> None:
-    """What packages' scripts would have made, and what only stands in for what no package brought."""
-    certificates = b"".join(noted[name] for name in sorted(noted) if _is_certificate(name))
+def _write_generated(writer: _TarWriter, recipe: Recipe, sources: dict[str, bytes]) -> None:
+    """Write what packages' scripts would have made, and links for programs that no package has."""
+    certificates = b"".join(sources[name] for name in sorted(sources) if _is_certificate(name))
     writer.file("etc/ssl/certs/ca-certificates.crt", certificates)
     writer.link("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt")
     for name, master in _ACCOUNTS.items():
-        # No bash in here.
-        accounts = noted.get(master, b"").replace(b":/bin/bash\n", b":/bin/sh\n")
-        writer.file(name, accounts + b"".join(_account(name, user, number) for user, number in recipe.users.items()))
+        # The image has no bash.
+        accounts = sources.get(master, b"").replace(b":/bin/bash\n", b":/bin/sh\n")
+        writer.file(name, accounts + b"".join(_account_line(name, user, number) for user, number in recipe.users.items()))
     for name, target in recipe.links.items():
         writer.link(name, target)
     for applet in APPLETS:
         writer.link(f"usr/bin/{applet}", "busybox", unless=f"usr/sbin/{applet}")
 
 
-def _account(file: str, user: str, number: int) -> bytes:
+def _account_line(file: str, user: str, number: int) -> bytes:
     if file.endswith("group"):
         return f"{user}:x:{number}:\n".encode()
     return f"{user}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n".encode()
@@ -114,23 +114,23 @@ def _is_certificate(name: str) -> bool:
     return name.startswith(_CERTIFICATES) and name.endswith(".crt")
 
 
-def _place(name: str) -> str | None:
-    """Where a path belongs in an image whose ``/bin`` and the like are links; None for those links themselves, and the root."""
+def _image_path(name: str) -> str | None:
+    """A path in an image with merged ``/usr``; None for the root and the links ``/bin`` and the like."""
     name = name.removeprefix("./").strip("/")
     if name in ("", ".", *_MERGED):
         return None
     return f"usr/{name}" if name.split("/", 1)[0] in _MERGED else name
 
 
-def _left_out(name: str, recipe: Recipe) -> bool:
-    if name in _OF_THE_HOST or name.endswith(recipe.without):
+def _is_excluded(name: str, recipe: Recipe) -> bool:
+    if name in _HOST_FILES or name.endswith(recipe.excluded):
         return True
-    # Licences stay: whoever pushes the image hands them on.
-    return name.startswith(_DROPPED) and not (name.startswith("usr/share/doc/") and name.endswith("/copyright"))
+    # Licences stay: they belong to what is distributed.
+    return name.startswith(_EXCLUDED) and not (name.startswith("usr/share/doc/") and name.endswith("/copyright"))
 
 
-class _Writer:
-    """Writes a tar in which each name is there once (engines refuse others) and after the folder it is in."""
+class _TarWriter:
+    """Writes a tar in which each name occurs once (engines refuse others) and after its folder."""
 
     def __init__(self, image: tarfile.TarFile) -> None:
         self._image = image
@@ -138,7 +138,7 @@ class _Writer:
         self._now = int(time.time())
 
     def put(self, member: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
-        """Add ``member``, unless something of its name is there."""
+        """Add ``member``, unless there is one of its name."""
         if member.name in self._names:
             return
         parent = member.name.rpartition("/")[0]
@@ -148,17 +148,19 @@ class _Writer:
         self._image.addfile(member, content)
 
     def folder(self, name: str, mode: int = 0o755, *, owner: int = 0) -> None:
+        """Add a folder."""
         entry = self._entry(name, tarfile.DIRTYPE, mode)
         entry.uid = entry.gid = owner
         self.put(entry)
 
     def file(self, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Add a file."""
         entry = self._entry(name, tarfile.REGTYPE, mode)
         entry.size = len(content)
         self.put(entry, io.BytesIO(content))
 
     def link(self, name: str, target: str, *, unless: str | None = None) -> None:
-        """A symbolic link; none where ``unless`` is there."""
+        """Add a symbolic link, unless the path ``unless`` exists."""
         if unless not in self._names:
             entry = self._entry(name, tarfile.SYMTYPE, 0o777)
             entry.linkname = target

@@ -1,7 +1,7 @@
-"""A folder of wheels for a build: fetched here, for the engine's platform and the base image's Python.
+"""Wheels for a build, downloaded by this machine for the engine's platform and the base image's Python.
 
-Inside a build there may be no network, or one whose certificates only this machine trusts. And the wheels that fit this
-machine's Python are not the ones that the image needs: so the image is asked what it takes, and pip is told.
+A build may have no network, or one whose certificates only this machine trusts. Wheels for this machine's Python need not fit
+the image: so its Python reports its tags, and pip downloads for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,14 +24,15 @@ from registry_tool.base import dirs, files, labels
 from registry_tool.base.errors import EngineError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import ContainerSpec, Engine
+from registry_tool.local.base_images.archive import work_folder
 
-PATIENCE = 10.0
-"""Seconds in which nothing arrives, after which the network counts as dead."""
+IDLE_TIMEOUT = 10.0
+"""Seconds without new data after which the download is given up."""
 
-_ASKING = 60.0
+_PROBE_TIMEOUT = 60.0
 _PROBE = "registry-tool-python"
-# pip knows which wheels its Python takes; there is no shorter way that is right for glibc, musl and every machine.
-_QUESTION = """
+# pip knows the tags of its Python, for glibc, musl and every architecture.
+_SCRIPT = """
 import json, sys
 from pip._vendor.packaging.tags import interpreter_name, sys_tags
 mine = interpreter_name() + "%d%d" % sys.version_info[:2]
@@ -44,7 +44,7 @@ print(json.dumps({"implementation": interpreter_name(), "version": "%d.%d.%d" % 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """The Python of an image, as wheels see it. ``platforms`` are all that it takes, the best first."""
+    """The tags of an image's Python. ``platforms`` are all that fit, the best first."""
 
     implementation: str
     version: str
@@ -53,23 +53,25 @@ class Interpreter:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Interpreter:
-        """Read what the image answered. Raises ValueError."""
-        said: Any = json.loads(text)
+        """Parse the output of :data:`_SCRIPT`. Raises ValueError."""
+        document: Any = json.loads(text)
         try:
-            found = cls(implementation=said["implementation"], version=said["version"], abi=said["abi"], platforms=tuple(said["platforms"]))
+            members = {name: document[name] for name in ("implementation", "version", "abi")}
+            interpreter = cls(**members, platforms=tuple(document["platforms"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a Python's description: {text!r}") from error
-        if not found.platforms:
+        if not interpreter.platforms:
             raise ValueError(f"a Python that takes no wheels: {text!r}")
-        return found
+        return interpreter
 
     def to_json(self) -> bytes:
+        """The form that :meth:`parse` reads."""
         return json.dumps(
             {"implementation": self.implementation, "version": self.version, "abi": self.abi, "platforms": list(self.platforms)}
         ).encode()
 
     def options(self) -> list[str]:
-        """How pip is told about it."""
+        """Options of pip for it."""
         options = ["--implementation", self.implementation, "--python-version", self.version]
         for abi in (self.abi, "abi3", "none"):
             options += ["--abi", abi]
@@ -79,91 +81,87 @@ class Interpreter:
 
 
 def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, cache: Path, observer: Observer = SILENT) -> Path | None:
-    """A folder of the wheels that ``requirements`` (all of them, pinned) names, fit for ``base_image``; kept below ``cache``.
+    """A folder below ``cache`` with the wheels of ``requirements`` (complete and pinned) for ``base_image``, whose id is ``base_id``.
 
-    ``base_id`` is that image's id, by which what it said of its Python is known again.
-
-    None, and a note that says why, where they cannot be had: the build then asks an index itself. Raises Unreachable
-    (the engine is gone), OSError.
+    None, and a note with the reason, where they cannot be downloaded: the build then uses an index itself. Raises Unreachable (the
+    engine is gone), OSError.
     """
-    shelf = cache / "wheels"
+    wheelhouse = cache / "wheels"
     try:
-        interpreter = _interpreter(engine, base_image, base_id, shelf)
+        interpreter = _interpreter(engine, base_image, base_id, wheelhouse)
     except (EngineError, ValueError) as error:
-        observer.note(f"no wheels fetched: {base_image} does not say which it takes ({error})")
+        observer.note(f"no wheels fetched: {base_image} does not report which it takes ({error})")
         return None
-    folder = shelf / _key(requirements, interpreter)
+    folder = wheelhouse / _key(requirements, interpreter)
     if folder.is_dir():
         return folder
-    pip = _pip()
+    pip = _find_pip()
     if pip is None:
-        observer.note("no wheels fetched: there is no pip here; the build asks an index")
+        observer.note("no wheels fetched: there is no pip here; the build uses an index")
         return None
     waiting = "another process is fetching the wheels; waiting for it"
     with files.lock(folder.with_suffix(".lock"), waiting=lambda: observer.note(waiting)):
         if folder.is_dir():
             return folder
-        for left in shelf.glob(f".{folder.name}.*.part"):
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=shelf, prefix=f".{folder.name}.", suffix=".part") as part:
-            reason = _fetch([*pip, *_download(interpreter, requirements)], Path(part), observer)
+        with work_folder(wheelhouse, folder.name) as part:
+            reason = _run_pip([*pip, *_pip_arguments(interpreter, requirements)], part, observer)
             if reason is not None:
-                observer.note(f"no wheels fetched: {reason}; the build asks an index")
+                observer.note(f"no wheels fetched: {reason}; the build uses an index")
                 return None
-            (Path(part) / "wheels").rename(folder)
+            (part / "wheels").rename(folder)
     return folder
 
 
-def _interpreter(engine: Engine, base_image: str, base_id: str, shelf: Path) -> Interpreter:
-    """Ask the image for its Python, in a container that is thrown away; once for each image."""
+def _interpreter(engine: Engine, base_image: str, base_id: str, wheelhouse: Path) -> Interpreter:
+    """The image's Python, reported by a temporary container; once for each image."""
     which = base_id.rpartition(":")[2][:32]
-    known = shelf / f"python-{which}.json"
+    known = wheelhouse / f"python-{which}.json"
     with files.lock(known.with_suffix(".lock")):
         try:
             return Interpreter.parse(known.read_bytes())
         except (FileNotFoundError, ValueError):
-            found = Interpreter.parse(_ask(engine, base_image, name=f"{_PROBE}-{which[:12]}-{dirs.owner_id(shelf)}"))
-        files.atomic_write(known, found.to_json())
-        return found
+            interpreter = Interpreter.parse(_run_probe(engine, base_image, name=f"{_PROBE}-{which[:12]}-{dirs.owner_id(wheelhouse)}"))
+        files.atomic_write(known, interpreter.to_json())
+        return interpreter
 
 
-def _ask(engine: Engine, base_image: str, *, name: str) -> bytes:
-    """``name`` is the container's; what a killed process left under it is removed."""
+def _run_probe(engine: Engine, base_image: str, *, name: str) -> bytes:
+    """The script's output in a container ``name``; one that a killed process left is removed."""
     spec = ContainerSpec(
         image=base_image,
         name=name,
         entrypoint=("python3",),
-        command=("-c", _QUESTION),
+        command=("-c", _SCRIPT),
         labels={labels.ROLE: labels.ROLE_PROBE},
         network="none",
     )
     engine.remove(name, force=True, missing_ok=True)
     container = engine.run(spec)
     try:
-        status = engine.wait(container.id, timeout=_ASKING)
-        said = list(engine.logs(container.id))
+        status = engine.wait(container.id, timeout=_PROBE_TIMEOUT)
+        output = list(engine.logs(container.id))
     finally:
         engine.remove(container.id, force=True)
     if status != 0:
-        lines = b"".join(chunk for _, chunk in said).decode(errors="replace").strip().splitlines()
+        lines = b"".join(chunk for _, chunk in output).decode(errors="replace").strip().splitlines()
         raise EngineError(lines[-1] if lines else f"its Python ended with {status}")
-    return b"".join(chunk for stream, chunk in said if stream == "stdout")
+    return b"".join(chunk for stream, chunk in output if stream == "stdout")
 
 
 def _key(requirements: Path, interpreter: Interpreter) -> str:
-    known = hashlib.sha256(requirements.read_bytes() + b"\0" + interpreter.to_json())
-    return known.hexdigest()[:32]
+    digest = hashlib.sha256(requirements.read_bytes() + b"\0" + interpreter.to_json())
+    return digest.hexdigest()[:32]
 
 
-def _pip() -> list[str] | None:
-    """Any pip does, whatever its own Python: it is told everything that depends on one."""
+def _find_pip() -> list[str] | None:
+    """The command of any pip: its options say everything that depends on a Python."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    found = shutil.which("pip3") or shutil.which("pip")
-    return [found] if found else None
+    pip = shutil.which("pip3") or shutil.which("pip")
+    return [pip] if pip else None
 
 
-def _download(interpreter: Interpreter, requirements: Path) -> list[str]:
+def _pip_arguments(interpreter: Interpreter, requirements: Path) -> list[str]:
     return [
         *("download", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"),
         *("--retries", "1", "--timeout", "5", "--no-deps", "--only-binary", ":all:"),
@@ -172,8 +170,8 @@ def _download(interpreter: Interpreter, requirements: Path) -> list[str]:
     ]
 
 
-def _fetch(command: Sequence[str], part: Path, observer: Observer) -> str | None:
-    """Run pip; None where it did it, otherwise why not. It is ended where nothing arrives for :data:`PATIENCE` seconds."""
+def _run_pip(command: Sequence[str], part: Path, observer: Observer) -> str | None:
+    """Run pip; returns why it failed, or None. It is killed where nothing arrives for :data:`IDLE_TIMEOUT` seconds."""
     wheels, temporary, log = part / "wheels", part / "tmp", part / "log"
     wheels.mkdir()
     temporary.mkdir()
@@ -184,13 +182,13 @@ def _fetch(command: Sequence[str], part: Path, observer: Observer) -> str | None
             [*command, "--dest", str(wheels)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
         )
         try:
-            arrived = _while_it_moves(process, part, observer)
+            completed = _wait_while_active(process, part, observer)
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    if not arrived:
-        return f"nothing arrived for {PATIENCE:.0f} s"
+    if not completed:
+        return f"nothing arrived for {IDLE_TIMEOUT:.0f} s"
     if process.returncode != 0:
         text = log.read_text(errors="replace")
         if "Retrying (" in text:
@@ -201,21 +199,21 @@ def _fetch(command: Sequence[str], part: Path, observer: Observer) -> str | None
     return None
 
 
-def _while_it_moves(process: subprocess.Popen[bytes], part: Path, observer: Observer) -> bool:
+def _wait_while_active(process: subprocess.Popen[bytes], part: Path, observer: Observer) -> bool:
     last, since = -1, time.monotonic()
     while process.poll() is None:
         size = _size(part)
         if size != last:
             last, since = size, time.monotonic()
             observer.advance("wheels", size)
-        elif time.monotonic() - since > PATIENCE:
+        elif time.monotonic() - since > IDLE_TIMEOUT:
             return False
         time.sleep(0.1)
     return True
 
 
 def _size(folder: Path) -> int:
-    """The bytes of all files below ``folder``. pip takes folders away while we look; what is gone has none."""
+    """Bytes of all files below ``folder``, which pip may remove meanwhile."""
     size = 0
     for path, _, names in os.walk(folder):
         for name in names:

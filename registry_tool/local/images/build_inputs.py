@@ -1,7 +1,7 @@
-"""What a build needs that is not in its context: a base image where docker.io cannot be reached, and wheels where no index can.
+"""A build's base images and wheels, for machines that reach neither docker.io nor a package index.
 
-Both only where the Dockerfile leaves them open, as the sample app's does: a base image in an ``ARG`` whose default is an
-official image that this tool knows how to replace, and a ``COPY`` that takes wheels where there are some.
+Only where the Dockerfile allows them, as the sample app's does: a base image in an ``ARG`` whose default is an official image
+of :mod:`registry_tool.local.base_images`, and a ``COPY`` of wheels.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from pathlib import Path
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.build.dockerfile import arguments, base_images, instructions
-from registry_tool.local import base_images as provision
-from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, BaseImage, BaseImageResolver
+from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, BaseImage, BaseImageResolver, wheels
 
-_KNOWN = {base.official: base for base in (PYTHON, REDIS, REGISTRY)}
+_BASES = {base.official: base for base in (PYTHON, REDIS, REGISTRY)}
 _WHEELS = "wheels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """``build_args`` and ``extra`` for :meth:`Engine.build`; ``bases`` are the base images that were looked for."""
+class BuildInputs:
+    """``build_args`` and ``extra`` for :meth:`Engine.build`; ``bases`` are the base images that were resolved."""
 
     build_args: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Path] = field(default_factory=dict)
@@ -31,45 +30,45 @@ class Prepared:
 
 def prepare(
     engine: Engine,
-    ladder: BaseImageResolver,
+    bases: BaseImageResolver,
     cache: Path,
     context: Path,
     *,
     dockerfile: Path | None = None,
     build_args: Mapping[str, str] | None = None,
     observer: Observer = SILENT,
-) -> Prepared:
-    """Bring what the build of ``context`` needs. What the caller chose in ``build_args`` is left as it is.
+) -> BuildInputs:
+    """Prepare the inputs for a build of ``context``; ``build_args`` take precedence.
 
-    Raises ProvisionFailed where a base image cannot be had. A Dockerfile that is not there is the engine's to complain of.
+    Raises ProvisionFailed where a base image cannot be had. A missing Dockerfile is reported by the build.
     """
     chosen = dict(build_args or {})
     path = dockerfile or context / "Dockerfile"
     if not path.is_file():
-        return Prepared(build_args=chosen)
+        return BuildInputs(build_args=chosen)
     text = path.read_text(errors="replace")
-    bases = []
+    resolved = []
     for name, default in arguments(text).items():
-        base = _KNOWN.get(default)
+        base = _BASES.get(default)
         if base is None or name in chosen:
             continue
-        had = ladder.ensure(base)
-        bases.append(had)
-        if had.name != default:
-            chosen[name] = had.name
-            observer.note(f"{default} is not here: building on {had.name} instead ({name})")
+        image = bases.ensure(base)
+        resolved.append(image)
+        if image.name != default:
+            chosen[name] = image.name
+            observer.note(f"{default} is not here: building on {image.name} instead ({name})")
     extra = _wheels(engine, cache, context, text, chosen, observer)
-    return Prepared(build_args=chosen, extra=extra, bases=tuple(bases))
+    return BuildInputs(build_args=chosen, extra=extra, bases=tuple(resolved))
 
 
 def _wheels(engine: Engine, cache: Path, context: Path, text: str, build_args: Mapping[str, str], observer: Observer) -> Mapping[str, Path]:
     requirements = context / "requirements.txt"
-    wanted = any(word == "COPY" and "wheel" in rest for word, rest in instructions(text))
+    copied = any(instruction == "COPY" and "wheel" in operands for instruction, operands in instructions(text))
     bases = base_images(text, dict(build_args))
-    if not wanted or not bases or not requirements.is_file() or (context / _WHEELS).exists():
+    if not copied or not bases or not requirements.is_file() or (context / _WHEELS).exists():
         return {}
     image = engine.image(bases[0])
     if image is None:
         return {}
-    found = provision.wheels(engine, bases[0], image.id, requirements, cache, observer)
-    return {_WHEELS: found} if found else {}
+    folder = wheels(engine, bases[0], image.id, requirements, cache, observer)
+    return {_WHEELS: folder} if folder else {}

@@ -1,7 +1,7 @@
-"""What a name that somebody typed means.
+"""Resolving typed image names.
 
-On the engine's side it means what it means to docker; where the engine has no such image, the same name in the local
-registry's part of the engine is tried. On the registry's side a name without a host means the local registry.
+On the engine's side a name is docker's; where the engine has no such image, the same name with the local registry's host is
+tried. On the registry's side a name without a host is of the local registry.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedImage:
-    """An image in the engine, the name it was found by, and a note where another image has a name just as good."""
+    """An image in the engine, its name there, and a note where the local registry's name is another image."""
 
     image: Image
     name: str
     note: str | None = None
 
 
-def on_registry(text: str, registry_host: str | None) -> Reference:
-    """The reference that ``text`` means on the registry's side; ``latest`` where there is neither tag nor digest.
+def registry_reference(text: str, registry_host: str | None) -> Reference:
+    """The reference of ``text`` on the registry's side; ``latest`` where there is neither tag nor digest.
 
-    ``registry_host`` is None where no local registry is there: then a name without a host raises RegistryUnreachable.
+    Raises InvalidReference; RegistryUnreachable for a name without a host where ``registry_host`` is None (no local registry).
     """
     if registry_host is None and not has_host(text):
-        Reference.parse(text, default_host="localhost")  # a wrong name is the nearer trouble
+        Reference.parse(text, default_host="localhost")  # an invalid name is reported first
         raise RegistryUnreachable("no local registry is running", hint="Start one with: regctl up")
     return Reference.parse(text, default_host=registry_host or DOCKER_HUB).or_latest()
 
 
-def search_engine(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage | None:
-    """The image that ``text`` means on the engine's side, or None. Raises InvalidReference."""
+def find_engine_image(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage | None:
+    """The image of ``text`` on the engine's side, or None. Raises InvalidReference."""
     if not _ID.fullmatch(text):
         Reference.parse(text, default_host=DOCKER_HUB)
     typed = engine.image(text)
@@ -45,7 +45,7 @@ def search_engine(engine: Engine, registry_host: str | None, text: str) -> Resol
     local = engine.image(local_name) if local_name else None
     if typed is not None:
         note = None
-        if local is not None and local_name is not None and local.id != typed.id and _answers_to(typed, text):
+        if local is not None and local_name is not None and local.id != typed.id and _has_name(typed, text):
             note = f"using {text} ({_short(typed)}); {local_name} is another image ({_short(local)})"
         return ResolvedImage(image=typed, name=text, note=note)
     if local is not None and local_name is not None:
@@ -53,15 +53,15 @@ def search_engine(engine: Engine, registry_host: str | None, text: str) -> Resol
     return None
 
 
-def on_engine(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage:
-    """As :func:`search_engine`, but an image that is nowhere is NotFound."""
-    found = search_engine(engine, registry_host, text)
-    if found is None:
-        raise absent(text)
-    return found
+def engine_image(engine: Engine, registry_host: str | None, text: str) -> ResolvedImage:
+    """As :func:`find_engine_image`, for an image that must exist. Raises InvalidReference, NotFound."""
+    image = find_engine_image(engine, registry_host, text)
+    if image is None:
+        raise not_found(text)
+    return image
 
 
-def absent(text: str) -> NotFound:
+def not_found(text: str) -> NotFound:
     """The error for an image that is neither in the engine nor in the local registry."""
     hub = Reference.parse(text, default_host=DOCKER_HUB).or_latest() if not text.startswith("sha256:") else None
     hint = "See what there is with: regctl images"
@@ -70,10 +70,10 @@ def absent(text: str) -> NotFound:
     return NotFound(f"no such image: {text}", hint=hint)
 
 
-def by_name(engine: Engine, text: str) -> Image | None:
-    """The image that has ``text`` as its *name*; one whose id happens to begin with these letters does not count."""
+def find_by_name(engine: Engine, text: str) -> Image | None:
+    """The image with the *name* ``text``; one whose id begins with these letters does not count."""
     image = engine.image(text)
-    return image if image is not None and _answers_to(image, text) else None
+    return image if image is not None and _has_name(image, text) else None
 
 
 def _local_name(text: str, registry_host: str | None) -> str | None:
@@ -82,7 +82,7 @@ def _local_name(text: str, registry_host: str | None) -> str | None:
     return str(Reference.parse(text, default_host=registry_host).or_latest())
 
 
-def _answers_to(image: Image, text: str) -> bool:
+def _has_name(image: Image, text: str) -> bool:
     wanted = Reference.parse(text, default_host=DOCKER_HUB).or_latest()
     if wanted.digest is not None:
         return True

@@ -75,7 +75,7 @@ class CleanEnvironment:
 
 @contextmanager
 def open_clean(
-    engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, ladder: BaseImageResolver | None = None, observer: Observer = SILENT
+    engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, bases: BaseImageResolver | None = None, observer: Observer = SILENT
 ) -> Iterator[CleanEnvironment]:
     """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
 
@@ -83,12 +83,12 @@ def open_clean(
     """
     _check(engine)
     address = _registry_address(image)
-    ladder = ladder or BaseImageResolver(engine, dirs.cache, observer)
+    bases = bases or BaseImageResolver(engine, dirs.cache, observer)
     with runs.begin(dirs.state) as run, ExitStack() as opened:
         try:
             orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
             inner = INNER[kind]
-            making = _Making(engine=engine, run=run, inner=inner, base=ladder.ensure(inner.base), python=ladder.ensure(PYTHON))
+            making = _Making(engine=engine, run=run, inner=inner, base=bases.ensure(inner.base), python=bases.ensure(PYTHON))
             opened.callback(making.remove)
             place = _made(making, image.host, address, opened)
         except RegistryToolError as error:

@@ -32,7 +32,7 @@ def open_environment(
     image: Reference,
     dirs: AppDirs,
     registry_as: str | None = None,
-    ladder: BaseImageResolver | None = None,
+    bases: BaseImageResolver | None = None,
     observer: Observer = SILENT,
 ) -> Iterator[Environment]:
     """The place ``asked`` for, as long as the block lasts. ``image`` has its registry in its name.
@@ -43,7 +43,7 @@ def open_environment(
     """
     check(asked)
     if asked in INNER:
-        with open_clean(engine, asked, image=image, dirs=dirs, ladder=ladder, observer=observer) as clean:
+        with open_clean(engine, asked, image=image, dirs=dirs, bases=bases, observer=observer) as clean:
             yield clean
         return
     name = asked.removeprefix(CONTEXT)

@@ -19,14 +19,14 @@ Write = Callable[[str], Path]
 
 
 class Ladder:
-    """A ladder on whose first rung a stand-in lies. Whether a real one has the official image is this machine's affair."""
+    """A bases on whose first rung a stand-in lies. Whether a real one has the official image is this machine's affair."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
     def ensure(self, base: Base) -> BaseImage:
         self.asked.append(base.role)
-        return BaseImage(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", ours=True)
+        return BaseImage(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", imported=True)
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def context(tmp_path: Path) -> Write:
     return write
 
 
-def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tuple[build_inputs.Prepared, list[str]]:
-    ladder = Ladder()
-    said = build_inputs.prepare(engine, cast(BaseImageResolver, ladder), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
-    return said, ladder.asked
+def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tuple[build_inputs.BuildInputs, list[str]]:
+    bases = Ladder()
+    said = build_inputs.prepare(engine, cast(BaseImageResolver, bases), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
+    return said, bases.asked
 
 
 def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_path: Path) -> None:
-    assert prepare(engine, tmp_path, tmp_path) == (build_inputs.Prepared(), [])
+    assert prepare(engine, tmp_path, tmp_path) == (build_inputs.BuildInputs(), [])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_pa
     ],
 )
 def test_a_base_that_is_not_left_open_is_left_alone(engine: Engine, context: Write, tmp_path: Path, dockerfile: str) -> None:
-    assert prepare(engine, context(dockerfile), tmp_path) == (build_inputs.Prepared(), [])
+    assert prepare(engine, context(dockerfile), tmp_path) == (build_inputs.BuildInputs(), [])
 
 
 def test_what_the_caller_chose_is_left_alone(engine: Engine, context: Write, tmp_path: Path) -> None:

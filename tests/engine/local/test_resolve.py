@@ -23,23 +23,23 @@ class TestOnRegistry:
     @pytest.mark.parametrize("text", BAD_NAMES)
     def test_a_wrong_name_is_said_to_be_wrong(self, text: str) -> None:
         with pytest.raises(InvalidReference):
-            resolve.on_registry(text, "localhost:5000")
+            resolve.registry_reference(text, "localhost:5000")
 
     def test_without_a_registry_a_name_without_a_host_means_nothing(self) -> None:
         with pytest.raises(RegistryUnreachable) as caught:
-            resolve.on_registry("john/get-started", None)
+            resolve.registry_reference("john/get-started", None)
         assert caught.value.hint is not None and "regctl up" in caught.value.hint
 
     def test_without_a_registry_a_wrong_name_is_the_nearer_trouble(self) -> None:
         with pytest.raises(InvalidReference):
-            resolve.on_registry("John/App", None)
+            resolve.registry_reference("John/App", None)
 
     def test_a_name_without_a_host_is_the_local_registrys(self) -> None:
-        assert str(resolve.on_registry("john/get-started:part2", "localhost:5001")) == "localhost:5001/john/get-started:part2"
-        assert str(resolve.on_registry("alpine", "localhost:5001")) == "localhost:5001/alpine:latest"
+        assert str(resolve.registry_reference("john/get-started:part2", "localhost:5001")) == "localhost:5001/john/get-started:part2"
+        assert str(resolve.registry_reference("alpine", "localhost:5001")) == "localhost:5001/alpine:latest"
 
     def test_docker_hub_is_spelled_out(self) -> None:
-        assert str(resolve.on_registry("docker.io/alpine", "localhost:5001")) == "docker.io/library/alpine:latest"
+        assert str(resolve.registry_reference("docker.io/alpine", "localhost:5001")) == "docker.io/library/alpine:latest"
 
 
 @pytest.mark.engine
@@ -47,32 +47,32 @@ class TestOnEngine:
     @pytest.mark.parametrize("text", BAD_NAMES)
     def test_a_wrong_name_never_reaches_the_engine(self, engine: Engine, text: str) -> None:
         with pytest.raises(InvalidReference):
-            resolve.on_engine(engine, "localhost:5000", text)
+            resolve.engine_image(engine, "localhost:5000", text)
 
     def test_nowhere(self, engine: Engine, unique: str) -> None:
         with pytest.raises(NotFound) as caught:
-            resolve.on_engine(engine, "localhost:5000", unique)
+            resolve.engine_image(engine, "localhost:5000", unique)
         assert caught.value.hint is not None and f"docker.io/library/{unique}:latest" in caught.value.hint
 
     def test_by_id(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         image_id = tiny_image(unique)
         for text in (image_id, image_id.removeprefix("sha256:"), image_id.removeprefix("sha256:")[:12]):
-            assert resolve.on_engine(engine, "localhost:5000", text).image.id == image_id
+            assert resolve.engine_image(engine, "localhost:5000", text).image.id == image_id
 
     def test_the_local_registrys_name_is_tried_second(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         image_id = tiny_image(f"localhost:5999/{unique}:v1")
-        found = resolve.on_engine(engine, "localhost:5999", f"{unique}:v1")
+        found = resolve.engine_image(engine, "localhost:5999", f"{unique}:v1")
         assert (found.image.id, found.name, found.note) == (image_id, f"localhost:5999/{unique}:v1", None)
 
     def test_of_two_images_the_typed_name_wins_and_the_note_says_so(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         typed, local = tiny_image(unique), tiny_image(f"localhost:5999/{unique}")
-        found = resolve.on_engine(engine, "localhost:5999", unique)
+        found = resolve.engine_image(engine, "localhost:5999", unique)
         assert found.image.id == typed
         assert found.note is not None and local.removeprefix("sha256:")[:12] in found.note
 
     def test_one_image_under_both_names_needs_no_note(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         engine.tag(tiny_image(unique), f"localhost:5999/{unique}:latest")
-        assert resolve.on_engine(engine, "localhost:5999", unique).note is None
+        assert resolve.engine_image(engine, "localhost:5999", unique).note is None
 
 
 @pytest.mark.engine
@@ -109,7 +109,7 @@ class TestPush:
                 transfer.push(engine, local.address, name)
             return
         pushed = transfer.push(engine, local.address, name)
-        assert registry.digest(f"{unique}/app", "v1") == pushed.moved.digest
+        assert registry.digest(f"{unique}/app", "v1") == pushed.result.digest
         present = engine.image(full)
         assert present is not None and present.id == wanted
         engine.remove_image(full)
@@ -127,10 +127,10 @@ class TestPush:
         digests = []
         for _ in range(2):
             image_id = tiny_image(friendly)
-            found = resolve.on_engine(engine, local.address, friendly)
-            engine.tag(found.image.id, str(resolve.on_registry(target, local.address)))
+            found = resolve.engine_image(engine, local.address, friendly)
+            engine.tag(found.image.id, str(resolve.registry_reference(target, local.address)))
             pushed = transfer.push(engine, local.address, target)
-            digests.append(pushed.moved.digest)
+            digests.append(pushed.result.digest)
             present = engine.image(f"{local.address}/{target}")
             assert present is not None and present.id == image_id
         assert len(set(digests)) == 2
@@ -152,11 +152,11 @@ class TestHave:
         full = str(transfer.push(engine, local.address, unique).reference)
         engine.remove_image(full)
         engine.remove_image(unique)
-        present = transfer.have(engine, local.address, unique)
+        present = transfer.ensure_image(engine, local.address, unique)
         assert (present.name, present.image_id) == (full, image_id)
-        assert present.moved is not None
+        assert present.result is not None
 
     def test_found_nowhere(self, engine: Engine, local: LocalRegistry, unique: str) -> None:
         with pytest.raises(NotFound) as caught:
-            transfer.have(engine, local.address, unique)
+            transfer.ensure_image(engine, local.address, unique)
         assert caught.value.hint is not None and f"docker.io/library/{unique}" in caught.value.hint

@@ -1,4 +1,4 @@
-"""The ladder on a real engine: each rung, and what is said where none holds."""
+"""The bases on a real engine: each rung, and what is said where none holds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from registry_tool.base.errors import NotFound, ProvisionFailed
 from registry_tool.base.progress import Silent
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local.base_images import Base, BaseImageResolver, packages
-from registry_tool.local.base_images.recipes import Recipe, Text
+from registry_tool.local.base_images.recipes import ImageFile, Recipe
 from registry_tool.local.base_images.resolver import HUB_TIMEOUT
 from registry_tool.local.registry import LocalRegistry
 from tests.support.requirements import missing
@@ -52,9 +52,9 @@ def base(engine: Engine, unique: str) -> Iterator[Base]:
     """A base that is nobody else's, of one small package."""
     recipe = Recipe(
         packages=("busybox-static", "base-passwd"),
-        named=("busybox-static",),
+        labelled_packages=("busybox-static",),
         changes=('CMD ["cat", "/etc/own"]',),
-        files={"etc/own": Text(content=unique.encode())},
+        files={"etc/own": ImageFile(content=unique.encode())},
     )
     base = Base(role=unique, official=f"{unique}.invalid/official:1", recipe=recipe)
     yield base
@@ -67,7 +67,7 @@ def base(engine: Engine, unique: str) -> Iterator[Base]:
 def without_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without the tool that fetches packages."""
     here = packages.Distribution(name="Debian", suite="bookworm")
-    monkeypatch.setattr(packages.Distribution, "here", classmethod(lambda cls: here))
+    monkeypatch.setattr(packages.Distribution, "current", classmethod(lambda cls: here))
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
@@ -83,80 +83,80 @@ def _forget(engine: Engine, name: str) -> None:
 
 class TestInTheEngine:
     def test_the_official_name_comes_first(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
-        tiny_image(base.own)
+        tiny_image(base.local_name)
         official = tiny_image(base.official)
         found = Deaf(engine, tmp_path).ensure(base)
         assert (found.role, found.name, found.id, found.source) == (base.role, base.official, official, "engine")
 
     def test_what_was_there_before_us_is_not_ours(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
-        assert not Deaf(engine, tmp_path).ensure(base).ours
+        assert not Deaf(engine, tmp_path).ensure(base).imported
 
     def test_our_own_name_will_do(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
-        own = tiny_image(base.own, {labels.ROLE: labels.ROLE_BASE})
+        own = tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
         found = Deaf(engine, tmp_path).ensure(base)
-        assert (found.name, found.id, found.source, found.ours) == (base.own, own, "engine", True)
+        assert (found.name, found.id, found.source, found.imported) == (base.local_name, own, "engine", True)
 
     def test_an_official_name_on_something_built_on_ours_is_not_ours(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
     ) -> None:
         # Labels are inherited.
         tiny_image(base.official, {labels.ROLE: labels.ROLE_BASE})
-        assert not Deaf(engine, tmp_path).ensure(base).ours
+        assert not Deaf(engine, tmp_path).ensure(base).imported
 
 
 class TestKept:
     def test_a_copy_comes_back_with_the_id_it_had(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         had = tiny_image(base.official)
-        ladder = Deaf(engine, tmp_path)
-        kept = ladder.archive(ladder.ensure(base))
+        bases = Deaf(engine, tmp_path)
+        kept = bases.archive(bases.ensure(base))
         assert kept.is_relative_to(tmp_path)
         _forget(engine, base.official)
-        found = ladder.ensure(base)
+        found = bases.ensure(base)
         assert (found.name, found.id, found.source) == (base.official, had, "docker.io")
 
     def test_what_came_back_is_ours_and_is_known_as_ours_later(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
     ) -> None:
         tiny_image(base.official)
-        ladder = Deaf(engine, tmp_path)
-        ladder.archive(ladder.ensure(base))
+        bases = Deaf(engine, tmp_path)
+        bases.archive(bases.ensure(base))
         _forget(engine, base.official)
-        assert ladder.ensure(base).ours
+        assert bases.ensure(base).imported
         later = Deaf(engine, tmp_path).ensure(base)
-        assert (later.source, later.ours) == ("engine", True)
+        assert (later.source, later.imported) == ("engine", True)
 
     def test_a_stand_in_comes_back_as_one(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
-        tiny_image(base.own, {labels.ROLE: labels.ROLE_BASE})
-        ladder = Deaf(engine, tmp_path)
-        ladder.archive(ladder.ensure(base))
-        _forget(engine, base.own)
-        found = ladder.ensure(base)
-        assert (found.name, found.source, found.ours) == (base.own, "packages", True)
+        tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
+        bases = Deaf(engine, tmp_path)
+        bases.archive(bases.ensure(base))
+        _forget(engine, base.local_name)
+        found = bases.ensure(base)
+        assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
 
     def test_a_copy_that_is_there_is_not_made_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
-        ladder = Deaf(engine, tmp_path)
-        first = ladder.archive(ladder.ensure(base))
+        bases = Deaf(engine, tmp_path)
+        first = bases.archive(bases.ensure(base))
         made = first.stat().st_mtime_ns
-        assert ladder.archive(ladder.ensure(base)).stat().st_mtime_ns == made
+        assert bases.archive(bases.ensure(base)).stat().st_mtime_ns == made
 
     def test_a_copy_of_another_image_takes_its_place(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
-        ladder = Deaf(engine, tmp_path)
-        ladder.archive(ladder.ensure(base))
+        bases = Deaf(engine, tmp_path)
+        bases.archive(bases.ensure(base))
         newer = tiny_image(base.official)
-        ladder.archive(ladder.ensure(base))
+        bases.archive(bases.ensure(base))
         _forget(engine, base.official)
-        assert ladder.ensure(base).id == newer
+        assert bases.ensure(base).id == newer
 
     def test_an_image_that_is_gone_cannot_be_kept(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
-        ladder = Deaf(engine, tmp_path)
-        found = ladder.ensure(base)
+        bases = Deaf(engine, tmp_path)
+        found = bases.ensure(base)
         _forget(engine, base.official)
         with pytest.raises(NotFound, match=base.official):
-            ladder.archive(found)
+            bases.archive(found)
 
     @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "not its description", "half a description"])
     def test_a_damaged_copy_is_thrown_away_with_a_word(
@@ -164,8 +164,8 @@ class TestKept:
     ) -> None:
         tiny_image(base.official)
         listening = Listening()
-        ladder = _offline(BaseImageResolver(engine, tmp_path, listening))
-        kept = ladder.archive(ladder.ensure(base))
+        bases = _offline(BaseImageResolver(engine, tmp_path, listening))
+        kept = bases.archive(bases.ensure(base))
         _forget(engine, base.official)
         description = next(kept.parent.glob(f"{base.role}-*.json"))
         content = bytearray(kept.read_bytes())
@@ -182,7 +182,7 @@ class TestKept:
         else:
             description.write_bytes(description.read_bytes()[:30])
         with pytest.raises(ProvisionFailed):
-            ladder.ensure(base)
+            bases.ensure(base)
         assert engine.image(base.official) is None
         assert not kept.exists()
         assert not description.exists()
@@ -194,15 +194,15 @@ class TestKept:
         # Sound as a file, and no image: as from an engine whose format this one does not read.
         tiny_image(base.official)
         listening = Listening()
-        ladder = _offline(BaseImageResolver(engine, tmp_path, listening))
-        kept = ladder.archive(ladder.ensure(base))
+        bases = _offline(BaseImageResolver(engine, tmp_path, listening))
+        kept = bases.archive(bases.ensure(base))
         _forget(engine, base.official)
         description = next(kept.parent.glob(f"{base.role}-*.json"))
         kept.write_bytes(b"no image at all")
         known = hashlib.sha256(b"no image at all").hexdigest()
         description.write_text(json.dumps({**json.loads(description.read_text()), "sha256": known, "size": kept.stat().st_size}))
         with pytest.raises(ProvisionFailed):
-            ladder.ensure(base)
+            bases.ensure(base)
         assert any("thrown away" in note for note in listening.notes)
         assert not kept.exists()
 
@@ -221,29 +221,29 @@ class TestHub:
             engine.remove_image(base.official, force=True)
 
     def test_it_is_pulled_from_there(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
-        ladder = BaseImageResolver(engine, tmp_path)
-        ladder.__dict__["hub_reachable"] = True
-        found = ladder.ensure(hub)
-        assert (found.name, found.source, found.ours) == (hub.official, "docker.io", True)
+        bases = BaseImageResolver(engine, tmp_path)
+        bases.__dict__["hub_reachable"] = True
+        found = bases.ensure(hub)
+        assert (found.name, found.source, found.imported) == (hub.official, "docker.io", True)
         later = Deaf(engine, tmp_path).ensure(hub)
-        assert (later.source, later.ours, later.id) == ("engine", True, found.id)
+        assert (later.source, later.imported, later.id) == ("engine", True, found.id)
 
     def test_what_was_brought_to_one_engine_was_not_brought_to_another(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
-        ladder = BaseImageResolver(engine, tmp_path)
-        ladder.__dict__["hub_reachable"] = True
-        ladder.ensure(hub)
+        bases = BaseImageResolver(engine, tmp_path)
+        bases.__dict__["hub_reachable"] = True
+        bases.ensure(hub)
         brought = tmp_path / "bases" / "brought.json"
         brought.write_text(brought.read_text().replace(engine.id, "another engine"))
-        assert not Deaf(engine, tmp_path).ensure(hub).ours
+        assert not Deaf(engine, tmp_path).ensure(hub).imported
 
     def test_an_image_that_it_does_not_give_is_said(
         self, base: Base, local: LocalRegistry, engine: Engine, tmp_path: Path, without_packages: None
     ) -> None:
         base = replace(base, official=f"{local.address}/library/nothing-of-this-name:1")
-        ladder = BaseImageResolver(engine, tmp_path)
-        ladder.__dict__["hub_reachable"] = True
+        bases = BaseImageResolver(engine, tmp_path)
+        bases.__dict__["hub_reachable"] = True
         with pytest.raises(ProvisionFailed, match=r"docker\.io does not give it"):
-            ladder.ensure(base)
+            bases.ensure(base)
 
     def test_it_is_asked_once_and_not_for_long(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[float] = []
@@ -253,8 +253,8 @@ class TestHub:
             return False
 
         monkeypatch.setattr(engine, "can_pull", can_pull)
-        ladder = BaseImageResolver(engine, tmp_path)
-        assert [ladder.hub_reachable, ladder.hub_reachable] == [False, False]
+        bases = BaseImageResolver(engine, tmp_path)
+        assert [bases.hub_reachable, bases.hub_reachable] == [False, False]
         assert asked == [HUB_TIMEOUT]
         assert HUB_TIMEOUT <= 3
 
@@ -280,13 +280,13 @@ def test_where_no_rung_holds_each_is_named_and_the_way_out_is_said(
 class TestPackages:
     @pytest.fixture
     def packages_here(self) -> None:
-        if packages.Distribution.here() is None or shutil.which(packages.TOOL) is None:
+        if packages.Distribution.current() is None or shutil.which(packages.TOOL) is None:
             missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
 
     def test_it_is_built_and_runs_and_says_from_what(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
         found = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
-        assert (found.name, found.source, found.ours) == (base.own, "packages", True)
-        image = engine.image(base.own)
+        assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
+        image = engine.image(base.local_name)
         assert image is not None
         assert image.id == found.id
         assert image.labels[labels.ROLE] == labels.ROLE_BASE
@@ -298,7 +298,7 @@ class TestPackages:
     def test_the_second_time_needs_no_network_not_even_on_an_empty_engine(self, engine: Engine, base: Base, tmp_path: Path) -> None:
         first = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
         assert not list((tmp_path / "bases").glob(".*")), "something unfinished is left"
-        _forget(engine, base.own)
+        _forget(engine, base.local_name)
         again = Deaf(engine, tmp_path).ensure(base)
         assert (again.id, again.source) == (first.id, "packages")
 
@@ -321,7 +321,7 @@ class TestPackages:
             assert not list((tmp_path / "bases").glob(".*"))
         # What it had started ends, too: with us, or at its next word.
         _until(lambda: not _processes_with(str(tmp_path)))
-        assert engine.image(base.own) is None
+        assert engine.image(base.local_name) is None
         assert _offline(BaseImageResolver(engine, tmp_path)).ensure(base).source == "packages"
         assert not list((tmp_path / "bases").glob(".*"))
 
@@ -331,7 +331,7 @@ class TestPackages:
         def full(*arguments: object, **named: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("registry_tool.local.base_images.archive.ImageArchive.keep", full)
+        monkeypatch.setattr("registry_tool.local.base_images.archive.ImageArchive.save", full)
         listening = Listening()
         assert _offline(BaseImageResolver(engine, tmp_path, listening)).ensure(base).source == "packages"
         assert any("no copy" in note and "No space left on device" in note for note in listening.notes)
@@ -359,11 +359,11 @@ class Telling(Silent):
         print("note", text, flush=True)
 
 role, official, cache = sys.argv[1:]
-recipe = Recipe(packages=("busybox-static", "base-passwd"), named=("busybox-static",), changes=())
+recipe = Recipe(packages=("busybox-static", "base-passwd"), labelled_packages=("busybox-static",), changes=())
 with connect() as engine:
-    ladder = BaseImageResolver(engine, Path(cache), Telling())
-    ladder.__dict__["hub_reachable"] = False
-    print("source", ladder.ensure(Base(role=role, official=official, recipe=recipe)).source)
+    bases = BaseImageResolver(engine, Path(cache), Telling())
+    bases.__dict__["hub_reachable"] = False
+    print("source", bases.ensure(Base(role=role, official=official, recipe=recipe)).source)
 """
 
 
@@ -387,7 +387,7 @@ def _ended(child: subprocess.Popen[str]) -> list[str]:
 def _until(condition: Callable[[], object]) -> None:
     ends = time.monotonic() + 600
     while not condition():
-        assert time.monotonic() < ends, "it did not come to that within 30 s"
+        assert time.monotonic() < ends, "the condition did not hold within 600 s"
         time.sleep(0.02)
 
 

@@ -12,7 +12,7 @@ from registry_tool.base import labels
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.base_images import PROXY, PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, packages
-from registry_tool.local.base_images.files import APPLETS, REGISTRY_CONFIG
+from registry_tool.local.base_images.image_files import APPLETS, REGISTRY_CONFIG
 from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import missing
 
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.engine
 
 
 def _built(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if packages.Distribution.here() is None or shutil.which(packages.TOOL) is None:
+    if packages.Distribution.current() is None or shutil.which(packages.TOOL) is None:
         missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
     unique = unique_name()
-    ladder = BaseImageResolver(engine, tmp_path_factory.mktemp(unique), SILENT)
+    bases = BaseImageResolver(engine, tmp_path_factory.mktemp(unique), SILENT)
     # Whatever this machine reaches: these tests are about what is made of packages.
-    ladder.__dict__["hub_reachable"] = False
-    found = ladder.ensure(replace(base, role=unique, official=f"{unique}.invalid/{base.official}"))
+    bases.__dict__["hub_reachable"] = False
+    found = bases.ensure(replace(base, role=unique, official=f"{unique}.invalid/{base.official}"))
     assert found.source == "packages"
     try:
         yield found.name

@@ -46,8 +46,8 @@ Prove = Callable[..., Check]
 def app(session_engine: Engine, session_dirs: AppDirs, local: LocalRegistry) -> Iterator[Reference]:
     """The sample app, built and pushed to the session's registry."""
     context = resources.sample_app()
-    ladder = BaseImageResolver(session_engine, session_dirs.cache)
-    prepared = build_inputs.prepare(session_engine, ladder, session_dirs.cache, context)
+    bases = BaseImageResolver(session_engine, session_dirs.cache)
+    prepared = build_inputs.prepare(session_engine, bases, session_dirs.cache, context)
     name = f"{local.address}/stacked/get-started:part2"
     image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
     session_engine.push(name)

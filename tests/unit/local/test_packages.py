@@ -34,24 +34,24 @@ def _os_release(folder: Path, text: str) -> Path:
 class TestDistribution:
     def test_debian(self, tmp_path: Path) -> None:
         etc = _os_release(tmp_path, 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n')
-        assert Distribution.here(etc) == Distribution(name="Debian", suite="bookworm", components=("main",))
+        assert Distribution.current(etc) == Distribution(name="Debian", suite="bookworm", components=("main",))
 
     def test_ubuntu_has_half_of_it_in_universe(self, tmp_path: Path) -> None:
         etc = _os_release(tmp_path, "ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n")
-        assert Distribution.here(etc) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
+        assert Distribution.current(etc) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
 
     def test_what_is_made_of_one_counts_as_it(self, tmp_path: Path) -> None:
         mint = _os_release(tmp_path, 'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_CODENAME=xia\nUBUNTU_CODENAME=noble\n')
-        assert Distribution.here(mint) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
+        assert Distribution.current(mint) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
         lmde = _os_release(tmp_path, 'ID=linuxmint\nVERSION_CODENAME=faye\nDEBIAN_CODENAME="bookworm"\n')
-        assert Distribution.here(lmde) == Distribution(name="Debian", suite="bookworm")
+        assert Distribution.current(lmde) == Distribution(name="Debian", suite="bookworm")
 
     @pytest.mark.parametrize("text", ["ID=fedora\nVERSION_CODENAME=\n", "ID=arch\n", "", "no such file at all\n", "ID=debian\n"])
     def test_others_are_none(self, tmp_path: Path, text: str) -> None:
-        assert Distribution.here(_os_release(tmp_path, text)) is None
+        assert Distribution.current(_os_release(tmp_path, text)) is None
 
     def test_a_machine_that_does_not_say_is_none(self, tmp_path: Path) -> None:
-        assert Distribution.here(tmp_path) is None
+        assert Distribution.current(tmp_path) is None
 
 
 class TestSources:
@@ -60,12 +60,12 @@ class TestSources:
         own = tmp_path / "sources.list.d" / "debian.sources"
         own.write_text("# ours\nTypes: deb\nURIs: http://mirror.example/debian\n")
         (tmp_path / "sources.list.d" / "somebody.list").write_text("deb https://somebody.example stable main\n")
-        assert list(packages._sources(tmp_path)) == [str(own)]
+        assert list(packages._apt_sources(tmp_path)) == [str(own)]
 
     @pytest.mark.parametrize("text", ["# moved to sources.list.d\n", "", "deb cdrom:[Debian 12]/ bookworm main\n"])
     def test_one_that_names_none_or_a_disc_is_not(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "sources.list").write_text(text)
-        assert list(packages._sources(tmp_path)) == []
+        assert list(packages._apt_sources(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ class TestFailures:
     """The message is the end of a sentence: ``the base image … cannot be had: …, and MESSAGE``."""
 
     def test_another_system_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Distribution, "here", classmethod(lambda cls: None))
+        monkeypatch.setattr(Distribution, "current", classmethod(lambda cls: None))
         with pytest.raises(ProvisionFailed, match="needs a Debian or an Ubuntu"):
             packages.build(REDIS, AMD64, tmp_path, SILENT)
 
@@ -95,7 +95,7 @@ class TestFailures:
             packages.build(REDIS, Platform(os="windows", architecture="amd64"), tmp_path, SILENT)
 
     def test_a_missing_tool_is_named_with_the_command_that_installs_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Distribution, "here", classmethod(lambda cls: Distribution(name="Debian", suite="bookworm")))
+        monkeypatch.setattr(Distribution, "current", classmethod(lambda cls: Distribution(name="Debian", suite="bookworm")))
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(ProvisionFailed, match="needs mmdebstrap") as caught:
             packages.build(REDIS, AMD64, tmp_path, SILENT)
@@ -129,9 +129,9 @@ class TestFailures:
 
 class TestLines:
     def test_packages_give_their_versions(self) -> None:
-        lines = packages._Lines("redis", SILENT)
+        lines = packages._ToolOutput("redis", SILENT)
         for line in ("redis-server_5%3a7.0.15-1~deb12u10_amd64.deb", "libstdc++6_12.2.0-14+deb12u1_amd64.deb", "partial"):
-            lines.take(line + "\n")
+            lines.add(line + "\n")
         assert lines.versions == {"redis-server": "5:7.0.15-1~deb12u10", "libstdc++6": "12.2.0-14+deb12u1"}
 
     def test_bytes_are_counted_towards_what_apt_wants(self) -> None:
@@ -141,22 +141,22 @@ class TestLines:
             def advance(self, key: str, done: int, total: int | None = None) -> None:
                 told.append((done, total))
 
-        lines = packages._Lines("redis", Listening())
-        lines.take("Get:1 http://deb.example bookworm InRelease [151 kB]\n")
-        lines.take("Need to get 1,234 kB of archives.\n")
-        lines.take("Get:2 http://deb.example bookworm/main amd64 libc6 amd64 2.36 [1,000 kB]\n")
-        lines.take("Get:3 http://deb.example bookworm/main amd64 tar amd64 1.34 [234 kB]\n")
+        lines = packages._ToolOutput("redis", Listening())
+        lines.add("Get:1 http://deb.example bookworm InRelease [151 kB]\n")
+        lines.add("Need to get 1,234 kB of archives.\n")
+        lines.add("Get:2 http://deb.example bookworm/main amd64 libc6 amd64 2.36 [1,000 kB]\n")
+        lines.add("Get:3 http://deb.example bookworm/main amd64 tar amd64 1.34 [234 kB]\n")
         assert told == [(151_000, None), (1_000_000, 1_234_000), (1_234_000, 1_234_000)]
 
     def test_the_first_error_is_the_reason(self) -> None:
-        lines = packages._Lines("redis", SILENT)
+        lines = packages._ToolOutput("redis", SILENT)
         for line in ("I: running apt-get update...", "Err:1 http://deb.example", "E: Failed to  fetch it", "E: Some index files failed"):
-            lines.take(line)
+            lines.add(line)
         assert lines.reason == "Failed to fetch it"
-        assert "I: running apt-get update..." not in lines.last
+        assert "I: running apt-get update..." not in lines.lines
 
     def test_silence_has_a_reason_too(self) -> None:
-        assert packages._Lines("redis", SILENT).reason == "mmdebstrap said nothing"
+        assert packages._ToolOutput("redis", SILENT).reason == "mmdebstrap printed nothing"
 
 
 class TestRun:
@@ -183,7 +183,7 @@ class TestRun:
         assert lines == ["one\n", "two\n"]
 
     def test_one_that_does_not_listen_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(packages, "GRACE", 0.2)
+        monkeypatch.setattr(packages, "TERMINATION_TIMEOUT", 0.2)
 
         def interrupted(line: str) -> None:
             raise KeyboardInterrupt
@@ -219,7 +219,7 @@ class TestReal:
 
     def test_another_architecture_than_this_machines(self, tmp_path: Path) -> None:
         _needs_tool()
-        other = "arm64" if packages._own_architecture() != "arm64" else "amd64"
+        other = "arm64" if packages._host_architecture() != "arm64" else "amd64"
         built = packages.build(_base("busybox-static"), Platform(os="linux", architecture=other), tmp_path, SILENT)
         with tarfile.open(built.tar) as tar:
             program = tar.extractfile("usr/bin/busybox")
@@ -271,9 +271,9 @@ def _as_nobody(folder: Path) -> None:
 
 
 def _base(*names: str) -> Base:
-    return replace(REDIS, recipe=Recipe(packages=names, named=names, changes=()))
+    return replace(REDIS, recipe=Recipe(packages=names, labelled_packages=names, changes=()))
 
 
 def _needs_tool() -> None:
-    if Distribution.here() is None or shutil.which(packages.TOOL) is None:
+    if Distribution.current() is None or shutil.which(packages.TOOL) is None:
         missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")

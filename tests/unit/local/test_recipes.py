@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, PROXY, PYTHON, REDIS, REGISTRY, Base
-from registry_tool.local.base_images.files import APPLETS
+from registry_tool.local.base_images.image_files import APPLETS
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 BASES = (REGISTRY, PYTHON, REDIS, PROXY, DOCKER_ENGINE, PODMAN_ENGINE)
@@ -14,18 +14,23 @@ BASES = (REGISTRY, PYTHON, REDIS, PROXY, DOCKER_ENGINE, PODMAN_ENGINE)
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
 def test_what_is_built_here_never_has_an_official_name(base: Base) -> None:
     # An engine reads a name with a host before the first slash as that host's: this one is nobody's registry.
-    assert base.own.startswith("localhost/registry-tool/")
-    assert base.names == (base.official, base.own)
+    assert base.local_name.startswith("localhost/registry-tool/")
+    assert base.names == (base.official, base.local_name)
 
 
 def test_bases_differ_in_role_and_names() -> None:
-    assert len({base.role for base in BASES}) == len({base.own for base in BASES}) == len({base.official for base in BASES}) == len(BASES)
+    assert (
+        len({base.role for base in BASES})
+        == len({base.local_name for base in BASES})
+        == len({base.official for base in BASES})
+        == len(BASES)
+    )
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
 def test_the_label_tells_the_versions_of_packages_that_are_asked_for(base: Base) -> None:
-    assert set(base.recipe.named) <= set(base.recipe.packages)
-    assert not any(name.endswith("-") for name in base.recipe.named)
+    assert set(base.recipe.labelled_packages) <= set(base.recipe.packages)
+    assert not any(name.endswith("-") for name in base.recipe.labelled_packages)
 
 
 def test_applets_are_named_once() -> None:
@@ -35,7 +40,7 @@ def test_applets_are_named_once() -> None:
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
 def test_an_official_image_is_looked_for_where_its_name_says(base: Base) -> None:
-    assert Reference.parse(base.official, default_host=DOCKER_HUB).host == base.hub
+    assert Reference.parse(base.official, default_host=DOCKER_HUB).host == base.host
 
 
 @pytest.mark.parametrize("base", [DOCKER_ENGINE, PODMAN_ENGINE], ids=lambda base: base.role)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.local.base_images import rootfs
-from registry_tool.local.base_images.recipes import Recipe, Text
+from registry_tool.local.base_images.recipes import ImageFile, Recipe
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, *, leads_to: str = "", mode: int = 0o644) -> tarfile.TarInfo:
@@ -30,7 +30,7 @@ def _image(folder: Path, members: list[Entry], recipe: Recipe | None = None) -> 
         for member, content in members:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    rootfs.write(source, target, recipe or Recipe(packages=(), named=(), changes=()))
+    rootfs.write(source, target, recipe or Recipe(packages=(), labelled_packages=(), changes=()))
     found: dict[str, Entry] = {}
     with tarfile.open(target) as tar:
         for member in tar:
@@ -96,7 +96,7 @@ def test_users_come_from_the_package_and_the_recipe_and_nobody_has_a_shell_that_
             (_member("./usr/share/base-passwd/group.master"), b"root:*:0:\n"),
             (_member("./etc/passwd"), b"joe:x:1000:1000::/home/joe:/bin/bash\n"),
         ],
-        Recipe(packages=(), named=(), changes=(), users={"redis": 999}),
+        Recipe(packages=(), labelled_packages=(), changes=(), users={"redis": 999}),
     )
     assert image["etc/passwd"][1] == b"root:*:0:0:root:/root:/bin/sh\nredis:x:999:999::/nonexistent:/usr/sbin/nologin\n"
     assert image["etc/group"][1] == b"root:*:0:\nredis:x:999:\n"
@@ -124,12 +124,12 @@ def test_busybox_stands_in_only_for_what_no_package_brought(tmp_path: Path) -> N
 def test_a_recipe_comes_before_its_packages(tmp_path: Path) -> None:
     recipe = Recipe(
         packages=(),
-        named=(),
+        labelled_packages=(),
         changes=(),
-        files={"etc/app/config.yml": Text(content=b"ours", mode=0o600)},
+        files={"etc/app/config.yml": ImageFile(content=b"ours", mode=0o600)},
         folders={"data": 999},
         links={"usr/bin/short": "long"},
-        without=("/EXTERNALLY-MANAGED",),
+        excluded=("/EXTERNALLY-MANAGED",),
     )
     image = _image(
         tmp_path,
@@ -161,4 +161,4 @@ def test_a_tar_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
         tar.addfile(member, io.BytesIO(b"x" * 100_000))
     source.write_bytes(source.read_bytes()[:50_000])
     with pytest.raises((tarfile.TarError, OSError)):
-        rootfs.write(source, tmp_path / "rootfs.tar", Recipe(packages=(), named=(), changes=()))
+        rootfs.write(source, tmp_path / "rootfs.tar", Recipe(packages=(), labelled_packages=(), changes=()))

@@ -63,7 +63,7 @@ class TestFetch:
         for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-        monkeypatch.setattr(wheelhouse, "_interpreter", lambda engine, base_image, base_id, shelf: MUSL)
+        monkeypatch.setattr(wheelhouse, "_interpreter", lambda engine, base_image, base_id, folder: MUSL)
 
     @pytest.fixture
     def requirements(self, tmp_path: Path) -> Path:
@@ -106,7 +106,7 @@ class TestFetch:
         assert list(cache.glob(".*")) == [], "what a dead one left is removed"
 
         with monkeypatch.context() as patch:
-            patch.setattr(wheelhouse, "_pip", lambda: pytest.fail("pip was started, and the wheels were in the cache"))
+            patch.setattr(wheelhouse, "_find_pip", lambda: pytest.fail("pip was started, and the wheels were in the cache"))
             assert _wheels(requirements, tmp_path) == first
 
         requirements.write_text("tiny==1.0\n")
@@ -119,31 +119,31 @@ class TestFetch:
         shutil.rmtree(index / "native")
         listening = Listening()
         assert _wheels(requirements, tmp_path, listening) is None
-        assert listening.notes == ["no wheels fetched: No matching distribution found for native==2.0; the build asks an index"]
+        assert listening.notes == ["no wheels fetched: No matching distribution found for native==2.0; the build uses an index"]
         assert not [entry for entry in (tmp_path / "cache" / "wheels").iterdir() if entry.suffix != ".lock"]
 
     def test_an_index_that_is_not_there_is_a_note(self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/simple")
         listening = Listening()
         assert _wheels(requirements, tmp_path, listening) is None
-        assert listening.notes == ["no wheels fetched: no index answers; the build asks an index"]
+        assert listening.notes == ["no wheels fetched: no index answers; the build uses an index"]
 
     def test_a_network_that_swallows_everything_is_given_up(
         self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(wheelhouse, "PATIENCE", 1.0)
+        monkeypatch.setattr(wheelhouse, "IDLE_TIMEOUT", 1.0)
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}/simple")
             listening = Listening()
             assert _wheels(requirements, tmp_path, listening) is None
-        assert listening.notes == ["no wheels fetched: nothing arrived for 1 s; the build asks an index"]
+        assert listening.notes == ["no wheels fetched: nothing arrived for 1 s; the build uses an index"]
 
     def test_without_pip_it_is_a_note(self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         monkeypatch.setenv("PATH", str(tmp_path))
         listening = Listening()
         assert _wheels(requirements, tmp_path, listening) is None
-        assert listening.notes == ["no wheels fetched: there is no pip here; the build asks an index"]
+        assert listening.notes == ["no wheels fetched: there is no pip here; the build uses an index"]
 
     def test_any_pip_will_do(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -151,7 +151,7 @@ class TestFetch:
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert wheelhouse._pip() == [str(program)]
+        assert wheelhouse._find_pip() == [str(program)]
 
 
 @pytest.mark.engine
@@ -176,7 +176,7 @@ class TestReal:
             return wait(id, timeout=timeout)
 
         monkeypatch.setattr(engine, "wait", noting)
-        wheelhouse._ask(engine, python, name=unique)
+        wheelhouse._run_probe(engine, python, name=unique)
         assert len(asked) == 1
         assert engine.container(asked[0]) is None
 
@@ -199,7 +199,7 @@ with connect() as engine:
 
     def test_it_is_asked_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
-        monkeypatch.setattr(wheelhouse, "_ask", lambda engine, base_image, name: pytest.fail("the image was asked again"))
+        monkeypatch.setattr(wheelhouse, "_run_probe", lambda engine, base_image, name: pytest.fail("the image was asked again"))
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
 
     def test_a_spoiled_answer_is_asked_for_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ with connect() as engine:
         listening = Listening()
         assert wheels(engine, f"{unique}:1", made, tmp_path / "requirements.txt", tmp_path, listening) is None
         assert len(listening.notes) == 1
-        assert f"{unique}:1 does not say which it takes" in listening.notes[0]
+        assert f"{unique}:1 does not report which it takes" in listening.notes[0]
 
     def test_an_image_that_is_not_there_is_an_error(self, engine: Engine, tmp_path: Path, unique: str) -> None:
         (tmp_path / "requirements.txt").write_text("tiny==1.0\n")

@@ -1,4 +1,4 @@
-"""The files that go into an image which is built here, and the tools its busybox stands in for."""
+"""Files of the images that are built here, and the tools that busybox provides in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ health:
     interval: 10s
     threshold: 3
 """
-"""In effect what ``registry:2`` comes with. What a registry of ours needs beyond it comes by environment."""
+"""In effect the configuration of ``registry:2``. What a local registry needs beyond it is in its environment."""
 
 ENTRYPOINT_REGISTRY = b"""\
 #!/bin/sh
@@ -56,7 +56,7 @@ networks: files
 protocols: files
 services: files
 """
-"""Without it the C library asks DNS before it looks into ``/etc/hosts``: ``localhost`` would be anybody's."""
+"""Without it the C library queries DNS before ``/etc/hosts``, also for ``localhost``."""
 
 _SMALL_TOOLS = """
 [ [[ arch ash awk base64 basename bunzip2 bzcat bzip2 cat chgrp chmod chown chroot clear cmp cp cpio cut date dd df diff dirname
@@ -69,4 +69,4 @@ xxd xz xzcat yes zcat
 """
 
 APPLETS = tuple(_SMALL_TOOLS.split())
-"""Linked to busybox where no package brings the real one."""
+"""Linked to busybox where no package has the program."""
