@@ -34,7 +34,7 @@ catalog
 inspect john/get-started:part2
 check --deep
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
-verify --on here --http 4002:81/ --timeout 1s john/get-started:part2; 1
+verify --on here --http 4002:81/ --timeout 8s john/get-started:part2; 1
 pull john/get-started:part2
 run -d --name web -p 127.0.0.1:4001:80 john/get-started:part2
 run -d --name quick john/get-started:part2
