@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry_tool.base import units
-from registry_tool.base.codec import rfc3339
 from registry_tool.cli.output import Output
 from registry_tool.cli.views import formatting
 from registry_tool.cli.views.demo import DemoView
@@ -68,6 +67,8 @@ def render_environments(output: Output, report: VerifyReport) -> None:
 def render_changes(output: Output, comparison: Comparison) -> None:
     """Print what changed since an earlier report, one line for each change."""
     output.line()
+    from registry_tool.base.codec import rfc3339
+
     created = rfc3339(comparison.created)
     output.line(f"changed since {created}:" if comparison.changes else f"nothing changed since {created}")
     for change in comparison.changes:
