@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -33,8 +34,6 @@ class HostPort(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine: localhost, 127.0.0.0/8 or ::1."""
-        import ipaddress  # noqa: PLC0415 - a millisecond, which --help does not need
-
         try:
             return self.host.lower() == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
