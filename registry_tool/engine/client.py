@@ -22,7 +22,8 @@ from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils.json_stream import json_stream
 
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, Unreachable, UsageError
-from registry_tool.engine.endpoint import Endpoint, Tls
+from registry_tool.engine.endpoint import Endpoint
+from registry_tool.engine.engine_errors import causes
 
 T = TypeVar("T")
 
@@ -182,14 +183,15 @@ class EngineClient:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Connect and negotiate the API version. Raises the SDK's and the operating system's exceptions: see ``connect``."""
-        self.endpoint = endpoint
+        self.endpoint, tls = endpoint, endpoint.tls
+        pair = (str(tls.certificate), str(tls.key)) if tls and tls.certificate and tls.key else None
         self.api = SdkClient(
             is_local=endpoint.is_local,
             dial=endpoint.dial,
             base_url=endpoint.url,
             version="auto",
             timeout=CONNECT_TIMEOUT,
-            tls=_tls(endpoint.tls) if endpoint.tls else False,
+            tls=docker.tls.TLSConfig(client_cert=pair, ca_cert=str(tls.ca) if tls.ca else None, verify=tls.verify) if tls else False,
             use_ssh_client=endpoint.url.startswith("ssh://"),
         )
         self.api.timeout = CALL_TIMEOUT
@@ -220,7 +222,7 @@ class EngineClient:
         except docker.errors.StreamParseError as error:
             raise self._connection_lost(action) from error
         except (OSError, http.client.HTTPException) as error:
-            if _is_timeout(error):
+            if any(isinstance(cause, TimeoutError) for cause in causes(error)):
                 raise EngineTimeout(f"the engine did not answer in time during {action}", hint="Is it busy? Try again.") from error
             raise self._connection_lost(action) from error
 
@@ -265,20 +267,5 @@ def _error_from(error: docker.errors.APIError, action: str) -> RegistryToolError
     return EngineError(message)
 
 
-def _is_timeout(error: BaseException) -> bool:
-    """Whether a time-out is among the causes: requests and urllib3 wrap it in exceptions of several classes."""
-    layer: BaseException | None = error
-    while layer is not None:
-        if isinstance(layer, TimeoutError):
-            return True
-        layer = layer.__cause__ or layer.__context__
-    return False
-
-
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
-
-
-def _tls(tls: Tls) -> docker.tls.TLSConfig:
-    pair = (str(tls.certificate), str(tls.key)) if tls.certificate and tls.key else None
-    return docker.tls.TLSConfig(client_cert=pair, ca_cert=str(tls.ca) if tls.ca else None, verify=tls.verify)

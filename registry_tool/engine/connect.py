@@ -14,6 +14,7 @@ from registry_tool.base.errors import EngineNotFound, EngineNotPermitted, Unreac
 from registry_tool.engine import endpoint as endpoints
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
+from registry_tool.engine.engine_errors import causes
 
 _SOCKET_TIMEOUT = 10
 """Seconds that an engine has to accept a connection."""
@@ -55,7 +56,8 @@ def _check_socket(endpoint: Endpoint, path: Path) -> None:
     except ConnectionRefusedError as error:
         raise EngineNotFound(f"a container engine is installed but not running: nobody listens at {where}", hint=start_hint()) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise EngineNotFound(f"no container engine found: there is no {where}", hint=_absent_hint()) from error
+        hint = start_hint() if any(shutil.which(program) for program in ("dockerd", "docker", "podman")) else install_hint()
+        raise EngineNotFound(f"no container engine found: there is no {where}", hint=hint) from error
     except OSError as error:
         raise EngineNotFound(f"no container engine answers at {where}: {error.strerror or error}", hint=start_hint()) from error
 
@@ -71,18 +73,14 @@ def _require_ssh(endpoint: Endpoint) -> None:
 
 
 def _connect_error(endpoint: Endpoint, error: Exception) -> Unreachable:
-    """The error for a failed connection; the SDK, requests and urllib3 wrap the reason in each other."""
+    """The error for a failed connection."""
     where = f"{endpoint.url} ({endpoint.source})"
-    causes = _causes(error)
-    if any(isinstance(cause, ValueError | KeyError | http.client.HTTPException) for cause in causes) or _has_response(causes):
+    chain = causes(error)
+    responded = any(getattr(cause, "response", None) is not None for cause in chain)
+    if responded or any(isinstance(cause, ValueError | KeyError | http.client.HTTPException) for cause in chain):
         return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=start_hint())
-    reason = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
+    reason = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
-
-
-def _absent_hint() -> str:
-    installed = any(shutil.which(program) for program in ("dockerd", "docker", "podman"))
-    return start_hint() if installed else install_hint()
 
 
 def install_hint(platform: str = sys.platform) -> str:
@@ -111,17 +109,3 @@ def _permission_hint(path: Path) -> str:
     if group == "root":
         return "Use sudo."
     return f"Join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo."
-
-
-def _has_response(causes: list[BaseException]) -> bool:
-    """Whether something answered with an HTTP status, though no engine does so here."""
-    return any(getattr(cause, "response", None) is not None for cause in causes)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return causes

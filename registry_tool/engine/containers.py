@@ -58,7 +58,10 @@ class Containers:
                 created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
         except RegistryToolError as error:
             raise create_error(error, image=spec.image, name=spec.name) from error
-        return self._required(created["Id"])
+        container = self.container(created["Id"])
+        if container is None:
+            raise NotFound(f"the container {created['Id'][:12]} is gone")
+        return container
 
     def start(self, id: str) -> None:
         """Start a container. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
@@ -102,7 +105,10 @@ class Containers:
         except Conflict as error:
             if "already in progress" not in error.message:
                 raise
-            self._wait_removed(id)
+            # Polled: an engine that is asked to wait for a removal which is nearly done may never respond (Docker 20.10).
+            if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
+                message = f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s"
+                raise EngineTimeout(message, hint="Try again.") from None
 
     def wait(self, id: str, *, timeout: float | None = None) -> int:
         """Wait until it has ended; returns its exit code. Raises NotFound; EngineTimeout after ``timeout`` seconds."""
@@ -212,17 +218,6 @@ class Containers:
         for _, chunk in self.logs(id, tail=lines):
             content = (content + chunk)[-_LONGEST_TAIL:]
         return content
-
-    def _required(self, id: str) -> Container:
-        container = self.container(id)
-        if container is None:
-            raise NotFound(f"the container {id[:12]} is gone")
-        return container
-
-    def _wait_removed(self, id: str) -> None:
-        # Polled: an engine that is asked to wait for a removal which is nearly done may never respond (Docker 20.10).
-        if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
-            raise EngineTimeout(f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s", hint="Try again.")
 
 
 def configuration(spec: ContainerSpec) -> dict[str, Any]:

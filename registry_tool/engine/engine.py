@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,13 +57,15 @@ class Engine(Builds, Transfer, Containers, Networks):
         """Version, platform and storage of the engine; requested once."""
         with self._client.call("asking what it is") as api:
             version = api.version()
+        # podman's interface has a "Podman Engine" among its components.
+        components = [str(part.get("Name") or "") for part in version.get("Components") or ()]
         return EngineInfo(
             name=self._info.get("Name") or "",
             version=version.get("Version") or "",
             api_version=api.api_version,
             platform=Platform(os=version.get("Os") or "", architecture=version.get("Arch") or ""),
             storage=self._info.get("Driver") or "",
-            product=_product(version),
+            product="Podman" if any(name.startswith("Podman") for name in components) else "Docker",
             kernel=self._info.get("KernelVersion") or "",
         )
 
@@ -88,9 +89,3 @@ class Engine(Builds, Transfer, Containers, Networks):
 
     def __exit__(self, *details: object) -> None:
         self.close()
-
-
-def _product(version: Mapping[str, Any]) -> str:
-    """Podman's interface has a ``Podman Engine`` among its components."""
-    names = [str(part.get("Name") or "") for part in version.get("Components") or ()]
-    return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"

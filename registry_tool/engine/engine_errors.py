@@ -122,6 +122,16 @@ def create_error(error: RegistryToolError, *, image: str, name: str | None) -> R
     return error
 
 
+def causes(error: BaseException) -> list[BaseException]:
+    """``error`` and what caused it, outermost first: the SDK, requests and urllib3 wrap exceptions in each other."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
 def _reference(name: str) -> Reference:
     return Reference.parse(name, default_host=DOCKER_HUB)
 

@@ -41,8 +41,11 @@ class LayerProgress:
     def add(self, event: Event) -> None:
         """Take an event that carries a layer's id."""
         key, status = str(event["id"]), str(event["status"])
-        if _is_final(status):
-            self._end(key, status)
+        if status in _FINAL or status.startswith("Mounted from "):
+            if key not in self._rows:
+                self._observer.start(key, status)
+            self._rows[key] = self.layers[key] = status
+            self._observer.finish(key, status)
             return
         detail = event.get("progressDetail") or {}
         done, total = _number(detail.get("current")), _number(detail.get("total"))
@@ -61,13 +64,6 @@ class LayerProgress:
         """Bytes of the layers that were transferred, where reported: compressed on a pull, uncompressed on a push."""
         return sum(size for key, size in self._totals.items() if self.layers.get(key) in _MOVED)
 
-    def _end(self, key: str, status: str) -> None:
-        if key not in self._rows:
-            self._observer.start(key, status)
-        self._rows[key] = status
-        self.layers[key] = status
-        self._observer.finish(key, status)
-
 
 class TransferLog:
     """The result of one push or pull, from all its events."""
@@ -81,9 +77,9 @@ class TransferLog:
     def add(self, event: Event) -> None:
         """Take the next event."""
         self.error = event_error(event) or self.error
-        if aux := event.get("aux"):
-            self._aux(aux)
-        status = event.get("status")
+        aux, status = event.get("aux"), event.get("status")
+        if isinstance(aux, dict) and isinstance(aux.get("Digest"), str):
+            self._digest(aux["Digest"], _number(aux.get("Size")) or 0)
         if not isinstance(status, str):
             return
         if status.startswith("Digest: "):
@@ -95,10 +91,6 @@ class TransferLog:
             self.status = status.removeprefix("Status: ").strip()
         elif _is_layer_event(event, status):
             self.progress.add(event)
-
-    def _aux(self, aux: Any) -> None:
-        if isinstance(aux, dict) and isinstance(aux.get("Digest"), str):
-            self._digest(aux["Digest"], _number(aux.get("Size")) or 0)
 
     def _digest(self, text: str, size: int) -> None:
         try:
@@ -184,10 +176,6 @@ def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
 def _is_layer_event(event: Event, status: str) -> bool:
     # The id of "Pulling from library/redis" is the tag.
     return bool(event.get("id")) and not status.startswith("Pulling from")
-
-
-def _is_final(status: str) -> bool:
-    return status in _FINAL or status.startswith("Mounted from ")
 
 
 def _number(value: Any) -> int | None:

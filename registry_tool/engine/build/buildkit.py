@@ -35,7 +35,8 @@ def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: 
         code = _run([docker, *_arguments(options, id_file)], _environment(endpoint), tar, log)
         log.close()
         if code:
-            log.error = log.error or _last_error(log.lines) or f"docker buildx build ended with exit code {code}"
+            errors = [line.removeprefix("ERROR: ") for line in log.lines if line.startswith(("ERROR: ", "error: "))]
+            log.error = log.error or (errors[-1] if errors else f"docker buildx build ended with exit code {code}")
         elif id_file.is_file():
             log.image_id = id_file.read_text().strip()
 
@@ -109,7 +110,3 @@ def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[RegistryToolErr
         return
     except RegistryToolError as error:
         failures.append(error)
-
-
-def _last_error(lines: list[str]) -> str | None:
-    return next((line.removeprefix("ERROR: ") for line in reversed(lines) if line.startswith(("ERROR: ", "error: "))), None)

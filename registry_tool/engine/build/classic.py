@@ -111,7 +111,9 @@ class Builds(Images):
         """Tag the first of ``names`` that the engine has; returns its id. Raises BuildFailed."""
         excerpt = tuple(log.lines[-EXCERPT_LINES:])
         if log.error:
-            raise BuildFailed(f"the build failed: {log.error}", hint=_hint(log.error), excerpt=excerpt)
+            no_base = any(mark in log.error for mark in ("pull access denied", "manifest unknown", "no such host", "dial tcp"))
+            hint = "The base image is not in the engine. Is its name right, and can its registry be reached?" if no_base else None
+            raise BuildFailed(f"the build failed: {log.error}", hint=hint, excerpt=excerpt)
         built = next((image for name in names if name and (image := self.image(name))), None)
         if built is None:
             raise BuildFailed("the build ended without an image", excerpt=excerpt)
@@ -157,9 +159,3 @@ def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict
         if credential is not None:
             configs["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
     return configs
-
-
-def _hint(error: str) -> str | None:
-    if any(mark in error for mark in ("pull access denied", "manifest unknown", "no such host", "dial tcp")):
-        return "The base image is not in the engine. Is its name right, and can its registry be reached?"
-    return None

@@ -34,7 +34,8 @@ def holder(port: int, containers: Iterable[Container], *, local: bool) -> str | 
         if _publishes(container, port):
             return _describe(container)
     if local and is_taken(port):
-        return _airplay(port) or _process(port) or "something else on this machine"
+        process = _process_of_proc(port) if Path("/proc/net/tcp").exists() else _process_of_lsof(port)
+        return _airplay(port) or process or "something else on this machine"
     return None
 
 
@@ -106,10 +107,6 @@ def _airplay(port: int) -> str | None:
         return None
     is_airplay = page.status == 403 and "AirTunes" in page.headers.get("server", "")
     return "AirPlay (System Settings, General, AirDrop & Handoff, AirPlay Receiver)" if is_airplay else None
-
-
-def _process(port: int) -> str | None:
-    return _process_of_proc(port) if Path("/proc/net/tcp").exists() else _process_of_lsof(port)
 
 
 def _process_of_proc(port: int, proc: Path = Path("/proc")) -> str | None:

@@ -40,7 +40,7 @@ class PortProbe:
 def probe_port(port: int, *, timeout: float = _REQUEST_TIMEOUT) -> PortProbe:
     """Request ``/v2/`` on ``port`` of this machine once, within ``timeout`` seconds."""
     try:
-        page = get_page(_url(port), timeout=timeout)
+        page = get_page(f"http://{LOOPBACK}:{port}/v2/", timeout=timeout)
     except NoResponse as error:
         return PortProbe(state=PortState.NOTHING, detail=str(error))
     return PortProbe(state=_port_state(page), detail=f"HTTP {page.status}, {_media_type(page) or 'no content type'}")
@@ -74,10 +74,6 @@ def wait_until_ready(engine: Engine, registry: LocalRegistry, *, timeout: float)
 
     if not poll(ready, deadline, pause=0.5):
         raise _timeout_error(engine, registry, probe, timeout)
-
-
-def _url(port: int) -> str:
-    return f"http://{LOOPBACK}:{port}/v2/"
 
 
 def _port_state(page: Page) -> PortState:
