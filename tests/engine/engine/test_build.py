@@ -71,7 +71,7 @@ class Notes:
         self.lines.append(text)
 
 
-def test_no_context(engine: Engine, tmp_path: Path) -> None:
+def test_missing_context_fails(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=r"no build context .*/nowhere"):
         engine.build(tmp_path / "nowhere")
     (tmp_path / "file").touch()
@@ -79,7 +79,7 @@ def test_no_context(engine: Engine, tmp_path: Path) -> None:
         engine.build(tmp_path / "file")
 
 
-def test_no_dockerfile(engine: Engine, folder: Path) -> None:
+def test_missing_dockerfile_fails(engine: Engine, folder: Path) -> None:
     with pytest.raises(BuildFailed, match=r"no Dockerfile .*/Dockerfile"):
         engine.build(folder)
     with pytest.raises(BuildFailed, match=r"no Dockerfile .*/other"):
@@ -87,7 +87,7 @@ def test_no_dockerfile(engine: Engine, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"  \n\n", b"\xff\xfe\xff"])
-def test_a_dockerfile_that_is_none(engine: Engine, folder: Path, content: bytes) -> None:
+def test_empty_dockerfile_fails(engine: Engine, folder: Path, content: bytes) -> None:
     (folder / "Dockerfile").write_bytes(content)
     with pytest.raises(BuildFailed, match=r"Dockerfile (is empty|cannot be read)"):
         engine.build(folder)
@@ -99,12 +99,12 @@ def test_a_dockerfile_that_is_a_folder(engine: Engine, folder: Path) -> None:
         engine.build(folder)
 
 
-def test_a_syntax_error(build: Build) -> None:
+def test_syntax_error_fails(build: Build) -> None:
     with pytest.raises(BuildFailed, match=r"(?i)unknown instruction: FORM"):
         build("FORM scratch\n")
 
 
-def test_an_unknown_base(build: Build, unique: str) -> None:
+def test_missing_base_image_fails(build: Build, unique: str) -> None:
     with pytest.raises(BuildFailed) as caught:
         build(f"FROM localhost:1/{unique}\nCMD x\n")
     assert "\n" not in caught.value.message
@@ -180,7 +180,7 @@ def test_target_stops_early(engine: Engine, build: Build) -> None:
     assert built.labels["a"] == "1"
 
 
-def test_the_context_arrives_as_it_is(engine: Engine, build: Build, folder: Path, registry_image: str) -> None:
+def test_context_arrives_unchanged(engine: Engine, build: Build, folder: Path, registry_image: str) -> None:
     """Links stay links, sockets stay away, a giant that is ignored costs nothing, extra files are there."""
     (folder / "dangling").symlink_to("nowhere")
     (folder / "run.sh").write_text("#!/bin/sh\necho ran\n")
@@ -312,7 +312,7 @@ def test_a_buildx_that_fails(docker_on_path: Callable[[str], None], build: Build
     assert "#5 oh no" in caught.value.excerpt
 
 
-def test_a_buildx_that_says_nothing(docker_on_path: Callable[[str], None], build: Build) -> None:
+def test_buildx_failure_without_output(docker_on_path: Callable[[str], None], build: Build) -> None:
     docker_on_path('[ "$2" = version ] && exit 0; exit 17')
     with pytest.raises(BuildFailed, match="exit code 17"):
         build(BUILDKIT)
@@ -374,7 +374,7 @@ def test_a_failing_run_by_buildkit(build: Build, registry_image: str) -> None:
     assert any("the reason" in line for line in caught.value.excerpt)
 
 
-def test_buildx_is_told_which_engine_and_everything_else(
+def test_buildx_gets_engine_and_all_options(
     engine: Engine, docker_on_path: Callable[[str], None], build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker_on_path(f'[ "$2" = version ] && exit 0\ncat > /dev/null; echo "$DOCKER_HOST $DOCKER_CONTEXT|$@" > {tmp_path}/told; exit 1')

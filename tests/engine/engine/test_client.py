@@ -51,7 +51,7 @@ def context(folder: Path, unique: str) -> Path:
         (b"/volumes", "listing the volumes"),
     ],
 )
-def test_the_engine_dies_during_a_question(cut: CutProxy, far: Engine, cut_at: bytes, what: str) -> None:
+def test_engine_that_dies_during_a_call_is_unreachable(cut: CutProxy, far: Engine, cut_at: bytes, what: str) -> None:
     questions: dict[str, Callable[[], object]] = {
         "listing the images": far.images,
         "listing the containers": far.containers,
@@ -154,19 +154,19 @@ def test_one_connection_carries_call_after_call(cut: CutProxy, far: Engine, uniq
     assert before == 2
 
 
-def test_the_engine_falls_silent(cut: CutProxy, far: Engine) -> None:
+def test_silent_engine_times_out(cut: CutProxy, far: Engine) -> None:
     far._client.api.timeout = 1
     cut.cut_at, cut.stall = b"/images/json", True
     with pytest.raises(EngineTimeout, match="did not answer in time during listing the images"):
         far.images()
 
 
-def test_an_answer_that_makes_no_sense(engine: Engine) -> None:
+def test_invalid_response_is_an_engine_error(engine: Engine) -> None:
     with pytest.raises(EngineError, match="is invalid"), engine._client.call("a question") as api:
         api._result(api._get(api._url("/_ping")), json=True)  # type: ignore[attr-defined]
 
 
-def test_what_the_reader_of_a_stream_raises_stays_as_it_is(engine: Engine) -> None:
+def test_consumer_exception_of_a_stream_is_not_converted(engine: Engine) -> None:
     for _ in engine._client.stream("counting", lambda api: iter([1])):
         with pytest.raises(OSError, match="mine"):
             raise OSError("mine")

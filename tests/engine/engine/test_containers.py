@@ -61,7 +61,7 @@ def network(engine: Engine, unique: str) -> Iterator[str]:
 
 
 @engine_needed
-def test_a_container_that_is_not_there(engine: Engine, unique: str) -> None:
+def test_missing_container_is_not_found(engine: Engine, unique: str) -> None:
     assert engine.container(unique) is None
     calls: list[Callable[[], object]] = [
         lambda: engine.start(unique),
@@ -83,7 +83,7 @@ def test_a_container_that_is_not_there(engine: Engine, unique: str) -> None:
 
 
 @engine_needed
-def test_no_image(engine: Engine, unique: str) -> None:
+def test_create_without_image_is_not_found(engine: Engine, unique: str) -> None:
     with pytest.raises(NotFound, match=f"the engine has no image {unique}"):
         engine.create(ContainerSpec(image=unique))
 
@@ -129,7 +129,7 @@ def test_a_running_container_stays_without_force(engine: Engine, shell: Run) -> 
 
 
 @engine_needed
-def test_waiting_has_an_end(engine: Engine, shell: Run) -> None:
+def test_wait_times_out(engine: Engine, shell: Run) -> None:
     with pytest.raises(EngineTimeout):
         engine.wait(shell().id, timeout=0.3)
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_there(engine: Engine, shell: Run) -> None:
 
 
 @engine_needed
-def test_everything_of_a_description_arrives(engine: Engine, volume: str, network: str, shell: Run, unique: str) -> None:
+def test_spec_is_applied_completely(engine: Engine, volume: str, network: str, shell: Run, unique: str) -> None:
     made = shell(
         "echo $GREETING; id -u; sleep 60",
         name=unique,
@@ -345,7 +345,7 @@ def test_attached_without_a_terminal(engine: Engine, shell: Run) -> None:
 # What engines say, in forms that are not always there
 
 
-def test_sparse_and_odd_answers_harm_nothing() -> None:
+def test_sparse_and_unexpected_inspections_are_read() -> None:
     bare = _of_inspection({"Id": "a"})
     assert (bare.state, bare.ports, bare.networks, bare.exit_code) == ("", (), {}, None)
     assert _of_listing({"Id": "a"}).name == ""
@@ -366,12 +366,12 @@ def test_sparse_and_odd_answers_harm_nothing() -> None:
     assert (odd.networks, odd.mounts) == ({"n": ""}, {"/d": "/s"})
 
 
-def test_a_listing_s_name_is_its_own() -> None:
+def test_listing_has_the_proper_name_of_a_linked_container() -> None:
     listed = _of_listing({"Id": "a", "Names": ["/other/alias", "/web"], "Created": 10**20, "Ports": [{"PrivatePort": 80, "Type": "tcp"}]})
     assert (listed.name, listed.created, listed.ports) == ("web", "", ())
 
 
-def test_a_bare_description_leaves_everything_to_the_image() -> None:
+def test_minimal_spec_leaves_all_to_the_image() -> None:
     config = configuration(ContainerSpec(image="a"))
     assert not {"Cmd", "Entrypoint", "User", "NetworkingConfig"} & set(config)
     assert config["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
@@ -393,7 +393,7 @@ def test_two_bindings_of_one_port_and_an_empty_entrypoint() -> None:
 
 
 @engine_needed
-def test_a_dialled_command_gets_its_input_and_ends_with_it(engine: Engine, shell: Run) -> None:
+def test_exec_stream_passes_input_and_ends_with_it(engine: Engine, shell: Run) -> None:
     made = shell()
     with engine.exec_stream(made.id, ("cat",)) as stream:
         assert not stream.tty
@@ -422,7 +422,7 @@ def test_capabilities_and_masks_are_what_was_asked_for(engine: Engine, shell: Ru
     assert groups[0] != groups[1]
 
 
-def test_a_description_says_what_a_container_may() -> None:
+def test_spec_sets_privileges() -> None:
     host = configuration(ContainerSpec(image="a", privileged=True, security_opt=("seccomp=unconfined",)))["HostConfig"]
     assert host["Privileged"] is True
     assert host["SecurityOpt"] == ["seccomp=unconfined"]
@@ -440,7 +440,7 @@ def test_limits_are_as_the_engine_spells_them() -> None:
     assert not {"Memory", "MemorySwap", "PidsLimit", "LogConfig", "Ulimits"} & set(bare)
 
 
-def test_what_a_container_was_given_beyond_its_image() -> None:
+def test_privileges_are_read_from_the_inspection() -> None:
     host = {
         "NetworkMode": "host",
         "Privileged": True,
@@ -460,7 +460,7 @@ def test_what_a_container_was_given_beyond_its_image() -> None:
 
 
 @engine_needed
-def test_what_a_container_wrote_is_weighed(engine: Engine, shell: Run) -> None:
+def test_bytes_written_counts_the_container_layer(engine: Engine, shell: Run) -> None:
     made = shell()
     before = engine.bytes_written(made.id)
     engine.execute(made.id, ("sh", "-c", "head -c 1000000 /dev/zero >/file"))

@@ -37,7 +37,7 @@ def test_label_filter() -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["nope", "localhost:5000/nope:1", "nope@sha256:" + "0" * 64, "sha256:" + "0" * 64])
-def test_an_image_that_is_not_there(engine: Engine, unique: str, name: str) -> None:
+def test_missing_image_is_not_found(engine: Engine, unique: str, name: str) -> None:
     assert engine.image(name) is None
     with pytest.raises(NotFound):
         engine.remove_image(name)
@@ -58,7 +58,7 @@ def test_an_image_that_a_container_uses_stays(engine: Engine, tiny_image: MakeIm
 
 
 @pytest.mark.engine
-def test_names_come_and_go(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
+def test_tag_and_untag(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
     image_id = tiny_image(f"{unique}:1", {"run": unique})
     engine.tag(f"{unique}:1", f"localhost:5000/{unique}/x")
     image = engine.image(image_id)
@@ -107,7 +107,7 @@ def test_a_name_that_moves_leaves_an_image_without_one(engine: Engine, tiny_imag
 
 
 @pytest.mark.engine
-def test_importing_what_is_no_tar(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_import_of_no_tar_fails(engine: Engine, tmp_path: Path, unique: str) -> None:
     with pytest.raises(NotFound, match="no file"):
         engine.import_image(tmp_path / "none.tar", name=f"{unique}:1")
     (tmp_path / "rubbish.tar").write_bytes(b"no tar" * 1000)
@@ -143,7 +143,7 @@ def test_saving_and_loading(engine: Engine, tiny_image: MakeImage, unique: str) 
 
 
 @pytest.mark.engine
-def test_saving_what_is_not_there_and_loading_rubbish(engine: Engine, unique: str) -> None:
+def test_save_of_missing_image_and_load_of_no_tar_fail(engine: Engine, unique: str) -> None:
     with pytest.raises(NotFound):
         engine.save_image([unique], io.BytesIO())
     with pytest.raises(EngineError):

@@ -20,7 +20,7 @@ def container(engine: Engine, registry_image: str) -> Iterator[str]:
         engine.remove(made.id, force=True)
 
 
-def test_a_network_that_is_not_there(engine: Engine, unique: str, container: str) -> None:
+def test_missing_network_is_not_found(engine: Engine, unique: str, container: str) -> None:
     assert engine.network(unique) is None
     with pytest.raises(NotFound):
         engine.remove_network(unique)
@@ -36,7 +36,7 @@ def test_remove_with_missing_ok_what_is_absent_is_not_an_error(engine: Engine, u
     getattr(engine, remove)(unique, missing_ok=True)
 
 
-def test_a_network_s_life(engine: Engine, unique: str, container: str) -> None:
+def test_network_create_connect_remove(engine: Engine, unique: str, container: str) -> None:
     made = engine.create_network(unique, labels={"run": unique}, internal=True)
     try:
         with pytest.raises(Conflict):
@@ -72,14 +72,14 @@ def test_what_was_attached_is_detached(engine: Engine, unique: str, container: s
         engine.remove_network(unique)
 
 
-def test_a_volume_that_is_not_there(engine: Engine, unique: str) -> None:
+def test_missing_volume_is_not_found(engine: Engine, unique: str) -> None:
     assert engine.volume(unique) is None
     assert engine.volumes(labels={"run": unique}) == ()
     with pytest.raises(NotFound):
         engine.remove_volume(unique)
 
 
-def test_a_volume_s_life(engine: Engine, unique: str, registry_image: str) -> None:
+def test_volume_create_list_remove(engine: Engine, unique: str, registry_image: str) -> None:
     made = engine.create_volume(unique, labels={"run": unique})
     try:
         assert engine.create_volume(unique, labels={"run": "another"}).labels == {"run": unique}, "what is there keeps its labels"

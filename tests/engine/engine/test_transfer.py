@@ -96,20 +96,20 @@ def tiny(tiny_image: MakeImage, host: str, unique: str, **more: int) -> str:
 # What may go wrong
 
 
-def test_pushing_what_is_not_there(engine: Engine, local: LocalRegistry, unique: str) -> None:
+def test_push_of_missing_image_is_not_found(engine: Engine, local: LocalRegistry, unique: str) -> None:
     with pytest.raises(NotFound, match=f"no image {local.address}/{unique}") as caught:
         engine.push(f"{local.address}/{unique}:1")
     assert caught.value.exit_code == 1
 
 
-def test_pulling_what_is_not_there(engine: Engine, local: LocalRegistry, unique: str) -> None:
+def test_pull_of_missing_image_is_not_found(engine: Engine, local: LocalRegistry, unique: str) -> None:
     with pytest.raises(NotFound) as caught:
         engine.pull(f"{local.address}/{unique}:1")
     assert caught.value.hint is not None
     assert f"regctl list-tags {local.address}/{unique}" in caught.value.hint
 
 
-def test_no_registry(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
+def test_unreachable_registry_is_reported(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
     name = tiny(tiny_image, f"localhost:{free_port()}", unique)
     for move in (engine.push, engine.pull):
         with pytest.raises(RegistryUnreachable) as caught:
@@ -119,7 +119,7 @@ def test_no_registry(engine: Engine, tiny_image: MakeImage, unique: str) -> None
     assert not engine.can_pull(name, timeout=10)
 
 
-def test_something_that_is_no_registry(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
+def test_server_that_is_no_registry_is_reported(engine: Engine, tiny_image: MakeImage, unique: str) -> None:
     page = b"<html><body>It works!</body></html>"
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -155,7 +155,7 @@ def test_no_password_and_a_wrong_one(
             assert "wrong" not in str(to_json(caught.value))
 
 
-def test_a_broken_credential_store_matters_only_where_one_is_asked(
+def test_broken_credential_store_matters_only_where_credentials_are_needed(
     engine: Engine, guarded: str, local: LocalRegistry, tiny_image: MakeImage, unique: str, own_folders: Path
 ) -> None:
     folder = own_folders / ".docker"
@@ -169,7 +169,7 @@ def test_a_broken_credential_store_matters_only_where_one_is_asked(
 # What arrives
 
 
-def test_there_and_back(engine: Engine, local: LocalRegistry, tiny_image: MakeImage, unique: str) -> None:
+def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_image: MakeImage, unique: str) -> None:
     # Of a small layer, the engine may skip "Downloading" and say at once that it is complete.
     name = tiny(tiny_image, local.address, unique, padding=8 << 20)
     image = engine.image(name)

@@ -19,7 +19,7 @@ Write = Callable[[str], Path]
 
 
 class Ladder:
-    """A bases on whose first rung a stand-in lies. Whether a real one has the official image is this machine's affair."""
+    """A resolver whose first source is a stand-in: whether a real one has the official image depends on the machine."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -57,24 +57,24 @@ def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_pa
         "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n",
     ],
 )
-def test_a_base_that_is_not_left_open_is_left_alone(engine: Engine, context: Write, tmp_path: Path, dockerfile: str) -> None:
+def test_fixed_base_image_is_unchanged(engine: Engine, context: Write, tmp_path: Path, dockerfile: str) -> None:
     assert prepare(engine, context(dockerfile), tmp_path) == (build_inputs.BuildInputs(), [])
 
 
-def test_what_the_caller_chose_is_left_alone(engine: Engine, context: Write, tmp_path: Path) -> None:
+def test_given_build_args_take_precedence(engine: Engine, context: Write, tmp_path: Path) -> None:
     dockerfile = f"ARG BASE_IMAGE={PYTHON.official}\nFROM ${{BASE_IMAGE}}\n"
     said, asked = prepare(engine, context(dockerfile), tmp_path, BASE_IMAGE="mine:1")
     assert (dict(said.build_args), asked) == ({"BASE_IMAGE": "mine:1"}, [])
 
 
-def test_an_open_base_is_brought_and_named(engine: Engine, context: Write, tmp_path: Path) -> None:
+def test_open_base_image_is_resolved_and_noted(engine: Engine, context: Write, tmp_path: Path) -> None:
     dockerfile = f'ARG OTHER="{PYTHON.official}"\nFROM ${{OTHER}} AS x\nFROM scratch\n'
     said, asked = prepare(engine, context(dockerfile), tmp_path, KEEP="1")
     assert dict(said.build_args) == {"KEEP": "1", "OTHER": "localhost/stand-in:1"}
     assert [base.role for base in said.bases] == asked == ["python"]
 
 
-def test_wheels_are_not_put_over_those_that_are_there(engine: Engine, context: Write, tmp_path: Path, unique: str) -> None:
+def test_existing_wheels_are_kept(engine: Engine, context: Write, tmp_path: Path, unique: str) -> None:
     folder = context(f"FROM {unique}\nCOPY requirements.txt wheel[s] /wheels/\n")
     (folder / "requirements.txt").write_text("flask==3.1.3\n")
     (folder / "wheels").mkdir()

@@ -26,7 +26,7 @@ def running(engine: Engine, registry_image: str, unique: str, tmp_path: Path) ->
         local_registry.down(engine, unique, volumes=True)
 
 
-def test_the_content_stays(engine: Engine, running: str, tmp_path: Path) -> None:
+def test_down_keeps_the_content(engine: Engine, running: str, tmp_path: Path) -> None:
     thing = spec.resource_name(running)
 
     assert local_registry.down(engine, running, state=tmp_path) == DownResult(name=running, removed=(thing,), volume_kept=thing)
@@ -36,7 +36,7 @@ def test_the_content_stays(engine: Engine, running: str, tmp_path: Path) -> None
     assert local_registry.down(engine, running, state=tmp_path) == DownResult(name=running, volume_kept=thing)
 
 
-def test_the_content_goes_where_that_is_asked_for(engine: Engine, running: str, tmp_path: Path) -> None:
+def test_down_with_volumes_removes_the_content(engine: Engine, running: str, tmp_path: Path) -> None:
     thing = spec.resource_name(running)
 
     assert local_registry.down(engine, running, volumes=True, state=tmp_path) == DownResult(
@@ -48,14 +48,14 @@ def test_the_content_goes_where_that_is_asked_for(engine: Engine, running: str, 
         local_registry.down(engine, running, state=tmp_path)
 
 
-def test_content_that_was_kept_can_go_later(engine: Engine, running: str, tmp_path: Path) -> None:
+def test_kept_content_is_removed_by_a_later_down(engine: Engine, running: str, tmp_path: Path) -> None:
     local_registry.down(engine, running, state=tmp_path)
 
     assert local_registry.down(engine, running, volumes=True, state=tmp_path).volume_removed == spec.resource_name(running)
     assert engine.volume(spec.resource_name(running)) is None
 
 
-def test_every_container_of_that_name_goes(engine: Engine, registry_image: str, running: str) -> None:
+def test_down_removes_every_container_of_the_name(engine: Engine, registry_image: str, running: str) -> None:
     # As compose leaves one behind whose port was taken.
     volumes = {spec.resource_name(running): spec.STORAGE}
     engine.create(ContainerSpec(image=registry_image, name=f"{running}-left", labels=spec.resource_labels(running), volumes=volumes))
@@ -66,7 +66,7 @@ def test_every_container_of_that_name_goes(engine: Engine, registry_image: str, 
     assert not engine.containers(all=True, labels=spec.resource_labels(running))
 
 
-def test_content_that_somebody_uses_is_not_removed(engine: Engine, registry_image: str, running: str, unique: str) -> None:
+def test_volume_in_use_is_a_conflict(engine: Engine, registry_image: str, running: str, unique: str) -> None:
     using = engine.create(ContainerSpec(image=registry_image, name=f"{unique}-user", volumes={spec.resource_name(running): "/data"}))
     try:
         with pytest.raises(Conflict):
@@ -76,12 +76,12 @@ def test_content_that_somebody_uses_is_not_removed(engine: Engine, registry_imag
         engine.remove(using.id, force=True)
 
 
-def test_a_name_that_cannot_be_is_refused(engine: Engine) -> None:
+def test_invalid_name_is_refused(engine: Engine) -> None:
     with pytest.raises(UsageError):
         local_registry.down(engine, "../x")
 
 
-def test_it_takes_the_lock_that_up_takes(engine: Engine, running: str, tmp_path: Path) -> None:
+def test_down_waits_for_the_lock_of_up(engine: Engine, running: str, tmp_path: Path) -> None:
     local_registry.down(engine, running, state=tmp_path)
 
     (lock,) = tmp_path.glob(f"registry-*-{running}.lock")

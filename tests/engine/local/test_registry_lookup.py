@@ -37,7 +37,7 @@ def _spec(image: str, name: str, port: int, *, more: dict[str, str] | None = Non
     )
 
 
-def test_it_is_found_whatever_it_is_called_running_or_not(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+def test_registry_is_found_by_labels_running_or_not(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
     port = free_port()
     made.append(engine.create(_spec(registry_image, unique, port, container_name=f"{unique}-renamed")).id)
 
@@ -57,7 +57,7 @@ def test_it_is_found_whatever_it_is_called_running_or_not(engine: Engine, regist
     assert stopped in local_registry.find_all(engine)
 
 
-def test_one_that_runs_goes_before_one_that_does_not(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+def test_running_container_is_preferred(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
     made.append(engine.create(_spec(registry_image, unique, free_port())).id)
     made.append(engine.run(_spec(registry_image, unique, free_port(), more=COMPOSE)).id)
 
@@ -71,7 +71,7 @@ def test_one_that_runs_goes_before_one_that_does_not(engine: Engine, registry_im
 
 
 @pytest.mark.parametrize("ours", [0, 1], ids=["made first", "made second"])
-def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_image: str, unique: str, made: list[str], ours: int) -> None:
+def test_container_of_up_is_preferred_to_composes(engine: Engine, registry_image: str, unique: str, made: list[str], ours: int) -> None:
     for number in range(2):
         more = None if number == ours else COMPOSE
         made.append(engine.run(_spec(registry_image, unique, free_port(), more=more)).id)
@@ -82,7 +82,7 @@ def test_of_two_that_run_ours_goes_before_compose_s(engine: Engine, registry_ima
     assert found.container_id == made[ours]
 
 
-def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+def test_registry_without_published_port_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
     made.append(engine.run(ContainerSpec(image=registry_image, labels=spec.resource_labels(unique))).id)
 
     found = local_registry.find(engine, unique)
@@ -91,7 +91,7 @@ def test_one_that_publishes_nothing_has_port_0(engine: Engine, registry_image: s
     assert found.port == 0
 
 
-def test_a_name_alone_makes_no_registry_of_ours(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
+def test_container_without_labels_is_no_registry(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
     made.append(engine.create(ContainerSpec(image=registry_image, name=spec.resource_name(unique))).id)
 
     assert local_registry.find(engine, unique) is None

@@ -81,7 +81,7 @@ def registry(engine: Engine, registry_image: str, unique: str) -> Iterator[Local
         (200, {}, PortState.OTHER),
     ],
 )
-def test_what_answers_is_judged_by_what_it_says(status: int, headers: dict[str, str], seen: PortState) -> None:
+def test_port_state_by_response(status: int, headers: dict[str, str], seen: PortState) -> None:
     with _serving(status, headers) as port:
         found = probe_port(port)
 
@@ -89,11 +89,11 @@ def test_what_answers_is_judged_by_what_it_says(status: int, headers: dict[str, 
     assert f"HTTP {status}" in found.detail
 
 
-def test_nothing_is_nothing() -> None:
+def test_port_without_listener_is_nothing() -> None:
     assert probe_port(free_port()).state is PortState.NOTHING
 
 
-def test_loopback_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_is_not_probed_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
 
@@ -101,7 +101,7 @@ def test_loopback_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) 
         assert probe_port(port).state is PortState.REGISTRY
 
 
-def test_a_registry_without_a_port_does_not_answer_here() -> None:
+def test_registry_without_port_is_not_ready() -> None:
     registry = LocalRegistry(name="a", port=0, container_id="c", container_name="c", image="i", volume="", state="running")
 
     assert not is_ready(registry)
@@ -110,7 +110,7 @@ def test_a_registry_without_a_port_does_not_answer_here() -> None:
 
 
 @pytest.mark.engine
-def test_it_waits_until_the_registry_answers(engine: Engine, registry: LocalRegistry) -> None:
+def test_wait_ends_when_the_registry_responds(engine: Engine, registry: LocalRegistry) -> None:
     port = free_port()
     ready = threading.Event()
 
@@ -129,7 +129,7 @@ def test_it_waits_until_the_registry_answers(engine: Engine, registry: LocalRegi
 
 
 @pytest.mark.engine
-def test_something_else_on_the_port_is_named_as_such_at_once(engine: Engine, registry: LocalRegistry) -> None:
+def test_other_server_on_the_port_is_reported_at_once(engine: Engine, registry: LocalRegistry) -> None:
     with _serving(200, HTML, b"<html>It works!</html>") as port, pytest.raises(NotARegistry) as failure:
         wait_until_ready(engine, replace(registry, port=port), timeout=60)
 
@@ -139,7 +139,7 @@ def test_something_else_on_the_port_is_named_as_such_at_once(engine: Engine, reg
 
 
 @pytest.mark.engine
-def test_a_registry_that_answers_inside_only_is_said_to(engine: Engine, registry: LocalRegistry) -> None:
+def test_registry_that_responds_only_inside_is_reported(engine: Engine, registry: LocalRegistry) -> None:
     port = free_port()
 
     with pytest.raises(RegistryUnreachable) as failure:
@@ -151,7 +151,7 @@ def test_a_registry_that_answers_inside_only_is_said_to(engine: Engine, registry
     assert not failure.value.excerpt
 
 
-def test_where_the_engine_is_elsewhere_the_way_there_is_said() -> None:
+def test_remote_engine_hint_has_the_ssh_command() -> None:
     registry = LocalRegistry(name="a", port=5000, container_id="c", container_name="c", image="i", volume="", state="running")
     remote: Any = SimpleNamespace(endpoint=Endpoint(url="tcp://build.example:2376", source="DOCKER_HOST"))
 
@@ -162,7 +162,7 @@ def test_where_the_engine_is_elsewhere_the_way_there_is_said() -> None:
 
 
 @pytest.mark.engine
-def test_a_registry_that_reports_a_failure_is_given_time_and_then_named(engine: Engine, registry: LocalRegistry) -> None:
+def test_failing_registry_is_reported_after_the_timeout(engine: Engine, registry: LocalRegistry) -> None:
     began = time.monotonic()
     with _serving(503, JSON | OURS) as port, pytest.raises(RegistryUnreachable, match=r"reports an error \(HTTP 503") as failure:
         wait_until_ready(engine, replace(registry, port=port), timeout=0.5)
@@ -181,9 +181,7 @@ def test_a_registry_that_reports_a_failure_is_given_time_and_then_named(engine: 
     ],
     ids=["killed", "removed"],
 )
-def test_a_container_that_ends_meanwhile_ends_the_waiting(
-    engine: Engine, registry: LocalRegistry, end: Callable[[Engine, str], None], word: str
-) -> None:
+def test_container_that_ends_ends_the_wait(engine: Engine, registry: LocalRegistry, end: Callable[[Engine, str], None], word: str) -> None:
     ending = threading.Timer(0.2, end, (engine, registry.container_id))
     ending.start()
     try:
@@ -194,7 +192,7 @@ def test_a_container_that_ends_meanwhile_ends_the_waiting(
 
 
 @pytest.mark.engine
-def test_one_that_answers_nowhere_shows_its_log(engine: Engine, registry_image: str, unique: str) -> None:
+def test_registry_without_response_shows_its_log(engine: Engine, registry_image: str, unique: str) -> None:
     # It runs and says something, and never serves: a configuration of somebody else's.
     container = engine.run(
         ContainerSpec(image=registry_image, name=unique, entrypoint=("/bin/sh", "-c", "echo still thinking; exec sleep 600"))
@@ -212,6 +210,6 @@ def test_one_that_answers_nowhere_shows_its_log(engine: Engine, registry_image: 
 
 
 @pytest.mark.engine
-def test_a_real_registry_is_seen_as_one(local: LocalRegistry) -> None:
+def test_real_registry_is_a_registry(local: LocalRegistry) -> None:
     assert ask(local.port, "GET", "/v2/")[0] == 200
     assert local_registry.probe_port(local.port).state is PortState.REGISTRY

@@ -114,7 +114,7 @@ def test_up_again_changes_nothing_and_needs_no_image(bring: Bring) -> None:
     assert again.registry == first.registry
 
 
-def test_a_stopped_one_is_started(bring: Bring, engine: Engine) -> None:
+def test_stopped_registry_is_started(bring: Bring, engine: Engine) -> None:
     first = bring(port=free_port())
     engine.stop(first.registry.container_id)
 
@@ -125,7 +125,7 @@ def test_a_stopped_one_is_started(bring: Bring, engine: Engine) -> None:
     assert local_registry.is_ready(again.registry)
 
 
-def test_a_paused_one_is_recreated(bring: Bring, engine: Engine) -> None:
+def test_paused_registry_is_recreated(bring: Bring, engine: Engine) -> None:
     first = bring(port=free_port())
     push_tag(first.registry.port, "john/app", "one")
     with engine._client.call("pausing") as api:
@@ -187,7 +187,7 @@ def test_a_taken_port_is_an_error_that_names_the_process(bring: Bring, engine: E
     assert local_registry.find(engine, unique) is None
 
 
-def test_a_running_registry_is_left_alone_where_the_port_asked_for_is_taken(bring: Bring, listening: int) -> None:
+def test_running_registry_is_unchanged_where_the_new_port_is_taken(bring: Bring, listening: int) -> None:
     first = bring(port=free_port())
 
     with pytest.raises(PortTaken):
@@ -196,14 +196,14 @@ def test_a_running_registry_is_left_alone_where_the_port_asked_for_is_taken(brin
     assert bring().registry == first.registry
 
 
-def test_a_registry_of_ours_on_the_port_is_named(bring: Bring, unique: str) -> None:
+def test_taken_port_names_the_registry_on_it(bring: Bring, unique: str) -> None:
     other = bring(name=f"{unique}-other", port=free_port())
 
     with pytest.raises(PortTaken, match=f"held by the registry '{unique}-other' of this tool"):
         bring(port=other.registry.port)
 
 
-def test_a_container_on_the_port_is_named(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
+def test_taken_port_names_the_container_on_it(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     binding = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
     container = engine.run(ContainerSpec(image=registry_image, name=f"{unique}-web", ports=(binding,)))
@@ -214,7 +214,7 @@ def test_a_container_on_the_port_is_named(bring: Bring, engine: Engine, registry
         engine.remove(container.id, force=True)
 
 
-def test_a_remembered_port_that_is_held_gives_way_and_the_line_says_why(bring: Bring, engine: Engine, unique: str) -> None:
+def test_taken_remembered_port_is_replaced_with_a_note(bring: Bring, engine: Engine, unique: str) -> None:
     port = free_port()
     bring(port=port)
     local_registry.down(engine, unique)
@@ -233,7 +233,7 @@ def test_a_remembered_port_that_is_held_gives_way_and_the_line_says_why(bring: B
     assert again.registry.port == moved.registry.port or taken
 
 
-def test_a_stopped_registry_whose_port_is_held_moves(bring: Bring, engine: Engine) -> None:
+def test_stopped_registry_with_taken_port_is_moved(bring: Bring, engine: Engine) -> None:
     first = bring(port=free_port())
     push_tag(first.registry.port, "john/app", "one")
     engine.stop(first.registry.container_id)
@@ -246,9 +246,7 @@ def test_a_stopped_registry_whose_port_is_held_moves(bring: Bring, engine: Engin
     assert tags(moved.registry.port, "john/app") == ["one"]
 
 
-def test_where_only_the_engine_sees_that_a_port_is_taken_the_next_one_is_tried(
-    bring: Bring, listening: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_port_refused_by_the_engine_is_followed_by_the_next(bring: Bring, listening: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Somebody takes the port between our look and the engine's, or the engine is on another machine.
     monkeypatch.setattr(ports, "is_taken", lambda port: False)
     monkeypatch.setattr(ports, "FIRST_PORT", listening)
@@ -260,9 +258,7 @@ def test_where_only_the_engine_sees_that_a_port_is_taken_the_next_one_is_tried(
     assert up.port_note.startswith(f"port {listening} is held by something else, says the engine")
 
 
-def test_where_the_new_port_cannot_be_had_the_running_registry_comes_back(
-    bring: Bring, engine: Engine, listening: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_move_restores_the_running_registry(bring: Bring, engine: Engine, listening: int, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bring(port=free_port(), auth=Auth(user="john", password=FIRST))
     secret = _secret(engine, first.registry.container_id)
     monkeypatch.setattr(ports, "is_taken", lambda port: False)
@@ -277,7 +273,7 @@ def test_where_the_new_port_cannot_be_had_the_running_registry_comes_back(
     assert ask(again.registry.port, "GET", "/v2/", user=("john", FIRST))[0] == 200
 
 
-def test_a_password_is_wanted_kept_as_a_hash_and_changed(bring: Bring, engine: Engine, unique: str) -> None:
+def test_password_is_required_hashed_and_changed(bring: Bring, engine: Engine, unique: str) -> None:
     port = free_port()
     up = bring(port=port, auth=Auth(user="john", password=FIRST))
 
@@ -305,9 +301,7 @@ def test_a_password_is_wanted_kept_as_a_hash_and_changed(bring: Bring, engine: E
     assert ask(port, "GET", "/v2/", user=("john", SECOND))[0] == 200
 
 
-def test_a_port_that_a_stopped_registry_of_ours_wants_again_is_passed_over(
-    bring: Bring, engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_port_of_a_stopped_registry_is_skipped(bring: Bring, engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     other = bring(name=f"{unique}-other", port=free_port())
     engine.stop(other.registry.container_id)
     monkeypatch.setattr(ports, "FIRST_PORT", other.registry.port)
@@ -315,7 +309,7 @@ def test_a_port_that_a_stopped_registry_of_ours_wants_again_is_passed_over(
     assert bring().registry.port > other.registry.port
 
 
-def test_it_waits_for_another_command_and_says_so(bring: Bring, engine: Engine, unique: str, tmp_path: Path) -> None:
+def test_up_waits_for_another_command_with_a_note(bring: Bring, engine: Engine, unique: str, tmp_path: Path) -> None:
     first = bring(port=free_port())
     (lock,) = tmp_path.glob(f"registry-*-{unique}.lock")
     said = Notes()
@@ -341,7 +335,7 @@ def test_a_registry_without_a_password_gets_one(bring: Bring) -> None:
     assert tags(first.registry.port, "john/app", user=("john", FIRST)) == ["one"]
 
 
-def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
+def test_container_left_by_a_killed_up_is_started(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     engine.create_volume(spec.resource_name(unique), labels=spec.resource_labels(unique))
     settings = spec.RegistrySettings(port=port, secret="of the killed one")
@@ -353,9 +347,7 @@ def test_a_container_that_an_up_created_and_no_more_is_finished(bring: Bring, en
     assert engine.get_file(created.id, spec.SETTINGS) == settings.to_json()
 
 
-def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
-    bring: Bring, engine: Engine, registry_image: str, unique: str
-) -> None:
+def test_unwritten_password_denies_all_until_it_is_set(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     engine.create_volume(spec.resource_name(unique), labels=spec.resource_labels(unique))
     settings = spec.RegistrySettings(port=port, secret="s", user="john")
@@ -371,7 +363,7 @@ def test_a_password_that_was_never_written_lets_nobody_in_until_it_is_set(
     assert ask(moved.port, "GET", "/v2/", user=("john", FIRST))[0] == 200
 
 
-def test_damaged_settings_let_nobody_in_by_chance(bring: Bring, engine: Engine, unique: str) -> None:
+def test_damaged_settings_are_an_error(bring: Bring, engine: Engine, unique: str) -> None:
     first = bring(port=free_port(), auth=Auth(user="john", password=FIRST))
     engine.put_files(first.registry.container_id, spec.STORAGE, {"registry-tool/settings.json": (b"{", 0o600)})
     local_registry.down(engine, unique)
@@ -383,9 +375,7 @@ def test_damaged_settings_let_nobody_in_by_chance(bring: Bring, engine: Engine, 
     assert not engine.containers(all=True, labels={labels.ROLE: labels.ROLE_PROBE})
 
 
-def test_a_container_of_somebody_else_with_our_name_is_never_touched(
-    bring: Bring, engine: Engine, registry_image: str, unique: str
-) -> None:
+def test_other_owners_container_of_the_name_is_a_conflict(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     theirs = engine.create(ContainerSpec(image=registry_image, name=spec.resource_name(unique)))
     try:
         with pytest.raises(Conflict, match="somebody else"):
@@ -397,7 +387,7 @@ def test_a_container_of_somebody_else_with_our_name_is_never_touched(
         engine.remove(theirs.id, force=True)
 
 
-def test_a_volume_of_somebody_else_with_our_name_is_never_touched(bring: Bring, engine: Engine, unique: str) -> None:
+def test_other_owners_volume_of_the_name_is_a_conflict(bring: Bring, engine: Engine, unique: str) -> None:
     engine.create_volume(spec.resource_name(unique), labels={"theirs": "yes"})
     try:
         with pytest.raises(Conflict, match="somebody else"):
@@ -409,7 +399,7 @@ def test_a_volume_of_somebody_else_with_our_name_is_never_touched(bring: Bring, 
         engine.remove_volume(spec.resource_name(unique))
 
 
-def test_content_that_lies_elsewhere_is_not_left_behind(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
+def test_content_in_another_volume_is_a_conflict(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
     port = free_port()
     binding = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
     elsewhere = ContainerSpec(
@@ -427,12 +417,12 @@ def test_content_that_lies_elsewhere_is_not_left_behind(bring: Bring, engine: En
 
 
 @pytest.mark.parametrize("options", [{"port": 0}, {"port": 70000}, {"restart": "sometimes"}, {"name": "A"}])
-def test_what_cannot_be_is_refused_before_anything_is_tried(bring: Bring, engine: Engine, options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused_first(bring: Bring, engine: Engine, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         bring(image=_no_image, **options)
 
 
-def test_a_registry_that_ends_at_once_shows_its_last_words(bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_that_ends_at_once_shows_its_log(bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
     real = spec.environment
 
     def panicking(secret: str, *, auth: bool) -> dict[str, str]:
@@ -447,7 +437,7 @@ def test_a_registry_that_ends_at_once_shows_its_last_words(bring: Bring, monkeyp
     assert any("panic" in line for line in failure.value.excerpt)
 
 
-def test_a_full_disk_is_the_push_s_failure_and_the_registry_goes_on(bring: Bring, engine: Engine, unique: str) -> None:
+def test_full_disk_fails_the_push_and_the_registry_goes_on(bring: Bring, engine: Engine, unique: str) -> None:
     with engine._client.call("creating a small volume") as api:
         options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
         api.create_volume(spec.resource_name(unique), driver="local", driver_opts=options, labels=spec.resource_labels(unique))
@@ -461,7 +451,7 @@ def test_a_full_disk_is_the_push_s_failure_and_the_registry_goes_on(bring: Bring
 
 
 @pytest.mark.parametrize(("count", "one_state"), [(20, True), (6, False)], ids=["one lock", "no common lock"])
-def test_many_at_once_are_one_registry(
+def test_concurrent_ups_create_one_registry(
     bring: Bring, engine: Engine, registry_image: str, unique: str, tmp_path: Path, count: int, one_state: bool
 ) -> None:
     code = """

@@ -33,11 +33,11 @@ def volume(engine: Engine, unique: str) -> Iterator[str]:
         engine.remove_volume(spec.resource_name(unique))
 
 
-def test_without_a_volume_nothing_is_kept(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
+def test_state_without_volume_is_none(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
     assert volume_state.read_volume(engine, unique, registry_image, state=tmp_path) is None
 
 
-def test_what_was_written_is_read_and_no_container_is_left(
+def test_written_state_is_read_and_no_container_is_left(
     engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
 ) -> None:
     volume_state.create_volume(engine, unique)
@@ -53,9 +53,7 @@ def test_what_was_written_is_read_and_no_container_is_left(
     assert not [container for container in engine.containers(all=True) if volume in container.mounts.values()]
 
 
-def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
-    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
-) -> None:
+def test_volume_of_compose_has_its_secret(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
     engine.create_volume(volume, labels=spec.resource_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
 
     found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
@@ -63,9 +61,7 @@ def test_a_volume_that_compose_made_is_signed_for_as_compose_does(
     assert found == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNING_KEY))
 
 
-def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
-    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
-) -> None:
+def test_volume_without_settings_gets_a_new_secret(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
     volume_state.create_volume(engine, unique)
 
     found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
@@ -75,7 +71,7 @@ def test_a_volume_that_up_made_and_no_more_gets_a_new_secret(
 
 
 @pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])
-def test_a_volume_of_somebody_else_is_not_read(
+def test_other_owners_volume_is_a_conflict(
     engine: Engine, registry_image: str, unique: str, volume: str, wrong: dict[str, str], tmp_path: Path
 ) -> None:
     engine.create_volume(volume, labels={name: value.replace("UNIQUE", unique) for name, value in wrong.items()})
@@ -84,7 +80,7 @@ def test_a_volume_of_somebody_else_is_not_read(
         volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
 
-def test_damage_is_named(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
+def test_damaged_settings_name_the_file(engine: Engine, registry_image: str, unique: str, volume: str) -> None:
     volume_state.create_volume(engine, unique)
     created = engine.create(spec.container_spec(unique, image=registry_image, port=5007, settings=RegistrySettings.generate()))
     engine.put_files(created.id, spec.STORAGE, {"registry-tool/settings.json": (b'{"secret": 1}', 0o600)})
@@ -120,19 +116,19 @@ def _probes(engine: Engine, volume: str) -> list[str]:
     return [container.id for container in engine.containers(all=True) if volume in container.mounts.values()]
 
 
-def test_what_a_killed_one_left_goes_with_the_next_look(
+def test_probe_of_a_killed_process_is_removed_by_the_next(
     engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
 ) -> None:
     assert volume_state.read_volume(engine, unique, registry_image, state=tmp_path) is not None
     assert _probes(engine, volume) == []
 
 
-def test_what_a_killed_one_left_does_not_keep_the_volume(engine: Engine, unique: str, volume: str, left: str) -> None:
+def test_probe_of_a_killed_process_does_not_block_the_volume(engine: Engine, unique: str, volume: str, left: str) -> None:
     assert local_registry.down(engine, unique, volumes=True).volume_removed == volume
     assert _probes(engine, volume) == []
 
 
-def test_who_keeps_locks_elsewhere_is_not_disturbed(
+def test_probe_of_another_owner_is_untouched(
     engine: Engine, registry_image: str, unique: str, volume: str, left: str, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -141,7 +137,9 @@ def test_who_keeps_locks_elsewhere_is_not_disturbed(
     assert _probes(engine, volume) == [left], "somebody may need it still"
 
 
-def test_what_somebody_else_looks_with_stays(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
+def test_container_of_another_owner_on_the_volume_stays(
+    engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path
+) -> None:
     volume_state.create_volume(engine, unique)
     theirs = engine.create(ContainerSpec(image=registry_image, labels={labels.ROLE: labels.ROLE_PROBE}, volumes={volume: "/data"}))
     with pytest.raises(Conflict):

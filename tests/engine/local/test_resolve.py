@@ -21,16 +21,16 @@ BAD_NAMES = ["John/App:x", "a//b", "../x", "-x", "ü/x", f"a:{'x' * 129}", "a:",
 
 class TestOnRegistry:
     @pytest.mark.parametrize("text", BAD_NAMES)
-    def test_a_wrong_name_is_said_to_be_wrong(self, text: str) -> None:
+    def test_invalid_name_is_reported(self, text: str) -> None:
         with pytest.raises(InvalidReference):
             resolve.registry_reference(text, "localhost:5000")
 
-    def test_without_a_registry_a_name_without_a_host_means_nothing(self) -> None:
+    def test_name_without_host_needs_a_registry(self) -> None:
         with pytest.raises(RegistryUnreachable) as caught:
             resolve.registry_reference("john/get-started", None)
         assert caught.value.hint is not None and "regctl up" in caught.value.hint
 
-    def test_without_a_registry_a_wrong_name_is_the_nearer_trouble(self) -> None:
+    def test_invalid_name_is_reported_before_a_missing_registry(self) -> None:
         with pytest.raises(InvalidReference):
             resolve.registry_reference("John/App", None)
 
@@ -38,7 +38,7 @@ class TestOnRegistry:
         assert str(resolve.registry_reference("john/get-started:part2", "localhost:5001")) == "localhost:5001/john/get-started:part2"
         assert str(resolve.registry_reference("alpine", "localhost:5001")) == "localhost:5001/alpine:latest"
 
-    def test_docker_hub_is_spelled_out(self) -> None:
+    def test_docker_hub_needs_its_host(self) -> None:
         assert str(resolve.registry_reference("docker.io/alpine", "localhost:5001")) == "docker.io/library/alpine:latest"
 
 
@@ -49,12 +49,12 @@ class TestOnEngine:
         with pytest.raises(InvalidReference):
             resolve.engine_image(engine, "localhost:5000", text)
 
-    def test_nowhere(self, engine: Engine, unique: str) -> None:
+    def test_unknown_name_is_not_found(self, engine: Engine, unique: str) -> None:
         with pytest.raises(NotFound) as caught:
             resolve.engine_image(engine, "localhost:5000", unique)
         assert caught.value.hint is not None and f"docker.io/library/{unique}:latest" in caught.value.hint
 
-    def test_by_id(self, engine: Engine, unique: str, tiny_image: Make) -> None:
+    def test_image_by_id(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         image_id = tiny_image(unique)
         for text in (image_id, image_id.removeprefix("sha256:"), image_id.removeprefix("sha256:")[:12]):
             assert resolve.engine_image(engine, "localhost:5000", text).image.id == image_id
@@ -77,7 +77,7 @@ class TestOnEngine:
 
 @pytest.mark.engine
 class TestPush:
-    def test_neither_name_is_there(self, engine: Engine, local: LocalRegistry, unique: str) -> None:
+    def test_push_without_either_name_is_not_found(self, engine: Engine, local: LocalRegistry, unique: str) -> None:
         with pytest.raises(NotFound, match=rf"neither {unique} nor {local.address}/{unique}:latest"):
             transfer.push(engine, local.address, unique)
 
@@ -85,13 +85,13 @@ class TestPush:
         with pytest.raises(UsageError):
             transfer.push(engine, local.address, f"{unique}@sha256:{'0' * 64}")
 
-    def test_a_registry_that_is_gone(self, engine: Engine, unique: str, tiny_image: Make) -> None:
+    def test_push_to_a_stopped_registry_is_unreachable(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         tiny_image(unique)
         with pytest.raises(RegistryUnreachable):
             transfer.push(engine, f"localhost:{free_port()}", unique)
 
     @pytest.mark.parametrize(("typed", "tagged", "stored"), list(itertools.product((False, True), repeat=3)))
-    def test_whatever_exists_where_the_image_that_was_meant_arrives(
+    def test_typed_image_is_pushed_whatever_names_exist(
         self, engine: Engine, local: LocalRegistry, unique: str, tiny_image: Make, typed: bool, tagged: bool, stored: bool
     ) -> None:
         """All combinations of: the name as typed, the registry's name in the engine, the tag in the registry; each another image."""
@@ -145,7 +145,7 @@ class TestPush:
 
 @pytest.mark.engine
 class TestHave:
-    def test_what_is_absent_is_pulled_from_the_local_registry(
+    def test_missing_image_is_pulled_from_the_local_registry(
         self, engine: Engine, local: LocalRegistry, unique: str, tiny_image: Make
     ) -> None:
         image_id = tiny_image(unique)
@@ -156,7 +156,7 @@ class TestHave:
         assert (present.name, present.image_id) == (full, image_id)
         assert present.result is not None
 
-    def test_found_nowhere(self, engine: Engine, local: LocalRegistry, unique: str) -> None:
+    def test_image_found_nowhere_is_not_found(self, engine: Engine, local: LocalRegistry, unique: str) -> None:
         with pytest.raises(NotFound) as caught:
             transfer.ensure_image(engine, local.address, unique)
         assert caught.value.hint is not None and f"docker.io/library/{unique}" in caught.value.hint

@@ -1,4 +1,4 @@
-"""The bases on a real engine: each rung, and what is said where none holds."""
+"""Base images on a real engine: each source, and the error where none has the image."""
 
 from __future__ import annotations
 
@@ -88,16 +88,16 @@ class TestInTheEngine:
         found = Deaf(engine, tmp_path).ensure(base)
         assert (found.role, found.name, found.id, found.source) == (base.role, base.official, official, "engine")
 
-    def test_what_was_there_before_us_is_not_ours(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_image_present_before_is_not_imported(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         assert not Deaf(engine, tmp_path).ensure(base).imported
 
-    def test_our_own_name_will_do(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_stand_in_name_is_used(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         own = tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
         found = Deaf(engine, tmp_path).ensure(base)
         assert (found.name, found.id, found.source, found.imported) == (base.local_name, own, "engine", True)
 
-    def test_an_official_name_on_something_built_on_ours_is_not_ours(
+    def test_official_name_on_an_image_built_on_a_stand_in_is_not_imported(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
     ) -> None:
         # Labels are inherited.
@@ -106,7 +106,7 @@ class TestInTheEngine:
 
 
 class TestKept:
-    def test_a_copy_comes_back_with_the_id_it_had(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_archived_image_returns_with_the_same_id(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         had = tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
         kept = bases.archive(bases.ensure(base))
@@ -115,9 +115,7 @@ class TestKept:
         found = bases.ensure(base)
         assert (found.name, found.id, found.source) == (base.official, had, "docker.io")
 
-    def test_what_came_back_is_ours_and_is_known_as_ours_later(
-        self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
-    ) -> None:
+    def test_loaded_image_is_recorded_as_imported(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
         bases.archive(bases.ensure(base))
@@ -126,7 +124,7 @@ class TestKept:
         later = Deaf(engine, tmp_path).ensure(base)
         assert (later.source, later.imported) == ("engine", True)
 
-    def test_a_stand_in_comes_back_as_one(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_archived_stand_in_returns_as_one(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
         bases = Deaf(engine, tmp_path)
         bases.archive(bases.ensure(base))
@@ -134,14 +132,14 @@ class TestKept:
         found = bases.ensure(base)
         assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
 
-    def test_a_copy_that_is_there_is_not_made_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_existing_copy_is_not_written_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
         first = bases.archive(bases.ensure(base))
         made = first.stat().st_mtime_ns
         assert bases.archive(bases.ensure(base)).stat().st_mtime_ns == made
 
-    def test_a_copy_of_another_image_takes_its_place(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_copy_of_another_image_is_replaced(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
         bases.archive(bases.ensure(base))
@@ -150,7 +148,7 @@ class TestKept:
         _forget(engine, base.official)
         assert bases.ensure(base).id == newer
 
-    def test_an_image_that_is_gone_cannot_be_kept(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
+    def test_archive_of_a_missing_image_is_not_found(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
         found = bases.ensure(base)
@@ -159,7 +157,7 @@ class TestKept:
             bases.archive(found)
 
     @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "not its description", "half a description"])
-    def test_a_damaged_copy_is_thrown_away_with_a_word(
+    def test_damaged_copy_is_discarded_with_a_note(
         self, damage: str, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path, without_packages: None
     ) -> None:
         tiny_image(base.official)
@@ -188,7 +186,7 @@ class TestKept:
         assert not description.exists()
         assert any("thrown away" in note for note in listening.notes)
 
-    def test_a_copy_that_the_engine_refuses_is_thrown_away(
+    def test_copy_refused_by_the_engine_is_discarded(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path, without_packages: None
     ) -> None:
         # Sound as a file, and no image: as from an engine whose format this one does not read.
@@ -220,7 +218,7 @@ class TestHub:
         if engine.image(base.official):
             engine.remove_image(base.official, force=True)
 
-    def test_it_is_pulled_from_there(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
+    def test_official_image_is_pulled(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
         bases = BaseImageResolver(engine, tmp_path)
         bases.__dict__["hub_reachable"] = True
         found = bases.ensure(hub)
@@ -228,7 +226,7 @@ class TestHub:
         later = Deaf(engine, tmp_path).ensure(hub)
         assert (later.source, later.imported, later.id) == ("engine", True, found.id)
 
-    def test_what_was_brought_to_one_engine_was_not_brought_to_another(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
+    def test_import_is_recorded_per_engine(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
         bases = BaseImageResolver(engine, tmp_path)
         bases.__dict__["hub_reachable"] = True
         bases.ensure(hub)
@@ -236,7 +234,7 @@ class TestHub:
         brought.write_text(brought.read_text().replace(engine.id, "another engine"))
         assert not Deaf(engine, tmp_path).ensure(hub).imported
 
-    def test_an_image_that_it_does_not_give_is_said(
+    def test_failed_pull_is_in_the_error(
         self, base: Base, local: LocalRegistry, engine: Engine, tmp_path: Path, without_packages: None
     ) -> None:
         base = replace(base, official=f"{local.address}/library/nothing-of-this-name:1")
@@ -245,7 +243,7 @@ class TestHub:
         with pytest.raises(ProvisionFailed, match=r"docker\.io does not give it"):
             bases.ensure(base)
 
-    def test_it_is_asked_once_and_not_for_long(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_hub_is_checked_once_with_a_short_timeout(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[float] = []
 
         def can_pull(name: str, *, timeout: float) -> bool:
@@ -258,15 +256,13 @@ class TestHub:
         assert asked == [HUB_TIMEOUT]
         assert HUB_TIMEOUT <= 3
 
-    def test_the_real_one_answers_or_is_given_up_in_time(self, engine: Engine, tmp_path: Path) -> None:
+    def test_real_hub_responds_or_times_out(self, engine: Engine, tmp_path: Path) -> None:
         began = time.monotonic()
         assert BaseImageResolver(engine, tmp_path).hub_reachable in (True, False)
         assert time.monotonic() - began < 60, "it waits for docker.io"
 
 
-def test_where_no_rung_holds_each_is_named_and_the_way_out_is_said(
-    engine: Engine, base: Base, tmp_path: Path, without_packages: None
-) -> None:
+def test_error_names_every_source_and_a_way_out(engine: Engine, base: Base, tmp_path: Path, without_packages: None) -> None:
     with pytest.raises(ProvisionFailed) as caught:
         _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
     tried = "not in the engine, docker.io does not answer, and building it from packages needs mmdebstrap"
@@ -283,7 +279,7 @@ class TestPackages:
         if packages.Distribution.current() is None or shutil.which(packages.TOOL) is None:
             missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
 
-    def test_it_is_built_and_runs_and_says_from_what(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
+    def test_stand_in_is_built_runs_and_has_its_versions(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
         found = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
         assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
         image = engine.image(base.local_name)
@@ -295,23 +291,21 @@ class TestPackages:
         assert engine.image(base.official) is None
         assert _output(engine, found.name) == unique
 
-    def test_the_second_time_needs_no_network_not_even_on_an_empty_engine(self, engine: Engine, base: Base, tmp_path: Path) -> None:
+    def test_archived_stand_in_needs_no_network(self, engine: Engine, base: Base, tmp_path: Path) -> None:
         first = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
         assert not list((tmp_path / "bases").glob(".*")), "something unfinished is left"
         _forget(engine, base.local_name)
         again = Deaf(engine, tmp_path).ensure(base)
         assert (again.id, again.source) == (first.id, "packages")
 
-    def test_two_at_once_build_once(self, engine: Engine, base: Base, tmp_path: Path) -> None:
+    def test_concurrent_resolvers_build_once(self, engine: Engine, base: Base, tmp_path: Path) -> None:
         first, second = _child(engine, base, tmp_path), _child(engine, base, tmp_path)
         ended = [_ended(first), _ended(second)]
         assert sorted(line for lines in ended for line in lines if line.startswith("source")) == ["source engine", "source packages"]
         assert sum("waiting for it" in line for lines in ended for line in lines) == 1
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-    def test_one_that_was_ended_in_the_middle_leaves_a_clean_start(
-        self, number: signal.Signals, engine: Engine, base: Base, tmp_path: Path
-    ) -> None:
+    def test_killed_build_leaves_a_clean_start(self, number: signal.Signals, engine: Engine, base: Base, tmp_path: Path) -> None:
         child = _child(engine, base, tmp_path)
         _until(lambda: list((tmp_path / "bases").glob(f".{base.role}.*.part/mmdebstrap.*/var/lib/apt")))
         child.send_signal(number)
@@ -325,9 +319,7 @@ class TestPackages:
         assert _offline(BaseImageResolver(engine, tmp_path)).ensure(base).source == "packages"
         assert not list((tmp_path / "bases").glob(".*"))
 
-    def test_without_space_for_a_copy_the_image_is_there_all_the_same(
-        self, engine: Engine, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_full_disk_for_the_copy_is_a_note(self, engine: Engine, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*arguments: object, **named: object) -> None:
             raise OSError(28, "No space left on device")
 

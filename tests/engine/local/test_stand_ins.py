@@ -85,7 +85,7 @@ def _until(engine: Engine, container: str, command: Sequence[str]) -> str:
 
 
 class TestRegistry:
-    def test_it_serves_without_a_word(self, engine: Engine, registry: str, running: list[str]) -> None:
+    def test_registry_stand_in_serves_without_arguments(self, engine: Engine, registry: str, running: list[str]) -> None:
         spec = ContainerSpec(image=registry, ports=(PortBinding(container_port="5000/tcp", host_port=0, host_ip="127.0.0.1"),))
         container = engine.run(spec)
         running.append(container.id)
@@ -105,7 +105,7 @@ class TestRegistry:
         assert "/var/lib/registry" in found.mounts
 
     @pytest.mark.parametrize("command", [("--version",), ("registry", "--version")], ids=["an option", "the program"])
-    def test_verbs_and_options_are_the_registrys(self, engine: Engine, registry: str, command: tuple[str, ...]) -> None:
+    def test_arguments_are_the_registrys(self, engine: Engine, registry: str, command: tuple[str, ...]) -> None:
         assert " 2." in _output(engine, registry, *command)
 
     def test_its_storage_can_be_listed_from_within(self, engine: Engine, registry: str) -> None:
@@ -129,7 +129,7 @@ class TestPython:
         )
         assert shown.startswith("3\npip ")
 
-    def test_pip_may_install_as_in_an_image_of_ones_own(self, engine: Engine, python: str) -> None:
+    def test_pip_may_install_into_the_image(self, engine: Engine, python: str) -> None:
         wheel = (
             "import zipfile; w = zipfile.ZipFile('/tmp/tiny-1.0-py3-none-any.whl', 'w'); w.writestr('tiny.py', 'print(42)');"
             "w.writestr('tiny-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n');"
@@ -161,7 +161,7 @@ class TestPython:
 
 
 class TestRedis:
-    def test_it_answers_and_counts_for_others(self, engine: Engine, redis: str, running: list[str], unique: str) -> None:
+    def test_redis_stand_in_serves_other_containers(self, engine: Engine, redis: str, running: list[str], unique: str) -> None:
         engine.create_network(unique, labels={labels.ROLE: labels.ROLE_PROBE})
         try:
             server = engine.run(ContainerSpec(image=redis, network=unique, aliases=("redis",)))
@@ -189,7 +189,7 @@ class TestRedis:
         engine.kill(container.id, signal="TERM")
         assert engine.wait(container.id, timeout=600) == 0
 
-    def test_options_are_the_servers(self, engine: Engine, redis: str, running: list[str]) -> None:
+    def test_options_are_redis_servers(self, engine: Engine, redis: str, running: list[str]) -> None:
         container = engine.run(ContainerSpec(image=redis, command=("--appendonly", "yes")))
         running.append(container.id)
         assert "yes" in _until(engine, container.id, ["redis-cli", "config", "get", "appendonly"])

@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_file_that_may_not_be_read(folder: Path) -> None:
+def test_unreadable_file_fails_the_build(folder: Path) -> None:
     (folder / "gone").write_text("x")
     found = contexts.files(folder, "Dockerfile", {})
     (folder / "gone").unlink()
@@ -45,7 +45,7 @@ def test_a_file_that_may_not_be_read(folder: Path) -> None:
         list(contexts.tar_stream(found))
 
 
-def test_a_file_that_becomes_shorter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_shrinks_while_read_fails_the_build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "log").write_bytes(b"x" * 1000)
     found = contexts.files(folder, "Dockerfile", {})
     real = os.fstat
@@ -59,13 +59,13 @@ def test_a_file_that_becomes_shorter(folder: Path, monkeypatch: pytest.MonkeyPat
         list(contexts.tar_stream(found))
 
 
-def test_an_ignore_file_that_is_no_text(folder: Path) -> None:
+def test_binary_ignore_file_fails_the_build(folder: Path) -> None:
     (folder / ".dockerignore").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(BuildFailed, match=r"build context .* cannot be read"):
         contexts.files(folder, "Dockerfile", {})
 
 
-def test_ignored_giants_are_never_read(folder: Path) -> None:
+def test_ignored_files_are_never_opened(folder: Path) -> None:
     (folder / ".dockerignore").write_text("giant\nheaps/\n# giant is a comment\n")
     (folder / "heaps").mkdir()
     for name in ("giant", "heaps/giant"):
@@ -75,7 +75,7 @@ def test_ignored_giants_are_never_read(folder: Path) -> None:
     assert len(stream) < 10_000
 
 
-def test_a_giant_is_streamed_and_not_held(folder: Path) -> None:
+def test_large_file_is_streamed_in_bounded_memory(folder: Path) -> None:
     with (folder / "giant").open("wb") as sparse:
         sparse.truncate(FIVE_GIGABYTES)
     pieces = contexts.tar_stream(contexts.files(folder, "Dockerfile", {}))
@@ -117,7 +117,7 @@ def test_a_pipe_is_kept_and_not_read(folder: Path) -> None:
     assert packed(folder)["pipe"][0].isfifo()
 
 
-def test_modes_contents_and_empty_folders(folder: Path) -> None:
+def test_modes_contents_and_empty_folders_are_kept(folder: Path) -> None:
     (folder / "run.sh").write_bytes(b"#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
     (folder / "empty").mkdir()
@@ -127,7 +127,7 @@ def test_modes_contents_and_empty_folders(folder: Path) -> None:
     assert (members["run.sh"][0].uid, members["run.sh"][0].gid) == (0, 0)
 
 
-def test_exceptions_in_the_ignore_file(folder: Path) -> None:
+def test_exceptions_in_the_ignore_file_are_kept(folder: Path) -> None:
     (folder / ".dockerignore").write_text("\ufeff*\n!kept/*.py\n")
     for name in ("kept/a.py", "kept/b.txt", "other/c.py"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -135,7 +135,7 @@ def test_exceptions_in_the_ignore_file(folder: Path) -> None:
     assert sorted(packed(folder)) == [".dockerignore", "Dockerfile", "kept/a.py"]
 
 
-def test_an_ignore_file_of_the_dockerfile_s_own(folder: Path) -> None:
+def test_ignore_file_beside_the_dockerfile_takes_precedence(folder: Path) -> None:
     (folder / "other.Dockerfile").write_text("FROM scratch\n")
     (folder / "other.Dockerfile.dockerignore").write_text("*\n")
     (folder / ".dockerignore").write_text("nothing\n")
@@ -143,7 +143,7 @@ def test_an_ignore_file_of_the_dockerfile_s_own(folder: Path) -> None:
     assert "Dockerfile" not in packed(folder, dockerfile="other.Dockerfile")
 
 
-def test_extra_goes_over_what_is_there_and_over_what_is_ignored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_extra_overrides_existing_and_ignored_files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "deep").mkdir()
     (elsewhere / "deep" / "a.whl").write_bytes(b"wheel")
@@ -158,7 +158,7 @@ def test_extra_goes_over_what_is_there_and_over_what_is_ignored(folder: Path, tm
 
 
 @pytest.mark.parametrize("name", ["größe", "with space", "x" * 180, "newline\n", os.fsdecode(b"\xff-latin")])
-def test_any_name_travels(folder: Path, name: str) -> None:
+def test_any_file_name_survives_the_tar(folder: Path, name: str) -> None:
     try:
         (folder / name).write_bytes(b"x")
     except OSError:
@@ -167,7 +167,7 @@ def test_any_name_travels(folder: Path, name: str) -> None:
 
 
 @given(st.lists(st.binary(max_size=2000), max_size=8))
-def test_contents_survive(contents: list[bytes]) -> None:
+def test_any_content_survives_the_tar(contents: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, content in enumerate(contents):

@@ -27,7 +27,7 @@ from registry_tool.engine.build.dockerfile import base_images, instructions, nee
         ("FROM a\nCOPY --chown=1 <<EOF /x\nhi\nEOF", "COPY <<"),
     ],
 )
-def test_buildkit_is_needed(text: str, reason: str) -> None:
+def test_dockerfile_with_buildkit_syntax_needs_buildkit(text: str, reason: str) -> None:
     assert needs_buildkit(text) == reason
 
 
@@ -47,7 +47,7 @@ def test_buildkit_is_needed(text: str, reason: str) -> None:
         "FROM a\nRUN \\",
     ],
 )
-def test_the_classic_builder_will_do(text: str) -> None:
+def test_dockerfile_without_buildkit_syntax_uses_the_classic_builder(text: str) -> None:
     assert needs_buildkit(text) is None
 
 
@@ -65,7 +65,7 @@ def test_the_classic_builder_will_do(text: str) -> None:
         ("RUN x", {}, ()),
     ],
 )
-def test_base_images(text: str, arguments: dict[str, str], names: tuple[str, ...]) -> None:
+def test_base_images_with_variables_and_without_stages(text: str, arguments: dict[str, str], names: tuple[str, ...]) -> None:
     assert base_images(text, arguments) == names
 
 

@@ -56,13 +56,13 @@ def answering(answer: bytes) -> Iterator[str]:
         thread.join(5)
 
 
-def test_no_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_socket_is_engine_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     error = failure(monkeypatch, f"unix://{tmp_path}/none.sock")
     assert isinstance(error, EngineNotFound)
     assert error.message == f"no container engine found: there is no unix://{tmp_path}/none.sock (DOCKER_HOST)"
 
 
-def test_a_socket_that_nobody_listens_at(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
+def test_socket_without_listener_is_engine_not_running(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
     path = open_folder / "dead.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -73,7 +73,7 @@ def test_a_socket_that_nobody_listens_at(monkeypatch: pytest.MonkeyPatch, open_f
     assert "tart" in error.hint
 
 
-def test_a_socket_of_somebody_else(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
+def test_socket_without_permission_is_engine_not_permitted(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
     path = open_folder / "closed.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -91,14 +91,14 @@ def test_a_socket_of_somebody_else(monkeypatch: pytest.MonkeyPatch, open_folder:
     assert "sudo" in error.hint
 
 
-def test_a_port_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_that_refuses_connections_is_engine_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         error = failure(monkeypatch, f"tcp://127.0.0.1:{taken.getsockname()[1]}")
     assert "refused" in error.message.lower()
 
 
-def test_an_engine_that_says_nothing(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
+def test_silent_engine_is_a_timeout(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
     monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.2)
     path = open_folder / "silent.sock"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -119,28 +119,28 @@ def test_an_engine_that_says_nothing(monkeypatch: pytest.MonkeyPatch, open_folde
     ],
     ids=["html", "other json", "404", "mail", "hangs up"],
 )
-def test_something_that_is_no_engine(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+def test_server_that_is_no_engine_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     with answering(answer) as url:
         error = failure(monkeypatch, url)
     assert "engine" in error.message
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_a_proxy_is_not_asked_for_an_engine_on_this_machine(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_local_engine_is_not_connected_through_a_proxy(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:1")
     with answering(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK") as url:
         monkeypatch.setenv("DOCKER_HOST", url)
         connect().close()
 
 
-def test_ssh_is_refused_with_the_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssh_without_paramiko_is_refused_with_an_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
     error = failure(monkeypatch, "ssh://me@far.example")
     assert "paramiko" in error.message
     assert error.hint is not None
     assert "me@far.example" in error.hint
 
 
-def test_the_hints_speak_to_the_system() -> None:
+def test_hints_depend_on_the_platform() -> None:
     assert "apt-get" in install_hint("linux")
     assert "Docker Desktop" in install_hint("darwin")
     assert "open -a Docker" in start_hint("darwin")
@@ -148,7 +148,7 @@ def test_the_hints_speak_to_the_system() -> None:
 
 
 @pytest.mark.engine
-def test_the_engine_says_what_it_is(engine: Engine) -> None:
+def test_engine_info_is_complete_and_requested_once(engine: Engine) -> None:
     info = engine.info
     assert engine.id
     assert info.version[0].isdigit()
@@ -160,7 +160,7 @@ def test_the_engine_says_what_it_is(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "content", ['{"auths": {"localhost:5000": "rubbish"}}', '{"auths": {"h": {"auth": "*"}}}', '{"credsStore": "nope"}', "[]"]
 )
-def test_the_sdk_does_not_look_into_the_configuration(engine: Engine, own_folders: Path, content: str) -> None:
+def test_sdk_does_not_read_docker_config(engine: Engine, own_folders: Path, content: str) -> None:
     folder = own_folders / ".docker"
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(content)
@@ -169,7 +169,7 @@ def test_the_sdk_does_not_look_into_the_configuration(engine: Engine, own_folder
 
 
 @pytest.mark.engine
-def test_an_engine_at_no_address_is_dialled(engine: Engine) -> None:
+def test_engine_without_address_is_connected_by_dial(engine: Engine) -> None:
     path = engine.endpoint.socket_path
     assert path is not None, "these tests use an engine at a socket"
     dialled: list[socket.socket] = []
@@ -186,7 +186,7 @@ def test_an_engine_at_no_address_is_dialled(engine: Engine) -> None:
     assert dialled and all(connection.fileno() == -1 for connection in dialled)
 
 
-def test_nobody_to_dial_is_no_engine() -> None:
+def test_failing_dial_is_engine_not_found() -> None:
     def dial() -> socket.socket:
         raise ConnectionRefusedError("nobody is there")
 

@@ -53,7 +53,7 @@ def test_unknown_context_lists_those_that_exist(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "url", ["tcp://host", "fd://", "unix://", "tcp://host:port", "tcp://", "nonsense", "npipe:////./pipe/docker_engine"]
 )
-def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_invalid_address_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", url)
     with pytest.raises(UsageError, match=r"DOCKER_HOST is .*not an address") as caught:
         endpoint.find()
@@ -61,46 +61,46 @@ def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str) -> N
     assert "unix:///var/run/docker.sock" in caught.value.hint
 
 
-def test_a_context_without_an_address() -> None:
+def test_context_without_address_is_a_usage_error() -> None:
     make_context("empty", None)
     with pytest.raises(UsageError, match="'empty' names no engine"):
         endpoint.find(context="empty")
 
 
 @pytest.mark.parametrize("content", ["{not json", "[]"])
-def test_a_context_whose_file_is_rubbish(content: str) -> None:
+def test_damaged_context_file_is_a_usage_error(content: str) -> None:
     file = make_context("broken", "unix:///x.sock")
     file.write_text(content)
     with pytest.raises(UsageError):
         endpoint.find(context="broken")
 
 
-def test_rubbish_in_the_configuration_is_named() -> None:
+def test_damaged_configuration_is_named() -> None:
     configure("{rubbish")
     with pytest.raises(CredentialsError, match=r"config\.json"):
         endpoint.find()
 
 
-def test_docker_host_goes_before_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_host_takes_precedence_over_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     make_context("lab", "unix:///lab.sock")
     monkeypatch.setenv("DOCKER_CONTEXT", "lab")
     monkeypatch.setenv("DOCKER_HOST", "unix:///host.sock")
     assert endpoint.find() == Endpoint(url="unix:///host.sock", source="DOCKER_HOST")
 
 
-def test_docker_host_goes_before_a_rubbish_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_host_takes_precedence_over_a_damaged_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     configure("{rubbish")
     monkeypatch.setenv("DOCKER_HOST", "unix:///host.sock")
     assert endpoint.find().url == "unix:///host.sock"
 
 
-def test_an_asked_for_context_goes_before_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_context_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     make_context("lab", "unix:///lab.sock")
     monkeypatch.setenv("DOCKER_HOST", "unix:///host.sock")
     assert endpoint.find(context="lab") == Endpoint(url="unix:///lab.sock", source="context lab")
 
 
-def test_docker_context_goes_before_current_context(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_context_takes_precedence_over_current_context(monkeypatch: pytest.MonkeyPatch) -> None:
     make_context("lab", "unix:///lab.sock")
     make_context("home", "unix:///home.sock")
     configure('{"currentContext": "home"}')
@@ -141,7 +141,7 @@ def test_environment_with_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         ("ssh://me@far.example", False),
     ],
 )
-def test_local_is_what_shares_our_loopback(monkeypatch: pytest.MonkeyPatch, url: str, local: bool) -> None:
+def test_endpoint_on_loopback_or_socket_is_local(monkeypatch: pytest.MonkeyPatch, url: str, local: bool) -> None:
     monkeypatch.setenv("DOCKER_HOST", url)
     assert endpoint.find().is_local is local
 
@@ -150,12 +150,12 @@ def test_local_is_what_shares_our_loopback(monkeypatch: pytest.MonkeyPatch, url:
     ("written", "meant"),
     [("127.0.0.1:2375", "tcp://127.0.0.1:2375"), ("http://h:1", "tcp://h:1"), ("https://h:2", "tcp://h:2")],
 )
-def test_other_spellings_of_tcp(monkeypatch: pytest.MonkeyPatch, written: str, meant: str) -> None:
+def test_http_https_and_bare_addresses_are_tcp(monkeypatch: pytest.MonkeyPatch, written: str, meant: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", written)
     assert endpoint.find().url == meant
 
 
-def test_a_rootless_engine_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rootless_socket_is_used_without_the_default_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(endpoint, "DEFAULT_SOCKET", str(tmp_path / "absent.sock"))
     assert endpoint.find() == Endpoint(url=f"unix://{tmp_path}/absent.sock", source="the default socket")
     desktop = Path.home() / ".docker" / "run" / "docker.sock"

@@ -44,7 +44,7 @@ NAME = "localhost:5000/john/get-started:part2"
         ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, "disk full"),
     ],
 )
-def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) -> None:
+def test_push_error_by_message(words: str, kind: type[RegistryToolError], said: str) -> None:
     error = push_error(NAME, words)
     assert type(error) is kind
     assert said in (error.hint or "")
@@ -76,7 +76,7 @@ def test_a_refused_push(words: str, kind: type[RegistryToolError], said: str) ->
         (NAME, "filesystem layer verification failed for digest sha256:ab", PullFailed, ""),
     ],
 )
-def test_a_refused_pull(name: str, words: str, kind: type[RegistryToolError], said: str) -> None:
+def test_pull_error_by_message(name: str, words: str, kind: type[RegistryToolError], said: str) -> None:
     error = pull_error(name, words)
     assert type(error) is kind
     assert said in (error.hint or "")
@@ -92,7 +92,7 @@ def test_a_refused_pull(name: str, words: str, kind: type[RegistryToolError], sa
         "listen tcp6 [::]:4000: bind: address already in use",
     ],
 )
-def test_a_taken_port_is_named(words: str) -> None:
+def test_start_error_names_the_taken_port(words: str) -> None:
     error = start_error(EngineError(words))
     assert type(error) is PortTaken
     assert error.message.startswith("port 4000 is taken")
@@ -105,14 +105,14 @@ def test_a_taken_port_is_named(words: str) -> None:
         "listen tcp 127.0.0.1:80: bind: permission denied",
     ],
 )
-def test_a_port_that_this_engine_may_not_bind(words: str) -> None:
+def test_start_error_for_a_privileged_port(words: str) -> None:
     error = start_error(EngineError(words))
     assert type(error) is EngineError
     assert error.hint is not None
     assert "1024" in error.hint
 
 
-def test_a_command_that_is_not_in_the_image_is_no_missing_container() -> None:
+def test_missing_command_is_not_a_missing_container() -> None:
     words = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
     assert type(start_error(NotFound(words))) is EngineError
     assert type(start_error(NotFound("No such container: abc"))) is NotFound
@@ -125,18 +125,18 @@ def test_a_command_that_is_not_in_the_image_is_no_missing_container() -> None:
         'the container name "web" is already in use by 0123456789abcdef0123.',
     ],
 )
-def test_a_taken_name_names_its_holder(words: str) -> None:
+def test_create_error_names_the_holder_of_the_name(words: str) -> None:
     error = create_error(Conflict(words), image="a", name="web")
     assert type(error) is Conflict
     assert error.message == "the container name web is taken by container 0123456789ab"
 
 
-def test_a_missing_image() -> None:
+def test_create_error_for_a_missing_image() -> None:
     error = create_error(NotFound("No such image: a:latest"), image="a", name=None)
     assert error.message == "the engine has no image a"
 
 
-def test_what_is_unknown_stays_as_it_is() -> None:
+def test_unknown_error_stays_unchanged() -> None:
     unknown = EngineError("something new")
     assert create_error(unknown, image="a", name="b") is unknown
     assert start_error(unknown) is unknown

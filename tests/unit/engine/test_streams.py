@@ -55,17 +55,17 @@ def progress(key: str, status: str, current: int | None = None, total: int | Non
         ({"errorDetail": {"code": 1, "message": "returned 1"}}, "returned 1"),
     ],
 )
-def test_an_error_in_the_stream(event: Event, words: str) -> None:
+def test_event_error_is_one_line(event: Event, words: str) -> None:
     assert event_error(event) == words
     assert heard(event).error == words
 
 
-def test_an_error_stays_whatever_comes_after_it() -> None:
+def test_error_stays_after_later_events() -> None:
     assert heard({"error": "denied"}, {"status": "Pushed", "id": "a"}, {"aux": {}}).error == "denied"
 
 
 @pytest.mark.parametrize("digest", ["nonsense", "sha256:short"])
-def test_a_digest_that_is_none(digest: str) -> None:
+def test_invalid_digest_is_an_error(digest: str) -> None:
     talk = heard({"status": f"Digest: {digest}"})
     assert talk.descriptor is None
     assert talk.error is not None
@@ -88,11 +88,11 @@ def test_a_digest_that_is_none(digest: str) -> None:
         {"status": "Pushing", "id": 7, "progressDetail": {"current": -1}},
     ],
 )
-def test_odd_events_harm_nothing(event: Event) -> None:
+def test_unexpected_events_are_ignored(event: Event) -> None:
     assert heard(event).error is None
 
 
-def test_a_push() -> None:
+def test_push_events() -> None:
     told = Told()
     talk = heard(
         {"status": "The push refers to repository [localhost:5000/a]"},
@@ -121,26 +121,26 @@ def test_a_push() -> None:
     ]
 
 
-def test_a_push_by_podman() -> None:
+def test_push_events_of_podman() -> None:
     talk = heard({"status": "The push refers to repository [localhost:5000/a:1]"}, {"status": f"1: digest: {DIGEST} size: 429"})
     assert talk.descriptor is not None
     assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 429)
 
 
-def test_a_pull_by_podman() -> None:
+def test_pull_events_of_podman() -> None:
     talk = heard(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
     assert (talk.error, talk.descriptor, talk.status) == (None, None, "")
     assert talk.progress.layers == {"old": "Already exists", "new": "Download complete"}
 
 
-def test_a_layer_that_is_there_is_shown_and_moves_nothing() -> None:
+def test_present_layer_is_shown_and_counts_no_bytes() -> None:
     told = Told()
     talk = heard(progress("old", "Already exists"), observer=told)
     assert told.rows == [("start", "old", "Already exists", None), ("finish", "old", "Already exists")]
     assert talk.progress.bytes_moved == 0
 
 
-def test_a_pull() -> None:
+def test_pull_events() -> None:
     talk = heard(
         {"status": "Pulling from a/b", "id": "latest"},
         progress("old", "Already exists"),
@@ -173,19 +173,19 @@ def built(*events: Event) -> tuple[BuildLog, Told]:
     return log, told
 
 
-def test_a_build_s_output_is_told_line_by_line_without_colours() -> None:
+def test_build_output_is_noted_by_line_without_colours() -> None:
     log, told = built(
         {"stream": "Step 1/2 : FROM a\n"}, {"stream": "one\ntw"}, {"stream": "o\n\x1b[91mred\x1b[0m\r\n\n"}, {"stream": "unended"}
     )
     assert log.lines == told.notes == ["Step 1/2 : FROM a", "one", "two", "red", "unended"]
 
 
-def test_a_build_s_image_is_the_last_one_it_names() -> None:
+def test_build_image_is_the_last_reported_id() -> None:
     log, _ = built({"aux": {"ID": "sha256:1"}}, {"aux": {"ID": "sha256:2"}}, {"stream": "Successfully built 0123456789ab\n"})
     assert log.image_id == "sha256:2"
 
 
-def test_an_old_engine_names_it_in_words() -> None:
+def test_build_image_is_parsed_from_text_of_an_old_engine() -> None:
     log, _ = built({"stream": "Successfully built ffffffffffff\n"}, {"stream": "Successfully built 0123456789ab\n"})
     assert log.image_id == "0123456789ab"
 
@@ -199,12 +199,12 @@ FRAMES = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\
 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 11, 100])
-def test_frames_however_they_arrive(size: int) -> None:
+def test_frames_are_split_at_any_chunk_boundaries(size: int) -> None:
     chunks = [FRAMES[at : at + size] for at in range(0, len(FRAMES), size)]
     assert list(demultiplex(chunks)) == [("stdout", b"out"), ("stderr", b"err"), ("stdout", b""), ("stdout", b"!")]
 
 
 @pytest.mark.parametrize("end", [4, 9])
-def test_a_frame_that_is_cut(end: int) -> None:
+def test_truncated_frame_is_unreachable(end: int) -> None:
     with pytest.raises(Unreachable, match="stopped answering"):
         list(demultiplex([FRAMES[:end]]))

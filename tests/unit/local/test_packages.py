@@ -1,4 +1,4 @@
-"""The rung of distribution packages: where it stands, how it says that it does not hold, and that it needs no root."""
+"""Base images from packages: what they need, how a failure is reported, and that no root is needed."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ class TestDistribution:
         etc = _os_release(tmp_path, 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n')
         assert Distribution.current(etc) == Distribution(name="Debian", suite="bookworm", components=("main",))
 
-    def test_ubuntu_has_half_of_it_in_universe(self, tmp_path: Path) -> None:
+    def test_ubuntu_includes_universe(self, tmp_path: Path) -> None:
         etc = _os_release(tmp_path, "ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n")
         assert Distribution.current(etc) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
 
-    def test_what_is_made_of_one_counts_as_it(self, tmp_path: Path) -> None:
+    def test_derivative_counts_as_its_parent(self, tmp_path: Path) -> None:
         mint = _os_release(tmp_path, 'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_CODENAME=xia\nUBUNTU_CODENAME=noble\n')
         assert Distribution.current(mint) == Distribution(name="Ubuntu", suite="noble", components=("main", "universe"))
         lmde = _os_release(tmp_path, 'ID=linuxmint\nVERSION_CODENAME=faye\nDEBIAN_CODENAME="bookworm"\n')
         assert Distribution.current(lmde) == Distribution(name="Debian", suite="bookworm")
 
     @pytest.mark.parametrize("text", ["ID=fedora\nVERSION_CODENAME=\n", "ID=arch\n", "", "no such file at all\n", "ID=debian\n"])
-    def test_others_are_none(self, tmp_path: Path, text: str) -> None:
+    def test_other_distribution_is_none(self, tmp_path: Path, text: str) -> None:
         assert Distribution.current(_os_release(tmp_path, text)) is None
 
-    def test_a_machine_that_does_not_say_is_none(self, tmp_path: Path) -> None:
+    def test_machine_without_os_release_is_none(self, tmp_path: Path) -> None:
         assert Distribution.current(tmp_path) is None
 
 
 class TestSources:
-    def test_the_distributions_own_are_taken_as_they_are_here(self, tmp_path: Path) -> None:
+    def test_apt_sources_of_the_distribution_are_used(self, tmp_path: Path) -> None:
         (tmp_path / "sources.list.d").mkdir()
         own = tmp_path / "sources.list.d" / "debian.sources"
         own.write_text("# ours\nTypes: deb\nURIs: http://mirror.example/debian\n")
@@ -63,7 +63,7 @@ class TestSources:
         assert list(packages._apt_sources(tmp_path)) == [str(own)]
 
     @pytest.mark.parametrize("text", ["# moved to sources.list.d\n", "", "deb cdrom:[Debian 12]/ bookworm main\n"])
-    def test_one_that_names_none_or_a_disc_is_not(self, tmp_path: Path, text: str) -> None:
+    def test_apt_source_that_is_empty_or_a_cdrom_is_not_used(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "sources.list").write_text(text)
         assert list(packages._apt_sources(tmp_path)) == []
 
@@ -85,12 +85,12 @@ def test_variants_have_debians_names() -> None:
 class TestFailures:
     """The message is the end of a sentence: ``the base image … cannot be had: …, and MESSAGE``."""
 
-    def test_another_system_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_other_system_is_provision_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Distribution, "current", classmethod(lambda cls: None))
         with pytest.raises(ProvisionFailed, match="needs a Debian or an Ubuntu"):
             packages.build(REDIS, AMD64, tmp_path, SILENT)
 
-    def test_an_engine_of_another_kind_is_said(self, tmp_path: Path) -> None:
+    def test_windows_engine_is_provision_failed(self, tmp_path: Path) -> None:
         with pytest.raises(ProvisionFailed, match="windows/amd64"):
             packages.build(REDIS, Platform(os="windows", architecture="amd64"), tmp_path, SILENT)
 
@@ -115,7 +115,7 @@ class TestFailures:
         assert caught.value.excerpt == ("E: no such package", "E: apt-get fails")
         assert "apt-get update" in (caught.value.hint or "")
 
-    def test_a_full_disk_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_full_disk_is_provision_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         _needs_tool()
 
         def full(*arguments: object) -> None:
@@ -128,13 +128,13 @@ class TestFailures:
 
 
 class TestLines:
-    def test_packages_give_their_versions(self) -> None:
+    def test_versions_are_parsed_from_package_files(self) -> None:
         lines = packages._ToolOutput("redis", SILENT)
         for line in ("redis-server_5%3a7.0.15-1~deb12u10_amd64.deb", "libstdc++6_12.2.0-14+deb12u1_amd64.deb", "partial"):
             lines.add(line + "\n")
         assert lines.versions == {"redis-server": "5:7.0.15-1~deb12u10", "libstdc++6": "12.2.0-14+deb12u1"}
 
-    def test_bytes_are_counted_towards_what_apt_wants(self) -> None:
+    def test_progress_is_bytes_of_what_apt_needs(self) -> None:
         told: list[tuple[int, int | None]] = []
 
         class Listening(Silent):
@@ -155,7 +155,7 @@ class TestLines:
         assert lines.reason == "Failed to fetch it"
         assert "I: running apt-get update..." not in lines.lines
 
-    def test_silence_has_a_reason_too(self) -> None:
+    def test_failure_without_output_has_a_reason(self) -> None:
         assert packages._ToolOutput("redis", SILENT).reason == "mmdebstrap printed nothing"
 
 
@@ -177,12 +177,12 @@ class TestRun:
             time.sleep(0.02)
         assert not _lives(child[0])
 
-    def test_lines_and_status_are_handed_on(self, tmp_path: Path) -> None:
+    def test_run_passes_lines_and_returns_the_status(self, tmp_path: Path) -> None:
         lines: list[str] = []
         assert packages._run(["sh", "-c", "echo one; echo two >&2; exit 3"], tmp_path, lines.append) == 3
         assert lines == ["one\n", "two\n"]
 
-    def test_one_that_does_not_listen_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_process_that_ignores_sigterm_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(packages, "TERMINATION_TIMEOUT", 0.2)
 
         def interrupted(line: str) -> None:
@@ -207,7 +207,7 @@ class TestReal:
         assert "apt-get update" in (caught.value.hint or "")
         assert not list(tmp_path.glob("mmdebstrap.*"))
 
-    def test_a_path_with_a_space_and_a_letter_of_another_alphabet(self, tmp_path: Path) -> None:
+    def test_build_in_a_path_with_space_and_non_ascii_letters(self, tmp_path: Path) -> None:
         _needs_tool()
         folder = tmp_path / "Füße und ж"
         folder.mkdir()
@@ -217,7 +217,7 @@ class TestReal:
             assert tar.getmember("usr/bin/busybox").uid == 0
             assert tar.getmember("usr/bin/sh").linkname == "busybox"
 
-    def test_another_architecture_than_this_machines(self, tmp_path: Path) -> None:
+    def test_build_for_another_architecture(self, tmp_path: Path) -> None:
         _needs_tool()
         other = "arm64" if packages._host_architecture() != "arm64" else "amd64"
         built = packages.build(_base("busybox-static"), Platform(os="linux", architecture=other), tmp_path, SILENT)

@@ -12,7 +12,7 @@ BASES = (REGISTRY, PYTHON, REDIS, PROXY, DOCKER_ENGINE, PODMAN_ENGINE)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
-def test_what_is_built_here_never_has_an_official_name(base: Base) -> None:
+def test_stand_in_never_has_an_official_name(base: Base) -> None:
     # An engine reads a name with a host before the first slash as that host's: this one is nobody's registry.
     assert base.local_name.startswith("localhost/registry-tool/")
     assert base.names == (base.official, base.local_name)
@@ -28,7 +28,7 @@ def test_bases_differ_in_role_and_names() -> None:
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
-def test_the_label_tells_the_versions_of_packages_that_are_asked_for(base: Base) -> None:
+def test_labelled_packages_are_the_requested_ones(base: Base) -> None:
     assert set(base.recipe.labelled_packages) <= set(base.recipe.packages)
     assert not any(name.endswith("-") for name in base.recipe.labelled_packages)
 
@@ -39,7 +39,7 @@ def test_applets_are_named_once() -> None:
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.role)
-def test_an_official_image_is_looked_for_where_its_name_says(base: Base) -> None:
+def test_host_is_that_of_the_official_name(base: Base) -> None:
     assert Reference.parse(base.official, default_host=DOCKER_HUB).host == base.host
 
 

@@ -10,13 +10,13 @@ from tests.support import canary
 
 
 @pytest.mark.parametrize("user", ["", "a:b", "a\nb", "a\rb", "a\0b", "#a", " a", "a "])
-def test_a_user_name_that_the_file_cannot_carry_is_refused(user: str) -> None:
+def test_user_name_invalid_in_htpasswd_is_refused(user: str) -> None:
     with pytest.raises(UsageError, match="invalid user name"):
         Auth(user=user, password="secret")
 
 
 @pytest.mark.parametrize("password", ["", "a\0b", "x" * 73, "ä" * 37])
-def test_a_password_that_bcrypt_would_not_take_whole_is_refused(password: str) -> None:
+def test_password_longer_than_bcrypt_reads_is_refused(password: str) -> None:
     with pytest.raises(UsageError, match="the password"):
         Auth(user="john", password=password)
 
@@ -40,7 +40,7 @@ def test_another_user_or_password_is_not_in_the_file(other: Auth) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"john", b"john:", b"john:secret", b"john:{SHA}abc"])
-def test_a_file_without_a_bcrypt_hash_lets_nobody_in(content: bytes) -> None:
+def test_htpasswd_without_bcrypt_hash_matches_nobody(content: bytes) -> None:
     assert not Auth(user="john", password="secret").is_in(content)
 
 
@@ -48,7 +48,7 @@ def test_no_repr_shows_a_password() -> None:
     assert "hidden-word" not in repr(Auth(user="john", password="hidden-word"))
 
 
-def test_passwords_of_other_alphabets_are_fine() -> None:
+def test_non_ascii_passwords_are_accepted() -> None:
     auth = Auth(user="约翰", password="пароль")
 
     assert auth.is_in(auth.htpasswd())

@@ -70,7 +70,7 @@ def test_a_port_whose_last_connections_are_still_being_closed_is_free(listening:
     assert not ports.is_taken(port)
 
 
-def test_a_privileged_port_is_the_engine_s_to_refuse() -> None:
+def test_privileged_port_is_not_taken() -> None:
     if os.geteuid() != 0:
         assert not ports.is_taken(1)
         return
@@ -109,15 +109,15 @@ def test_a_container_that_does_not_hold_the_port_is_not_named(container: Contain
     assert ports.holder(5123, (container,), local=False) is None
 
 
-def test_where_the_engine_is_elsewhere_this_machine_s_ports_say_nothing(listening: socket.socket) -> None:
+def test_ports_are_not_tried_for_an_engine_on_another_machine(listening: socket.socket) -> None:
     assert ports.holder(listening.getsockname()[1], (), local=False) is None
 
 
-def test_the_first_free_port_needs_no_words() -> None:
+def test_free_first_port_has_no_reason() -> None:
     assert ports.next_free((), local=False) == (5000, None)
 
 
-def test_the_next_free_port_says_who_has_the_first() -> None:
+def test_next_free_port_names_the_holder_of_the_first() -> None:
     containers = (_container(5000), _container(5001))
 
     assert ports.next_free(containers, local=False, avoid={5002}) == (5003, "the container 'web'")
@@ -136,7 +136,7 @@ def test_the_error_names_port_and_holder() -> None:
     assert "--port" in error.hint
 
 
-def test_lsof_s_answer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lsof_output_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lsof = tmp_path / "lsof"
     lsof.write_text("#!/bin/sh\nprintf 'p612\\ncControlCe\\np700\\ncother\\n'\n")
     lsof.chmod(0o755)
@@ -145,7 +145,7 @@ def test_lsof_s_answer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert ports._process_of_lsof(5000) == "the process ControlCe (pid 612)"
 
 
-def test_a_process_that_cannot_be_looked_into_is_not_named(tmp_path: Path, listening: socket.socket) -> None:
+def test_unreadable_process_is_not_named(tmp_path: Path, listening: socket.socket) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "tcp").write_text(Path("/proc/net/tcp").read_text())
 

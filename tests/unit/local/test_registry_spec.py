@@ -63,7 +63,7 @@ def test_damaged_settings_are_a_value_error(content: bytes) -> None:
         RegistrySettings.parse(content)
 
 
-def test_members_of_later_versions_do_not_disturb() -> None:
+def test_unknown_settings_members_are_ignored() -> None:
     assert RegistrySettings.parse(b'{"secret": "s", "port": 5001, "colour": "blue"}') == RegistrySettings(port=5001, secret="s")
 
 
@@ -73,7 +73,7 @@ def test_members_of_later_versions_do_not_disturb() -> None:
     user=st.none() | st.text(),
     restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure", "on-failure:3"]),
 )
-def test_settings_come_back_as_they_were(port: int | None, secret: str, user: str | None, restart: str) -> None:
+def test_settings_survive_json(port: int | None, secret: str, user: str | None, restart: str) -> None:
     settings = RegistrySettings(port=port, secret=secret, user=user, restart=restart)
 
     assert RegistrySettings.parse(settings.to_json()) == settings
@@ -96,7 +96,7 @@ def test_a_registry_is_on_loopback_only_and_nothing_comes_from_the_host() -> Non
     assert not any(name.startswith("com.docker.") for name in described.labels)
 
 
-def test_a_user_turns_the_password_on_and_is_told_by_a_label() -> None:
+def test_user_enables_the_password_and_is_in_a_label() -> None:
     without = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s"))
     with_user = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s", user="john"))
 
@@ -109,7 +109,7 @@ def test_a_user_turns_the_password_on_and_is_told_by_a_label() -> None:
     assert dict(with_user.labels.items() - without.labels.items()) == {"io.registry-tool.user": "john"}
 
 
-def test_the_lines_for_compose_name_what_is_known_here() -> None:
+def test_compose_env_has_known_images_only() -> None:
     assert spec.compose_env(port=5001, images={"redis": "own/redis", "registry": "own/registry", "python": "own/python"}) == (
         "REGISTRY_TOOL_PORT=5001",
         "REGISTRY_TOOL_IMAGE=own/registry",

@@ -42,7 +42,7 @@ def _image(folder: Path, members: list[Entry], recipe: Recipe | None = None) -> 
     return found
 
 
-def test_what_lies_in_bin_and_lib_moves_below_usr_and_is_reached_by_links(tmp_path: Path) -> None:
+def test_bin_and_lib_move_below_usr_and_are_links(tmp_path: Path) -> None:
     image = _image(
         tmp_path,
         [
@@ -62,7 +62,7 @@ def test_what_lies_in_bin_and_lib_moves_below_usr_and_is_reached_by_links(tmp_pa
     assert "usr/lib64/ld.so" in image
 
 
-def test_everything_belongs_to_root_whoever_unpacked_it(tmp_path: Path) -> None:
+def test_everything_belongs_to_root(tmp_path: Path) -> None:
     image = _image(tmp_path, [(_member("./etc/thing"), b"x")])
     assert {(member.uid, member.gid, member.uname) for member, _ in image.values()} == {(0, 0, "")}
 
@@ -71,7 +71,7 @@ def test_everything_belongs_to_root_whoever_unpacked_it(tmp_path: Path) -> None:
     "name",
     ["dev/null2", "usr/share/doc/tool/README", "usr/share/locale/de/x.mo", "var/cache/apt/a.deb", "etc/apt/sources.list"],
 )
-def test_what_no_container_reads_is_left_out(tmp_path: Path, name: str) -> None:
+def test_files_no_container_reads_are_excluded(tmp_path: Path, name: str) -> None:
     assert name not in _image(tmp_path, [(_member(f"./{name}"), b"x")])
 
 
@@ -80,7 +80,7 @@ def test_licences_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["etc/resolv.conf", "etc/hostname"])
-def test_nothing_of_this_machine_travels_along(tmp_path: Path, name: str) -> None:
+def test_files_of_this_machine_are_excluded(tmp_path: Path, name: str) -> None:
     assert name not in _image(tmp_path, [(_member(f"./{name}"), b"nameserver 192.0.2.1")])
 
 
@@ -88,7 +88,7 @@ def test_devices_are_left_out(tmp_path: Path) -> None:
     assert "opt/disk" not in _image(tmp_path, [(_member("./opt/disk", tarfile.BLKTYPE), b"")])
 
 
-def test_users_come_from_the_package_and_the_recipe_and_nobody_has_a_shell_that_is_not_there(tmp_path: Path) -> None:
+def test_users_of_package_and_recipe_have_existing_shells(tmp_path: Path) -> None:
     image = _image(
         tmp_path,
         [
@@ -102,7 +102,7 @@ def test_users_come_from_the_package_and_the_recipe_and_nobody_has_a_shell_that_
     assert image["etc/group"][1] == b"root:*:0:\nredis:x:999:\n"
 
 
-def test_certificates_become_the_one_file_that_everybody_reads(tmp_path: Path) -> None:
+def test_certificates_are_bundled_in_one_file(tmp_path: Path) -> None:
     image = _image(
         tmp_path,
         [
@@ -114,14 +114,14 @@ def test_certificates_become_the_one_file_that_everybody_reads(tmp_path: Path) -
     assert image["usr/share/ca-certificates/mozilla/A.crt"][1] == b"first\n"
 
 
-def test_busybox_stands_in_only_for_what_no_package_brought(tmp_path: Path) -> None:
+def test_busybox_is_linked_only_where_no_package_has_the_program(tmp_path: Path) -> None:
     image = _image(tmp_path, [(_member("./bin/tar"), b"the real one"), (_member("./usr/sbin/chroot"), b"the real one")])
     assert image["usr/bin/tar"][1] == b"the real one"
     assert "usr/bin/chroot" not in image
     assert image["usr/bin/sh"][0].linkname == "busybox"
 
 
-def test_a_recipe_comes_before_its_packages(tmp_path: Path) -> None:
+def test_recipe_files_take_precedence_over_packages(tmp_path: Path) -> None:
     recipe = Recipe(
         packages=(),
         labelled_packages=(),
@@ -153,7 +153,7 @@ def test_temporary_folders_are_everybodys_and_roots_home_is_roots(tmp_path: Path
     assert image["root"][0].mode == 0o700
 
 
-def test_a_tar_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
+def test_truncated_tar_is_an_error(tmp_path: Path) -> None:
     source = tmp_path / "packages.tar"
     with tarfile.open(source, "w") as tar:
         member = _member("./big")

@@ -36,17 +36,17 @@ class Listening(Silent):
 
 
 class TestInterpreter:
-    def test_what_it_says_is_read_back(self) -> None:
+    def test_interpreter_survives_json(self) -> None:
         assert Interpreter.parse(MUSL.to_json()) == MUSL
 
     @pytest.mark.parametrize(
         "text", ["", "[]", "{}", "Segmentation fault", '{"implementation": "cp", "version": "3", "abi": "x", "platforms": []}']
     )
-    def test_anything_else_is_an_error(self, text: str) -> None:
+    def test_invalid_interpreter_is_an_error(self, text: str) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - the words are the JSON reader's
             Interpreter.parse(text)
 
-    def test_pip_is_told_all_of_it(self) -> None:
+    def test_pip_options_have_all_tags(self) -> None:
         options = MUSL.options()
         pairs = list(zip(options[::2], options[1::2], strict=True))
         assert ("--python-version", "3.13.1") in pairs
@@ -128,9 +128,7 @@ class TestFetch:
         assert _wheels(requirements, tmp_path, listening) is None
         assert listening.notes == ["no wheels fetched: no index answers; the build uses an index"]
 
-    def test_a_network_that_swallows_everything_is_given_up(
-        self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_idle_download_is_given_up(self, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(wheelhouse, "IDLE_TIMEOUT", 1.0)
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}/simple")
@@ -145,7 +143,7 @@ class TestFetch:
         assert _wheels(requirements, tmp_path, listening) is None
         assert listening.notes == ["no wheels fetched: there is no pip here; the build uses an index"]
 
-    def test_any_pip_will_do(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_pip_program_is_used_without_the_module(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         program = tmp_path / "pip3"
         program.write_text("#!/bin/sh\n")
@@ -160,14 +158,14 @@ class TestReal:
     def python(self, engine: Engine, session_dirs: AppDirs) -> str:
         return BaseImageResolver(engine, session_dirs.cache, SILENT).ensure(PYTHON).name
 
-    def test_the_image_says_what_its_python_takes(self, engine: Engine, python: str, tmp_path: Path) -> None:
+    def test_image_reports_its_python(self, engine: Engine, python: str, tmp_path: Path) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         assert found.implementation == "cp"
         assert found.abi == "cp" + "".join(found.version.split(".")[:2])
         machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.info.platform.architecture, engine.info.platform.architecture)
         assert all(platform.endswith(machine) for platform in found.platforms)
 
-    def test_the_container_that_was_asked_is_gone(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_probe_container_is_removed(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
         wait = engine.wait
 
@@ -180,7 +178,7 @@ class TestReal:
         assert len(asked) == 1
         assert engine.container(asked[0]) is None
 
-    def test_what_a_killed_one_left_goes_with_the_next_question(self, engine: Engine, python: str, tmp_path: Path) -> None:
+    def test_probe_of_a_killed_process_is_removed(self, engine: Engine, python: str, tmp_path: Path) -> None:
         code = """
 import os, sys
 from pathlib import Path
@@ -197,12 +195,12 @@ with connect() as engine:
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path).implementation == "cp"
         assert engine.container(name) is None
 
-    def test_it_is_asked_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_image_is_probed_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         monkeypatch.setattr(wheelhouse, "_run_probe", lambda engine, base_image, name: pytest.fail("the image was asked again"))
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
 
-    def test_a_spoiled_answer_is_asked_for_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
+    def test_damaged_cached_interpreter_is_probed_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         next(tmp_path.glob("python-*.json")).write_text("{")
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
