@@ -24,7 +24,7 @@ from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.report.report import Failure, ImageRecord, LayerRecord, VerifyReport
 from registry_tool.verify.result import Check, Durations, EnvironmentInfo, EnvironmentResult
 from registry_tool.verify.spec import VerifySpec
-from registry_tool.verify.stack import check as stacks
+from registry_tool.verify.stack.stack_check import validate_stack
 
 DEFAULT, FALLBACK = "docker", "here"
 """The environment where none is given, and what takes its place where it is not available."""
@@ -71,7 +71,7 @@ def verify(
     those in ``require`` all must have been verified in. Raises UsageError before anything is tried, NotFound (no such compose file).
     """
     _check_names(environments, require)
-    stacks.check(spec)
+    validate_stack(spec)
     with open_registry(spec.image.host) as registry:
         run = _Run(engine=engine, spec=spec, registry=registry, dirs=dirs, observer=observer, listener=listener)
         try:

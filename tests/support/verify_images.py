@@ -51,7 +51,7 @@ class ThisEngine:
     def info(self) -> EnvironmentInfo:
         return EnvironmentInfo(kind=self.kind, name=self.kind, engine="", kernel="", platform="", clean=False)
 
-    def named(self, image: Reference) -> str:
+    def local_name(self, image: Reference) -> str:
         return str(image)
 
     host_ip = "127.0.0.1"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import RegistryToolError
-from registry_tool.base.page_client import NoResponse, Page, PageClient
+from registry_tool.base.page_client import NoResponse, PageClient
 from registry_tool.engine import Container, Engine
 from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.expectations import excerpt, page_error
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp
 
 IN_A_ROW = 3
@@ -28,7 +28,6 @@ PAUSE = 0.02
 """Seconds between two rounds."""
 CLOSE_WAIT = 0.25
 """Seconds after which an open connection counts: engines accept, and close again, on ports on which nobody listens."""
-_EXCERPT = 120
 
 Inspect = Callable[[], Container | None]
 """Returns the container's state now; None where it is gone."""
@@ -156,60 +155,10 @@ def _page(target: ProbeTarget, probe: Http, timeout: float) -> tuple[bool, str]:
     except NoResponse as error:
         return False, str(error)
     seconds = time.monotonic() - started
-    wrong = next(filter(None, (_status_error(probe, page), _text_error(probe, page), _json_error(probe, page))), None)
+    wrong = page_error(probe, page)
     if wrong is None and probe.within is not None and seconds > probe.within:
         wrong = f"the answer took {seconds:.2f} s, and {probe.within:g} s were allowed"
     return wrong is None, wrong or f"{page.status} within {seconds:.3f} s"
-
-
-def _status_error(probe: Http, page: Page) -> str | None:
-    fits = page.status == probe.status if probe.status is not None else page.status < 400
-    return None if fits else f"the status is {page.status}, and {probe.status or 'one below 400'} was expected: {_excerpt(page.body)}"
-
-
-def _text_error(probe: Http, page: Page) -> str | None:
-    missing = next((text for text in probe.text if text not in page.body), None)
-    return None if missing is None else f"{missing!r} is not in the answer: {_excerpt(page.body)}"
-
-
-def _json_error(probe: Http, page: Page) -> str | None:
-    if not probe.json:
-        return None
-    try:
-        document = json.loads(page.body)
-    except (ValueError, RecursionError):
-        return f"the answer is no JSON: {_excerpt(page.body)}"
-    for path, expected in probe.json:
-        try:
-            value = value_at(document, path)
-        except LookupError as error:
-            return f"{path}: {error.args[0]}: {_excerpt(page.body)}"
-        if not equals(value, expected):
-            return f"{path} is {_excerpt(json.dumps(value, ensure_ascii=False))}, and {expected} was expected"
-    return None
-
-
-def value_at(document: Any, path: str) -> Any:
-    """The value at ``path`` (``user.names.0``) in a JSON document. Raises LookupError, whose message names the missing part."""
-    for part in path.split("."):
-        if isinstance(document, dict) and part in document:
-            document = document[part]
-        elif isinstance(document, list) and part.isascii() and part.isdigit() and int(part[:9]) < len(document):
-            document = document[int(part)]
-        else:
-            raise LookupError(f"there is no {part!r}")
-    return document
-
-
-def equals(value: Any, expected: str) -> bool:
-    """Whether a JSON value is ``expected`` as it is typed: a string as it is, anything else as JSON."""
-    if isinstance(value, str):
-        return value == expected
-    try:
-        # Dumped again, as to Python 1 is true, and to JSON it is not.
-        return json.dumps(json.loads(expected), sort_keys=True) == json.dumps(value, sort_keys=True)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _port(target: ProbeTarget, probe: Tcp, timeout: float) -> tuple[bool, str]:
@@ -235,7 +184,7 @@ def _command(target: ProbeTarget, probe: Exec, timeout: float) -> tuple[bool, st
         return False, "it did not end in time"
     except RegistryToolError as error:
         return False, error.message
-    return code == 0, f"it ended with code {code}: {_excerpt(output.decode(errors='replace'))}"
+    return code == 0, f"it ended with code {code}: {excerpt(output.decode(errors='replace'))}"
 
 
 def _log(target: ProbeTarget, probe: Log, timeout: float) -> tuple[bool, str]:
@@ -258,9 +207,3 @@ def _read_log(engine: Engine, container: str, limit: int) -> str:
             if len(content) >= limit:
                 break
     return content.decode(errors="replace")
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
-    line = "".join(letter if letter.isprintable() else "�" for letter in line)
-    return repr(line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…") if line else "nothing"

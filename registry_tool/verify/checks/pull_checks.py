@@ -93,7 +93,7 @@ def clean(environment: Environment, remote: RemoteImage) -> Check:
 
 def pull(environment: Environment, remote: RemoteImage, observer: Observer) -> PullResult:
     """Pull by digest, counting the bytes. Raises Unreachable where the engine itself fails; other errors are in the result."""
-    name = environment.named(remote.by_digest)
+    name = environment.local_name(remote.by_digest)
     environment.traffic(reset=True)
     activity, counted = ActivityObserver(observer), Traffic()
 

@@ -21,7 +21,7 @@ from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.remote_image import RemoteImage, resolve
 from registry_tool.verify.result import CHECKS, Check, Durations, EnvironmentResult, PulledImage
 from registry_tool.verify.spec import VerifySpec
-from registry_tool.verify.stack.check import prove_stack
+from registry_tool.verify.stack.stack_check import check_stack
 
 _STATES = {True: "yes", False: "no", None: "undecided"}
 
@@ -85,7 +85,7 @@ class _CheckRun:
 
     def stack_check(self, current: Engine, dirs: AppDirs) -> None:
         """Last, as it brings other images into the environment."""
-        check, pulled = prove_stack(self._environment, self._spec, image=self._name, present=current, dirs=dirs, observer=self._observer)
+        check, pulled = check_stack(self._environment, self._spec, image=self._name, current=current, dirs=dirs, observer=self._observer)
         self.pulled |= pulled
         if check is not None:
             self._add(check)
@@ -108,7 +108,7 @@ class _CheckRun:
         pull = pull_checks.pull(self._environment, remote, self._observer)
         self._end(pull_checks.fetched(remote, pull, pull_checks.damage(self._registry, remote, pull)))
         if pull.transfer is not None:
-            self._name = self._environment.named(remote.by_digest)
+            self._name = self._environment.local_name(remote.by_digest)
             self.pulled[self._name] = str(remote.digest)
         return pull
 

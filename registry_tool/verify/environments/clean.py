@@ -60,7 +60,7 @@ class CleanEnvironment:
         self._tunnel = tunnel
         self._labels = labels
 
-    def named(self, image: Reference) -> str:
+    def local_name(self, image: Reference) -> str:
         return str(image)
 
     def connect(self, port: int, *, timeout: float) -> socket.socket:

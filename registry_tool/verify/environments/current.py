@@ -38,7 +38,7 @@ class CurrentEngine:
     """What the engine had under the image's name, before that was taken off it."""
     isolated: bool = False
 
-    def named(self, image: Reference) -> str:
+    def local_name(self, image: Reference) -> str:
         return str(replace(image, host=self.host))
 
     @property
@@ -128,7 +128,7 @@ def _names(place: CurrentEngine, origin: RemoteImage) -> tuple[str, ...]:
     """Its digest there, and the ids that it may have; never its tag, under which there may be another image."""
     config = origin.image.config if origin.image else None
     ids = (origin.digest, config.digest) if config else (origin.digest,)
-    return (place.named(origin.by_digest), *map(str, ids))
+    return (place.local_name(origin.by_digest), *map(str, ids))
 
 
 def _held(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
@@ -138,7 +138,7 @@ def _held(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
 def _check(place: CurrentEngine, image: Reference, held: tuple[Image, ...]) -> None:
     """Raises Conflict where something else than the name under proof needs the image."""
     ids = {found.id for found in held}
-    mine = (place.named(image), place.named(replace(image, digest=None)))
+    mine = (place.local_name(image), place.local_name(replace(image, digest=None)))
     names = [
         name for found in held for name in (*found.names, *found.digests) if name not in mine and not _is_own_digest(place, image, name)
     ]
@@ -161,7 +161,7 @@ def _check(place: CurrentEngine, image: Reference, held: tuple[Image, ...]) -> N
 
 def _is_own_digest(place: CurrentEngine, image: Reference, name: str) -> bool:
     known = Reference.parse(name, default_host=DOCKER_HUB)
-    return known.digest is not None and known.repository == Reference.parse(place.named(image), default_host=DOCKER_HUB).repository
+    return known.digest is not None and known.repository == Reference.parse(place.local_name(image), default_host=DOCKER_HUB).repository
 
 
 def _remove(engine: Engine, names: Iterable[str]) -> None:

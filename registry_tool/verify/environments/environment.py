@@ -41,7 +41,7 @@ class Environment(Protocol):
     def isolated(self) -> bool:
         """Whether nothing but the registry can be reached from it."""
 
-    def named(self, image: Reference) -> str:
+    def local_name(self, image: Reference) -> str:
         """What ``image`` is called there: a registry may have another name on another machine."""
 
     @property

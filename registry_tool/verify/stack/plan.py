@@ -1,4 +1,4 @@
-"""What a stack is made of, before anything is started: from ``--with``, ``--replicas`` or a compose file, one and the same thing."""
+"""Plan of a stack before anything is started, made of ``--with`` and ``--replicas`` or of a compose file."""
 
 from __future__ import annotations
 
@@ -14,30 +14,39 @@ from registry_tool.verify.stack.compose import DEFAULT_NETWORK, Composition, Ser
 from registry_tool.verify.stack.yaml_reader import at_line
 
 REDIS_COMMAND = ("redis-server", "--appendonly", "yes")
-"""As in the tutorial: what was counted is there again when it was stopped and started."""
+"""As in the tutorial: counting goes on after a stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackService:
-    """One service and where its image comes from: the image under proof, lent by us, or the registry."""
+    """One service and the source of its image: None for the image under test, a helper image, or the registry."""
 
-    service: Service
+    definition: Service
     source: Reference | Base | None
-    """None: the image under proof."""
+
+    @property
+    def name(self) -> str:
+        """The service's name, by which others reach it."""
+        return self.definition.name
+
+    @property
+    def replicas(self) -> int:
+        """The number of its containers."""
+        return self.definition.replicas
 
     @property
     def is_redis(self) -> bool:
-        """Whether its image is called redis."""
+        """Whether its image is a Redis."""
         if isinstance(self.source, Reference):
-            return _last(self.source) == "redis"
+            return self.source.path.rpartition("/")[2] == "redis"
         return self.source is REDIS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPlan:
-    """``parts`` in the order in which they are started; ``app`` is the one that is looked at; ``file`` None: made of options."""
+    """``services`` in the order of their start; ``app`` is the one that is probed; ``file`` is None for a plan made of options."""
 
-    parts: tuple[StackService, ...]
+    services: tuple[StackService, ...]
     app: StackService
     networks: tuple[str, ...]
     file: str | None = None
@@ -45,87 +54,83 @@ class StackPlan:
     @property
     def redis(self) -> StackService | None:
         """The one Redis; None where there is none, or more than one."""
-        found = [part for part in self.parts if part.is_redis and part is not self.app and part.service.replicas == 1]
-        return found[0] if len(found) == 1 else None
+        candidates = [service for service in self.services if service.is_redis and service is not self.app and service.replicas == 1]
+        return candidates[0] if len(candidates) == 1 else None
 
     @property
     def replicas(self) -> int:
-        """Number of replicas of the app."""
-        return self.app.service.replicas
+        """The number of the app's containers."""
+        return self.app.replicas
 
 
-def plan(asked: VerifySpec, variables: Mapping[str, str]) -> StackPlan | None:
-    """The stack that was asked for, None where none was. ``variables`` fill in ``${NAME}`` of a file.
+def plan_stack(spec: VerifySpec, variables: Mapping[str, str]) -> StackPlan | None:
+    """The plan of the stack in ``spec``, if any. ``variables`` fill in ``${NAME}`` of a file.
 
     Raises UsageError, for a file with the line; NotFound where it cannot be read.
     """
-    if asked.stack is None:
-        return _of(_from_options(asked), asked) if asked.redis or asked.replicas > 1 else None
-    if asked.redis or asked.replicas > 1:
+    if spec.stack is None:
+        return _plan(_from_options(spec), spec) if spec.redis or spec.replicas > 1 else None
+    if spec.redis or spec.replicas > 1:
         raise UsageError(
             "--stack says which services there are, and how many of each", hint="Leave away --with and --replicas, or write them there."
         )
-    return _of(compose.load(asked.stack, variables), asked)
+    return _plan(compose.load(spec.stack, variables), spec)
 
 
-def port(plan: StackPlan, asked: VerifySpec, exposed: tuple[str, ...]) -> int:
-    """The port inside that the app is looked at on: a probe's, the file's, the image's (``exposed``: ``80/tcp``). Raises ProofFailed."""
-    probed = [probe.container for probe in asked.probes if isinstance(probe, (Http, Tcp))]
-    published = [inside for _, inside in plan.app.service.ports]
-    said = [int(name.partition("/")[0]) for name in exposed if name.endswith("/tcp")]
-    for found in (*probed, *published, *said):
-        return found
+def app_port(plan: StackPlan, spec: VerifySpec, exposed: tuple[str, ...]) -> int:
+    """The app's port: a probe's, the file's, the image's (``exposed``: ``80/tcp``). Raises VerificationFailed."""
+    probed = [probe.container for probe in spec.probes if isinstance(probe, (Http, Tcp))]
+    published = [inside for _, inside in plan.app.definition.ports]
+    image_ports = [int(name.partition("/")[0]) for name in exposed if name.endswith("/tcp")]
+    for port in (*probed, *published, *image_ports):
+        return port
     raise VerificationFailed("nothing says on which port the image listens", hint="Say it: --http 4000:80 or --tcp 6379:6379")
 
 
-def _from_options(asked: VerifySpec) -> Composition:
+def _from_options(spec: VerifySpec) -> Composition:
     redis = Service(name="redis", image=REDIS.official, line=0, command=REDIS_COMMAND)
-    app = Service(name="app", image=str(asked.image), line=0, replicas=asked.replicas)
-    return Composition(file="", services=(redis, app) if asked.redis else (app,), networks=(DEFAULT_NETWORK,))
+    app = Service(name="app", image=str(spec.image), line=0, replicas=spec.replicas)
+    return Composition(file="", services=(redis, app) if spec.redis else (app,), networks=(DEFAULT_NETWORK,))
 
 
-def _of(composition: Composition, asked: VerifySpec) -> StackPlan:
-    parts = tuple(StackService(service=service, source=_source(service, composition.file, asked)) for service in composition.services)
-    apps = [part for part in parts if part.source is None]
+def _plan(composition: Composition, spec: VerifySpec) -> StackPlan:
+    services = tuple(StackService(definition=one, source=_source(one, composition.file, spec)) for one in composition.services)
+    apps = [service for service in services if service.source is None]
     if not apps:
-        raise UsageError(f"{composition.file} has no service of {asked.image}", hint="The image under proof is one of a stack's services.")
-    app = next((part for part in apps if part.service.ports), apps[0])
-    # What was said for the proof comes before what a file says.
-    environment = {**app.service.environment, **asked.environment}
-    fitted = replace(app, service=replace(app.service, environment=environment))
+        raise UsageError(f"{composition.file} has no service of {spec.image}", hint="The image under proof is one of a stack's services.")
+    declared = next((service for service in apps if service.definition.ports), apps[0])
+    # Options come before the file.
+    environment = {**declared.definition.environment, **spec.environment}
+    app = replace(declared, definition=replace(declared.definition, environment=environment))
     return StackPlan(
-        parts=tuple(fitted if part is app else part for part in parts),
-        app=fitted,
+        services=tuple(app if service is declared else service for service in services),
+        app=app,
         networks=composition.networks,
         file=composition.file or None,
     )
 
 
-def _source(service: Service, file: str, asked: VerifySpec) -> Reference | Base | None:
+def _source(service: Service, file: str, spec: VerifySpec) -> Reference | Base | None:
     try:
-        reference = Reference.parse(service.image, default_host=asked.image.host).or_latest()
+        reference = Reference.parse(service.image, default_host=spec.image.host).or_latest()
     except InvalidReference as error:
         raise at_line(file, service.line, f"services.{service.name}.image: {error.message}", hint=error.hint) from error
-    if _is_asked(reference, asked.image):
+    if _is_under_test(reference, spec.image):
         return None
     official = not has_host(service.image) or reference.host == DOCKER_HUB
     if official and reference.path.removeprefix("library/") == "redis":
         return REDIS
-    if reference.host == asked.image.host and has_host(service.image):
+    if reference.host == spec.image.host and has_host(service.image):
         return reference
     raise at_line(
         file,
         service.line,
-        f"services.{service.name}.image: {service.image[:80]} is not in {asked.image.host}, and nothing else can be reached in a proof",
-        hint=f"Push it there, and write {asked.image.host}/{reference.path.removeprefix('library/')}:{reference.tag or 'latest'}",
+        f"services.{service.name}.image: {service.image[:80]} is not in {spec.image.host}, and nothing else can be reached in a proof",
+        hint=f"Push it there, and write {spec.image.host}/{reference.path.removeprefix('library/')}:{reference.tag or 'latest'}",
     )
 
 
-def _is_asked(reference: Reference, image: Reference) -> bool:
+def _is_under_test(reference: Reference, image: Reference) -> bool:
     if (reference.host, reference.path) != (image.host, image.path):
         return False
     return reference.tag == image.tag if image.tag else reference.digest in (None, image.digest)
-
-
-def _last(reference: Reference) -> str:
-    return reference.path.rpartition("/")[2]

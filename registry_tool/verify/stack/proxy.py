@@ -1,8 +1,8 @@
-"""The proxy before an app's replicas: one port, and nobody notices that one of them dies.
+"""Configuration of the proxy (HAProxy) before an app's replicas: one port, and the death of a replica is not noticed through it.
 
-HAProxy, by its own words (Configuration Manual, "mode", "option redispatch", "retry-on", "check"). Each request goes to the next
-replica, also within one connection. Where one cannot be reached the request goes to another; a look every 0.2 s takes out who
-does not answer. A look is a connection and no request, properly hung up ("linger"): it counts no visit and stands in no log.
+HAProxy Configuration Manual, "mode", "option redispatch", "retry-on", "check". Each request goes to the next replica, also within one
+connection; where that cannot be reached, to another. A check every 0.2 s removes a replica that does not answer. It is a connection
+without a request, closed in order ("linger"): it counts no visit and is in no log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE = "haproxy.cfg"
 PORT = 8080
 """Inside: one that nobody has to be root for."""
 REPLICA = "X-Registry-Tool-Replica"
-"""The header that says which replica it was."""
+"""The header with the replica's name."""
 
 _CONFIGURATION = """\
 global
@@ -50,15 +50,15 @@ _HTTP = f"""\
 
 
 def configuration(replicas: Mapping[str, str], port: int, *, http: bool) -> bytes:
-    """The configuration for ``replicas`` (name -> address), which listen on ``port``; whole requests with ``http``, else connections."""
+    """The configuration for ``replicas`` (name -> address) on ``port``; ``http`` forwards requests, else connections are forwarded."""
     mode = {"mode": "http", "frontend": "", "backend": _HTTP} if http else {"mode": "tcp", "frontend": _TCP, "backend": ""}
     text = _CONFIGURATION.format(port=PORT, **mode)
     return (text + "".join(f"    server {name} {address}:{port}\n" for name, address in replicas.items())).encode()
 
 
-def served(log: Iterable[bytes]) -> list[str]:
-    """Who took the connections, one after the other, as the proxy's log tells where it passes connections (``log-format``).
+def logged_replicas(log: Iterable[bytes]) -> list[str]:
+    """The replica of each connection, in order, of a proxy that forwards connections (``log-format``).
 
-    One that nobody took has ``S`` first in its state, for the server's side.
+    A connection that no replica took has ``S`` first in its state, for the server's side.
     """
     return re.findall(r"^served (\S+) [^S]", b"".join(log).decode(errors="replace"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A stack that stands on the engine of a place: networks of its own, services, replicas, and one port to look at them through."""
+"""A stack that runs on an environment's engine: networks of its own, services, replicas, and one published port."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LAST_LINES = 10
 
 @dataclass(kw_only=True)
 class RunningStack:
-    """``replicas`` are the app's containers by what the proxy calls them."""
+    """``replicas`` are the app's containers by their names in the proxy."""
 
-    place: Environment
+    environment: Environment
     plan: StackPlan
     limits: Limits
     prefix: str
@@ -36,89 +36,89 @@ class RunningStack:
 
     def connect(self, timeout: float) -> socket.socket:
         """Connect to the stack's port. Raises OSError."""
-        return self.place.connect(self.published, timeout=timeout)
+        return self.environment.connect(self.published, timeout=timeout)
 
     def excerpt(self) -> tuple[str, ...]:
         """The last lines of the first replica that is still there."""
         for container in self.replicas.values():
-            if self.place.engine.container(container.id) is not None:
-                return self.place.engine.log_tail(container.id, LAST_LINES)
+            if self.environment.engine.container(container.id) is not None:
+                return self.environment.engine.log_tail(container.id, LAST_LINES)
         return ()
 
-    def served(self) -> list[str]:
-        """The replicas that took connections through the proxy, one after the other; empty where it passes requests, or is not there."""
+    def logged_replicas(self) -> list[str]:
+        """The replica of each connection in the proxy's log, in order; empty without a proxy, and where it forwards requests."""
         if self.proxy is None:
             return []
-        return proxy.served(chunk for _, chunk in self.place.engine.logs(self.proxy.id))
+        return proxy.logged_replicas(chunk for _, chunk in self.environment.engine.logs(self.proxy.id))
 
     def network(self, name: str) -> str:
-        """What the engine calls the file's network ``name``."""
+        """The engine's name of the plan's network ``name``."""
         return f"{self.prefix}-{name}"
 
 
 @contextmanager
 def running_stack(
-    place: Environment, plan: StackPlan, images: Mapping[str, str], *, port: int, http: bool, proxied: str | None, limits: Limits
+    environment: Environment, plan: StackPlan, images: Mapping[str, str], *, port: int, http: bool, proxy_image: str | None, limits: Limits
 ) -> Iterator[RunningStack]:
-    """Start it, and take it away again, where the engine itself is not thrown away.
+    """Start the stack; it is removed in the end, where the engine itself is not.
 
-    ``images`` is service -> image on that engine; ``proxied`` is the proxy's, None where the one replica is looked at directly;
-    ``port`` is the app's inside. Raises what the engine raises; ProofFailed where a replica ends at once.
+    ``images`` is service -> image on that engine; ``proxy_image`` None publishes the one replica itself; ``port`` is the app's.
+    Raises VerificationFailed where a container ends at once; what the engine raises.
     """
-    stack = RunningStack(place=place, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
+    stack = RunningStack(environment=environment, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
     try:
         for network in plan.networks:
             with defer_signals():
-                place.engine.create_network(stack.network(network), labels=place.labels())
-        for part in plan.parts:
-            _start(stack, part, images[part.service.name], publish=port if part is plan.app and proxied is None else None)
+                environment.engine.create_network(stack.network(network), labels=environment.labels())
+        for service in plan.services:
+            _start(stack, service, images[service.name], publish=port if service is plan.app and proxy_image is None else None)
         published, inside = next(iter(stack.replicas.values())), port
-        if proxied is not None:
-            stack.proxy = published = _start_proxy(stack, proxied, port, http=http)
+        if proxy_image is not None:
+            stack.proxy = published = _start_proxy(stack, proxy_image, port, http=http)
             inside = proxy.PORT
         stack.published = _published(stack, published, inside)
         yield stack
     finally:
-        if not place.info.clean:
+        if not environment.info.clean:
             with defer_signals():
-                _take_away(stack)
+                _remove(stack)
 
 
-def _start(stack: RunningStack, part: StackService, image: str, *, publish: int | None) -> None:
-    service = part.service
+def _start(stack: RunningStack, service: StackService, image: str, *, publish: int | None) -> None:
+    definition = service.definition
     for number in range(1, service.replicas + 1):
         spec = ContainerSpec(
             image=image,
-            command=service.command,
-            entrypoint=service.entrypoint,
-            environment=service.environment,
-            labels=stack.place.labels(),
-            ports=() if publish is None else (_binding(stack.place, publish),),
+            command=definition.command,
+            entrypoint=definition.entrypoint,
+            environment=definition.environment,
+            labels=stack.environment.labels(),
+            ports=() if publish is None else (_binding(stack.environment, publish),),
             memory=stack.limits.memory,
             processes=stack.limits.processes,
             log_size=stack.limits.log,
         )
-        container = _run(stack, spec, service.networks, service.name)
-        if part is stack.plan.app:
+        container = _run(stack, spec, definition.networks, service.name)
+        if service is stack.plan.app:
             stack.replicas[f"{service.name}-{number}"] = container
-        elif part is stack.plan.redis:
+        elif service is stack.plan.redis:
             stack.redis = container
 
 
 def _start_proxy(stack: RunningStack, image: str, port: int, *, http: bool) -> Container:
-    network = stack.plan.app.service.networks[0]
+    network = stack.plan.app.definition.networks[0]
     addresses = {name: container.networks.get(stack.network(network), "") for name, container in stack.replicas.items()}
     if not all(addresses.values()):
         raise _ended(stack)
     files = {proxy.FILE: (proxy.configuration(addresses, port, http=http), 0o644)}
-    spec = ContainerSpec(image=image, labels=stack.place.labels(), ports=(_binding(stack.place, proxy.PORT),))
+    spec = ContainerSpec(image=image, labels=stack.environment.labels(), ports=(_binding(stack.environment, proxy.PORT),))
     return _run(stack, spec, (network,), "proxy", files=files)
 
 
 def _run(
     stack: RunningStack, spec: ContainerSpec, networks: tuple[str, ...], alias: str, *, files: Mapping[str, tuple[bytes, int]] | None = None
 ) -> Container:
-    engine, (first, *others) = stack.place.engine, [stack.network(name) for name in networks]
+    engine, (first, *others) = stack.environment.engine, [stack.network(name) for name in networks]
     with defer_signals():
         created = engine.create(replace(spec, network=first, aliases=(alias,)))
         stack.containers.append(created)
@@ -130,9 +130,9 @@ def _run(
     return engine.container(created.id) or created
 
 
-def _binding(place: Environment, port: int) -> PortBinding:
+def _binding(environment: Environment, port: int) -> PortBinding:
     """A port that the engine chooses."""
-    return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip=place.host_ip)
+    return PortBinding(container_port=f"{port}/tcp", host_port=0, host_ip=environment.host_ip)
 
 
 def _published(stack: RunningStack, container: Container, port: int) -> int:
@@ -143,14 +143,14 @@ def _published(stack: RunningStack, container: Container, port: int) -> int:
 
 
 def _ended(stack: RunningStack) -> VerificationFailed:
-    """What has no address and no port does not run any more."""
+    """The error of a container without an address or a port: it does not run any more."""
     return VerificationFailed(
         "a container of the stack ended as soon as it was started", hint="Its last lines may say why.", excerpt=stack.excerpt()
     )
 
 
-def _take_away(stack: RunningStack) -> None:
-    engine = stack.place.engine
+def _remove(stack: RunningStack) -> None:
+    engine = stack.environment.engine
     for container in reversed(stack.containers):
         engine.remove(container.id, force=True, missing_ok=True)
     for network in stack.plan.networks:

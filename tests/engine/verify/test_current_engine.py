@@ -68,7 +68,7 @@ def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engi
         assert (place.info.kind, place.info.clean, place.isolated, place.traffic()) == ("here", False, False, None)
         assert place.host_ip == "127.0.0.1"
         assert place.labels() == LABELS
-        engine.pull(place.named(reference(_by_digest(pushed))))
+        engine.pull(place.local_name(reference(_by_digest(pushed))))
 
     _open(engine, pushed, use)
     assert engine.image(pushed.name) == before
@@ -187,7 +187,7 @@ def test_to_another_context_this_machines_registry_has_another_name(engine: Engi
         other = f"127.0.0.1:{name.host.partition(':')[2]}"
         with current.context("lab", name, registry, registry_as=other, labels=LABELS) as place:
             assert place.info.name == "context:lab"
-            there = place.named(name.with_digest(pushed.digest))
+            there = place.local_name(name.with_digest(pushed.digest))
             assert there == f"{other}/{name.path}@{pushed.digest}"
             place.engine.pull(there)
         assert engine.image(there) is None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.result import Check, EnvironmentKind
 from registry_tool.verify.spec import Http, Limits, Tcp, VerifySpec
-from registry_tool.verify.stack import check as stack
-from registry_tool.verify.stack import compose, resilience, stack_client
+from registry_tool.verify.stack import compose, resilience, stack_check, stack_client
 from tests.support.documents import commands
 from tests.support.paths import ROOT
 from tests.support.requirements import missing
@@ -78,7 +78,7 @@ def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str
 
     def run(kind: EnvironmentKind = "here", **asked: Any) -> Check:
         wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
-        point, _ = stack.prove_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), present=engine, dirs=dirs)
+        point, _ = stack_check.check_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), current=engine, dirs=dirs)
         assert point is not None
         return point
 
@@ -132,7 +132,7 @@ def _serving(say: str) -> str:
 
 
 @pytest.mark.soak
-def test_replicas_that_count_each_for_itself(written: Prove) -> None:
+def test_replicas_with_counters_of_their_own_fail(written: Prove) -> None:
     point = written(_serving("seen = iter(range(1, 10000))\ndef say(): return TUTORIAL + str(next(seen))"))
     assert point.ok is False
     assert "200 answers carry 10" in point.detail
@@ -140,27 +140,27 @@ def test_replicas_that_count_each_for_itself(written: Prove) -> None:
     assert point.excerpt == ("listening",)
 
 
-def test_a_page_that_hangs_without_redis(written: Prove) -> None:
+def test_page_that_hangs_without_redis_fails(written: Prove) -> None:
     slow = "def say():\n    said = count()\n    if said == DISABLED: time.sleep(6)\n    return TUTORIAL + said"
     point = written(_serving(slow))
     assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
 
 
 @pytest.mark.soak
-def test_a_page_that_takes_its_time(written: Prove) -> None:
+def test_time_limit_of_the_verification_is_kept(written: Prove) -> None:
     point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
     assert (point.ok, point.detail) == (False, "while all was well: the time for the proof is over")
 
 
 @pytest.mark.soak
-def test_a_page_that_says_something_else_without_redis(written: Prove) -> None:
+def test_page_without_the_counter_message_fails(written: Prove) -> None:
     point = written(_serving("def say():\n    said = count()\n    return 'sorry' if said == DISABLED else TUTORIAL + said"))
     assert point.ok is False
     assert point.detail == "with Redis stopped the page should say 'cannot connect to Redis, counter disabled', and it says something else"
 
 
-def test_a_page_that_never_comes_back(written: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resilience, "AGAIN", 1.0)
+def test_page_that_does_not_count_again_fails(written: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resilience, "RECOVERY_TIMEOUT", 1.0)
     once = (
         "lost = []\ndef say():\n    said = DISABLED if lost else count()\n"
         "    if said == DISABLED: lost.append(1)\n    return TUTORIAL + said"
@@ -172,7 +172,7 @@ def test_a_page_that_never_comes_back(written: Prove, monkeypatch: pytest.Monkey
     assert point.detail.startswith("1 s after Redis was started again the page still says")
 
 
-def test_a_page_that_cannot_be_without_all_its_replicas(written: Prove) -> None:
+def test_page_that_needs_all_its_replicas_fails(written: Prove) -> None:
     needy = (
         "def say():\n    there = {a[4][0] for a in socket.getaddrinfo('web', 80)}\n"
         "    if len(there) < 2: raise SystemExit\n    return TUTORIAL + count()"
@@ -184,7 +184,7 @@ def test_a_page_that_cannot_be_without_all_its_replicas(written: Prove) -> None:
     assert "redis_started" in point.evidence, "everything before that was well"
 
 
-def test_an_app_that_ends_at_once(written: Prove) -> None:
+def test_app_that_ends_at_once_fails_with_its_log(written: Prove) -> None:
     point = written("import sys; sys.exit('no luck today')", replicas=1)
     assert point.ok is False
     # Whichever is seen first: that it is gone after its start, or how it ended.
@@ -193,7 +193,7 @@ def test_an_app_that_ends_at_once(written: Prove) -> None:
 
 
 @pytest.mark.soak
-def test_an_app_that_listens_elsewhere(written: Prove) -> None:
+def test_app_that_does_not_listen_fails_after_the_timeout(written: Prove) -> None:
     point = written("import time; time.sleep(60)", timeout=1.0)
     assert point.ok is False
     assert point.detail == "after 1 s, / answered 503"
@@ -201,36 +201,36 @@ def test_an_app_that_listens_elsewhere(written: Prove) -> None:
 
 
 @pytest.mark.soak
-def test_a_page_beside_redis_that_does_not_count(written: Prove) -> None:
-    point = written(_serving("def say(): return TUTORIAL + DISABLED"), timeout=1.0)
+def test_page_that_does_not_count_beside_redis_fails(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + DISABLED"), timeout=5.0)
     assert point.ok is False
-    assert point.detail == "after 1 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
+    assert point.detail == "after 5 s, the page beside Redis says 'cannot connect to Redis, counter disabled'"
 
 
-def test_an_image_that_is_not_there(engine: Engine, dirs: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
+def test_image_removed_meanwhile_fails(engine: Engine, dirs: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
     place, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
-    point, pulled = stack.prove_stack(place, asked, image=str(absent), present=engine, dirs=dirs)
+    point, pulled = stack_check.check_stack(place, asked, image=str(absent), current=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
 
 
-def test_an_image_that_never_came(engine: Engine, dirs: AppDirs, app: Reference) -> None:
+def test_image_that_was_not_pulled_is_not_looked_at(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     """Which is no stack's fault: the points before it are red."""
     asked = VerifySpec(image=app, replicas=2)
-    point, pulled = stack.prove_stack(ThisEngine(engine, "here", {}), asked, image=None, present=engine, dirs=dirs)
+    point, pulled = stack_check.check_stack(ThisEngine(engine, "here", {}), asked, image=None, current=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
 
 
-def test_a_file_that_cannot_be_read_is_said_before_anything_is_started(tmp_path: Path, app: Reference) -> None:
+def test_unsupported_file_is_refused_before_the_start(tmp_path: Path, app: Reference) -> None:
     path = tmp_path / "stack.yml"
     path.write_text("services: {web: {build: .}}", encoding="utf-8")
     with pytest.raises(UsageError, match=r"stack\.yml:1: services\.web\.build: not supported"):
-        stack.check(VerifySpec(image=app, stack=path))
+        stack_check.validate_stack(VerifySpec(image=app, stack=path))
 
 
-def test_nothing_is_left_when_somebody_interrupts(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_leaves_nothing(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: resilience.Resilience) -> None:
         raise KeyboardInterrupt
 
@@ -242,7 +242,7 @@ def test_nothing_is_left_when_somebody_interrupts(prove: Prove, monkeypatch: pyt
 # --- what holds ---
 
 
-def test_three_replicas_count_as_one_and_bear_each_others_failures(prove: Prove) -> None:
+def test_three_replicas_count_as_one_and_withstand_all_faults(prove: Prove) -> None:
     point = prove(redis=True, replicas=3)
     assert point.ok, point
     _check_tutorial(point, "app")
@@ -262,7 +262,7 @@ def _check_tutorial(point: Check, name: str) -> None:
     assert seen["counter"] is True
 
 
-def test_one_page_beside_redis_needs_no_proxy(prove: Prove) -> None:
+def test_one_replica_is_published_without_a_proxy(prove: Prove) -> None:
     point = prove(redis=True)
     assert point.ok, point
     seen: Any = point.evidence
@@ -272,7 +272,7 @@ def test_one_page_beside_redis_needs_no_proxy(prove: Prove) -> None:
 
 
 @pytest.mark.soak
-def test_a_redis_that_keeps_nothing_may_begin_again(written: Prove) -> None:
+def test_redis_of_a_file_may_begin_counting_again(written: Prove) -> None:
     point = written(_serving("def say(): return TUTORIAL + count()"), redis={"command": ["redis-server", "--save", ""]})
     assert point.ok, point
     seen: Any = point.evidence
@@ -280,7 +280,7 @@ def test_a_redis_that_keeps_nothing_may_begin_again(written: Prove) -> None:
     assert "counting begins at 1" in point.detail
 
 
-def test_of_any_other_page_it_is_known_that_it_answers(written: Prove) -> None:
+def test_page_without_expectations_keeps_its_redis(written: Prove) -> None:
     point = written(_serving("def say(): return 'It works!'"))
     assert point.ok, point
     seen: Any = point.evidence
@@ -290,9 +290,21 @@ def test_of_any_other_page_it_is_known_that_it_answers(written: Prove) -> None:
     assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
 
 
+def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -> None:
+    expecting = (replace(PAGE, text=("It works!",)),)
+    point = written(_serving("def say(): return 'It works!'"), probes=expecting)
+    assert point.ok, point
+    seen: Any = point.evidence
+    assert (seen["redis_stopped"]["answers"], seen["redis_started"]["answers"]) == (4, 4)
+    assert point.detail.endswith("no line of visits, so numbers were not looked at")
+    point = written(_serving("def say(): return 'sorry' if counter.visit() is None else 'It works!'"), probes=expecting)
+    assert point.ok is False
+    assert point.detail == "with Redis stopped: /: 'It works!' is not in the answer: 'sorry'"
+
+
 @pytest.mark.soak
-def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_client, "_HOLDS", 0.05)
+def test_replicas_behind_a_tcp_port_are_known_by_the_proxys_log(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_client, "_CLOSE_WAIT", 0.05)
     point = prove(replicas=2, probes=(Tcp(published=4000, container=80),))
     assert point.ok, point
     seen: Any = point.evidence
@@ -300,8 +312,8 @@ def test_of_a_port_it_is_known_who_takes_connections(prove: Prove, monkeypatch: 
     assert seen["replica_killed"]["replicas"] == ["app-2"]
 
 
-def test_nothing_was_asked_for(engine: Engine, dirs: AppDirs, app: Reference) -> None:
-    assert stack.prove_stack(ThisEngine(engine, "here", {}), VerifySpec(image=app), image=str(app), present=engine, dirs=dirs) == (
+def test_no_stack_is_no_check(engine: Engine, dirs: AppDirs, app: Reference) -> None:
+    assert stack_check.check_stack(ThisEngine(engine, "here", {}), VerifySpec(image=app), image=str(app), current=engine, dirs=dirs) == (
         None,
         {},
     )
@@ -325,14 +337,14 @@ def test_stack_file_leaves_registry_and_engine_as_they_were(
         assert [name for name in registry.catalog() if name.startswith("registry-tool/")] == []
 
 
-def test_helper_images_loaded_into_an_engine_of_somebody_are_removed(
+def test_helper_images_loaded_into_a_contexts_engine_are_removed(
     engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]
 ) -> None:
     asked = VerifySpec(image=app, probes=(PAGE,), replicas=2)
     with opened(engine, "docker", str(app), dirs) as clean:
         clean.engine.pull(str(app))
         place = ThisEngine(clean.engine, "context", marks, connects=clean.connect)
-        point, pulled = stack.prove_stack(place, asked, image=str(app), present=engine, dirs=dirs)
+        point, pulled = stack_check.check_stack(place, asked, image=str(app), current=engine, dirs=dirs)
         assert point is not None and point.ok, point
         images: Any = point.evidence["images"]
         assert [(image["role"], image["loaded"]) for image in images] == [("proxy", True)]
@@ -341,12 +353,12 @@ def test_helper_images_loaded_into_an_engine_of_somebody_are_removed(
 
 
 @pytest.mark.soak
-def test_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> None:
+def test_stack_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     asked = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
         with open_environment(engine, "podman", image=app, dirs=dirs) as place:
-            place.engine.pull(place.named(app))
-            point, pulled = stack.prove_stack(place, asked, image=place.named(app), present=engine, dirs=dirs)
+            place.engine.pull(place.local_name(app))
+            point, pulled = stack_check.check_stack(place, asked, image=place.local_name(app), current=engine, dirs=dirs)
     except EnvironmentUnavailable as error:
         missing("podman-proof", error.message)
     assert point is not None
@@ -361,7 +373,7 @@ def test_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> Non
 
 
 @pytest.mark.slow
-def test_its_lines_work_on_a_clean_docker(app: Reference, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_of_the_document_work_on_a_clean_docker(app: Reference, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -389,12 +401,12 @@ def _row(text: str, first: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", row))
 
 
-def test_its_keys_are_those_that_are_read() -> None:
+def test_document_names_the_supported_keys_and_figures() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert _row(text, "the file") == set(compose.FILE_KEYS)
     assert _row(text, "a service") == set(compose.SERVICE_KEYS)
     assert {key.partition(":")[0] for key in _row(text, "`deploy`")} == set(compose.DEPLOY_KEYS)
-    assert f"There may be {compose.MAX_SERVICES} services" in text
-    assert f"{resilience.EACH} answers for each replica, {resilience.MOST} at most" in text
-    assert f"within {resilience.WITHOUT_REDIS:g} s (and {resilience.MARGIN:g} s for the way)" in text
-    assert f"again within {resilience.AGAIN:g} s" in text
+    assert f"At most {compose.MAX_SERVICES} services are allowed" in text
+    assert f"{resilience.COUNTED_PER_REPLICA} responses for each replica (at most {resilience.MAX_COUNTED})" in text
+    assert f"within {resilience.NO_REDIS_TIMEOUT:g} s (and {resilience.NO_REDIS_MARGIN:g} s of overhead)" in text
+    assert f"again within {resilience.RECOVERY_TIMEOUT:g} s" in text

@@ -9,7 +9,7 @@ import pytest
 
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
-from registry_tool.verify.stack.stack_client import Connect, Connections, Pages, StackResponse
+from registry_tool.verify.stack.stack_client import Connect, HttpStackClient, StackResponse, TcpStackClient
 from tests.support.fake_server import Reply, fake_server, tcp_server
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
@@ -22,9 +22,9 @@ def _connecting(port: int) -> Connect:
 
 def _look(reply: Reply, status: int | None = None) -> StackResponse:
     with fake_server(lambda asked: reply) as server:
-        pages = Pages(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
+        pages = HttpStackClient(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
-            look = pages.look(timeout=3)
+            look = pages.ask(timeout=3)
         finally:
             pages.close()
         assert [(asked.path, asked.headers["host"]) for asked in server.requests] == [("/a", "localhost:4000")]
@@ -32,13 +32,13 @@ def _look(reply: Reply, status: int | None = None) -> StackResponse:
 
 
 @pytest.mark.parametrize(("answers", "wanted"), [(404, None), (500, None), (200, 204), (503, 200)])
-def test_a_wrong_status_is_no_answer(answers: int, wanted: int | None) -> None:
+def test_unexpected_status_is_no_response(answers: int, wanted: int | None) -> None:
     with pytest.raises(NoResponse, match=f"/a answered {answers}"):
         _look(Reply(status=answers), wanted)
 
 
 @pytest.mark.parametrize(("answers", "wanted"), [(200, None), (302, None), (404, 404)])
-def test_a_right_one_is_one(answers: int, wanted: int | None) -> None:
+def test_expected_status_is_a_response(answers: int, wanted: int | None) -> None:
     assert not _look(Reply(status=answers), wanted).counter
 
 
@@ -54,12 +54,12 @@ def test_a_right_one_is_one(answers: int, wanted: int | None) -> None:
         ("", None, False, None),
     ],
 )
-def test_the_tutorials_page_is_known_by_its_line_of_visits(body: str, host: str | None, counter: bool, visits: int | None) -> None:
+def test_sample_page_is_known_by_its_line_of_visits(body: str, host: str | None, counter: bool, visits: int | None) -> None:
     look = _look(Reply(body=body.encode(), headers={"X-Registry-Tool-Replica": "web-2"}))
     assert (look.host, look.counter, look.visits, look.replica) == (host, counter, visits, "web-2")
 
 
-def test_a_look_takes_its_time() -> None:
+def test_response_has_its_seconds() -> None:
     assert 0.2 <= _look(Reply(pause=0.2)).seconds < 3
 
 
@@ -76,18 +76,18 @@ def _greeting(connection: socket.socket) -> None:
     time.sleep(2)
 
 
-def test_a_connection_that_is_closed_at_once_is_no_answer() -> None:
+def test_connection_that_is_closed_at_once_is_no_response() -> None:
     # What a proxy does that has nobody behind it.
     with tcp_server(_closing) as host, pytest.raises(NoResponse):
-        Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3)
+        TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=3)
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection_is_no_response() -> None:
     with pytest.raises(NoResponse, match="no connection"):
-        Connections(_connecting(1)).look(timeout=3)
+        TcpStackClient(_connecting(1)).ask(timeout=3)
 
 
 @pytest.mark.parametrize("serving", [_silent, _greeting])
-def test_a_connection_that_holds_is_one(serving: object) -> None:
+def test_connection_that_stays_open_is_a_response(serving: object) -> None:
     with tcp_server(serving) as host:  # type: ignore[arg-type]
-        assert Connections(_connecting(int(host.rpartition(":")[2]))).look(timeout=3).replica is None
+        assert TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=3).replica is None

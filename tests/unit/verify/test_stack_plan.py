@@ -10,8 +10,7 @@ from registry_tool.base.errors import NotFound, UsageError, VerificationFailed
 from registry_tool.local.base_images import REDIS
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
-from registry_tool.verify.stack import plan as plans
-from registry_tool.verify.stack.plan import StackPlan
+from registry_tool.verify.stack.plan import StackPlan, app_port, plan_stack
 from tests.support.paths import ROOT
 
 IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host="")
@@ -21,7 +20,7 @@ EXAMPLE = ROOT / "examples/stack/stack.yml"
 def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> StackPlan:
     path = folder / "stack.yml"
     path.write_text(text, encoding="utf-8")
-    planned = plans.plan(VerifySpec(image=image, stack=path, **asked), {})  # type: ignore[arg-type]
+    planned = plan_stack(VerifySpec(image=image, stack=path, **asked), {})  # type: ignore[arg-type]
     assert planned is not None
     return planned
 
@@ -37,66 +36,69 @@ def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) ->
         ("services:\n  web:\n    image: localhost:5000/john/get-started:part3\n", "has no service of"),
     ],
 )
-def test_an_image_that_cannot_be_had_is_refused_with_its_line(tmp_path: Path, text: str, word: str) -> None:
+def test_image_that_cannot_be_pulled_is_refused_with_its_line(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(UsageError) as caught:
         _plan(tmp_path, text)
     assert word in caught.value.message
 
 
-def test_what_to_do_with_an_image_from_elsewhere(tmp_path: Path) -> None:
+def test_hint_for_an_image_of_another_registry_is_to_push_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         _plan(tmp_path, "services: {web: {image: postgres}}")
     assert caught.value.hint == "Push it there, and write localhost:5000/postgres:latest"
 
 
-def test_a_file_and_options_do_not_go_together() -> None:
+def test_file_with_options_is_a_usage_error() -> None:
     for asked in (VerifySpec(image=IMAGE, stack=EXAMPLE, redis=True), VerifySpec(image=IMAGE, stack=EXAMPLE, replicas=2)):
         with pytest.raises(UsageError, match="--stack says which services there are"):
-            plans.plan(asked, {})
+            plan_stack(asked, {})
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        plans.plan(VerifySpec(image=IMAGE, stack=tmp_path / "none.yml"), {})
+        plan_stack(VerifySpec(image=IMAGE, stack=tmp_path / "none.yml"), {})
 
 
-def test_nothing_was_asked_for() -> None:
-    assert plans.plan(VerifySpec(image=IMAGE), {}) is None
+def test_no_stack_is_no_plan() -> None:
+    assert plan_stack(VerifySpec(image=IMAGE), {}) is None
 
 
-def test_options_make_the_same_as_a_file() -> None:
-    planned = plans.plan(VerifySpec(image=IMAGE, redis=True, replicas=3, environment={"NAME": "John"}), {})
+def test_options_and_file_make_the_same_plan() -> None:
+    planned = plan_stack(VerifySpec(image=IMAGE, redis=True, replicas=3, environment={"NAME": "John"}), {})
     assert planned is not None
-    assert [(part.service.name, part.source, part.service.replicas) for part in planned.parts] == [("redis", REDIS, 1), ("app", None, 3)]
-    assert planned.app is planned.parts[1]
-    assert planned.redis is planned.parts[0]
-    assert planned.app.service.environment == {"NAME": "John"}
-    assert planned.parts[0].service.environment == {}
+    assert [(part.definition.name, part.source, part.definition.replicas) for part in planned.services] == [
+        ("redis", REDIS, 1),
+        ("app", None, 3),
+    ]
+    assert planned.app is planned.services[1]
+    assert planned.redis is planned.services[0]
+    assert planned.app.definition.environment == {"NAME": "John"}
+    assert planned.services[0].definition.environment == {}
     assert planned.file is None
 
 
-def test_the_example() -> None:
-    planned = plans.plan(VerifySpec(image=IMAGE, stack=EXAMPLE, environment={"NAME": "John"}), {})
+def test_example_is_planned() -> None:
+    planned = plan_stack(VerifySpec(image=IMAGE, stack=EXAMPLE, environment={"NAME": "John"}), {})
     assert planned is not None
-    assert planned.redis is planned.parts[0]
-    assert (planned.app.service.name, planned.replicas, planned.networks) == ("web", 3, ("webnet",))
-    assert planned.app.service.environment == {"NAME": "John"}, "what was said for the proof comes before the file"
+    assert planned.redis is planned.services[0]
+    assert (planned.app.definition.name, planned.replicas, planned.networks) == ("web", 3, ("webnet",))
+    assert planned.app.definition.environment == {"NAME": "John"}, "what was said for the proof comes before the file"
 
 
 @pytest.mark.parametrize("written", ["john/get-started:part2", "localhost:5000/john/get-started:part2"])
-def test_the_image_under_proof_with_and_without_its_host(tmp_path: Path, written: str) -> None:
-    assert _plan(tmp_path, f"services: {{web: {{image: '{written}'}}}}").app.service.name == "web"
+def test_image_under_test_is_known_with_and_without_its_host(tmp_path: Path, written: str) -> None:
+    assert _plan(tmp_path, f"services: {{web: {{image: '{written}'}}}}").app.definition.name == "web"
 
 
-def test_the_image_by_its_digest(tmp_path: Path) -> None:
+def test_image_under_test_is_known_by_its_digest(tmp_path: Path) -> None:
     digest = f"sha256:{'a' * 64}"
     image = Reference.parse(f"localhost:5000/app@{digest}", default_host="")
-    assert _plan(tmp_path, f"services: {{web: {{image: 'app@{digest}'}}}}", image).app.service.name == "web"
+    assert _plan(tmp_path, f"services: {{web: {{image: 'app@{digest}'}}}}", image).app.definition.name == "web"
     with pytest.raises(UsageError):
         _plan(tmp_path, f"services: {{web: {{image: 'localhost:5000/app@sha256:{'b' * 64}'}}}}", image)
 
 
-def test_other_images_of_the_registry(tmp_path: Path) -> None:
+def test_other_images_of_the_registry_are_pulled(tmp_path: Path) -> None:
     planned = _plan(
         tmp_path,
         "services:\n"
@@ -104,27 +106,27 @@ def test_other_images_of_the_registry(tmp_path: Path) -> None:
         "  store: {image: 'localhost:5000/me/redis:7'}\n"
         "  other: {image: 'localhost:5000/other'}\n",
     )
-    sources = {part.service.name: part.source for part in planned.parts}
+    sources = {part.definition.name: part.source for part in planned.services}
     assert sources["other"] == Reference.parse("localhost:5000/other:latest", default_host="")
     assert planned.redis is not None
-    assert planned.redis.service.name == "store", "a Redis is known by the last part of its name"
+    assert planned.redis.definition.name == "store", "a Redis is known by the last part of its name"
 
 
-def test_several_redises_are_nobodys_to_stop(tmp_path: Path) -> None:
+def test_several_redises_are_not_stopped(tmp_path: Path) -> None:
     assert _plan(tmp_path, "services: {web: {image: 'john/get-started:part2'}, a: {image: redis}, b: {image: redis}}").redis is None
 
 
-def test_a_redis_under_proof_is_not_the_stacks(tmp_path: Path) -> None:
+def test_redis_under_test_is_not_stopped(tmp_path: Path) -> None:
     redis = Reference.parse("localhost:5000/redis:7", default_host="")
     planned = _plan(tmp_path, "services: {web: {image: 'redis:7'}, store: {image: 'docker.io/redis:7'}}", redis)
-    assert planned.app.service.name == "web"
+    assert planned.app.definition.name == "web"
     assert planned.redis is not None
-    assert (planned.redis.service.name, planned.redis.source) == ("store", REDIS)
+    assert (planned.redis.definition.name, planned.redis.source) == ("store", REDIS)
 
 
-def test_of_several_services_the_one_with_a_port_is_looked_at(tmp_path: Path) -> None:
+def test_service_with_a_port_is_the_app(tmp_path: Path) -> None:
     text = "services: {worker: {image: 'john/get-started:part2'}, web: {image: 'john/get-started:part2', ports: ['80']}}"
-    assert _plan(tmp_path, text).app.service.name == "web"
+    assert _plan(tmp_path, text).app.definition.name == "web"
 
 
 @pytest.mark.parametrize(
@@ -136,14 +138,16 @@ def test_of_several_services_the_one_with_a_port_is_looked_at(tmp_path: Path) ->
         ((), "[]", ("53/udp", "90/tcp"), 90),
     ],
 )
-def test_the_port_inside(tmp_path: Path, probes: object, ports: str, exposed: tuple[str, ...], found: int) -> None:
+def test_app_port_is_a_probes_the_files_or_the_images(
+    tmp_path: Path, probes: object, ports: str, exposed: tuple[str, ...], found: int
+) -> None:
     planned = _plan(tmp_path, f"services: {{web: {{image: 'john/get-started:part2', ports: {ports}}}}}")
-    assert plans.port(planned, VerifySpec(image=IMAGE, probes=probes), exposed) == found  # type: ignore[arg-type]
+    assert app_port(planned, VerifySpec(image=IMAGE, probes=probes), exposed) == found  # type: ignore[arg-type]
 
 
-def test_no_port_at_all() -> None:
+def test_app_without_any_port_fails() -> None:
     asked = VerifySpec(image=IMAGE, replicas=2)
-    planned = plans.plan(asked, {})
+    planned = plan_stack(asked, {})
     assert planned is not None
     with pytest.raises(VerificationFailed, match="nothing says on which port"):
-        plans.port(planned, asked, ("53/udp",))
+        app_port(planned, asked, ("53/udp",))
