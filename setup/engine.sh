@@ -1,21 +1,21 @@
 #!/bin/sh
-# Sees to it that a container engine answers where docker would look for one.
+# Makes sure that a container engine responds where docker would look for one.
 #
-#   answers                 used
+#   responds                used
 #   installed but stopped   started: by systemd where that runs, otherwise detached
-#   socket not permitted    said
-#   none at all             Debian's packages, as root on Debian or Ubuntu and where no other docker is; otherwise explained
+#   socket not permitted    reported
+#   not installed           Debian's packages, as root on Debian or Ubuntu without another docker; otherwise explained
 #
-# No engine's configuration is ever changed. Ends with 0, or with 3 as regctl does where no engine answers;
-# `--if-possible` explains and ends with 0 all the same (the tests then skip what needs an engine).
+# No engine's configuration is ever changed. Exit code 0, or 3 as of regctl where no engine responds;
+# with `--if-possible` it explains and exits with 0 (the tests then skip what needs an engine).
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
 . setup/system.sh
 
 python=${SETUP_PYTHON:-.venv/bin/python}
-log=$root/var/log/docker.log # where Debian's own init script has it, too
-patience=${SETUP_PATIENCE:-60}
+log=$root/var/log/docker.log # as Debian's init script
+timeout=${SETUP_TIMEOUT:-60}
 optional=
 [ "${1:-}" != --if-possible ] || optional=yes
 
@@ -24,33 +24,33 @@ give_up() {
     stop 3 "$@"
 }
 
-# Sets `answer` (answers, silent, elsewhere, forbidden, broken) and `said` (one line for a person), as the tool itself sees it.
-ask() {
-    said=$("$python" -m setup.ask 2>&1) || true
-    answer=${said%% *}
-    said=${said#* }
+# Sets `state` (answers, silent, elsewhere, forbidden, broken) and `message` (one line), as the tool itself finds it.
+find_state() {
+    message=$("$python" -m setup.engine_state 2>&1) || true
+    state=${message%% *}
+    message=${message#* }
 }
 
 wait_for_engine() {
-    waited_until=$(($(date +%s) + patience))
-    while ask; [ "$answer" != answers ]; do
-        [ "$(date +%s)" -lt "$waited_until" ] || return 1
+    deadline=$(($(date +%s) + timeout))
+    while find_state; [ "$state" != answers ]; do
+        [ "$(date +%s)" -lt "$deadline" ] || return 1
         [ -z "${child:-}" ] || kill -0 "$child" 2>/dev/null || runs_under "$root/var/run/docker.pid" dockerd || return 1
         sleep 0.2
     done
 }
 
 main() {
-    ask
-    case $answer in
+    find_state
+    case $state in
         answers) exit 0 ;;
         forbidden)
-            give_up "$said" \
+            give_up "$message" \
                 "join the group that may: sudo usermod -aG docker \"\$USER\" (then log in again), or run make with sudo" ;;
-        elsewhere) give_up "$said" 'start it, or unset DOCKER_HOST (docker context use default) to use the engine of this machine' ;;
+        elsewhere) give_up "$message" 'start it, or unset DOCKER_HOST (docker context use default) to use the engine of this machine' ;;
         silent) ;;
-        broken) give_up "$said" ;;
-        *) give_up "the engine could not be asked: $answer $said" ;;
+        broken) give_up "$message" ;;
+        *) give_up "the engine could not be checked: $state $message" ;;
     esac
     case $(system) in
         macos) on_macos ;;
@@ -63,8 +63,8 @@ on_macos() {
     if [ -d "$root/Applications/Docker.app" ]; then
         say 'the engine is stopped: starting Docker Desktop …'
         open -g -a Docker || give_up 'Docker Desktop could not be started'
-        patience=$((patience * 2)) # it starts a whole virtual machine
-        wait_for_engine || give_up "Docker Desktop was started, but does not answer after $patience s: look at its window"
+        timeout=$((timeout * 2)) # it starts a whole virtual machine
+        wait_for_engine || give_up "Docker Desktop was started, but does not answer after $timeout s: look at its window"
     elif has colima; then
         say 'the engine is stopped: starting colima …'
         colima start || give_up 'colima could not be started'
@@ -129,7 +129,7 @@ by_systemd() {
     is_root || give_up 'the engine is stopped' "sudo systemctl start $1"
     say "the engine is stopped: starting $1 …"
     systemctl start "$1" || give_up "$1 could not be started" "journalctl -u $1"
-    wait_for_engine || give_up "$1 was started, but no engine answers after $patience s" "journalctl -u $1"
+    wait_for_engine || give_up "$1 was started, but no engine answers after $timeout s" "journalctl -u $1"
 }
 
 find_dockerd() {
@@ -145,8 +145,7 @@ find_dockerd() {
 
 is_installed_podman_docker() { has dpkg-query && is_installed podman-docker; }
 
-# Another docker (from docker.com, a snap, a desktop), with which Debian's packages would clash. A client alone, copied
-# to some folder on PATH, is none: it has no engine.
+# Another docker (from docker.com, a snap, a desktop), which conflicts with Debian's packages. A client alone on PATH is none.
 other_docker() {
     if has dpkg-query; then
         for package in docker-ce docker-ce-cli docker-ce-rootless-extras docker-desktop docker-engine containerd.io moby-engine moby-cli; do
@@ -167,7 +166,7 @@ other_docker() {
     fi
 }
 
-# runs_under PIDFILE NAME: is the process of that number what the file says it is? A zombie is not.
+# runs_under PIDFILE NAME: whether the process with the number in the file is NAME, and no zombie.
 runs_under() {
     [ -s "$1" ] || return 1
     running=$(cat "$1")
@@ -177,9 +176,9 @@ runs_under() {
     esac
 }
 
-# What a killed engine leaves must not stop the next: the number in a pid file may be another process by now (then dockerd
-# refuses to start), and a socket that nobody listens on is taken for a running containerd (then dockerd waits for it in vain).
-forget_the_dead() {
+# Stale files of a killed engine block the next: the pid file may have the number of another process (then dockerd refuses to
+# start), and a socket without a listener is taken for a running containerd (then dockerd waits for it).
+remove_stale_files() {
     runs_under "$root/var/run/docker.pid" dockerd || rm -f "$root/var/run/docker.pid"
     own=$root/var/run/docker/containerd
     runs_under "$own/containerd.pid" containerd || rm -f "$own/containerd.pid" "$own/containerd.sock"
@@ -187,12 +186,12 @@ forget_the_dead() {
     [ ! -S "$socket" ] || "$python" setup/listens.py "$socket" || rm -f "$socket"
 }
 
-# Nothing here starts services: start it as a service would be, with a session, a folder and streams of its own. One that held
-# ours would keep a pipeline or a CI run waiting for ever.
+# Without an init system: start it with a session, a folder and streams of its own, as a service. With the streams of this
+# script it would keep a pipeline or a CI run open.
 by_hand() {
     is_root || give_up 'the engine is stopped' "sudo service docker start (or: sudo sh setup/engine.sh)"
     child=
-    forget_the_dead
+    remove_stale_files
     if runs_under "$root/var/run/docker.pid" dockerd; then
         say "the engine (process $running) does not answer yet: waiting …"
     else

@@ -1,4 +1,4 @@
-"""Ends with 0 where Docker Hub's port can be reached, within three seconds, name look-up included."""
+"""Exit with 0 where Docker Hub's port can be reached within three seconds, including the name look-up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 
-signal.alarm(3)  # a resolver that waits knows no time-out of ours: the signal ends this program, which is the answer "no"
+signal.alarm(3)  # a resolver has no time-out: the signal ends this program, which means "no"
 try:
     socket.create_connection(("registry-1.docker.io", 443), timeout=3).close()
 except OSError:

@@ -1,4 +1,4 @@
-"""Ends with 0 where somebody listens on the unix socket that is named; the file alone says nothing after a kill."""
+"""Exit with 0 where something listens on the unix socket; after a kill the file alone remains."""
 
 from __future__ import annotations
 

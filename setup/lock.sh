@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes requirements/run.lock, dev.lock and release.lock anew from pyproject.toml. Arguments go to uv (--upgrade).
+# Writes requirements/run.lock, dev.lock and release.lock from pyproject.toml. Arguments are passed to uv (--upgrade).
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ python=${SETUP_PYTHON:-.venv/bin/python}
 "$python" -c 'import uv' 2>/dev/null || "$python" -m pip install --quiet --disable-pip-version-check uv
 
 # compile OLDEST_PYTHON ARGUMENTS...
-# No index, no folder of this machine goes into a lock: whoever installs uses what their own pip is set to.
+# A lock has no index and no folder of this machine: whoever installs uses the settings of their pip.
 compile() {
     oldest=$1
     shift

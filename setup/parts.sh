@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the programs that are used beside the engine, as root on Debian or Ubuntu, and only those that are missing.
+# Installs missing programs that are used beside the engine, as root on Debian or Ubuntu.
 #
-#   parts.sh demo    what base images are built from where Docker Hub cannot be reached
-#   parts.sh test    what the tests drive, too
+#   parts.sh demo    what builds base images where Docker Hub cannot be reached
+#   parts.sh test    what the tests use
 #   parts.sh bench   what the bench compares with
 #
-# Anywhere else it says what is missing and ends with 0: the tool says what it needs when it needs it, and tests skip.
+# Elsewhere it lists what is missing and exits with 0: the tool reports what it needs, and tests skip.
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ main() {
     missing=
     case $1 in
         demo)
-            # Asked for only where base images may have to be built here.
+            # Only where base images may be built here.
             if ! has mmdebstrap && may_install && ! hub_answers; then need mmdebstrap mmdebstrap; fi ;;
         test)
             need mmdebstrap mmdebstrap
@@ -53,7 +53,7 @@ need() {
     in_sbin "$program" || missing="$missing $*"
 }
 
-# ip, iptables and nsenter may lie where only root's PATH leads.
+# ip, iptables and nsenter may be in a folder that only root has on PATH.
 in_sbin() { has "$1" || [ -x "$root/usr/sbin/$1" ] || [ -x "$root/sbin/$1" ]; }
 
 reason() {

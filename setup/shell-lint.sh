@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks the shell scripts: their grammar always, with shellcheck where it is installed.
+# Checks the shell scripts: their syntax, and with shellcheck where it is installed.
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
@@ -11,5 +11,5 @@ done
 if has shellcheck; then
     shellcheck -x -s sh setup/*.sh .ci/run
 else
-    say 'shellcheck is not installed: only the grammar of the shell scripts was checked'
+    say 'shellcheck is not installed: only the syntax of the shell scripts was checked'
 fi

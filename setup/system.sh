@@ -1,6 +1,6 @@
-# What the set-up scripts know about this machine. Sourced by them, never run; POSIX sh, GNU and BSD tools.
+# Functions of the set-up scripts. Sourced by them; POSIX sh, GNU and BSD tools.
 #
-# SETUP_ROOT stands before every absolute path that is looked at: the tests put a made-up machine there.
+# SETUP_ROOT is the prefix of every absolute path that is read: the tests have a fake machine there.
 
 root=${SETUP_ROOT:-}
 
@@ -20,7 +20,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 has_systemd() { [ -d "$root/run/systemd/system" ] && has systemctl; }
 
-# macos, wsl, debian (and what descends from it), fedora, arch, linux, other
+# macos, debian (and its derivatives), fedora, arch, linux, other
 system() {
     case $(uname -s) in
         Darwin) echo macos ;;
@@ -46,14 +46,14 @@ may_install() { [ "$(system)" = debian ] && is_root && has apt-get; }
 
 is_installed() { dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
 
-# install WHY PACKAGE...: says what it does, then lets apt-get do it; its output is shown where it failed.
+# install WHY PACKAGE...: install by apt-get, whose output is shown where it fails.
 install() {
     why=$1
     shift
     say "$why: installing Debian's $* (apt-get) …"
     output=$(mktemp)
     guard=$root/usr/sbin/policy-rc.d
-    # A package that brings a service (redis-server) must not start it: we only want the program.
+    # A package with a service (redis-server) must not start it: only the program is needed.
     if has_systemd && [ ! -e "$guard" ]; then
         trap 'rm -f "$guard" "$output"' EXIT
         trap 'exit 130' INT
@@ -64,7 +64,7 @@ install() {
         guard=
     fi
     installed=1
-    # No lists, or lists so old that their files are gone: fetch them and try again, once.
+    # Without lists, or with outdated ones: fetch them and try once more.
     if apt_install "$@" >"$output" 2>&1 || { apt-get -q update && apt_install "$@"; } >>"$output" 2>&1; then
         installed=0
     else

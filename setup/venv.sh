@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes .venv, or brings it up to date: `venv.sh run` holds what the tool needs, `venv.sh dev` what its tests need, too, and
-# `venv.sh release` what the documents' site and a release need beside all that.
+# Creates or updates .venv: `venv.sh run` for the tool, `venv.sh dev` also for its tests, `venv.sh release` also for the
+# documents' site and a release.
 #
-# .venv/ready says what it was made from: kind, place, and sums of the lock and pyproject.toml. It is written last and taken away
-# first, so that a set-up that was killed in the middle starts clean. PYTHON names a Python to use instead of looking for one.
+# .venv/ready records what it was created from: kind, folder, and sums of the lock and pyproject.toml. It is removed first and
+# written last, so that a set-up that was killed starts over. PYTHON is a Python to use instead of the first one on PATH.
 set -eu
 unset CDPATH
 cd "$(dirname "$0")/.."
@@ -16,13 +16,13 @@ stamp=.venv/ready
 main() {
     wanted=$(sums "$kind")
     if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null && [ -f "$stamp" ]; then
-        found=$(cat "$stamp")
-        [ "$found" != "$wanted" ] || exit 0
-        # Each kind has in it all that the kinds before it need.
+        recorded=$(cat "$stamp")
+        [ "$recorded" != "$wanted" ] || exit 0
+        # Each kind includes those before it.
         for larger in $(larger_than "$kind"); do
-            [ "$found" != "$(sums "$larger")" ] || exit 0
+            [ "$recorded" != "$(sums "$larger")" ] || exit 0
         done
-        # The same place, another lock: pip changes what differs. Elsewhere, its scripts name a folder that is gone.
+        # Same folder, another lock: pip changes what differs. In another folder its scripts have the old path.
         [ "$(tail -n 1 "$stamp")" = "$PWD" ] || fresh
     else
         fresh
@@ -59,20 +59,20 @@ fresh() {
     if [ -n "${PYTHON:-}" ]; then
         is_new_enough "$PYTHON" || stop 1 "PYTHON=$PYTHON is no Python 3.10 or newer"
     fi
-    found=$(find_python) || found=$(python_by_apt) || stop 1 "Python 3.10 or newer is missing: $(python_hint)"
+    base=$(find_python) || base=$(python_by_apt) || stop 1 "Python 3.10 or newer is missing: $(python_hint)"
     rm -rf .venv
-    if can_venv "$found"; then
-        "$found" -m venv .venv
-    elif "$found" -c 'import virtualenv' 2>/dev/null; then
-        "$found" -m virtualenv --quiet .venv
-    elif may_install && install "$found cannot make virtual environments" "$(venv_package "$found")" && can_venv "$found"; then
-        "$found" -m venv .venv
+    if can_venv "$base"; then
+        "$base" -m venv .venv
+    elif "$base" -c 'import virtualenv' 2>/dev/null; then
+        "$base" -m virtualenv --quiet .venv
+    elif may_install && install "$base cannot make virtual environments" "$(venv_package "$base")" && can_venv "$base"; then
+        "$base" -m venv .venv
     else
-        stop 1 "$found cannot make virtual environments: sudo apt-get install $(venv_package "$found")"
+        stop 1 "$base cannot make virtual environments: sudo apt-get install $(venv_package "$base")"
     fi
 }
 
-# A name on PATH is not enough: a shim of pyenv or a stub of macOS may be there, and fail when it is run.
+# A name on PATH is not enough: a shim of pyenv or a stub of macOS fails when it is run.
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
 can_venv() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
@@ -109,7 +109,7 @@ python_hint() {
     esac
 }
 
-# Debian keeps ensurepip apart from each Python; python3-venv goes with its own python3 only.
+# Debian has ensurepip in a package for each Python; python3-venv is for its default python3 only.
 venv_package() { "$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'; }
 
 main

@@ -17,7 +17,7 @@ SHELLS = [name for name in ("dash", "bash", "sh") if shutil.which(name)][:2]
 BASICS = "sh cat cksum date dirname env grep head ls mkdir mktemp mv chmod pwd readlink rm sed setsid sleep tail touch tr".split()
 
 ASK = """case "$*" in
-    "-m setup.ask") cat "$SETUP_ROOT/answer" ;;
+    "-m setup.engine_state") cat "$SETUP_ROOT/answer" ;;
     *setup/listens.py*) exit 1 ;;
     *setup/hub.py*) exit 1 ;;
 esac"""
@@ -86,7 +86,7 @@ class Machine:
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = {
-            "PATH": str(self.bin), "SETUP_ROOT": str(self.root), "SETUP_PYTHON": str(self.bin / "python"), "SETUP_PATIENCE": "1",
+            "PATH": str(self.bin), "SETUP_ROOT": str(self.root), "SETUP_PYTHON": str(self.bin / "python"), "SETUP_TIMEOUT": "1",
             "HOME": str(self.root), **environment,
         }  # fmt: skip
         shell = shutil.which(self.shell)

@@ -58,7 +58,7 @@ def test_a_tool_that_cannot_ask_is_told_as_it_is(machine: Machine) -> None:
     machine.answer("Traceback (most recent call last):")
     done = machine.engine()
     assert done.returncode == 3
-    assert "could not be asked: Traceback" in done.stderr
+    assert "could not be checked: Traceback" in done.stderr
 
 
 def test_a_stopped_engine_is_started_detached(machine: Machine) -> None:
@@ -133,7 +133,7 @@ def test_an_engine_that_lives_but_does_not_answer_is_waited_for_and_not_doubled(
 def test_an_engine_that_dies_at_once_is_told_with_its_last_lines(machine: Machine) -> None:
     machine.file("sys/fs/cgroup/cpu/tasks")
     machine.dockerd("echo no overlay here; exit 1")
-    done = machine.engine(SETUP_PATIENCE="1000")  # which nobody waits for in vain
+    done = machine.engine(SETUP_TIMEOUT="1000")  # which nobody waits for in vain
     assert done.returncode == 3
     assert "no overlay here" in done.stderr
     assert "dockerd could not be started" in done.stderr
