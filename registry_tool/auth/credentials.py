@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry_tool.auth import containers_auth, docker_config
+from registry_tool.auth import docker_config
 from registry_tool.base.errors import CredentialsError
 
 HELPER_TIMEOUT = 10.0
@@ -70,7 +70,7 @@ def find(host: str, *, on_error: Callable[[CredentialsError], None] | None = Non
     callers that can do without a credential.
     """
     try:
-        return _find(host)
+        return _find_in(docker_config.load(), docker_config.file(), host) or _find_in_auth_file(host)
     except CredentialsError as error:
         if on_error is None:
             raise
@@ -110,10 +110,6 @@ def erase(host: str) -> bool:
     return in_helper or any(entries.values())
 
 
-def _find(host: str) -> Credential | None:
-    return _find_in(docker_config.load(), docker_config.file(), host) or _find_in_auth_file(host)
-
-
 def _find_in(config: Mapping[str, Any], file: Path, host: str) -> Credential | None:
     helper = _helper(config, host)
     credential = _get(helper, host) if helper else None
@@ -122,11 +118,23 @@ def _find_in(config: Mapping[str, Any], file: Path, host: str) -> Credential | N
     return next(filter(None, (_from_entry(file, key, entry) for key, entry in _entries(config, host).items())), None)
 
 
+def auth_file() -> Path | None:
+    """The ``auth.json`` of podman, buildah and skopeo (containers-auth.json(5)): ``$REGISTRY_AUTH_FILE``, else podman's, if any."""
+    if name := os.environ.get("REGISTRY_AUTH_FILE"):
+        return Path(name)
+    runtime, config = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("XDG_CONFIG_HOME")
+    folders = (
+        Path(runtime) / "containers" if runtime else Path(f"/run/containers/{os.getuid()}"),
+        (Path(config) if config else Path.home() / ".config") / "containers",
+    )
+    return next((path for folder in folders if (path := folder / "auth.json").is_file()), None)
+
+
 def _find_in_auth_file(host: str) -> Credential | None:
-    path = containers_auth.file()
+    path = auth_file()
     if path is None:
         return None
-    config = containers_auth.load()
+    config = docker_config.load_object(path, name="", login="log in again: podman login")
     # podman may store one for a namespace (quay.io/john): it is not sent for the whole registry.
     whole = {key: entry for key, entry in _section(config, "auths").items() if _address(key).partition("/")[2] in ("", "v1/", "v2/")}
     return _find_in({**config, "auths": whole}, path, host)

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 
 from registry_tool.server.application import Application
 from registry_tool.server.listener import Server, run_server
-from registry_tool.server.memory import MemoryStorage
-from registry_tool.server.storage import LinkKind, Storage, StoredUpload, WrongDigest
+from registry_tool.server.storage import LinkKind, MemoryStorage, Storage, StoredUpload, WrongDigest
 
 __all__ = [
     "Application",

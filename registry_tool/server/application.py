@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
-from registry_tool.server.blobs import Blobs
+from registry_tool.server.blobs import Blobs, Uploads
 from registry_tool.server.manifests import Manifests
 from registry_tool.server.messages import (
     JSON,
@@ -28,7 +28,6 @@ from registry_tool.server.messages import (
     http_error,
 )
 from registry_tool.server.storage import Storage
-from registry_tool.server.uploads import Uploads
 
 MAX_PAGE = 1000
 PAGE = 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,20 +12,20 @@ from types import MappingProxyType
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.address import is_loopback
+from registry_tool.base.address import HostPort, is_loopback
 from registry_tool.base.errors import RegistryError, RegistryToolError, RegistryUnreachable
 from registry_tool.transport import retry, tracing
-from registry_tool.transport.authentication import Authenticator, purpose
-from registry_tool.transport.origin import find_origin
+from registry_tool.transport.authentication import Authenticator, TokenRequest, purpose
 from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
 from registry_tool.transport.responses import Response, error_from
 from registry_tool.transport.stream import ResponseStream
-from registry_tool.transport.tokens import TokenRequest
 
 MAX_BODY = 32 << 20
 """Bytes of a body that is read whole, unless another limit is given: a list of 200,000 long tags."""
 MAX_PAGES = 10_000
 MAX_REDIRECTS = 5
+TRIAL_TIMEOUT = 1.0
+"""Seconds that a server has for its part of the handshake. One that says nothing to it is waiting for HTTP."""
 
 _MAX_TOKEN = 1 << 20
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -262,3 +264,44 @@ class Transport:
 
 def _with_query(path: str, params: Mapping[str, str]) -> str:
     return f"{path}{'&' if '?' in path else '?'}{urlencode(params)}" if params else path
+
+
+# --- the origin of a registry on loopback ---
+
+
+def find_origin(host: str, *, plain_http: bool | None, timeout: float) -> str:
+    """``http://127.0.0.1:5000``: where ``host``, a ``HOST[:PORT]`` on loopback, answers, and in what.
+
+    ``plain_http`` None finds out whether it is TLS, True and False say so. ``timeout`` is in seconds for each address.
+    Raises OSError, about the first address, where nothing answers on any.
+    """
+    name = HostPort.parse(host)
+    errors: list[OSError] = []
+    for port in (name.port,) if name.port else (443, 80):
+        for address in name.connect_hosts:
+            try:
+                tls = speaks_tls(address, port, timeout=timeout)
+            except OSError as error:
+                errors.append(error)
+            else:
+                plain = not tls if plain_http is None else plain_http
+                return f"{'http' if plain else 'https'}://{HostPort(address, port)}"
+    raise errors[0]
+
+
+def speaks_tls(address: str, port: int, *, timeout: float) -> bool:
+    """Whether what listens there speaks TLS, by a handshake that carries nothing of ours. Raises OSError where nothing listens."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The engine takes a registry on loopback as it is, and so do we: no certificate is checked.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=timeout) as connection:
+        connection.settimeout(TRIAL_TIMEOUT)
+        try:
+            with context.wrap_socket(connection):
+                return True
+        except ssl.SSLError as error:
+            # An alert is TLS, only refused; anything else is no TLS at all.
+            return "ALERT" in (error.reason or "")
+        except OSError:
+            return False

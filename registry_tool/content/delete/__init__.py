@@ -1,9 +1,8 @@
 """Deletion: first a plan, which is a value and changes nothing, then its application, which checks again before each write."""
 
 from registry_tool.content.delete.apply import Deleted, apply, check_deletable
-from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Tombstone
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection, Tombstone
 from registry_tool.content.delete.planner import make_plan
-from registry_tool.content.delete.selection import Selection
 from registry_tool.content.delete.snapshot import Deletable, take_snapshot
 
 __all__ = [

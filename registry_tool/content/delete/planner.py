@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from registry_tool.base.errors import Conflict
-from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Tombstone
-from registry_tool.content.delete.selection import Selection
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection, Tombstone
 from registry_tool.content.delete.snapshot import RepositorySnapshot, listed_subject
 from registry_tool.content.graph import closure
 from registry_tool.oci.descriptor import Descriptor

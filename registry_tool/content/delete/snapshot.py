@@ -10,7 +10,7 @@ from typing import Protocol
 
 from registry_tool.base.concurrency import MAX_REQUESTS, map_ordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
-from registry_tool.content.delete.selection import Selection
+from registry_tool.content.delete.plan import Selection
 from registry_tool.content.graph import Graph, Node, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest

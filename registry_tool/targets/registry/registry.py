@@ -10,8 +10,7 @@ from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import NotARegistry, NotFound
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
-from registry_tool.targets.registry.capabilities import Capabilities, manifest_path
-from registry_tool.targets.registry.repository import Repository, header_digest, parse_names
+from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path, parse_names
 from registry_tool.transport import Transport
 
 _PAGE = 1000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.auth import containers_auth, credentials, docker_config
+from registry_tool.auth import credentials, docker_config
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import CredentialsError
 from tests.support import canary
@@ -90,10 +90,10 @@ def test_registry_auth_file_overrides_the_folders(podmans: Path, tmp_path: Path,
 def test_without_runtime_folder_it_is_in_the_home_folder(own_folders: Path, podmans: Path) -> None:
     path = own_folders / ".config" / "containers" / "auth.json"
     write(path, {"auths": {HOST: auth("home")}})
-    assert containers_auth.file() == path
+    assert credentials.auth_file() == path
     assert credentials.find(HOST) == Credential("home", SECRET)
     write(podmans, {})
-    assert containers_auth.file() == podmans
+    assert credentials.auth_file() == podmans
 
 
 def test_credential_of_a_namespace_is_not_used_for_the_registry(podmans: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryUnreachable
 from registry_tool.server import Application, MemoryStorage, run_registry
 from registry_tool.targets.registry import open_registry
-from registry_tool.targets.registry.capabilities import manifest_path
+from registry_tool.targets.registry.repository import manifest_path
 from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 
 

@@ -9,9 +9,8 @@ from urllib3 import HTTPHeaderDict
 
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import AuthenticationFailed
-from registry_tool.transport.authentication import Authenticator, purpose
+from registry_tool.transport.authentication import Authenticator, TokenRequest, purpose
 from registry_tool.transport.responses import Response
-from registry_tool.transport.tokens import TokenRequest
 from tests.support import canary
 
 HOST = "registry.example.com"

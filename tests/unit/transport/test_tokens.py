@@ -7,7 +7,7 @@ import pytest
 
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import AuthenticationFailed, RegistryError
-from registry_tool.transport.tokens import DEFAULT_LIFETIME, read_token, token_request
+from registry_tool.transport.authentication import DEFAULT_LIFETIME, read_token, token_request
 from tests.support import canary
 
 MARY = Credential("mary", canary.password("pässword"))
