@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.support.registry_over_http import ask, push_blob
+from tests.support.registry_over_http import ask, over_one_connection, push_blob
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -108,6 +108,7 @@ def config(
     )
 
 
+@over_one_connection
 def make_image(
     port: int,
     repository: str,
@@ -174,6 +175,7 @@ def make_index(
     return made
 
 
+@over_one_connection
 def make_artifact(
     port: int,
     repository: str,

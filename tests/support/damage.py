@@ -24,6 +24,7 @@ from tests.support.content import (
     put_manifest,
     sha256,
 )
+from tests.support.registry_over_http import over_one_connection
 from tests.support.requirements import free_port, wait_for_registry
 
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -128,6 +129,7 @@ class Fifty:
     tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@over_one_connection
 def fifty_images(port: int) -> Fifty:
     """Fifty images, all complete but the one that says a wrong size: it is pushed like that."""
     made = Fifty(
@@ -189,6 +191,7 @@ def lying_image(port: int, repository: str, tag: str, *, by: int = 7) -> PushedM
     return image_of(port, repository, tag, config([content]), {"size": len(content) + by}, content=content)
 
 
+@over_one_connection
 def image_of(
     port: int,
     repository: str,

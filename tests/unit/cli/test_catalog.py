@@ -6,6 +6,7 @@ from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_blob, make_image
 from tests.support.recording_server import RecordingServer
+from tests.support.registry_over_http import one_connection
 
 
 def test_catalog_lists_tags_size_and_last_change(typed: Typed, watching: RecordingServer) -> None:
@@ -71,8 +72,9 @@ def test_damaged_image_is_a_note_and_exit_1(typed: Typed, watching: RecordingSer
 
 
 def test_registry_that_stops_responding_ends_the_listing(typed: Typed, watching: RecordingServer) -> None:
-    for number in range(20):
-        make_image(watching.port, f"app{number:02}", "v1")
+    with one_connection(watching.port):
+        for number in range(20):
+            make_image(watching.port, f"app{number:02}", "v1")
     watching.instead = lambda method, path: ("429 No", [("Retry-After", "99")], b"") if len(watching.requests) > 120 else None
     answer = typed("catalog")
     assert answer.code in (0, 1)

@@ -10,6 +10,7 @@ from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_image, make_index, put_manifest
 from tests.support.recording_server import RecordingServer
+from tests.support.registry_over_http import one_connection
 
 APP = "john/app"
 
@@ -136,8 +137,9 @@ def test_damaged_tag_is_a_row_and_exit_1(typed: Typed, watching: RecordingServer
 
 
 def test_too_many_requests_prints_the_rows_so_far_and_the_error(typed: Typed, watching: RecordingServer) -> None:
-    for number in range(30):
-        make_image(watching.port, APP, f"v{number:02}")
+    with one_connection(watching.port):
+        for number in range(30):
+            make_image(watching.port, APP, f"v{number:02}")
     watching.forget()
     refuse = [("Retry-After", "100")]
     watching.instead = lambda method, path: ("429 Enough", refuse, b"") if len(watching.requests) > 40 else None
@@ -188,8 +190,9 @@ def test_tag_names_have_no_control_characters(typed: Typed, watching: RecordingS
 
 def test_progress_bar_before_the_table_on_a_terminal(watching: RecordingServer, own_folders: Path) -> None:
     made = make_image(watching.port, APP, "v")
-    for number in range(200):
-        put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
+    with one_connection(watching.port):
+        for number in range(200):
+            put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
     with Terminal(["list-tags", "--limit", "3", APP]) as terminal:
         assert terminal.end() == 0
     assert "reading the tags" in terminal.text
@@ -200,8 +203,9 @@ def test_progress_bar_before_the_table_on_a_terminal(watching: RecordingServer, 
 
 def test_no_progress_bar_in_a_pipe(typed: Typed, watching: RecordingServer) -> None:
     made = make_image(watching.port, APP, "v", layer(b"x"))
-    for number in range(200):
-        put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
+    with one_connection(watching.port):
+        for number in range(200):
+            put_manifest(watching.port, APP, f"v{number}", made.raw, made.media_type)
     answer = typed("list-tags", APP)
     assert answer.err == ""
     assert len(answer.out.splitlines()) == 202

@@ -26,6 +26,7 @@ from registry_tool.targets.cache import ContentCache
 from registry_tool.targets.registry import open_registry
 from tests.support.content import OCI_INDEX, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.recording_server import RecordingServer, recording_server
+from tests.support.registry_over_http import one_connection
 
 APP = "john/app"
 
@@ -51,8 +52,9 @@ def names(registry: RecordingServer, **options: Any) -> list[str]:
 
 
 def also(registry: RecordingServer, made: PushedManifest, *tags: str) -> None:
-    for tag in tags:
-        put_manifest(registry.port, made.repository, tag, made.raw, made.media_type)
+    with one_connection(registry.port):
+        for tag in tags:
+            put_manifest(registry.port, made.repository, tag, made.raw, made.media_type)
 
 
 def push_tombstone(registry: RecordingServer, tag: str) -> str:
@@ -250,8 +252,9 @@ def test_each_manifest_and_config_is_fetched_once(registry: RecordingServer) -> 
 
 
 def test_warm_table_is_one_head_a_tag(registry: RecordingServer, tmp_path: Path) -> None:
-    for number in range(20):
-        make_image(registry.port, APP, f"v{number}")
+    with one_connection(registry.port):
+        for number in range(20):
+            make_image(registry.port, APP, f"v{number}")
     with ContentCache(tmp_path / "cache.sqlite") as cache:
         cold = table(registry, cache=cache)
     assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
@@ -261,8 +264,9 @@ def test_warm_table_is_one_head_a_tag(registry: RecordingServer, tmp_path: Path)
 
 
 def test_limit_saves_requests_where_names_give_the_order(registry: RecordingServer) -> None:
-    for number in range(30):
-        make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
+    with one_connection(registry.port):
+        for number in range(30):
+            make_image(registry.port, APP, f"v{number:02}", created=day(number % 28 + 1))
     assert names(registry, limit=2) == ["v00", "v01"]
     assert registry.counts == {"GET": 1 + 4, "HEAD": 30}
     assert [row.siblings for row in table(registry, limit=2, siblings=False, level="digests").rows] == [None, None]
@@ -455,8 +459,9 @@ def refuse_from(number: int, status: str, path_part: str = "/manifests/") -> obj
 
 
 def test_too_many_requests_end_with_the_rows_so_far(registry: RecordingServer) -> None:
-    for number in range(40):
-        make_image(registry.port, APP, f"v{number:02}")
+    with one_connection(registry.port):
+        for number in range(40):
+            make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(50, "429 Too Many Requests")  # type: ignore[assignment]
     result = table(registry)
     assert isinstance(result.stopped, TooManyRequests)
@@ -470,8 +475,9 @@ def test_too_many_requests_end_with_the_rows_so_far(registry: RecordingServer) -
 
 
 def test_remaining_requests_are_not_exceeded(registry: RecordingServer) -> None:
-    for number in range(40):
-        make_image(registry.port, APP, f"v{number:02}")
+    with one_connection(registry.port):
+        for number in range(40):
+            make_image(registry.port, APP, f"v{number:02}")
     left = [60]
 
     def count(method: str, path: str) -> list[tuple[str, str]]:
@@ -491,8 +497,9 @@ def test_remaining_requests_are_not_exceeded(registry: RecordingServer) -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationFailed), ("403 Forbidden", AuthenticationFailed)])
 def test_lost_authorization_ends_the_table(registry: RecordingServer, status: str, kind: type[Exception]) -> None:
-    for number in range(100):
-        make_image(registry.port, APP, f"v{number:02}")
+    with one_connection(registry.port):
+        for number in range(100):
+            make_image(registry.port, APP, f"v{number:02}")
     registry.instead = refuse_from(20, status)  # type: ignore[assignment]
     result = table(registry)
     assert isinstance(result.stopped, kind)
