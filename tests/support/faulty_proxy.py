@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import socket
 import threading
 from collections import Counter
@@ -63,6 +64,9 @@ class FaultyProxy:
     requests: list[ReceivedRequest] = field(default_factory=list)
     """The received requests, in order."""
     _rules: list[_Rule] = field(default_factory=list)
+    _idle: list[http.client.HTTPConnection] = field(default_factory=list)
+    """Connections to the registry for the next requests."""
+    _closed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def inject(self, fault: Fault, *, method: str = ".*", path: str = "", after: int = 0, times: int | None = None) -> None:
@@ -97,17 +101,43 @@ class FaultyProxy:
 
     def forward_request(self, request: ReceivedRequest) -> Reply:
         """The registry's response."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=600)
+        connection = self._connection()
         try:
             connection.request(request.method, request.path, body=request.body, headers=_passed(request.headers))
             upstream = connection.getresponse()
             headers = {name: value for name, value in upstream.getheaders() if name.lower() not in _HOP_BY_HOP}
             try:
-                return Reply(status=upstream.status, headers=headers, body=upstream.read())
+                body = upstream.read()
             except http.client.IncompleteRead as error:
-                return Reply(status=upstream.status, headers=headers, body=error.partial)
-        finally:
+                body = error.partial
+                connection.close()
+        except BaseException:
             connection.close()
+            raise
+        with self._lock:
+            if self._closed:
+                connection.close()
+            else:
+                self._idle.append(connection)
+        return Reply(status=upstream.status, headers=headers, body=body)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """An idle connection that the registry has not closed, or a new one."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return http.client.HTTPConnection("127.0.0.1", self.target, timeout=600)
+                connection = self._idle.pop()
+            if connection.sock is None or not select.select([connection.sock], [], [], 0)[0]:
+                return connection
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connections to the registry."""
+        with self._lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
 
 
 @contextmanager
@@ -116,7 +146,10 @@ def faulty_proxy(target: int) -> Iterator[FaultyProxy]:
     proxy = FaultyProxy(target)
     with fake_server(proxy.respond) as fake:
         proxy.host, proxy.port = fake.host, fake.port
-        yield proxy
+        try:
+            yield proxy
+        finally:
+            proxy.close()
 
 
 def _passed(headers: Mapping[str, str]) -> dict[str, str]:
