@@ -19,7 +19,7 @@ ROLE_DEMO = "demo"
 """A container or network of a demo."""
 ROLE_PROBE = "probe"
 """A short-lived container that inspects something."""
-ROLE_PROOF = "proof"
+ROLE_VERIFY = "proof"
 """A thing of a verification: a clean engine's container, its forwarder and network, and what is made inside."""
 
 REGISTRY = f"{PREFIX}.registry"
@@ -31,7 +31,7 @@ DEMO = f"{PREFIX}.demo"
 The only label on a demo's image: to the classic builder each label is a step of its own, which takes time.
 """
 
-PROOF = f"{PREFIX}.proof"
+VERIFY = f"{PREFIX}.proof"
 """The id of a verification's run; it begins with the owner's id."""
 
 USER = f"{PREFIX}.user"

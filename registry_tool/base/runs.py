@@ -15,7 +15,7 @@ from pathlib import Path
 from registry_tool.base import files, labels
 from registry_tool.base.dirs import owner_id
 
-ID_LABELS = {labels.ROLE_DEMO: labels.DEMO, labels.ROLE_PROOF: labels.PROOF}
+ID_LABELS = {labels.ROLE_DEMO: labels.DEMO, labels.ROLE_VERIFY: labels.VERIFY}
 """Role -> the label that carries the run's id."""
 
 

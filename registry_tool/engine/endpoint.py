@@ -48,8 +48,8 @@ class Endpoint:
     @property
     def socket_path(self) -> Path | None:
         """The unix socket; None for other transports."""
-        scheme, _, rest = self.url.partition("://")
-        return Path("/" + rest.lstrip("/")) if scheme == "unix" else None
+        scheme, _, path = self.url.partition("://")
+        return Path("/" + path.lstrip("/")) if scheme == "unix" else None
 
     @property
     def is_local(self) -> bool:
@@ -133,9 +133,9 @@ def _metadata(file: Path) -> dict[str, Any]:
 def _normalized(url: str, source: str) -> str:
     """``url`` as unix://, tcp:// or ssh://; a bare HOST:PORT is tcp, as in docker."""
     text = url if "://" in url else f"tcp://{url}"
-    scheme, _, rest = text.partition("://")
+    scheme, _, address = text.partition("://")
     scheme = {"http": "tcp", "https": "tcp"}.get(scheme, scheme)
-    if scheme not in ("unix", "tcp", "ssh") or not rest.strip("/"):
+    if scheme not in ("unix", "tcp", "ssh") or not address.strip("/"):
         raise _invalid_address(url, source)
     if scheme == "tcp":
         try:
@@ -144,7 +144,7 @@ def _normalized(url: str, source: str) -> str:
             raise _invalid_address(url, source) from None
         if port is None:
             raise _invalid_address(url, source)
-    return f"{scheme}://{rest}"
+    return f"{scheme}://{address}"
 
 
 def _invalid_address(url: str, source: str) -> UsageError:

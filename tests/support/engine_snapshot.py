@@ -22,7 +22,7 @@ from registry_tool.engine import Engine
 MARK = os.environ.setdefault("TESTS_MARK", f"t{uuid.uuid4().hex[:5]}")
 """Begins the names that this run of the tests, in all its workers, gives to containers, volumes, registries and repositories."""
 
-_SHORT_LIVED = frozenset({labels.ROLE_DEMO, labels.ROLE_PROOF, labels.ROLE_PROBE})
+_SHORT_LIVED = frozenset({labels.ROLE_DEMO, labels.ROLE_VERIFY, labels.ROLE_PROBE})
 _TEST_NAME = re.compile(r"t[0-9a-f]{13}|\b[0-9a-f]{64}\b")
 """A name of any run of these tests, or an anonymous volume, which goes with its container."""
 
@@ -84,5 +84,5 @@ def _stays(marks: Mapping[str, str], name: str) -> bool:
 
 
 def _made_here(owners: set[str], marks: Mapping[str, str], name: str) -> bool:
-    run_id = marks.get(labels.DEMO) or marks.get(labels.PROOF) or ""
+    run_id = marks.get(labels.DEMO) or marks.get(labels.VERIFY) or ""
     return run_id[:8] in owners or MARK in name or MARK in marks.get(labels.REGISTRY, "")

@@ -17,7 +17,7 @@ from registry_tool.cli.views import formatting
 if TYPE_CHECKING:
     from registry_tool.engine import Container, PortBinding
 
-_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_PROOF)
+_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_VERIFY)
 _SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
 
 
@@ -114,7 +114,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     from registry_tool.local import orphans
 
     engine, state = session.engine, session.dirs.state
-    of_demos, of_verifications = orphans.find(engine, state, labels.ROLE_DEMO, kept=True), orphans.find(engine, state, labels.ROLE_PROOF)
+    of_demos, of_verifications = orphans.find(engine, state, labels.ROLE_DEMO, kept=True), orphans.find(engine, state, labels.ROLE_VERIFY)
     ran = engine.containers(all=True, labels={labels.ROLE: labels.ROLE_RUN})
     containers = {container.id: container for container in (*ran, *of_demos.containers, *of_verifications.containers)}
     networks = [network.name for network in (*of_demos.networks, *of_verifications.networks)]

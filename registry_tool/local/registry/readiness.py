@@ -1,4 +1,4 @@
-"""Whether a registry responds on its published port, by a request: a running container is no proof."""
+"""Whether a registry responds on its published port, by a request: a running container may not respond."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from registry_tool.local.registry.spec import LOOPBACK
 _REQUEST_TIMEOUT = 2.0
 """Seconds for one request on loopback."""
 _LOG_LINES = 20
-"""Enough for the panic of a Go program with its place."""
+"""Enough for the panic of a Go program with its stack."""
 _INSIDE_COMMAND = ("wget", "-q", "-S", "-O-", f"http://{LOOPBACK}:5000/v2/")
 """Run in the registry's container, by busybox's wget. No ``-T``: with it, Debian 12's static busybox crashes."""
 

@@ -86,7 +86,7 @@ def open_clean(
     bases = bases or BaseImageResolver(engine, dirs.cache, observer)
     with runs.begin(dirs.state) as run, ExitStack() as opened:
         try:
-            orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
+            orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
             inner = INNER[kind]
             making = _Making(engine=engine, run=run, inner=inner, base=bases.ensure(inner.base), python=bases.ensure(PYTHON))
             opened.callback(making.remove)
@@ -150,7 +150,7 @@ class _Making:
     @property
     def labels(self) -> dict[str, str]:
         """Of everything that is made."""
-        return self.run.labels(labels.ROLE_PROOF)
+        return self.run.labels(labels.ROLE_VERIFY)
 
     def start_forwarder(self, registry: HostPort) -> None:
         """The container whose network the engine shares, which listens where the registry is thought to be."""

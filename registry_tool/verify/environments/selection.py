@@ -48,12 +48,12 @@ def open_environment(
         return
     name = asked.removeprefix(CONTEXT)
     if asked == HERE:
-        orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
+        orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
     else:
         with connect(context=name) as other:
-            orphans.sweep(other, dirs.state, labels.ROLE_PROOF)
+            orphans.sweep(other, dirs.state, labels.ROLE_VERIFY)
     with runs.begin(dirs.state) as run:
-        marks, registry = run.labels(labels.ROLE_PROOF), open_registry(image.host)
+        marks, registry = run.labels(labels.ROLE_VERIFY), open_registry(image.host)
         opened: AbstractContextManager[Environment] = (
             current.here(engine, image, registry, labels=marks)
             if asked == HERE

@@ -136,13 +136,13 @@ def test_rm_all_removes_what_a_killed_verify_left(engine: Engine, tmp_path: Path
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     state = app_dirs().state
     with runs.begin(state) as run:
-        marks = run.labels(labels.ROLE_PROOF)
+        marks = run.labels(labels.ROLE_VERIFY)
     engine.create_volume(unique, labels=marks)
     try:
         answer = spawn("rm", "--all")
         assert answer.code == 2
         assert f"  volume {unique}\n" in answer.err
-        orphans.sweep(engine, state, labels.ROLE_PROOF)
+        orphans.sweep(engine, state, labels.ROLE_VERIFY)
         assert engine.volume(unique) is None
     finally:
         orphans.clear(engine, marks)

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(engine: Engine, folder: Path) -> Iterator[Build]:
-    """Builds a Dockerfile's text in ``folder``; what came of it is removed in the end."""
+    """Builds a Dockerfile's text in ``folder``; the image is removed in the end."""
     made: list[str] = []
 
     def run(text: str, **options: Any) -> str:
@@ -53,7 +53,7 @@ def build(engine: Engine, folder: Path) -> Iterator[Build]:
 
 
 class Notes:
-    """Keeps the lines it is told."""
+    """Keeps the notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -229,30 +229,30 @@ def test_a_cached_image_that_somebody_removes_meanwhile_is_built_again(
     """A matter of microseconds, so the engine's words are put in its mouth."""
     gone = f"failed to get digest sha256:{'0' * 64}: open /var/lib/docker/image/x: no such file or directory"
     real = engine._client.stream
-    asked: list[str] = []
+    calls: list[str] = []
 
     def stream(what: str, start: Callable[[Any], Any]) -> Any:
-        asked.append(what)
-        if len(asked) > failures:
+        calls.append(what)
+        if len(calls) > failures:
             return real(what, start)
         return (event for event in ({"stream": "Step 1/1 : FROM scratch\n"}, {"error": gone, "errorDetail": {"message": gone}}))
 
     monkeypatch.setattr(engine._client, "stream", stream)
     if ends:
         assert engine.image(build("FROM scratch\nLABEL a=b\n")) is not None
-        assert len(asked) == failures + 1
+        assert len(calls) == failures + 1
     else:
         with pytest.raises(BuildFailed, match="failed to get digest"):
             build("FROM scratch\nLABEL a=b\n")
-        assert len(asked) == 3
+        assert len(calls) == 3
 
 
 def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
     sent: list[Mapping[str, Any]] = []
 
     def find(host: str, **options: Any) -> Credential | None:
-        asked.append(host)
+        calls.append(host)
         return Credential("me", canary.password()) if host == "localhost:1" else None
 
     real = engine._client.api._set_auth_headers
@@ -265,7 +265,7 @@ def test_credentials_for_base_images_are_sent(engine: Engine, monkeypatch: pytes
     monkeypatch.setattr(engine._client.api, "_set_auth_headers", set_auth_headers)
     with pytest.raises(BuildFailed):
         build("ARG BASE=localhost:1/a\nFROM scratch AS nothing\nFROM $BASE\n")
-    assert asked == ["localhost:1"]
+    assert calls == ["localhost:1"]
     assert sent == [{"localhost:1": {"username": "me", "password": canary.password()}}]
 
 
@@ -377,15 +377,15 @@ def test_a_failing_run_by_buildkit(build: Build, registry_image: str) -> None:
 def test_buildx_gets_engine_and_all_options(
     engine: Engine, docker_on_path: Callable[[str], None], build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    docker_on_path(f'[ "$2" = version ] && exit 0\ncat > /dev/null; echo "$DOCKER_HOST $DOCKER_CONTEXT|$@" > {tmp_path}/told; exit 1')
+    docker_on_path(f'[ "$2" = version ] && exit 0\ncat > /dev/null; echo "$DOCKER_HOST $DOCKER_CONTEXT|$@" > {tmp_path}/arguments; exit 1')
     monkeypatch.setenv("DOCKER_CONTEXT", "another")
     with pytest.raises(BuildFailed):
         build(
             BUILDKIT, tags=["a:1"], build_args={"K": "v w"}, labels={"l": "m"}, target="t", platform="linux/amd64", no_cache=True, pull=True
         )
-    told = (tmp_path / "told").read_text().strip()
-    assert told.startswith(f"{engine.endpoint.url} |buildx build --load --progress plain --iidfile ")
+    arguments = (tmp_path / "arguments").read_text().strip()
+    assert arguments.startswith(f"{engine.endpoint.url} |buildx build --load --progress plain --iidfile ")
     wanted: Sequence[str] = ("--file Dockerfile", "--tag a:1", "--build-arg K=v w", "--label l=m", "--target t", "--platform linux/amd64")
     for words in (*wanted, "--no-cache", "--pull"):
-        assert words in told
-    assert told.endswith(" -")
+        assert words in arguments
+    assert arguments.endswith(" -")

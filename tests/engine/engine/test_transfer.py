@@ -28,8 +28,8 @@ pytestmark = pytest.mark.engine
 MakeImage = Callable[..., str]
 
 
-class Told:
-    """Remembers the rows it was told, by key."""
+class RowObserver:
+    """Records the rows, by key."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[str]] = {}
@@ -174,13 +174,13 @@ def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_ima
     name = tiny(tiny_image, local.address, unique, padding=8 << 20)
     image = engine.image(name)
     assert image is not None
-    told = Told()
-    pushed = engine.push(name, observer=told)
+    observer = RowObserver()
+    pushed = engine.push(name, observer=observer)
     assert pushed.descriptor is not None
     assert pushed.descriptor.size > 0
     assert list(pushed.layers.values()) == ["Pushed"]
     assert pushed.bytes_moved > 0
-    assert [rows[-1] for rows in told.rows.values()] == ["Pushed."]
+    assert [rows[-1] for rows in observer.rows.values()] == ["Pushed."]
 
     again = engine.push(name)
     assert (again.digest, again.bytes_moved) == (pushed.digest, 0)

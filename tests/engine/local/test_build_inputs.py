@@ -22,10 +22,10 @@ class Ladder:
     """A resolver whose first source is a stand-in: whether a real one has the official image depends on the machine."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.roles: list[str] = []
 
     def ensure(self, base: Base) -> BaseImage:
-        self.asked.append(base.role)
+        self.roles.append(base.role)
         return BaseImage(role=base.role, name="localhost/stand-in:1", id="sha256:0", source="packages", imported=True)
 
 
@@ -40,8 +40,8 @@ def context(tmp_path: Path) -> Write:
 
 def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tuple[build_inputs.BuildInputs, list[str]]:
     bases = Ladder()
-    said = build_inputs.prepare(engine, cast(BaseImageResolver, bases), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
-    return said, bases.asked
+    inputs = build_inputs.prepare(engine, cast(BaseImageResolver, bases), tmp_path / "cache", context, build_args=chosen, observer=SILENT)
+    return inputs, bases.roles
 
 
 def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_path: Path) -> None:
@@ -63,15 +63,15 @@ def test_fixed_base_image_is_unchanged(engine: Engine, context: Write, tmp_path:
 
 def test_given_build_args_take_precedence(engine: Engine, context: Write, tmp_path: Path) -> None:
     dockerfile = f"ARG BASE_IMAGE={PYTHON.official}\nFROM ${{BASE_IMAGE}}\n"
-    said, asked = prepare(engine, context(dockerfile), tmp_path, BASE_IMAGE="mine:1")
-    assert (dict(said.build_args), asked) == ({"BASE_IMAGE": "mine:1"}, [])
+    inputs, roles = prepare(engine, context(dockerfile), tmp_path, BASE_IMAGE="mine:1")
+    assert (dict(inputs.build_args), roles) == ({"BASE_IMAGE": "mine:1"}, [])
 
 
 def test_open_base_image_is_resolved_and_noted(engine: Engine, context: Write, tmp_path: Path) -> None:
     dockerfile = f'ARG OTHER="{PYTHON.official}"\nFROM ${{OTHER}} AS x\nFROM scratch\n'
-    said, asked = prepare(engine, context(dockerfile), tmp_path, KEEP="1")
-    assert dict(said.build_args) == {"KEEP": "1", "OTHER": "localhost/stand-in:1"}
-    assert [base.role for base in said.bases] == asked == ["python"]
+    inputs, roles = prepare(engine, context(dockerfile), tmp_path, KEEP="1")
+    assert dict(inputs.build_args) == {"KEEP": "1", "OTHER": "localhost/stand-in:1"}
+    assert [base.role for base in inputs.bases] == roles == ["python"]
 
 
 def test_existing_wheels_are_kept(engine: Engine, context: Write, tmp_path: Path, unique: str) -> None:

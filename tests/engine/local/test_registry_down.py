@@ -1,4 +1,4 @@
-"""``down`` takes the container and leaves the content, unless it is told to."""
+"""``down`` removes the container, and the content only with ``volumes``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a registry is reached is tried, and what is wrong is said."""
+"""Whether a registry responds, and the error where it does not."""
 
 from __future__ import annotations
 

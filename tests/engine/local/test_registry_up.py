@@ -37,9 +37,9 @@ def bring(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> I
     used = {unique}
 
     def up(**options: Any) -> UpResult:
-        asked: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
-        used.add(asked["name"])
-        return local_registry.up(engine, **asked)
+        arguments: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
+        used.add(arguments["name"])
+        return local_registry.up(engine, **arguments)
 
     yield up
     for name in used:
@@ -67,7 +67,7 @@ def listening() -> Iterator[int]:
 
 
 class Notes(Silent):
-    """Keeps what was noted."""
+    """Records notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -312,16 +312,16 @@ def test_port_of_a_stopped_registry_is_skipped(bring: Bring, engine: Engine, uni
 def test_up_waits_for_another_command_with_a_note(bring: Bring, engine: Engine, unique: str, tmp_path: Path) -> None:
     first = bring(port=free_port())
     (lock,) = tmp_path.glob(f"registry-*-{unique}.lock")
-    said = Notes()
+    notes = Notes()
     done: list[UpResult] = []
-    waiting = threading.Thread(target=lambda: done.append(bring(observer=said)))
+    waiting = threading.Thread(target=lambda: done.append(bring(observer=notes)))
     with files.lock(lock):
         waiting.start()
-        assert said.heard.wait(20)
+        assert notes.heard.wait(20)
         assert not done
     waiting.join(20)
 
-    assert said.lines == [f"waiting for another command that is busy with the registry {unique!r}"]
+    assert notes.lines == [f"waiting for another command that is busy with the registry {unique!r}"]
     assert [up.registry for up in done] == [first.registry]
 
 

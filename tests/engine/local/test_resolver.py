@@ -44,7 +44,7 @@ class Deaf(BaseImageResolver):
 
     @property
     def hub_reachable(self) -> bool:
-        pytest.fail("the network was asked, and the image was at hand")
+        pytest.fail("the network was used, and the image was in the cache")
 
 
 @pytest.fixture
@@ -244,16 +244,16 @@ class TestHub:
             bases.ensure(base)
 
     def test_hub_is_checked_once_with_a_short_timeout(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[float] = []
+        timeouts: list[float] = []
 
         def can_pull(name: str, *, timeout: float) -> bool:
-            asked.append(timeout)
+            timeouts.append(timeout)
             return False
 
         monkeypatch.setattr(engine, "can_pull", can_pull)
         bases = BaseImageResolver(engine, tmp_path)
         assert [bases.hub_reachable, bases.hub_reachable] == [False, False]
-        assert asked == [HUB_TIMEOUT]
+        assert timeouts == [HUB_TIMEOUT]
         assert HUB_TIMEOUT <= 3
 
     def test_real_hub_responds_or_times_out(self, engine: Engine, tmp_path: Path) -> None:

@@ -142,15 +142,15 @@ class TestPython:
         assert _output(engine, python, "sh", "-c", commands).splitlines()[-1] == "42"
 
     def test_tls_finds_its_certificates(self, engine: Engine, python: str) -> None:
-        asked = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
-        assert int(_output(engine, python, "python", "-c", asked)) > 50
+        script = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+        assert int(_output(engine, python, "python", "-c", script)) > 50
 
     def test_localhost_is_this_container(self, engine: Engine, python: str) -> None:
         assert _output(engine, python, "python", "-c", "import socket; print(socket.gethostbyname('localhost'))") == "127.0.0.1\n"
 
     def test_text_is_utf_8_and_times_have_zones(self, engine: Engine, python: str) -> None:
-        asked = "import locale, zoneinfo; print(locale.getpreferredencoding(), zoneinfo.ZoneInfo('Asia/Shanghai'))"
-        assert _output(engine, python, "python", "-c", asked) == "UTF-8 Asia/Shanghai\n"
+        script = "import locale, zoneinfo; print(locale.getpreferredencoding(), zoneinfo.ZoneInfo('Asia/Shanghai'))"
+        assert _output(engine, python, "python", "-c", script) == "UTF-8 Asia/Shanghai\n"
 
     def test_other_users_than_root(self, engine: Engine, python: str) -> None:
         assert _output(engine, python, "id", "-un", user="nobody") == "nobody\n"

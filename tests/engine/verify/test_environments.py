@@ -45,7 +45,7 @@ each_kind = pytest.mark.parametrize(
 )
 with_docker = pytest.mark.docker_proof
 
-OURS = {labels.PROOF: ""}
+OURS = {labels.VERIFY: ""}
 ALLOWANCE = 256 << 10
 PAGE = "mkdir /www; echo hello >/www/index.html; exec busybox httpd -f -p 80 -h /www"
 
@@ -93,7 +93,7 @@ def _pushed(engine: Engine, image: str, name: str) -> Iterator[str]:
 
 def things(engine: Engine, run_id: str) -> list[str]:
     """What is on the engine of one run."""
-    mine = {labels.PROOF: run_id}
+    mine = {labels.VERIFY: run_id}
     found: list[Any] = [*engine.containers(all=True, labels=mine), *engine.networks(labels=mine), *engine.volumes(labels=mine)]
     return [item.name for item in found]
 
@@ -245,8 +245,8 @@ def test_refused_after_the_manifest_nothing_comes_from_elsewhere(
 def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str) -> None:
     before = networks(engine, local)
     with opened(engine, kind, pushed, dirs) as place:
-        run_id = place.labels()[labels.PROOF]
-        ids = [item.id for item in engine.containers(labels={labels.PROOF: run_id})]
+        run_id = place.labels()[labels.VERIFY]
+        ids = [item.id for item in engine.containers(labels={labels.VERIFY: run_id})]
         assert len(ids) == 2
         assert place.info.kind == place.info.name == kind
         assert place.info.engine.lower().startswith(kind) and place.info.kernel and place.info.platform.startswith("linux/")
@@ -327,8 +327,8 @@ def test_a_registry_that_is_no_container_is_reached_through_us(
     name = f"{registry.host}/john/shell:1"
     for pushed in _pushed(engine, shell_image, name):
         with opened(engine, kind, pushed, dirs) as place:
-            run_id = place.labels()[labels.PROOF]
-            assert engine.networks(labels={labels.PROOF: run_id}) == ()
+            run_id = place.labels()[labels.VERIFY]
+            assert engine.networks(labels={labels.VERIFY: run_id}) == ()
             moved = place.engine.pull(pushed)
             traffic = place.traffic()
             assert traffic is not None and traffic.down > 500_000
@@ -354,7 +354,7 @@ def test_a_password_goes_with_the_request_and_nowhere_else(engine: Engine, shell
 def _everything_of(engine: Engine, place: Environment) -> bytes:
     """What the engine knows of the proof's containers, what they logged, and the clean engine's own files."""
     seen = b""
-    for listed in engine.containers(labels={labels.PROOF: place.labels()[labels.PROOF]}):
+    for listed in engine.containers(labels={labels.VERIFY: place.labels()[labels.VERIFY]}):
         seen += repr(engine.container(listed.id)).encode() + b"".join(content for _, content in engine.logs(listed.id))
         if listed.name.endswith("-engine"):
             command = ("sh", "-c", "cat /root/.docker/* /run/containers/0/auth.json /root/.config/containers/* /proc/[0-9]*/cmdline")
@@ -390,7 +390,7 @@ def test_a_broken_clock_is_in_nobodys_way(
 def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before, run_id = networks(engine, local), ""
     with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, dirs) as place:
-        run_id = place.labels()[labels.PROOF]
+        run_id = place.labels()[labels.VERIFY]
         place.engine.pull(pushed)
         raise KeyboardInterrupt
     assert things(engine, run_id) == []
@@ -429,7 +429,7 @@ def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
 def _mine(engine: Engine, dirs: AppDirs) -> list[str]:
     own = owner_id(dirs.state)
     found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
-    return [item.name for item in found if item.labels[labels.PROOF].startswith(own)]
+    return [item.name for item in found if item.labels[labels.VERIFY].startswith(own)]
 
 
 def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, times: int, number: signal.Signals) -> None:
@@ -445,7 +445,7 @@ def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: A
         if number is signal.SIGKILL:
             # What the engine was asked for last, it may still be doing.
             time.sleep(0.5)
-            orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
+            orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
         assert _mine(engine, dirs) == [], said
         assert traces(ids) == []
         assert networks(engine, local) == before
@@ -476,12 +476,12 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine
         assert child.stdout is not None and child.stdout.readline() == "pulled\n"
         living = _mine(engine, dirs)
         assert len(living) == 3
-        assert orphans.sweep(engine, dirs.state, labels.ROLE_PROOF) == frozenset()
+        assert orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY) == frozenset()
         assert _mine(engine, dirs) == living
     finally:
         _end(child, signal.SIGKILL)
     assert _mine(engine, dirs) == living
-    found = orphans.find(engine, dirs.state, labels.ROLE_PROOF)
+    found = orphans.find(engine, dirs.state, labels.ROLE_VERIFY)
     names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
     assert sorted(name for each in names for name in each) == sorted(living)
     with opened(engine, "docker", pushed, dirs) as place:
@@ -492,7 +492,7 @@ def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine
 
 def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
     with runs.begin(dirs.state) as run:
-        marks = run.labels(labels.ROLE_PROOF)
+        marks = run.labels(labels.ROLE_VERIFY)
     other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
     try:
         for _ in range(3):
@@ -516,14 +516,14 @@ def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: 
 
 def _sweep(dirs: AppDirs) -> None:
     with connect() as engine:
-        orphans.sweep(engine, dirs.state, labels.ROLE_PROOF)
+        orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
 
 
 def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, dirs: AppDirs, unique: str) -> None:
-    foreign = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: f"0000000{unique}"}
+    foreign = {labels.ROLE: labels.ROLE_VERIFY, labels.VERIFY: f"0000000{unique}"}
     engine.create_volume(unique, labels=foreign)
     try:
-        assert orphans.sweep(engine, dirs.state, labels.ROLE_PROOF) == frozenset()
+        assert orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY) == frozenset()
         assert engine.volume(unique) is not None
     finally:
         engine.remove_volume(unique)

@@ -42,4 +42,4 @@ def test_id_that_is_no_file_name_is_no_run(tmp_path: Path, suffix: str) -> None:
 def test_labels_carry_the_role_and_the_id(tmp_path: Path) -> None:
     with runs.begin(tmp_path) as run:
         assert run.labels(labels.ROLE_DEMO) == {labels.ROLE: "demo", labels.DEMO: run.id}
-        assert run.labels(labels.ROLE_PROOF) == {labels.ROLE: "proof", labels.PROOF: run.id}
+        assert run.labels(labels.ROLE_VERIFY) == {labels.ROLE: "proof", labels.VERIFY: run.id}

@@ -1,4 +1,4 @@
-"""The build context: what is ignored is never read, what cannot be sent is left out, what is broken is said."""
+"""The build context: ignored files are never opened, sockets are left out, unreadable files are errors."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_engine_info_is_complete_and_requested_once(engine: Engine) -> None:
     assert engine.id
     assert info.version[0].isdigit()
     assert info.platform.os == "linux"
-    assert engine.info is info, "asked once"
+    assert engine.info is info, "requested once"
 
 
 @pytest.mark.engine

@@ -1,4 +1,4 @@
-"""Engines' own words, as they were met, and what they mean."""
+"""Error messages of engines, as they occurred, and the errors made of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "localhost:5000/john/get-started:part2"
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "said"),
+    ("message", "kind", "hint"),
     [
         ('Get "http://localhost:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused', RegistryUnreachable, "regctl up"),
         (
@@ -44,15 +44,15 @@ NAME = "localhost:5000/john/get-started:part2"
         ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, "disk full"),
     ],
 )
-def test_push_error_by_message(words: str, kind: type[RegistryToolError], said: str) -> None:
-    error = push_error(NAME, words)
+def test_push_error_by_message(message: str, kind: type[RegistryToolError], hint: str) -> None:
+    error = push_error(NAME, message)
     assert type(error) is kind
-    assert said in (error.hint or "")
+    assert hint in (error.hint or "")
     assert "\n" not in error.message
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "kind", "said"),
+    ("name", "message", "kind", "hint"),
     [
         (NAME, "manifest for localhost:5000/john/get-started:part2 not found: manifest unknown: manifest unknown", NotFound, "list-tags"),
         (
@@ -76,14 +76,14 @@ def test_push_error_by_message(words: str, kind: type[RegistryToolError], said: 
         (NAME, "filesystem layer verification failed for digest sha256:ab", PullFailed, ""),
     ],
 )
-def test_pull_error_by_message(name: str, words: str, kind: type[RegistryToolError], said: str) -> None:
-    error = pull_error(name, words)
+def test_pull_error_by_message(name: str, message: str, kind: type[RegistryToolError], hint: str) -> None:
+    error = pull_error(name, message)
     assert type(error) is kind
-    assert said in (error.hint or "")
+    assert hint in (error.hint or "")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "driver failed programming external connectivity on endpoint x (ab): Bind for 127.0.0.1:4000 failed: port is already allocated",
         "driver failed programming … : Error starting userland proxy: listen tcp4 0.0.0.0:4000: bind: address already in use",
@@ -92,41 +92,41 @@ def test_pull_error_by_message(name: str, words: str, kind: type[RegistryToolErr
         "listen tcp6 [::]:4000: bind: address already in use",
     ],
 )
-def test_start_error_names_the_taken_port(words: str) -> None:
-    error = start_error(EngineError(words))
+def test_start_error_names_the_taken_port(message: str) -> None:
+    error = start_error(EngineError(message))
     assert type(error) is PortTaken
     assert error.message.startswith("port 4000 is taken")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "rootlessport cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80' to /etc/sysctl.conf",
         "listen tcp 127.0.0.1:80: bind: permission denied",
     ],
 )
-def test_start_error_for_a_privileged_port(words: str) -> None:
-    error = start_error(EngineError(words))
+def test_start_error_for_a_privileged_port(message: str) -> None:
+    error = start_error(EngineError(message))
     assert type(error) is EngineError
     assert error.hint is not None
     assert "1024" in error.hint
 
 
 def test_missing_command_is_not_a_missing_container() -> None:
-    words = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
-    assert type(start_error(NotFound(words))) is EngineError
+    message = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
+    assert type(start_error(NotFound(message))) is EngineError
     assert type(start_error(NotFound("No such container: abc"))) is NotFound
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         'Conflict. The container name "/web" is already in use by container "0123456789abcdef0123". You have to remove (or rename) it.',
         'the container name "web" is already in use by 0123456789abcdef0123.',
     ],
 )
-def test_create_error_names_the_holder_of_the_name(words: str) -> None:
-    error = create_error(Conflict(words), image="a", name="web")
+def test_create_error_names_the_holder_of_the_name(message: str) -> None:
+    error = create_error(Conflict(message), image="a", name="web")
     assert type(error) is Conflict
     assert error.message == "the container name web is taken by container 0123456789ab"
 

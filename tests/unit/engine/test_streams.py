@@ -14,8 +14,8 @@ DIGEST = "sha256:" + "ab" * 32
 
 
 @dataclass
-class Told:
-    """Remembers what it was told."""
+class RecordingObserver:
+    """Records rows and notes."""
 
     rows: list[tuple[object, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -33,11 +33,11 @@ class Told:
         self.notes.append(text)
 
 
-def heard(*events: Event, observer: Told | None = None) -> TransferLog:
-    talk = TransferLog(observer or SILENT)
+def transfer(*events: Event, observer: RecordingObserver | None = None) -> TransferLog:
+    log = TransferLog(observer or SILENT)
     for event in events:
-        talk.add(event)
-    return talk
+        log.add(event)
+    return log
 
 
 def progress(key: str, status: str, current: int | None = None, total: int | None = None) -> Event:
@@ -57,19 +57,19 @@ def progress(key: str, status: str, current: int | None = None, total: int | Non
 )
 def test_event_error_is_one_line(event: Event, words: str) -> None:
     assert event_error(event) == words
-    assert heard(event).error == words
+    assert transfer(event).error == words
 
 
 def test_error_stays_after_later_events() -> None:
-    assert heard({"error": "denied"}, {"status": "Pushed", "id": "a"}, {"aux": {}}).error == "denied"
+    assert transfer({"error": "denied"}, {"status": "Pushed", "id": "a"}, {"aux": {}}).error == "denied"
 
 
 @pytest.mark.parametrize("digest", ["nonsense", "sha256:short"])
 def test_invalid_digest_is_an_error(digest: str) -> None:
-    talk = heard({"status": f"Digest: {digest}"})
-    assert talk.descriptor is None
-    assert talk.error is not None
-    assert digest in talk.error
+    log = transfer({"status": f"Digest: {digest}"})
+    assert log.descriptor is None
+    assert log.error is not None
+    assert digest in log.error
 
 
 @pytest.mark.parametrize(
@@ -89,31 +89,31 @@ def test_invalid_digest_is_an_error(digest: str) -> None:
     ],
 )
 def test_unexpected_events_are_ignored(event: Event) -> None:
-    assert heard(event).error is None
+    assert transfer(event).error is None
 
 
 def test_push_events() -> None:
-    told = Told()
-    talk = heard(
+    observer = RecordingObserver()
+    log = transfer(
         {"status": "The push refers to repository [localhost:5000/a]"},
         progress("new", "Preparing"),
         progress("old", "Preparing"),
-        progress("lent", "Preparing"),
+        progress("mounted", "Preparing"),
         progress("old", "Layer already exists"),
-        progress("lent", "Mounted from b"),
+        progress("mounted", "Mounted from b"),
         progress("new", "Pushing", 512, 1000),
         progress("new", "Pushing", 1536),
         {"status": "Pushed", "id": "new", "progressDetail": {}},
         {"status": f"part2: digest: {DIGEST} size: 741"},
         {"progressDetail": {}, "aux": {"Tag": "part2", "Digest": DIGEST, "Size": 741}},
-        observer=told,
+        observer=observer,
     )
-    assert talk.error is None
-    assert talk.descriptor is not None
-    assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 741)
-    assert talk.progress.layers == {"new": "Pushed", "old": "Layer already exists", "lent": "Mounted from b"}
-    assert talk.progress.bytes_moved == 1536, "the engine counts past the total it announced"
-    assert told.rows[-4:] == [
+    assert log.error is None
+    assert log.descriptor is not None
+    assert (str(log.descriptor.digest), log.descriptor.size) == (DIGEST, 741)
+    assert log.progress.layers == {"new": "Pushed", "old": "Layer already exists", "mounted": "Mounted from b"}
+    assert log.progress.bytes_moved == 1536, "the engine counts past the total it announced"
+    assert observer.rows[-4:] == [
         ("start", "new", "Pushing", 1000),
         ("advance", "new", 512, 1000),
         ("advance", "new", 1536, None),
@@ -122,26 +122,26 @@ def test_push_events() -> None:
 
 
 def test_push_events_of_podman() -> None:
-    talk = heard({"status": "The push refers to repository [localhost:5000/a:1]"}, {"status": f"1: digest: {DIGEST} size: 429"})
-    assert talk.descriptor is not None
-    assert (str(talk.descriptor.digest), talk.descriptor.size) == (DIGEST, 429)
+    log = transfer({"status": "The push refers to repository [localhost:5000/a:1]"}, {"status": f"1: digest: {DIGEST} size: 429"})
+    assert log.descriptor is not None
+    assert (str(log.descriptor.digest), log.descriptor.size) == (DIGEST, 429)
 
 
 def test_pull_events_of_podman() -> None:
-    talk = heard(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
-    assert (talk.error, talk.descriptor, talk.status) == (None, None, "")
-    assert talk.progress.layers == {"old": "Already exists", "new": "Download complete"}
+    log = transfer(progress("old", "Already exists"), progress("new", "Pulling fs layer"), progress("new", "Download complete"))
+    assert (log.error, log.descriptor, log.status) == (None, None, "")
+    assert log.progress.layers == {"old": "Already exists", "new": "Download complete"}
 
 
 def test_present_layer_is_shown_and_counts_no_bytes() -> None:
-    told = Told()
-    talk = heard(progress("old", "Already exists"), observer=told)
-    assert told.rows == [("start", "old", "Already exists", None), ("finish", "old", "Already exists")]
-    assert talk.progress.bytes_moved == 0
+    observer = RecordingObserver()
+    log = transfer(progress("old", "Already exists"), observer=observer)
+    assert observer.rows == [("start", "old", "Already exists", None), ("finish", "old", "Already exists")]
+    assert log.progress.bytes_moved == 0
 
 
 def test_pull_events() -> None:
-    talk = heard(
+    log = transfer(
         {"status": "Pulling from a/b", "id": "latest"},
         progress("old", "Already exists"),
         progress("new", "Pulling fs layer"),
@@ -153,31 +153,31 @@ def test_pull_events() -> None:
         {"status": f"Digest: {DIGEST}"},
         {"status": "Status: Downloaded newer image for localhost:5000/a/b:latest"},
     )
-    assert talk.descriptor is not None
-    assert str(talk.descriptor.digest) == DIGEST
-    assert talk.status == "Downloaded newer image for localhost:5000/a/b:latest"
-    assert talk.progress.layers == {"old": "Already exists", "new": "Pull complete"}, "the tag is no layer"
-    assert talk.progress.bytes_moved == 400, "what is extracted is not counted once more"
+    assert log.descriptor is not None
+    assert str(log.descriptor.digest) == DIGEST
+    assert log.status == "Downloaded newer image for localhost:5000/a/b:latest"
+    assert log.progress.layers == {"old": "Already exists", "new": "Pull complete"}, "the tag is no layer"
+    assert log.progress.bytes_moved == 400, "what is extracted is not counted once more"
 
 
 def test_a_failed_layer_is_not_counted() -> None:
-    assert heard(progress("new", "Downloading", 100, 400), {"error": "gone"}).progress.bytes_moved == 0
+    assert transfer(progress("new", "Downloading", 100, 400), {"error": "gone"}).progress.bytes_moved == 0
 
 
-def built(*events: Event) -> tuple[BuildLog, Told]:
-    told = Told()
-    log = BuildLog(told)
+def built(*events: Event) -> tuple[BuildLog, RecordingObserver]:
+    observer = RecordingObserver()
+    log = BuildLog(observer)
     for event in events:
         log.add(event)
     log.close()
-    return log, told
+    return log, observer
 
 
 def test_build_output_is_noted_by_line_without_colours() -> None:
-    log, told = built(
+    log, observer = built(
         {"stream": "Step 1/2 : FROM a\n"}, {"stream": "one\ntw"}, {"stream": "o\n\x1b[91mred\x1b[0m\r\n\n"}, {"stream": "unended"}
     )
-    assert log.lines == told.notes == ["Step 1/2 : FROM a", "one", "two", "red", "unended"]
+    assert log.lines == observer.notes == ["Step 1/2 : FROM a", "one", "two", "red", "unended"]
 
 
 def test_build_image_is_the_last_reported_id() -> None:
@@ -191,8 +191,8 @@ def test_build_image_is_parsed_from_text_of_an_old_engine() -> None:
 
 
 def test_a_build_that_pulls_shows_the_layers() -> None:
-    _, told = built({"status": "Pulling from a", "id": "latest"}, progress("new", "Downloading", 1, 2))
-    assert told.rows == [("start", "new", "Downloading", 2), ("advance", "new", 1, 2)]
+    _, observer = built({"status": "Pulling from a", "id": "latest"}, progress("new", "Downloading", 1, 2))
+    assert observer.rows == [("start", "new", "Downloading", 2), ("advance", "new", 1, 2)]
 
 
 FRAMES = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\0\0\0\0" + b"\x01\0\0\0\0\0\0\x01!"

@@ -135,18 +135,18 @@ class TestLines:
         assert lines.versions == {"redis-server": "5:7.0.15-1~deb12u10", "libstdc++6": "12.2.0-14+deb12u1"}
 
     def test_progress_is_bytes_of_what_apt_needs(self) -> None:
-        told: list[tuple[int, int | None]] = []
+        steps: list[tuple[int, int | None]] = []
 
         class Listening(Silent):
             def advance(self, key: str, done: int, total: int | None = None) -> None:
-                told.append((done, total))
+                steps.append((done, total))
 
         lines = packages._ToolOutput("redis", Listening())
         lines.add("Get:1 http://deb.example bookworm InRelease [151 kB]\n")
         lines.add("Need to get 1,234 kB of archives.\n")
         lines.add("Get:2 http://deb.example bookworm/main amd64 libc6 amd64 2.36 [1,000 kB]\n")
         lines.add("Get:3 http://deb.example bookworm/main amd64 tar amd64 1.34 [234 kB]\n")
-        assert told == [(151_000, None), (1_000_000, 1_234_000), (1_234_000, 1_234_000)]
+        assert steps == [(151_000, None), (1_000_000, 1_234_000), (1_234_000, 1_234_000)]
 
     def test_the_first_error_is_the_reason(self) -> None:
         lines = packages._ToolOutput("redis", SILENT)

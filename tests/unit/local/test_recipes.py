@@ -1,4 +1,4 @@
-"""What is said of the base images, before any is made."""
+"""The recipes of base images."""
 
 from __future__ import annotations
 

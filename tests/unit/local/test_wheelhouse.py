@@ -59,7 +59,7 @@ class TestFetch:
 
     @pytest.fixture(autouse=True)
     def settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What whoever runs this has told pip is another matter."""
+        """Settings of pip on this machine do not count."""
         for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -166,17 +166,17 @@ class TestReal:
         assert all(platform.endswith(machine) for platform in found.platforms)
 
     def test_probe_container_is_removed(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[str] = []
+        probes: list[str] = []
         wait = engine.wait
 
         def noting(id: str, *, timeout: float | None = None) -> int:
-            asked.append(id)
+            probes.append(id)
             return wait(id, timeout=timeout)
 
         monkeypatch.setattr(engine, "wait", noting)
         wheelhouse._run_probe(engine, python, name=unique)
-        assert len(asked) == 1
-        assert engine.container(asked[0]) is None
+        assert len(probes) == 1
+        assert engine.container(probes[0]) is None
 
     def test_probe_of_a_killed_process_is_removed(self, engine: Engine, python: str, tmp_path: Path) -> None:
         code = """
@@ -197,7 +197,7 @@ with connect() as engine:
 
     def test_image_is_probed_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
-        monkeypatch.setattr(wheelhouse, "_run_probe", lambda engine, base_image, name: pytest.fail("the image was asked again"))
+        monkeypatch.setattr(wheelhouse, "_run_probe", lambda engine, base_image, name: pytest.fail("the image was probed again"))
         assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
 
     def test_damaged_cached_interpreter_is_probed_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ with connect() as engine:
 
 
 def _wheels(requirements: Path, tmp_path: Path, observer: Listening | None = None) -> Path | None:
-    # The engine is only asked for the image's Python, which these tests say themselves.
+    # The engine is only needed for the image's Python, which these tests set themselves.
     return wheels(None, "an image", "sha256:0", requirements, tmp_path / "cache", observer or SILENT)  # type: ignore[arg-type]
 
 

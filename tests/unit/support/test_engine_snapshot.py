@@ -12,7 +12,7 @@ from registry_tool.base import labels, runs
 from registry_tool.engine import Container, Engine
 from tests.support.engine_snapshot import MARK, differences, snapshot, unique_name
 
-OTHER_RUN = {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: "0123456789abcdef"}
+OTHER_RUN = {labels.ROLE: labels.ROLE_VERIFY, labels.VERIFY: "0123456789abcdef"}
 
 
 def engine(*containers: Container) -> Engine:
@@ -51,7 +51,7 @@ def test_what_has_a_name_of_this_run_and_is_left_is_damage(tmp_path: Path, name:
 
 def test_what_a_run_of_a_state_folder_of_this_run_left_is_damage(tmp_path: Path) -> None:
     with runs.begin(tmp_path / "test" / "state") as run:
-        left = labelled("a", {labels.ROLE: labels.ROLE_PROOF, labels.PROOF: run.id})
+        left = labelled("a", {labels.ROLE: labels.ROLE_VERIFY, labels.VERIFY: run.id})
     assert differences(snapshot(engine()), engine(left), tmp_path) == ["left: container a"]
 
 
