@@ -174,10 +174,7 @@ def _registry_host(context: click.Context, parameter: click.Parameter, value: st
     return value if value is None or context.resilient_parsing else options.registry_host(value)
 
 
-@click.command(
-    cls=Root,
-    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.",
-)
+@click.command(cls=Root, epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.")
 @click.option(
     "--registry",
     metavar="HOST:PORT",

@@ -95,12 +95,7 @@ def _up(engine: Engine, dirs: AppDirs, scratch: Path, name: str, image: str | No
         try:
             # Not the first free port from 5000, which people use for their own registries.
             up = local_registry.up(
-                engine,
-                image=lambda: _image(engine, dirs, image),
-                name=name,
-                port=_free_port(),
-                restart="no",
-                state=scratch,
+                engine, image=lambda: _image(engine, dirs, image), name=name, port=_free_port(), restart="no", state=scratch
             )
         except PortTaken:
             if not tries_left:

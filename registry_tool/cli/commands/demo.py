@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("demo")
 @click.option("--image", metavar="NAME:TAG", default="john/get-started:part2", show_default=True, help="Name of the image.")
-@click.option(
-    "-p",
-    "--port",
-    metavar="PORT",
-    type=options.port_number,
-    help="Port of the page; by default the first free one from 4000.",
-)
+@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port of the page; by default the first free one from 4000.")
 @click.option(
     "--registry-port",
     metavar="PORT",

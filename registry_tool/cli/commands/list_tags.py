@@ -147,15 +147,7 @@ def _cells(row: Row, *, digests: bool, limit: int | None) -> tuple[str, ...]:
         kind = f"{kind}, damaged: {row.error.message}".removeprefix(", ")
     platforms = [str(platform) for platform in row.platforms or ()]
     siblings = list(row.siblings or ())
-    return (
-        row.name,
-        digest,
-        formatting.age(row.created),
-        formatting.size(row.size),
-        _join(platforms, limit),
-        _join(siblings, limit),
-        kind,
-    )
+    return (row.name, digest, formatting.age(row.created), formatting.size(row.size), _join(platforms, limit), _join(siblings, limit), kind)
 
 
 def _join(words: list[str], limit: int | None) -> str:

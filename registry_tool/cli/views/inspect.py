@@ -36,11 +36,7 @@ def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
         "config": _config(inspection),
         "history": to_json(inspection.config.history) if inspection.config else [],
         "layers": [
-            {
-                **_members(layer.descriptor, "digest media_type size"),
-                "created_by": layer.step or None,
-                "shared_with": to_json(layer.shared),
-            }
+            {**_members(layer.descriptor, "digest media_type size"), "created_by": layer.step or None, "shared_with": to_json(layer.shared)}
             for layer in inspection.layers
         ],
         "children": [

@@ -98,8 +98,4 @@ def _leading_flags(operands: str) -> Iterator[str]:
 
 
 def _substituted(name: str, variables: dict[str, str]) -> str:
-    return re.sub(
-        r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))",
-        lambda match: variables.get(match[1] or match[3]) or match[2] or "",
-        name,
-    )
+    return re.sub(r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))", lambda match: variables.get(match[1] or match[3]) or match[2] or "", name)

@@ -100,11 +100,7 @@ REGISTRY = Base(
     official="registry:2",
     recipe=_recipe(
         "docker-registry",
-        changes=(
-            *_entry(("/entrypoint.sh",), ("/etc/docker/registry/config.yml",)),
-            "EXPOSE 5000",
-            "VOLUME /var/lib/registry",
-        ),
+        changes=(*_entry(("/entrypoint.sh",), ("/etc/docker/registry/config.yml",)), "EXPOSE 5000", "VOLUME /var/lib/registry"),
         files={
             "entrypoint.sh": ImageFile(content=ENTRYPOINT_REGISTRY, mode=0o755),
             "etc/docker/registry/config.yml": ImageFile(content=REGISTRY_CONFIG),
@@ -135,12 +131,7 @@ REDIS = Base(
     official="redis:7-alpine",
     recipe=_recipe(
         "redis-server",
-        changes=(
-            *_entry(("/entrypoint.sh",), ("redis-server", "--save", "")),
-            "EXPOSE 6379",
-            "WORKDIR /data",
-            "USER redis",
-        ),
+        changes=(*_entry(("/entrypoint.sh",), ("redis-server", "--save", "")), "EXPOSE 6379", "WORKDIR /data", "USER redis"),
         files={"entrypoint.sh": ImageFile(content=ENTRYPOINT_REDIS, mode=0o755)},
         folders={"data": 999},
         users={"redis": 999},
@@ -152,10 +143,7 @@ PROXY = Base(
     official="haproxy:lts-alpine",
     recipe=_recipe(
         "haproxy",
-        changes=(
-            *_entry((), ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg")),
-            "USER haproxy",
-        ),
+        changes=(*_entry((), ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg")), "USER haproxy"),
         folders={"usr/local/etc/haproxy": 0},
         users={"haproxy": 99},
     ),

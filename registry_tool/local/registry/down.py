@@ -25,12 +25,7 @@ class DownResult:
 
 
 def down(
-    engine: Engine,
-    name: str = spec.DEFAULT_NAME,
-    *,
-    volumes: bool = False,
-    state: Path | None = None,
-    observer: Observer = SILENT,
+    engine: Engine, name: str = spec.DEFAULT_NAME, *, volumes: bool = False, state: Path | None = None, observer: Observer = SILENT
 ) -> DownResult:
     """Stop and remove the registry ``name``, whoever started it, and with ``volumes`` its content.
 

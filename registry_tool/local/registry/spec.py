@@ -98,11 +98,7 @@ def environment(secret: str, *, auth: bool) -> dict[str, str]:
         "REGISTRY_HTTP_SECRET": secret,
     }
     if auth:
-        variables |= {
-            "REGISTRY_AUTH": "htpasswd",
-            "REGISTRY_AUTH_HTPASSWD_REALM": "registry-tool",
-            "REGISTRY_AUTH_HTPASSWD_PATH": HTPASSWD,
-        }
+        variables |= {"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "registry-tool", "REGISTRY_AUTH_HTPASSWD_PATH": HTPASSWD}
     return variables
 
 
