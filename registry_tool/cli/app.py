@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from types import FrameType
 
 import click
 
+import registry_tool
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.cli import options, program_name
 from registry_tool.cli.command_table import Root
@@ -25,6 +27,8 @@ from registry_tool.cli.output import Output, OutputClosed
 from registry_tool.cli.session import Session
 
 INTERRUPTED = 130
+VERSIONS_TIMEOUT = 3.0
+"""Seconds for engine and registry together: an engine that hangs must not block ``--version``."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -68,7 +72,8 @@ def _run(session: Session, arguments: list[str]) -> int:
     except click.UsageError as error:
         # The error may precede --json on the command line.
         output.json |= "--json" in arguments and error.ctx is not None and any(p.name == "json" for p in error.ctx.command.params)
-        return _report(session, _usage_error(error))
+        hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
+        return _report(session, UsageError(error.format_message().replace("\n", " "), hint=hint))
     except click.ClickException as error:
         return _report(session, RegistryToolError(error.format_message()))
     except RegistryToolError as error:
@@ -109,12 +114,6 @@ def _report(session: Session, error: RegistryToolError) -> int:
     except RegistryToolError as write_error:
         session.output.print_error(write_error)
     return error.exit_code
-
-
-def _usage_error(error: click.UsageError) -> UsageError:
-    """An error of click as ours."""
-    hint = f"See {error.ctx.command_path if error.ctx else 'regctl'} --help"
-    return UsageError(error.format_message().replace("\n", " "), hint=hint)
 
 
 def _system_error(error: OSError) -> RegistryToolError:
@@ -198,13 +197,59 @@ def root(ctx: click.Context, registry: str | None, context: str | None, debug: b
     session: Session = ctx.obj
     session.registry, session.context, session.debug, session.progress = registry, context, debug, not no_progress
     if debug:
-        from registry_tool.cli.request_log import log_requests
-
-        ctx.with_resource(log_requests(session.output))
+        ctx.with_resource(_log_requests(session.output))
     if version:
-        from registry_tool.cli.version import print_versions
-
-        print_versions(session)
+        _print_versions(session)
         ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+@contextmanager
+def _log_requests(output: Output) -> Iterator[None]:
+    """Print the log of :mod:`registry_tool.transport.tracing`, which has no secrets, as notes during the block."""
+    import logging
+
+    class NoteHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            output.note(record.getMessage())
+
+    # By its name, as transport is imported only by commands that need a registry.
+    logger = logging.getLogger("registry_tool.transport")
+    handler, before = NoteHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _print_versions(session: Session) -> None:
+    """Print three lines; an engine or a registry that is missing is no error."""
+    versions: dict[str, str] = {}
+    thread = threading.Thread(target=_query_versions, args=(session, versions), daemon=True)
+    thread.start()
+    thread.join(VERSIONS_TIMEOUT)
+    session.output.line(f"{program_name.name()} {registry_tool.__version__}")
+    session.output.line(f"engine: {versions.get('engine', f'no response within {VERSIONS_TIMEOUT:g} s')}")
+    session.output.line(f"registry: {versions.get('registry', 'unknown')}")
+
+
+def _query_versions(session: Session, versions: dict[str, str]) -> None:
+    from registry_tool.local import registry as local_registry
+
+    try:
+        engine = session.engine
+        info = engine.info
+        versions["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
+        running = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
+        if running is None:
+            versions["registry"] = "none running"
+            return
+        _, output = engine.execute(running.container_id, ["registry", "--version"])
+        version = re.search(rb"\d+\.\d+\.\d+\S*", output)
+        versions["registry"] = f"{version[0].decode() if version else 'unknown version'} ({running.image}, {running.address})"
+    except RegistryToolError as error:
+        versions.setdefault("engine", f"none ({error.message})")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry_tool.base.errors import UsageError
+from registry_tool.base.errors import RegistryToolError, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.oci.descriptor import Platform
@@ -114,3 +116,26 @@ def platform(context: click.Context, parameter: click.Parameter, value: str | No
         return Platform.parse(value)
     except ValueError:
         raise UsageError(f"{value[:80]!r} is not a platform", hint="It looks like linux/amd64 or linux/arm64/v8.") from None
+
+
+def password(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:
+    """Read a password from ``file``, standard input or the terminal, where ``twice`` asks for a confirmation.
+
+    Never from an argument, which all users of the machine can read. Raises UsageError without a terminal, RegistryToolError
+    where the file cannot be read.
+    """
+    if file is not None and stdin:
+        raise UsageError("--password-file and --password-stdin exclude each other")
+    if file is None and not stdin:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask for the password on", hint="Pipe it in with --password-stdin.")
+        typed: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+        return typed
+    try:
+        text = sys.stdin.read() if file is None else file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise RegistryToolError(f"the password file {file} cannot be read: {reason}") from error
+    if not (secret := text.rstrip("\r\n")):
+        raise UsageError(f"there is no password in {file or 'standard input'}")
+    return secret

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 from registry_tool.base.errors import RegistryToolError
@@ -45,8 +46,7 @@ class Output:
     def spans(self, *spans: tuple[str, str]) -> None:
         """Print a line of (text, style); styles are those of ``_STYLES`` or "". With ``json`` it goes to standard error."""
         stream = sys.stderr if self.json else sys.stdout
-        paint = _colored if _has_colour(stream) else _plain
-        text = "".join(paint(formatting.printable(text), _STYLES[style]) for text, style in spans).rstrip()
+        text = "".join(_painted(formatting.printable(text), _STYLES[style], stream) for text, style in spans).rstrip()
         if self.json:
             print(text, file=sys.stderr, flush=True)
         else:
@@ -56,6 +56,13 @@ class Output:
         """Print lines of the result."""
         for text in texts:
             self.line(text)
+
+    def result(self, document: object, *lines: str) -> None:
+        """Print ``document`` if ``json``, otherwise ``lines``."""
+        if self.json:
+            self.document(document)
+        else:
+            self.lines(lines)
 
     def document(self, document: object) -> None:
         """Print a result, or a mapping of members, as one JSON document."""
@@ -72,11 +79,9 @@ class Output:
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes to standard output unchanged."""
-        try:
+        with _write_errors():
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
-        except OSError as error:
-            raise _write_error(error) from error
 
     def write_error_bytes(self, content: bytes) -> None:
         """Write bytes to standard error unchanged."""
@@ -96,11 +101,10 @@ class Output:
 
     def print_error(self, error: RegistryToolError) -> None:
         """Print message, excerpt and hint of an error on standard error."""
-        paint = _colored if _has_colour(sys.stderr) else _plain
-        lines = [f"{paint(f'{program_name.name()}:', '1;31')} {formatting.one_line(error.message)}"]
+        lines = [f"{_painted(f'{program_name.name()}:', '1;31', sys.stderr)} {formatting.one_line(error.message)}"]
         lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
         if error.hint:
-            lines.append(f"{paint('hint:', '36')} {program_name.with_command(formatting.one_line(error.hint))}")
+            lines.append(f"{_painted('hint:', '36', sys.stderr)} {program_name.with_command(formatting.one_line(error.hint))}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     def finish(self, document: Mapping[str, object], failures: Sequence[RegistryToolError]) -> int:
@@ -111,18 +115,14 @@ class Output:
 
     def flush(self) -> None:
         """Flush standard output, so that a full disk or a closed pipe is met here and not at the interpreter's exit."""
-        try:
+        with _write_errors():
             sys.stdout.flush()
-        except OSError as error:
-            raise _write_error(error) from error
 
     def _write(self, text: str) -> None:
-        try:
+        with _write_errors():
             sys.stdout.write(text)
             if self.on_terminal:
                 sys.stdout.flush()
-        except OSError as error:
-            raise _write_error(error) from error
 
 
 def exit_code(errors: Sequence[RegistryToolError]) -> int:
@@ -130,19 +130,15 @@ def exit_code(errors: Sequence[RegistryToolError]) -> int:
     return max((error.exit_code for error in errors), default=0)
 
 
-def _has_colour(stream: IO[Any]) -> bool:
-    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+@contextmanager
+def _write_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+    except OSError as error:
+        raise RegistryToolError(f"cannot write to standard output: {error.strerror or error}", hint="Is the disk full?") from error
 
 
-def _write_error(error: OSError) -> Exception:
-    if isinstance(error, BrokenPipeError):
-        return OutputClosed()
-    return RegistryToolError(f"cannot write to standard output: {error.strerror or error}", hint="Is the disk full?")
-
-
-def _colored(text: str, code: str) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if code else text
-
-
-def _plain(text: str, code: str) -> str:
-    return text
+def _painted(text: str, code: str, stream: IO[Any]) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if code and is_terminal(stream) and not os.environ.get("NO_COLOR") else text

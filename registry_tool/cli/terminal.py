@@ -9,7 +9,7 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -26,29 +26,22 @@ def connect_streams(engine: Engine, container: Container, stream: AttachedStream
 
     With ``interactive`` and ``tty`` the terminal is raw meanwhile and its size is that of the container's terminal. Raises Unreachable.
     """
-    if spec.interactive and spec.tty:
-        with _raw_mode(sys.stdin.fileno()), _follow_window_size(engine, container):
-            _copy(stream, interactive=True, output=output)
-    else:
-        _copy(stream, interactive=spec.interactive, output=output)
-
-
-def _copy(stream: AttachedStream, *, interactive: bool, output: Output) -> None:
     from registry_tool.engine.streams import demultiplex
 
-    if interactive:
-        # A daemon thread, as it may block in a read for ever.
-        threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
-    chunks = _chunks(stream)
-    if stream.tty:
-        for chunk in chunks:
-            output.write_bytes(chunk)
-        return
-    try:
-        for which, chunk in demultiplex(chunks):
-            (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
-    except ValueError as error:
-        raise _connection_lost() from error
+    with ExitStack() as stack:
+        if spec.interactive and spec.tty:
+            stack.enter_context(_raw_mode(sys.stdin.fileno()))
+            stack.enter_context(_follow_window_size(engine, container))
+        if spec.interactive:
+            # A daemon thread, as it may block in a read for ever.
+            threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
+        chunks = _chunks(stream)
+        frames = (("stdout", chunk) for chunk in chunks) if stream.tty else demultiplex(chunks)
+        try:
+            for which, chunk in frames:
+                (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
+        except ValueError as error:
+            raise _connection_lost() from error
 
 
 def _chunks(stream: AttachedStream) -> Iterator[bytes]:

@@ -82,14 +82,9 @@ def build(
             platform=platform,
             observer=observer,
         )
-    out = session.output
-    if out.json:
-        out.document({"id": image_id, "names": list(tags)})
-    elif quiet:
-        out.line(image_id)
-    else:
-        short_id = formatting.short_id(image_id)
-        out.line(f"Tagged {short_id} as {', '.join(tags)}" if tags else f"Built {short_id}, without a name; give it one with -t")
+    short_id = formatting.short_id(image_id)
+    text = f"Tagged {short_id} as {', '.join(tags)}" if tags else f"Built {short_id}, without a name; give it one with -t"
+    session.output.result({"id": image_id, "names": tags}, image_id if quiet else text)
 
 
 def _path_in_context(path: Path, dockerfile: Path) -> str:

@@ -48,13 +48,10 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
     if reference.digest is not None:
         raise UsageError(f"{target} has a digest, and a name to assign is needed", hint=f"Try: regctl tag {source} {reference.path}:TAG")
     session.engine.tag(resolved.image.id, str(reference))
-    out = session.output
     if resolved.note:
-        out.note(resolved.note)
-    if out.json:
-        out.document({"reference": str(reference), "id": resolved.image.id, "note": resolved.note})
-    else:
-        out.line(str(reference) if quiet else f"Tagged {formatting.short_id(resolved.image.id)} as {reference}")
+        session.output.note(resolved.note)
+    document = {"reference": reference, "id": resolved.image.id, "note": resolved.note}
+    session.output.result(document, str(reference) if quiet else f"Tagged {formatting.short_id(resolved.image.id)} as {reference}")
 
 
 @click.command("push")
@@ -262,13 +259,6 @@ def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, 
 
 
 def _render_transfer(session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, note: str | None = None) -> None:
-    out = session.output
-    if out.json:
-        out.document(transfer_document(reference, moved) | ({"note": note} if note else {}))
-    elif quiet:
-        out.line(f"{reference.repository}@{moved.digest}")
-    else:
-        out.line(str(reference))
-        out.line(f"Digest: {moved.digest}")
-        if moved.status:
-            out.line(f"Status: {moved.status}")
+    lines = [str(reference), f"Digest: {moved.digest}", *([f"Status: {moved.status}"] if moved.status else [])]
+    document = transfer_document(reference, moved) | ({"note": note} if note else {})
+    session.output.result(document, *([f"{reference.repository}@{moved.digest}"] if quiet else lines))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import json_path, options
+from registry_tool.cli import options
 from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from registry_tool.targets.registry import Repository
 
 _MAX_TAGS = 20
+_IN_TEMPLATE = re.compile(r"\.([A-Za-z_][\w.]*)")
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_STEP = re.compile(r"\[(\d+)\]")
 
 
 @click.command("inspect")
@@ -64,7 +70,7 @@ def inspect(
 
     if sum((raw, as_config, path is not None, quiet, session.output.json)) > 1:
         raise UsageError("only one of --raw, --config, --format, --quiet and --json at a time", hint="Leave out the others.")
-    wanted = json_path.parse(path) if path is not None else None
+    wanted = _parse_path(path) if path is not None else None
     reference = session.reference(name)
     with (
         open_registry(reference.host, plain_http=plain_http) as registry,
@@ -99,7 +105,7 @@ def inspect(
     document = view.document(reference, inspection)
     out = session.output
     if wanted is not None:
-        out.lines(json_path.lines(json_path.pick(document, wanted)))
+        out.lines(_value_lines(_pick(document, wanted)))
     elif out.json:
         out.document(document)
     else:
@@ -136,3 +142,51 @@ def _write(session: Session, content: bytes) -> None:
         session.output.line(formatting.printable(content.decode(errors="replace")))
     else:
         session.output.write_bytes(content)
+
+
+def _parse_path(text: str) -> list[str]:
+    """Split ``config.labels``, ``layers.0.digest`` or ``layers[0].digest``. Raises UsageError; for a Go template it suggests the path."""
+    if "{{" in text:
+        match = _IN_TEMPLATE.search(text)
+        path = ".".join(_CAPITAL.sub("_", word).lower() for word in match[1].split(".")) if match else "digest"
+        hint = f"Use a dotted path into the JSON document: --format {path}"
+        raise UsageError("--format does not take Go templates", hint=hint)
+    steps = _STEP.sub(r".\1", text.strip().lstrip(".")).split(".")
+    if not all(steps):
+        raise UsageError(f"{text[:80]!r} is not a path", hint="It looks like config.labels or layers.0.digest.")
+    return steps
+
+
+def _pick(document: object, steps: Sequence[str]) -> object:
+    """The value at the path. Names of labels contain dots, so the longest matching name is taken. Raises UsageError."""
+    if not steps:
+        return document
+    if isinstance(document, Mapping):
+        for length in range(len(steps), 0, -1):
+            name = ".".join(steps[:length])
+            if name in document:
+                return _pick(document[name], steps[length:])
+        known = list(map(str, document))
+    elif isinstance(document, list):
+        if steps[0].isascii() and steps[0].isdigit() and len(steps[0]) < 10 and int(steps[0]) < len(document):
+            return _pick(document[int(steps[0])], steps[1:])
+        known = [f"0 to {len(document) - 1}"] if document else []
+    else:
+        known = []
+    hint = f"Available: {', '.join(known)}" if known else "It has no members."
+    raise UsageError(f"there is no {steps[0][:80]!r}", hint=hint)
+
+
+def _value_lines(value: object) -> list[str]:
+    """The lines to print for a value: a string as it is, one line for each element of a list, none for null, else JSON."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [
+            line
+            for element in value
+            for line in ([json.dumps(element, ensure_ascii=False)] if isinstance(element, list) else _value_lines(element))
+        ]
+    if isinstance(value, str):
+        return [value]
+    return [json.dumps(value, ensure_ascii=False)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options, password
+from registry_tool.cli import options
 from registry_tool.cli.session import Session
 
 
@@ -38,20 +40,20 @@ def login(session: Session, server: str | None, username: str | None, password_s
     from registry_tool.targets.registry import login as registry_login
 
     host = _registry(session, server)
-    user = password.ask_user(username, f"User name for {host}")
-    secret = password.ask(f"Password for {user} at {host}", stdin=password_stdin)
+    user = username
+    if user is None:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask for the user name on", hint="Give it with -u USER.")
+        user = click.prompt(f"User name for {host}", err=True)
+    secret = options.password(f"Password for {user} at {host}", stdin=password_stdin)
     stored = registry_login.login(host, Credential(user, secret))
     out = session.output
     if not stored.checked:
         out.note(f"{host} requires no login: the password was stored unchecked")
     if not stored.encrypted:
         out.note(f"the password is stored unencrypted in {stored.stored_in}; a credential helper would encrypt it")
-    if out.json:
-        out.document(
-            {"registry": host, "user": user, "checked": stored.checked, "stored_in": stored.stored_in, "encrypted": stored.encrypted}
-        )
-    else:
-        out.line(f"Logged in to {host} as {user}")
+    document = {"registry": host, "user": user, "checked": stored.checked, "stored_in": stored.stored_in, "encrypted": stored.encrypted}
+    out.result(document, f"Logged in to {host} as {user}")
 
 
 @click.command("logout")
@@ -72,11 +74,8 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
     was_stored = registry_login.logout(host).was_logged_in
     if not was_stored and not missing_ok:
         raise NotFound(f"no credentials are stored for {host}", hint=f"Log in with: regctl login {host}")
-    out = session.output
-    if out.json:
-        out.document({"registry": host, "removed": was_stored})
-    else:
-        out.line(f"Removed the credentials for {host}" if was_stored else f"No credentials are stored for {host}")
+    text = f"Removed the credentials for {host}" if was_stored else f"No credentials are stored for {host}"
+    session.output.result({"registry": host, "removed": was_stored}, text)
 
 
 def _registry(session: Session, server: str | None) -> str:

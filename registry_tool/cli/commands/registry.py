@@ -10,7 +10,7 @@ import click
 
 from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options, password, program_name
+from registry_tool.cli import options, program_name
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
@@ -61,29 +61,19 @@ def up(
         raise UsageError("a password needs a user", hint="Name the user with --auth USER.")
     who = None
     if auth is not None:
-        who = Auth(user=auth, password=password.ask(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
+        who = Auth(user=auth, password=options.password(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
     with session.observer(quiet=quiet) as observer:
         result = registry_up(
             session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
         )
     registry, image = result.up.registry, result.base_image
-    out = session.output
-    if out.json:
-        out.document(
-            {
-                "registry": registry,
-                "created": result.up.created,
-                "provisioned": image.source if image else None,
-                "port_note": result.up.port_note,
-            }
-        )
-    elif quiet:
-        out.line(registry.address)
-    else:
-        if result.up.port_note:
-            out.note(result.up.port_note)
-        source = f", from {image.source}" if image else ""
-        out.line(f"{registry.name}: {'started' if result.up.created else 'already up'} at {registry.address} ({registry.image}{source})")
+    created, source, port_note = result.up.created, image.source if image else None, result.up.port_note
+    if port_note and not (quiet or session.output.json):
+        session.output.note(port_note)
+    made_from = f"{registry.image}, from {source}" if source else registry.image
+    text = f"{registry.name}: {'started' if created else 'already up'} at {registry.address} ({made_from})"
+    document = {"registry": registry, "created": created, "provisioned": source, "port_note": port_note}
+    session.output.result(document, registry.address if quiet else text)
 
 
 @click.command("down")
@@ -103,7 +93,6 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     """
     from registry_tool.local import registry as local_registry
 
-    out = session.output
     if volumes:
         session.engine  # noqa: B018 - without an engine there is nothing to ask about
         if not session.confirm([f"This removes the registry {name} and everything in it."], yes=yes):
@@ -115,18 +104,15 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
         if not missing_ok:
             raise
         result = local_registry.DownResult(name=name)
-    if out.json:
-        out.document(result)
-        return 0
+    lines = [f"removed the container {container}" for container in result.removed]
     if not (result.removed or result.volume_removed):
-        out.line(f"{name}: nothing to remove")
-    for container in result.removed:
-        out.line(f"{name}: removed the container {container}")
+        lines.append("nothing to remove")
     if result.volume_removed:
-        out.line(f"{name}: removed the volume {result.volume_removed}, with everything in it")
+        lines.append(f"removed the volume {result.volume_removed}, with everything in it")
     elif result.volume_kept:
         me = program_name.command()
-        out.line(f"{name}: the content stays in the volume {result.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
+        lines.append(f"the content stays in the volume {result.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
+    session.output.result(result, *(f"{name}: {line}" for line in lines))
     return 0
 
 

@@ -80,10 +80,7 @@ def run(
     if not detach:
         return _run_attached(session, spec, remove=remove)
     container = session.engine.run(replace(spec, remove=remove))
-    if out.json:
-        out.document({"id": container.id, "name": container.name, "image": present.name, "image_id": present.image_id})
-    else:
-        out.line(container.id)
+    out.result({"id": container.id, "name": container.name, "image": present.name, "image_id": present.image_id}, container.id)
     return 0
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.cli import options
-from registry_tool.cli.commands import ordered_options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import verify as view
 from registry_tool.verify import parsing
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_ORDER, _ARGUMENTS = f"{__name__}.order", f"{__name__}.typed"
+_GLOBAL_OPTIONS = {"registry": "--registry", "context": "--context"}
+"""Options before the command that affect its result."""
 
 
 def _converter(read: Callable[[str], Value]) -> Callable[[str], Value]:
@@ -43,7 +47,23 @@ def _digest(text: str) -> Digest:
     return _converter(Digest.parse)(text)
 
 
-@click.command("verify", cls=ordered_options.OrderedCommand)
+class OrderedCommand(click.Command):
+    """Records what only click's parser knows: which option follows which."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = list(args)
+        values, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        remaining = {name: iter(value if isinstance(value, (list, tuple)) else [value]) for name, value in values.items()}
+        ctx.meta[_ORDER] = [
+            (parameter.opts[-1], next(remaining[parameter.name or ""], ""))
+            for parameter in parameters
+            if isinstance(parameter, click.Option) and parameter.multiple
+        ]
+        ctx.meta[_ARGUMENTS] = typed
+        return super().parse_args(ctx, args)
+
+
+@click.command("verify", cls=OrderedCommand)
 @click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]")
 @click.option(
     "--on",
@@ -123,7 +143,7 @@ def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[
             given["engines"] or file.engines,
             dirs=session.dirs,
             require=given["require"] or (() if given["engines"] else file.require),
-            command=ordered_options.command_line(ctx, given["env"]),
+            command=_command_line(ctx, given["env"]),
             observer=listener,
             listener=listener,
         )
@@ -133,7 +153,7 @@ def _spec(ctx: click.Context, session: Session, name: str | None, given: dict[st
     """The options and, where one is missing, ``file``. Raises UsageError."""
     from registry_tool.verify.spec import VerifySpec
 
-    probes = _probes(ordered_options.repeated_options(ctx)) or file.probes
+    probes = _probes(ctx.meta[_ORDER]) or file.probes
     named = name or file.image
     if named is None:
         raise UsageError("verify needs a name, or a portability.toml with one", hint="For example: regctl verify john/get-started:part2")
@@ -227,3 +247,18 @@ def _render(session: Session, report: VerifyReport, *, shown: bool) -> None:
     if report.error is not None:
         error = report.error
         out.print_error(RegistryToolError(error.message, hint=error.hint, excerpt=error.excerpt))
+
+
+def _command_line(ctx: click.Context, secrets: Sequence[str]) -> str:
+    """The command line, with only the key of each ``KEY=VALUE`` in ``secrets``."""
+    words = list(ctx.meta[_ARGUMENTS])
+    for secret in secrets:
+        key, equals, _ = secret.partition("=")
+        # A separate word (-e KEY=VALUE), or joined to its option (-eKEY=VALUE, --env=KEY=VALUE).
+        words = [f"{word.removesuffix(secret)}{key}=…" if equals and word.endswith(secret) else word for word in words]
+    before: list[str] = []
+    if ctx.parent is not None:
+        for name, option in _GLOBAL_OPTIONS.items():
+            if ctx.parent.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                before += [option, str(ctx.parent.params[name])]
+    return f"regctl {shlex.join([*before, ctx.command.name or '', *words])}"
