@@ -64,11 +64,7 @@ class Stored:
 
 
 def find(host: str, *, on_error: Callable[[CredentialsError], None] | None = None) -> Credential | None:
-    """The credential for ``host`` (``localhost:5000``, ``docker.io``), None where there is none.
-
-    Raises CredentialsError where a store fails; with ``on_error`` that is called instead, and the result is None, for
-    callers that can do without a credential.
-    """
+    """The credential for ``host`` (``docker.io``), if any. Where a store fails, raises CredentialsError or calls ``on_error`` with it."""
     try:
         return _find_in(docker_config.load(), docker_config.file(), host) or _find_in_auth_file(host)
     except CredentialsError as error:
@@ -238,10 +234,7 @@ def _call(helper: str, verb: str, text: str, *, secret: str = "") -> str | None:
 
 
 def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
-    """Run ``docker-credential-HELPER VERB``; exit code and output. Its whole session is killed when its time is up.
-
-    A helper may be a shell script: killing only that would leave its children, and our pipe open.
-    """
+    """Run ``docker-credential-HELPER VERB``; exit code and output. When its time is up, its whole session is killed, children too."""
     command = [_program(helper), verb]
     pipe = subprocess.PIPE
     try:

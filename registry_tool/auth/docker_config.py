@@ -46,10 +46,7 @@ def load_object(path: Path, *, name: str, login: str) -> dict[str, Any]:
 
 
 def save(changes: Mapping[str, Any]) -> None:
-    """Apply a JSON merge patch (RFC 7386): objects are merged, None removes, the rest is kept.
-
-    Written atomically, readable by its owner only; processes of this tool take turns. Raises CredentialsError.
-    """
+    """Apply a JSON merge patch (RFC 7386), atomically and one process at a time; readable by the owner only. Raises CredentialsError."""
     path = file()
     try:
         with files.lock(app_dirs().state / "docker-config.lock"):
@@ -63,10 +60,7 @@ def save(changes: Mapping[str, Any]) -> None:
 
 
 def current_context() -> str | None:
-    """The context that docker would use: ``$DOCKER_CONTEXT``, or that of ``docker context use``; None for the default one.
-
-    ``$DOCKER_HOST`` overrides it, which the caller checks. Raises CredentialsError as :func:`load`.
-    """
+    """The context that docker uses where ``$DOCKER_HOST`` is not set; None for the default one. Raises CredentialsError as :func:`load`."""
     name = os.environ.get("DOCKER_CONTEXT") or load().get("currentContext")
     return name if isinstance(name, str) and name not in ("", "default") else None
 

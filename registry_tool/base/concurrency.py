@@ -1,7 +1,4 @@
-"""Bounded concurrency: maps over a few threads, one computation for each key, a limit on requests.
-
-No thread is waited for when a caller leaves: a request to a server that hangs must not hold up Ctrl-C.
-"""
+"""Maps over a few threads, one computation for each key, a limit on requests. A caller that leaves (Ctrl-C) waits for no thread."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sized
 from concurrent.futures import Future
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from registry_tool.base.errors import TooManyRequests
@@ -128,7 +124,7 @@ class RateLimiter:
                 self._changed.wait()
             self._under_way += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *details: object) -> None:
         with self._changed:
             self._under_way -= 1
             self._changed.notify_all()

@@ -71,10 +71,7 @@ class ActivityObserver:
 
 
 def poll(until: Callable[[], Result], deadline: Deadline, *, pause: float = 0.05) -> Result:
-    """Call ``until`` again and again until its result is true or ``deadline`` has passed; return its last result.
-
-    The first pauses between calls are short; later ones take ``pause`` seconds.
-    """
+    """Call ``until`` until its result is true or ``deadline`` has passed; return its last result. Pauses grow up to ``pause`` seconds."""
     wait = min(0.01, pause)
     while not (result := until()) and not deadline.passed:
         time.sleep(min(wait, deadline.left))
@@ -83,10 +80,7 @@ def poll(until: Callable[[], Result], deadline: Deadline, *, pause: float = 0.05
 
 
 def call_with_deadline(work: Callable[[], Result], left: Callable[[], float]) -> Result:
-    """Run ``work`` in a thread of its own; ``left()`` says how many seconds it still has. Raises DeadlineExceeded when there are none.
-
-    The thread is not waited for then, so that it does not hold up Ctrl-C either; the result is discarded.
-    """
+    """Run ``work`` in a thread, for as long as ``left()`` is positive. Raises DeadlineExceeded then, and does not wait for the thread."""
     results: SimpleQueue[tuple[Result] | BaseException] = SimpleQueue()
 
     def worker() -> None:

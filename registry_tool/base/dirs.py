@@ -1,7 +1,4 @@
-"""The folders of state (locks) and cache (base images, wheels), by the XDG base directory specification.
-
-Where the home folder cannot be written to, they are in a folder of this user below the temporary one.
-"""
+"""The folders of state (locks) and cache (XDG base directories); below the temporary one where the home folder cannot be written to."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""All failures that a person can meet: :class:`RegistryToolError` and its subclasses.
-
-Each has a message (what happened, one line), a hint (what to do next) and a stable ``code`` for scripts and
-documentation; the class decides the exit code.
-"""
+"""All failures that a person can meet: message (one line), hint (what to do next), stable ``code``; the class decides the exit code."""
 
 from __future__ import annotations
 

@@ -39,10 +39,7 @@ class Page:
 
 
 def get_page(url: str, *, timeout: float) -> Page:
-    """GET ``url`` directly, never through a proxy, and follow no redirect: for pages on this machine or the engine's.
-
-    ``timeout`` is in seconds, for all of it. Raises NoResponse.
-    """
+    """GET ``url`` within ``timeout`` seconds, without proxy or redirects: for pages on this machine or the engine's. Raises NoResponse."""
     parts = urlsplit(url)
     deadline = Deadline(timeout)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -51,7 +48,11 @@ def get_page(url: str, *, timeout: float) -> Page:
     def get(host: str) -> Page:
         connection = http.client.HTTPConnection(host, parts.port or 80)
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, parts.port or 443, context=_context(parts.netloc))
+            context = ssl.create_default_context()
+            if is_loopback(parts.netloc):
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            connection = http.client.HTTPSConnection(host, parts.port or 443, context=context)
         with closing(connection):
             return _get(connection, url, target, headers, deadline)
 
@@ -146,14 +147,6 @@ def _body(response: http.client.HTTPResponse) -> bytes:
             break
         body += piece
     return body
-
-
-def _context(netloc: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if is_loopback(netloc):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _left(deadline: Deadline) -> float:

@@ -1,7 +1,4 @@
-"""Progress of long work, reported to an :class:`Observer`.
-
-Nothing below ``cli/`` prints; the terminal's bars, a CI log's lines and a test's list are observers of the same events.
-"""
+"""Progress of long work, reported to an :class:`Observer`: the terminal's bars, a CI log's lines, a test's list."""
 
 from __future__ import annotations
 

@@ -53,10 +53,7 @@ JSON = Source()
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One object and its path. Every reader raises the source's error, which says where: ``layers[2].digest: …``.
-
-    A member that is null counts as absent: Go writes so what is empty.
-    """
+    """One object and its path. Raises the source's error, which says where: ``layers[2].digest: …``. Null counts as absent, as to Go."""
 
     members: Mapping[str, Any]
     path: str = ""

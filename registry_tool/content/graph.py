@@ -133,10 +133,7 @@ def read_node(
     manifest: Callable[[Descriptor], Manifest],
     referrers: Callable[[Descriptor], Iterable[Descriptor]] = lambda _: (),
 ) -> Node:
-    """Read the manifest that ``descriptor`` names by ``manifest``, and list its referrers by ``referrers``.
-
-    A failure that concerns it alone is the node's ``error``. Raises what :func:`attempt` does.
-    """
+    """Read a manifest and list its referrers. A failure of it alone is the node's ``error``; raises what :func:`attempt` does."""
     read = attempt(lambda: manifest(descriptor))
     if isinstance(read, RegistryToolError):
         return Node(descriptor=descriptor, error=read)
@@ -147,10 +144,7 @@ def read_node(
 
 
 def attempt(request: Callable[[], Result]) -> Result | RegistryToolError:
-    """Send ``request``; return its result, or its failure where that says nothing of any other request.
-
-    Raises what all would meet: Unreachable, TooManyRequests, CredentialsError.
-    """
+    """The result of ``request``, or a failure of it alone. Raises Unreachable, TooManyRequests, CredentialsError: all would meet them."""
     try:
         return request()
     except TooManyRequests:

@@ -94,10 +94,7 @@ def inspect(
 
 
 def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) -> Manifest | None:
-    """The image that is meant: ``manifest``, or an index's only one, or its one for ``platform``; None where it could be several.
-
-    Raises NotFound where there is none for ``platform``.
-    """
+    """``manifest``, an index's only image, or its one for ``platform`` (NotFound where there is none); None where it could be several."""
     if manifest.kind == "image":
         if platform is not None and not contents.details(manifest.descriptor, platform).fits:
             raise NotFound(f"{manifest.digest} is no image for {platform}", hint="Leave --platform out.")

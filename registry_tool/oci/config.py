@@ -73,7 +73,15 @@ def parse_config(raw: bytes) -> Config:
         os=document.text("os") or "",
         architecture=document.text("architecture") or "",
         variant=document.text("variant") or "",
-        history=tuple(map(_history_entry, document.objects("history"))),
+        history=tuple(
+            HistoryEntry(
+                created=parse_time(entry.members.get("created")),
+                created_by=entry.text("created_by") or "",
+                comment=entry.text("comment") or "",
+                empty_layer=entry.truth("empty_layer"),
+            )
+            for entry in document.objects("history")
+        ),
         diff_ids=_diff_ids(document.inner("rootfs")),
         labels=runtime.mapping("Labels"),
         env=runtime.texts("Env"),
@@ -82,15 +90,6 @@ def parse_config(raw: bytes) -> Config:
         exposed=tuple(sorted(runtime.inner("ExposedPorts").members)),
         user=runtime.text("User") or "",
         stop_signal=runtime.text("StopSignal") or "",
-    )
-
-
-def _history_entry(document: Document) -> HistoryEntry:
-    return HistoryEntry(
-        created=parse_time(document.members.get("created")),
-        created_by=document.text("created_by") or "",
-        comment=document.text("comment") or "",
-        empty_layer=document.truth("empty_layer"),
     )
 
 
@@ -105,10 +104,7 @@ def _diff_ids(rootfs: Document) -> tuple[Digest, ...]:
 
 
 def parse_time(value: object) -> datetime | None:
-    """``created`` (RFC 3339) in UTC; None where it is malformed or before 1970.
-
-    Reproducible builds write a placeholder such as year 1, and so does Go for no time at all.
-    """
+    """``created`` (RFC 3339) in UTC; None where it is malformed, or before 1970: a placeholder of reproducible builds, or Go's for none."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None

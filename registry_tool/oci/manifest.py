@@ -1,7 +1,4 @@
-"""Manifests of images, and indexes: OCI image specification 1.1 (manifest.md, image-index.md) and docker's schema 2.
-
-A manifest keeps the exact bytes it was read from: its digest is of those, never of JSON that was serialized again.
-"""
+"""Manifests and indexes (OCI image-spec 1.1; docker's schema 2), with the exact bytes they were read from: the digest is of those."""
 
 from __future__ import annotations
 
@@ -172,7 +169,7 @@ def _descriptor(document: Document) -> Descriptor:
         size=document.required_number("size"),
         annotations=document.mapping("annotations"),
         urls=document.texts("urls"),
-        platform=_platform(document.inner("platform")) if document.has("platform") else None,
+        platform=_platform(document.inner("platform")),
         artifact_type=document.text("artifactType") or None,
     )
 

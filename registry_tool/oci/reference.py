@@ -1,8 +1,4 @@
-"""References to images: ``[HOST/]PATH[:TAG][@DIGEST]`` (distribution/reference).
-
-The caller decides what a name without a host means: the local registry on the registry's side, Docker Hub
-(``docker.io``) on the engine's.
-"""
+"""References: ``[HOST/]PATH[:TAG][@DIGEST]`` (distribution/reference). The caller decides what a name without a host means."""
 
 from __future__ import annotations
 
@@ -36,17 +32,16 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str, *, default_host: str) -> Reference:
-        """Read ``text``; a name without a host belongs to ``default_host``.
-
-        ``docker.io/alpine`` is ``docker.io/library/alpine``. No tag is added (:meth:`or_latest`). Raises
-        InvalidReference, whose message names the part that is wrong.
-        """
+        """Read ``text``; without a host it is in ``default_host``. No tag is added. Raises InvalidReference, which names the wrong part."""
         if not text:
             raise InvalidReference("the name is empty", hint=_EXAMPLE)
         if text.startswith(("http://", "https://")):
             raise InvalidReference(f"{_shown(text)} is an address for a browser, not a name", hint="Leave out the http:// or https://.")
         name, at, digest_text = text.partition("@")
-        digest = _digest(digest_text, text) if at else None
+        try:
+            digest = Digest.parse(digest_text) if at else None
+        except ValueError as error:
+            raise _invalid(text, str(error)) from None
         host, name = _split_host(name, text, default_host)
         name, tag = _split_tag(name, text)
         if host == DOCKER_HUB and "/" not in name:
@@ -83,10 +78,7 @@ class Reference:
 
 
 def has_host(text: str) -> bool:
-    """Whether the name's first part is a host: it has a dot or a colon, or is ``localhost``.
-
-    To docker ``John`` in ``John/app`` is a host, too; here it is a repository in upper case, which is an error.
-    """
+    """Whether its first part is a host: with a dot or colon, or ``localhost``. ``John/app`` has none, unlike in docker: it is an error."""
     first, slash, _ = text.partition("/")
     if not slash:
         return False
@@ -150,13 +142,6 @@ def _check_path(path: str, text: str) -> None:
         raise _invalid(
             text, f"{component!r} is not a repository name: lower-case letters and digits, with '.', '_', '__' or '-' between them"
         )
-
-
-def _digest(digest: str, text: str) -> Digest:
-    try:
-        return Digest.parse(digest)
-    except ValueError as error:
-        raise _invalid(text, str(error)) from None
 
 
 def _lower(text: str) -> str:

@@ -117,13 +117,10 @@ def _bounds(operator: str, numbers: _Numbers, prerelease: str) -> Iterator[_Comp
     elif operator in ("<=", ">"):
         yield _Comparison("<" if operator == "<=" else ">=", _after(numbers))
     else:
-        count = {"=": len(numbers), "~": min(2, len(numbers)), "^": _count_to_first_nonzero(numbers)}[operator]
+        # ``^`` fixes the numbers up to the first that is not zero.
+        to_nonzero = next((position for position, number in enumerate(numbers, 1) if number), len(numbers))
+        count = {"=": len(numbers), "~": min(2, len(numbers)), "^": to_nonzero}[operator]
         yield from (_Comparison(">=", numbers, prerelease), _Comparison("<", _after(numbers[:count])))
-
-
-def _count_to_first_nonzero(numbers: _Numbers) -> int:
-    """How many numbers ``^`` fixes: up to the first that is not zero."""
-    return next((position for position, number in enumerate(numbers, 1) if number), len(numbers))
 
 
 def _after(numbers: _Numbers) -> _Numbers:

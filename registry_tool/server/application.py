@@ -1,7 +1,4 @@
-"""The registry as a WSGI application (PEP 3333), which responds as distribution 2.8.2 does, quirks included.
-
-``tests/contract/`` runs the same tests against both. Left out: schema 1, proxying, notifications.
-"""
+"""The registry as a WSGI application: distribution 2.8.2, quirks included (``tests/contract/``); no schema 1, proxying, notifications."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""An HTTP server for a WSGI application: persistent connections, chunked bodies, ``Expect: 100-continue``.
-
-The standard library's wsgiref has none of the three, and docker's client and engine use them all. One thread per
-connection; no TLS.
-"""
+"""An HTTP server for WSGI with what wsgiref lacks: persistent connections, chunks, ``Expect: 100-continue``. One thread each; no TLS."""
 
 from __future__ import annotations
 
@@ -116,9 +112,12 @@ class _Connection(BaseHTTPRequestHandler):
                 return
             if len(self.raw_requestline) > _MAX_LINE:
                 self.send_error(414)
-            elif self.parse_request() and self._has_host():
-                self.body = _RequestBody(self.rfile, self.headers, self._send_continue)
-                self._respond()
+            elif self.parse_request():
+                if self.request_version == "HTTP/1.0" or "Host" in self.headers:
+                    self.body = _RequestBody(self.rfile, self.headers, self._send_continue)
+                    self._respond()
+                else:
+                    self.send_error(400, "missing required Host header")
             self.wfile.flush()
         except TimeoutError:
             self.close_connection = True
@@ -129,12 +128,6 @@ class _Connection(BaseHTTPRequestHandler):
         finally:
             # Not reached above where the last flush fails, and the connection is open as long as this is.
             self.rfile.close()
-
-    def _has_host(self) -> bool:
-        has_host = self.request_version == "HTTP/1.0" or "Host" in self.headers
-        if not has_host:
-            self.send_error(400, "missing required Host header")
-        return has_host
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no request in plain text, and close the connection."""
@@ -289,15 +282,11 @@ class _RequestBody(io.RawIOBase):
         if not chunk:
             raise ValueError("unexpected EOF")
         self._remaining -= len(chunk)
-        if not self._remaining:
-            self._end_chunk()
-        return bytes(chunk)
-
-    def _end_chunk(self) -> None:
         if not self._chunked:
-            self._ended = True
-        elif self._source.readline(_MAX_LINE).strip():
+            self._ended = not self._remaining
+        elif not self._remaining and self._source.readline(_MAX_LINE).strip():
             raise ValueError("malformed chunked encoding")
+        return bytes(chunk)
 
     def _read_chunk_size(self) -> int:
         """The next chunk's size; 0 at the end, with the trailers read."""

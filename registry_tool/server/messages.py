@@ -1,7 +1,4 @@
-"""Requests, responses and error responses of the application.
-
-The codes' messages and statuses, which the specification leaves open, are distribution's (registry/api/v2/errors.go).
-"""
+"""Requests and responses of the application; messages and statuses of error codes are distribution's (registry/api/v2/errors.go)."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from registry_tool.base import files
@@ -74,10 +74,7 @@ class MemoryCache:
 
 
 class ContentCache:
-    """Cache in the file at ``path``, for many threads and many processes. Nothing here raises.
-
-    ``observer`` gets one note where something is wrong with it. Content is written in batches, and on closing.
-    """
+    """Cache in the file at ``path``, for many threads and processes, written in batches. Never raises; ``observer`` gets one note."""
 
     def __init__(self, path: Path, observer: Observer = SILENT) -> None:
         self._path = path
@@ -95,13 +92,15 @@ class ContentCache:
     def __enter__(self) -> ContentCache:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
     def get(self, digest: Digest) -> bytes | None:
         """The content of ``digest``, None where it is not cached."""
         with self._lock:
-            content = self._pending.get(digest) or self._select(digest)
+            content = self._pending.get(digest)
+            if content is None and (row := self._execute("SELECT bytes FROM content WHERE digest = ?", (str(digest),))):
+                content = row[0] if isinstance(row[0], bytes) else None
         if content is None or Digest.of(content, digest.algorithm) == digest:
             return content
         with self._lock:
@@ -137,12 +136,10 @@ class ContentCache:
             os.close(handle)
             self._db = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             version = self._version(self._db)
-            if version == 0 and not recreated:
+            if version == 0:
                 # Processes that switch to WAL at once do not wait for each other as those that write do.
-                with files.lock(self._lock_file):
+                with nullcontext() if recreated else files.lock(self._lock_file):
                     version = self._set_up(self._db)
-            elif version == 0:
-                version = self._set_up(self._db)
             if version != VERSION:
                 return self._disable(f"it is of another version ({version})")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -180,10 +177,6 @@ class ContentCache:
             self._disable(error.strerror or str(error))
         if self._db is not None:
             self._note(f"the cache {self._path} was damaged ({why}): it is recreated")
-
-    def _select(self, digest: Digest) -> bytes | None:
-        row = self._execute("SELECT bytes FROM content WHERE digest = ?", (str(digest),))
-        return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     def _execute(self, statement: str, values: tuple[str, ...]) -> tuple[object, ...] | None:
         if self._db is None:

@@ -24,10 +24,7 @@ class Readable(Protocol):
 
 
 class Target(Protocol):
-    """The content of one repository: in a registry, a directory, an archive. Threads may share it.
-
-    Every method may raise Unreachable and RegistryError, or what is derived from them.
-    """
+    """The content of one repository, wherever it is stored. Threads may share it. Every method may raise Unreachable and RegistryError."""
 
     @property
     def limiter(self) -> RateLimiter:

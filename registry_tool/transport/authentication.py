@@ -1,7 +1,4 @@
-"""``Authorization`` headers for one registry: passwords, and tokens that are reused for as long as they are valid.
-
-RFC 7617 (Basic); distribution, "Token authentication" and "OAuth2 token authentication".
-"""
+"""``Authorization`` headers for a registry: passwords, and tokens while they are valid (RFC 7617; distribution, "Token authentication")."""
 
 from __future__ import annotations
 

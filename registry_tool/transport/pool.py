@@ -57,14 +57,6 @@ class _TlsConnection(_ReadTimeoutForSending, urllib3.connection.HTTPSConnection)
     pass
 
 
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
 class HttpPool:
     """Connections by origin; threads may share them. ``timeouts`` are as :data:`TIMEOUTS`."""
 
@@ -138,20 +130,25 @@ class HttpPool:
                 settings: dict[str, Any] = {"maxsize": CONNECTIONS}
                 if origin.startswith("https:"):
                     settings["ssl_context"] = tls.ssl_context(host, verify=not local, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
-                manager = _manager(host, proxy, settings)
-                manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-                pool = manager.connection_from_url(origin)
+                pool = _manager(host, proxy, settings).connection_from_url(origin)
+                pool.ConnectionCls = _TlsConnection if pool.scheme == "https" else _PlainConnection
                 self._pools[origin] = pool, proxy is not None and origin.startswith("http:")
             return self._pools[origin]
 
     # --- errors ---
 
     def _error(self, host: str, request: str, error: Exception) -> RegistryUnreachable:
-        root = _root(error)
+        root: BaseException = error
+        while cause := root.__cause__ or root.__context__:
+            # The first one: urllib3's errors wrap the system's.
+            root = cause
         why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
         kinds = urllib3.exceptions
         if isinstance(root, ssl.SSLCertVerificationError):
-            return _not_trusted(host, root)
+            hint = "Name a file with the certificate of its authority in SSL_CERT_FILE, or put it into docker's certs.d."
+            if "mismatch" in root.verify_message.lower():
+                hint = "Its certificate is another server's: check the address, and who answers there."
+            return RegistryUnreachable(f"{host} cannot be trusted: {root.verify_message}", hint=hint)
         if isinstance(error, kinds.SSLError):
             return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, say --plain-http.")
         if isinstance(error, kinds.ProxyError):
@@ -172,22 +169,6 @@ def nothing_answers(host: str, why: str) -> RegistryUnreachable:
     """The error where nothing listens at ``host``."""
     hint = "Start the local registry: regctl up" if is_loopback(host) else "Check the address, and the network."
     return RegistryUnreachable(f"no registry answers at {host}: {why}", hint=hint)
-
-
-def _not_trusted(host: str, error: ssl.SSLCertVerificationError) -> RegistryUnreachable:
-    hint = "Name a file with the certificate of its authority in SSL_CERT_FILE, or put it into docker's certs.d."
-    if "mismatch" in error.verify_message.lower():
-        hint = "Its certificate is another server's: check the address, and who answers there."
-    return RegistryUnreachable(f"{host} cannot be trusted: {error.verify_message}", hint=hint)
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first cause: urllib3's errors wrap the system's."""
-    while True:
-        cause = error.__cause__ or error.__context__
-        if cause is None:
-            return error
-        error = cause
 
 
 def _check_encoding(host: str, stream: ResponseStream) -> None:

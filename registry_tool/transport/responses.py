@@ -1,7 +1,4 @@
-"""A registry's response: its body, the error it stands for, its next page and its challenges.
-
-OCI distribution specification 1.1, "Error codes" and "Listing tags"; RFC 9110, 11.6.1 (challenges); RFC 8288 (links).
-"""
+"""A registry's response: body, error, next page, challenges (distribution-spec 1.1, "Error codes"; RFC 9110, 11.6.1; RFC 8288)."""
 
 from __future__ import annotations
 
@@ -60,12 +57,10 @@ class Response:
 
     @property
     def next_path(self) -> str | None:
-        """Path and query of the page that its ``Link`` header calls ``next`` (RFC 8288).
-
-        The link's host is ignored: registries behind a proxy often name a wrong one, and no other is asked.
-        """
+        """Path and query of the ``next`` page (``Link``, RFC 8288). The link's host is ignored: behind a proxy it is often wrong."""
         for match in _LINK.finditer(self.headers.get("link", "")):
-            if not _has_rel_next(match["parameters"]):
+            values = {each["name"].lower(): each["quoted"] or each["plain"] or "" for each in _PARAMETER.finditer(match["parameters"])}
+            if "next" not in values.get("rel", "").lower().split():
                 continue
             try:
                 target = urlsplit(urljoin(self.path, str(match["target"])))
@@ -96,16 +91,8 @@ class Response:
         return int(match[1]) if match else None
 
 
-def _has_rel_next(parameters: str) -> bool:
-    values = {match["name"].lower(): match["quoted"] or match["plain"] or "" for match in _PARAMETER.finditer(parameters)}
-    return "next" in values.get("rel", "").lower().split()
-
-
 def error_from(host: str, response: Response, *, is_registry: bool = False) -> RegistryToolError | None:
-    """The error that ``response`` stands for, which carries its entry as ``error.response``; None where it is none.
-
-    ``is_registry``: earlier responses were a registry's, so a web page is this one response's failure.
-    """
+    """The error that ``response`` stands for, if any. ``is_registry``: earlier ones were, so a web page is a failure of this one only."""
     error = _error(host, response, is_registry=is_registry)
     if error is not None:
         code, message = next(iter(_error_entries(response.body)), ("", ""))
@@ -121,10 +108,10 @@ def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolE
     if response.status < 400 and is_registry and _is_web_page(response):
         return RegistryError(f"{host}: {request}: a web page ({response.status})", hint="A proxy on the way there may answer in its place.")
     if response.status < 500 and not is_registry and _is_web_page(response):
-        return NotARegistry(
-            f"what answers at {host} is no registry: {request} gives a web page ({response.status})",
-            hint=_other_server_hint(response, host),
-        )
+        hint = f"Name the registry's own address with --registry, or find out what listens at {host}."
+        if _is_airplay(response):
+            hint = "It is this Mac's AirPlay receiver. Turn it off (System Settings, AirDrop & Handoff), or use another port."
+        return NotARegistry(f"what answers at {host} is no registry: {request} gives a web page ({response.status})", hint=hint)
     if response.status < 400:
         return None
     message = f"{host}: {request}: {response.message}"
@@ -135,14 +122,10 @@ def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolE
     if response.status == 405:
         return RegistryError(message, hint="The registry does not allow this: it may be read-only, or have deletion turned off.")
     if response.status == 429:
-        return TooManyRequests(message, hint=_retry_hint(response))
+        seconds = response.headers.get("retry-after", "").strip()
+        wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
+        return TooManyRequests(message, hint=f"The registry wants fewer requests: {wait}.")
     return RegistryError(message, hint="Look at the registry's log.")
-
-
-def _retry_hint(response: Response) -> str:
-    seconds = response.headers.get("retry-after", "").strip()
-    wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
-    return f"The registry wants fewer requests: {wait}."
 
 
 def _is_airplay(response: Response) -> bool:
@@ -151,12 +134,6 @@ def _is_airplay(response: Response) -> bool:
 
 def _is_web_page(response: Response) -> bool:
     return response.headers.get("content-type", "").lower().startswith("text/html") or _is_airplay(response)
-
-
-def _other_server_hint(response: Response, host: str) -> str:
-    if _is_airplay(response):
-        return "It is this Mac's AirPlay receiver. Turn it off (System Settings, AirDrop & Handoff), or use another port."
-    return f"Name the registry's own address with --registry, or find out what listens at {host}."
 
 
 def _error_entries(body: bytes) -> list[tuple[str, str]]:

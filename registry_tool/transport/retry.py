@@ -44,10 +44,7 @@ def retry_delay(attempt: int, method: str, response: Response | None, error: Reg
 
 
 def retry_after(response: Response) -> float | None:
-    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3); None where there is none.
-
-    A date is compared with the response's own: the registry's clock and ours need not agree.
-    """
+    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3), if any. A date is compared with the response's own: clocks need not agree."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

@@ -83,10 +83,7 @@ class ByteSource(Protocol):
 
 
 class ResponseStream:
-    """A response whose body is still to be read. Close it: its connection is then reused, or closed.
-
-    ``errors`` are what ``source`` raises where the connection is lost; ``to_error`` makes our own error of one.
-    """
+    """A response whose body is unread; to be closed. ``errors`` of ``source`` mean a lost connection; ``to_error`` makes our own of one."""
 
     def __init__(
         self,
@@ -116,33 +113,27 @@ class ResponseStream:
             raise self._to_error(error) from error
 
     def read_body(self, limit: int) -> None:
-        """Read the body into ``response``. Raises RegistryError where it has more than ``limit`` bytes, and as :meth:`read`.
-
-        An error response may be cut short: distribution's 416 announces a whole blob, and sends a line.
-        """
+        """Read the body into ``response``. Raises RegistryError where it has more than ``limit`` bytes, and as :meth:`read`."""
         chunks: list[bytes] = []
+        received, deadline = 0, Deadline(self._timeout)
         with self:
             try:
-                self._read_chunks(chunks, limit)
+                while received <= limit and (chunk := self.read(min(_CHUNK, limit + 1 - received))):
+                    chunks.append(chunk)
+                    received += len(chunk)
+                    if deadline.passed:
+                        raise self._to_error(TooSlow(f"not all of it within {self._timeout:g} s"))
             except ConnectionLost:
+                # An error response may be cut short: distribution's 416 announces a whole blob, and sends a line.
                 if self.response.status < 400:
                     raise
+            if received > limit:
+                raise RegistryError(
+                    f"the answer to {self.response.method} {self.response.path} is larger than {limit} bytes: not read",
+                    hint=f"Look at it: curl {self.response.url}",
+                )
         if chunks:
             self.response = replace(self.response, body=b"".join(chunks))
-
-    def _read_chunks(self, chunks: list[bytes], limit: int) -> None:
-        deadline = Deadline(self._timeout)
-        received = 0
-        while received <= limit and (chunk := self.read(min(_CHUNK, limit + 1 - received))):
-            chunks.append(chunk)
-            received += len(chunk)
-            if deadline.passed:
-                raise self._to_error(TooSlow(f"not all of it within {self._timeout:g} s"))
-        if received > limit:
-            raise RegistryError(
-                f"the answer to {self.response.method} {self.response.path} is larger than {limit} bytes: not read",
-                hint=f"Look at it: curl {self.response.url}",
-            )
 
     def discard(self) -> None:
         """Close a response whose body is not needed; a small one is read first, so that its connection is reused."""

@@ -208,7 +208,10 @@ class Transport:
                 return stream
             stream.discard()
             url = self._redirect_target(url, location, origin)
-            self._check_may_follow(request, stream.response, url, origin)
+            may_follow = url.startswith(f"{origin}/") and stream.response.status in _SAME_METHOD and request.is_repeatable
+            if method not in _SAFE and not may_follow:
+                # What changes something goes to no other server, and is not turned into a GET.
+                raise RegistryError(f"{self.host} redirects {method} {path} to {tracing.redacted(url)}: not followed", hint=_ASK)
         raise RegistryError(f"{self.host} redirects {method} {shown} without end", hint="Look at the registry's proxy, if it has one.")
 
     def _redirect_target(self, url: str, location: str, origin: str) -> str:
@@ -225,19 +228,7 @@ class Transport:
             raise RegistryError(f"{self.host} redirects from {scheme} to {target.scheme}://{target.netloc}: not followed", hint=_ASK)
         return target._replace(fragment="").geturl()
 
-    def _check_may_follow(self, request: _Request, response: Response, url: str, origin: str) -> None:
-        """A request that changes something goes to no other server, and is not turned into a GET."""
-        if request.method in _SAFE:
-            return
-        if not url.startswith(f"{origin}/") or response.status not in _SAME_METHOD or not request.is_repeatable:
-            raise RegistryError(
-                f"{self.host} redirects {request.method} {request.path} to {tracing.redacted(url)}: not followed", hint=_ASK
-            )
-
     def _find_origin(self) -> str:
-        origin = self._origin
-        if origin is not None:
-            return origin
         with self._lock:
             if self._origin is None:
                 if is_loopback(self.host):

@@ -24,10 +24,7 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobStatus:
-    """What a repository has of a blob: ``size`` bytes. ``problem`` is ``missing``, ``truncated-blob``, ``unreadable`` or none.
-
-    ``in_doubt``: that is another size than its descriptor's.
-    """
+    """``size`` bytes of a blob; ``problem``: ``missing``, ``truncated-blob``, ``unreadable``; ``in_doubt``: not its descriptor's size."""
 
     size: int = 0
     problem: str | None = None

@@ -61,7 +61,9 @@ class RepositoryCheck:
             name=self._repository.name,
             tags=tuple(sorted(tags)),
             images=len(self._tags.keys() - self._referrer_lists),
-            findings=tuple(sorted(self._findings, key=_order)),
+            findings=tuple(
+                sorted(self._findings, key=lambda each: (list(RULES).index(each.kind), each.reference, str(each.digest), each.detail))
+            ),
             notes=tuple(sorted(self._notes)),
         )
 
@@ -275,7 +277,3 @@ def _kind_of(error: RegistryToolError) -> str:
     if isinstance(error, Mismatch):
         return "corrupt-manifest"
     return "invalid-manifest" if isinstance(error, InvalidManifest) else "unreadable"
-
-
-def _order(finding: Finding) -> tuple[int, str, str, str]:
-    return list(RULES).index(finding.kind), finding.reference, str(finding.digest), finding.detail

@@ -26,10 +26,7 @@ class Stopped(Exception):
 
 
 class CheckRun:
-    """Requests, progress, and the blobs' content, which is read once for all repositories.
-
-    ``blobs`` are those that were checked, ``bytes_read`` count everything, ``notes`` are on the registry as a whole.
-    """
+    """Requests, progress, ``blobs`` that were checked, their contents (read once), ``bytes_read`` in all, ``notes`` on the registry."""
 
     def __init__(self, registry: Registry, *, deep: bool, observer: Observer) -> None:
         self.registry = registry

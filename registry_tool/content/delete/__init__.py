@@ -21,9 +21,5 @@ __all__ = [
 
 
 def plan(repository: Deletable, selection: Selection) -> DeletionPlan:
-    """Plan the deletion of ``selection``. Writes nothing.
-
-    Raises NotFound where there is no such repository, Conflict where a tag is not at the digest it was named with, and
-    what the repository raises where it cannot be read.
-    """
+    """Plan the deletion of ``selection``; writes nothing. Raises NotFound (no such repository), Conflict (a tag is at another digest)."""
     return make_plan(selection, take_snapshot(repository, selection))

@@ -18,10 +18,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """One of: ``tag``; ``digest``; ``tag`` where it is at ``digest``, and nothing where it is not; ``pattern``, a glob over tags.
-
-    ``repository`` is ``HOST/PATH``.
-    """
+    """One of: ``tag``; ``digest``; ``tag`` if it is at ``digest``; ``pattern``, a glob over tags. ``repository`` is ``HOST/PATH``."""
 
     repository: str
     tag: str | None = None

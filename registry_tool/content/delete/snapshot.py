@@ -54,7 +54,8 @@ class RepositorySnapshot:
     @cached_property
     def tombstones(self) -> dict[str, Descriptor]:
         """Tags whose deletion was begun and not finished."""
-        return {tag: descriptor for tag, descriptor in self.tags.items() if self._is_tombstone(descriptor.digest)}
+        tombstones = {digest for digest, manifest in self.manifests.items() if manifest.is_tombstone}
+        return {tag: descriptor for tag, descriptor in self.tags.items() if descriptor.digest in tombstones}
 
     @cached_property
     def live(self) -> dict[str, Descriptor]:
@@ -101,10 +102,6 @@ class RepositorySnapshot:
             if edge.role in ("config", "layer", "child") and not edge.is_manifest and not is_foreign(edge.descriptor):
                 yield edge.descriptor
 
-    def _is_tombstone(self, digest: Digest) -> bool:
-        manifest = self.manifests.get(digest)
-        return manifest is not None and manifest.is_tombstone
-
 
 def listed_subject(tag: str) -> Digest | None:
     """The image whose list of referrers a tag is (OCI distribution specification 1.1, "Referrers Tag Schema")."""
@@ -145,7 +142,14 @@ def take_snapshot(
             return repository.referrers(descriptor)
 
     named = resolve(str(selection.digest)) if selection.digest is not None else None
-    names = _tags(repository, has_content=bool(named or known))
+    try:
+        with repository.limiter:
+            names = repository.tags()
+    except NotFound:
+        # So registry:2 answers where no tag ever was, whatever else there is.
+        if not (named or known):
+            raise
+        names = ()
     tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
     snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
     roots = [*tags.values(), *([named] if named else [])]
@@ -157,17 +161,6 @@ def take_snapshot(
     for node in traverse(selected, with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
         _add(snapshot, node, again=True)
     return snapshot
-
-
-def _tags(repository: Deletable, *, has_content: bool) -> tuple[str, ...]:
-    try:
-        with repository.limiter:
-            return repository.tags()
-    except NotFound:
-        # So registry:2 answers where no tag ever was, whatever else there is.
-        if has_content:
-            return ()
-        raise
 
 
 def _add(snapshot: RepositorySnapshot, node: Node, *, again: bool = False) -> None:

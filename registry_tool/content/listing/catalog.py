@@ -22,10 +22,7 @@ _REPOSITORIES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositorySummary:
-    """One repository. ``size`` is bytes of configs and layers, each digest once; what is not known is None.
-
-    ``changed`` is when the newest of its images was made: a registry does not tell when it was pushed.
-    """
+    """``size``: bytes of configs and layers, each digest once; ``changed``: when its newest image was made. What is unknown is None."""
 
     JSON_MEMBERS: ClassVar = "name tags size last_change=changed"
     name: str
@@ -44,10 +41,7 @@ class Catalog:
 
 
 def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = None, observer: Observer = SILENT) -> Catalog:
-    """Summarize every repository of ``registry``; without ``details`` its number of tags alone, from one request each.
-
-    Raises what listing the repositories raises. ``observer`` gets repositories, not bytes.
-    """
+    """Summarize each repository (without ``details`` only its tags' number); ``observer`` counts them. Raises what listing them raises."""
     options = Options(level="details" if details else "names")
     stopped: list[RegistryToolError] = []
 

@@ -36,10 +36,7 @@ def is_registry_wide(error: RegistryToolError) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What there is to say of one tag's manifest. ``error`` is what was wrong below it; what is unknown for that is None.
-
-    ``blobs`` are configs and layers of all its images with their sizes in bytes, each once.
-    """
+    """Details of one tag: ``blobs`` are sizes in bytes of all its configs and layers; what is unknown because of ``error`` is None."""
 
     type: Type
     blobs: dict[Digest, int]
@@ -52,10 +49,7 @@ class Details:
 
 
 class Contents:
-    """Reads a repository, from ``cache`` where that has it. Threads may share it.
-
-    ``remember``: what was read is kept in memory, too; for one image, not for a table of them.
-    """
+    """Reads a repository, through ``cache``. Threads may share it. ``remember``: keep all in memory, too: for one image, not a table."""
 
     def __init__(self, source: Target, cache: Cache | None = None, *, remember: bool = False) -> None:
         self.source = source
@@ -101,10 +95,7 @@ class Contents:
         return parse_config(self.raw_config(descriptor))
 
     def details(self, descriptor: Descriptor, platform: Platform | None = None) -> Details:
-        """Describe what a tag stands for, or its image for ``platform`` alone.
-
-        Raises as :meth:`manifest` does where its own manifest cannot be read.
-        """
+        """Describe what a tag stands for, or its image for ``platform``. Raises as :meth:`manifest` where its own cannot be read."""
         images = _Images(self, platform)
         manifest = images.collect(descriptor)
         is_known = images.error is None

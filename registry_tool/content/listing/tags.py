@@ -60,7 +60,10 @@ class _Listing:
         chosen = selected(names, self._options)
         if self._options.level == "names":
             return TagTable(rows=sort_rows([Row(name=name) for name in chosen], self._options), count=len(names))
-        self._start(names if self._options.siblings else chosen, chosen)
+        count = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
+        self._total = len(names if self._options.siblings else chosen) + (count if self._options.level == "details" else 0)
+        if self._total > _WORTH_A_BAR:
+            self._observer.start("tags", "reading the tags", self._total)
         rows = self._rows(names, chosen)
         absent = [name for name in chosen if isinstance(self._errors.get(name), NotFound)]
         vanished = self._unlisted(absent)
@@ -211,14 +214,6 @@ class _Listing:
             return False
         self._stopped = error
         return True
-
-    # --- progress ---
-
-    def _start(self, names: Sequence[str], chosen: Sequence[str]) -> None:
-        rows = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
-        self._total = len(names) + (rows if self._options.level == "details" else 0)
-        if self._total > _WORTH_A_BAR:
-            self._observer.start("tags", "reading the tags", self._total)
 
     def _advance(self, count: int = 1) -> None:
         self._done += count

@@ -1,7 +1,4 @@
-"""Reading content: resumed where the connection is lost, and checked by its last byte.
-
-OCI distribution specification 1.1, "Pulling blobs"; RFC 9110, 14 (ranges).
-"""
+"""Reading blobs, resumed where the connection is lost, and checking a last byte (distribution-spec 1.1, "Pulling blobs"; RFC 9110, 14)."""
 
 from __future__ import annotations
 
@@ -55,7 +52,10 @@ def _presence(transport: Transport, path: str, size: int, headers: Mapping[str, 
         try:
             if response.status != 206:
                 # It supports no ranges: all has to be read.
-                return _compared(_count(stream, size), size)
+                count = 0
+                while count <= size and (piece := stream.read(_PIECE)):
+                    count += len(piece)
+                return _compared(count, size)
             if len(stream.read(2)) != 1:
                 return Presence.SHORT
         except ConnectionLost:
@@ -67,13 +67,6 @@ def _compared(count: int, size: int) -> Presence:
     if count == size:
         return Presence.WHOLE
     return Presence.SHORT if count < size else Presence.LONG
-
-
-def _count(stream: ResponseStream, size: int) -> int:
-    count = 0
-    while count <= size and (piece := stream.read(_PIECE)):
-        count += len(piece)
-    return count
 
 
 def _range(response: Response) -> tuple[int | None, int | None]:

@@ -1,8 +1,4 @@
-"""Referrers: signatures, attestations, whatever has an image as its subject.
-
-By the registry's own list, or by the tag scheme where it has none (OCI distribution specification 1.1, "Listing
-Referrers", "Referrers Tag Schema").
-"""
+"""Referrers (signatures, attestations), by the registry's list or the tag scheme (distribution-spec 1.1, "Listing Referrers")."""
 
 from __future__ import annotations
 

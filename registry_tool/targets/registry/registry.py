@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 from registry_tool.auth import credentials
 from registry_tool.base.concurrency import RateLimiter
@@ -18,10 +17,7 @@ _PAGE = 1000
 
 
 class Registry:
-    """One registry. Its repositories share its connections, its capabilities and its limiter. Threads may share it.
-
-    Whatever sends a request raises what :class:`registry_tool.transport.Transport` does.
-    """
+    """One registry; its repositories and threads share connections, capabilities and limiter. Requests raise what ``Transport`` does."""
 
     def __init__(self, transport: Transport) -> None:
         self.host = transport.host
@@ -42,7 +38,7 @@ class Registry:
     def __enter__(self) -> Registry:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -62,10 +58,7 @@ class Registry:
         return Repository(self._transport, path, self.capabilities, self.limiter)
 
     def catalog(self) -> Iterator[str]:
-        """The repositories, page by page, each once. Empty ones are among them.
-
-        Raises AuthenticationFailed, NotFound: many registries do not show this to everybody, or at all.
-        """
+        """The repositories, page by page, each once, empty ones too. Raises AuthenticationFailed, NotFound where they are not shown."""
         seen: set[str] = set()
         for response in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
             for name in parse_names(self.host, response, "repositories"):

@@ -1,7 +1,4 @@
-"""One repository of a registry: a :class:`registry_tool.targets.target.Target` over HTTP.
-
-OCI distribution specification 1.1, "Pull", "Push", "Content Discovery", "Content Management".
-"""
+"""One repository of a registry over HTTP (distribution-spec 1.1, "Pull", "Push", "Content Discovery", "Content Management")."""
 
 from __future__ import annotations
 
@@ -65,10 +62,7 @@ class Capabilities:
 
 
 class Repository:
-    """``path`` is its name in the registry, ``john/get-started``. Threads may share it.
-
-    Whatever sends a request raises what :class:`registry_tool.transport.Transport` does.
-    """
+    """The repository ``path`` (``john/get-started``). Threads may share it. Requests raise what ``Transport`` does."""
 
     def __init__(
         self, transport: Transport, path: str, capabilities: Capabilities | None = None, limiter: RateLimiter | None = None
@@ -117,10 +111,7 @@ class Repository:
         return manifests.parse(response.body, response.headers.get("content-type"), algorithm=algorithm)
 
     def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
-        """Push ``manifest``, byte for byte; ``tag`` then stands for it.
-
-        If it has a subject, and the registry lists no referrers, it is added to the list of the tag scheme.
-        """
+        """Push ``manifest``, byte for byte, as ``tag``; if the registry keeps no referrers, add it to its subject's list (tag scheme)."""
         response = self._transport.send(
             "PUT",
             manifest_path(self.path, tag or str(manifest.digest)),
@@ -169,10 +160,7 @@ class Repository:
 
     @contextmanager
     def fetch(self, descriptor: Descriptor) -> Iterator[Readable]:
-        """Open content, verified as it is read, and resumed where the connection is lost. Raises NotFound, Mismatch.
-
-        Raises ConnectionLost where it is lost at one byte again and again: :meth:`last_byte` tells whether there is more.
-        """
+        """Open content, verified as it is read, resumed after a lost connection. Raises NotFound, Mismatch, ConnectionLost."""
         path, headers = self._content(descriptor)
         source = ResumingReader(self._transport, path, size=descriptor.size, headers=headers)
         with verified(source, descriptor) as content:

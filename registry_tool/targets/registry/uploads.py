@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
@@ -23,10 +22,7 @@ _STATUS_TRIES = 3
 
 
 class Upload:
-    """One upload session; as a context manager, cancelled at the end unless it was finished.
-
-    Raises what :class:`registry_tool.transport.Transport` does.
-    """
+    """One upload session; as a context manager, cancelled at the end unless it was finished. Raises what ``Transport`` does."""
 
     def __init__(self, transport: Transport, repository: str) -> None:
         self._transport = transport
@@ -40,7 +36,7 @@ class Upload:
     def __enter__(self) -> Upload:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self.cancel()
         except RegistryToolError:
