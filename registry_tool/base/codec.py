@@ -55,7 +55,16 @@ def to_json(value: Any) -> Any:
     kind: Any = type(value)
     if not hasattr(kind, "JSON_MEMBERS") and kind.__str__ is not object.__str__:
         return str(value)
-    pairs = ((member, getattr(value, member.attribute)) for member in members(kind))
+    return _object(value, members(kind))
+
+
+def select(value: Any, names: str) -> dict[str, Any]:
+    """The members ``names`` of ``value``'s object; ``names`` is in the form of ``JSON_MEMBERS``."""
+    return _object(value, _parse_members(names))
+
+
+def _object(value: Any, chosen: tuple[Member, ...]) -> dict[str, Any]:
+    pairs = ((member, getattr(value, member.attribute)) for member in chosen)
     return {member.name: to_json(inner) for member, inner in pairs if not (member.optional and inner in (None, (), [], ""))}
 
 
@@ -81,9 +90,13 @@ def from_json(kind: type[T], document: Document) -> T:
 @cache
 def members(kind: Any) -> tuple[Member, ...]:
     """The members of ``kind``'s object, in their order."""
-    stated: str | None = getattr(kind, "JSON_MEMBERS", None)
+    return _parse_members(getattr(kind, "JSON_MEMBERS", None) or " ".join(field.name for field in fields(kind)))
+
+
+@cache
+def _parse_members(names: str) -> tuple[Member, ...]:
     parsed = []
-    for text in stated.split() if stated else [field.name for field in fields(kind)]:
+    for text in names.split():
         name, _, attribute = text.rstrip("?").partition("=")
         parsed.append(Member(name, attribute or name, text.endswith("?")))
     return tuple(parsed)

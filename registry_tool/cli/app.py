@@ -43,13 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Raises nothing but ``SystemExit``, for shell completion."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
-    output = Output()
-    session = Session(output)
+    session = Session(Output())
     try:
         with _terminating_signals():
             return _run(session, arguments)
     except OutputClosed:
-        _discard_output()
+        # Redirected to the null device, so that the interpreter's last flush does not fail.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
         return 1
 
 
@@ -85,9 +87,14 @@ def _run(session: Session, arguments: list[str]) -> int:
         # click writes its help past our output.
         raise OutputClosed from error
     except OSError as error:
-        return _report(session, _system_error(error))
+        # It was not handled below: a folder that cannot be written, a full disk.
+        where = f": {error.filename}" if error.filename else ""
+        hint = "--debug before the command shows where it happened."
+        return _report(session, RegistryToolError(f"{error.strerror or error}{where}", hint=hint))
     except Exception as error:  # noqa: BLE001 - a bug is reported in one line, too
-        return _report(session, _internal_error(error, session.debug))
+        how = ", with the traceback above." if session.debug else "; --debug before the command shows where it happened."
+        message = f"this is a bug: {type(error).__name__}: {error}"
+        return _report(session, RegistryToolError(message, hint=f"Please report it{how}"))
     finally:
         session.close()
 
@@ -114,19 +121,6 @@ def _report(session: Session, error: RegistryToolError) -> int:
     except RegistryToolError as write_error:
         session.output.print_error(write_error)
     return error.exit_code
-
-
-def _system_error(error: OSError) -> RegistryToolError:
-    """An error of the system that was not handled below: a folder that cannot be written, a full disk."""
-    where = f": {error.filename}" if error.filename else ""
-    return RegistryToolError(f"{error.strerror or error}{where}", hint="--debug before the command shows where it happened.")
-
-
-def _internal_error(error: Exception, debug: bool) -> RegistryToolError:
-    hint = (
-        "Please report it, with the traceback above." if debug else "Please report it; --debug before the command shows where it happened."
-    )
-    return RegistryToolError(f"this is a bug: {type(error).__name__}: {error}", hint=hint)
 
 
 def _complete_shell(name: str) -> None:
@@ -160,13 +154,6 @@ def _terminating_signals() -> Iterator[None]:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
-
-
-def _discard_output() -> None:
-    """Redirect standard output to the null device, so that the interpreter's last flush does not fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def _registry_host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -124,15 +124,17 @@ class Session:
         self.output.note("Nothing was removed.")
         return False
 
-    def for_each(self, names: Sequence[str], act: Callable[[str], None], *, missing_ok: bool = False) -> list[RegistryToolError]:
-        """Call ``act`` for every name, as docker does also after one failed; print and return the failures.
+    def for_each(self, names: Sequence[str], act: Callable[[str], Sequence[str]], *, missing_ok: bool = False) -> list[RegistryToolError]:
+        """Call ``act`` for every name, as docker does also after one failed; print the lines it returns. Print and return the failures.
 
         With ``missing_ok`` NotFound is no failure. Errors with another exit code than 1 are raised at once.
         """
         failures: list[RegistryToolError] = []
         for name in names:
             try:
-                act(name)
+                lines = act(name)
+                if not self.output.json:
+                    self.output.lines(lines)
             except RegistryToolError as error:
                 if error.exit_code != 1:
                     raise

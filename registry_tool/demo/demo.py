@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
-from registry_tool.demo import build_cache, purge
+from registry_tool.demo import layers
 from registry_tool.demo.page_steps import PageSteps
 from registry_tool.demo.result import FRIENDLY, DemoListener, DemoOptions, DemoResult, DemoStep
 from registry_tool.engine import Engine
@@ -56,14 +55,11 @@ def demo(
     return result
 
 
-@contextmanager
-def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> Iterator[None]:
+def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> AbstractContextManager[None]:
     name = f"{wanted.path}:{wanted.tag}"
     key = hashlib.sha256(f"{engine.id}\n{name}".encode()).hexdigest()[:16]
-    with files.lock(
-        state / "demos" / f"{key}.lock", waiting=lambda: observer.note(f"another demo of {name} is running: waiting for it to end")
-    ):
-        yield
+    waiting = f"another demo of {name} is running: waiting for it to end"
+    return files.lock(state / "demos" / f"{key}.lock", waiting=lambda: observer.note(waiting))
 
 
 @dataclass
@@ -139,7 +135,7 @@ class _DemoRun:
             with self._names_lock():
                 self.friendly_borrowed = True
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
-                self.result.build_cache = build_cache.NAME if build_cache.tag_cache(self.engine, self.run, image_id) else None
+                self.result.build_cache = layers.BUILD_CACHE if layers.tag_cache(self.engine, self.run, image_id) else None
             self.result.image_id = image_id
             step.detail = (
                 f"{image_id.removeprefix('sha256:')[:12]} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"
@@ -170,7 +166,8 @@ class _DemoRun:
 
     def _push(self, target: str) -> Digest:
         with self.result.step("push", f"docker push {target}") as step:
-            _preload_client()
+            # The registry's client, which takes longer to import than most steps, is imported while the engine pushes.
+            threading.Thread(target=import_module, args=("registry_tool.targets.registry",), daemon=True).start()
             moved = self.engine.push(target, observer=self.observer)
             from registry_tool.targets.registry import open_registry  # noqa: PLC0415 - loaded by now
 
@@ -182,7 +179,7 @@ class _DemoRun:
                     hint="Something else pushes to this name; run the demo again.",
                 )
             self.result.digest = str(moved.digest)
-            step.detail = f"{moved.digest}; {purge.describe_transfer(moved, 'Pushed', 'pushed')}"
+            step.detail = f"{moved.digest}; {layers.describe_transfer(moved, 'Pushed', 'pushed')}"
         return moved.digest
 
     def _remove(self, target: str, digest: Digest, image_id: str) -> None:
@@ -200,7 +197,7 @@ class _DemoRun:
                 self.engine.remove_image(name, force=True, missing_ok=True)
             step.detail = "gone: its name, its digest and its id"
             if self.options.purge:
-                step.detail += f"; {purge.remove_base(self.engine, self.bases, self.result)}"
+                step.detail += f"; {layers.remove_base(self.engine, self.bases, self.result)}"
             if remaining := self._present(*left):
                 raise VerificationFailed(
                     f"{remaining[0]} is still in the engine after it was removed",
@@ -218,9 +215,9 @@ class _DemoRun:
                 )
             self.result.image_id = image.id
             self.pulled = True
-            step.detail = f"the same digest; {purge.describe_transfer(moved, 'Pull complete', 'pulled')}"
+            step.detail = f"the same digest; {layers.describe_transfer(moved, 'Pull complete', 'pulled')}"
             if self.options.purge:
-                step.detail += purge.describe_shared_layers(self.engine, image, moved)
+                step.detail += layers.describe_shared_layers(self.engine, image, moved)
 
     def _clean_up(self) -> None:
         if not (self.options.keep and self.pulled and self.result.kept):
@@ -237,22 +234,13 @@ class _DemoRun:
                 for name in (*image.names, image.id):
                     orphans.remove_image(self.engine, name)
 
-    @contextmanager
-    def _base_lock(self, *, shared: bool) -> Iterator[None]:
+    def _base_lock(self, *, shared: bool) -> AbstractContextManager[None]:
         key = hashlib.sha256(self.engine.id.encode()).hexdigest()[:16]
-        with files.lock(self.dirs.state / "demos" / f"base-{key}.lock", shared=shared):
-            yield
+        return files.lock(self.dirs.state / "demos" / f"base-{key}.lock", shared=shared)
 
-    @contextmanager
-    def _names_lock(self) -> Iterator[None]:
+    def _names_lock(self) -> AbstractContextManager[None]:
         """Held while tags are read and moved: concurrent demos share the name ``friendlyhello``."""
-        with files.lock(self.dirs.state / "demos" / "names.lock"):
-            yield
+        return files.lock(self.dirs.state / "demos" / "names.lock")
 
     def _present(self, *names: str) -> list[str]:
         return [name for name in names if self.engine.image(name) is not None]
-
-
-def _preload_client() -> None:
-    """Import the registry's client while the engine pushes: the import takes longer than most steps."""
-    threading.Thread(target=import_module, args=("registry_tool.targets.registry",), daemon=True).start()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from registry_tool.base.codec import select
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
@@ -56,7 +57,7 @@ class PushedImage:
     @property
     def pinned(self) -> str:
         """``HOST/PATH@sha256:…``."""
-        return str(_reference(self.reference).with_digest(self.manifest.digest))
+        return str(Reference.parse(self.reference, default_host="").with_digest(self.manifest.digest))
 
     def __str__(self) -> str:
         return self.reference
@@ -108,7 +109,7 @@ class ImageFactory:
         }
         document = {
             "created": created,
-            **{key: value for key, value in _platform_members(wanted).items() if value},
+            **select(wanted, "architecture os variant?"),
             "config": {key: value for key, value in run.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(blob)) for blob in blobs]},
             "history": [{"created": created, "created_by": f"layer {number}"} for number, _ in enumerate(blobs, 1)],
@@ -147,11 +148,6 @@ class ImageFactory:
         return registry, reference
 
 
-def _platform_members(platform: Platform) -> dict[str, str]:
-    """A platform as a config spells it."""
-    return {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
-
-
 def _push(registry: Served, reference: Reference, image: PushedImage, tags: Sequence[str]) -> None:
     repository = registry.client.repository(reference.path)
     for each in (image, *image.children):
@@ -166,10 +162,6 @@ def _push(registry: Served, reference: Reference, image: PushedImage, tags: Sequ
 
 def _descriptor(content: bytes, media_type: str) -> Descriptor:
     return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
-
-
-def _reference(reference: str) -> Reference:
-    return Reference.parse(reference, default_host="")
 
 
 def _tar(files: Files) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.targets.registry import Registry
 
-_TRIES = 5
+_ATTEMPTS = 5
 """How often a port may be taken between choosing and using it."""
 
 
@@ -91,14 +91,14 @@ def _up(engine: Engine, dirs: AppDirs, scratch: Path, name: str, image: str | No
     from registry_tool.base.errors import PortTaken
     from registry_tool.local import registry as local_registry
 
-    for tries_left in reversed(range(_TRIES)):
+    for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             # Not the first free port from 5000, which people use for their own registries.
             up = local_registry.up(
                 engine, image=lambda: _image(engine, dirs, image), name=name, port=_free_port(), restart="no", state=scratch
             )
         except PortTaken:
-            if not tries_left:
+            if not attempts_left:
                 raise
         else:
             return up.registry.address

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from registry_tool.base import labels
 from registry_tool.base.dirs import owner_id
-from registry_tool.demo import build_cache
+from registry_tool.demo import layers
 from registry_tool.engine import Engine
 
 MARK = os.environ.setdefault("TESTS_MARK", f"t{uuid.uuid4().hex[:5]}")
@@ -58,7 +58,7 @@ def differences(before: Snapshot, engine: Engine, folders: Path) -> list[str]:
     owners = {owner_id(runs.parent) for runs in folders.rglob("runs") if runs.is_dir()}
     return [
         *(f"gone or changed: container {name} ({state})" for name, state in before.containers - after.containers),
-        *(f"gone or moved: image {name} ({image_id})" for name, image_id in before.images - after.images if name != build_cache.NAME),
+        *(f"gone or moved: image {name} ({image_id})" for name, image_id in before.images - after.images if name != layers.BUILD_CACHE),
         *(f"gone: volume {name}" for name in before.volumes - after.volumes),
         *(f"gone: network {name}" for name in before.networks - after.networks),
         *(f"left: {kind} {name}" for kind, marks, name in _ours(engine) if _made_here(owners, marks, name)),

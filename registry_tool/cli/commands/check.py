@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,10 +106,7 @@ def _render(session: Session, report: CheckReport) -> None:
 def _cells(finding: Finding) -> tuple[str, ...]:
     name, at, digest = finding.reference.partition("@")
     location = f"{name}{at}{formatting.short_id(digest)}"
-    return finding.kind, location, ", ".join(_tags(finding.tags)) or formatting.UNKNOWN, finding.detail
-
-
-def _tags(tags: Sequence[str]) -> Iterator[str]:
-    yield from tags[:_MAX_TAGS]
-    if len(tags) > _MAX_TAGS:
-        yield f"{len(tags) - _MAX_TAGS} more"
+    tags = ", ".join(finding.tags[:_MAX_TAGS])
+    if len(finding.tags) > _MAX_TAGS:
+        tags += f", {len(finding.tags) - _MAX_TAGS} more"
+    return finding.kind, location, tags or formatting.UNKNOWN, finding.detail

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base import labels
+from registry_tool.base.codec import select
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.session import Session
@@ -42,10 +43,8 @@ def ps(session: Session, everything: bool, quiet: bool) -> None:
         out.lines([container.short_id for container in containers])
     else:
         heads = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES", *(("OURS",) if everything else ()))
-        out.table(
-            heads,
-            [(*_row(container, short=out.on_terminal), *((_role(container) or "",) if everything else ())) for container in containers],
-        )
+        rows = [(*_row(each, short=out.on_terminal), *((_role(each) or "",) if everything else ())) for each in containers]
+        out.table(heads, rows)
 
 
 @click.command("stop")
@@ -126,15 +125,14 @@ def _rm_all(session: Session, *, yes: bool) -> int:
         return 1
     done: list[str] = []
 
-    def act(container_id: str) -> None:
+    def act(container_id: str) -> list[str]:
         container = containers[container_id]
         # What a killed verify left need not exit in order.
         if container.running and container not in of_verifications.containers:
             engine.stop(container_id)
         engine.remove(container_id, force=True)
         done.append(container.name or container.short_id)
-        if not session.output.json:
-            session.output.line(done[-1])
+        return done[-1:]
 
     # A container may be removed meanwhile by itself (--rm).
     failures = session.for_each(list(containers), act, missing_ok=True)
@@ -147,14 +145,13 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
     """``act`` on the container that each name means; the name is printed as it was typed, as docker does."""
     done: list[str] = []
 
-    def once(name: str) -> None:
+    def once(name: str) -> list[str]:
         container = session.engine.container(name)
         if container is None:
             raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
         act(container.id)
         done.append(name)
-        if not session.output.json:
-            session.output.line(name)
+        return [name]
 
     failures = session.for_each(names, once, missing_ok=missing_ok)
     return session.output.finish({word: done}, failures)
@@ -191,15 +188,10 @@ def _role(container: Container) -> str | None:
 
 def _document(container: Container) -> dict[str, object]:
     return {
-        "id": container.id,
-        "name": container.name,
-        "image": container.image,
+        **select(container, "id name image"),
         "command": " ".join(container.command),
         "created": formatting.json_time(container.created),
-        "state": container.state,
-        "status": container.status,
-        "ports": [
-            {"host_ip": port.host_ip, "host_port": port.host_port, "container_port": port.container_port} for port in container.ports
-        ],
+        **select(container, "state status"),
+        "ports": [select(port, "host_ip host_port container_port") for port in container.ports],
         "ours": _role(container),
     }

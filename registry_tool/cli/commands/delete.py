@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base import units
+from registry_tool.base.codec import select
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.cli import options
 from registry_tool.cli.output import Output
@@ -84,7 +85,7 @@ def _apply(out: Output, plan: DeletionPlan, steps: Iterable[Deleted], *, quiet: 
         if not out.json:
             raise
         failures.append(error)
-    return out.finish({"dry_run": False, **document(plan), "done": [_deleted(each) for each in done]}, failures)
+    return out.finish({"dry_run": False, **document(plan), "done": done}, failures)
 
 
 def _select(session: Session, name: str) -> tuple[Reference, Selection]:
@@ -189,26 +190,15 @@ def document(plan: DeletionPlan) -> dict[str, object]:
         "repository": plan.selection.repository,
         "removals": [
             {
-                "digest": str(removal.digest),
-                "media_type": removal.descriptor.media_type,
-                "type": removal.type,
-                "tags": list(removal.tags),
-                "alone": removal.untag_only,
-                "siblings": list(removal.siblings),
+                **select(removal.descriptor, "digest media_type"),
+                **select(removal, "type tags alone=untag_only siblings"),
                 "indexes": [str(held.digest) for held in removal.indexes],
                 "referrers": [str(held.digest) for held in removal.referrers],
                 "subject": str(removal.subject.digest) if removal.subject else None,
-                "part_of": str(removal.part_of) if removal.part_of else None,
+                **select(removal, "part_of"),
             }
             for removal in plan.removals
         ],
         "unfinished": [tombstone.tag for tombstone in plan.unfinished],
-        "absent": plan.absent,
-        "tags_left": plan.tags_left,
-        "bytes_freed": plan.bytes_freed,
-        "looked_at": {"tags": plan.scope.tags, "manifests": plan.scope.manifests, "unread": list(plan.scope.unread)},
+        **select(plan, "absent tags_left bytes_freed looked_at=scope"),
     }
-
-
-def _deleted(done: Deleted) -> dict[str, object]:
-    return {"what": done.what, "tags": list(done.tags), "digest": str(done.digest) if done.digest else None}

@@ -84,26 +84,19 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
         remaining.insert(0, (f"the running containers: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
     for what, command in remaining:
         lines += [f"  {what}", f"    {command}"]
-    return [*lines, "", "Try next:", f"  {me} list-tags {_without_tag(reference)}"]
+    return [*lines, "", "Try next:", f"  {me} list-tags {reference.rpartition(':')[0]}"]
 
 
 def _page_lines(result: DemoResult) -> list[str]:
     page = result.page_with_redis or result.page
     if page is None:
         return []
-    lines = [f"{page.url} shows:", *(f"  {line}" for line in _page_text(page.body))]
+    # The text of the page, without HTML tags.
+    text = re.sub(r"<br\s*/?>|</h3>|</p>", "\n", page.body)
+    shown = (html.unescape(re.sub(r"<[^>]*>", "", part)).strip() for part in text.splitlines())
+    lines = [f"{page.url} shows:", *(f"  {line}" for line in shown if line)]
     if result.visits:
         lines.append(f"  (visits: {', '.join(map(str, result.visits))})")
     if result.kept:
         lines.append(f"Still running: {page.url}")
     return lines
-
-
-def _page_text(body: str) -> list[str]:
-    """The text of a page, without HTML tags."""
-    text = re.sub(r"<br\s*/?>|</h3>|</p>", "\n", body)
-    return [line for line in (html.unescape(re.sub(r"<[^>]*>", "", part)).strip() for part in text.splitlines()) if line]
-
-
-def _without_tag(reference: str) -> str:
-    return reference.rpartition(":")[0]

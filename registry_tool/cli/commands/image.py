@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base import labels, units
-from registry_tool.base.codec import to_json
+from registry_tool.base.codec import select, to_json
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.session import Session
@@ -172,15 +172,14 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     untagged: list[str] = []
     deleted: list[str] = []
 
-    def act(name: str) -> None:
+    def act(name: str) -> list[str]:
         from registry_tool.local.images import resolve
 
         resolved = resolve.engine_image(session.engine, host, name)
         removed = session.engine.remove_image(resolved.name, force=force)
         untagged.extend(removed.untagged)
         deleted.extend(removed.deleted)
-        if not session.output.json:
-            session.output.lines([*(f"Untagged: {text}" for text in removed.untagged), *(f"Deleted: {text}" for text in removed.deleted)])
+        return [*(f"Untagged: {text}" for text in removed.untagged), *(f"Deleted: {text}" for text in removed.deleted)]
 
     # With --all, a name may be removed together with another image of the plan.
     failures = session.for_each(list(wanted), act, missing_ok=missing_ok or everything)
@@ -243,8 +242,7 @@ def _document(image: Image, repository: str, tag_: str, host: str | None) -> dic
     return {
         "repository": None if repository == "<none>" else repository,
         "tag": None if tag_ == "<none>" else tag_,
-        "id": image.id,
-        "digests": list(image.digests),
+        **select(image, "id digests"),
         "created": formatting.json_time(image.created),
         "size": image.size,
         "ours": role(image, host),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from registry_tool.base import units
-from registry_tool.base.codec import to_json
+from registry_tool.base.codec import select, to_json
 from registry_tool.cli.views import formatting
 from registry_tool.oci.manifest import is_attestation
 
@@ -25,23 +25,23 @@ def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
     manifest, details = inspection.manifest, inspection.details
     return {
         "reference": str(reference if reference.digest else reference.or_latest()),
-        **_members(inspection.descriptor, "digest media_type"),
+        **select(inspection.descriptor, "digest media_type"),
         "type": details.type,
         "artifact_type": manifest.artifact_type,
-        **_members(details, "created size platforms"),
-        **_members(inspection, "siblings"),
+        **select(details, "created size platforms"),
+        **select(inspection, "siblings"),
         "annotations": dict(manifest.annotations),
         "subject": str(manifest.subject.digest) if manifest.subject else None,
         "image": str(inspection.image.digest) if inspection.image else None,
         "config": _config(inspection),
         "history": to_json(inspection.config.history) if inspection.config else [],
         "layers": [
-            {**_members(layer.descriptor, "digest media_type size"), "created_by": layer.step or None, "shared_with": to_json(layer.shared)}
+            {**select(layer.descriptor, "digest media_type size"), "created_by": layer.step or None, **select(layer, "shared_with=shared")}
             for layer in inspection.layers
         ],
         "children": [
             {
-                **_members(child, "digest media_type size"),
+                **select(child, "digest media_type size"),
                 "platform": str(child.platform) if child.platform and not is_attestation(child) else None,
                 "attestation": is_attestation(child),
             }
@@ -56,17 +56,13 @@ def _config(inspection: Inspection) -> dict[str, object] | None:
     config = inspection.config
     if config is None or inspection.image is None or inspection.image.config is None:
         return None
-    runtime = _members(config, "created platform user env entrypoint cmd exposed labels")
-    return {**_members(inspection.image.config, "digest size"), **runtime}
+    runtime = select(config, "created platform user env entrypoint cmd exposed labels")
+    return {**select(inspection.image.config, "digest size"), **runtime}
 
 
 def _referrer(referrer: Referrer) -> dict[str, object]:
-    descriptor = _members(referrer.descriptor, "digest media_type artifact_type size annotations")
+    descriptor = select(referrer.descriptor, "digest media_type artifact_type size annotations")
     return {**descriptor, "referrers": [_referrer(each) for each in referrer.referrers]}
-
-
-def _members(value: object, names: str) -> dict[str, object]:
-    return {name: to_json(getattr(value, name)) for name in names.split()}
 
 
 def render(out: Output, reference: Reference, inspection: Inspection) -> None:

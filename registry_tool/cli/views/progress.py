@@ -84,11 +84,7 @@ class ProgressBars(ProgressLines):
     def advance(self, key: str, done: int, total: int | None = None) -> None:
         if key not in self._tasks:
             self.start(key, "", total)
-        task = self._tasks[key]
-        if total is None:
-            self._started().update(task, completed=done)
-        else:
-            self._started().update(task, completed=done, total=total)
+        self._started().update(self._tasks[key], completed=done, total=total)
 
     def finish(self, key: str, label: str) -> None:
         if key not in self._tasks:

@@ -69,7 +69,7 @@ def test_confirm_without_terminal_and_yes_is_refused(session: Session, capsys: p
 def test_for_each_continues_after_a_failure_and_ends_when_unreachable(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[str] = []
 
-    def act(name: str) -> None:
+    def act(name: str) -> list[str]:
         seen.append(name)
         raise {"missing": NotFound("missing"), "broken": EngineError("broken"), "gone": Unreachable("gone")}[name]
 

@@ -1,14 +1,35 @@
-"""Remove base layers so that a pull transfers every layer, and describe what a transfer moved."""
+"""Layers in the engine: the build cache, removing base layers so that a pull transfers every layer, and what a transfer moved."""
 
 from __future__ import annotations
 
-from registry_tool.base import units
+from registry_tool.base import labels, units
 from registry_tool.base.errors import NotFound
-from registry_tool.demo import build_cache
+from registry_tool.base.runs import Run
 from registry_tool.demo.result import DemoResult
 from registry_tool.engine import Engine, Image, TransferResult
 from registry_tool.local import orphans
 from registry_tool.local.base_images import PYTHON, BaseImageResolver
+
+BUILD_CACHE = "localhost/registry-tool/build-cache:sample-app"
+
+
+def tag_cache(engine: Engine, run: Run, image_id: str) -> bool:
+    """Tag the parent of this run's image; False where there is none, as with BuildKit.
+
+    The classic builder caches its steps as untagged parents of the image, which are removed with it. The parent before this
+    run's labels gets a tag, so that the next build is quick.
+    """
+    parent = engine.image(image_id)
+    while parent is not None and parent.labels.get(labels.DEMO) == run.id:
+        parent = engine.image(parent.parent) if parent.parent else None
+    if parent is None:
+        return False
+    before = engine.image(BUILD_CACHE)
+    if before is None or before.id != parent.id:
+        engine.tag(parent.id, BUILD_CACHE)
+        if before is not None:
+            orphans.remove_image(engine, before.id)
+    return True
 
 
 def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) -> str:
@@ -16,7 +37,7 @@ def remove_base(engine: Engine, bases: BaseImageResolver, result: DemoResult) ->
 
     The base image is archived in the cache first. One that was in the engine before this tool is not removed.
     """
-    orphans.remove_image(engine, build_cache.NAME)
+    orphans.remove_image(engine, BUILD_CACHE)
     result.build_cache = None
     base = next(image for image in result.images if image.role == PYTHON.role)
     if not base.imported:
