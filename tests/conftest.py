@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         module = item.nodeid.partition("::")[0]
         if "session_private_engine" in scopes:
             group = "documents" if "/test_docs" in module or "/test_tutorial" in module else "private engine"
-        elif "real" in scopes:
+        elif module.startswith("tests/contract/"):
             group = "contract"
         elif "module" in scopes.values():
             group = module
