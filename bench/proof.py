@@ -47,13 +47,13 @@ def _proven(kind: str, image: str) -> float:
 
 def _typed(kind: str, image: str) -> float:
     """By the engine's own client. Its socket is in a volume, where root reaches it."""
-    with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), dirs=app_dirs()) as place:
-        forwarder = next(one for one in engine.containers(labels=place.labels()) if one.name.endswith("-forwarder"))
+    with connect() as engine, open_environment(engine, kind, image=Reference.parse(image, default_host=""), dirs=app_dirs()) as environment:
+        forwarder = next(one for one in engine.containers(labels=environment.labels()) if one.name.endswith("-forwarder"))
         volume = json.loads(said("docker", "volume", "inspect", forwarder.mounts[SOCKETS]))[0]["Mountpoint"]
         client = CLIENT[kind].format(socket=f"{volume}/{Path(SOCKET).name}")
         begun = time.monotonic()
         run(["sh", "-c", TYPED.format(client=client, image=image, port=PORT)])
-        with closing(PageClient(lambda timeout: place.connect(PORT, timeout=timeout))) as page:
+        with closing(PageClient(lambda timeout: environment.connect(PORT, timeout=timeout))) as page:
             while not _answers(page):
                 time.sleep(0.02)
         return time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""Places for tests: one that is wanted and cannot be had skips, or fails where it is required (``docker-proof``, ``podman-proof``)."""
+"""Environments for tests: one that is unavailable skips, or fails where it is required (``docker-proof``, ``podman-proof``)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def reference(name: str) -> Reference:
 
 @contextmanager
 def opened(engine: Engine, kind: str, name: str, dirs: AppDirs) -> Iterator[Environment]:
-    """As ``open_place``."""
+    """As ``open_environment``."""
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(open_environment(engine, kind, image=reference(name), dirs=dirs))
+            environment = stack.enter_context(open_environment(engine, kind, image=reference(name), dirs=dirs))
         except EnvironmentUnavailable as error:
             missing(f"{kind}-proof", error.message)
-        yield place
+        yield environment
 
 
 def connect_to_loopback(port: int, *, timeout: float) -> socket.socket:
@@ -38,7 +38,7 @@ def connect_to_loopback(port: int, *, timeout: float) -> socket.socket:
 
 @dataclass
 class ThisEngine:
-    """The present engine as a place of any ``kind`` that is somebody's own; it takes nothing off the engine first."""
+    """An engine as an environment of any ``kind``; no image is removed from it first."""
 
     engine: Engine
     kind: EnvironmentKind
@@ -66,14 +66,14 @@ class ThisEngine:
         return self.marks
 
 
-def empty(place: Environment) -> None:
+def empty(environment: Environment) -> None:
     """Take every image off a clean engine, so that it is clean again."""
-    assert place.info.clean
-    for image in place.engine.images():
+    assert environment.info.clean
+    for image in environment.engine.images():
         for name in (*image.names, *image.digests, image.id):
             with suppress(NotFound):
-                place.engine.remove_image(name)
-    assert place.engine.images(all=True) == ()
+                environment.engine.remove_image(name)
+    assert environment.engine.images(all=True) == ()
 
 
 def failed(result: EnvironmentResult) -> list[str]:

@@ -53,7 +53,7 @@ def run_checks(
 
 
 def _local_image(environment: Environment, spec: VerifySpec, current: Engine) -> Image | None:
-    removed = environment.had if isinstance(environment, CurrentEngine) else None
+    removed = environment.removed if isinstance(environment, CurrentEngine) else None
     return removed or current.image(str(spec.image))
 
 

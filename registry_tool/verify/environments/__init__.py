@@ -1,1 +1,1 @@
-"""Where an image is proven: clean engines of our own, the present one, or one that a docker context names."""
+"""The engines that an image is verified on: clean ones, the current one, or a docker context's."""

@@ -1,13 +1,13 @@
-"""A clean engine: one of its own in a container, which has nothing, and from which the registry can be reached and nothing else.
+"""A clean engine: an engine in a container, without any image, from which only the registry can be reached.
 
-Its network is that of the forwarder's container, which has loopback alone; the registry is reached by the tunnel.
+Its network is that of the forwarder's container, which has loopback alone; the tunnel connects it to the registry.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from registry_tool.base import labels, runs
@@ -27,14 +27,14 @@ from registry_tool.verify.environments.tunnel import Tunnel, program
 from registry_tool.verify.result import EnvironmentInfo
 
 READY_WITHIN = 30.0
-"""Seconds for the engine inside to answer; it takes less than one where nothing else is going on."""
+"""Seconds for the inner engine to answer; it takes less than one on an idle machine."""
 OLDEST = (1, 41)
-"""The version of an engine's interface that knows control groups of a container's own: Docker 20.10, podman 4."""
+"""The API version with private control groups of a container: Docker 20.10, podman 4."""
 
 _PROGRAM = "registry-tool-forwarder.py"
 _FORWARDER = ("python3", "-I", "-S", "-B", f"/{_PROGRAM}")
 _SOCKET_WAIT = 1.0
-"""Seconds that the forwarder waits for the engine's socket before it is seen whether the engine still runs."""
+"""Seconds that the forwarder waits for the engine's socket; then it is checked whether the engine still runs."""
 _PAUSE = 0.02
 _LOG_LINES = 15
 _CAPABILITIES = (
@@ -45,7 +45,7 @@ _CAPABILITIES = (
     "SYS_CHROOT",
     "MKNOD",
 )
-"""What an engine needs beyond what any container has: mounts, networks, a look at its containers' processes."""
+"""What an engine needs beyond a container's defaults: mounts, networks, its containers' processes."""
 
 
 class CleanEnvironment:
@@ -61,51 +61,45 @@ class CleanEnvironment:
         self._labels = labels
 
     def local_name(self, image: Reference) -> str:
+        """See ``Environment``."""
         return str(image)
 
     def connect(self, port: int, *, timeout: float) -> socket.socket:
+        """See ``Environment``."""
         return self._tunnel.connect(port, timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic:
+        """See ``Environment``."""
         return self._tunnel.traffic(reset=reset)
 
     def labels(self) -> Mapping[str, str]:
+        """See ``Environment``."""
         return self._labels
 
 
 @contextmanager
-def open_clean(
-    engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, bases: BaseImageResolver | None = None, observer: Observer = SILENT
-) -> Iterator[CleanEnvironment]:
-    """A clean engine of ``kind`` (``docker``, ``podman``), to which ``image``'s registry is what its name says.
+def open_clean(engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, observer: Observer = SILENT) -> Iterator[CleanEnvironment]:
+    """A clean engine of ``kind`` (``docker``, ``podman``) that reaches ``image``'s registry by the name that it has here.
 
-    What dead runs left is removed first, and all that is made here in the end. Raises EnvironmentUnavailable, Unreachable, OSError.
+    What dead runs left is removed first, what this one made at the end. Raises EnvironmentUnavailable, Unreachable, OSError.
     """
     _check(engine)
     address = _registry_address(image)
-    bases = bases or BaseImageResolver(engine, dirs.cache, observer)
+    bases = BaseImageResolver(engine, dirs.cache, observer)
     with runs.begin(dirs.state) as run, ExitStack() as opened:
         try:
             orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
             inner = INNER[kind]
-            making = _Making(engine=engine, run=run, inner=inner, base=bases.ensure(inner.base), python=bases.ensure(PYTHON))
-            opened.callback(making.remove)
-            place = _made(making, image.host, address, opened)
+            setup = _Setup(engine=engine, run=run, inner=inner, base=bases.ensure(inner.base), python=bases.ensure(PYTHON))
+            opened.callback(setup.remove)
+            environment = setup.start(image.host, address, opened)
         except RegistryToolError as error:
             if isinstance(error, Unreachable):
                 raise
             raise EnvironmentUnavailable(
                 f"a clean {kind} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt
             ) from error
-        yield place
-
-
-def _made(making: _Making, registry_host: str, address: HostPort, opened: ExitStack) -> CleanEnvironment:
-    making.start_forwarder(address)
-    container = making.start_engine(registry_host)
-    tunnel = opened.enter_context(making.open_tunnel(address))
-    clean = opened.enter_context(making.wait_until_ready(container, tunnel))
-    return CleanEnvironment(making.info(clean), clean, tunnel, making.labels)
+        yield environment
 
 
 def _check(engine: Engine) -> None:
@@ -114,7 +108,7 @@ def _check(engine: Engine) -> None:
     if version < OLDEST:
         raise EnvironmentUnavailable(
             f"{info.product} {info.version} is too old for an engine in a container (API {info.api_version})",
-            hint="It takes Docker 20.10 or later; --on here proves it on the present engine.",
+            hint="It takes Docker 20.10 or later; --on here verifies on the current engine.",
         )
 
 
@@ -130,14 +124,22 @@ def _registry_address(image: Reference) -> HostPort:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Making:
-    """The steps of making one. What an interruption finds half made carries the run's labels already."""
+class _Setup:
+    """The steps that create one; everything has the run's labels from the start, also after an interruption."""
 
     engine: Engine
     run: runs.Run
     inner: InnerEngine
     base: BaseImage
     python: BaseImage
+
+    def start(self, registry_host: str, address: HostPort, opened: ExitStack) -> CleanEnvironment:
+        """Create the environment; ``opened`` closes its tunnel and its client."""
+        self.start_forwarder(address)
+        container = self.start_engine(registry_host)
+        tunnel = opened.enter_context(closing(self.open_tunnel(address)))
+        clean = opened.enter_context(self.wait_until_ready(container, tunnel))
+        return CleanEnvironment(self.info(clean), clean, tunnel, self.labels)
 
     @property
     def _name(self) -> str:
@@ -149,11 +151,11 @@ class _Making:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of everything that is made."""
+        """Labels of everything that is created."""
         return self.run.labels(labels.ROLE_VERIFY)
 
     def start_forwarder(self, registry: HostPort) -> None:
-        """The container whose network the engine shares, which listens where the registry is thought to be."""
+        """Start the container whose network the engine shares, with the forwarder on the registry's port."""
         with defer_signals():
             self.engine.create_volume(self._name, labels=self.labels)
         host = "127.0.0.1" if registry.host == "localhost" else registry.host
@@ -188,15 +190,15 @@ class _Making:
         for spec in (replace(plain, privileged=True), narrow):
             try:
                 with defer_signals():
-                    return self._started(spec, registry)
+                    return self._start_container(spec, registry)
             except EngineError as error:
                 refused.append(error)
         raise EnvironmentUnavailable(
             f"this engine does not start an engine in a container: {refused[1].message} (with --privileged: {refused[0].message})",
-            hint="It has to allow --privileged, or mounts and networks of a container's own. --on here proves it on the present engine.",
+            hint="It has to allow --privileged, or mounts and networks of a container's own. --on here verifies on the current engine.",
         )
 
-    def _started(self, spec: ContainerSpec, registry: str) -> Container:
+    def _start_container(self, spec: ContainerSpec, registry: str) -> Container:
         created = self.engine.create(spec)
         try:
             self.engine.put_files(created.id, "/", self.inner.files(registry))
@@ -207,11 +209,12 @@ class _Making:
         return created
 
     def open_tunnel(self, registry: HostPort) -> Tunnel:
+        """Connect this process to the forwarder's network."""
         return Tunnel(lambda arguments: self.engine.exec_stream(self._forwarder, (*_FORWARDER, *arguments)), registry)
 
     @contextmanager
     def wait_until_ready(self, container: Container, tunnel: Tunnel) -> Iterator[Engine]:
-        """The engine inside, as soon as it answers. Raises EnvironmentUnavailable where it does not."""
+        """The inner engine, once it answers. Raises EnvironmentUnavailable."""
         endpoint = Endpoint(
             url="unix:///clean-engine", source=f"a clean {self.inner.kind}", dial=lambda: tunnel.connect(SOCKET, wait=_SOCKET_WAIT)
         )
@@ -234,11 +237,12 @@ class _Making:
     def _not_ready(self, container: Container, what: str) -> EnvironmentUnavailable:
         return EnvironmentUnavailable(
             f"the clean {self.inner.kind} {what}",
-            hint="Its log says why. --on here proves it on the present engine.",
+            hint="Its log says why. --on here verifies on the current engine.",
             excerpt=self.engine.log_tail(container.id, _LOG_LINES),
         )
 
     def info(self, clean: Engine) -> EnvironmentInfo:
+        """The environment's description in the report."""
         info = clean.info
         return EnvironmentInfo(
             kind=self.inner.kind,
@@ -251,5 +255,6 @@ class _Making:
         )
 
     def remove(self) -> None:
+        """Remove everything that was created."""
         with defer_signals():
             orphans.clear(self.engine, self.labels)

@@ -1,7 +1,7 @@
-"""Places that are somebody's own engine: the present one, or one that a docker context names. Weaker than a clean one.
+"""Environments that existed before: the current engine, or one that a docker context names. They verify less than a clean one.
 
-The image under proof is taken off the engine first, where that destroys nothing: not what other names or containers
-hold, and not what the registry could not give back. Names that it had, it has again in the end.
+The image is removed from the engine first, unless that destroys something: another name or a container needs it, or the registry does not
+have all of it. Names that it had are restored at the end.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ _CLEAN = "A clean engine needs nothing removed: --on docker"
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentEngine:
-    """An engine that was there before (:class:`registry_tool.verify.environments.environment.Environment`)."""
+    """See :class:`registry_tool.verify.environments.environment.Environment`."""
 
     info: EnvironmentInfo
     engine: Engine
-    host: str
-    """The registry, as this engine sees it."""
-    marks: Mapping[str, str] = field(default_factory=dict)
-    had: Image | None = None
-    """What the engine had under the image's name, before that was taken off it."""
+    registry_host: str
+    """The registry's HOST:PORT as this engine sees it."""
+    run_labels: Mapping[str, str] = field(default_factory=dict)
+    removed: Image | None = None
+    """The engine's image of that name before it was removed."""
     isolated: bool = False
 
     def local_name(self, image: Reference) -> str:
-        return str(replace(image, host=self.host))
+        """See ``Environment``."""
+        return str(replace(image, host=self.registry_host))
 
     @property
     def host_ip(self) -> str:
@@ -56,31 +57,35 @@ class CurrentEngine:
         return socket.create_connection((self._engine_host, port), timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
+        """See ``Environment``."""
         return None
 
     def labels(self) -> Mapping[str, str]:
-        return self.marks
+        """See ``Environment``."""
+        return self.run_labels
 
 
 @contextmanager
-def here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
-    """The present engine, without ``image``. ``labels`` are for what is made there.
-
-    Raises Conflict where the image cannot be taken off it without loss, and what asking the registry raises.
-    """
-    info, had = _info(engine, "here", "here"), engine.image(str(image))
-    place = CurrentEngine(info=info, engine=engine, host=image.host, marks=labels, had=had)
-    with _purged(place, image, registry):
-        yield place
+def open_here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
+    """The current engine without ``image``. Raises Conflict where that cannot be removed without loss; RegistryError, Unreachable."""
+    environment = CurrentEngine(
+        info=_info(engine, "here", "here"),
+        engine=engine,
+        registry_host=image.host,
+        run_labels=labels,
+        removed=engine.image(str(image)),
+    )
+    with _image_removed(environment, image, registry):
+        yield environment
 
 
 @contextmanager
-def context(
+def open_context(
     name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str]
 ) -> Iterator[CurrentEngine]:
-    """The engine of docker's context ``name``, without ``image``; it reaches the registry as ``registry_as``.
+    """The engine of docker's context ``name`` without ``image``; it reaches the registry as ``registry_as``.
 
-    Raises UsageError (no such context; ``registry_as`` is missing where it is needed), what :func:`here` raises, Unreachable.
+    Raises UsageError (no such context; ``registry_as`` is needed); see ``open_here``.
     """
     if registry_as is None and is_loopback(image.host):
         raise UsageError(
@@ -89,9 +94,9 @@ def context(
         )
     with connect(context=name) as engine:
         info = _info(engine, "context", f"context:{name}")
-        place = CurrentEngine(info=info, engine=engine, host=registry_as or image.host, marks=labels)
-        with _purged(place, image, registry):
-            yield place
+        environment = CurrentEngine(info=info, engine=engine, registry_host=registry_as or image.host, run_labels=labels)
+        with _image_removed(environment, image, registry):
+            yield environment
 
 
 def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
@@ -102,89 +107,82 @@ def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
 
 
 @contextmanager
-def _purged(place: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
+def _image_removed(environment: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
     try:
-        origin = resolve(registry, image, place.engine.info.platform)
+        remote = resolve(registry, image, environment.engine.info.platform)
     except (NotFound, Mismatch, InvalidManifest):
-        # The proof says so, at its first point. Nothing will be pulled, so nothing need go.
+        # The first check reports it. Nothing will be pulled, so nothing has to be removed.
         yield
         return
-    names = _names(place, origin)
-    held = _held(place.engine, names)
-    if held:
-        _check(place, image, held)
-        # What goes can be had again: not a layer is damaged.
-        read_blobs(registry, origin)
+    names = _names(environment, remote)
+    before = _find_images(environment.engine, names)
+    if before:
+        _check_removable(environment, image, before)
+        # The registry can give back what is removed: no layer is damaged.
+        read_blobs(registry, remote)
     try:
-        for found in held:
-            _remove(place.engine, (*found.names, *found.digests, found.id))
+        _remove(environment.engine, before)
         yield
     finally:
         with defer_signals():
-            _give_back(place.engine, names, held, image.host)
+            _restore(environment.engine, names, before, image.host)
 
 
-def _names(place: CurrentEngine, origin: RemoteImage) -> tuple[str, ...]:
-    """Its digest there, and the ids that it may have; never its tag, under which there may be another image."""
-    config = origin.image.config if origin.image else None
-    ids = (origin.digest, config.digest) if config else (origin.digest,)
-    return (place.local_name(origin.by_digest), *map(str, ids))
+def _names(environment: CurrentEngine, remote: RemoteImage) -> tuple[str, ...]:
+    """Its digest there, and the ids that it may have; not its tag, which may be another image's."""
+    config = remote.image.config if remote.image else None
+    ids = (remote.digest, config.digest) if config else (remote.digest,)
+    return (environment.local_name(remote.by_digest), *map(str, ids))
 
 
-def _held(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
-    return tuple({found.id: found for found in map(engine.image, names) if found}.values())
+def _find_images(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
+    return tuple({image.id: image for image in map(engine.image, names) if image}.values())
 
 
-def _check(place: CurrentEngine, image: Reference, held: tuple[Image, ...]) -> None:
-    """Raises Conflict where something else than the name under proof needs the image."""
-    ids = {found.id for found in held}
-    mine = (place.local_name(image), place.local_name(replace(image, digest=None)))
-    names = [
-        name for found in held for name in (*found.names, *found.digests) if name not in mine and not _is_own_digest(place, image, name)
-    ]
-    if names:
-        raise Conflict(
-            f"{image} cannot be taken off this engine: {names[0]} is the same image", hint=f"Take that name away first. {_CLEAN}"
-        )
-    for container in place.engine.containers(all=True):
+def _check_removable(environment: CurrentEngine, image: Reference, before: tuple[Image, ...]) -> None:
+    """Raises Conflict where another name, a container or an image needs the image."""
+    ids = {present.id for present in before}
+    local = Reference.parse(environment.local_name(image), default_host=DOCKER_HUB)
+    for name in (name for present in before for name in (*present.names, *present.digests)):
+        other = Reference.parse(name, default_host=DOCKER_HUB)
+        is_digest = other.digest is not None and other.repository == local.repository
+        if not is_digest and other not in (local, replace(local, digest=None)):
+            raise Conflict(
+                f"{image} cannot be removed from this engine: {name} is the same image", hint=f"Remove that name first. {_CLEAN}"
+            )
+    for container in environment.engine.containers(all=True):
         if container.image_id in ids:
             raise Conflict(
-                f"{image} cannot be taken off this engine: the container {container.name} uses it", hint=f"Remove that first. {_CLEAN}"
+                f"{image} cannot be removed from this engine: the container {container.name} uses it", hint=f"Remove that first. {_CLEAN}"
             )
-    for other in place.engine.images(all=True):
-        if other.parent in ids:
+    for child in environment.engine.images(all=True):
+        if child.parent in ids:
             raise Conflict(
-                f"{image} cannot be taken off this engine: {(*other.names, other.id)[0]} is built on it",
+                f"{image} cannot be removed from this engine: {(*child.names, child.id)[0]} is built on it",
                 hint=f"Remove that first. {_CLEAN}",
             )
 
 
-def _is_own_digest(place: CurrentEngine, image: Reference, name: str) -> bool:
-    known = Reference.parse(name, default_host=DOCKER_HUB)
-    return known.digest is not None and known.repository == Reference.parse(place.local_name(image), default_host=DOCKER_HUB).repository
+def _remove(engine: Engine, images: Iterable[Image]) -> None:
+    for image in images:
+        for name in (*image.names, *image.digests, image.id):
+            engine.remove_image(name, missing_ok=True)
 
 
-def _remove(engine: Engine, names: Iterable[str]) -> None:
-    for name in names:
-        engine.remove_image(name, missing_ok=True)
-
-
-def _give_back(engine: Engine, names: tuple[str, ...], held: tuple[Image, ...], host: str) -> None:
-    """What was there is there again, under its names; what was not goes."""
-    now = _held(engine, names)
-    if not held:
-        for found in now:
-            _remove(engine, (*found.names, *found.digests, found.id))
+def _restore(engine: Engine, names: tuple[str, ...], before: tuple[Image, ...], host: str) -> None:
+    """The images that were there get their names again; one that was not there is removed."""
+    present = _find_images(engine, names)
+    if not before:
+        _remove(engine, present)
         return
-    if not now:
+    if not present:
         try:
             engine.pull(names[0], known_as=host)
         except RegistryToolError as error:
             raise VerificationFailed(
-                f"{names[0]} was taken off this engine and cannot be brought back: {error.message}",
-                hint=f"When the registry answers again: docker pull {names[0]}",
+                f"{names[0]} was removed from this engine and cannot be pulled again: {error.message}",
+                hint=f"When the registry responds again: docker pull {names[0]}",
             ) from error
-    for before in held:
-        for name in before.names:
-            if engine.image(name) is None:
-                engine.tag(names[0], name)
+    for name in (name for image in before for name in image.names):
+        if engine.image(name) is None:
+            engine.tag(names[0], name)

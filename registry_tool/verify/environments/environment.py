@@ -1,4 +1,4 @@
-"""The port between a proof and the engine it is made on: a clean one in a container, somebody's context, or the present one."""
+"""The port between the checks and the engine they run on: a clean one in a container, a context's, or the current one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_tool.verify.result import EnvironmentInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What went through the door to the registry since it was last reset: bytes each way, connections, and those refused."""
+    """Traffic of the tunnel with the registry since the last reset: bytes each way, connections, and those that failed."""
 
     down: int = 0
     """From the registry."""
@@ -24,14 +24,11 @@ class Traffic:
 
 
 class Environment(Protocol):
-    """An engine that is ready, for as long as its context manager is open.
-
-    Made by :func:`registry_tool.verify.environments.selection.open_environment`.
-    """
+    """An engine that is ready, opened by :func:`registry_tool.verify.environments.selection.open_environment`."""
 
     @property
     def info(self) -> EnvironmentInfo:
-        """What the certificate says of it."""
+        """Its description in the report."""
 
     @property
     def engine(self) -> Engine:
@@ -39,20 +36,20 @@ class Environment(Protocol):
 
     @property
     def isolated(self) -> bool:
-        """Whether nothing but the registry can be reached from it."""
-
-    def local_name(self, image: Reference) -> str:
-        """What ``image`` is called there: a registry may have another name on another machine."""
+        """Whether only the registry can be reached from it."""
 
     @property
     def host_ip(self) -> str:
-        """The address on which the engine publishes ports: its own loopback, or all (empty) where that is not ours."""
+        """Address on which the engine publishes ports: its loopback, or all (empty) where that is not this machine's."""
+
+    def local_name(self, image: Reference) -> str:
+        """The engine's name for ``image``: the registry may have another name there."""
 
     def connect(self, port: int, *, timeout: float) -> socket.socket:
-        """Connect to what the engine publishes on ``port``; the socket keeps the time-out (seconds). Raises OSError."""
+        """Connect to a port that the engine publishes; the socket keeps the timeout (seconds). Raises OSError."""
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
-        """What was fetched so far; None where nobody counts."""
+        """Traffic with the registry; None where it is not counted."""
 
     def labels(self) -> Mapping[str, str]:
-        """What containers, networks and volumes made there carry, so that they are found and removed whatever happens."""
+        """Labels of all that is made there, by which it is found and removed."""

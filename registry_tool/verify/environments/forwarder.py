@@ -24,7 +24,7 @@ HANDOVER = __file__ + ".sock"
 
 
 def listen(host: str, port: str) -> None:
-    """Hand the listening socket to whoever connects to ``HANDOVER``."""
+    """Hand the listening socket to each process that connects to ``HANDOVER``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, int(port)), family=family, backlog=64) as listener, socket.socket(socket.AF_UNIX) as handover:
         handover.bind(HANDOVER)
@@ -103,12 +103,12 @@ def _send_input(connection: socket.socket) -> None:
 
 
 def main(mode: str, *arguments: str) -> str | None:
-    """Do what the first argument says; returns why it could not."""
+    """Run ``mode``; returns the error."""
     try:
         if mode == "listen":
             listen(*arguments)
         elif os.read(0, 1):
-            # Also before a connect: whoever reaches the engine may have it pull at once.
+            # Also before a connect, after which the engine may pull at once.
             listener = registry_listener()
             if mode == "accept":
                 accept(listener)

@@ -1,4 +1,4 @@
-"""The engines that run in a container: what image they are of, how they are started, what they find there."""
+"""The engines that run in a container: their images, start scripts and configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from registry_tool.local.base_images.recipes import LEGACY_TABLES
 from registry_tool.verify.result import EnvironmentKind
 
 SOCKETS = "/run/registry-tool"
-"""A volume of the engine and the forwarder, and of nobody else."""
+"""A volume that only the engine and the forwarder share."""
 SOCKET = f"{SOCKETS}/engine.sock"
-"""Where the engine inside listens. Not a port: what runs in there could reach that, and dockerd waits a second to warn of it."""
+"""The inner engine's socket. Not a port: containers could reach that, and dockerd waits a second to warn of it."""
 START = "registry-tool-start"
-"""Our script, at the root of the engine's container."""
+"""The start script at the root of the engine's container."""
 
 Files = Mapping[str, tuple[bytes, int]]
 
@@ -28,7 +28,7 @@ while read -r _ where kind options _; do
         cgroup*:ro | cgroup*:ro,*) mount -o remount,bind,rw "$where" ;;
     esac
 done </proc/self/mounts
-# In the newer kind of cgroups, one that has processes hands nothing on to those below it.
+# In cgroups v2 a group with processes delegates no controllers to those below it.
 cd /sys/fs/cgroup
 if [ -f cgroup.controllers ]; then
     mkdir -p init
@@ -43,20 +43,20 @@ fi
 """
 
 _DOCKER = f"""\
-# There is no way to anywhere else: whoever tries learns so at once, by the rules that docker looks at first.
+# Connections to anywhere else are rejected at once, by the chain that docker evaluates first.
 if ip route replace default dev lo; then
     iptables -N DOCKER-USER
     iptables -A DOCKER-USER -o lo -p tcp -j REJECT --reject-with tcp-reset
     iptables -A DOCKER-USER -o lo -j REJECT
 fi
-# A registry beside it that fails twice is gone: five tries, with longer and longer pauses, would take more than a minute.
+# A local registry that fails twice is gone: five tries with growing pauses would take more than a minute.
 exec dockerd --host unix://{SOCKET} --log-level warn --max-download-attempts 2
 """
 
 _PODMAN = f"""\
-# podman puts its own rules first. Without a route, at least names are not looked up for long.
+# podman's own rules come first; without a route, at least names are not resolved for long.
 ip route del default 2>/dev/null || :
-# Of limits that are higher than its own, an engine without all privileges may give none.
+# Without all privileges an engine cannot set limits above its own.
 limit() {{ awk -v "name=$1" 'index($0, name) == 1 {{ sub(name, ""); print ($2 == "unlimited" ? -1 : $2) }}' /proc/self/limits; }}
 files=$(limit 'Max open files')
 processes=$(limit 'Max processes')
@@ -75,7 +75,7 @@ exec podman --runtime "$runtime" --log-level warn system service --time 0 unix:/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerEngine:
-    """One kind of engine. ``files`` gives what is put into its container before the start, for a registry's HOST:PORT."""
+    """One kind of engine. ``files`` returns what its container gets before the start, for a registry's HOST:PORT."""
 
     kind: EnvironmentKind
     base: Base

@@ -1,9 +1,9 @@
-"""The engines that a proof can be made on, by what they are asked for as: ``docker``, ``podman``, ``context:NAME``, ``here``."""
+"""Opening an environment by its name: ``docker``, ``podman``, ``context:NAME`` or ``here``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from registry_tool.base import labels, runs
 from registry_tool.base.dirs import AppDirs
@@ -12,7 +12,6 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, connect
 from registry_tool.local import orphans
-from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments import current
@@ -27,47 +26,46 @@ CONTEXT = "context:"
 @contextmanager
 def open_environment(
     engine: Engine,
-    asked: str,
+    name: str,
     *,
     image: Reference,
     dirs: AppDirs,
     registry_as: str | None = None,
-    bases: BaseImageResolver | None = None,
     observer: Observer = SILENT,
 ) -> Iterator[Environment]:
-    """The place ``asked`` for, as long as the block lasts. ``image`` has its registry in its name.
+    """Open the environment ``name`` for ``image``, whose registry is in its name.
 
-    ``engine`` is the present one; ``registry_as`` is the registry's HOST:PORT as another context sees it. What dead proofs left
-    there is removed first, and what this one made in the end. Raises NoPlace (exit 3) where the place cannot be had, UsageError
-    for what is no place, Conflict (``here`` and contexts: see :mod:`registry_tool.verify.environments.current`), Unreachable.
+    ``engine`` is the current one; ``registry_as`` is the registry's HOST:PORT as seen by a context's engine. What dead runs left
+    there is removed first, what this run made at the end. Raises EnvironmentUnavailable, UsageError (no such environment),
+    Conflict (``here`` and contexts: see :mod:`registry_tool.verify.environments.current`), Unreachable.
     """
-    check(asked)
-    if asked in INNER:
-        with open_clean(engine, asked, image=image, dirs=dirs, bases=bases, observer=observer) as clean:
+    validate_name(name)
+    if name in INNER:
+        with open_clean(engine, name, image=image, dirs=dirs, observer=observer) as clean:
             yield clean
         return
-    name = asked.removeprefix(CONTEXT)
-    if asked == HERE:
+    context = None if name == HERE else name.removeprefix(CONTEXT)
+    if context is None:
         orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
     else:
-        with connect(context=name) as other:
+        with connect(context=context) as other:
             orphans.sweep(other, dirs.state, labels.ROLE_VERIFY)
     with runs.begin(dirs.state) as run:
-        marks, registry = run.labels(labels.ROLE_VERIFY), open_registry(image.host)
-        opened: AbstractContextManager[Environment] = (
-            current.here(engine, image, registry, labels=marks)
-            if asked == HERE
-            else current.context(name, image, registry, registry_as=registry_as, labels=marks)
+        run_labels, registry = run.labels(labels.ROLE_VERIFY), open_registry(image.host)
+        opened = (
+            current.open_here(engine, image, registry, labels=run_labels)
+            if context is None
+            else current.open_context(context, image, registry, registry_as=registry_as, labels=run_labels)
         )
-        with opened as place:
+        with opened as environment:
             try:
-                yield place
+                yield environment
             finally:
                 with defer_signals():
-                    orphans.clear(place.engine, marks)
+                    orphans.clear(environment.engine, run_labels)
 
 
-def check(asked: str) -> None:
-    """Raises UsageError where ``asked`` is no place."""
-    if asked not in (*INNER, HERE) and not (asked.startswith(CONTEXT) and len(asked) > len(CONTEXT)):
-        raise UsageError(f"{asked[:80]!r} is not a place for a proof", hint=f"One of: {', '.join(INNER)}, {HERE}, {CONTEXT}NAME.")
+def validate_name(name: str) -> None:
+    """Raises UsageError where ``name`` is no environment's."""
+    if name not in (*INNER, HERE) and not (name.startswith(CONTEXT) and len(name) > len(CONTEXT)):
+        raise UsageError(f"{name[:80]!r} is not an engine to verify on", hint=f"One of: {', '.join(INNER)}, {HERE}, {CONTEXT}NAME.")

@@ -44,7 +44,7 @@ def program() -> bytes:
 
 
 class Tunnel:
-    """Open until :meth:`close`; a context manager.
+    """Open until :meth:`close`.
 
     ``start`` execs the forwarder program with arguments; ``registry`` is where this process reaches the registry.
     """
@@ -71,13 +71,13 @@ class Tunnel:
         except BaseException:
             self._forget(stream)
             raise
-        ours, theirs = socket.socketpair()
-        ours.settimeout(timeout)
-        self._forward(theirs, stream, output)
-        return ours
+        connection, forwarded = socket.socketpair()
+        connection.settimeout(timeout)
+        self._forward(forwarded, stream, output)
+        return connection
 
     def traffic(self, *, reset: bool = False) -> Traffic:
-        """What went to the registry and back."""
+        """Traffic with the registry so far."""
         with self._changing:
             counted = Traffic(**self._traffic)
             if reset:
@@ -92,12 +92,6 @@ class Tunnel:
         for stream in streams:
             with suppress(OSError):
                 stream.shut_down()
-
-    def __enter__(self) -> Tunnel:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
     def _exec(self, *arguments: str) -> ExecStream:
         try:
@@ -158,12 +152,12 @@ class Tunnel:
         return connection
 
     def _forward(self, connection: socket.socket, stream: ExecStream, output: Iterator[bytes], *, counted: bool = False) -> None:
-        """Both ways, in threads of their own, until either side ends."""
+        """Forward both ways, in two threads, until either side ends."""
 
         def send() -> None:
             with suppress(OSError):
                 while content := connection.recv(_CHUNK):
-                    # Counted first: whoever got all of it may ask at once how much it was.
+                    # Counted first: the engine may report the end of its pull before this thread goes on.
                     if counted:
                         self._count(down=len(content))
                     stream.write(content)

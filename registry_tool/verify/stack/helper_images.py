@@ -42,8 +42,8 @@ def ensure_helper_image(base: Base, target: Engine, resolver: BaseImageResolver)
     image = present or _find(target, base)
     if image is None:
         raise EngineError(f"the engine loaded {source.name} and does not have it")
-    name, found = image
-    return HelperImage(role=base.role, name=name, id=found.id, source=source.source, loaded=present is None)
+    name, id = image[0], image[1].id
+    return HelperImage(role=base.role, name=name, id=id, source=source.source, loaded=present is None)
 
 
 def _find(engine: Engine, base: Base) -> tuple[str, Image] | None:

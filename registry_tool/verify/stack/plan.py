@@ -97,7 +97,9 @@ def _plan(composition: Composition, spec: VerifySpec) -> StackPlan:
     services = tuple(StackService(definition=one, source=_source(one, composition.file, spec)) for one in composition.services)
     apps = [service for service in services if service.source is None]
     if not apps:
-        raise UsageError(f"{composition.file} has no service of {spec.image}", hint="The image under proof is one of a stack's services.")
+        raise UsageError(
+            f"{composition.file} has no service of {spec.image}", hint="The image to verify must be one of the stack's services."
+        )
     declared = next((service for service in apps if service.definition.ports), apps[0])
     # Options come before the file.
     environment = {**declared.definition.environment, **spec.environment}
@@ -125,7 +127,7 @@ def _source(service: Service, file: str, spec: VerifySpec) -> Reference | Base |
     raise at_line(
         file,
         service.line,
-        f"services.{service.name}.image: {service.image[:80]} is not in {spec.image.host}, and nothing else can be reached in a proof",
+        f"services.{service.name}.image: {service.image[:80]} is not in {spec.image.host}, and no other registry can be reached",
         hint=f"Push it there, and write {spec.image.host}/{reference.path.removeprefix('library/')}:{reference.tag or 'latest'}",
     )
 

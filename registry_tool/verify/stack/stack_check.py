@@ -49,7 +49,7 @@ def check_stack(
         return Check(name=NAME, ok=None, detail="not looked at: there is no image to start"), {}
     started = time.monotonic()
     run = _StackRun(environment, spec, image, plan, BaseImageResolver(current, dirs.cache, observer), observer)
-    observer.start(NAME, "proving the stack")
+    observer.start(NAME, "verifying the stack")
     failure: RegistryToolError | None = None
     detail = ""
     try:
@@ -134,7 +134,7 @@ class _StackRun:
     def _find_image(self) -> Image:
         image = self._environment.engine.image(self._name)
         if image is None:
-            raise VerificationFailed(f"{self._name} is not on the engine any more", hint="Did something else remove it? Prove it again.")
+            raise VerificationFailed(f"{self._name} is not on the engine any more", hint="Did something else remove it? Try again.")
         return image
 
     def _provide(self, source: Reference | Base | None) -> str | None:

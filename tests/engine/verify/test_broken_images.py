@@ -167,14 +167,14 @@ HARMFUL: Mapping[str, Broken] = {
 def at(
     request: pytest.FixtureRequest, session_engine: Engine, session_dirs: AppDirs, stock: Damageable
 ) -> Iterator[Callable[[str], Environment]]:
-    """Gives the place for an image. A clean docker is opened once, and is empty for each; podman keeps what it has unpacked."""
+    """Gives the environment for an image. A clean docker is opened once, and is empty for each; podman keeps what it has unpacked."""
     kind = str(request.param)
     if kind == "docker":
-        with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_dirs) as place:
+        with opened(session_engine, kind, f"localhost:{stock.port}/any:1", session_dirs) as environment:
 
             def emptied(name: str) -> Environment:
-                empty(place)
-                return place
+                empty(environment)
+                return environment
 
             yield emptied
         return
@@ -183,7 +183,7 @@ def at(
 
 
 class _Each:
-    """A place that is opened for one image after the other."""
+    """A environment that is opened for one image after the other."""
 
     def __init__(self, engine: Engine, dirs: AppDirs, kind: str) -> None:
         self._engine, self._dirs, self._kind = engine, dirs, kind
@@ -195,8 +195,8 @@ class _Each:
         return next(self._now)
 
     def _opened(self, name: str) -> Iterator[Environment]:
-        with opened(self._engine, self._kind, name, self._dirs) as place:
-            yield place
+        with opened(self._engine, self._kind, name, self._dirs) as environment:
+            yield environment
 
     def _close(self) -> None:
         if self._now is not None:
@@ -264,12 +264,12 @@ def test_harmful_image_is_kept_within_its_limits(
 ) -> None:
     broken = HARMFUL[name]
     pushed = broken.make(stock, base, name)
-    place = at(pushed.name)
+    environment = at(pushed.name)
     began = time.monotonic()
-    result = run_checks(place, _spec(pushed.name, broken.more), current=engine, dirs=dirs)
+    result = run_checks(environment, _spec(pushed.name, broken.more), current=engine, dirs=dirs)
     _fails_only(result, broken.check, broken.detail, broken.hint)
     assert time.monotonic() - began < 600, "it ends"
-    assert place.engine.containers(all=True, labels=place.labels()) == (), "and leaves nothing that runs"
+    assert environment.engine.containers(all=True, labels=environment.labels()) == (), "and leaves nothing that runs"
 
 
 def test_program_that_ends_needs_an_exit_probe(

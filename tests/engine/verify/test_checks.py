@@ -55,13 +55,13 @@ def stock(stock: Damageable, proxy: FaultyProxy) -> Damageable:
 
 @pytest.fixture(scope="module")
 def clean(session_engine: Engine, session_dirs: AppDirs, stock: Damageable) -> Iterator[CleanEnvironment]:
-    with opened(session_engine, "docker", f"localhost:{stock.port}/any:1", session_dirs) as place:
-        assert isinstance(place, CleanEnvironment)
-        yield place
+    with opened(session_engine, "docker", f"localhost:{stock.port}/any:1", session_dirs) as environment:
+        assert isinstance(environment, CleanEnvironment)
+        yield environment
 
 
 @pytest.fixture
-def place(clean: CleanEnvironment) -> CleanEnvironment:
+def environment(clean: CleanEnvironment) -> CleanEnvironment:
     """A clean docker, which has nothing now."""
     empty(clean)
     return clean
@@ -77,7 +77,7 @@ def _tiny(stock: Damageable, tag: str, architecture: str = images.OURS) -> Pushe
 
 
 def test_good_image_passes_every_check(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique, user="65534", stop_signal="SIGTERM")
     spec = VerifySpec(
@@ -94,7 +94,7 @@ def test_good_image_passes_every_check(
         ),
     )
     finished: list[Check] = []
-    result = run_checks(place, spec, current=engine, dirs=dirs, on_check=finished.append)
+    result = run_checks(environment, spec, current=engine, dirs=dirs, on_check=finished.append)
     assert [(each.name, each.ok) for each in result.checks] == [(name, True) for name in CHECKS if name != "stack"], result
     assert tuple(finished) == result.checks
     assert to_json(result.pulled) == [
@@ -108,17 +108,17 @@ def test_good_image_passes_every_check(
     assert starts.detail == "as 65534: python3 /app.py"
     assert check_named(result, "listens").evidence["seen_by"] == "/proc/net/tcp"
     assert check_named(result, "ends").evidence == {"code": 0, "signal": "SIGTERM", "within": 10.0}
-    assert place.engine.containers(all=True) == ()
+    assert environment.engine.containers(all=True) == ()
     json.dumps(to_json(result))
 
 
 def test_exposed_ports_are_probed_without_probes(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     """No probes, and no program in the image that could tell where it listens."""
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve()  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+    result = run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert failed(result) == []
     assert check_named(result, "listens").ok is True
     assert check_named(result, "listens").evidence["seen_by"] == "connections"
@@ -127,21 +127,21 @@ def test_exposed_ports_are_probed_without_probes(
 
 
 def test_closed_port_is_seen_by_connecting(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     files: dict[str, bytes | str | None] = {"app.py": images.SERVER + f"serve(8080)  # {unique}", "bin/cat": None, "usr/bin/cat": None}
     pushed = images.push(stock.port, unique, base, files, command=("python3", "/app.py"), expose=(80,))
-    result = run_checks(place, VerifySpec(image=reference(pushed.name), timeout=2.0), current=engine, dirs=dirs)
+    result = run_checks(environment, VerifySpec(image=reference(pushed.name), timeout=2.0), current=engine, dirs=dirs)
     assert failed(result) == ["listens"]
 
 
 def test_taken_port_is_published_elsewhere(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique)
     # There the registry is.
     spec = VerifySpec(image=reference(pushed.name), probes=(replace(PAGE, published=stock.port),))
-    result = run_checks(place, spec, current=engine, dirs=dirs)
+    result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert failed(result) == []
     assert check_named(result, "probes").ok is True
 
@@ -152,12 +152,12 @@ def _refusing_engines(asked: ReceivedRequest, ask: Forward) -> Reply:
 
 
 def test_refused_blobs_come_from_nowhere_else(
-    place: CleanEnvironment, stock: Damageable, proxy: FaultyProxy, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, proxy: FaultyProxy, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
     proxy.inject(_refusing_engines, path="/blobs/")
     try:
-        result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
+        result = run_checks(environment, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     finally:
         proxy.reset()
     assert failed(result) == ["fetched"]
@@ -167,20 +167,20 @@ def test_refused_blobs_come_from_nowhere_else(
 
 
 def test_layers_already_present_are_missing_in_the_bytes(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _tiny(stock, unique)
-    place.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
-    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+    environment.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
+    result = run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert {"clean", "fetched"} <= set(failed(result))
     assert check_named(result, "fetched").detail.startswith("too little was fetched")
 
 
 def test_missing_name_fails_and_skips_the_other_checks(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     spec = VerifySpec(image=reference(f"localhost:{stock.port}/{images.REPOSITORY}:{unique}"), redis=True)
-    result = run_checks(place, spec, current=engine, dirs=dirs)
+    result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert failed(result) == ["resolves"]
     assert [each.name for each in result.checks] == list(CHECKS)
     assert {each.ok for each in result.checks[1:]} == {None}
@@ -188,50 +188,50 @@ def test_missing_name_fails_and_skips_the_other_checks(
 
 
 def test_index_is_pulled_for_the_engines_platform(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     app, other = _app(stock, base, unique), _tiny(stock, f"{unique}-other", images.OTHERS)
     name = _index(stock, f"{unique}-index", {images.OURS: app, images.OTHERS: other})
-    result = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
+    result = run_checks(environment, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert failed(result) == []
     assert check_named(result, "platform").detail == f"linux/{images.OURS}, the right one of 2"
     assert check_named(result, "platform").evidence["manifest"] == str(app.digest)
 
 
 def test_index_without_the_platform_fails_platform_alone(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     name = _index(stock, f"{unique}-index", {images.OTHERS: _tiny(stock, unique, images.OTHERS)})
-    result = run_checks(place, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
+    result = run_checks(environment, VerifySpec(image=reference(name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert failed(result) == ["platform"]
     assert f"it has linux/{images.OTHERS}" in check_named(result, "platform").detail
 
 
-def test_unreachable_registry_is_raised(place: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
+def test_unreachable_registry_is_raised(environment: CleanEnvironment, engine: Engine, dirs: AppDirs) -> None:
     with pytest.raises(RegistryUnreachable):
-        run_checks(place, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), current=engine, dirs=dirs)
+        run_checks(environment, VerifySpec(image=reference(f"localhost:{free_port()}/john/app:1")), current=engine, dirs=dirs)
 
 
 def test_registry_that_dies_before_the_pull_fails_fetched(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pushed = _tiny(stock, unique)
     # To the clean engine alone, or nothing would be pulled.
-    monkeypatch.setattr(place._tunnel, "_registry", HostPort("localhost", free_port()))
-    result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
+    monkeypatch.setattr(environment._tunnel, "_registry", HostPort("localhost", free_port()))
+    result = run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert failed(result) == ["fetched"]
     assert check_named(result, "fetched").evidence["refused"] != 0
     assert "cannot reach the registry" in check_named(result, "fetched").detail
 
 
 def test_stalled_pull_is_given_up(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull_checks, "STALL_TIMEOUT", -1.0)
     image = reference(_tiny(stock, unique).name)
     with open_registry(image.host) as registry:
-        found = resolve(registry, image, place.engine.info.platform)
-    arrival = pull_checks.pull(place, found, SILENT)
+        found = resolve(registry, image, environment.engine.info.platform)
+    arrival = pull_checks.pull(environment, found, SILENT)
     assert arrival.error is not None
     assert "stood still" in arrival.error.message
     assert pull_checks.fetched(found, arrival).ok is False
@@ -247,11 +247,11 @@ def test_stalled_pull_is_given_up(
 def test_full_disk_fails_fetched(stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str, kind: str, folder: str) -> None:
     """What is fetched is written to ``folder``, which has less room here than the image takes."""
     pushed = _app(stock, base, unique)
-    with opened(engine, kind, pushed.name, dirs) as place:
-        [inside] = [one for one in engine.containers(labels=dict(place.labels())) if one.name.endswith("-engine")]
+    with opened(engine, kind, pushed.name, dirs) as environment:
+        [inside] = [one for one in engine.containers(labels=dict(environment.labels())) if one.name.endswith("-engine")]
         code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
         assert (code, said) == (0, b"")
-        result = run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
+        result = run_checks(environment, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert failed(result) == ["fetched"]
     assert "the engine's disk is full" in check_named(result, "fetched").detail
     assert check_named(result, "fetched").hint == "Make room there, then try again."
@@ -271,36 +271,36 @@ def test_registry_that_dies_during_the_pull_fails_fetched(
                 if container is not None and container.running:
                     engine.kill(container.id)
 
-        with opened(engine, "docker", pushed.name, dirs) as place:
-            result = run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs, observer=Killer())
+        with opened(engine, "docker", pushed.name, dirs) as environment:
+            result = run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs, observer=Killer())
     assert failed(result) == ["fetched"]
 
 
 def test_interruption_leaves_no_container(
-    place: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = images.push_program(stock.port, unique, base, "import time\ntime.sleep(1000)")
 
     def interrupt() -> None:
-        while not place.engine.containers():
+        while not environment.engine.containers():
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        run_checks(place, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), current=engine, dirs=dirs)
+        run_checks(environment, VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=60.0), current=engine, dirs=dirs)
     thread.join()
-    assert place.engine.containers(all=True) == ()
+    assert environment.engine.containers(all=True) == ()
 
 
 def test_tag_that_moved_from_the_digest_beside_it_fails_resolves(
-    place: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment, stock: Damageable, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     meant = _tiny(stock, unique)
     now = images.push(stock.port, unique, None, {"file": f"{unique}, again"}, command=("/file",))
     spec = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
-    result = run_checks(place, spec, current=engine, dirs=dirs)
+    result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert check_named(result, "resolves").ok is False
     assert f"leads to {now.digest}, and {meant.digest} was expected" in check_named(result, "resolves").detail
     assert check_named(result, "fetched").ok is True, "what the tag leads to now is looked at all the same"

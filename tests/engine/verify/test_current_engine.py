@@ -1,4 +1,4 @@
-"""Somebody's own engine as a place: what is taken off it, what is not, and that it is as it was in the end."""
+"""The current engine, or a context's, as an environment: what is removed from it, what is not, and that it is restored."""
 
 from __future__ import annotations
 
@@ -54,31 +54,31 @@ def _by_digest(image: Pushed) -> str:
 
 def _open(engine: Engine, image: Pushed, use: Callable[[CurrentEngine], object]) -> None:
     name = reference(image.name)
-    with open_registry(name.host) as registry, current.here(engine, name, registry, labels=LABELS) as place:
-        use(place)
+    with open_registry(name.host) as registry, current.open_here(engine, name, registry, labels=LABELS) as environment:
+        use(environment)
 
 
-def test_the_image_is_gone_for_the_proof_and_has_its_names_again_in_the_end(engine: Engine, pushed: Pushed) -> None:
+def test_image_is_removed_and_has_its_names_again_at_the_end(engine: Engine, pushed: Pushed) -> None:
     engine.pull(pushed.name)
     before = engine.image(pushed.name)
     assert before is not None
 
-    def use(place: CurrentEngine) -> None:
+    def use(environment: CurrentEngine) -> None:
         assert [engine.image(name) for name in (pushed.name, _by_digest(pushed), before.id)] == [None, None, None]
-        assert (place.info.kind, place.info.clean, place.isolated, place.traffic()) == ("here", False, False, None)
-        assert place.host_ip == "127.0.0.1"
-        assert place.labels() == LABELS
-        engine.pull(place.local_name(reference(_by_digest(pushed))))
+        assert (environment.info.kind, environment.info.clean, environment.isolated, environment.traffic()) == ("here", False, False, None)
+        assert environment.host_ip == "127.0.0.1"
+        assert environment.labels() == LABELS
+        engine.pull(environment.local_name(reference(_by_digest(pushed))))
 
     _open(engine, pushed, use)
     assert engine.image(pushed.name) == before
 
 
-def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushed: Pushed) -> None:
+def test_image_that_was_not_pulled_is_restored_after_an_interruption(engine: Engine, pushed: Pushed) -> None:
     engine.pull(pushed.name)
     before = engine.image(pushed.name)
 
-    def use(place: CurrentEngine) -> None:
+    def use(environment: CurrentEngine) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -86,31 +86,31 @@ def test_what_the_proof_did_not_bring_back_is_brought_back(engine: Engine, pushe
     assert engine.image(pushed.name) == before
 
 
-def test_what_cannot_be_brought_back_is_said(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
+def test_image_that_cannot_be_pulled_again_is_a_failure_with_a_hint(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
     with open_registry(f"localhost:{stock.port}") as registry:
         image = resolve(registry, reference(pushed.name), engine.info.platform).image
     assert image is not None and image.config is not None
     config = str(image.config.digest)
 
-    def use(place: CurrentEngine) -> None:
+    def use(environment: CurrentEngine) -> None:
         # The config: a layer that is missing, an engine asks for again and again, and of manifests it keeps copies.
         stock.change(config, None)
 
-    with pytest.raises(VerificationFailed, match="was taken off this engine and cannot be brought back: ") as caught:
+    with pytest.raises(VerificationFailed, match="was removed from this engine and cannot be pulled again: ") as caught:
         _open(engine, pushed, use)
     assert caught.value.hint is not None
     assert _by_digest(pushed) in caught.value.hint
 
 
-def test_what_was_not_there_is_not_there_in_the_end(engine: Engine, pushed: Pushed) -> None:
-    _open(engine, pushed, lambda place: engine.pull(_by_digest(pushed)))
+def test_image_that_was_absent_is_absent_at_the_end(engine: Engine, pushed: Pushed) -> None:
+    _open(engine, pushed, lambda environment: engine.pull(_by_digest(pushed)))
     assert engine.image(_by_digest(pushed)) is None
 
 
-def test_another_image_under_its_tag_is_somebodys(engine: Engine, pushed: Pushed, tiny_image: Callable[..., str]) -> None:
+def test_other_image_under_the_tag_stays(engine: Engine, pushed: Pushed, tiny_image: Callable[..., str]) -> None:
     built = tiny_image(pushed.name)
-    _open(engine, pushed, lambda place: None)
+    _open(engine, pushed, lambda environment: None)
     left = engine.image(pushed.name)
     assert left is not None
     assert left.id == built
@@ -119,7 +119,7 @@ def test_another_image_under_its_tag_is_somebodys(engine: Engine, pushed: Pushed
 def _stays(engine: Engine, pushed: Pushed, kind: type[Exception], words: str) -> str | None:
     before = engine.image(pushed.name)
 
-    def use(place: CurrentEngine) -> None:
+    def use(environment: CurrentEngine) -> None:
         pytest.fail("it was opened")
 
     with pytest.raises(kind, match=words) as caught:
@@ -128,19 +128,19 @@ def _stays(engine: Engine, pushed: Pushed, kind: type[Exception], words: str) ->
     return getattr(caught.value, "hint", None)
 
 
-def test_what_another_name_holds_is_not_destroyed(engine: Engine, pushed: Pushed, unique: str) -> None:
+def test_image_with_another_name_is_a_conflict(engine: Engine, pushed: Pushed, unique: str) -> None:
     engine.pull(pushed.name)
     other = f"{unique}:kept"
     engine.tag(pushed.name, other)
     try:
-        hint = _stays(engine, pushed, Conflict, f"cannot be taken off this engine: {other} is the same image")
+        hint = _stays(engine, pushed, Conflict, f"cannot be removed from this engine: {other} is the same image")
         assert hint is not None
         assert "--on docker" in hint
     finally:
         engine.remove_image(other)
 
 
-def test_what_a_container_uses_is_not_destroyed(engine: Engine, pushed: Pushed, unique: str) -> None:
+def test_image_of_a_container_is_a_conflict(engine: Engine, pushed: Pushed, unique: str) -> None:
     engine.pull(pushed.name)
     container = engine.create(ContainerSpec(image=pushed.name, name=f"{unique}-user"))
     try:
@@ -149,22 +149,24 @@ def test_what_a_container_uses_is_not_destroyed(engine: Engine, pushed: Pushed, 
         engine.remove(container.id, force=True)
 
 
-def test_what_the_registry_could_not_give_back_is_not_destroyed(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
+def test_image_damaged_in_the_registry_is_not_removed(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
     stock.flip(pushed.own, at=len(pushed.own) // 2)
     _stays(engine, pushed, Mismatch, "digest")
 
 
-def test_a_name_that_leads_nowhere_takes_nothing_away(engine: Engine, stock: Damageable) -> None:
+def test_unknown_name_removes_nothing(engine: Engine, stock: Damageable) -> None:
     nowhere = Pushed(name=f"localhost:{stock.port}/no/such:1", digest=Digest.of(b""), size=0, own=b"")
-    _open(engine, nowhere, lambda place: None)
+    _open(engine, nowhere, lambda environment: None)
 
 
-def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushed, dirs: AppDirs) -> None:
+def test_removed_image_is_compared_with_the_registrys(engine: Engine, pushed: Pushed, dirs: AppDirs) -> None:
     engine.pull(pushed.name)
     found = []
     _open(
-        engine, pushed, lambda place: found.append(run_checks(place, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs))
+        engine,
+        pushed,
+        lambda environment: found.append(run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)),
     )
     [result] = found
     assert check_named(result, "resolves").ok is True
@@ -173,31 +175,31 @@ def test_what_was_there_before_is_what_is_compared(engine: Engine, pushed: Pushe
     assert check_named(result, "content").ok is True
 
 
-def test_to_another_context_this_machines_registry_has_another_name(engine: Engine, pushed: Pushed) -> None:
+def test_context_needs_its_own_name_for_a_local_registry(engine: Engine, pushed: Pushed) -> None:
     make_context("lab", engine.endpoint.url)
     name = reference(pushed.name)
     with open_registry(name.host) as registry:
         with (
             pytest.raises(UsageError, match="to the engine of the context lab") as caught,
-            current.context("lab", name, registry, registry_as=None, labels=LABELS),
+            current.open_context("lab", name, registry, registry_as=None, labels=LABELS),
         ):
             pytest.fail("it was opened")
         assert caught.value.hint is not None
         assert "--registry-as HOST:PORT" in caught.value.hint
         other = f"127.0.0.1:{name.host.partition(':')[2]}"
-        with current.context("lab", name, registry, registry_as=other, labels=LABELS) as place:
-            assert place.info.name == "context:lab"
-            there = place.local_name(name.with_digest(pushed.digest))
+        with current.open_context("lab", name, registry, registry_as=other, labels=LABELS) as environment:
+            assert environment.info.name == "context:lab"
+            there = environment.local_name(name.with_digest(pushed.digest))
             assert there == f"{other}/{name.path}@{pushed.digest}"
-            place.engine.pull(there)
+            environment.engine.pull(there)
         assert engine.image(there) is None
 
 
-def test_a_context_that_is_not_there_is_said(pushed: Pushed) -> None:
+def test_unknown_context_is_a_usage_error(pushed: Pushed) -> None:
     name = reference(pushed.name)
     with (
         open_registry(name.host) as registry,
         pytest.raises(UsageError, match="no docker context 'nope'"),
-        current.context("nope", name, registry, registry_as="registry.example:5000", labels=LABELS),
+        current.open_context("nope", name, registry, registry_as="registry.example:5000", labels=LABELS),
     ):
         pytest.fail("it was opened")

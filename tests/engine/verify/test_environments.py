@@ -33,7 +33,7 @@ from registry_tool.local.registry import Auth, LocalRegistry
 from registry_tool.targets.registry import open_registry
 from registry_tool.verify.environments import inner_engine
 from registry_tool.verify.environments.environment import Environment
-from registry_tool.verify.environments.selection import check, open_environment
+from registry_tool.verify.environments.selection import open_environment, validate_name
 from tests.support.faulty_proxy import close_connection, faulty_proxy
 from tests.support.requirements import free_port
 from tests.support.verify_images import opened, reference
@@ -118,33 +118,33 @@ def traces(ids: list[str]) -> list[str]:
     return [*mounts, *groups, *processes]
 
 
-def shell(place: Environment, image: str, script: str = "sleep 600", **options: Any) -> Container:
-    spec = ContainerSpec(image=image, entrypoint=("sh", "-c"), command=(script,), labels=place.labels(), **options)
-    return place.engine.run(spec)
+def shell(environment: Environment, image: str, script: str = "sleep 600", **options: Any) -> Container:
+    spec = ContainerSpec(image=image, entrypoint=("sh", "-c"), command=(script,), labels=environment.labels(), **options)
+    return environment.engine.run(spec)
 
 
 # What may go wrong
 
 
-@pytest.mark.parametrize("asked", ["", "dock", "context:", "Docker", "here:"])
-def test_what_is_no_place_is_told_what_is_one(asked: str) -> None:
-    with pytest.raises(UsageError, match="not a place") as told:
-        check(asked)
-    assert told.value.hint is not None and "docker, podman, here, context:NAME" in told.value.hint
+@pytest.mark.parametrize("name", ["", "dock", "context:", "Docker", "here:"])
+def test_unknown_environment_is_a_usage_error_that_names_all(name: str) -> None:
+    with pytest.raises(UsageError, match="not an engine to verify on") as caught:
+        validate_name(name)
+    assert caught.value.hint is not None and "docker, podman, here, context:NAME" in caught.value.hint
 
 
-def test_a_registry_elsewhere_is_out_of_a_clean_engines_reach(engine: Engine, dirs: AppDirs) -> None:
+def test_clean_engine_for_a_remote_registry_is_unavailable(engine: Engine, dirs: AppDirs) -> None:
     image = reference("registry.example.com/john/app:1")
     with (
-        pytest.raises(EnvironmentUnavailable, match=r"registry\.example\.com is elsewhere") as told,
+        pytest.raises(EnvironmentUnavailable, match=r"registry\.example\.com is elsewhere") as caught,
         open_environment(engine, "docker", image=image, dirs=dirs),
     ):
         pass
-    assert told.value.exit_code == 3
-    assert told.value.hint is not None and "--on here" in told.value.hint
+    assert caught.value.exit_code == 3
+    assert caught.value.hint is not None and "--on here" in caught.value.hint
 
 
-def test_an_engine_that_is_too_old_is_told_so(engine: Engine, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_is_too_old_makes_clean_ones_unavailable(engine: Engine, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     info = engine.info
     old = EngineInfo(name="old", version="19.03.15", api_version="1.40", platform=info.platform, storage="overlay2", product="Docker")
     monkeypatch.setattr(engine, "info", old)
@@ -156,7 +156,7 @@ def test_an_engine_that_is_too_old_is_told_so(engine: Engine, dirs: AppDirs, mon
 
 
 @with_docker
-def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
+def test_engine_that_forbids_inner_engines_leaves_nothing(
     engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Engine.start
@@ -171,190 +171,192 @@ def test_an_engine_that_forbids_it_says_what_and_nothing_is_left(
     seen: list[str] = []
     monkeypatch.setattr(runs, "begin", _noting(runs.begin, seen))
     with (
-        pytest.raises(EnvironmentUnavailable, match="not on this machine") as told,
+        pytest.raises(EnvironmentUnavailable, match="not on this machine") as caught,
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
-    assert "--privileged" in told.value.message and told.value.hint is not None
+    assert "--privileged" in caught.value.message and caught.value.hint is not None
     assert things(engine, seen[0]) == []
 
 
 @with_docker
-def test_what_cannot_be_made_is_a_place_that_cannot_be_had(
+def test_missing_base_image_makes_clean_engines_unavailable(
     engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ensure(self: BaseImageResolver, base: Base) -> BaseImage:
         raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
 
     monkeypatch.setattr(BaseImageResolver, "ensure", ensure)
-    with pytest.raises(EnvironmentUnavailable, match="a clean docker cannot be had: no base image anywhere") as told:
+    with pytest.raises(EnvironmentUnavailable, match="a clean docker cannot be had: no base image anywhere") as caught:
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs).__enter__()
-    assert (told.value.exit_code, told.value.hint, told.value.excerpt) == (3, "Bring one.", ("E: nothing",))
+    assert (caught.value.exit_code, caught.value.hint, caught.value.excerpt) == (3, "Bring one.", ("E: nothing",))
 
 
 @with_docker
-def test_an_engine_inside_that_ends_tells_its_last_lines(
+def test_inner_engine_that_ends_is_unavailable_with_its_log(
     engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo the disk is on fire >&2\nexit 1\n")
     with (
-        pytest.raises(EnvironmentUnavailable, match="ended while it started") as told,
+        pytest.raises(EnvironmentUnavailable, match="ended while it started") as caught,
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
-    assert "the disk is on fire" in told.value.excerpt
+    assert "the disk is on fire" in caught.value.excerpt
 
 
 @with_docker
-def test_an_engine_inside_that_never_answers_is_given_up(
+def test_inner_engine_that_never_answers_is_unavailable_with_its_log(
     engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inner_engine, "_DOCKER", "echo nearly there\nexec sleep 600\n")
     monkeypatch.setattr("registry_tool.verify.environments.clean.READY_WITHIN", 0.5)
     with (
-        pytest.raises(EnvironmentUnavailable, match=r"does not answer within 0\.5 s") as told,
+        pytest.raises(EnvironmentUnavailable, match=r"does not answer within 0\.5 s") as caught,
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
-    assert told.value.excerpt == ("nearly there",)
+    assert caught.value.excerpt == ("nearly there",)
 
 
 @each_kind
-def test_refused_after_the_manifest_nothing_comes_from_elsewhere(
-    engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str
-) -> None:
+def test_refused_blobs_come_from_nowhere_else(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str) -> None:
     with faulty_proxy(local.port) as proxy:
         name = pushed.replace(local.address, f"localhost:{proxy.port}")
         proxy.inject(close_connection, path="/blobs/")
-        with opened(engine, kind, name, dirs) as place:
+        with opened(engine, kind, name, dirs) as environment:
             with pytest.raises((PullFailed, RegistryUnreachable)):
-                place.engine.pull(name)
-            traffic = place.traffic()
+                environment.engine.pull(name)
+            traffic = environment.traffic()
             assert proxy.count(path="/blobs/") > 0
             assert traffic is not None and traffic.down < 20_000
-            assert place.engine.image(name) is None
+            assert environment.engine.image(name) is None
             proxy.reset()
-            place.engine.pull(name)
-            assert place.engine.image(name) is not None
+            environment.engine.pull(name)
+            assert environment.engine.image(name) is not None
 
 
 # What is there
 
 
 @each_kind
-def test_it_is_clean_and_alone_with_the_registry(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str) -> None:
+def test_clean_engine_has_nothing_and_reaches_the_registry_only(
+    engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, kind: str
+) -> None:
     before = networks(engine, local)
-    with opened(engine, kind, pushed, dirs) as place:
-        run_id = place.labels()[labels.VERIFY]
+    with opened(engine, kind, pushed, dirs) as environment:
+        run_id = environment.labels()[labels.VERIFY]
         ids = [item.id for item in engine.containers(labels={labels.VERIFY: run_id})]
         assert len(ids) == 2
-        assert place.info.kind == place.info.name == kind
-        assert place.info.engine.lower().startswith(kind) and place.info.kernel and place.info.platform.startswith("linux/")
-        assert place.info.clean and place.isolated
-        assert place.engine.images() == () and place.engine.containers(all=True) == ()
-        _pulls_by_digest(place, pushed)
-        _publishes(place, pushed)
-        _names_its_neighbours(place, pushed)
-        _reaches_nothing_else(engine, local, place, pushed)
+        assert environment.info.kind == environment.info.name == kind
+        assert (
+            environment.info.engine.lower().startswith(kind) and environment.info.kernel and environment.info.platform.startswith("linux/")
+        )
+        assert environment.info.clean and environment.isolated
+        assert environment.engine.images() == () and environment.engine.containers(all=True) == ()
+        _pulls_by_digest(environment, pushed)
+        _publishes(environment, pushed)
+        _resolves_container_names(environment, pushed)
+        _reaches_nothing_else(engine, local, environment, pushed)
     assert things(engine, run_id) == []
     assert traces(ids) == []
     assert networks(engine, local) == before
 
 
-def _pulls_by_digest(place: Environment, name: str) -> None:
+def _pulls_by_digest(environment: Environment, name: str) -> None:
     image = reference(name)
     repository = open_registry(image.host).repository(image.path)
     digest = repository.resolve(image.tag or "").digest
-    moved = place.engine.pull(str(image.with_digest(digest)))
-    traffic = place.traffic(reset=True)
+    moved = environment.engine.pull(str(image.with_digest(digest)))
+    traffic = environment.traffic(reset=True)
     assert moved.digest == digest and traffic is not None
     manifest = repository.manifest(digest)
     least = len(manifest.raw) + sum(part.size for part in (manifest.config, *manifest.layers) if part is not None)
     assert least <= traffic.down <= least * 1.01 + ALLOWANCE
     assert traffic.refused == 0
-    place.engine.pull(name)
-    found = place.engine.image(name)
+    environment.engine.pull(name)
+    found = environment.engine.image(name)
     assert found is not None and any(str(digest) in known for known in found.digests)
 
 
-def _publishes(place: Environment, name: str) -> None:
+def _publishes(environment: Environment, name: str) -> None:
     binding = PortBinding(container_port="80/tcp", host_port=4000, host_ip="127.0.0.1")
-    container = shell(place, name, PAGE, ports=(binding,))
-    _eventually(lambda: place.connect(4000, timeout=5).close())
+    container = shell(environment, name, PAGE, ports=(binding,))
+    _eventually(lambda: environment.connect(4000, timeout=5).close())
     with pytest.raises(ConnectionRefusedError):
-        place.connect(4001, timeout=5)
-    with closing(PageClient(lambda timeout: place.connect(4000, timeout=timeout))) as client:
+        environment.connect(4001, timeout=5)
+    with closing(PageClient(lambda timeout: environment.connect(4000, timeout=timeout))) as client:
         assert client.get("/", timeout=600).body == "hello\n"
-    place.engine.remove(container.id, force=True)
+    environment.engine.remove(container.id, force=True)
 
 
-def _said(place: Environment, container: Container, *command: str) -> bytes:
-    code, said = place.engine.execute(container.id, command)
+def _output(environment: Environment, container: Container, *command: str) -> bytes:
+    code, output = environment.engine.execute(container.id, command)
     if code != 0:
-        raise OSError(said)
-    return said
+        raise OSError(output)
+    return output
 
 
-def _names_its_neighbours(place: Environment, name: str) -> None:
-    network = place.engine.create_network("neighbours", labels=place.labels())
-    shell(place, name, PAGE, network="neighbours", aliases=("other",), name="one")
-    two = shell(place, name, network="neighbours", name="two")
-    said = _eventually(lambda: _said(place, two, "wget", "-q", "-O-", "http://other/"))
+def _resolves_container_names(environment: Environment, name: str) -> None:
+    network = environment.engine.create_network("neighbours", labels=environment.labels())
+    shell(environment, name, PAGE, network="neighbours", aliases=("other",), name="one")
+    two = shell(environment, name, network="neighbours", name="two")
+    said = _eventually(lambda: _output(environment, two, "wget", "-q", "-O-", "http://other/"))
     assert said == b"hello\n"
-    for container in place.engine.containers(all=True):
-        place.engine.remove(container.id, force=True)
-    place.engine.remove_network(network.name)
+    for container in environment.engine.containers(all=True):
+        environment.engine.remove(container.id, force=True)
+    environment.engine.remove_network(network.name)
 
 
-def _reaches_nothing_else(engine: Engine, local: LocalRegistry, place: Environment, name: str) -> None:
-    container = shell(place, name)
+def _reaches_nothing_else(engine: Engine, local: LocalRegistry, environment: Environment, name: str) -> None:
+    container = shell(environment, name)
     registry = engine.container(local.container_id)
     assert registry is not None
     [straight, *_] = registry.networks.values()
     gateway = straight.rpartition(".")[0] + ".1"
     for host, port in ((straight, 5000), (gateway, local.port), ("192.0.2.1", 80)):
-        code, _ = place.engine.execute(container.id, ("timeout", "2", "nc", host, str(port)))
+        code, _ = environment.engine.execute(container.id, ("timeout", "2", "nc", host, str(port)))
         assert code != 0, f"{host}:{port} can be reached"
-    code, _ = place.engine.execute(container.id, ("timeout", "5", "nslookup", "registry"))
+    code, _ = environment.engine.execute(container.id, ("timeout", "5", "nslookup", "registry"))
     assert code != 0
-    place.engine.remove(container.id, force=True)
+    environment.engine.remove(container.id, force=True)
 
 
 @each_kind
-def test_a_registry_that_is_no_container_is_reached_through_us(
+def test_registry_in_this_process_is_reached_through_the_tunnel(
     engine: Engine, registry: server.RunningRegistry, shell_image: str, dirs: AppDirs, kind: str
 ) -> None:
     name = f"{registry.host}/john/shell:1"
     for pushed in _pushed(engine, shell_image, name):
-        with opened(engine, kind, pushed, dirs) as place:
-            run_id = place.labels()[labels.VERIFY]
+        with opened(engine, kind, pushed, dirs) as environment:
+            run_id = environment.labels()[labels.VERIFY]
             assert engine.networks(labels={labels.VERIFY: run_id}) == ()
-            moved = place.engine.pull(pushed)
-            traffic = place.traffic()
+            moved = environment.engine.pull(pushed)
+            traffic = environment.traffic()
             assert traffic is not None and traffic.down > 500_000
             assert moved.digest == open_registry(registry.host).digest("john/shell", "1")
         assert things(engine, run_id) == []
 
 
 @each_kind
-def test_a_password_goes_with_the_request_and_nowhere_else(engine: Engine, shell_image: str, dirs: AppDirs, unique: str, kind: str) -> None:
+def test_password_is_neither_stored_nor_logged(engine: Engine, shell_image: str, dirs: AppDirs, unique: str, kind: str) -> None:
     password = f"secret-{unique}"
     try:
         registry = registry_up(engine, dirs, name=unique, port=free_port(), auth=Auth(user="mary", password=password)).up.registry
         credentials.store(registry.address, Credential("mary", password))
         for pushed in _pushed(engine, shell_image, f"{registry.address}/john/shell:1"):
-            with opened(engine, kind, pushed, dirs) as place:
-                place.engine.pull(pushed)
-                seen = _everything_of(engine, place)
+            with opened(engine, kind, pushed, dirs) as environment:
+                environment.engine.pull(pushed)
+                seen = _everything_of(engine, environment)
             assert password.encode() not in seen
     finally:
         local_registry.down(engine, unique, volumes=True)
 
 
-def _everything_of(engine: Engine, place: Environment) -> bytes:
+def _everything_of(engine: Engine, environment: Environment) -> bytes:
     """What the engine knows of the proof's containers, what they logged, and the clean engine's own files."""
     seen = b""
-    for listed in engine.containers(labels={labels.VERIFY: place.labels()[labels.VERIFY]}):
+    for listed in engine.containers(labels={labels.VERIFY: environment.labels()[labels.VERIFY]}):
         seen += repr(engine.container(listed.id)).encode() + b"".join(content for _, content in engine.logs(listed.id))
         if listed.name.endswith("-engine"):
             command = ("sh", "-c", "cat /root/.docker/* /run/containers/0/auth.json /root/.config/containers/* /proc/[0-9]*/cmdline")
@@ -363,7 +365,7 @@ def _everything_of(engine: Engine, place: Environment) -> bytes:
 
 
 @with_docker
-def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+def test_two_clean_engines_at_once_are_separate(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before = networks(engine, local)
     with opened(engine, "docker", pushed, dirs) as one, opened(engine, "docker", pushed, dirs) as two:
         one.engine.pull(pushed)
@@ -377,21 +379,19 @@ def test_two_at_once_do_not_meet(engine: Engine, local: LocalRegistry, pushed: s
 
 @with_docker
 @pytest.mark.parametrize("moment", [-86_400.0, 4_300_000_000.0])
-def test_a_broken_clock_is_in_nobodys_way(
-    engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: float
-) -> None:
+def test_broken_clock_does_not_matter(engine: Engine, pushed: str, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
     """Before 1970, as where a battery is empty, and beyond 32 bits; it stands still, too."""
     monkeypatch.setattr(time, "time", lambda: moment)
-    with opened(engine, "docker", pushed, dirs) as place:
-        assert place.engine.pull(pushed).digest is not None
+    with opened(engine, "docker", pushed, dirs) as environment:
+        assert environment.engine.pull(pushed).digest is not None
 
 
 @with_docker
-def test_interrupted_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+def test_interruption_leaves_nothing(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before, run_id = networks(engine, local), ""
-    with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, dirs) as place:
-        run_id = place.labels()[labels.VERIFY]
-        place.engine.pull(pushed)
+    with pytest.raises(KeyboardInterrupt), opened(engine, "docker", pushed, dirs) as environment:
+        run_id = environment.labels()[labels.VERIFY]
+        environment.engine.pull(pushed)
         raise KeyboardInterrupt
     assert things(engine, run_id) == []
     assert networks(engine, local) == before
@@ -409,8 +409,8 @@ from registry_tool.oci.reference import Reference
 name, state, cache = sys.argv[1:]
 with connect() as engine:
     image = Reference.parse(name, default_host="")
-    with open_environment(engine, "docker", image=image, dirs=AppDirs(state=Path(state), cache=Path(cache))) as place:
-        place.engine.pull(name)
+    with open_environment(engine, "docker", image=image, dirs=AppDirs(state=Path(state), cache=Path(cache))) as environment:
+        environment.engine.pull(name)
         print("pulled", flush=True)
         time.sleep(600)
 """
@@ -426,7 +426,7 @@ def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
     return child.communicate(timeout=600)[1]
 
 
-def _mine(engine: Engine, dirs: AppDirs) -> list[str]:
+def _owned(engine: Engine, dirs: AppDirs) -> list[str]:
     own = owner_id(dirs.state)
     found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
     return [item.name for item in found if item.labels[labels.VERIFY].startswith(own)]
@@ -440,57 +440,59 @@ def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: A
     for _ in range(times):
         child = _child(pushed, dirs)
         time.sleep(moments.uniform(0.3, 3.5))
-        ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _mine(engine, dirs)]
+        ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _owned(engine, dirs)]
         said = _end(child, number)
         if number is signal.SIGKILL:
             # What the engine was asked for last, it may still be doing.
             time.sleep(0.5)
             orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
-        assert _mine(engine, dirs) == [], said
+        assert _owned(engine, dirs) == [], said
         assert traces(ids) == []
         assert networks(engine, local) == before
 
 
 @with_docker
-def test_killed_at_random_moments_the_next_run_cleans_up(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+def test_run_killed_at_a_random_moment_is_cleaned_up_by_the_next(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     _killed_at_random(engine, local, pushed, dirs, 3, signal.SIGKILL)
 
 
 @with_docker
-def test_interrupted_at_random_moments_nothing_is_left(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+def test_interruption_at_a_random_moment_leaves_nothing(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     _killed_at_random(engine, local, pushed, dirs, 3, signal.SIGINT)
 
 
 @with_docker
 @pytest.mark.soak
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_many_random_moments(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, number: signal.Signals) -> None:
+def test_end_at_many_random_moments_leaves_nothing(
+    engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, number: signal.Signals
+) -> None:
     _killed_at_random(engine, local, pushed, dirs, 10, number)
 
 
 @with_docker
-def test_the_living_are_left_alone_and_the_dead_swept_by_the_next(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
+def test_sweep_removes_dead_runs_and_leaves_living_ones(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs) -> None:
     before = networks(engine, local)
     child = _child(pushed, dirs)
     try:
         assert child.stdout is not None and child.stdout.readline() == "pulled\n"
-        living = _mine(engine, dirs)
+        living = _owned(engine, dirs)
         assert len(living) == 3
         assert orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY) == frozenset()
-        assert _mine(engine, dirs) == living
+        assert _owned(engine, dirs) == living
     finally:
         _end(child, signal.SIGKILL)
-    assert _mine(engine, dirs) == living
+    assert _owned(engine, dirs) == living
     found = orphans.find(engine, dirs.state, labels.ROLE_VERIFY)
     names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
     assert sorted(name for each in names for name in each) == sorted(living)
-    with opened(engine, "docker", pushed, dirs) as place:
-        assert not set(_mine(engine, dirs)) & set(living)
-        assert place.engine.images() == ()
+    with opened(engine, "docker", pushed, dirs) as environment:
+        assert not set(_owned(engine, dirs)) & set(living)
+        assert environment.engine.images() == ()
     assert networks(engine, local) == before
 
 
-def test_many_sweep_at_the_same_time(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
+def test_concurrent_sweeps_do_not_fail(engine: Engine, registry_image: str, dirs: AppDirs, unique: str) -> None:
     with runs.begin(dirs.state) as run:
         marks = run.labels(labels.ROLE_VERIFY)
     other = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",), name=unique))
@@ -519,7 +521,7 @@ def _sweep(dirs: AppDirs) -> None:
         orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
 
 
-def test_what_another_owner_left_is_not_ours_to_sweep(engine: Engine, dirs: AppDirs, unique: str) -> None:
+def test_sweep_leaves_other_owners_things(engine: Engine, dirs: AppDirs, unique: str) -> None:
     foreign = {labels.ROLE: labels.ROLE_VERIFY, labels.VERIFY: f"0000000{unique}"}
     engine.create_volume(unique, labels=foreign)
     try:

@@ -27,8 +27,8 @@ HELPERS = ((REDIS, ("redis-server", "--version")), (PROXY, ("haproxy", "-v")))
     params=[pytest.param("docker", marks=pytest.mark.docker_proof), pytest.param("podman", marks=pytest.mark.podman_proof)],
 )
 def clean(request: pytest.FixtureRequest, session_engine: Engine, session_dirs: AppDirs, local: LocalRegistry) -> Iterator[Environment]:
-    with opened(session_engine, request.param, f"{local.address}/nobody/nothing:1", session_dirs) as place:
-        yield place
+    with opened(session_engine, request.param, f"{local.address}/nobody/nothing:1", session_dirs) as environment:
+        yield environment
 
 
 @pytest.fixture

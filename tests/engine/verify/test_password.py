@@ -44,12 +44,12 @@ def locked(engine: Engine, dirs: AppDirs, unique: str, tiny_image: Callable[...,
 
 
 @pytest.mark.docker_proof
-def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
+def test_clean_engine_uses_the_password_and_stores_it_nowhere(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name, password = locked
-    with opened(engine, "docker", name, dirs) as place:
-        result = run_checks(place, VerifySpec(image=reference(name)), current=engine, dirs=dirs)
+    with opened(engine, "docker", name, dirs) as environment:
+        result = run_checks(environment, VerifySpec(image=reference(name)), current=engine, dirs=dirs)
         assert check_named(result, "fetched").ok is True
-        for container in engine.containers(labels=place.labels()):
+        for container in engine.containers(labels=environment.labels()):
             _, inside = engine.execute(
                 container.id, ("sh", "-c", "cat /root/.docker/config.json /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>&1")
             )
@@ -57,20 +57,20 @@ def test_a_clean_engine_gets_it_and_keeps_it_nowhere(engine: Engine, dirs: AppDi
     assert password not in json.dumps(to_json(result))
 
 
-def test_an_engine_that_knows_the_registry_by_another_name_gets_it_too(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
+def test_context_with_another_registry_name_gets_the_password(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name = reference(locked[0])
     make_context("lab", engine.endpoint.url)
     engine.remove_image(str(name))
     other = f"127.0.0.1:{name.host.partition(':')[2]}"
     with (
         open_registry(name.host) as registry,
-        current.context("lab", name, registry, registry_as=other, labels={"io.example.test": "password"}) as place,
+        current.open_context("lab", name, registry, registry_as=other, labels={"io.example.test": "password"}) as environment,
     ):
-        result = run_checks(place, VerifySpec(image=name), current=engine, dirs=dirs)
+        result = run_checks(environment, VerifySpec(image=name), current=engine, dirs=dirs)
     assert check_named(result, "digest").ok is True
 
 
-def test_without_it_there_is_no_proof(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
+def test_missing_password_is_an_authentication_failure(engine: Engine, dirs: AppDirs, locked: tuple[str, str]) -> None:
     name = reference(locked[0])
     credentials.erase(name.host)
     with pytest.raises(AuthenticationFailed), opened(engine, "here", str(name), dirs):

@@ -149,7 +149,7 @@ def test_page_that_hangs_without_redis_fails(written: Prove) -> None:
 @pytest.mark.soak
 def test_time_limit_of_the_verification_is_kept(written: Prove) -> None:
     point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
-    assert (point.ok, point.detail) == (False, "while all was well: the time for the proof is over")
+    assert (point.ok, point.detail) == (False, "while all was well: the time for the stack is over")
 
 
 @pytest.mark.soak
@@ -209,8 +209,8 @@ def test_page_that_does_not_count_beside_redis_fails(written: Prove) -> None:
 
 def test_image_removed_meanwhile_fails(engine: Engine, dirs: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
-    place, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
-    point, pulled = stack_check.check_stack(place, asked, image=str(absent), current=engine, dirs=dirs)
+    environment, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
+    point, pulled = stack_check.check_stack(environment, asked, image=str(absent), current=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
 
@@ -343,8 +343,8 @@ def test_helper_images_loaded_into_a_contexts_engine_are_removed(
     asked = VerifySpec(image=app, probes=(PAGE,), replicas=2)
     with opened(engine, "docker", str(app), dirs) as clean:
         clean.engine.pull(str(app))
-        place = ThisEngine(clean.engine, "context", marks, connects=clean.connect)
-        point, pulled = stack_check.check_stack(place, asked, image=str(app), current=engine, dirs=dirs)
+        environment = ThisEngine(clean.engine, "context", marks, connects=clean.connect)
+        point, pulled = stack_check.check_stack(environment, asked, image=str(app), current=engine, dirs=dirs)
         assert point is not None and point.ok, point
         images: Any = point.evidence["images"]
         assert [(image["role"], image["loaded"]) for image in images] == [("proxy", True)]
@@ -356,9 +356,9 @@ def test_helper_images_loaded_into_a_contexts_engine_are_removed(
 def test_stack_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     asked = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
-        with open_environment(engine, "podman", image=app, dirs=dirs) as place:
-            place.engine.pull(place.local_name(app))
-            point, pulled = stack_check.check_stack(place, asked, image=place.local_name(app), current=engine, dirs=dirs)
+        with open_environment(engine, "podman", image=app, dirs=dirs) as environment:
+            environment.engine.pull(environment.local_name(app))
+            point, pulled = stack_check.check_stack(environment, asked, image=environment.local_name(app), current=engine, dirs=dirs)
     except EnvironmentUnavailable as error:
         missing("podman-proof", error.message)
     assert point is not None
@@ -374,7 +374,7 @@ def test_stack_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) 
 
 @pytest.mark.slow
 def test_commands_of_the_document_work_on_a_clean_docker(app: Reference, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {
+    variables = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "REGISTRY_TOOL_REGISTRY": app.host,
@@ -385,14 +385,14 @@ def test_commands_of_the_document_work_on_a_clean_docker(app: Reference, dirs: A
     assert len(lines) == 2
     for line, name in zip(lines, ("app", "web"), strict=True):
         typed = line.replace("john/get-started:part2", str(app)) + " --json"
-        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
         if done.returncode == EnvironmentUnavailable.exit_code:
             missing("docker-proof", done.stdout)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         [proven] = json.loads(done.stdout)["proven"]
-        [told] = [point for point in proven["points"] if point["name"] == "stack"]
-        _check_tutorial(Check(name="stack", ok=told["ok"], detail=told["detail"], evidence=told["evidence"]), name)
-        assert all(image["loaded"] for image in told["evidence"]["images"])
+        [stack] = [point for point in proven["points"] if point["name"] == "stack"]
+        _check_tutorial(Check(name="stack", ok=stack["ok"], detail=stack["detail"], evidence=stack["evidence"]), name)
+        assert all(image["loaded"] for image in stack["evidence"]["images"])
 
 
 def _row(text: str, first: str) -> set[str]:

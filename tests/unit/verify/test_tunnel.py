@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -102,7 +102,7 @@ class Inside:
 
     @contextmanager
     def tunnel(self, registry_port: int) -> Iterator[Tunnel]:
-        with Tunnel(self.start, HostPort("localhost", registry_port)) as tunnel:
+        with closing(Tunnel(self.start, HostPort("localhost", registry_port))) as tunnel:
             yield tunnel
 
 
