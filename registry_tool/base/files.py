@@ -1,8 +1,4 @@
-"""Atomic writes, and locks that end with their process.
-
-A write goes to a temporary file, which is fsynced and renamed over the target: a reader sees the old bytes or the new
-ones. A lock is ``flock``: the kernel drops it when the process ends, however it ends.
-"""
+"""Atomic writes (temporary file, fsync, rename), and locks (``flock``) that the kernel drops when their process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -53,10 +49,8 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def lock(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock at ``path`` for the block; ``waiting`` is called once where another process has it.
-
-    Many may hold it ``shared``. The file stays: after a removal two processes could lock two files of one name.
-    """
+    """Hold the lock at ``path`` for the block, as many may if ``shared``; ``waiting`` is called once where another process has it."""
+    # The file stays: after a removal two processes could lock two files of one name.
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,8 +1,4 @@
-"""Runs of this tool that make things on an engine: their ids, their leases, and which of them are over.
-
-``STATE/runs/ID.lock`` is held by the run (the kernel drops it when the process ends, however it ends); ``ID.kept``
-marks a run that ended well and whose containers are meant to stay.
-"""
+"""Runs on an engine: their ids, leases (``STATE/runs/ID.lock``, held while alive), and ``ID.kept``: ended well, and things are to stay."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Deferred signals, for requests that create something.
-
-The engine answers such a request when the thing is there. Interrupted in between, the engine creates it all the same,
-and nobody knows its id: the request is completed first, and the signal delivered right after.
-"""
+"""Deferred signals: a request that creates something is completed first, or the engine creates it and nobody knows its id."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The manifests of a repository and what they name: config and layers, an index's children, subject, referrers.
-
-:func:`edges` is what one manifest names. :func:`traverse` reads on from there: the one traversal, for tables, check, deletion and
-inspection. :class:`Graph` keeps who names what.
-"""
+"""The manifests of a repository and what they name: :func:`traverse` reads on from one to the next, :class:`Graph` keeps who names what."""
 
 from __future__ import annotations
 
@@ -91,11 +87,7 @@ def _numbered(role: Role, path: str, descriptors: Iterable[Descriptor]) -> tuple
 
 
 def traverse(
-    roots: Iterable[Descriptor],
-    read: Callable[[Descriptor], Node],
-    follow: Callable[[Node], list[Descriptor]],
-    *,
-    threads: int = 1,
+    roots: Iterable[Descriptor], read: Callable[[Descriptor], Node], follow: Callable[[Node], list[Descriptor]], *, threads: int = 1
 ) -> Iterator[Node]:
     """Visit ``roots`` and what ``follow`` leads to from there: each digest once, breadth first, always in the same order.
 

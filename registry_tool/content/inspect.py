@@ -14,8 +14,7 @@ from registry_tool.content.listing import Contents, Details, is_registry_wide
 from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import DOCKER_CONFIG as DOCKER_IMAGE_CONFIG
-from registry_tool.oci.manifest import OCI_CONFIG, Manifest
+from registry_tool.oci.manifest import CONFIGS, Manifest
 
 MAX_REFERRERS = 1000
 """Referrers, of an image and of each other, whose own referrers are listed."""
@@ -110,7 +109,7 @@ def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) 
 
 
 def _config(contents: Contents, image: Manifest | None, errors: list[RegistryToolError]) -> Config | None:
-    if image is None or image.config is None or image.config.media_type not in (OCI_CONFIG, DOCKER_IMAGE_CONFIG):
+    if image is None or image.config is None or image.config.media_type not in CONFIGS:
         return None
     try:
         return contents.config(image.config)

@@ -26,6 +26,7 @@ SCHEMA_1 = ("application/vnd.docker.distribution.manifest.v1+json", "application
 
 IMAGES = (OCI_IMAGE, DOCKER_IMAGE)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 ACCEPT = f"{OCI_IMAGE}, {OCI_INDEX}, {DOCKER_IMAGE}, {DOCKER_LIST}"
 """The ``Accept`` header of a request for a manifest."""
 
@@ -36,7 +37,6 @@ EMPTY = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=Digest
 TOMBSTONE = "application/vnd.registry-tool.tombstone.v1+json"
 """The artifact type of a tombstone."""
 
-_CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 _FILE_SYSTEM_LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 _FOREIGN_LAYERS = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 _SIGNATURES = (
@@ -50,10 +50,7 @@ _ATTESTATION = "vnd.docker.reference.type"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """An image (``config`` and ``layers``) or an index (``children``); ``descriptor`` is of ``raw``.
-
-    ``subject`` is the manifest it refers to, as a signature refers to its image.
-    """
+    """An image (``config``, ``layers``) or an index (``children``); ``descriptor`` is of ``raw``, ``subject`` what it refers to."""
 
     raw: bytes = field(repr=False)
     descriptor: Descriptor
@@ -84,7 +81,7 @@ class Manifest:
             return "image" if images == 1 and attestations == len(self.children) - 1 > 0 else "index"
         if any(name.startswith(_SIGNATURES) for name in (self.artifact_type or "", *(layer.media_type for layer in self.layers))):
             return "signature"
-        is_image = self.config is not None and self.config.media_type in _CONFIGS and not self.artifact_type
+        is_image = self.config is not None and self.config.media_type in CONFIGS and not self.artifact_type
         has_files = not self.layers or any(layer.media_type.startswith(_FILE_SYSTEM_LAYERS) for layer in self.layers)
         return "image" if is_image and has_files else "artifact"
 
@@ -226,12 +223,7 @@ def _manifest(
     artifact_type: str | None,
     annotations: Mapping[str, str] | None,
 ) -> Manifest:
-    document: dict[str, object] = {"schemaVersion": 2, "mediaType": media_type}
-    if artifact_type:
-        document["artifactType"] = artifact_type
-    document |= members
-    if subject is not None:
-        document["subject"] = subject.as_json()
-    if annotations:
-        document["annotations"] = dict(sorted(annotations.items()))
-    return parse(json.dumps(document, separators=(",", ":")).encode())
+    optional = {"subject": subject.as_json() if subject else None, "annotations": dict(sorted((annotations or {}).items()))}
+    document = {"schemaVersion": 2, "mediaType": media_type, "artifactType": artifact_type, **members, **optional}
+    present = {name: value for name, value in document.items() if value not in (None, "", {})}
+    return parse(json.dumps(present, separators=(",", ":")).encode())

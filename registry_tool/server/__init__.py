@@ -6,21 +6,9 @@ from contextlib import AbstractContextManager
 
 from registry_tool.server.application import Application
 from registry_tool.server.listener import Server, run_server
-from registry_tool.server.storage import LinkKind, MemoryStorage, Storage, StoredUpload, WrongDigest
+from registry_tool.server.storage import MemoryStorage, Storage, WrongDigest
 
-__all__ = [
-    "Application",
-    "LinkKind",
-    "MemoryStorage",
-    "RunningRegistry",
-    "Server",
-    "Storage",
-    "StoredUpload",
-    "WrongDigest",
-    "run_registry",
-    "run_server",
-]
-
+__all__ = ["Application", "MemoryStorage", "RunningRegistry", "Storage", "WrongDigest", "run_registry", "run_server"]
 
 RunningRegistry = Server[Application]
 """A registry that listens at its ``host``; its ``errors`` stay empty unless it has a bug."""

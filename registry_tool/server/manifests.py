@@ -1,8 +1,4 @@
-"""Manifest handlers, as in distribution 2.8.2 (registry/handlers/manifests.go, manifest/*), without schema 1.
-
-Where distribution would convert an image to it for a client that accepts nothing newer, the response here is the one
-of a conversion that failed: MANIFEST_INVALID.
-"""
+"""Manifest handlers, as in distribution 2.8.2; where that would convert to schema 1, the conversion fails here (MANIFEST_INVALID)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Caches of small content by its digest: manifests and configs.
-
-The one on disk is compared with the digest as it is read. Damaged, read-only, full, busy or of another version it has
-less in it: that costs requests, and one note to a person.
-"""
+"""Caches of manifests and configs by digest. Whatever is wrong with the one on disk costs requests and one note to a person, no more."""
 
 from __future__ import annotations
 

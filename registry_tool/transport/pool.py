@@ -1,8 +1,4 @@
-"""One request and its response over pooled connections: the only module that imports urllib3 and requests.
-
-The pools are urllib3's: threads may share them, and they cost half of what a session of requests does. Proxies and
-authorities are found by requests.
-"""
+"""Requests and responses over urllib3's pools, half as costly as requests' sessions; requests finds proxies. Nobody else imports them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Trusted authorities and client certificates, registry by registry.
-
-As docker has it ("Verify repository client with certificates"): a folder ``certs.d/HOST[:PORT]`` with authorities in
-``*.crt``, and a client certificate in ``NAME.cert`` with its key in ``NAME.key``.
-"""
+"""Authorities (``*.crt``) and client certificates (``NAME.cert``, ``NAME.key``) by registry, as docker's: ``certs.d/HOST[:PORT]``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Configs and layers: whether a registry has one, all of it, and in the bytes of its digest.
-
-Presence is checked by the last byte, by range: registry:2 answers HEAD from its memory for what is gone or truncated.
-Where sizes differ, either side may be wrong, and the bytes are read.
-"""
+"""Configs and layers: presence by the last byte (registry:2 answers HEAD from memory); the bytes where sizes differ, or if wanted."""
 
 from __future__ import annotations
 
@@ -42,10 +38,7 @@ class ConfigFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobContent:
-    """What the bytes showed. ``problem`` is ``corrupt-blob``, ``unreadable`` or none; all else is known where there is none.
-
-    ``config`` is an image's config, or what is wrong with it; None where it was not parsed.
-    """
+    """``problem``: ``corrupt-blob``, ``unreadable`` or none; ``config``: an image's, what is wrong with it, or None if not parsed."""
 
     problem: str | None = None
     detail: str = ""

@@ -79,10 +79,7 @@ class RepositoryReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """The result of a check. ``notes`` are no damage, ``error`` ended it early.
-
-    ``blobs`` are the configs and layers that were checked, each once in the registry; ``bytes_read`` includes manifests.
-    """
+    """The result: ``notes`` are no damage, ``error`` ended it early, ``blobs`` counts each once, ``bytes_read`` includes manifests."""
 
     JSON_MEMBERS: ClassVar = "ok images blobs bytes_read findings notes error?"
     repositories: tuple[RepositoryReport, ...]

@@ -138,10 +138,7 @@ class _Guard:
 
 
 def _untag(repository: Deletable, tag: str) -> None:
-    """Remove the tag alone. Where the registry cannot, a tombstone replaces what it stands for, and is deleted.
-
-    Interrupted between the two, the tombstone stays: no table shows it, and the next deletion finishes this one.
-    """
+    """Remove the tag alone, by a tombstone if need be: if that is left by an interruption, no table shows it; the next deletion ends it."""
     if repository.can_untag():
         with suppress(NotFound):
             repository.untag(tag)

@@ -7,15 +7,4 @@ from registry_tool.content.listing.contents import Contents, Details, is_registr
 from registry_tool.content.listing.table import Options, Row, TagTable
 from registry_tool.content.listing.tags import list_tags
 
-__all__ = [
-    "Catalog",
-    "Contents",
-    "Details",
-    "Options",
-    "RepositorySummary",
-    "Row",
-    "TagTable",
-    "catalog",
-    "is_registry_wide",
-    "list_tags",
-]
+__all__ = ["Catalog", "Contents", "Details", "Options", "RepositorySummary", "Row", "TagTable", "catalog", "is_registry_wide", "list_tags"]

@@ -22,7 +22,6 @@ from registry_tool.targets.target import Target
 MAX_MANIFESTS = 1000
 """Manifests that one tag leads to."""
 
-_IMAGE_CONFIGS = (manifests.OCI_CONFIG, manifests.DOCKER_CONFIG)
 _CREATED = "org.opencontainers.image.created"
 _HINT = "Look at it with: regctl inspect --raw"
 
@@ -208,7 +207,7 @@ class _Images:
     def _add_image(self, descriptor: Descriptor, manifest: Manifest) -> None:
         created, platform = configs.parse_time(manifest.annotations.get(_CREATED)), descriptor.platform
         config = manifest.config
-        if self._configs and config is not None and config.media_type in _IMAGE_CONFIGS and not is_attestation(descriptor):
+        if self._configs and config is not None and config.media_type in manifests.CONFIGS and not is_attestation(descriptor):
             try:
                 configured_at, configured_platform = self._contents.created_for(config)
                 created, platform = configured_at or created, platform or configured_platform

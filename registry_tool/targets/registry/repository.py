@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from registry_tool.base.concurrency import RateLimiter
@@ -45,20 +45,16 @@ class Capabilities:
     def _probe(self, kind: str, repository: str, reference: str) -> bool:
         with self._lock:
             if kind not in self._probed:
-                self._probed[kind] = self._is_deletable(repository, reference)
+                try:
+                    with suppress(NotFound):
+                        self._transport.send("DELETE", manifest_path(repository, reference))
+                    self._probed[kind] = True
+                except RegistryError as error:
+                    # 400 DIGEST_INVALID, 405 UNSUPPORTED; any other status does not tell.
+                    if error.response is None or error.response.status not in (400, 405, 501):
+                        raise
+                    self._probed[kind] = False
             return self._probed[kind]
-
-    def _is_deletable(self, repository: str, reference: str) -> bool:
-        try:
-            self._transport.send("DELETE", manifest_path(repository, reference))
-        except NotFound:
-            return True
-        except RegistryError as error:
-            # 400 DIGEST_INVALID, 405 UNSUPPORTED; any other status does not tell.
-            if error.response is None or error.response.status not in (400, 405, 501):
-                raise
-            return False
-        return True
 
 
 class Repository:
