@@ -61,7 +61,7 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: Ap
         done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said[line] = done.stdout
-    certificate = VerifyReport.read(folder / "proof.json")
+    certificate = VerifyReport.read(folder / "report.json")
     assert [each.environment.name for each in certificate.results] == ["docker", "podman"]
     for proven in certificate.results:
         assert {point.name: point.ok for point in proven.checks} == dict.fromkeys(CHECKS, True)
