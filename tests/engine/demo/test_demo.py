@@ -32,7 +32,7 @@ STEPS = ["up", "build", "tag", "push", "remove", "pull", "run", "look"]
 
 
 class Stopping:
-    """A watcher that interrupts, as Ctrl-C does, when a step begins or has ended."""
+    """A listener that interrupts, as Ctrl-C does, when a step begins or has ended."""
 
     def __init__(self, name: str, *, after: bool) -> None:
         self.name, self.after = name, after
@@ -152,7 +152,7 @@ LATE_PAGES = {
 }
 
 
-class TestBadWeather:
+class TestFailures:
     @pytest.mark.parametrize("kind", LATE_PAGES)
     def test_page_that_never_responds_fails_with_the_log(
         self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
@@ -160,13 +160,13 @@ class TestBadWeather:
         monkeypatch.setattr(page_steps, "FIRST_RESPONSE", 1.5)
         monkeypatch.setattr(page_steps, "REQUEST_TIMEOUT", 1.0)
         program, last_words = LATE_PAGES[kind]
-        story = run(context=app(program))
-        assert story.error is not None
-        assert story.error.code == "proof-failed"
-        assert "within 2 s" in story.error.message
-        assert "no page at http://localhost:" in story.error.message
-        assert not last_words or last_words in story.error.excerpt
-        assert [step.ok for step in story.steps].count(False) == 1
+        result = run(context=app(program))
+        assert result.error is not None
+        assert result.error.code == "proof-failed"
+        assert "within 2 s" in result.error.message
+        assert "no page at http://localhost:" in result.error.message
+        assert not last_words or last_words in result.error.excerpt
+        assert [step.ok for step in result.steps].count(False) == 1
         nothing_is_left(engine, dirs)
 
     def test_slow_page_is_waited_for(
@@ -176,8 +176,8 @@ class TestBadWeather:
         shutil.copytree(resources.sample_app(), context)
         program = (context / "app.py").read_text()
         (context / "app.py").write_text(f"import time; time.sleep(2)\n{program.replace('from __future__ import annotations', '')}")
-        story = run(context=context)
-        assert story.error is None, story.error.message
+        result = run(context=context)
+        assert result.error is None, result.error.message
         nothing_is_left(engine, dirs)
 
     @pytest.mark.parametrize("kind", BAD_PAGES)
@@ -185,14 +185,14 @@ class TestBadWeather:
         self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path], image: str, local: LocalRegistry, kind: str
     ) -> None:
         program, message, last_words = BAD_PAGES[kind]
-        story = run(context=app(program))
-        assert not story.ok
-        assert story.error is not None
-        assert story.error.code == "proof-failed"
-        assert message in story.error.message
-        assert any(last_words in line for line in story.error.excerpt)
-        assert [step.ok for step in story.steps].count(False) == 1
-        assert story.ok is False
+        result = run(context=app(program))
+        assert not result.ok
+        assert result.error is not None
+        assert result.error.code == "proof-failed"
+        assert message in result.error.message
+        assert any(last_words in line for line in result.error.excerpt)
+        assert [step.ok for step in result.steps].count(False) == 1
+        assert result.ok is False
         nothing_is_left(engine, dirs)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
@@ -200,31 +200,31 @@ class TestBadWeather:
         context = app("")
         with (context / "Dockerfile").open("a") as file:
             file.write("\nRUN echo the-reason && false\n")
-        story = run(context=context)
-        assert story.error is not None
-        assert story.error.code == "build-failed"
-        assert any("the-reason" in line for line in story.error.excerpt)
+        result = run(context=context)
+        assert result.error is not None
+        assert result.error.code == "build-failed"
+        assert any("the-reason" in line for line in result.error.excerpt)
         nothing_is_left(engine, dirs)
 
     def test_page_port_in_use_is_an_error(
         self, run: Run, engine: Engine, dirs: AppDirs, tiny_image: Make, local: LocalRegistry, unique: str
     ) -> None:
-        story = run(port=local.port)
-        assert story.error is not None
-        assert story.error.code == "port-taken"
+        result = run(port=local.port)
+        assert result.error is not None
+        assert result.error.code == "port-taken"
         nothing_is_left(engine, dirs)
 
     def test_name_in_another_registry_is_a_usage_error(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
-        story = run(image="registry.example/john/app:1")
-        assert story.error is not None
-        assert story.error.code == "usage"
+        result = run(image="registry.example/john/app:1")
+        assert result.error is not None
+        assert result.error.code == "usage"
         nothing_is_left(engine, dirs)
 
     def test_invalid_name_is_an_error(self, run: Run) -> None:
-        story = run(image="John/App")
-        assert story.error is not None
-        assert story.error.code == "invalid-reference"
-        assert story.steps == []
+        result = run(image="John/App")
+        assert result.error is not None
+        assert result.error.code == "invalid-reference"
+        assert result.steps == []
 
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("name", STEPS)
@@ -241,39 +241,39 @@ class TestBadWeather:
             assert images_of(engine, dirs) == []
 
 
-class TestGoodWeather:
+class TestSuccess:
     def test_all_steps_succeed(self, run: Run, engine: Engine, dirs: AppDirs, image: str, local: LocalRegistry) -> None:
-        story = run()
-        assert story.error is None
-        assert [step.name for step in story.steps] == STEPS
-        assert all(step.ok and step.command.startswith(("docker ", "curl ")) for step in story.steps)
+        result = run()
+        assert result.error is None
+        assert [step.name for step in result.steps] == STEPS
+        assert all(step.ok and step.command.startswith(("docker ", "curl ")) for step in result.steps)
         reference = Reference.parse(image, default_host=local.address)
-        assert story.reference == str(reference)
-        assert story.digest == str(open_registry(local.address).digest(reference.path, "part2"))
+        assert result.reference == str(reference)
+        assert result.digest == str(open_registry(local.address).digest(reference.path, "part2"))
         present = engine.image(str(reference))
         assert present is not None
-        assert present.id == story.image_id
-        assert story.page is not None
-        assert (story.page.status, "<h3>Hello World!</h3>" in story.page.body) == (200, True)
-        assert "cannot connect to Redis, counter disabled" in story.page.body
-        assert {entry.role for entry in story.images} == {"registry", "python"}
+        assert present.id == result.image_id
+        assert result.page is not None
+        assert (result.page.status, "<h3>Hello World!</h3>" in result.page.body) == (200, True)
+        assert "cannot connect to Redis, counter disabled" in result.page.body
+        assert {entry.role for entry in result.images} == {"registry", "python"}
         nothing_is_left(engine, dirs)
 
     def test_digest_is_the_one_that_skopeo_reads(self, run: Run) -> None:
         skopeo = shutil.which("skopeo")
         if skopeo is None:
             missing("skopeo", "it is not installed")
-        story = run()
-        inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{story.reference}"]
-        assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == story.digest
+        result = run()
+        inspect = [skopeo, "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{result.reference}"]
+        assert subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip() == result.digest
 
     def test_counter_counts_with_redis(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
-        story = run(redis=True)
-        assert story.error is None
-        assert story.visits == [1, 2, 3]
-        document = to_json(story)
-        assert document["probe_redis"] == {"visits": [1, 2, 3], "body": story.page_with_redis.body if story.page_with_redis else None}
-        assert {entry.role for entry in story.images} == {"registry", "python", "redis"}
+        result = run(redis=True)
+        assert result.error is None
+        assert result.visits == [1, 2, 3]
+        document = to_json(result)
+        assert document["probe_redis"] == {"visits": [1, 2, 3], "body": result.page_with_redis.body if result.page_with_redis else None}
+        assert {entry.role for entry in result.images} == {"registry", "python", "redis"}
         nothing_is_left(engine, dirs)
 
     def test_second_demo_replaces_the_image(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
@@ -282,26 +282,26 @@ class TestGoodWeather:
         assert first.image_id != second.image_id
         assert first.image_id is not None
         assert engine.image(first.image_id) is None
-        for story in (first, second):
-            mine = engine.images(all=True, labels={labels.DEMO: story.run})
-            assert [item.names for item in mine] == ([(str(second.reference),)] if story is second else [])
+        for result in (first, second):
+            images = engine.images(all=True, labels={labels.DEMO: result.run})
+            assert [item.names for item in images] == ([(str(second.reference),)] if result is second else [])
 
     def test_friendly_name_is_restored(self, run: Run, engine: Engine, dirs: AppDirs, friendly: str, tiny_image: Make) -> None:
-        mine = tiny_image(friendly)
-        for story in (run(), run(image="John/App")):
-            assert story is not None
+        image_id = tiny_image(friendly)
+        for result in (run(), run(image="John/App")):
+            assert result is not None
             back = engine.image(friendly)
-            assert back is not None and back.id == mine
+            assert back is not None and back.id == image_id
         with pytest.raises(KeyboardInterrupt):
             run(listener=Stopping("tag", after=False))
         back = engine.image(friendly)
-        assert back is not None and back.id == mine
+        assert back is not None and back.id == image_id
         nothing_is_left(engine, dirs)
 
     def test_keep_leaves_the_container_running(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
-        story = run(keep=True)
-        assert story.error is None
-        (name,) = story.kept
+        result = run(keep=True)
+        assert result.error is None
+        (name,) = result.kept
         container = engine.container(name)
         assert container is not None and container.running
         again = run()
@@ -311,13 +311,13 @@ class TestGoodWeather:
         assert engine.container(name) is None
 
     def test_keep_with_redis_leaves_both_containers_running(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
-        story = run(keep=True, redis=True)
-        assert story.error is None
-        mine = engine.containers(all=True, labels={labels.DEMO: story.run})
-        assert {item.name for item in mine} == set(story.kept)
-        assert len(story.kept) == 2
-        assert story.page is not None and story.page_with_redis is not None
-        assert story.page.url == story.page_with_redis.url
+        result = run(keep=True, redis=True)
+        assert result.error is None
+        containers = engine.containers(all=True, labels={labels.DEMO: result.run})
+        assert {item.name for item in containers} == set(result.kept)
+        assert len(result.kept) == 2
+        assert result.page is not None and result.page_with_redis is not None
+        assert result.page.url == result.page_with_redis.url
 
     def test_default_port_is_the_next_free_one(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
         holder = engine.run(
@@ -326,10 +326,10 @@ class TestGoodWeather:
             )
         )
         try:
-            story = run(port=None)
-            assert story.error is None
-            assert story.page is not None
-            assert story.page.url.startswith("http://localhost:4")
+            result = run(port=None)
+            assert result.error is None
+            assert result.page is not None
+            assert result.page.url.startswith("http://localhost:4")
         finally:
             engine.remove(holder.id, force=True)
 
@@ -337,11 +337,11 @@ class TestGoodWeather:
     @pytest.mark.soak
     def test_purge_transfers_every_layer(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
         for _ in range(2):
-            story = run(purge=True)
-            assert story.error is None
-            base = next(entry for entry in story.images if entry.role == "python")
+            result = run(purge=True)
+            assert result.error is None
+            base = next(entry for entry in result.images if entry.role == "python")
             assert engine.image(base.name) is None, "the base image went, too"
-            pull = next(step for step in story.steps if step.name == "pull")
+            pull = next(step for step in result.steps if step.name == "pull")
             assert "pulled" in pull.detail
 
 
@@ -387,13 +387,13 @@ class TestLeftovers:
 
     def test_tag_of_a_dead_run_is_restored(self, engine: Engine, dirs: AppDirs, unique: str, tiny_image: Make) -> None:
         name = f"{unique}hello"
-        mine = tiny_image(name)
+        image_id = tiny_image(name)
         with runs.begin(dirs.state) as dead:
             tag_backup.borrow(engine, dead.id, name, tiny_image(f"{unique}other", dead.labels(labels.ROLE_DEMO)))
         sweep(engine, dirs, name)
         back = engine.image(name)
         assert back is not None
-        assert (back.id, back.names) == (mine, (f"{name}:latest",))
+        assert (back.id, back.names) == (image_id, (f"{name}:latest",))
 
     @pytest.mark.parametrize("last", ["first to borrow", "second to borrow"])
     def test_tag_of_two_parallel_runs_is_restored_by_the_last(
@@ -401,14 +401,14 @@ class TestLeftovers:
     ) -> None:
         """Also where the first one goes while the name is the second one's."""
         name = f"{unique}hello"
-        mine = tiny_image(name)
+        image_id = tiny_image(name)
         with runs.begin(dirs.state) as one, runs.begin(dirs.state) as two:
             tag_backup.borrow(engine, one.id, name, tiny_image(f"{unique}one", one.labels(labels.ROLE_DEMO)))
             tag_backup.borrow(engine, two.id, name, tiny_image(f"{unique}two", two.labels(labels.ROLE_DEMO)))
             for each in (one, two) if last == "second to borrow" else (two, one):
                 tag_backup.give_back(engine, each.id, name)
         back = engine.image(name)
-        assert back is not None and back.id == mine
+        assert back is not None and back.id == image_id
         assert not [name for item in engine.images() for name in item.names if f"registry-tool/kept/{owner_id(dirs.state)}" in name]
 
     def test_tag_of_another_owners_run_is_not_restored(

@@ -1,4 +1,4 @@
-"""``demo`` as it is typed; what it proves is held down in the tests of the walk itself."""
+"""``demo`` on the command line; its steps are tested in tests/engine/demo."""
 
 from __future__ import annotations
 

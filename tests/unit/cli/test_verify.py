@@ -49,7 +49,7 @@ def image(registry: RunningRegistry) -> PushedManifest:
     return make_image(registry.port, "john/app", "1")
 
 
-def asked(fake: FakeEnvironments) -> Any:
+def spec_of(fake: FakeEnvironments) -> Any:
     assert fake.spec is not None
     return fake.spec
 
@@ -61,9 +61,9 @@ def test_verify_of_a_name(typed: Typed, fake: FakeEnvironments, registry: Runnin
     answer = typed("verify", "john/app:1")
     assert answer.code == 0, answer.err
     assert fake.events == ["open docker", "prove docker", "close docker"]
-    what = asked(fake)
-    assert (str(what.image), what.expect, what.probes) == (f"{registry.host}/john/app:1", None, ())
-    assert (what.timeout, what.stop_within, what.redis, what.replicas, what.limits) == (30.0, 10.0, False, 1, Limits())
+    spec = spec_of(fake)
+    assert (str(spec.image), spec.expect, spec.probes) == (f"{registry.host}/john/app:1", None, ())
+    assert (spec.timeout, spec.stop_within, spec.redis, spec.replicas, spec.limits) == (30.0, 10.0, False, 1, Limits())
     lines = answer.out.splitlines()
     assert re.fullmatch(r"docker: Docker 28\.2\.2, linux/amd64, a clean engine, ready in 0\.0 s", lines[0])
     assert re.fullmatch(r"  resolves   ok     0\.2 s  resolves was looked at", lines[1])
@@ -87,22 +87,22 @@ def test_options_apply_to_the_http_before_them(typed: Typed, fake: FakeEnvironme
         Exit(code=0),
         Http(published=4000, container=80, path="/b", status=404),
     )
-    assert asked(fake).probes == wanted
+    assert spec_of(fake).probes == wanted
 
 
 def test_other_options_reach_the_spec(typed: Typed, fake: FakeEnvironments, image: PushedManifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "here")
     words = "--on podman --on docker --require docker --timeout 5s -e A=b=c --env OURS --env NOBODYS --with redis --replicas 3"
     assert typed("verify", "john/app:1", *words.split(), "--expect", image.digest, "--registry-as", "10.0.0.1:5000").code == 0
-    what = asked(fake)
+    spec = spec_of(fake)
     assert fake.events[0] == "open podman"
-    assert (what.expect, what.timeout, what.redis, what.replicas) == (Digest.parse(image.digest), 5.0, True, 3)
-    assert (dict(what.environment), what.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
+    assert (spec.expect, spec.timeout, spec.redis, spec.replicas) == (Digest.parse(image.digest), 5.0, True, 3)
+    assert (dict(spec.environment), spec.registry_as) == ({"A": "b=c", "OURS": "here"}, "10.0.0.1:5000")
 
 
 def test_digest_in_the_name_is_expected(typed: Typed, fake: FakeEnvironments, image: PushedManifest) -> None:
     assert typed("verify", f"john/app@{image.digest}").code == 0
-    assert asked(fake).expected == Digest.parse(image.digest)
+    assert spec_of(fake).expected == Digest.parse(image.digest)
 
 
 def test_settings_file_is_used_without_options(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_settings_file_is_used_without_options(typed: Typed, fake: FakeEnvironme
     assert typed("verify", "--stack", str(tmp_path / "none.yml")).code != 0
     (tmp_path / "portability.toml").write_text((tmp_path / "portability.toml").read_text().replace('stack = "x.yml"\n', ""))
     assert typed("verify").code == 0
-    what = asked(fake)
+    spec = spec_of(fake)
     assert fake.events[0] == "open podman"
-    assert (str(what.image), what.redis, what.timeout, what.stop_within) == (f"{registry.host}/john/app:1", True, 7.0, 3.0)
-    assert (what.limits.processes, what.probes) == (9, (Log(text="file"),))
+    assert (str(spec.image), spec.redis, spec.timeout, spec.stop_within) == (f"{registry.host}/john/app:1", True, 7.0, 3.0)
+    assert (spec.limits.processes, spec.probes) == (9, (Log(text="file"),))
 
 
 def test_options_override_the_settings_file(typed: Typed, fake: FakeEnvironments, registry: RunningRegistry, tmp_path: Path) -> None:
@@ -126,22 +126,22 @@ def test_options_override_the_settings_file(typed: Typed, fake: FakeEnvironments
         '[timeouts]\nprobes = 7\n[[probes]]\nlog = "file"\n'
     )
     assert typed("verify", "john/other:2", "--on", "docker", "--replicas", "4", "-e", "A=typed", "--timeout", "2", "--exit", "3").code == 0
-    what = asked(fake)
+    spec = spec_of(fake)
     assert fake.events[0] == "open docker"
-    assert (str(what.image), what.replicas, what.timeout) == (f"{registry.host}/john/other:2", 4, 2.0)
-    assert (dict(what.environment), what.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
+    assert (str(spec.image), spec.replicas, spec.timeout) == (f"{registry.host}/john/other:2", 4, 2.0)
+    assert (dict(spec.environment), spec.probes) == ({"A": "typed", "B": "file"}, (Exit(code=3),))
 
 
 def test_engine_and_stack_options_replace_those_of_the_file(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     (tmp_path / "portability.toml").write_text('image = "john/app:1"\nrequire = ["docker"]\nservices = ["redis"]\nreplicas = 3\n')
     (tmp_path / "stack.yml").write_text("services:\n  web:\n    image: john/app:1\n    ports: ['80']\n")
     assert typed("verify", "--on", "podman", "--stack", "stack.yml").code == 0
-    what = asked(fake)
-    assert (fake.events[0], what.redis, what.replicas, str(what.stack)) == ("open podman", False, 1, "stack.yml")
+    spec = spec_of(fake)
+    assert (fake.events[0], spec.redis, spec.replicas, str(spec.stack)) == ("open podman", False, 1, "stack.yml")
     (tmp_path / "portability.toml").write_text('image = "john/app:1"\nstack = "stack.yml"\n')
     assert typed("verify", "--with", "redis").code == 0
-    what = asked(fake)
-    assert (what.redis, what.stack) == (True, None)
+    spec = spec_of(fake)
+    assert (spec.redis, spec.stack) == (True, None)
 
 
 def test_invalid_settings_file_is_exit_2(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
@@ -263,24 +263,24 @@ def test_command_in_the_report_has_no_secrets(typed: Typed) -> None:
 
 def test_report_is_written_in_every_format(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
     fake.checks = (check("starts", False),)
-    files = {name: tmp_path / "new" / name for name in ("proof.json", "junit.xml", "page.md")}
-    words = ("-o", str(files["proof.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
+    files = {name: tmp_path / "new" / name for name in ("report.json", "junit.xml", "page.md")}
+    words = ("-o", str(files["report.json"]), "--junit", str(files["junit.xml"]), "--markdown", str(files["page.md"]))
     assert typed("verify", "john/app:1", *words).code == 1
-    report = VerifyReport.read(files["proof.json"])
+    report = VerifyReport.read(files["report.json"])
     assert [each.name for each in report.results[0].checks] == ["starts"]
     assert ET.parse(files["junit.xml"]).getroot().get("failures") == "1"  # noqa: S314 - our own
     assert files["page.md"].read_text(encoding="utf-8").startswith("## ❌ ")
-    answer = typed("verify", "--show", str(files["proof.json"]), "--json")
-    assert (answer.code, answer.json) == (1, json.loads(files["proof.json"].read_text()))
+    answer = typed("verify", "--show", str(files["report.json"]), "--json")
+    assert (answer.code, answer.json) == (1, json.loads(files["report.json"].read_text()))
 
 
 def test_unwritable_report_is_an_error_with_the_results(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    answer = typed("verify", "john/app:1", "--json", "--junit", str(tmp_path / "file" / "x"), "-o", str(tmp_path / "proof.json"))
+    answer = typed("verify", "john/app:1", "--json", "--junit", str(tmp_path / "file" / "x"), "-o", str(tmp_path / "report.json"))
     assert answer.code == 1
     assert "cannot be written" in answer.json["error"]["message"]
     assert len(answer.json["proven"]) == 1
-    assert VerifyReport.read(tmp_path / "proof.json").error is not None
+    assert VerifyReport.read(tmp_path / "report.json").error is not None
 
 
 # Shown and compared, without an engine or a registry.
@@ -293,7 +293,7 @@ def alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_show_prints_the_same_lines(alone: Typed, tmp_path: Path) -> None:
-    file = tmp_path / "proof.json"
+    file = tmp_path / "report.json"
     write(file, GREEN.as_bytes())
     answer = alone("verify", "--show", str(file))
     assert answer.code == 0
@@ -322,7 +322,7 @@ def test_against_prints_the_changes(alone: Typed, tmp_path: Path) -> None:
 
 
 def test_edited_report_is_refused(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
-    file = tmp_path / "proof.json"
+    file = tmp_path / "report.json"
     file.write_bytes(failing().as_bytes().replace(b'"ok": false', b'"ok": true'))
     for words in (("--show", str(file)), ("john/app:1", "--against", str(file))):
         answer = typed("verify", *words)
@@ -339,7 +339,7 @@ def test_missing_report_is_exit_1(alone: Typed, tmp_path: Path) -> None:
 
 
 def test_verify_output_has_no_control_characters(tmp_path: Path) -> None:
-    file = tmp_path / "proof.json"
+    file = tmp_path / "report.json"
     evil = replace(
         GREEN.results[0],
         environment=replace(GREEN.results[0].environment, engine=EVIL),
@@ -353,7 +353,7 @@ def test_verify_output_has_no_control_characters(tmp_path: Path) -> None:
 
 
 def test_progress_vanishes_and_checks_stay_on_a_terminal(tmp_path: Path) -> None:
-    write(tmp_path / "proof.json", GREEN.as_bytes())
-    with Terminal(["verify", "--show", str(tmp_path / "proof.json")]) as terminal:
+    write(tmp_path / "report.json", GREEN.as_bytes())
+    with Terminal(["verify", "--show", str(tmp_path / "report.json")]) as terminal:
         assert terminal.end() == 0
     assert "\x1b[32mok " in terminal.text

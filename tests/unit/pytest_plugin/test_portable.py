@@ -1,4 +1,4 @@
-"""The proof as an assertion: what is asked of it, what a red one says, and what is kept of it. The proofs here are made up."""
+"""``portable``: the spec it makes of its arguments, its failures, and the report it keeps. The reports here are made up."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ def made(*points: Check, error: Failure | None = None, notes: tuple[str, ...] = 
     return VerifyReport(image=subject, created=when, tool="0", command="pytest", results=proven, error=error, notes=notes)
 
 
-class Proofs:
-    """Answers with ``certificate``, and remembers what was asked."""
+class Recorder:
+    """Returns ``report``, and records the specs."""
 
-    def __init__(self, certificate: VerifyReport) -> None:
-        self.certificate = certificate
-        self.asked: list[tuple[VerifySpec, Sequence[str]]] = []
+    def __init__(self, report: VerifyReport) -> None:
+        self.report = report
+        self.specs: list[tuple[VerifySpec, Sequence[str]]] = []
         self.kept: list[VerifyReport] = []
 
     @property
     def portable(self) -> Portable:
         return Portable(verify=self._verify, keep=self.kept.append, missing=pytest.skip)
 
-    def _verify(self, asked: VerifySpec, on: Sequence[str]) -> VerifyReport:
-        self.asked.append((asked, on))
-        return self.certificate
+    def _verify(self, spec: VerifySpec, on: Sequence[str]) -> VerifyReport:
+        self.specs.append((spec, on))
+        return self.report
 
 
 # What is red.
 
 
 def test_failed_check_is_the_message() -> None:
-    proofs = Proofs(made(STARTS, RED, UNTOLD, notes=("not on a clean docker: none here",)))
+    recorder = Recorder(made(STARTS, RED, UNTOLD, notes=("not on a clean docker: none here",)))
     with pytest.raises(NotPortable) as caught:
-        proofs.portable(NAME)
+        recorder.portable(NAME)
     assert str(caught.value).splitlines() == [
         f"{NAME} is not verified",
         "docker: listens: nothing listens on 80",
@@ -62,27 +62,27 @@ def test_failed_check_is_the_message() -> None:
         "not on a clean docker: none here",
     ]
     assert isinstance(caught.value, AssertionError)
-    assert proofs.kept == [proofs.certificate], "a red one is kept, too"
+    assert recorder.kept == [recorder.report], "a red one is kept, too"
 
 
 def test_error_is_the_message() -> None:
     error = Failure(code="registry-error", message="the registry went away", hint="Look.", excerpt=("panic: no",))
     with pytest.raises(NotPortable) as caught:
-        Proofs(made(error=error)).portable(NAME)
+        Recorder(made(error=error)).portable(NAME)
     assert str(caught.value).splitlines()[1:] == ["the registry went away", "  | panic: no", "  hint: Look."]
 
 
 def test_unavailable_engine_is_missing_and_no_failure() -> None:
     error = Failure(code="no-place", message="podman cannot be had: no packages", hint="Install it.")
     with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it.\nnot here, either"):
-        Proofs(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
+        Recorder(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
     with pytest.raises(NotPortable, match="nothing listens on 80"):
-        Proofs(made(RED, error=error)).portable(NAME, on=["docker", "podman"])
+        Recorder(made(RED, error=error)).portable(NAME, on=["docker", "podman"])
 
 
 def test_report_without_results_is_a_failure() -> None:
     with pytest.raises(NotPortable, match="not verified"):
-        Proofs(made()).portable(NAME)
+        Recorder(made()).portable(NAME)
 
 
 @pytest.mark.parametrize(
@@ -103,34 +103,34 @@ def test_report_without_results_is_a_failure() -> None:
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_started(arguments: dict[str, object], word: str) -> None:
-    proofs = Proofs(made(STARTS))
-    call: Callable[..., VerifyReport] = proofs.portable
+    recorder = Recorder(made(STARTS))
+    call: Callable[..., VerifyReport] = recorder.portable
     with pytest.raises(UsageError, match=word):
         call(NAME, **arguments)
-    assert proofs.asked == []
+    assert recorder.specs == []
 
 
 @pytest.mark.parametrize("name", ["john/app:1", "app"])
 def test_name_without_registry_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not a full name"):
-        Proofs(made(STARTS)).portable(name)
+        Recorder(made(STARTS)).portable(name)
 
 
 def test_invalid_name_and_digest_are_refused() -> None:
     with pytest.raises(InvalidReference):
-        Proofs(made(STARTS)).portable("localhost:5000/John")
+        Recorder(made(STARTS)).portable("localhost:5000/John")
     with pytest.raises(UsageError, match="expect: not 64 lower-case"):
-        Proofs(made(STARTS)).portable(NAME, expect="sha256:1")
+        Recorder(made(STARTS)).portable(NAME, expect="sha256:1")
 
 
-# What is asked.
+# The spec.
 
 
 def test_all_arguments_reach_the_spec() -> None:
-    proofs = Proofs(made(STARTS))
+    recorder = Recorder(made(STARTS))
     digest = f"sha256:{'1' * 64}"
     more = Tcp(published=4001, container=81)
-    certificate = proofs.portable(
+    report = recorder.portable(
         NAME,
         on=["docker", "podman"],
         http="4000:80/page",
@@ -149,11 +149,11 @@ def test_all_arguments_reach_the_spec() -> None:
         stop_within=3.0,
         redis=True,
     )
-    assert certificate is proofs.certificate
-    [(asked, on)] = proofs.asked
+    assert report is recorder.report
+    [(spec, on)] = recorder.specs
     assert on == ("docker", "podman")
     values = (("visits", "1"), ("name", "john"), ("open", "true"))
-    assert asked.probes == (
+    assert spec.probes == (
         Http(published=4000, container=80, path="/page", status=200, text=("Hello", "Visits"), json=values, within=2.0),
         Tcp(published=4002, container=82),
         Exec(command=("cat", "/etc/motd")),
@@ -161,29 +161,29 @@ def test_all_arguments_reach_the_spec() -> None:
         Exit(code=0),
         more,
     )
-    assert (str(asked.image), str(asked.expect), asked.environment) == (NAME, digest, {"NAME": "you"})
-    assert (asked.timeout, asked.stop_within, asked.redis) == (5.0, 3.0, True)
+    assert (str(spec.image), str(spec.expect), spec.environment) == (NAME, digest, {"NAME": "you"})
+    assert (spec.timeout, spec.stop_within, spec.redis) == (5.0, 3.0, True)
 
 
 def test_defaults_of_the_spec() -> None:
-    proofs = Proofs(made(STARTS))
-    proofs.portable("localhost:5000/john/app", on="here", text=(), http="4000:80/")
-    [(asked, on)] = proofs.asked
+    recorder = Recorder(made(STARTS))
+    recorder.portable("localhost:5000/john/app", on="here", text=(), http="4000:80/")
+    [(spec, on)] = recorder.specs
     assert on == ("here",)
-    assert asked == VerifySpec(image=asked.image, probes=(Http(published=4000, container=80),))
-    assert asked.image.tag == "latest"
+    assert spec == VerifySpec(image=spec.image, probes=(Http(published=4000, container=80),))
+    assert spec.image.tag == "latest"
 
 
 def test_digest_of_a_factory_image_is_expected() -> None:
-    proofs = Proofs(made(STARTS))
+    recorder = Recorder(made(STARTS))
     with in_process() as served:
         image = ImageFactory(lambda: served, "pytest/here")()
         other = f"sha256:{'2' * 64}"
-        proofs.portable(image)
-        proofs.portable(image, expect=other)
-        proofs.portable(image.pinned)
-    assert [asked.expected for asked, _ in proofs.asked] == [Digest.parse(image.digest), Digest.parse(other), Digest.parse(image.digest)]
-    assert str(proofs.asked[0][0].image) == image.reference
+        recorder.portable(image)
+        recorder.portable(image, expect=other)
+        recorder.portable(image.pinned)
+    assert [spec.expected for spec, _ in recorder.specs] == [Digest.parse(image.digest), Digest.parse(other), Digest.parse(image.digest)]
+    assert str(recorder.specs[0][0].image) == image.reference
 
 
 # What is kept.
@@ -191,10 +191,10 @@ def test_digest_of_a_factory_image_is_expected() -> None:
 
 def test_report_is_kept_with_the_test(request: pytest.FixtureRequest) -> None:
     node: pytest.Item = request.node
-    certificate = made(STARTS, UNTOLD)
-    portable_for(node, lambda asked, on: certificate, pytest.skip)(NAME)
+    report = made(STARTS, UNTOLD)
+    portable_for(node, lambda spec, on: report, pytest.skip)(NAME)
     kept = [value for name, value in node.user_properties if name == PROPERTY]
-    assert [VerifyReport.parse(str(value).encode()) for value in kept] == [certificate]
-    assert json.loads(str(kept[0]))["digest"] == str(certificate.digest)
+    assert [VerifyReport.parse(str(value).encode()) for value in kept] == [report]
+    assert json.loads(str(kept[0]))["digest"] == str(report.digest)
     sections = [text for _, name, text in node._report_sections if name == "certificate"]
     assert sections == ["docker: starts ok: as root: /run\ndocker: alone -: not asked for"]
