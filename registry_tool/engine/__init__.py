@@ -11,7 +11,6 @@ from registry_tool.engine.values import (
     Network,
     PortBinding,
     Privileges,
-    RemovedImage,
     TransferResult,
     Volume,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "Platform",
     "PortBinding",
     "Privileges",
-    "RemovedImage",
     "TransferResult",
     "Volume",
     "connect",

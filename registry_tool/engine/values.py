@@ -39,6 +39,11 @@ class Image:
     exposed: tuple[str, ...] = ()
     """``80/tcp``."""
 
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.id.removeprefix("sha256:")[:12]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortBinding:

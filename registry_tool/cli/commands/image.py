@@ -95,13 +95,12 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
       regctl pull john/get-started:part2
       regctl pull docker.io/library/alpine
     """
-    from registry_tool.local.images import resolve, transfer
+    from registry_tool.local.images import resolve
 
-    host = session.registry_host(name)
-    reference = resolve.registry_reference(name, host)
+    reference = resolve.registry_reference(name, session.registry_host(name))
     with session.observer(quiet=quiet) as observer:
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
-        moved = transfer.pull(session.engine, host, name, observer=observer, platform=platform)
+        moved = session.engine.pull(str(reference), observer=observer, platform=platform)
     _render_transfer(session, reference, moved, quiet=quiet)
 
 

@@ -7,16 +7,30 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from registry_tool.base.errors import BuildFailed, RegistryToolError
-from registry_tool.engine.build.options import BuildOptions
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.streams import BuildLog
 
 _PROBE_TIMEOUT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a builder gets besides the context; ``dockerfile`` is its path inside the context."""
+
+    dockerfile: str
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    no_cache: bool = False
+    pull: bool = False
+    platform: str | None = None
 
 
 def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: BuildLog, *, reason: str) -> None:

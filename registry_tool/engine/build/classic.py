@@ -14,8 +14,8 @@ from registry_tool.base.errors import BuildFailed, Conflict, EngineError, Invali
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
+from registry_tool.engine.build.buildkit import BuildOptions
 from registry_tool.engine.build.dockerfile import base_images, needs_buildkit
-from registry_tool.engine.build.options import BuildOptions
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
 from registry_tool.oci.reference import DOCKER_HUB, Reference
@@ -23,7 +23,7 @@ from registry_tool.oci.reference import DOCKER_HUB, Reference
 EXCERPT_LINES = 20
 OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
 
-_TRIES = 3
+_ATTEMPTS = 3
 _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
 """The classic builder's error where an image of its cache was removed while it built on it."""
 
@@ -71,12 +71,12 @@ class Builds(Images):
             buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
             return self._tag_result(log, options, (log.image_id, *options.tags))
         registry_config = _registry_config(text, options.build_args)
-        tries = 0
+        attempts_left = _ATTEMPTS
         while True:
-            tries += 1
+            attempts_left -= 1
             log = BuildLog(observer)
             self._classic(options, contexts.tar_stream(files), registry_config, log)
-            if tries == _TRIES or not _CACHE_GONE.search(log.error or ""):
+            if not attempts_left or not _CACHE_GONE.search(log.error or ""):
                 return self._tag_result(log, options, (log.image_id,))
 
     def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:

@@ -8,6 +8,7 @@ busybox.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import time
 from pathlib import Path
@@ -17,24 +18,8 @@ from registry_tool.local.base_images.image_files import APPLETS
 from registry_tool.local.base_images.recipes import Recipe
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_EXCLUDED = (
-    "dev/",
-    "proc/",
-    "sys/",
-    "boot/",
-    "etc/apt/",
-    "etc/dpkg/",
-    "etc/init.d/",
-    "etc/systemd/",
-    "usr/share/doc/",
-    "usr/share/man/",
-    "usr/share/info/",
-    "usr/share/locale/",
-    "usr/share/lintian/",
-    "var/cache/",
-    "var/lib/apt/",
-    "var/lib/dpkg/",
-    "var/log/",
+_EXCLUDED = re.compile(
+    "(dev|proc|sys|boot|etc/(apt|dpkg|init[.]d|systemd)|usr/share/(doc|man|info|locale|lintian)|var/(cache|log|lib/apt|lib/dpkg))/"
 )
 # This machine's, copied in by the tool that unpacks.
 _HOST_FILES = frozenset({"etc/resolv.conf", "etc/hostname", "etc/hosts", "etc/passwd", "etc/group"})
@@ -126,7 +111,7 @@ def _is_excluded(name: str, recipe: Recipe) -> bool:
     if name in _HOST_FILES or name.endswith(recipe.excluded):
         return True
     # Licences stay: they belong to what is distributed.
-    return name.startswith(_EXCLUDED) and not (name.startswith("usr/share/doc/") and name.endswith("/copyright"))
+    return _EXCLUDED.match(name) is not None and not (name.startswith("usr/share/doc/") and name.endswith("/copyright"))
 
 
 class _TarWriter:

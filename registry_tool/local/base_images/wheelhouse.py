@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,7 @@ class Interpreter:
 
     def to_json(self) -> bytes:
         """The form that :meth:`parse` reads."""
-        return json.dumps(
-            {"implementation": self.implementation, "version": self.version, "abi": self.abi, "platforms": list(self.platforms)}
-        ).encode()
+        return json.dumps(asdict(self)).encode()
 
     def options(self) -> list[str]:
         """Options of pip for it."""

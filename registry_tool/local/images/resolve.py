@@ -46,7 +46,7 @@ def find_engine_image(engine: Engine, registry_host: str | None, text: str) -> R
     if typed is not None:
         note = None
         if local is not None and local_name is not None and local.id != typed.id and _has_name(typed, text):
-            note = f"using {text} ({_short(typed)}); {local_name} is another image ({_short(local)})"
+            note = f"using {text} ({typed.short_id}); {local_name} is another image ({local.short_id})"
         return ResolvedImage(image=typed, name=text, note=note)
     if local is not None and local_name is not None:
         return ResolvedImage(image=local, name=local_name)
@@ -87,7 +87,3 @@ def _has_name(image: Image, text: str) -> bool:
     if wanted.digest is not None:
         return True
     return any(Reference.parse(name, default_host=DOCKER_HUB) == wanted for name in image.names)
-
-
-def _short(image: Image) -> str:
-    return image.id.removeprefix("sha256:")[:12]

@@ -34,7 +34,9 @@ def push(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
     typed = None if has_host(text) else resolve.find_by_name(engine, text)
     present = engine.image(str(target))
     if typed is not None:
-        note = _retag(engine, str(target), typed.id, present.id if present else None)
+        if present is None or present.id != typed.id:
+            engine.tag(typed.id, str(target))
+            note = f"tagged {typed.short_id} as {target}" + (f" (it was {present.short_id})" if present else "")
     elif present is None:
         raise NotFound(
             f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}",
@@ -42,28 +44,21 @@ def push(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
         )
     try:
         result = engine.push(str(target), observer=observer)
-    except PushFailed as failed:
-        raise _not_a_registry(target.host) or failed from None
+    except PushFailed:
+        _check_registry(target.host)
+        raise
     return PushResult(reference=target, result=result, note=note)
 
 
-def _not_a_registry(host: str) -> NotARegistry | None:
-    """The error where ``host`` is no registry: a web server that accepts everything is one to an engine, until the end of a push."""
+def _check_registry(host: str) -> None:
+    """Raise NotARegistry where ``host`` is none: a web server that accepts everything is one to an engine, until the end of a push."""
     try:
         with open_registry(host) as registry:
             registry.ping()
-    except NotARegistry as error:
-        return error
+    except NotARegistry:
+        raise
     except RegistryToolError:
-        return None  # the engine's error says more
-    return None
-
-
-def pull(
-    engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT, platform: str | None = None
-) -> TransferResult:
-    """Pull ``text``, a name on the registry's side. Raises what :func:`resolve.registry_reference` and :meth:`Engine.pull` raise."""
-    return engine.pull(str(resolve.registry_reference(text, registry_host)), observer=observer, platform=platform)
+        return  # the engine's error says more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +89,3 @@ def ensure_image(engine: Engine, registry_host: str | None, text: str, *, observ
     if image is None:
         raise NotFound(f"{target} was pulled, and the engine does not have it", hint="Something else removes images there; try again.")
     return LocalImage(name=str(target), image_id=image.id, result=result)
-
-
-def _retag(engine: Engine, target: str, new: str, old: str | None) -> str | None:
-    if old == new:
-        return None
-    engine.tag(new, target)
-    if old is None:
-        return f"tagged {_short(new)} as {target}"
-    return f"tagged {_short(new)} as {target} (it was {_short(old)})"
-
-
-def _short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:12]

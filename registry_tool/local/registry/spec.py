@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from registry_tool.base import labels
 from registry_tool.base.address import check_port as check_number
@@ -74,8 +74,7 @@ class RegistrySettings:
 
     def to_json(self) -> bytes:
         """The content of ``settings.json``."""
-        document = {"port": self.port, "secret": self.secret, "user": self.user, "restart": self.restart}
-        return json.dumps(document, indent=2).encode() + b"\n"
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
 
 def resource_name(name: str) -> str:

@@ -9,24 +9,14 @@ from registry_tool.base import dirs, labels
 from registry_tool.base.errors import Conflict, RegistryError
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
-from registry_tool.local.registry.spec import (
-    COMPOSE_PROJECT,
-    COMPOSE_SIGNING_KEY,
-    HTPASSWD,
-    SETTINGS,
-    SETTINGS_FOLDER,
-    STORAGE,
-    RegistrySettings,
-    resource_labels,
-    resource_name,
-)
+from registry_tool.local.registry import spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeState:
     """Settings, and the ``htpasswd`` file where there is a password."""
 
-    settings: RegistrySettings
+    settings: spec.RegistrySettings
     htpasswd: bytes | None = None
 
     def with_port(self, port: int | None) -> VolumeState:
@@ -39,20 +29,21 @@ def read(engine: Engine, container: Container) -> VolumeState:
 
     Raises RegistryError where the settings are damaged: without them the registry might be open to everybody.
     """
-    content = engine.get_file(container.id, SETTINGS)
+    content = engine.get_file(container.id, spec.SETTINGS)
     if content is None:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
-        settings = RegistrySettings(port=None, secret=secret) if secret else RegistrySettings.generate()
+        settings = spec.RegistrySettings(port=None, secret=secret) if secret else spec.RegistrySettings.generate()
         # Created by an `up` that was killed: a password is required and was never written, so nobody gets in, and that stays so.
         return VolumeState(settings=replace(settings, user=container.labels.get(labels.USER)))
     try:
-        settings = RegistrySettings.parse(content)
+        settings = spec.RegistrySettings.parse(content)
     except ValueError as error:
         raise RegistryError(
             f"the registry's settings in its volume are damaged: {error}",
-            hint=f"Repair {SETTINGS} in the volume {container.mounts.get(STORAGE, '')}, or remove the file to begin with new settings.",
+            hint=f"Repair {spec.SETTINGS} in the volume {container.mounts.get(spec.STORAGE, '')}, "
+            "or remove the file to begin with new settings.",
         ) from error
-    return VolumeState(settings=settings, htpasswd=engine.get_file(container.id, HTPASSWD))
+    return VolumeState(settings=settings, htpasswd=engine.get_file(container.id, spec.HTPASSWD))
 
 
 def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> VolumeState | None:
@@ -61,7 +52,7 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
     The caller holds the lock in ``state``, so a temporary container of that owner is one that was left. Raises Conflict where the
     volume is another owner's; NotFound where something was removed meanwhile; RegistryError as :func:`read`.
     """
-    volume = engine.volume(resource_name(name))
+    volume = engine.volume(spec.resource_name(name))
     if volume is None:
         return None
     if volume.labels.get(labels.REGISTRY) != name or volume.labels.get(labels.ROLE) != labels.ROLE_REGISTRY:
@@ -69,18 +60,18 @@ def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> Volume
             f"the volume {volume.name} is somebody else's: it does not carry this tool's labels, and was not touched",
             hint="Take another name for the registry: regctl up --name NAME",
         )
-    temporary = f"{resource_name(name)}-probe-{dirs.owner_id(state)}"
-    spec = ContainerSpec(
+    temporary = f"{spec.resource_name(name)}-probe-{dirs.owner_id(state)}"
+    container_spec = ContainerSpec(
         image=image,
         name=temporary,
         # For a volume without settings: compose's secret where compose created it.
-        environment={"REGISTRY_HTTP_SECRET": COMPOSE_SIGNING_KEY} if COMPOSE_PROJECT in volume.labels else {},
+        environment={"REGISTRY_HTTP_SECRET": spec.COMPOSE_SIGNING_KEY} if spec.COMPOSE_PROJECT in volume.labels else {},
         labels=_probe_labels(name),
-        volumes={volume.name: STORAGE},
+        volumes={volume.name: spec.STORAGE},
         read_only_volumes=True,
     )
     engine.remove(temporary, force=True, missing_ok=True)
-    container = engine.create(spec)
+    container = engine.create(container_spec)
     try:
         return read(engine, container)
     finally:
@@ -99,15 +90,15 @@ def _probe_labels(name: str) -> dict[str, str]:
 
 def write(engine: Engine, container_id: str, state: VolumeState) -> None:
     """Write ``state`` into the volume of a container, which need not run."""
-    files = {f"{SETTINGS_FOLDER}/settings.json": (state.settings.to_json(), 0o600)}
+    files = {f"{spec.SETTINGS_FOLDER}/settings.json": (state.settings.to_json(), 0o600)}
     if state.htpasswd is not None:
-        files[f"{SETTINGS_FOLDER}/htpasswd"] = (state.htpasswd, 0o600)
-    engine.put_files(container_id, STORAGE, files)
+        files[f"{spec.SETTINGS_FOLDER}/htpasswd"] = (state.htpasswd, 0o600)
+    engine.put_files(container_id, spec.STORAGE, files)
 
 
 def create_volume(engine: Engine, name: str) -> bool:
     """Create the volume of the registry ``name`` where there is none; returns whether it was created."""
-    if engine.volume(resource_name(name)) is not None:
+    if engine.volume(spec.resource_name(name)) is not None:
         return False
-    engine.create_volume(resource_name(name), labels=resource_labels(name))
+    engine.create_volume(spec.resource_name(name), labels=spec.resource_labels(name))
     return True

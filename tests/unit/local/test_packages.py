@@ -102,7 +102,7 @@ class TestFailures:
         assert caught.value.hint == "sudo apt-get install mmdebstrap"
 
     def test_first_error_of_the_tool_is_the_reason_and_the_others_are_shown(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Distribution, "here", classmethod(lambda cls: Distribution(name="Debian", suite="bookworm")))
+        monkeypatch.setattr(Distribution, "current", classmethod(lambda cls: Distribution(name="Debian", suite="bookworm")))
         for name, script in ((packages.TOOL, "echo 'E: no such package'; echo 'E: apt-get fails' >&2; exit 100"), ("apt-get", "exit 1")):
             program = tmp_path / "programs" / name
             program.parent.mkdir(exist_ok=True)
