@@ -34,6 +34,7 @@ class RemoteImage:
 
     @property
     def digest(self) -> Digest:
+        """The digest that the name leads to."""
         return self.root.digest
 
     @property

@@ -30,12 +30,23 @@ _CHUNK = 1 << 16
 class ExecStream(Protocol):
     """Input and output of an exec: :class:`registry_tool.engine.attach.AttachedStream`."""
 
-    def fileno(self) -> int: ...
-    def read(self, size: int = ...) -> bytes: ...
-    def write(self, content: bytes) -> None: ...
-    def close_input(self) -> None: ...
-    def shut_down(self) -> None: ...
-    def close(self) -> None: ...
+    def fileno(self) -> int:
+        """The stream's file descriptor."""
+
+    def read(self, size: int = ...) -> bytes:
+        """Read framed output; empty at the end."""
+
+    def write(self, content: bytes) -> None:
+        """Write all of ``content`` to the input."""
+
+    def close_input(self) -> None:
+        """End the input, and go on reading."""
+
+    def shut_down(self) -> None:
+        """End both directions, also for a thread that reads."""
+
+    def close(self) -> None:
+        """Free the descriptor."""
 
 
 def program() -> bytes:

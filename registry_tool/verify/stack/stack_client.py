@@ -39,7 +39,8 @@ class StackClient(Protocol):
     def ask(self, *, timeout: float) -> StackResponse:
         """Ask once, within ``timeout`` seconds. Raises NoResponse, also where the probe does not hold."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close what is open."""
 
 
 class HttpStackClient:

@@ -101,7 +101,7 @@ def test_unavailable_engine_is_skipped_or_fails(inner: pytest.Pytester, required
     inner.makepyfile("def test_elsewhere(image_factory, portable):\n    portable(image_factory(), on='context:gone')\n")
     result = run(inner, "-rs", *(["--registry-require"] if required else []), timeout=600)
     assert result.parseoutcomes() == ({"failed": 1} if required else {"skipped": 1})
-    word = "a place for the proof is required here and missing: " if required else "a place for the proof is missing: "
+    word = "an engine to verify on is required here and missing: " if required else "an engine to verify on is missing: "
     result.stdout.fnmatch_lines([f"*{word}*nobody.sock*"])
 
 
