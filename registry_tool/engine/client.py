@@ -1,7 +1,4 @@
-"""The connection to one engine: docker's SDK without its own ideas of configuration, and its failures as this tool's errors.
-
-Importing the SDK costs 0.1 s, so nothing imports this module before a connection is wanted.
-"""
+"""docker's SDK without its own configuration, its failures as this tool's errors. Importing it costs 0.1 s: import this module late."""
 
 from __future__ import annotations
 
@@ -27,13 +24,10 @@ from registry_tool.engine.engine_errors import causes
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT = 10
-"""Seconds for the first response."""
-CALL_TIMEOUT = 120
-"""Seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow."""
+CONNECT_TIMEOUT = 10  # seconds for the first response
+CALL_TIMEOUT = 120  # seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow.
 _CHUNK = 1 << 20
-_SOCKET_BASE = "http+docker://localhost"
-"""The SDK's base URL of an engine behind a unix socket."""
+_SOCKET_BASE = "http+docker://localhost"  # the SDK's base URL of an engine behind a unix socket
 
 
 class _SocketAdapter(UnixHTTPAdapter):
@@ -78,11 +72,7 @@ class _DialConnection(UnixHTTPConnection):
 
 
 class SdkClient(docker.APIClient):
-    """The SDK's client without its handling of ``config.json``, time-outs and streams.
-
-    As it comes, it takes credentials from that file, runs credential helpers without a time-out, and fails on a file
-    it cannot read. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
-    """
+    """The SDK's client, given credentials per call: it would run helpers without a time-out and fail on an unreadable ``config.json``."""
 
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
@@ -227,10 +217,7 @@ class EngineClient:
             raise self._connection_lost(action) from error
 
     def stream(self, action: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:
-        """Yield what ``start`` yields; its failures are converted as in :meth:`call`, the consumer's are not.
-
-        Closing it early closes the connection, and the engine stops the work.
-        """
+        """Yield what ``start`` yields; its failures alone are converted as in :meth:`call`. Closing it makes the engine stop the work."""
         with self.call(action) as client:
             items = iter(start(client))
         while True:

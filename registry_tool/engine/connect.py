@@ -16,15 +16,11 @@ from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 from registry_tool.engine.engine_errors import causes
 
-_SOCKET_TIMEOUT = 10
-"""Seconds that an engine has to accept a connection."""
+_SOCKET_TIMEOUT = 10  # seconds that an engine has to accept a connection
 
 
 def connect(*, context: str | None = None) -> Engine:
-    """Connect to the engine that docker would use, or to the one of ``context``.
-
-    Raises EngineNotFound, EngineNotPermitted, Unreachable (exit 3), UsageError (no such context).
-    """
+    """Connect to docker's engine or ``context``'s. Raises EngineNotFound, EngineNotPermitted, Unreachable, UsageError (no context)."""
     return connect_to(endpoints.find(context=context))
 
 

@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 
 _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
-_REMOVAL_TIMEOUT = 15
-"""Seconds to wait for a removal that somebody else began."""
-_LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1
-"""Seconds that the end of a log is waited for, and between two reads of it."""
-_LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500
-"""Bytes of a log's end that are kept, and characters of a line."""
+_REMOVAL_TIMEOUT = 15  # seconds to wait for a removal that somebody else began
+_LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1  # seconds that the end of a log is waited for, and between two reads of it
+_LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500  # bytes of a log's end that are kept, and characters of a line
 
 
 class Containers:
@@ -127,11 +124,7 @@ class Containers:
         return demultiplex(chunks)
 
     def log_tail(self, id: str, lines: int, *, settle: bool = True) -> tuple[str, ...]:
-        """The last ``lines`` of its log that are not empty; none where it is gone, is being removed, or keeps no log.
-
-        What a container writes reaches the log a moment later, by two ways (standard output and error): with ``settle`` the log is read
-        until nothing is added to it, for a second at most.
-        """
+        """The last non-empty ``lines`` of its log, if any; with ``settle`` it is read until nothing is added, for a second at most."""
         deadline = Deadline(_LOG_SETTLES)
         try:
             before, content = b"", self._log_end(id, lines)

@@ -1,8 +1,4 @@
-"""The engine's address, found as docker's own client finds it.
-
-In this order: a given context, ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``currentContext`` of docker's
-``config.json``, the default socket. Only files are read here; nothing is connected to.
-"""
+"""The engine's address, from files alone and in docker's order: context, ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``config.json``, default."""
 
 from __future__ import annotations
 

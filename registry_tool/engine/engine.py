@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Builds, Transfer, Containers, Networks):
-    """A connected engine; a context manager. Made by :func:`registry_tool.engine.connect` alone.
-
-    Every method raises Unreachable where the engine stops answering, and EngineError where it reports an error of no other class.
-    """
+    """A connected engine, a context manager from :func:`connect`. Methods raise Unreachable; EngineError for errors of no other class."""
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client

@@ -1,7 +1,4 @@
-"""Engines' error messages, turned into this tool's errors with hints. Pure.
-
-The messages are those of docker 20.10 to 29 and podman 4, which have no error codes.
-"""
+"""Engines' messages (docker 20.10 to 29 and podman 4, without error codes) as this tool's errors with hints. Pure."""
 
 from __future__ import annotations
 

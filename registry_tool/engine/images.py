@@ -34,10 +34,7 @@ class Images:
             return None
 
     def images(self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = ()) -> tuple[Image, ...]:
-        """The images with these labels (an empty value matches any), newest first; ``all`` with intermediate ones.
-
-        A listing has no layers and no platform.
-        """
+        """Images with these labels (empty: any value), newest first, without layers and platform; ``all`` with intermediate ones."""
         with self._client.call("listing the images") as api:
             entries = api.images(all=all, filters=label_filter(labels))
         return tuple(_of_listing(entry) for entry in entries)
@@ -59,10 +56,7 @@ class Images:
         )
 
     def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
-        """Import ``tar``, a root file system, as an image; returns its id. ``changes`` are Dockerfile instructions.
-
-        Raises NotFound (no such file), EngineError.
-        """
+        """Import the root file system ``tar``, with Dockerfile instructions; returns its id. Raises NotFound (no file), EngineError."""
         if not tar.is_file():
             raise NotFound(f"there is no file {tar}")
         repository, tag = split_tag(name)

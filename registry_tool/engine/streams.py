@@ -1,8 +1,4 @@
-"""Events of builds, pushes and pulls, turned into progress, results and errors.
-
-Pure: events come in as dicts (Engine API, "aux", "status", "progressDetail", "stream", "errorDetail"). The engine responds
-with 200 before the work begins, so the result is in the stream, at its end: read all of it.
-"""
+"""Progress, results and errors from event streams, pure. The engine sends 200 before the work: the result is at the end, so read all."""
 
 from __future__ import annotations
 
@@ -153,10 +149,7 @@ def event_error(event: Event) -> str | None:
 
 
 def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Split the multiplexed stream of a container without a terminal (Engine API, ContainerAttach, "Stream format").
-
-    Yields ``("stdout" | "stderr", content)``. Raises Unreachable where the stream ends inside a frame.
-    """
+    """Yield (``stdout`` | ``stderr``, content) of a framed stream (Engine API, ContainerAttach). Raises Unreachable inside a frame."""
     buffer = bytearray()
     for chunk in chunks:
         buffer += chunk

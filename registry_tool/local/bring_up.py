@@ -32,10 +32,7 @@ def registry_up(
     bases: BaseImageResolver | None = None,
     observer: Observer = SILENT,
 ) -> RegistryUp:
-    """Start the local registry ``name``, with options as of :func:`local_registry.up`.
-
-    Raises what that and :meth:`BaseImageResolver.ensure` raise.
-    """
+    """Start the local registry ``name``; options and errors as of :func:`local_registry.up` and :meth:`BaseImageResolver.ensure`."""
     base_image: BaseImage | None = None
 
     def image() -> str:

@@ -17,8 +17,7 @@ from registry_tool.local import tag_backup
 
 T = TypeVar("T", Container, Network, Volume, Image)
 
-_TRIES, _PAUSE = 20, 0.1
-"""How often a network is tried that something is attached to, and the seconds in between."""
+_TRIES, _PAUSE = 20, 0.1  # how often a network is tried that something is attached to, and the seconds in between
 _PLUGIN_REGISTRY = "pytest-"
 
 

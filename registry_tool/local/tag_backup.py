@@ -1,8 +1,4 @@
-"""Tags that a demo points at its own image for a while, and that point where they did before when it is over.
-
-The image that had such a tag is kept under a backup tag which spells the borrowed one, so that also after ``kill -9`` the
-next run finds everything it needs to restore it in the engine itself.
-"""
+"""Tags that a demo borrows, and the backup tags, named after them, by which the next run restores them, also after ``kill -9``."""
 
 from __future__ import annotations
 
@@ -12,8 +8,7 @@ from registry_tool.base import labels
 from registry_tool.engine import Engine, Image
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
-_RUN = re.compile(r"[0-9a-f]{16}", re.ASCII)
-"""A run's id; an image's label may hold anything."""
+_RUN = re.compile(r"[0-9a-f]{16}", re.ASCII)  # a run's id; an image's label may hold anything
 _BACKUPS = "localhost/registry-tool/kept/"
 
 

@@ -13,8 +13,7 @@ HTTP = rf"{PORTS}(/[!-~]*)?"
 SECONDS = r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h)?"
 SIZE = r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)"
 ENVIRONMENT = r"docker|podman|here|context:[A-Za-z0-9][A-Za-z0-9_.+-]*"
-HOST_PORT = f"{HOST}:{PORT}"
-"""The patterns; ``portability.schema.json`` has the same."""
+HOST_PORT = f"{HOST}:{PORT}"  # the patterns; `portability.schema.json` has the same
 
 MAX_SECONDS = 86400.0
 MAX_BYTES = 1 << 50

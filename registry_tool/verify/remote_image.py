@@ -19,10 +19,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteImage:
-    """``root`` is the name's manifest or index; ``image`` is the same, or the index's for the engine's platform.
-
-    ``image`` and ``config`` are None where there is none for that platform; ``platforms`` are those that there are.
-    """
+    """``root`` is the name's manifest or index; ``image`` and ``config`` are the platform's, None where ``platforms`` lack it."""
 
     name: Reference
     root: Manifest
@@ -59,10 +56,7 @@ class RemoteImage:
 
 
 def resolve(registry: Registry, name: Reference, platform: Platform) -> RemoteImage:
-    """Fetch manifest and config of ``name``, for ``platform`` where it is an index.
-
-    A tag goes before the digest beside it: whether they agree is a check. Raises NotFound, Mismatch, InvalidManifest; RegistryToolError.
-    """
+    """Fetch ``name``'s manifest and config, by its tag if it has one. Raises NotFound, Mismatch, InvalidManifest; RegistryToolError."""
     contents = Contents(registry.repository(name.path), remember=True)
     root = contents.source.manifest(name.tag or name.digest or "latest")
     try:

@@ -33,10 +33,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The result of one check. ``ok`` None: it could not be told, or nothing was to be checked (``detail`` says which); no failure.
-
-    ``evidence`` is JSON; ``seconds`` is what it took, ``excerpt`` the last lines of a container's log.
-    """
+    """One check's result; ``ok`` None: not told or nothing to check, no failure. ``evidence`` is JSON, ``excerpt`` a log's last lines."""
 
     JSON_MEMBERS: ClassVar = "name ok detail seconds evidence hint? log=excerpt?"
 

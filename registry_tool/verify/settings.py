@@ -25,10 +25,8 @@ else:
 Value = TypeVar("Value")
 
 FILE = "portability.toml"
-SERVICES = ("redis",)
-"""Services that need no compose file."""
-MAX_SIZE = 1 << 20
-"""Bytes of the file."""
+SERVICES = ("redis",)  # services that need no compose file
+MAX_SIZE = 1 << 20  # bytes of the file
 SOURCE = Source(
     error=UsageError,
     position=lambda path: f"{FILE}: ",

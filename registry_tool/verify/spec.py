@@ -1,7 +1,4 @@
-"""What to verify of an image, in frozen values: the digest, the probes, the limits.
-
-Values are valid once they exist: their constructors raise UsageError. ``str()`` of a probe is what a person types.
-"""
+"""What to verify: digest, probes, limits, in frozen values. Constructors raise UsageError; ``str()`` of a probe is as typed."""
 
 from __future__ import annotations
 
@@ -21,8 +18,7 @@ from registry_tool.verify import parsing
 Value = TypeVar("Value")
 
 MAX_REPLICAS = 100
-MIN_MEMORY = 6 << 20
-"""Bytes: an engine takes no smaller limit."""
+MIN_MEMORY = 6 << 20  # bytes: an engine takes no smaller limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +139,7 @@ Probe = Http | Tcp | Exec | Log | Exit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the image's container may use.
-
-    ``memory``, ``log`` and ``disk`` (what it writes outside of volumes) are in bytes, ``processes`` counts threads too, and
-    ``seconds`` are from its start until it is stopped.
-    """
+    """Limits of a container: ``memory``, ``log``, ``disk`` (outside volumes) in bytes, ``processes`` with threads, run ``seconds``."""
 
     memory: int = 512 << 20
     processes: int = 256

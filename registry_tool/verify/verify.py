@@ -26,8 +26,7 @@ from registry_tool.verify.result import Check, Durations, EnvironmentInfo, Envir
 from registry_tool.verify.spec import VerifySpec
 from registry_tool.verify.stack.stack_check import validate_stack
 
-DEFAULT, FALLBACK = "docker", "here"
-"""The environment where none is given, and what takes its place where it is not available."""
+DEFAULT, FALLBACK = "docker", "here"  # the environment where none is given, and what takes its place where it is not available
 
 
 class VerifyListener(Protocol):

@@ -34,10 +34,7 @@ class BuildOptions:
 
 
 def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: BuildLog, *, reason: str) -> None:
-    """Run ``docker buildx build --load`` on the context ``tar``; ``log`` gets its output and the image's id.
-
-    ``reason`` is what in the Dockerfile needs it. Raises BuildFailed where buildx is not installed.
-    """
+    """Run ``docker buildx build --load``, needed for ``reason``, on ``tar``; output goes to ``log``. Raises BuildFailed without buildx."""
     docker = available()
     if docker is None:
         raise BuildFailed(

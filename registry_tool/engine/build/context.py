@@ -1,7 +1,4 @@
-"""A build context as a tar stream, without what ``.dockerignore`` excludes, and never held in memory.
-
-Files are opened one at a time as the stream is read; ignored ones are never opened.
-"""
+"""A build context as a tar stream, never held in memory: one open file at a time, and none that ``.dockerignore`` excludes."""
 
 from __future__ import annotations
 
@@ -46,10 +43,7 @@ def _ignored(context: Path, dockerfile: str) -> list[str]:
 
 
 def tar_stream(paths: Mapping[str, Path]) -> Iterator[bytes]:
-    """The tar of what :func:`files` returned, in pieces. Raises BuildFailed where a file cannot be read.
-
-    Made of TarInfo's headers by hand: TarFile writes, and a stream that is sent is read.
-    """
+    """The tar of what :func:`files` returned, in pieces, which TarFile cannot yield. Raises BuildFailed where a file cannot be read."""
     piece = bytearray()
     for part in _parts(paths):
         piece += part

@@ -1,7 +1,4 @@
-"""A Dockerfile's base images, and whether the classic builder can build it.
-
-Pure, and no more of a parser than that needs (Dockerfile reference: "Parser directives", "Format", "Here-documents").
-"""
+"""A Dockerfile's base images and need of BuildKit, pure (reference: "Parser directives", "Format", "Here-documents")."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Archived copies of base images, so that later uses need no network, and the record of imported images.
-
-A copy is what the engine saved: loaded again, the image has the same id, which an import of the same files would not. A JSON
-file beside it describes it; a copy that differs from its description is discarded, never loaded.
-"""
+"""The record of imported base images, and copies as the engine saved them (same ids); one unlike its JSON description is discarded."""
 
 from __future__ import annotations
 

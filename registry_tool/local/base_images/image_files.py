@@ -68,5 +68,4 @@ truncate tty umount uname unexpand uniq unlink unxz unzip uptime usleep uudecode
 xxd xz xzcat yes zcat
 """
 
-APPLETS = tuple(_SMALL_TOOLS.split())
-"""Linked to busybox where no package has the program."""
+APPLETS = tuple(_SMALL_TOOLS.split())  # linked to busybox where no package has the program

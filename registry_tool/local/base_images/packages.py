@@ -1,8 +1,4 @@
-"""The last source: a base image from packages of the distribution this runs on.
-
-``mmdebstrap`` downloads and unpacks them by apt, and installs nothing, so it needs no root, and the engine may be of another
-architecture (:mod:`registry_tool.local.base_images.rootfs` does the rest). It writes below the given folder alone.
-"""
+"""The last source: a base image from this distribution's packages, unpacked by ``mmdebstrap`` without root, for any architecture."""
 
 from __future__ import annotations
 
@@ -27,8 +23,7 @@ from registry_tool.local.base_images.recipes import Base
 TOOL = "mmdebstrap"
 _EXCERPT_LINES = 12
 _REASON_LENGTH = 200
-TERMINATION_TIMEOUT = 3.0
-"""Seconds between SIGTERM and SIGKILL."""
+TERMINATION_TIMEOUT = 3.0  # seconds between SIGTERM and SIGKILL
 # Debian's names where they differ from those of an image index.
 _ARCHITECTURES = {"386": "i386", "arm/v5": "armel", "arm/v6": "armel", "arm": "armhf", "ppc64le": "ppc64el", "mips64le": "mips64el"}
 _APT_SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
@@ -67,10 +62,7 @@ class BuiltRootfs:
 
 
 def build(base: Base, platform: Platform, folder: Path, observer: Observer) -> BuiltRootfs:
-    """Make the root file system of ``base`` in ``folder``, for an engine of ``platform``.
-
-    Raises ProvisionFailed, whose message completes "the base image … cannot be had: …, and MESSAGE".
-    """
+    """Make ``base``'s root file system in ``folder``. Raises ProvisionFailed: "the base image … cannot be had: …, and MESSAGE"."""
     distribution, tool = _requirements(platform)
     observer.start(base.role, f"Unpacking {distribution.name} packages for {base.local_name}")
     try:

@@ -1,8 +1,4 @@
-"""The base images: their official names, and recipes of stand-ins for them.
-
-A stand-in is equal in use, not in content: the same program, paths and command, from packages of the Debian or Ubuntu this
-runs on. Its shell and small tools are busybox's.
-"""
+"""Base images' official names, and stand-ins with the same program, paths and command, from Debian's or Ubuntu's packages and busybox."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from registry_tool.local.base_images.image_files import ENTRYPOINT_REDIS, ENTRYP
 _COMMON_PACKAGES = ("base-files", "base-passwd", "libc-bin", "netbase", "ca-certificates", "busybox-static", "usrmerge-")
 """``usrmerge-`` excludes a package that needs perl, for what an image merged from the start does not need."""
 
-LEGACY_TABLES = "usr/local/sbin/.iptables-legacy"
-"""Where docker's image of an engine has them."""
+LEGACY_TABLES = "usr/local/sbin/.iptables-legacy"  # where docker's image of an engine has them
 _TABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 

@@ -18,8 +18,7 @@ FROM_ENGINE = "engine"
 FROM_HUB = "docker.io"
 FROM_PACKAGES = "packages"
 
-HUB_TIMEOUT = 3.0
-"""Seconds for docker.io to respond, also on a network that drops packets."""
+HUB_TIMEOUT = 3.0  # seconds for docker.io to respond, also on a network that drops packets
 
 _PULL_ERRORS = (EngineError, RegistryError, RegistryUnreachable, NotFound, CredentialsError)
 """A failed pull; not Unreachable, where the engine is gone."""

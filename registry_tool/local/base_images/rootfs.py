@@ -1,9 +1,4 @@
-"""Root file system of an image from a tar of unpacked packages.
-
-The packages are not installed: none of their scripts run, so neither root, a chroot nor a machine of the image's architecture
-is needed. What an image needs of those scripts is done here, on the tar: users, certificates, the merged ``/usr``, links to
-busybox.
-"""
+"""An image's root file system from packages whose scripts never run, so without root: what is needed of them is done on the tar."""
 
 from __future__ import annotations
 
@@ -30,10 +25,7 @@ _ACCOUNTS = {"etc/passwd": "usr/share/base-passwd/passwd.master", "etc/group": "
 
 
 def write(packages: Path, target: Path, recipe: Recipe) -> None:
-    """Turn the tar of unpacked ``packages`` into the tar of an image's root file system.
-
-    Everything in it belongs to root. Raises OSError and ``tarfile.TarError``.
-    """
+    """Turn the tar of unpacked ``packages`` into a root file system that root owns. Raises OSError, ``tarfile.TarError``."""
     with tarfile.open(packages, "r:") as source, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as image:
         writer = _TarWriter(image)
         _write_base(writer, recipe)

@@ -1,8 +1,4 @@
-"""Wheels for a build, downloaded by this machine for the engine's platform and the base image's Python.
-
-A build may have no network, or one whose certificates only this machine trusts. Wheels for this machine's Python need not fit
-the image: so its Python reports its tags, and pip downloads for them.
-"""
+"""Wheels for a build without a network, downloaded here by pip for the tags that the base image's Python reports."""
 
 from __future__ import annotations
 
@@ -26,8 +22,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local.base_images.archive import work_folder
 
-IDLE_TIMEOUT = 10.0
-"""Seconds without new data after which the download is given up."""
+IDLE_TIMEOUT = 10.0  # seconds without new data after which the download is given up
 
 _PROBE_TIMEOUT = 60.0
 _PROBE = "registry-tool-python"
@@ -79,11 +74,7 @@ class Interpreter:
 
 
 def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, cache: Path, observer: Observer = SILENT) -> Path | None:
-    """A folder below ``cache`` with the wheels of ``requirements`` (complete and pinned) for ``base_image``, whose id is ``base_id``.
-
-    None, and a note with the reason, where they cannot be downloaded: the build then uses an index itself. Raises Unreachable (the
-    engine is gone), OSError.
-    """
+    """A folder below ``cache`` with the pinned ``requirements``' wheels; None and a note without them. Raises Unreachable, OSError."""
     wheelhouse = cache / "wheels"
     try:
         interpreter = _interpreter(engine, base_image, base_id, wheelhouse)

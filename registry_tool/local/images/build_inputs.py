@@ -1,8 +1,4 @@
-"""A build's base images and wheels, for machines that reach neither docker.io nor a package index.
-
-Only where the Dockerfile allows them, as the sample app's does: a base image in an ``ARG`` whose default is an official image
-of :mod:`registry_tool.local.base_images`, and a ``COPY`` of wheels.
-"""
+"""Official base images (in an ``ARG`` of the Dockerfile) and copied wheels for builds without docker.io or a package index."""
 
 from __future__ import annotations
 
@@ -38,10 +34,7 @@ def prepare(
     build_args: Mapping[str, str] | None = None,
     observer: Observer = SILENT,
 ) -> BuildInputs:
-    """Prepare the inputs for a build of ``context``; ``build_args`` take precedence.
-
-    Raises ProvisionFailed where a base image cannot be had. A missing Dockerfile is reported by the build.
-    """
+    """Prepare the inputs of ``context``; ``build_args`` take precedence. Raises ProvisionFailed where a base image cannot be had."""
     chosen = dict(build_args or {})
     path = dockerfile or context / "Dockerfile"
     if not path.is_file():

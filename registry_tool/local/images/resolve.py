@@ -1,8 +1,4 @@
-"""Resolving typed image names.
-
-On the engine's side a name is docker's; where the engine has no such image, the same name with the local registry's host is
-tried. On the registry's side a name without a host is of the local registry.
-"""
+"""Resolving typed image names: the engine's, else the local registry's; on the registry's side a name without a host is local."""
 
 from __future__ import annotations
 
@@ -26,10 +22,7 @@ class ResolvedImage:
 
 
 def registry_reference(text: str, registry_host: str | None) -> Reference:
-    """The reference of ``text`` on the registry's side; ``latest`` where there is neither tag nor digest.
-
-    Raises InvalidReference; RegistryUnreachable for a name without a host where ``registry_host`` is None (no local registry).
-    """
+    """The registry's reference of ``text`` (default: ``latest``). Raises InvalidReference; RegistryUnreachable (no host, none local)."""
     if registry_host is None and not has_host(text):
         Reference.parse(text, default_host="localhost")  # an invalid name is reported first
         raise RegistryUnreachable("no local registry is running", hint="Start one with: regctl up")

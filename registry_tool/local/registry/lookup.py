@@ -47,10 +47,7 @@ class LocalRegistry:
 
 
 def find(engine: Engine, name: str = DEFAULT_NAME) -> LocalRegistry | None:
-    """The registry called ``name``, running or not; None where there is no container of it.
-
-    Where compose and ``up`` made one each, it is the one that runs, then the one that ``up`` made.
-    """
+    """The registry ``name``, running or not; None without a container. Of compose's and ``up``'s it is the running one, then ``up``'s."""
     return next(iter(find_containers(engine, name)), None)
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 
 from registry_tool.base.errors import UsageError
 
-_COST = 10
-"""2**10 rounds, some 50 ms: the registry computes them for every request with the password."""
-_MAX_BYTES = 72
-"""bcrypt ignores any bytes beyond."""
+_COST = 10  # 2**10 rounds, some 50 ms: the registry computes them for every request with the password
+_MAX_BYTES = 72  # bcrypt ignores any bytes beyond
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,4 @@
-"""Which ports are free, and what holds one that is not.
-
-A port is tried on this machine and looked up among the containers' published ports. On another machine the engine reports
-a port that is taken when the container starts.
-"""
+"""Which ports are free, and what holds one that is not. On another machine the engine reports it when the container starts."""
 
 from __future__ import annotations
 
@@ -21,11 +17,9 @@ from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.engine.values import Container
 from registry_tool.local.registry.spec import FIRST_PORT, LOOPBACK
 
-_LISTENING = "0A"
-"""TCP_LISTEN in the tables of /proc/net."""
+_LISTENING = "0A"  # tCP_LISTEN in the tables of /proc/net
 _LOOPBACK_ADDRESSES = frozenset({"", "0.0.0.0", "::", "::1", LOOPBACK})  # noqa: S104 - compared with, not bound
-_LOOKUP_TIMEOUT = 2.0
-"""Seconds that finding the holder's name may take."""
+_LOOKUP_TIMEOUT = 2.0  # seconds that finding the holder's name may take
 
 
 def holder(port: int, containers: Iterable[Container], *, local: bool) -> str | None:

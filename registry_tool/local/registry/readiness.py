@@ -12,10 +12,8 @@ from registry_tool.engine import Engine
 from registry_tool.local.registry.lookup import LocalRegistry
 from registry_tool.local.registry.spec import LOOPBACK
 
-_REQUEST_TIMEOUT = 2.0
-"""Seconds for one request on loopback."""
-_LOG_LINES = 20
-"""Enough for the panic of a Go program with its stack."""
+_REQUEST_TIMEOUT = 2.0  # seconds for one request on loopback
+_LOG_LINES = 20  # enough for the panic of a Go program with its stack
 _INSIDE_COMMAND = ("wget", "-q", "-S", "-O-", f"http://{LOOPBACK}:5000/v2/")
 """Run in the registry's container, by busybox's wget. No ``-T``: with it, Debian 12's static busybox crashes."""
 
@@ -52,11 +50,7 @@ def is_ready(registry: LocalRegistry) -> bool:
 
 
 def wait_until_ready(engine: Engine, registry: LocalRegistry, *, timeout: float) -> None:
-    """Wait until the registry responds on its port.
-
-    Raises NotARegistry where something else responds; RegistryUnreachable where its container has ended, or where nothing responds
-    within ``timeout`` seconds (the message says whether it does inside its container).
-    """
+    """Wait for the registry. Raises NotARegistry; RegistryUnreachable where it has ended or is silent for ``timeout`` seconds."""
     deadline = Deadline(timeout)
     probe = PortProbe(state=PortState.NOTHING, detail="")
 

@@ -1,8 +1,4 @@
-"""Configuration of a local registry's container and volume: created by ``up``, repeated in ``docker-compose.registry.yml``.
-
-What outlives the container is in its volume, beside the storage: the settings and, where there is a password, the
-``htpasswd`` file. Nothing is bind-mounted from the host, so it works on an engine of another machine, too.
-"""
+"""A local registry's container, and its volume with storage, settings and ``htpasswd``; no bind mounts, as the engine may be remote."""
 
 from __future__ import annotations
 
@@ -24,10 +20,8 @@ LOOPBACK = "127.0.0.1"
 CONTAINER_PORT = "5000/tcp"
 RESTART = "unless-stopped"
 
-STORAGE = "/var/lib/registry"
-"""Where the volume is mounted. The registry uses ``docker/`` in it alone."""
-SETTINGS_FOLDER = "registry-tool"
-"""This tool's folder in the volume."""
+STORAGE = "/var/lib/registry"  # Where the volume is mounted. The registry uses `docker/` in it alone.
+SETTINGS_FOLDER = "registry-tool"  # this tool's folder in the volume
 SETTINGS = f"{STORAGE}/{SETTINGS_FOLDER}/settings.json"
 HTPASSWD = f"{STORAGE}/{SETTINGS_FOLDER}/htpasswd"
 

@@ -1,8 +1,4 @@
-"""``up``: one registry of a name, running and ready, whatever was there before.
-
-It is found by its labels and used, started, or recreated on its volume; where there is none, it is created. Another ``up`` at
-the same time shows as a conflict of names or as a container that is gone: then it starts over.
-"""
+"""``up``: one registry of a name, used, started, recreated on its volume or created; it starts over after a concurrent change."""
 
 from __future__ import annotations
 
@@ -24,8 +20,7 @@ from registry_tool.local.registry.passwords import Auth
 from registry_tool.local.registry.readiness import wait_until_ready
 from registry_tool.local.registry.volume_state import VolumeState
 
-_TRIES, _PAUSE = 40, 0.05
-"""How often it starts over after a concurrent change, and the seconds in between."""
+_TRIES, _PAUSE = 40, 0.05  # how often it starts over after a concurrent change, and the seconds in between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,7 @@ from registry_tool.verify.checks.pull_checks import skipped
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Exit, Http, Tcp
 
-_KILLED = 128 + 9
-"""Exit code after SIGKILL; not every engine reports that it was for memory."""
+_KILLED = 128 + 9  # exit code after SIGKILL; not every engine reports that it was for memory
 _DISK_HINT = "What it keeps belongs into a volume; more is allowed by the limits."
 _STOP_HINT = "Process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
 

@@ -19,14 +19,11 @@ from registry_tool.verify.checks.probes import PAUSE, ProbeResult, ProbeTarget, 
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.spec import Http, Probe, Tcp, VerifySpec
 
-IDLE = 1.0
-"""Seconds for which a container runs that has no probes."""
-DISK_INTERVAL = 1.0
-"""Seconds between two looks at how much it wrote."""
+IDLE = 1.0  # seconds for which a container runs that has no probes
+DISK_INTERVAL = 1.0  # seconds between two looks at how much it wrote
 LOG_LINES = 10
 _LOG_TIMEOUT = 10.0
-_LISTEN_PAUSE = 0.05
-"""Seconds between two looks at where it listens."""
+_LISTEN_PAUSE = 0.05  # seconds between two looks at where it listens
 
 
 @dataclass(kw_only=True)

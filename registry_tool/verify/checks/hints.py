@@ -19,10 +19,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "The image lacks {it}: have the Dockerfile install what brings it.",
     ),
     (r"exec format error", "It is made for another processor: build it for this platform, or for both."),
-    (
-        _NO_NETWORK,
-        "It wants the network: what it needs at its start belongs into the image, or beside it (--with redis, --stack FILE).",
-    ),
+    (_NO_NETWORK, "It wants the network: what it needs at its start belongs into the image, or beside it (--with redis, --stack FILE)."),
     (
         r"can't start new thread|can't fork|[Cc]annot fork|fork: |Resource temporarily unavailable",
         "It has more processes or threads than the limit lets it.",
@@ -33,10 +30,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"\r: |\r['\"]?(?:: | )?(?:command )?not found|bad interpreter.*\^M|\\r",
         "A script of it has lines that end in CR LF: save it with LF, and say so in .gitattributes (*.sh text eol=lf).",
     ),
-    (
-        _NO_FILE,
-        "It wants {it}, which is not in the image: COPY it into it, as what is mounted from a machine stays there.",
-    ),
+    (_NO_FILE, "It wants {it}, which is not in the image: COPY it into it, as what is mounted from a machine stays there."),
     (
         r"Operation not permitted|Permission denied|permission denied|PermissionError|EPERM|must be root",
         "It wants a right that containers do not have by themselves: a capability, a device or --privileged is not part of an image.",

@@ -13,8 +13,7 @@ from registry_tool.engine import Engine
 
 _READ = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"
-_TIMEOUT = 10.0
-"""Seconds: in a container that has used up its processes nothing more starts."""
+_TIMEOUT = 10.0  # seconds: in a container that has used up its processes nothing more starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,19 +18,13 @@ from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.expectations import excerpt, page_error
 from registry_tool.verify.spec import Exec, Exit, Http, Log, Probe, Tcp
 
-IN_A_ROW = 3
-"""Times that a page must hold: some answer as they should only once."""
-RESPONSE_TIMEOUT = 10.0
-"""Seconds for one response, where the probe says nothing else."""
-MIN_TIMEOUT = 1.0
-"""Seconds for the last response, also where less is left: a reason is worth more than the time."""
-PAUSE = 0.02
-"""Seconds between two rounds."""
-CLOSE_WAIT = 0.25
-"""Seconds after which an open connection counts: engines accept, and close again, on ports on which nobody listens."""
+IN_A_ROW = 3  # times that a page must hold: some answer as they should only once
+RESPONSE_TIMEOUT = 10.0  # seconds for one response, where the probe says nothing else
+MIN_TIMEOUT = 1.0  # seconds for the last response, also where less is left: a reason is worth more than the time
+PAUSE = 0.02  # seconds between two rounds
+CLOSE_WAIT = 0.25  # seconds after which an open connection counts: engines accept, and close again, on ports on which nobody listens
 
-Inspect = Callable[[], Container | None]
-"""Returns the container's state now; None where it is gone."""
+Inspect = Callable[[], Container | None]  # returns the container's state now; None where it is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,8 @@ from registry_tool.verify.remote_image import RemoteImage, read_blobs
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import VerifySpec
 
-MORE = 256 << 10
-"""Bytes that may come beside the image itself and a hundredth of it: requests, responses, their headers."""
-STALL_TIMEOUT = 60.0
-"""Seconds without a byte or an event after which a pull is given up."""
+MORE = 256 << 10  # bytes that may come beside the image itself and a hundredth of it: requests, responses, their headers
+STALL_TIMEOUT = 60.0  # seconds without a byte or an event after which a pull is given up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from registry_tool.verify.report.report import Change, Comparison, ImageRecord, VerifyReport
 from registry_tool.verify.result import EnvironmentResult
 
-STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}
-"""What a check's ``ok`` is called."""
+STATES: Mapping[bool | None, str] = {True: "ok", False: "red", None: "not told"}  # what a check's `ok` is called
 EVIDENCE = ("user", "command", "exposed", "signal", "code")
 """The evidence that is the image's, and is compared. The rest differs from run to run: ids, addresses, counts."""
 
@@ -57,12 +56,7 @@ def _layers(before: ImageRecord, now: ImageRecord) -> Iterator[Change]:
 
 
 def _run(report: VerifyReport) -> Values:
-    return {
-        "ok": STATES[report.ok],
-        "tool": report.tool,
-        "command": report.command,
-        "error": report.error.code if report.error else None,
-    }
+    return {"ok": STATES[report.ok], "tool": report.tool, "command": report.command, "error": report.error.code if report.error else None}
 
 
 def _environment(result: EnvironmentResult) -> Values:

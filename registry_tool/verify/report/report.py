@@ -1,8 +1,4 @@
-"""The report of a verification: what was checked, when, where, each check with its evidence, and the command.
-
-A report has its own digest, over its canonical JSON without that member. That detects damage; it is no signature: whoever
-changes a report on purpose can compute a new one.
-"""
+"""The report of a verification, with a digest of its canonical JSON, which detects damage and is no signature."""
 
 from __future__ import annotations
 
@@ -21,11 +17,9 @@ from registry_tool.oci.digest import Digest
 from registry_tool.verify.result import EnvironmentResult
 
 FORMAT = "registry-tool.portability/1"
-MAX_SIZE = 16 << 20
-"""Bytes of a report. Ten environments with a whole log each are far below."""
+MAX_SIZE = 16 << 20  # bytes of a report. Ten environments with a whole log each are far below.
 
-_EXACT = 2.0**53
-"""Below it a float and a whole number of the same value are the same to every reader of JSON."""
+_EXACT = 2.0**53  # below it a float and a whole number of the same value are the same to every reader of JSON
 _HINT = "Make it anew with: regctl verify"
 
 
@@ -40,11 +34,7 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """The image as the registry has it; only ``reference`` where the registry did not answer.
-
-    ``digest`` and ``media_type`` are the name's, maybe of an index; ``platform``, ``config``, ``layers`` and ``size`` (bytes of
-    manifest, config and layers) are of the image that was taken from it.
-    """
+    """``digest`` and ``media_type`` are the name's, the others the image's (``size``: bytes); only ``reference`` without the registry."""
 
     reference: str
     digest: Digest | None = None
