@@ -101,7 +101,11 @@ def _run(session: Session, arguments: list[str]) -> int:
 
 def _call(session: Session, arguments: list[str]) -> int:
     name = program_name.name()
-    _complete_shell(name)
+    if instruction := os.environ.get(completion_variable(name)):
+        # The shell's script asks for completions.
+        from click.shell_completion import shell_complete
+
+        raise SystemExit(shell_complete(root, {}, name, completion_variable(name), instruction))
     try:
         with root.make_context(name, arguments, obj=session) as context:
             code = root.invoke(context)
@@ -121,15 +125,6 @@ def _report(session: Session, error: RegistryToolError) -> int:
     except RegistryToolError as write_error:
         session.output.print_error(write_error)
     return error.exit_code
-
-
-def _complete_shell(name: str) -> None:
-    """Print completions if the shell's script asks for them by an environment variable. Raises SystemExit."""
-    instruction = os.environ.get(completion_variable(name))
-    if instruction:
-        from click.shell_completion import shell_complete
-
-        raise SystemExit(shell_complete(root, {}, name, completion_variable(name), instruction))
 
 
 def completion_variable(name: str) -> str:
@@ -156,17 +151,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
-def _registry_host(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    return value if value is None or context.resilient_parsing else options.registry_host(value)
-
-
 @click.command(cls=Root, epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.")
 @click.option(
     "--registry",
     metavar="HOST:PORT",
     envvar="REGISTRY_TOOL_REGISTRY",
     show_envvar=True,
-    callback=_registry_host,
+    type=options.registry_host,
     help="Registry for names without a host; by default the local registry.",
 )
 @click.option("-c", "--context", metavar="NAME", help="Docker context of the engine to use.")

@@ -106,16 +106,14 @@ def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[
     return values
 
 
-def platform(context: click.Context, parameter: click.Parameter, value: str | None) -> Platform | None:
-    """Callback for ``--platform OS/ARCH[/VARIANT]``. Raises UsageError."""
+def platform(text: str) -> Platform:
+    """``OS/ARCH[/VARIANT]``. Raises UsageError."""
     from registry_tool.oci.descriptor import Platform
 
-    if value is None or context.resilient_parsing:
-        return None
     try:
-        return Platform.parse(value)
+        return Platform.parse(text)
     except ValueError:
-        raise UsageError(f"{value[:80]!r} is not a platform", hint="It looks like linux/amd64 or linux/arm64/v8.") from None
+        raise UsageError(f"{text[:80]!r} is not a platform", hint="It looks like linux/amd64 or linux/arm64/v8.") from None
 
 
 def password(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:

@@ -37,11 +37,8 @@ def connect_streams(engine: Engine, container: Container, stream: AttachedStream
             threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
         chunks = _chunks(stream)
         frames = (("stdout", chunk) for chunk in chunks) if stream.tty else demultiplex(chunks)
-        try:
-            for which, chunk in frames:
-                (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
-        except ValueError as error:
-            raise _connection_lost() from error
+        for which, chunk in frames:
+            (output.write_bytes if which == "stdout" else output.write_error_bytes)(chunk)
 
 
 def _chunks(stream: AttachedStream) -> Iterator[bytes]:
@@ -49,14 +46,11 @@ def _chunks(stream: AttachedStream) -> Iterator[bytes]:
         try:
             chunk = stream.read()
         except OSError as error:
-            raise _connection_lost() from error
+            hint = "Check that the engine is still running."
+            raise Unreachable("the connection to the engine was lost during the run", hint=hint) from error
         if not chunk:
             return
         yield chunk
-
-
-def _connection_lost() -> Unreachable:
-    return Unreachable("the connection to the engine was lost during the run", hint="Check that the engine is still running.")
 
 
 def _forward_input(stream: AttachedStream, source: int) -> None:

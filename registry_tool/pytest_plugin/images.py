@@ -171,18 +171,15 @@ def _tar(files: Files) -> bytes:
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted({*folders, *content}):
-            archive.addfile(*_entry(path, content.get(path)))
+            entry, file = tarfile.TarInfo(path), content.get(path)
+            if file is None:
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(entry)
+                continue
+            data = file.content.encode() if isinstance(file.content, str) else file.content
+            entry.size, entry.mode = len(data), file.mode
+            archive.addfile(entry, io.BytesIO(data))
     return plain.getvalue()
-
-
-def _entry(path: str, file: File | None) -> tuple[tarfile.TarInfo, io.BytesIO | None]:
-    entry = tarfile.TarInfo(path)
-    if file is None:
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        return entry, None
-    content = file.content.encode() if isinstance(file.content, str) else file.content
-    entry.size, entry.mode = len(content), file.mode
-    return entry, io.BytesIO(content)
 
 
 def _file(content: bytes | str | Path | File) -> File:

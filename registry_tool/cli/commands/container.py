@@ -161,18 +161,14 @@ def _row(container: Container, *, short: bool) -> tuple[str, ...]:
     command = formatting.one_line(" ".join(container.command))
     return (
         container.short_id,
-        _image(container),
+        # The engine gives the full id if the image has lost its name.
+        formatting.short_id(container.image) if container.image.startswith("sha256:") else container.image,
         f'"{formatting.shortened(command, 20) if short else command}"',
         formatting.age(container.created),
         container.status or container.state,
         ", ".join(map(_port, container.ports)),
         container.name,
     )
-
-
-def _image(container: Container) -> str:
-    # The engine gives the full id if the image has lost its name.
-    return formatting.short_id(container.image) if container.image.startswith("sha256:") else container.image
 
 
 def _port(binding: PortBinding) -> str:

@@ -52,7 +52,8 @@ def delete(
         plan = _plan(repository, selection, missing_ok=missing_ok)
         lines = list(render_plan(plan))
         if dry_run:
-            _render_dry_run(session.output, plan, lines, quiet=quiet)
+            shown = list(_names(plan)) if quiet else lines
+            session.output.result({"ok": True, "dry_run": True, **document(plan), "done": []}, *shown)
             return 0
         plan.check_allowed(allow_empty=allow_empty)
         if not plan.is_empty:
@@ -65,13 +66,6 @@ def delete(
         return _apply(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
 
 
-def _render_dry_run(out: Output, plan: DeletionPlan, lines: list[str], *, quiet: bool) -> None:
-    if out.json:
-        out.document({"ok": True, "dry_run": True, **document(plan), "done": []})
-    else:
-        out.lines(list(_names(plan)) if quiet else lines)
-
-
 def _apply(out: Output, plan: DeletionPlan, steps: Iterable[Deleted], *, quiet: bool) -> int:
     done: list[Deleted] = []
     failures: list[RegistryToolError] = []
@@ -79,7 +73,7 @@ def _apply(out: Output, plan: DeletionPlan, steps: Iterable[Deleted], *, quiet: 
         for each in steps:
             done.append(each)
             if not out.json:
-                out.lines(list(_render_deleted(each, plan.selection.repository, quiet=quiet)))
+                out.lines(_deleted_lines(each, plan.selection.repository, quiet=quiet))
     except RegistryToolError as error:
         # What was deleted before the failure is part of the document.
         if not out.json:
@@ -172,16 +166,13 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
             yield f"{plan.selection.repository}@{removal.digest}"
 
 
-def _render_deleted(done: Deleted, repository: str, *, quiet: bool) -> Iterator[str]:
+def _deleted_lines(done: Deleted, repository: str, *, quiet: bool) -> list[str]:
     """What was deleted, in the words of docker's ``rmi``."""
-    tags = [f"{repository}:{tag}" for tag in done.tags]
-    if done.what == "finished":
-        yield from (tag if quiet else f"Finished an earlier deletion: {tag}" for tag in tags)
-        return
-    yield from (tag if quiet else f"Untagged: {tag}" for tag in tags)
+    word = "Finished an earlier deletion" if done.what == "finished" else "Untagged"
+    words = {f"{repository}:{tag}": word for tag in done.tags}
     if done.digest is not None:
-        name = f"{repository}@{done.digest}"
-        yield name if quiet else f"Deleted: {name}"
+        words[f"{repository}@{done.digest}"] = "Deleted"
+    return [name if quiet else f"{word}: {name}" for name, word in words.items()]
 
 
 def document(plan: DeletionPlan) -> dict[str, object]:

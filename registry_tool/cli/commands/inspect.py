@@ -29,7 +29,7 @@ _STEP = re.compile(r"\[(\d+)\]")
 
 @click.command("inspect")
 @click.argument("name")
-@click.option("--platform", metavar="OS/ARCH", callback=options.platform, help="Platform of a multi-platform image.")
+@click.option("--platform", metavar="OS/ARCH", type=options.platform, help="Platform of a multi-platform image.")
 @click.option("--raw", is_flag=True, help="Print the manifest, byte for byte.")
 @click.option("--config", "as_config", is_flag=True, help="Print the image's config, byte for byte.")
 @click.option("--format", "path", metavar="PATH", help="Print one member of the JSON document: config.labels, layers.0.digest.")
@@ -99,9 +99,8 @@ def inspect(
             _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
         with_siblings = is_loopback(reference.host) if siblings is None else siblings
-        inspection = inspect.inspect(
-            contents, descriptor, tag=_tag(reference), platform=platform, siblings=with_siblings, observer=observer
-        )
+        tag = None if reference.digest is not None else reference.or_latest().tag
+        inspection = inspect.inspect(contents, descriptor, tag=tag, platform=platform, siblings=with_siblings, observer=observer)
     document = view.document(reference, inspection)
     out = session.output
     if wanted is not None:
@@ -114,10 +113,6 @@ def inspect(
         for error in inspection.errors:
             out.print_error(error)
     return exit_code(inspection.errors)
-
-
-def _tag(reference: Reference) -> str | None:
-    return None if reference.digest is not None else reference.or_latest().tag
 
 
 def _resolve(repository: Repository, reference: Reference) -> Descriptor:
@@ -182,11 +177,7 @@ def _value_lines(value: object) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list):
-        return [
-            line
-            for element in value
-            for line in ([json.dumps(element, ensure_ascii=False)] if isinstance(element, list) else _value_lines(element))
-        ]
-    if isinstance(value, str):
-        return [value]
-    return [json.dumps(value, ensure_ascii=False)]
+        # A list in a list is one line.
+        nested = ([json.dumps(element, ensure_ascii=False)] if isinstance(element, list) else _value_lines(element) for element in value)
+        return [line for lines in nested for line in lines]
+    return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]

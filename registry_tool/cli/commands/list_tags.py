@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +35,7 @@ _MAX_CELL = 3
 @click.option("--semver", "within", metavar="RANGE", help="Only versions in this range: '^1.2', '>=1.2 <2'.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N; of a remote registry only these are queried.")
 @click.option(
-    "--platform", metavar="OS/ARCH", callback=options.platform, help="Only tags with an image for this platform; show its size and age."
+    "--platform", metavar="OS/ARCH", type=options.platform, help="Only tags with an image for this platform; show its size and age."
 )
 @click.option("--digests", is_flag=True, help="Show full digests.")
 @options.details
@@ -80,9 +81,11 @@ def list_tags(
         limit=limit,
         platform=platform,
     )
-    _check_details(wanted, details)
+    needs_details = "--platform" if platform else f"--sort {sort}" if sort in ("created", "size") else None
+    if needs_details and details is False:
+        raise UsageError(f"{needs_details} needs the details that --no-details leaves out", hint="Leave out one of the two.")
     reference = session.repository(name, "list-tags")
-    wanted = _with_scope(wanted, details, is_local=is_loopback(reference.host), quiet=quiet)
+    wanted = _with_scope(wanted, details, needs_details, is_local=is_loopback(reference.host), quiet=quiet)
     with (
         open_registry(reference.host, plain_http=plain_http) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
@@ -92,22 +95,12 @@ def list_tags(
     return _render(session, reference, table, wanted, digests=digests, quiet=quiet)
 
 
-def _check_details(wanted: Options, details: bool | None) -> None:
-    if details is False and (wanted.sort in ("created", "size") or wanted.platform):
-        what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
-        raise UsageError(f"{what} needs the details that --no-details leaves out", hint="Leave out one of the two.")
-
-
-def _with_scope(wanted: Options, details: bool | None, *, is_local: bool, quiet: bool) -> Options:
-    from dataclasses import replace
-
-    by_details = wanted.sort in ("created", "size") or wanted.platform is not None
+def _with_scope(wanted: Options, details: bool | None, needs_details: str | None, *, is_local: bool, quiet: bool) -> Options:
     if details is False:
         return replace(wanted, level="names")
-    if by_details and not is_local and details is None:
-        what = "--platform" if wanted.platform else f"--sort {wanted.sort}"
-        raise UsageError(f"{what} needs every image's details", hint="Add --details to ask this registry for them.")
-    full = by_details if quiet else (is_local or bool(details))
+    if needs_details and not is_local and details is None:
+        raise UsageError(f"{needs_details} needs every image's details", hint="Add --details to ask this registry for them.")
+    full = needs_details is not None if quiet else (is_local or bool(details))
     # Names need no siblings, and a remote registry is not queried for thousands of tags to show a limit.
     siblings = not quiet and (is_local or not wanted.is_limited_first)
     return replace(wanted, level="details" if full else "digests", siblings=siblings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
     from registry_tool.local.registry import LocalRegistry
 
 
-def _name(what: str) -> Callable[[options.Command], options.Command]:
-    return click.option("--name", metavar="NAME", default="default", show_default=True, help=what)
+_name = click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the registry.")
 
 
 @click.command("up")
-@_name("Name of the registry.")
+@_name
 @click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port to listen on; by default the first free one from 5000.")
 @click.option("--auth", metavar="USER", help="Require a login as USER; asks for the password.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
@@ -77,7 +75,7 @@ def up(
 
 
 @click.command("down")
-@_name("Name of the registry.")
+@_name
 @click.option("-v", "--volumes", is_flag=True, help="Also remove its content; asks first.")
 @options.yes
 @options.missing_ok

@@ -136,7 +136,8 @@ def _verify(ctx: click.Context, session: Session, name: str | None, given: dict[
 
     file = settings.load(Path.cwd())
     spec = _spec(ctx, session, name, given, file)
-    with view.VerifyView(session.output, progress=session.progress) as listener:
+    listener = view.VerifyView(session.output, progress=session.progress)
+    with listener:
         return run_verify(
             session.engine,
             spec,

@@ -19,9 +19,6 @@ _MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "dim")
 class VerifyView(DemoView):
     """Observer and listener of ``verify``. With ``--json`` the lines go to standard error."""
 
-    def __enter__(self) -> VerifyView:
-        return self
-
     def environment_opening(self, name: str) -> None:
         self.begin(name, "preparing the engine")
 
