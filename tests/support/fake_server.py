@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -98,7 +97,7 @@ class FakeServer:
         request = ReceivedRequest(method=handler.command, path=handler.path, headers=headers, body=_body(handler))
         self.requests.append(request)
         response = self.respond(request)
-        time.sleep(response.pause)
+        self.ended.wait(response.pause)
         if response.hang_up:
             handler.close_connection = True
             return

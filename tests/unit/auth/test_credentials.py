@@ -92,11 +92,11 @@ def test_helper_with_invalid_output_is_named_and_not_quoted(helper: Helper, outp
 
 def test_helper_that_hangs_is_killed_with_its_children(helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "HELPER_TIMEOUT", 0.5)
-    helper(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nwait\n")
+    helper(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
     begun = time.monotonic()
     with pytest.raises(CredentialsError, match=r"docker-credential-test did not answer within 0\.5 s"):
         credentials.find(HOST)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     child = int((tmp_path / "child").read_text())
     assert _ended(child), "what the helper started is still running"
 
@@ -260,7 +260,7 @@ def test_store_with_helper_keeps_no_secret_in_the_file(helper: Helper) -> None:
 
 
 def _ended(process: int) -> bool:
-    for _ in range(100):
+    for _ in range(1000):
         state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False).stdout.strip()
         if not state or state.startswith("Z"):
             return True

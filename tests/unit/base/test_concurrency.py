@@ -33,7 +33,7 @@ def test_map_over_nothing_is_empty(parallel_map: Map) -> None:
 
 @both
 def test_map_runs_as_many_threads_as_it_may_and_no_more(parallel_map: Map) -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=60)
     assert len(list(parallel_map(lambda _: together.wait(), range(8), threads=4))) == 8
     under_way: list[int] = []
 
@@ -49,7 +49,7 @@ def test_map_runs_as_many_threads_as_it_may_and_no_more(parallel_map: Map) -> No
 def test_map_takes_no_item_before_a_thread_is_free_for_it() -> None:
     numbers = iter(range(1000))
     go_on = threading.Event()
-    results = map_unordered(lambda number: number == 0 or go_on.wait(20), numbers, threads=2)
+    results = map_unordered(lambda number: number == 0 or go_on.wait(60), numbers, threads=2)
     assert next(results) == (0, True)
     assert next(numbers) < 10
     results.close()  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def test_leaving_a_map_waits_for_no_call_that_hangs(parallel_map: Map) -> None:
 
 def test_single_flight_computes_once_for_many_threads() -> None:
     computed: list[str] = []
-    begin = threading.Barrier(8, timeout=20)
+    begin = threading.Barrier(8, timeout=60)
     flight: SingleFlight[str, str] = SingleFlight()
 
     def compute() -> str:

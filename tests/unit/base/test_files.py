@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from pathlib import Path
 from registry_tool.base import files
 with files.lock(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -59,7 +60,7 @@ def test_atomic_write_to_a_pipe_writes_through_it(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: received.append(path.read_bytes()), daemon=True)
     reader.start()
     files.atomic_write(path, b"new")
-    reader.join(10)
+    reader.join(60)
     assert received == [b"new"]
     assert path.is_fifo()
 
@@ -152,12 +153,16 @@ def test_atomic_write_reader_sees_old_or_new_content(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> subprocess.Popen[str]:
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock at ``tmp_path/lock``."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    with process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_lock_of_a_killed_process_is_released_and_waiting_is_reported_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -168,10 +173,9 @@ def test_lock_of_a_killed_process_is_released_and_waiting_is_reported_once(tmp_p
         words.append("waiting")
         threading.Timer(0.2, holder.send_signal, (signal.SIGKILL,)).start()
 
-    with holder:
-        assert files.is_locked(lock)
-        with files.lock(lock, waiting=waiting):
-            assert holder.wait(5) == -signal.SIGKILL, "the lock was given while its holder lived"
+    assert files.is_locked(lock)
+    with files.lock(lock, waiting=waiting):
+        assert holder.wait(60) == -signal.SIGKILL, "the lock was given while its holder lived"
     assert words == ["waiting"]
     assert not files.is_locked(lock)
     assert lock.exists()
@@ -189,8 +193,6 @@ def test_lock_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Pope
         assert files.is_locked(tmp_path / "lock"), "its holder still has it"
     finally:
         signal.signal(signal.SIGALRM, before)
-        with holder:
-            holder.kill()
 
 
 def test_lock_that_is_free_reports_no_waiting(tmp_path: Path) -> None:

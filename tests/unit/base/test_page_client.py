@@ -22,16 +22,16 @@ def test_get_page_unknown_host() -> None:
 
 
 def test_get_page_without_response_times_out() -> None:
-    with fake_server(lambda asked: Reply(pause=2)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
+    with fake_server(lambda asked: Reply(pause=30)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
         get_page(f"http://{server.host}/", timeout=0.2)
 
 
 def test_get_page_trickling_body_times_out() -> None:
-    with fake_server(lambda asked: Reply(body=b"x" * 100, trickle=0.05)) as server:
+    with fake_server(lambda asked: Reply(body=b"x" * 2000, trickle=0.05)) as server:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{server.host}/", timeout=0.3)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status line", "headers"])
@@ -39,7 +39,7 @@ def test_get_page_trickling_headers_time_out(beginning: bytes) -> None:
     def trickling(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(beginning)
-        for _ in range(60):
+        for _ in range(2000):
             connection.sendall(b"H")
             time.sleep(0.05)
 
@@ -47,40 +47,40 @@ def test_get_page_trickling_headers_time_out(beginning: bytes) -> None:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{host}/", timeout=0.3)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 60
 
 
 def test_get_page_time_out_covers_the_whole_exchange() -> None:
     def pausing(connection: socket.socket) -> None:
         connection.recv(65536)
-        time.sleep(0.8)
+        time.sleep(1.6)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-        time.sleep(3)
+        time.sleep(30)
 
     with tcp_server(pausing) as host:
         begun = time.monotonic()
-        with pytest.raises(NoResponse, match="within 1 s"):
-            get_page(f"http://{host}/", timeout=1)
-        assert time.monotonic() - begun < 1.6
+        with pytest.raises(NoResponse, match="within 2 s"):
+            get_page(f"http://{host}/", timeout=2)
+        assert time.monotonic() - begun < 3.5, "the body had two seconds of its own"
 
 
 @pytest.mark.parametrize("missing", [1, 1000])
 def test_get_page_incomplete_body_is_an_error(missing: int) -> None:
     with fake_server(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
-        get_page(f"http://{server.host}/", timeout=3)
+        get_page(f"http://{server.host}/", timeout=60)
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X" * 70_000])
 def test_get_page_not_http_is_an_error(words: bytes) -> None:
     with tcp_server(sending(words)) as host, pytest.raises(NoResponse):
-        get_page(f"http://{host}/", timeout=1)
+        get_page(f"http://{host}/", timeout=60)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
 def test_get_page_returns_any_status(status: int) -> None:
     answer = Reply(status=status, body="<h3>Hällo</h3>".encode(), headers={**HTML, "Location": "http://elsewhere.invalid/"})
     with fake_server(lambda asked: answer) as server:
-        page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=3)
+        page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=60)
     assert (page.status, page.body) == (status, "<h3>Hällo</h3>")
     assert page.url == f"http://localhost:{server.port}/a?b=c"
     assert page.headers["content-type"] == HTML["Content-Type"]
@@ -92,19 +92,19 @@ def test_get_page_returns_any_status(status: int) -> None:
 @pytest.mark.parametrize("kind", ["text/html; charset=latin-1", "text/html; charset=no-such", "text/html"])
 def test_get_page_undecodable_bytes_are_replaced(kind: str) -> None:
     with fake_server(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
-        assert get_page(f"http://{server.host}", timeout=3).body in ("aä", "a�")
+        assert get_page(f"http://{server.host}", timeout=60).body in ("aä", "a�")
 
 
 def test_get_page_reads_the_first_mebibyte() -> None:
     with fake_server(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
-        assert len(get_page(f"http://{server.host}/", timeout=10).body) == MAX_BYTES
+        assert len(get_page(f"http://{server.host}/", timeout=60).body) == MAX_BYTES
 
 
 def test_get_page_ignores_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with fake_server(lambda asked: Reply()) as server:
-        assert get_page(f"http://{server.host}/", timeout=3).status == 200
+        assert get_page(f"http://{server.host}/", timeout=60).status == 200
 
 
 # --- several looks over one connection ---
@@ -125,7 +125,7 @@ def test_client_reuses_its_connection() -> None:
 
     with tcp_server(serving) as host:
         client = _client(host)
-        pages = [client.get("/a", timeout=3) for _ in range(3)]
+        pages = [client.get("/a", timeout=60) for _ in range(3)]
         client.close()
     assert [(page.status, page.body, page.headers["x-who"]) for page in pages] == [(200, "hi", "me")] * 3
     assert len(connections) == 1
@@ -138,7 +138,7 @@ def test_client_reconnects_after_an_idle_close() -> None:
 
     with tcp_server(once) as host:
         client = _client(host)
-        assert [client.get("/", timeout=3).body for _ in range(3)] == ["hi"] * 3
+        assert [client.get("/", timeout=60).body for _ in range(3)] == ["hi"] * 3
         client.close()
 
 
@@ -146,18 +146,18 @@ def test_client_after_a_truncated_page_gets_the_next_one() -> None:
     answers = iter([Reply(body=b"x" * (MAX_BYTES + 5)), Reply(body=b"next")])
     with fake_server(lambda asked: next(answers)) as server:
         client = _client(server.host)
-        assert len(client.get("/", timeout=10).body) == MAX_BYTES
-        assert client.get("/", timeout=3).body == "next"
+        assert len(client.get("/", timeout=60).body) == MAX_BYTES
+        assert client.get("/", timeout=60).body == "next"
         client.close()
 
 
 def test_client_after_a_time_out_uses_a_new_connection() -> None:
-    pauses = iter([2.0, 0.0])
+    pauses = iter([30.0, 0.0])
     with fake_server(lambda asked: Reply(pause=next(pauses))) as server:
         client = _client(server.host)
         with pytest.raises(NoResponse, match=r"no answer within 0\.2 s"):
             client.get("/", timeout=0.2)
-        assert client.get("/", timeout=3).body == "{}"
+        assert client.get("/", timeout=60).body == "{}"
         client.close()
 
 
@@ -167,4 +167,4 @@ def test_client_not_http_is_an_error(words: bytes) -> None:
         client = _client(host)
         for _ in range(2):
             with pytest.raises(NoResponse, match="no whole answer"):
-                client.get("/", timeout=1)
+                client.get("/", timeout=60)

@@ -53,7 +53,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(5)
+        thread.join(60)
 
 
 def test_missing_socket_is_engine_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def say(listening: Server[Any]) -> Callable[[bytes], bytes]:
     """Says something on a new connection, and hears all until the other side hangs up."""
 
     def said(words: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", listening.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", listening.port), timeout=60) as connection:
             connection.sendall(words)
             connection.shutdown(socket.SHUT_WR)
             heard = b""
@@ -67,7 +67,7 @@ def say(listening: Server[Any]) -> Callable[[bytes], bytes]:
 
 
 def test_connection_is_persistent(listening: Server[Any]) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=60)) as connection:
         ends = []
         for body in (b"one", b"two"):
             connection.request("POST", "/read", body=body)
@@ -85,17 +85,17 @@ def test_pipelined_requests_are_answered(say: Callable[[bytes], bytes]) -> None:
 
 
 def test_unread_body_is_drained(listening: Server[Any]) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=60)) as connection:
         for _ in range(2):
             connection.request("POST", "/ignored", body=b"GET /read HTTP/1.1\r\n\r\n")
             assert connection.getresponse().read() == b"unread"
 
 
 def test_large_unread_body_closes_the_connection_after_the_response(listening: Server[Any]) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", listening.port, timeout=60)) as connection:
         connection.request("POST", "/ignored", body=b"x" * (4 * MAX_UNREAD))
         assert connection.getresponse().read() == b"unread"
-        connection.sock.settimeout(10)
+        connection.sock.settimeout(60)
         assert connection.sock.recv(1) == b""
 
 
@@ -172,7 +172,7 @@ def test_error_of_the_application_ends_one_request() -> None:
         start_response("204 No Content", [])
         return ()
 
-    with run_server(failing) as running, closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
+    with run_server(failing) as running, closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
         statuses = []
         for path in ("/fails", "/works"):
             connection.request("GET", path)
@@ -187,14 +187,14 @@ def test_error_of_the_application_ends_one_request() -> None:
 def test_registry_listens_during_the_block_only() -> None:
     before = threading.active_count()
     with server.run_registry() as running:
-        kept = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        kept = socket.create_connection(("127.0.0.1", running.port), timeout=60)
         kept.sendall(b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n")
         assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
 
     with kept:
         assert kept.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        socket.create_connection(("127.0.0.1", running.port), timeout=60)
     assert threading.active_count() == before
 
 
@@ -206,12 +206,12 @@ def test_port_in_use_is_an_error() -> None:
 def test_restart_on_the_same_storage_keeps_uploads() -> None:
     storage = server.MemoryStorage()
     application = server.Application(storage, secret=b"kept")
-    with run_server(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)) as connection:
+    with run_server(application) as first, closing(http.client.HTTPConnection("127.0.0.1", first.port, timeout=60)) as connection:
         connection.request("POST", "/v2/a/blobs/uploads/")
         location = str(connection.getresponse().getheader("Location")).partition(f":{first.port}")[2]
 
     again = server.run_registry(server.Application(storage, secret=b"kept"))
-    with again as second, closing(http.client.HTTPConnection("127.0.0.1", second.port, timeout=10)) as connection:
+    with again as second, closing(http.client.HTTPConnection("127.0.0.1", second.port, timeout=60)) as connection:
         connection.request("PATCH", location, body=b"goes on")
         assert connection.getresponse().status == 202
     assert second.errors == []
@@ -222,15 +222,15 @@ def test_client_that_disconnects_leaves_nothing_open() -> None:
 
     def late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         asked.set()
-        gone.wait(10)
+        gone.wait(60)
         start_response("200 OK", [("Content-Length", "3")])
         return [b"it!"]
 
     before = _open_files()
     with run_server(late) as running:
-        connection = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", running.port), timeout=60)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        assert asked.wait(10)
+        assert asked.wait(60)
         # No farewell: what is written from now on fails.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()

@@ -50,7 +50,7 @@ def test_urls_lead_back_through_the_line(proxy: FaultyProxy, unique: str) -> Non
 
 def test_a_body_in_chunks_passes(proxy: FaultyProxy, unique: str) -> None:
     _, headers, _ = ask(proxy.port, "POST", f"/v2/{unique}/blobs/uploads/")
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     try:
         connection.request("PATCH", headers["location"].partition(str(proxy.port))[2], body=iter([b"abc", b"de"]))
         assert connection.getresponse().getheader("Range") == "0-4"
@@ -78,11 +78,12 @@ def test_a_cut_answer(proxy: FaultyProxy, blob: str) -> None:
 
 def test_a_stalled_answer(proxy: FaultyProxy, blob: str) -> None:
     proxy.inject(faulty_proxy.stall_after(10))
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=0.3)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     try:
         connection.request("GET", blob)
         answer = connection.getresponse()
         assert (answer.getheader("Content-Length"), answer.read(10)) == ("1000", CONTENT[:10])
+        connection.sock.settimeout(0.3)
         with pytest.raises(TimeoutError):
             answer.read(1)
     finally:

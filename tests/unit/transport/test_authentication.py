@@ -123,7 +123,7 @@ def test_short_lived_token_is_used(clock: Clock) -> None:
 def test_threads_request_a_shared_token_once() -> None:
     maker = Maker()
     who = Authenticator(HOST, None, maker)
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=60)
 
     def ask(_: int) -> str:
         together.wait()

@@ -59,7 +59,7 @@ def test_compressed_error_response_is_an_error_response() -> None:
 
 def test_connections_are_reused_and_shared_by_threads() -> None:
     connections: set[int] = set()
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=60)
 
     def answer(request: ReceivedRequest) -> Reply:
         connections.add(threading.get_ident())  # the server has a thread for each connection

@@ -16,7 +16,8 @@ from registry_tool.transport import Transport
 from registry_tool.transport import stream as stream_module
 from tests.support.fake_server import Reply, fake_server, tcp_server
 
-SHORT = (1.0, 0.4)
+SHORT = (60.0, 0.6)
+"""Seconds to connect, and from one piece of a response to the next."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -56,7 +57,7 @@ def test_response_below_the_least_rate_is_too_slow(head: bytes, piece: bytes) ->
         pytest.raises(RegistryUnreachable, match="answers GET /v2/ too slowly: less than 1024 bytes a second"),
     ):
         transport.get("/v2/")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +66,7 @@ def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     with (
         tcp_server(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as transport,
-        pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 1\.6 s"),
+        pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 2\.4 s"),
     ):
         transport.get("/v2/")
 
@@ -90,7 +91,7 @@ def test_slow_consumer_is_not_a_slow_registry() -> None:
 
 
 def test_slow_start_of_a_small_response_is_no_error() -> None:
-    with fake_server(lambda request: Reply(pause=0.3)) as server, Transport(server.host, timeouts=SHORT) as transport:
+    with fake_server(lambda request: Reply(pause=1.0)) as server, Transport(server.host, timeouts=(60.0, 2.5)) as transport:
         assert transport.get("/v2/").json() == {}
 
 
@@ -113,7 +114,7 @@ def test_endless_body_is_refused() -> None:
     with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
         with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
             transport.get("/v2/", limit=1_000_000)
-        assert seen.wait(10), "the connection was not closed"
+        assert seen.wait(60), "the connection was not closed"
 
 
 @pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
@@ -172,7 +173,7 @@ def test_stream_left_early_closes_its_connection() -> None:
     with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
         with transport.stream("/v2/a/blobs/x") as stream:
             assert stream.read(10) == b"x" * 10
-        assert seen.wait(10)
+        assert seen.wait(60)
 
 
 def test_stream_that_is_cut_off_is_an_error() -> None:
@@ -193,5 +194,5 @@ def test_stream_that_stalls_is_an_error() -> None:
         transport.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
-        with pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/a/blobs/x within 0\.4 s"):
+        with pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/a/blobs/x within 0\.6 s"):
             stream.read(4)

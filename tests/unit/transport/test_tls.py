@@ -86,7 +86,7 @@ def serving(certificate: tuple[Path, Path], *, clients_of: Path | None = None) -
             except OSError:
                 return
             with connection, suppress(OSError):
-                connection.settimeout(10)
+                connection.settimeout(60)
                 with context.wrap_socket(connection, server_side=True) as tls_socket:
                     tls_socket.sendall(b"hello")
 
@@ -103,7 +103,7 @@ def serving(certificate: tuple[Path, Path], *, clients_of: Path | None = None) -
 
 def greeting(context: ssl.SSLContext, port: int, name: str) -> bytes:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
         context.wrap_socket(connection, server_hostname=name) as tls_socket,
     ):
         return tls_socket.recv(5)

@@ -24,7 +24,7 @@ def _look(reply: Reply, status: int | None = None) -> StackResponse:
     with fake_server(lambda asked: reply) as server:
         pages = HttpStackClient(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
-            look = pages.ask(timeout=3)
+            look = pages.ask(timeout=60)
         finally:
             pages.close()
         assert [(asked.path, asked.headers["host"]) for asked in server.requests] == [("/a", "localhost:4000")]
@@ -60,7 +60,7 @@ def test_sample_page_is_known_by_its_line_of_visits(body: str, host: str | None,
 
 
 def test_response_has_its_seconds() -> None:
-    assert 0.2 <= _look(Reply(pause=0.2)).seconds < 3
+    assert 0.2 <= _look(Reply(pause=0.2)).seconds < 60
 
 
 def _closing(connection: socket.socket) -> None:
@@ -68,26 +68,26 @@ def _closing(connection: socket.socket) -> None:
 
 
 def _silent(connection: socket.socket) -> None:
-    time.sleep(2)
+    time.sleep(59)
 
 
 def _greeting(connection: socket.socket) -> None:
     connection.sendall(b"220 hello\r\n")
-    time.sleep(2)
+    time.sleep(59)
 
 
 def test_connection_that_is_closed_at_once_is_no_response() -> None:
     # What a proxy does that has nobody behind it.
     with tcp_server(_closing) as host, pytest.raises(NoResponse):
-        TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=3)
+        TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=60)
 
 
 def test_refused_connection_is_no_response() -> None:
     with pytest.raises(NoResponse, match="no connection"):
-        TcpStackClient(_connecting(1)).ask(timeout=3)
+        TcpStackClient(_connecting(1)).ask(timeout=60)
 
 
 @pytest.mark.parametrize("serving", [_silent, _greeting])
 def test_connection_that_stays_open_is_a_response(serving: object) -> None:
     with tcp_server(serving) as host:  # type: ignore[arg-type]
-        assert TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=3).replica is None
+        assert TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=60).replica is None

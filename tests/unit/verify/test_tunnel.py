@@ -126,7 +126,7 @@ def page() -> Iterator[int]:
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -138,7 +138,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 def put_blob(registry: server.RunningRegistry) -> str:
     """Put BLOB there; its path."""
     digest = hashlib.sha256(BLOB).hexdigest()
-    connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=60)
     connection.request("POST", "/v2/john/app/blobs/uploads/")
     begun = connection.getresponse()
     begun.read()
@@ -151,7 +151,7 @@ def put_blob(registry: server.RunningRegistry) -> str:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -209,7 +209,7 @@ def test_closed_tunnel_connects_nowhere_and_ends_connections(inside: Inside, reg
     with inside.tunnel(registry.port) as tunnel:
         connection = tunnel.connect(page)
     with connection:
-        connection.settimeout(20)
+        connection.settimeout(60)
         assert connection.recv(100) == b""
     with pytest.raises(ConnectionError, match="the tunnel is closed"):
         tunnel.connect(page)
@@ -262,7 +262,7 @@ def test_connection_that_is_closed_here_ends_there(inside: Inside, registry: ser
 
     with tcp_server(serving) as address, inside.tunnel(registry.port) as tunnel:
         tunnel.connect(int(address.rpartition(":")[2])).close()
-        assert ended.wait(20)
+        assert ended.wait(60)
         [connected] = [each for each in inside.execs if each.mode == "connect"]
         wait_until(lambda: connected.process.poll() is not None)
 
