@@ -61,9 +61,9 @@ test: setup-dev
 	@sh setup/engine.sh --if-possible
 	@$(pytest) -n 4 --dist loadgroup --no-loadscope-reorder -m 'not soak' $(ARGS)
 
-# Many of these wait for what does not come: four at a time keep two cores busy.
+# Some of these wait for what does not come: three at a time keep two cores busy, and a fourth costs more than it brings.
 test-fast: setup-dev
-	@$(pytest) -n 4 --hypothesis-profile fast -m $(fast) $(ARGS)
+	@$(pytest) -n 3 --hypothesis-profile fast -m $(fast) $(ARGS)
 
 # It measures; whether tests pass is what `make test-fast` says. Below Python 3.14, starting a thread fails now and then under a tracer.
 coverage: setup-dev

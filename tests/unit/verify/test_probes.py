@@ -115,7 +115,7 @@ def test_page_that_differs_fails_with_the_difference(status: int, text: str, ask
 )
 def test_page_as_expected_holds(asked: Mapping[str, Any]) -> None:
     with _serving(lambda number, path: (200, DOCUMENT, 0.0)) as server:
-        result = _run(_page(**asked), server.port, seconds=10)
+        result = _run(_page(**asked), server.port, seconds=60)
     assert result.ok is True, result.observed
     assert result.attempts == 3
     assert server.hosts == ["localhost:4000"] * 3, "it is asked for by the name that a person would use"
@@ -123,7 +123,7 @@ def test_page_as_expected_holds(asked: Mapping[str, Any]) -> None:
 
 def test_page_that_becomes_ready_is_waited_for() -> None:
     with _serving(lambda number, path: (503 if number < 4 else 200, "", 0.0)) as server:
-        result = _run(_page(), server.port, seconds=10)
+        result = _run(_page(), server.port, seconds=60)
     assert (result.ok, result.attempts) == (True, 6)
 
 
@@ -135,14 +135,14 @@ def test_page_that_holds_only_once_fails() -> None:
 
 
 def test_page_that_takes_too_long_fails() -> None:
-    with _serving(lambda number, path: (200, "", 0.3)) as server:
-        result = _run(_page(within=0.1), server.port, seconds=0.4)
+    with _serving(lambda number, path: (200, "", 1.5)) as server:
+        result = _run(_page(within=0.1), server.port, seconds=0.8)
     assert (result.ok, result.observed) == (False, "no answer within 0.1 s")
 
 
 @pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
 def test_refused_connection_fails_the_probe(asked: Probe) -> None:
-    result = _run(asked, free_port(), seconds=0.1)
+    result = _run(asked, free_port(), seconds=0.5)
     assert result.ok is False
     assert "refused" in result.observed.lower()
 
@@ -160,7 +160,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.1)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.5)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert (result.ok, result.observed) == (False, "the connection was closed at once: nobody listens")
@@ -168,7 +168,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
 
 def test_port_that_keeps_the_connection_open_holds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=5)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=60)
     assert (result.ok, result.attempts) == (True, 1)
 
 
@@ -181,7 +181,7 @@ def test_exit_is_waited_for_and_its_code_compared() -> None:
     result = _run(Exit(code=3), 0, seconds=60, inspect=lambda: next(states))
     assert (result.ok, result.observed, result.attempts) == (True, "it ended with code 3", 3)
     assert _run(Exit(code=0), 0, seconds=60, inspect=lambda: _ended(3)).ok is False
-    assert _run(Exit(code=0), 0, seconds=0.05).observed == "it is still running"
+    assert _run(Exit(code=0), 0, seconds=0.3).observed == "it is still running"
 
 
 def test_page_of_an_ended_container_is_undecided_at_once() -> None:
