@@ -22,15 +22,15 @@ class VerifyView(DemoView):
     def environment_opening(self, name: str) -> None:
         self.begin(name, "preparing the engine")
 
-    def environment_ready(self, where: EnvironmentInfo, setup: float) -> None:
+    def environment_ready(self, info: EnvironmentInfo, setup: float) -> None:
         self._view.stop()
-        render_environment(self._output, where, setup)
+        render_environment(self._output, info, setup)
 
-    def check_finished(self, found: Check) -> None:
+    def check_finished(self, check: Check) -> None:
         self._view.stop()
-        render_check(self._output, found)
+        render_check(self._output, check)
 
-    def environment_finished(self, proven: EnvironmentResult) -> None:
+    def environment_finished(self, result: EnvironmentResult) -> None:
         self._view.stop()
 
 
