@@ -72,7 +72,11 @@ class _DialConnection(UnixHTTPConnection):
 
 
 class SdkClient(docker.APIClient):
-    """The SDK's client, given credentials per call: it would run helpers without a time-out and fail on an unreadable ``config.json``."""
+    """The SDK's client without its handling of ``config.json``, time-outs and streams.
+
+    As it comes, it takes credentials from that file, runs credential helpers without a time-out, and fails on a file
+    it cannot read. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
+    """
 
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""

@@ -48,7 +48,12 @@ class Transfer(Images):
         return _result(name, log, log.descriptor)
 
     def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> TransferResult:
-        """Pull by credentials of host ``known_as``, if given. Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed."""
+        """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
+
+        ``known_as`` is the host whose credentials are used, where the engine knows the registry by another name.
+
+        Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
+        """
         reference = Reference.parse(name, default_host=DOCKER_HUB)
         repository, tag = (split_tag(name.partition("@")[0])[0], str(reference.digest)) if reference.digest else split_tag(name)
 

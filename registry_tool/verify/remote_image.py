@@ -56,7 +56,10 @@ class RemoteImage:
 
 
 def resolve(registry: Registry, name: Reference, platform: Platform) -> RemoteImage:
-    """Fetch ``name``'s manifest and config, by its tag if it has one. Raises NotFound, Mismatch, InvalidManifest; RegistryToolError."""
+    """Fetch manifest and config of ``name``, for ``platform`` where it is an index.
+
+    A tag goes before the digest beside it: whether they agree is a check. Raises NotFound, Mismatch, InvalidManifest; RegistryToolError.
+    """
     contents = Contents(registry.repository(name.path), remember=True)
     root = contents.source.manifest(name.tag or name.digest or "latest")
     try:

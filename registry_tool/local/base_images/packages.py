@@ -1,4 +1,8 @@
-"""The last source: a base image from this distribution's packages, unpacked by ``mmdebstrap`` without root, for any architecture."""
+"""The last source: a base image from packages of the distribution this runs on.
+
+``mmdebstrap`` downloads and unpacks them by apt, and installs nothing, so it needs no root, and the engine may be of another
+architecture (:mod:`registry_tool.local.base_images.rootfs` does the rest). It writes below the given folder alone.
+"""
 
 from __future__ import annotations
 

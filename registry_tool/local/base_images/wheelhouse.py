@@ -74,7 +74,11 @@ class Interpreter:
 
 
 def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, cache: Path, observer: Observer = SILENT) -> Path | None:
-    """A folder below ``cache`` with the pinned ``requirements``' wheels; None and a note without them. Raises Unreachable, OSError."""
+    """A folder below ``cache`` with the wheels of ``requirements`` (complete and pinned) for ``base_image``, whose id is ``base_id``.
+
+    None, and a note with the reason, where they cannot be downloaded: the build then uses an index itself. Raises Unreachable (the
+    engine is gone), OSError.
+    """
     wheelhouse = cache / "wheels"
     try:
         interpreter = _interpreter(engine, base_image, base_id, wheelhouse)

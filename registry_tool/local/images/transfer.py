@@ -22,7 +22,11 @@ class PushResult:
 
 
 def push(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT) -> PushResult:
-    """Push ``text``, tagged anew where the engine has it as typed. Raises UsageError (a digest), NotFound; as :meth:`Engine.push`."""
+    """Push the image of ``text``.
+
+    Where the engine has ``text`` as typed, that image is tagged with the registry's name first, so that a new build is what is pushed.
+    Raises UsageError for a digest; NotFound where the engine has neither name; and what :meth:`Engine.push` raises.
+    """
     target = resolve.registry_reference(text, registry_host)
     if target.digest is not None:
         raise UsageError(f"{text} names a digest, and a push needs a tag", hint=f"Try: regctl push {target.path}:TAG")

@@ -25,7 +25,10 @@ class VolumeState:
 
 
 def read(engine: Engine, container: Container) -> VolumeState:
-    """Read the state in the volume of ``container``, else the container's own. Raises RegistryError where the settings are damaged."""
+    """Read the state in the volume of ``container``, which need not run; without settings there, that of the container itself.
+
+    Raises RegistryError where the settings are damaged: without them the registry might be open to everybody.
+    """
     content = engine.get_file(container.id, spec.SETTINGS)
     if content is None:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")

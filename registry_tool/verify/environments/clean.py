@@ -1,7 +1,4 @@
-"""A clean engine: an engine in a container, without any image, from which only the registry can be reached.
-
-Its network is that of the forwarder's container, which has loopback alone; the tunnel connects it to the registry.
-"""
+"""A clean engine: one in a container, without images, whose network has loopback alone; the tunnel connects it to the registry."""
 
 from __future__ import annotations
 
@@ -26,25 +23,15 @@ from registry_tool.verify.environments.inner_engine import INNER, SOCKET, SOCKET
 from registry_tool.verify.environments.tunnel import Tunnel, program
 from registry_tool.verify.result import EnvironmentInfo
 
-READY_WITHIN = 30.0
-"""Seconds for the inner engine to answer; it takes less than one on an idle machine."""
-OLDEST = (1, 41)
-"""The API version with private control groups of a container: Docker 20.10, podman 4."""
+READY_WITHIN = 30.0  # seconds for the inner engine to answer; it takes less than one on an idle machine
+OLDEST = (1, 41)  # the API version with private control groups of a container: Docker 20.10, podman 4
 
 _PROGRAM = "registry-tool-forwarder.py"
 _FORWARDER = ("python3", "-I", "-S", "-B", f"/{_PROGRAM}")
-_SOCKET_WAIT = 1.0
-"""Seconds that the forwarder waits for the engine's socket; then it is checked whether the engine still runs."""
+_SOCKET_WAIT = 1.0  # seconds that the forwarder waits for the engine's socket; then it is checked whether the engine still runs
 _PAUSE = 0.02
 _LOG_LINES = 15
-_CAPABILITIES = (
-    "SYS_ADMIN",
-    "NET_ADMIN",
-    "SYS_PTRACE",
-    "DAC_READ_SEARCH",
-    "SYS_CHROOT",
-    "MKNOD",
-)
+_CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_CHROOT", "MKNOD")
 """What an engine needs beyond a container's defaults: mounts, networks, its containers' processes."""
 
 

@@ -69,11 +69,7 @@ class CurrentEngine:
 def open_here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
     """The current engine without ``image``. Raises Conflict where that cannot be removed without loss; RegistryError, Unreachable."""
     environment = CurrentEngine(
-        info=_info(engine, "here", "here"),
-        engine=engine,
-        registry_host=image.host,
-        run_labels=labels,
-        removed=engine.image(str(image)),
+        info=_info(engine, "here", "here"), engine=engine, registry_host=image.host, run_labels=labels, removed=engine.image(str(image))
     )
     with _image_removed(environment, image, registry):
         yield environment
@@ -83,10 +79,7 @@ def open_here(engine: Engine, image: Reference, registry: Registry, *, labels: M
 def open_context(
     name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str]
 ) -> Iterator[CurrentEngine]:
-    """The engine of docker's context ``name`` without ``image``; it reaches the registry as ``registry_as``.
-
-    Raises UsageError (no such context; ``registry_as`` is needed); see ``open_here``.
-    """
+    """The engine of context ``name``, see ``open_here``. Raises UsageError where there is no such context or it needs ``registry_as``."""
     if registry_as is None and is_loopback(image.host):
         raise UsageError(
             f"to the engine of the context {name}, {image.host} is itself",

@@ -10,12 +10,10 @@ from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, Base
 from registry_tool.local.base_images.recipes import LEGACY_TABLES
 from registry_tool.verify.result import EnvironmentKind
 
-SOCKETS = "/run/registry-tool"
-"""A volume that only the engine and the forwarder share."""
+SOCKETS = "/run/registry-tool"  # a volume that only the engine and the forwarder share
 SOCKET = f"{SOCKETS}/engine.sock"
 """The inner engine's socket. Not a port: containers could reach that, and dockerd waits a second to warn of it."""
-START = "registry-tool-start"
-"""The start script at the root of the engine's container."""
+START = "registry-tool-start"  # the start script at the root of the engine's container
 
 Files = Mapping[str, tuple[bytes, int]]
 
@@ -89,10 +87,7 @@ def _docker_files(registry: str) -> Files:
 
 def _podman_files(registry: str) -> Files:
     settings = f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n'
-    return {
-        START: ((_BEGIN + _PODMAN).encode(), 0o755),
-        "etc/containers/registries.conf.d/registry-tool.conf": (settings.encode(), 0o644),
-    }
+    return {START: ((_BEGIN + _PODMAN).encode(), 0o755), "etc/containers/registries.conf.d/registry-tool.conf": (settings.encode(), 0o644)}
 
 
 INNER: Mapping[str, InnerEngine] = MappingProxyType(

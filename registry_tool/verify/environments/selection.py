@@ -25,13 +25,7 @@ CONTEXT = "context:"
 
 @contextmanager
 def open_environment(
-    engine: Engine,
-    name: str,
-    *,
-    image: Reference,
-    dirs: AppDirs,
-    registry_as: str | None = None,
-    observer: Observer = SILENT,
+    engine: Engine, name: str, *, image: Reference, dirs: AppDirs, registry_as: str | None = None, observer: Observer = SILENT
 ) -> Iterator[Environment]:
     """Open the environment ``name`` for ``image``, whose registry is in its name.
 

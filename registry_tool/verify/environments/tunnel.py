@@ -17,13 +17,10 @@ from registry_tool.base.errors import RegistryToolError, Unreachable
 from registry_tool.engine.streams import demultiplex
 from registry_tool.verify.environments.environment import Traffic
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection."""
+CONNECT_TIMEOUT = 10.0  # seconds for a connection
 _MAIN = b"\n\nimport sys\n\nsys.exit(main(*sys.argv[1:]))\n"
-_ACCEPTORS = 3
-"""Execs that wait for a connection to the registry: starting one takes a tenth of a second."""
-_RETRY = 0.5
-"""Seconds until an exec is tried again that failed."""
+_ACCEPTORS = 3  # execs that wait for a connection to the registry: starting one takes a tenth of a second
+_RETRY = 0.5  # seconds until an exec is tried again that failed
 _CHUNK = 1 << 16
 
 
@@ -55,10 +52,7 @@ def program() -> bytes:
 
 
 class Tunnel:
-    """Open until :meth:`close`.
-
-    ``start`` execs the forwarder program with arguments; ``registry`` is where this process reaches the registry.
-    """
+    """Open until :meth:`close`. ``start`` execs the forwarder; ``registry`` is where this process reaches the registry."""
 
     def __init__(self, start: Callable[[Sequence[str]], ExecStream], registry: HostPort) -> None:
         self._start = start

@@ -34,7 +34,11 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """``digest`` and ``media_type`` are the name's, the others the image's (``size``: bytes); only ``reference`` without the registry."""
+    """The image as the registry has it; only ``reference`` where the registry did not answer.
+
+    ``digest`` and ``media_type`` are the name's, maybe of an index; ``platform``, ``config``, ``layers`` and ``size`` (bytes of
+    manifest, config and layers) are of the image that was taken from it.
+    """
 
     reference: str
     digest: Digest | None = None

@@ -27,10 +27,7 @@ class HelperImage:
 
 
 def ensure_helper_image(base: Base, target: Engine, resolver: BaseImageResolver) -> HelperImage:
-    """Load ``base`` into ``target`` unless that has it; ``resolver`` is of the current engine, whose copy it is.
-
-    Raises ProvisionFailed, EngineError, Unreachable.
-    """
+    """Load ``base`` into ``target`` unless that has it, from ``resolver``'s engine. Raises ProvisionFailed, EngineError, Unreachable."""
     source = resolver.ensure(base)
     present = _find(target, base)
     if present is None:

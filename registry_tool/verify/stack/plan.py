@@ -13,8 +13,7 @@ from registry_tool.verify.stack import compose
 from registry_tool.verify.stack.compose import DEFAULT_NETWORK, Composition, Service
 from registry_tool.verify.stack.yaml_reader import at_line
 
-REDIS_COMMAND = ("redis-server", "--appendonly", "yes")
-"""As in the tutorial: counting goes on after a stop."""
+REDIS_COMMAND = ("redis-server", "--appendonly", "yes")  # as in the tutorial: counting goes on after a stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +63,7 @@ class StackPlan:
 
 
 def plan_stack(spec: VerifySpec, variables: Mapping[str, str]) -> StackPlan | None:
-    """The plan of the stack in ``spec``, if any. ``variables`` fill in ``${NAME}`` of a file.
-
-    Raises UsageError, for a file with the line; NotFound where it cannot be read.
-    """
+    """The plan of the stack in ``spec``, if any; ``variables`` fill in ``${NAME}``. Raises UsageError (with the line), NotFound."""
     if spec.stack is None:
         return _plan(_from_options(spec), spec) if spec.redis or spec.replicas > 1 else None
     if spec.redis or spec.replicas > 1:

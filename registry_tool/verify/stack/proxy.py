@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping
 
 FOLDER = "/usr/local/etc/haproxy"
 FILE = "haproxy.cfg"
-PORT = 8080
-"""Inside: one that nobody has to be root for."""
-REPLICA = "X-Registry-Tool-Replica"
-"""The header with the replica's name."""
+PORT = 8080  # inside: one that nobody has to be root for
+REPLICA = "X-Registry-Tool-Replica"  # the header with the replica's name
 
 _CONFIGURATION = """\
 global

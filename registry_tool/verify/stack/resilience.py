@@ -17,20 +17,15 @@ from registry_tool.local.sample_page import NO_REDIS
 from registry_tool.verify.stack.running_stack import RunningStack
 from registry_tool.verify.stack.stack_client import StackClient, StackResponse
 
-COUNTED_PER_REPLICA, MAX_COUNTED = 100, 300
-"""Requests of a page that counts: for each replica, and in all."""
-REQUESTS_PER_REPLICA = 10
-"""Requests of any other page."""
+COUNTED_PER_REPLICA, MAX_COUNTED = 100, 300  # requests of a page that counts: for each replica, and in all
+REQUESTS_PER_REPLICA = 10  # requests of any other page
 NO_REDIS_TIMEOUT, NO_REDIS_MARGIN = 3.0, 1.0
 """Seconds that the tutorial's page promises to take at most without Redis, and what the way to it may take."""
 RESPONSE_TIMEOUT = 10.0
-RECOVERY_TIMEOUT = 20.0
-"""Seconds until a page counts again after Redis was started."""
-DETECTION_TIME = 1.0
-"""Seconds in which the proxy notices that a replica is dead, where it forwards connections."""
+RECOVERY_TIMEOUT = 20.0  # seconds until a page counts again after Redis was started
+DETECTION_TIME = 1.0  # seconds in which the proxy notices that a replica is dead, where it forwards connections
 _PAUSE = 0.05
-_LOG_TIMEOUT = 3.0
-"""Seconds until the proxy's log has the last connection."""
+_LOG_TIMEOUT = 3.0  # seconds until the proxy's log has the last connection
 _LOG_HINT = "Its last lines may say why."
 
 

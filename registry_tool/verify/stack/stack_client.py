@@ -14,11 +14,9 @@ from registry_tool.verify.expectations import page_error, status_fits
 from registry_tool.verify.spec import Http
 from registry_tool.verify.stack.proxy import REPLICA
 
-_CLOSE_WAIT = 0.2
-"""Seconds that a connection must stay open: a proxy with no server closes it at once."""
+_CLOSE_WAIT = 0.2  # seconds that a connection must stay open: a proxy with no server closes it at once
 
-Connect = Callable[[float], socket.socket]
-"""Opens a connection to the stack's port within so many seconds."""
+Connect = Callable[[float], socket.socket]  # opens a connection to the stack's port within so many seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
