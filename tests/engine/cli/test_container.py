@@ -30,8 +30,10 @@ def typed(capsys: pytest.CaptureFixture[str], local: LocalRegistry, monkeypatch:
 
 
 @pytest.fixture
-def shell(engine: Engine, registry_image: str, unique: str) -> Iterator[str]:
-    """An image with a shell, under a name of the test's own; what was started from it goes in the end."""
+def shell(engine: Engine, registry_image: str, unique: str, local: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An image with a shell and a unique name; containers of it are removed at the end."""
+    # Other tests' registries run on this engine, too.
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", local.address)
     name = f"{unique}:shell"
     engine.tag(registry_image, name)
     yield name

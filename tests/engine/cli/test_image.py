@@ -212,10 +212,10 @@ def test_terminal_gets_bars_and_colours_unless_no_progress(tiny_image: Callable[
         assert terminal.end() == 0
         assert "✓" not in terminal.text
         assert "\x1b" not in terminal.text
-    with Terminal(["images", unique]) as terminal:
+    with Terminal(["--registry", local.address, "images", unique]) as terminal:
         assert terminal.end() == 0
         assert "\x1b[1;36mREPOSITORY" in terminal.text
     for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb"), ("CI", "true")):
-        with Terminal(["images", unique], {variable: value}) as terminal:
+        with Terminal(["--registry", local.address, "images", unique], {variable: value}) as terminal:
             assert terminal.end() == 0
             assert "\x1b" not in terminal.text, variable
