@@ -10,12 +10,11 @@ from registry_tool.base.errors import PortTaken, VerificationFailed
 from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.base.runs import Run
 from registry_tool.base.signals import defer_signals
-from registry_tool.demo.result import DemoOptions, DemoResult
+from registry_tool.demo.result import DEFAULT_PORT, DemoOptions, DemoResult
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.local.base_images import REDIS, BaseImageResolver
 from registry_tool.local.sample_page import NO_REDIS, SamplePage
 
-FIRST_PORT = 4000
 PORTS_TRIED = 100
 APP_PORT = "80/tcp"
 
@@ -93,7 +92,7 @@ class PageSteps:
     def _start(self, network: str | None = None) -> tuple[Container, int]:
         """Start the image on the requested port, or on the first free one. Raises PortTaken."""
         requested = self.options.port
-        for port in [requested] if requested is not None else range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+        for port in [requested] if requested is not None else range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED):
             spec = ContainerSpec(
                 image=self.image,
                 name=f"registry-tool-demo-{self.run.id}{'-counting' if network else ''}",
@@ -107,7 +106,7 @@ class PageSteps:
             except PortTaken:
                 if requested is not None:
                     raise
-        raise PortTaken(f"no free port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
+        raise PortTaken(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + PORTS_TRIED - 1} for the page", hint="Name one with: -p PORT")
 
 
 def wait_for_page(engine: Engine, container: Container, port: int) -> Page:

@@ -18,9 +18,13 @@ FRIENDLY = "friendlyhello"
 """The tutorial's name for the image before it has a registry's."""
 
 
+DEFAULT_PORT = 4000
+"""The page's port; where it is taken, the next free one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """``port`` and ``registry_port`` are None for the next free one. ``context`` is the folder of the app."""
+    """``port`` None is DEFAULT_PORT or the next free one, ``registry_port`` None likewise. ``context`` is the folder of the app."""
 
     image: str = "john/get-started:part2"
     port: int | None = None

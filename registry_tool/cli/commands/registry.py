@@ -189,10 +189,10 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
     """Settings for compose: the registry's port, and images that replace official ones on this engine."""
     from registry_tool.local import registry as local_registry
     from registry_tool.local.base_images import REDIS, REGISTRY
-    from registry_tool.local.registry.spec import FIRST_PORT
+    from registry_tool.local.registry.spec import DEFAULT_PORT
 
     registry = local_registry.find(session.engine, name)
-    port = registry.port if registry and registry.port else FIRST_PORT
+    port = registry.port if registry and registry.port else DEFAULT_PORT
     wanted = {
         "registry": (registry.image,) if registry else (REGISTRY.official, REGISTRY.local_name),
         "app": (f"localhost:{port}/john/get-started:part2",),

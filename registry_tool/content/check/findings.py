@@ -66,6 +66,11 @@ class Finding:
         return RULES[self.kind].hint
 
 
+def report_order(finding: Finding) -> tuple[int, str, str, str]:
+    """The sort key of findings in a report: by rule, as :data:`RULES` lists them, then by reference, digest and detail."""
+    return list(RULES).index(finding.kind), finding.reference, str(finding.digest), finding.detail
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryReport:
     """The findings of one repository, ``HOST/PATH``, and the tags that were checked."""

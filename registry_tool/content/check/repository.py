@@ -13,7 +13,7 @@ from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, Regis
 from registry_tool.content.check import consistency
 from registry_tool.content.check.blobs import BlobContent, BlobStatus, blob_status
 from registry_tool.content.check.consistency import Named
-from registry_tool.content.check.findings import RULES, Finding, RepositoryReport
+from registry_tool.content.check.findings import Finding, RepositoryReport, report_order
 from registry_tool.content.check.run import CheckRun
 from registry_tool.content.graph import MAX_DEPTH, Graph, Node, attempt, read_node, referrer_edges, traverse, without_bytes
 from registry_tool.oci.descriptor import Descriptor
@@ -61,9 +61,7 @@ class RepositoryCheck:
             name=self._repository.name,
             tags=tuple(sorted(tags)),
             images=len(self._tags.keys() - self._referrer_lists),
-            findings=tuple(
-                sorted(self._findings, key=lambda each: (list(RULES).index(each.kind), each.reference, str(each.digest), each.detail))
-            ),
+            findings=tuple(sorted(self._findings, key=report_order)),
             notes=tuple(sorted(self._notes)),
         )
 

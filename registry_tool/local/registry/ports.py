@@ -15,7 +15,7 @@ from registry_tool.base.address import MAX_PORT
 from registry_tool.base.errors import Conflict, PortTaken
 from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.engine.values import Container
-from registry_tool.local.registry.spec import FIRST_PORT, LOOPBACK
+from registry_tool.local.registry.spec import DEFAULT_PORT, LOOPBACK
 
 _LISTENING = "0A"  # tCP_LISTEN in the tables of /proc/net
 _LOOPBACK_ADDRESSES = frozenset({"", "0.0.0.0", "::", "::1", LOOPBACK})  # noqa: S104 - compared with, not bound
@@ -55,13 +55,13 @@ def next_free(containers: Iterable[Container], *, local: bool, avoid: Collection
     """The first free port from 5000 on and not in ``avoid``, and what holds 5000 where it is another. Raises Conflict if there is none."""
     containers = tuple(containers)
     reason = None
-    for port in range(FIRST_PORT, MAX_PORT + 1):
+    for port in range(DEFAULT_PORT, MAX_PORT + 1):
         held_by = holder(port, containers, local=local)
         if held_by is None and port not in avoid:
             return port, reason
-        if port == FIRST_PORT and held_by is not None:
+        if port == DEFAULT_PORT and held_by is not None:
             reason = held_by
-    raise Conflict(f"no port from {FIRST_PORT} on is free", hint="Name one with --port.")
+    raise Conflict(f"no port from {DEFAULT_PORT} on is free", hint="Name one with --port.")
 
 
 def port_taken(port: int, held_by: str) -> PortTaken:

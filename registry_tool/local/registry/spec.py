@@ -15,7 +15,7 @@ from registry_tool.base.errors import UsageError
 from registry_tool.engine.values import ContainerSpec, PortBinding
 
 DEFAULT_NAME = "default"
-FIRST_PORT = 5000
+DEFAULT_PORT = 5000
 LOOPBACK = "127.0.0.1"
 CONTAINER_PORT = "5000/tcp"
 RESTART = "unless-stopped"

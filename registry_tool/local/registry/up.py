@@ -243,7 +243,7 @@ def _choose_port(request: _UpRequest, remembered: int | None, taken: set[int]) -
     others = {other.port for other in lookup.find_all(request.engine) if other.name != request.name}
     port, held_by = ports.next_free(request.engine.containers(), local=request.engine.endpoint.is_local, avoid=taken | others)
     if reason is None and held_by is not None:
-        reason = f"port {spec.FIRST_PORT} is held by {held_by}"
+        reason = f"port {spec.DEFAULT_PORT} is held by {held_by}"
     return port, reason
 
 

@@ -249,7 +249,7 @@ def test_stopped_registry_with_taken_port_is_moved(bring: Bring, engine: Engine)
 def test_port_refused_by_the_engine_is_followed_by_the_next(bring: Bring, listening: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Somebody takes the port between our look and the engine's, or the engine is on another machine.
     monkeypatch.setattr(ports, "is_taken", lambda port: False)
-    monkeypatch.setattr(ports, "FIRST_PORT", listening)
+    monkeypatch.setattr(ports, "DEFAULT_PORT", listening)
 
     up = bring()
 
@@ -304,7 +304,7 @@ def test_password_is_required_hashed_and_changed(bring: Bring, engine: Engine, u
 def test_port_of_a_stopped_registry_is_skipped(bring: Bring, engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     other = bring(name=f"{unique}-other", port=free_port())
     engine.stop(other.registry.container_id)
-    monkeypatch.setattr(ports, "FIRST_PORT", other.registry.port)
+    monkeypatch.setattr(ports, "DEFAULT_PORT", other.registry.port)
 
     assert bring().registry.port > other.registry.port
 
