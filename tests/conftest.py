@@ -301,8 +301,8 @@ def kept_cache(session_engine: Engine, session_dirs: AppDirs) -> Path:
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(bases, base)
     python = bases.ensure(PYTHON)
-    found = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
-    assert found is not None, "the wheels of the sample app cannot be had"
+    result = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
+    assert result is not None, "the wheels of the sample app cannot be had"
     return session_dirs.cache
 
 

@@ -134,8 +134,8 @@ def test_blob_by_sha512_is_the_blob_by_sha256(client: Client, unique: str) -> No
 
     assert (got.status, got.headers["docker-content-digest"]) == (201, digest_of(content))
     for digest in (other, digest_of(content)):
-        found = client.ask("GET", f"{unique}/blobs/{digest}")
-        assert (found.body, found.headers["docker-content-digest"]) == (content, digest_of(content))
+        result = client.ask("GET", f"{unique}/blobs/{digest}")
+        assert (result.body, result.headers["docker-content-digest"]) == (content, digest_of(content))
     assert client.ask("DELETE", f"{unique}/blobs/{other}").status == 202
     assert client.ask("HEAD", f"{unique}/blobs/{digest_of(content)}").status == 200
 

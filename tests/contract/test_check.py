@@ -55,7 +55,7 @@ def test_check_finds_damage_and_nothing_else(damageable: Damageable) -> None:
         blobs = counted(proxy, deep=False).blobs
 
         config, child = made.lost_config.config, made.index.children[1]
-        found = sorted(
+        result = sorted(
             [
                 lie,
                 ("missing-layer", "lost/layer", damageable.remove(made.lost_layer.layers[0]), ("1", "2", "3")),
@@ -65,24 +65,24 @@ def test_check_finds_damage_and_nothing_else(damageable: Damageable) -> None:
             ]
         )
         flipped = damageable.flip(made.flipped_layer.layers[0])
-        corrupt = [("corrupt-blob", place, flipped, ("1",)) for place in ("also/flipped", "flipped")]
+        corrupt = [("corrupt-blob", where, flipped, ("1",)) for where in ("also/flipped", "flipped")]
         for memory in ("warm", "cold"):
             if memory == "cold":
                 damageable.restart()
             shallow, deep_one = counted(proxy, deep=False), counted(proxy, deep=True)
-            assert told(shallow) == found, memory
-            assert told(deep_one) == sorted([*found, *corrupt]), memory
+            assert told(shallow) == result, memory
+            assert told(deep_one) == sorted([*result, *corrupt]), memory
             assert (shallow.images, shallow.blobs) == (deep_one.images, deep_one.blobs) == (50, blobs - 2)
             assert shallow.bytes_read < deep_one.bytes_read
 
 
 def test_check_compares_zstd_layers_with_the_config(damageable: Damageable) -> None:
-    said: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
+    message: dict[str, object] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"}
     one, other = layer(b"one"), layer(b"other")
-    image_of(damageable.port, "whole", "1", config([one]), said, content=zstd_packed(gzip.decompress(one)))
-    lying = image_of(damageable.port, "lying", "1", config([one]), said, content=zstd_packed(gzip.decompress(other)))
+    image_of(damageable.port, "whole", "1", config([one]), message, content=zstd_packed(gzip.decompress(one)))
+    lying = image_of(damageable.port, "lying", "1", config([one]), message, content=zstd_packed(gzip.decompress(other)))
     with faulty_proxy(damageable.port) as proxy:
         assert told(counted(proxy, deep=False)) == []
-        found = counted(proxy, deep=True)
-    assert told(found) == [("wrong-diff-id", "lying", sha256(lying.config), ("1",))]
-    assert found.notes == ()
+        result = counted(proxy, deep=True)
+    assert told(result) == [("wrong-diff-id", "lying", sha256(lying.config), ("1",))]
+    assert result.notes == ()

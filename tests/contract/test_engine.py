@@ -24,9 +24,9 @@ def test_engine_pushes_to_and_pulls_from_the_server(
     assert engine.image(name) is None
     pulled = engine.pull(name)
 
-    found = engine.image(name)
-    assert found is not None
-    assert found.id == image_id
+    result = engine.image(name)
+    assert result is not None
+    assert result.id == image_id
     assert pulled.digest == pushed.digest
     assert registry_over_http.tags(registry.port, f"{unique}/tiny") == ["1"]
 

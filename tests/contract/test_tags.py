@@ -120,17 +120,17 @@ def test_tombstone_removes_one_tag_of_three(client: Client, unique: str) -> None
 
 def repositories(client: Client, prefix: str, size: int = 1000) -> list[str]:
     """All of the catalog that begins with ``prefix``, page by page."""
-    found: list[str] = []
+    result: list[str] = []
     following = f"_catalog?n={size}"
     while following:
         got = client.ask("GET", following)
         assert got.status == 200
         assert len(got.document["repositories"]) <= size
-        found += got.document["repositories"]
+        result += got.document["repositories"]
         link = got.headers.get("link", "")
         assert not link or (link.startswith("</v2/_catalog?") and link.endswith('>; rel="next"'))
         following = link[len("</v2/") : -len('>; rel="next"')]
-    return [name for name in found if name.startswith(prefix)]
+    return [name for name in result if name.startswith(prefix)]
 
 
 ORDER = ["", "/a", "/a/b", "/b", "-a", ".a", "_a"]
@@ -171,11 +171,11 @@ def test_catalog_page_after_the_end_is_empty(client: Client) -> None:
 
 
 def test_catalog_last_page_has_no_link(client: Client, unique: str, several: list[str]) -> None:
-    rest = client.ask("GET", f"_catalog?n=1000&last={unique}").document["repositories"]
+    remainder = client.ask("GET", f"_catalog?n=1000&last={unique}").document["repositories"]
 
-    got = client.ask("GET", f"_catalog?n={len(rest)}&last={unique}")
+    got = client.ask("GET", f"_catalog?n={len(remainder)}&last={unique}")
 
-    assert (got.document["repositories"], "link" in got.headers) == (rest, False)
+    assert (got.document["repositories"], "link" in got.headers) == (remainder, False)
 
 
 @pytest.mark.parametrize("size", ["x", "-1", ""])

@@ -228,12 +228,12 @@ def test_malformed_chunked_encoding_is_refused(client: Client, unique: str) -> N
     head = f"PATCH /v2/{client.begin(unique)} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.port), timeout=600) as connection:
         connection.sendall(head.encode() + b"3\r\nabc\r\nzz\r\n")
-        said = b""
+        message = b""
         while piece := connection.recv(65536):
-            said += piece
+            message += piece
 
-    assert said.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
-    assert b"invalid byte in chunk length" in said
+    assert message.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"invalid byte in chunk length" in message
 
 
 def test_location_has_the_requested_host(client: Client, unique: str) -> None:

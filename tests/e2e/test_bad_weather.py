@@ -193,12 +193,12 @@ def test_the_engine_gone_during_a_build(empty_engine: PrivateEngine, kept_cache:
     empty_engine.start()
 
 
-def _load_registry_image(own: PrivateEngine, cache: Path) -> str:
+def _load_registry_image(ours: PrivateEngine, cache: Path) -> str:
     for copy in sorted((cache / "bases").glob("*.tar.gz")):
         if REGISTRY.role in copy.name:
-            loaded = own.run(["docker", "load", "-q", "-i", str(copy)])
+            loaded = ours.run(["docker", "load", "-q", "-i", str(copy)])
             assert loaded.returncode == 0, loaded.stderr
-    return own.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()[0]
+    return ours.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()[0]
 
 
 def _until(there: Callable[[], bool], what: str, seconds: float = 600) -> None:
@@ -212,7 +212,7 @@ def _until(there: Callable[[], bool], what: str, seconds: float = 600) -> None:
 
 
 def test_a_port_with_something_else_on_it_names_what_has_it(typed: Typed, engine: Engine, unique: str) -> None:
-    with fake_server(lambda asked: Reply(body=b"<html>")) as web:
+    with fake_server(lambda received: Reply(body=b"<html>")) as web:
         for words in (("up", "--port"), ("demo", "--registry-port")):
             message = refused(typed(words[0], "--json", "--name", unique, words[1], str(web.port)), 1, "port-taken")
             assert f"port {web.port} is held by the process " in message
@@ -300,7 +300,7 @@ def test_a_registry_that_goes_during_a_push_and_one_whose_disk_is_full(
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, local: LocalRegistry, unique: str, status: int) -> None:
     page = Reply(status=status, body=b"<!DOCTYPE html><html>It works!</html>", headers={"Content-Type": "text/html"})
-    with fake_server(lambda asked: page) as web:
+    with fake_server(lambda received: page) as web:
         assert typed("--registry", web.host, "tag", local.image, unique).code == 0
         for words in (("push", unique), ("pull", unique), ("list-tags", unique)):
             assert f"what answers at {web.host} is no registry" in said(typed("--registry", web.host, *words), 3), words
@@ -501,17 +501,17 @@ def test_without_a_home_the_users_own_is_taken(local: LocalRegistry, tmp_path: P
 
 @pytest.mark.parametrize("command", ["push", "pull", "list-tags"])
 def test_ctrl_c_ends_the_waiting_for_a_registry_that_says_nothing(typed: Typed, local: LocalRegistry, unique: str, command: str) -> None:
-    asked, over = threading.Event(), threading.Event()
+    received, over = threading.Event(), threading.Event()
 
     def silent(connection: socket.socket) -> None:
-        asked.set()
+        received.set()
         over.wait(60)
 
     with tcp_server(silent) as address:
         assert typed("--registry", address, "tag", local.image, unique).code == 0
         waiting = _start("--registry", address, command, unique)
         try:
-            assert asked.wait(30), "nobody was asked"
+            assert received.wait(30), "nobody was asked"
             waiting.send_signal(signal.SIGINT)
             answer = _ended(waiting, 30)
         finally:

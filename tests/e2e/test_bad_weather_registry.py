@@ -103,9 +103,9 @@ def in_json(typed: Typed, *words: str) -> list[dict[str, str]]:
     answer = typed(words[0], "--json", *words[1:])
     failed(answer)
     document = answer.json
-    found = [*([document["error"]] if document.get("error") else []), *document.get("errors", []), *document.get("findings", [])]
-    assert found, document
-    return found
+    result = [*([document["error"]] if document.get("error") else []), *document.get("errors", []), *document.get("findings", [])]
+    assert result, document
+    return result
 
 
 # --- one image of several ---
@@ -166,9 +166,9 @@ def test_one_image_that_cannot_be_read_is_a_finding_and_the_others_are_whole(
     typed: Typed, watching: RecordingServer, bad: PushedManifest
 ) -> None:
     failed(typed("check"))
-    found = in_json(typed, "check", "--deep")
-    assert {tag for finding in found for tag in finding["tags"]} == {"bad"}
-    assert len(found) == 1
+    result = in_json(typed, "check", "--deep")
+    assert {tag for finding in result for tag in finding["tags"]} == {"bad"}
+    assert len(result) == 1
 
 
 def test_an_image_that_cannot_be_read_is_not_inspected(typed: Typed, watching: RecordingServer, bad: PushedManifest) -> None:
@@ -182,7 +182,7 @@ def test_an_image_that_cannot_be_read_is_not_inspected(typed: Typed, watching: R
 
 def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callable[[ReceivedRequest], Reply]:
     headers = {"Content-Type": content_type, **{name.replace("_", "-"): value for name, value in more.items()}}
-    return lambda asked: Reply(body=body, headers=headers)
+    return lambda received: Reply(body=body, headers=headers)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -195,14 +195,14 @@ def whole_registry(body: bytes, content_type: str = JSON, **more: str) -> Callab
         (whole_registry(b"[" * 99_999), (1,)),
         (whole_registry(b'{"tags": "all", "repositories": 7, "config": []}'), (1,)),
         (whole_registry(bytes(40 << 20)), (1,)),
-        (lambda asked: Reply(body=gzip_bomb(), headers={"Content-Type": JSON, "Content-Encoding": "gzip"}), (1,)),
-        (lambda asked: Reply(status=307, headers={"Location": asked.path}), (1,)),
-        (lambda asked: Reply(status=307, headers={"Location": "file:///etc/passwd"}), (1,)),
-        (lambda asked: Reply(status=307, headers={"Location": "http://[::1"}), (1,)),
-        (lambda asked: Reply(hang_up=True), (3,)),
-        (lambda asked: Reply(body=b'{"tags": [', missing=100), (3,)),
-        (lambda asked: reply({"errors": [{"code": "\x1b[2J", "message": "\x07\u202e\nregctl: all is well"}]}, 500), (1, 3)),
-        (lambda asked: reply({"errors": "all"}, 418), (1, 3)),
+        (lambda received: Reply(body=gzip_bomb(), headers={"Content-Type": JSON, "Content-Encoding": "gzip"}), (1,)),
+        (lambda received: Reply(status=307, headers={"Location": received.path}), (1,)),
+        (lambda received: Reply(status=307, headers={"Location": "file:///etc/passwd"}), (1,)),
+        (lambda received: Reply(status=307, headers={"Location": "http://[::1"}), (1,)),
+        (lambda received: Reply(hang_up=True), (3,)),
+        (lambda received: Reply(body=b'{"tags": [', missing=100), (3,)),
+        (lambda received: reply({"errors": [{"code": "\x1b[2J", "message": "\x07\u202e\nregctl: all is well"}]}, 500), (1, 3)),
+        (lambda received: reply({"errors": "all"}, 418), (1, 3)),
     ],
     ids=["HTML", "empty", "null", "nested", "odd", "40 MB", "bomb", "circle", "file:", "no URL", "hangs up", "cut short", "500", "418"],
 )
@@ -260,18 +260,18 @@ def test_what_has_no_end_is_not_waited_for(
 def test_a_list_whose_next_page_leads_elsewhere_or_round_in_circles(typed: Typed, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"/v2/john/app/tags/list": ["a", "b"], "/v2/john/app/tags/list?n=1": ["c"], "/v2/john/app/tags/list?last=2": ["c"]}
 
-    def answer(asked: ReceivedRequest) -> Reply:
-        tags = pages.get(asked.path)
+    def answer(received: ReceivedRequest) -> Reply:
+        tags = pages.get(received.path)
         return reply({"name": APP, "tags": tags}, Link=f'<{link.replace("OTHER", other.host)}>; rel="next"') if tags else reply({}, 404)
 
-    with fake_server(lambda asked: Reply()) as other, fake_server(answer) as server:
+    with fake_server(lambda received: Reply()) as other, fake_server(answer) as server:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
-        found = typed("list-tags", "-q", "--no-details", APP)
+        result = typed("list-tags", "-q", "--no-details", APP)
         assert other.requests == [], "nobody else is asked"
-    if found.code:
-        assert "hint: " in failed(found)
+    if result.code:
+        assert "hint: " in failed(result)
     else:
-        assert found.out.split() in (["a", "b"], ["a", "b", "c"])
+        assert result.out.split() in (["a", "b"], ["a", "b", "c"])
 
 
 def test_a_repository_whose_tags_are_null_is_empty(typed: Typed, watching: RecordingServer) -> None:
@@ -289,9 +289,9 @@ def test_a_repository_whose_tags_are_null_is_empty(typed: Typed, watching: Recor
 def test_a_password_goes_to_no_realm_that_a_registry_names_in_the_open(
     typed: Typed, tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with fake_server(lambda asked: reply({"token": "t"})) as realm:
+    with fake_server(lambda received: reply({"token": "t"})) as realm:
         challenge = f'Bearer realm="http://realm.invalid:{realm.port}/token",service="r"'
-        guarded = fake_server(lambda asked: reply({}, 401, www_authenticate=challenge), certificate=self_signed(tmp_path))
+        guarded = fake_server(lambda received: reply({}, 401, www_authenticate=challenge), certificate=self_signed(tmp_path))
         with guarded as server:
             monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
             monkeypatch.setenv("http_proxy", f"http://{realm.host}")
@@ -305,7 +305,7 @@ def test_a_certificate_of_another_name_is_not_trusted(typed: Typed, tmp_path: Pa
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     for module in (transport_module, pool):
         monkeypatch.setattr(module, "is_loopback", lambda host: False)
-    with fake_server(lambda asked: reply({"tags": ["a"]}), address="127.0.0.2", certificate=certificate) as server:
+    with fake_server(lambda received: reply({"tags": ["a"]}), address="127.0.0.2", certificate=certificate) as server:
         monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", server.host)
         for command in COMMANDS:
             words = failed(typed(*command), (3,))
@@ -336,9 +336,9 @@ def test_odd_dates(typed: Typed, watching: RecordingServer, created: str, shown:
     assert answer.code in (0, 1), answer
     assert [tag["created"] for tag in answer.json["tags"]] == [shown]
     for command in COMMANDS[:-1]:
-        found = typed(*command)
-        assert "Traceback" not in found.err
-        assert "this is a bug" not in found.err
+        result = typed(*command)
+        assert "Traceback" not in result.err
+        assert "this is a bug" not in result.err
 
 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b"\xff", b"[" * 99_999])

@@ -142,8 +142,8 @@ Bring = Callable[..., UpResult]
 @pytest.fixture
 def bring(engine: Engine, compose: Compose, registry_image: str, unique: str, tmp_path: Path) -> Iterator[Bring]:
     def up(**options: Any) -> UpResult:
-        asked: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
-        return local_registry.up(engine, **asked)
+        received: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
+        return local_registry.up(engine, **received)
 
     yield up
     if local_registry.find(engine, unique) or engine.volume(spec.resource_name(unique)):
@@ -208,9 +208,9 @@ def test_up_then_compose_clashes_on_the_port_and_both_go_with_one_down(
     first = bring(port=port)
     push_tag(port, "john/app", "from-up")
 
-    said = compose("up", "-d", check=False)
+    message = compose("up", "-d", check=False)
 
-    assert "already allocated" in said or "already in use" in said
+    assert "already allocated" in message or "already in use" in message
     assert bring().registry == first.registry
     assert tags(port, "john/app") == ["from-up"]
     local_registry.down(engine, unique)
@@ -303,7 +303,7 @@ def test_the_lines_of_status_are_what_compose_reads(compose: Compose, tmp_path: 
     lines = spec.compose_env(port=5007, images={"registry": "own/registry:1", "app": "own/app:1", "redis": "own/redis:1"})
     variables = dict(line.split("=", 1) for line in lines)
 
-    said = compose("--profile", "app", "config", **variables)
+    message = compose("--profile", "app", "config", **variables)
 
-    assert all(f"image: {variables[name]}" in said for name in variables if name.endswith("IMAGE"))
-    assert "5007" in said
+    assert all(f"image: {variables[name]}" in message for name in variables if name.endswith("IMAGE"))
+    assert "5007" in message

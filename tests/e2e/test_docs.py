@@ -168,11 +168,11 @@ def test_what_is_not_executed_is_used_up_and_tested_elsewhere() -> None:
 
 def test_the_line_for_a_bare_debian_is_one() -> None:
     """README and CONTRIBUTING name the same packages; make itself brings what is missing then (tests/test_setup*.py)."""
-    found = {
+    result = {
         name: set(re.findall(r"apt-get install -y ([a-z0-9 -]+)", (ROOT / name).read_text(encoding="utf-8"))[0].split())
         for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")
     }
-    assert set(map(frozenset, found.values())) == {frozenset({"make", "git", "python3-venv"})}, found
+    assert set(map(frozenset, result.values())) == {frozenset({"make", "git", "python3-venv"})}, result
 
 
 def test_make_demo_is_regctl_demo() -> None:
@@ -229,19 +229,19 @@ def test_the_examples_of_the_help_are_commands(name: str) -> None:
         words = shlex.split(line)
         session = Session(Output())
         with root.make_context(words[0], words[1:], obj=session) as context:
-            typed, command, rest = root.resolve_command(context, [*context._protected_args, *context.args])
+            typed, command, remainder = root.resolve_command(context, [*context._protected_args, *context.args])
             assert command is not None
             assert typed == name, line
-            with command.make_context(typed, rest, parent=context):
+            with command.make_context(typed, remainder, parent=context):
                 pass
 
 
 def examples(name: str) -> list[str]:
     """The commands of the example lines in the help of ``name``."""
     text = (load(name).help or "").partition("Example")[2]
-    found = [re.search(r"(?:^|\| |<\()(regctl [^|<>)]+)", line.strip()) for line in text.splitlines()[1:] if line.strip()]
-    assert all(found), text
-    return [match[1] for match in found if match]
+    result = [re.search(r"(?:^|\| |<\()(regctl [^|<>)]+)", line.strip()) for line in text.splitlines()[1:] if line.strip()]
+    assert all(result), text
+    return [match[1] for match in result if match]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "sample_app" / "README.md"], ids=lambda path: path.name)

@@ -86,9 +86,11 @@ def test_its_commands_are_ours(job: str) -> None:
     assert [words[1] for words in commands][-3:] == ["build", "push", "verify"]
     for words in commands:
         with root.make_context("regctl", words[1:], obj=Session(Output())) as context:
-            name, command, rest = root.resolve_command(context, [*context._protected_args, *context.args])
+            name, command, words_left = root.resolve_command(context, [*context._protected_args, *context.args])
             assert command is not None, words
-            with command.make_context(name, [word.replace("$(cat pushed.txt)", f"a@sha256:{'0' * 64}") for word in rest], parent=context):
+            with command.make_context(
+                name, [word.replace("$(cat pushed.txt)", f"a@sha256:{'0' * 64}") for word in words_left], parent=context
+            ):
                 pass
 
 
@@ -99,8 +101,8 @@ def test_all_of_them_do_the_same() -> None:
 
 
 def test_the_page_tells_every_exit_code() -> None:
-    told = re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert told == ["0", "1", "2", "3", "130"]
+    stated = re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert stated == ["0", "1", "2", "3", "130"]
 
 
 # What is executed.

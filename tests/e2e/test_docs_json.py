@@ -75,13 +75,13 @@ def reader(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Reade
 
 def sections() -> dict[str, tuple[Any, Shape]]:
     """Command -> (the example, what its table says); failures are the section without a command."""
-    found: dict[str, tuple[Any, Shape]] = {}
+    result: dict[str, tuple[Any, Shape]] = {}
     for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         name = part.splitlines()[0].removeprefix("regctl ")
         example = re.search(r"```json\n(.*?)```", part, re.DOTALL)
         assert example, f"{name} has no example"
-        found[name] = (json.loads(example[1]), dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| ([a-z ,]+) \|", part, re.MULTILINE)))
-    return found
+        result[name] = (json.loads(example[1]), dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| ([a-z ,]+) \|", part, re.MULTILINE)))
+    return result
 
 
 SECTIONS = sections()
@@ -128,12 +128,12 @@ def as_told(document: Any, shape: Shape) -> list[str]:
             wrong.append(f"{member} is not told")
         elif not is_of(value, words):
             wrong.append(f"{member} is {value!r}, not {words}")
-    seen = {member for member, _ in present}
+    observed = {member for member, _ in present}
     for member, words in shape.items():
         above = member.rpartition(".")[0].removesuffix("[]")
         # Nothing can be said of the elements of an empty array, nor of the members of what is null.
         reached = not above or any(name == above and value for name, value in present)
-        if reached and member not in seen and not words.endswith(", optional"):
+        if reached and member not in observed and not words.endswith(", optional"):
             wrong.append(f"{member} is told, and not there")
     return wrong
 
@@ -167,9 +167,9 @@ def test_the_codes_are_those_of_the_errors() -> None:
             if below.__module__ == RegistryToolError.__module__:
                 yield from tree(below)
 
-    told = re.findall(r"^\| `([a-z-]+)` \| (\d) \|", PAGE, re.MULTILINE)
-    assert len(told) == len(dict(told))
-    assert {(code, int(number)) for code, number in told} == set(tree(RegistryToolError))
+    stated = re.findall(r"^\| `([a-z-]+)` \| (\d) \|", PAGE, re.MULTILINE)
+    assert len(stated) == len(dict(stated))
+    assert {(code, int(number)) for code, number in stated} == set(tree(RegistryToolError))
 
 
 @pytest.mark.engine
@@ -179,7 +179,7 @@ def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
     (reader.folder / "password").write_text("secret")
     wrong: list[str] = []
     printed: set[str] = set()
-    seen: dict[str, set[str]] = {}
+    observed: dict[str, set[str]] = {}
     for line in (STORY + FAILURES).strip().splitlines():
         words, _, code = line.partition("; ")
         name = words.split()[0]
@@ -187,9 +187,9 @@ def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
         printed.add(name)
         failed = set(document) == {"error"}
         wrong += [f"{line}: {each}" for each in as_told(document, FAILED if failed else SECTIONS[name][1])]
-        seen.setdefault(name, set()).update(member for member, _ in members(document))
+        observed.setdefault(name, set()).update(member for member, _ in members(document))
     assert wrong == []
     assert printed == set(SECTIONS) - {"Failures"}
-    unseen = {f"{name}: {member}" for name, told in seen.items() for member in SECTIONS[name][1] if member not in told}
+    unseen = {f"{name}: {member}" for name, stated in observed.items() for member in SECTIONS[name][1] if member not in stated}
     unseen = {member for member in unseen if not member.startswith(SHOWN_ELSEWHERE)}
     assert not unseen, "a member that this story never shows could be wrong"

@@ -54,20 +54,20 @@ def test_every_line_works_in_the_order_in_which_it_is_read(pushed: str, dirs: Ap
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "REGISTRY_TOOL_REGISTRY": pushed, "XDG_CACHE_HOME": str(dirs.cache.parent)}
     [settings] = blocks(PAGE, "toml")
-    said = {}
+    message = {}
     for line in commands(PAGE):
         if line == "regctl verify":
             (folder / "portability.toml").write_text(settings, encoding="utf-8")
         done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        said[line] = done.stdout
+        message[line] = done.stdout
     certificate = VerifyReport.read(folder / "report.json")
     assert [each.environment.name for each in certificate.results] == ["docker", "podman"]
-    for proven in certificate.results:
-        assert {point.name: point.ok for point in proven.checks} == dict.fromkeys(CHECKS, True)
+    for verified in certificate.results:
+        assert {point.name: point.ok for point in verified.checks} == dict.fromkeys(CHECKS, True)
     assert ET.parse(folder / "junit.xml").getroot().get("failures") == "0"  # noqa: S314 - our own
     assert (folder / "summary.md").read_text(encoding="utf-8").startswith("## ✅ ")
-    assert "  probes     ok " in said["regctl verify"]
+    assert "  probes     ok " in message["regctl verify"]
 
 
 def test_checks_of_the_page_are_those_of_the_report() -> None:
@@ -78,5 +78,5 @@ def test_its_members_are_those_of_the_file() -> None:
     part = TEXT.partition("## `portability.toml`")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| (.*) \|$", part, re.MULTILINE)
     assert [name for names, _ in rows for name in re.findall("`([a-z-]+)`", names)] == list(KNOWN)
-    told = set(re.findall("`([a-z]+)`", dict(rows)["`probes`"]))
-    assert told == {name for names in PROBES.values() for name in names}
+    stated = set(re.findall("`([a-z]+)`", dict(rows)["`probes`"]))
+    assert stated == {name for names in PROBES.values() for name in names}

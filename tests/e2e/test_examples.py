@@ -128,8 +128,8 @@ def environment(dirs: AppDirs, registry_image: str) -> Mapping[str, str]:
 @pytest.mark.slow
 def test_promoted_image_keeps_its_digest(tmp_path: Path, unique: str, environment: Mapping[str, str]) -> None:
     folder = copy("promote", tmp_path)
-    own = {"5001": str(free_port()), "5002": str(free_port()), "staging": f"{unique}-staging", "release": f"{unique}-release"}
-    export, *lines = [re.sub("|".join(own), lambda match: own[match[0]], line) for line in commands(folder / "README.md")]
+    ours = {"5001": str(free_port()), "5002": str(free_port()), "staging": f"{unique}-staging", "release": f"{unique}-release"}
+    export, *lines = [re.sub("|".join(ours), lambda match: ours[match[0]], line) for line in commands(folder / "README.md")]
     chosen = dict([export.removeprefix("export ").split("=")])
     try:
         printed = {line: run(folder, line, **environment, **chosen) for line in lines if not line.startswith("regctl down")}
@@ -138,7 +138,7 @@ def test_promoted_image_keeps_its_digest(tmp_path: Path, unique: str, environmen
             if line.startswith("regctl down"):
                 run(folder, f"{line} --missing-ok", **environment)
     [promoted] = [text for line, text in printed.items() if line.startswith("sh promote.sh")]
-    assert re.fullmatch(rf"localhost:{own['5002']}/john/hello:1\.0 is sha256:[0-9a-f]{{64}}\n", promoted)
+    assert re.fullmatch(rf"localhost:{ours['5002']}/john/hello:1\.0 is sha256:[0-9a-f]{{64}}\n", promoted)
     [listed] = [text for line, text in printed.items() if line.startswith("regctl list-tags")]
     assert promoted.split("sha256:")[1][:12] in listed
 
@@ -162,9 +162,9 @@ def pushed(engine: Engine, dirs: AppDirs, local: LocalRegistry) -> Iterator[Refe
 @pytest.mark.slow
 def test_stack_is_verified_by_its_settings(tmp_path: Path, pushed: Reference, environment: Mapping[str, str]) -> None:
     folder = copy("stack", tmp_path)
-    own = {**environment, "REGISTRY_TOOL_REGISTRY": pushed.host, "REGISTRY_TOOL_APP_IMAGE": str(pushed)}
+    ours = {**environment, "REGISTRY_TOOL_REGISTRY": pushed.host, "REGISTRY_TOOL_APP_IMAGE": str(pushed)}
     for line in commands(folder / "README.md"):
-        run(folder, line, **own)
+        run(folder, line, **ours)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert report["ok"] is True
     [proven] = report["proven"]

@@ -61,9 +61,9 @@ def context(session_engine: Engine, session_dirs: AppDirs, python: BaseImage, tm
     """The app's folder with the wheels in it, as ``regctl build`` sends it."""
     folder = tmp_path / "context"
     shutil.copytree(sample_app(), folder, ignore=shutil.ignore_patterns("wheels", "__pycache__"))
-    found = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_dirs.cache)
-    assert found is not None
-    shutil.copytree(found, folder / "wheels")
+    result = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_dirs.cache)
+    assert result is not None
+    shutil.copytree(result, folder / "wheels")
     return folder
 
 
@@ -73,11 +73,11 @@ def docker(engine: Engine) -> Docker:
 
     def command(*words: str, fails: bool = False, **variables: str) -> str:
         done = subprocess.run([DOCKER, *words], capture_output=True, text=True, timeout=600, check=False, env=os.environ | variables)
-        said = done.stdout + done.stderr
-        if "buildx component is missing" in said:
+        message = done.stdout + done.stderr
+        if "buildx component is missing" in message:
             missing("buildkit", "this docker has no BuildKit inside and no buildx plugin")
-        assert (done.returncode != 0) is fails, said
-        return said.strip()
+        assert (done.returncode != 0) is fails, message
+        return message.strip()
 
     return command
 
@@ -139,9 +139,9 @@ def until_it_serves(logs: Callable[[], str]) -> None:
 
 
 def host_name(body: str) -> str:
-    found = re.search("<b>Hostname:</b> (.*?)<br/>", body)
-    assert found, body
-    return found[1]
+    result = re.search("<b>Hostname:</b> (.*?)<br/>", body)
+    assert result, body
+    return result[1]
 
 
 # Building
@@ -153,13 +153,13 @@ def test_wheels_at_hand_need_no_index_and_a_changed_app_no_second_installation(
 ) -> None:
     with (context / "requirements.txt").open("a") as requirements:
         requirements.write(f"# {unique}\n")  # no builder has seen it, and none has an old answer
-    name, said = build(context, "--network=none", "--no-cache", buildkit=buildkit)
-    assert "Successfully installed" in said
+    name, message = build(context, "--network=none", "--no-cache", buildkit=buildkit)
+    assert "Successfully installed" in message
     assert "Hello World!" in page(run("-p", "127.0.0.1::80", name))[0]
     app = context / "app.py"
     app.write_text(app.read_text().replace("Hello {name}!", "Bye {name}!"))
-    name, said = build(context, "--network=none", buildkit=buildkit)
-    assert "Successfully installed" not in said
+    name, message = build(context, "--network=none", buildkit=buildkit)
+    assert "Successfully installed" not in message
     assert "Bye World!" in page(run("-p", "127.0.0.1::80", name))[0]
 
 
@@ -170,12 +170,12 @@ def test_without_wheels_an_index_is_asked(docker: Docker, context: Path, python_
     with (context / "requirements.txt").open("a") as requirements:
         requirements.write(f"# {unique}\n")  # what is built is nobody else's, and can go
     words = ["build", "--network=none", "--force-rm", "--build-arg", f"BASE_IMAGE={python_image}", str(context)]
-    said = docker(*words, fails=True, DOCKER_BUILDKIT=buildkit, BUILDKIT_PROGRESS="plain")
-    steps = re.findall(r"^ ---> ([0-9a-f]{12})$", said, re.MULTILINE)
+    message = docker(*words, fails=True, DOCKER_BUILDKIT=buildkit, BUILDKIT_PROGRESS="plain")
+    steps = re.findall(r"^ ---> ([0-9a-f]{12})$", message, re.MULTILINE)
     if len(steps) > 1:  # the classic builder leaves what it got done as an image without a name; the first is the base
         docker("rmi", steps[-1])
-    assert "/simple/flask/" in said
-    assert "No matching distribution found for flask" in said
+    assert "/simple/flask/" in message
+    assert "No matching distribution found for flask" in message
 
 
 def test_nothing_else_of_the_folder_is_in_the_image(docker: Docker, image: str, context: Path) -> None:
@@ -321,13 +321,13 @@ def podman() -> Iterator[Podman]:
     (folder / "containers.conf").write_text(PODMAN_LIMITS.format(folder=folder))
     hold = "ip link set lo up && echo up && exec sleep 600"
     with subprocess.Popen(["unshare", "--net", "sh", "-c", hold], stdout=subprocess.PIPE, text=True) as holder:
-        own = Podman(folder=folder, namespace=holder.pid)
+        ours = Podman(folder=folder, namespace=holder.pid)
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "up\n"
-            yield own
-            own("rm", "--force", "--all", "--time=0")
-            own("rmi", "--force", "--all")
+            yield ours
+            ours("rm", "--force", "--all", "--time=0")
+            ours("rmi", "--force", "--all")
         finally:
             holder.kill()
     shutil.rmtree(folder)

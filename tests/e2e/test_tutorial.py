@@ -117,10 +117,10 @@ def test_it_types_in_order_and_puts_each_output_in_its_place(script: ModuleType,
 def test_a_password_is_typed_where_one_is_asked_for(script: ModuleType, tmp_path: Path) -> None:
     secret = canary.password("tutorial")
     person = script.Person(here=tmp_path, password=secret)
-    said = person.types(
+    message = person.types(
         "read -rs -p 'Password for john: ' first; read -rs -p $'\\nRepeat for confirmation: ' second; echo ${#first} ${#second}"
     )
-    assert said.split("confirmation: ")[1].split() == [str(len(secret))] * 2
+    assert message.split("confirmation: ")[1].split() == [str(len(secret))] * 2
 
 
 def test_a_browser_shows_the_page(script: ModuleType, tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ def pictures(page: Path) -> list[str]:
 
 def words(picture: Path) -> str:
     """The text of a picture."""
-    found = ET.parse(picture).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - our own
-    return " ".join(" ".join("".join(element.itertext()) for element in found).replace("\N{NO-BREAK SPACE}", " ").split())
+    result = ET.parse(picture).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - our own
+    return " ".join(" ".join("".join(element.itertext()) for element in result).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
 def steady(text: str) -> str:

@@ -27,15 +27,15 @@ def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: A
     cache = tmp_path / "cache"
     shutil.copytree(kept_cache, cache / "registry-tool")
     environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
-    proof = tmp_path / "proof.json"
+    verify_job = tmp_path / "proof.json"
     with private_engine(tmp_path / "engine") as engine:
-        for line in recipe(f"--output={proof}"):
+        for line in recipe(f"--output={verify_job}"):
             done = engine.run([sys.executable, "-m", "registry_tool", *line], env=environment, timeout=600)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         left = engine.run(["docker", "ps", "--all", "--format", "{{.Names}}"]).stdout.split()
         networks = engine.run(["docker", "network", "ls", "--format", "{{.Name}}"]).stdout.split()
         volumes = engine.run(["docker", "volume", "ls", "--format", "{{.Name}}"]).stdout.split()
-    certificate = VerifyReport.read(proof)
+    certificate = VerifyReport.read(verify_job)
     assert [(each.environment.name, each.ok) for each in certificate.results] == [("docker", True), ("podman", True)]
     assert left == volumes == ["registry-tool-default"]
     assert sorted(networks) == ["bridge", "host", "none"]

@@ -67,10 +67,10 @@ def test_written_services_are_read_back(services: dict[str, dict[str, object]]) 
         return keys | ({"ports": [f"{host}:{inside}" for host, inside in ports]} if isinstance(ports, list) else {})
 
     text = yaml.safe_dump({"services": {name: written(keys) for name, keys in services.items()}}, allow_unicode=True)
-    found = {service.name: service for service in _parse(text).services}
-    assert found.keys() == services.keys()
+    result = {service.name: service for service in _parse(text).services}
+    assert result.keys() == services.keys()
     for name, keys in services.items():
-        service = found[name]
+        service = result[name]
         assert service.image == keys["image"]
         assert list(service.command) == keys.get("command", [])
         assert service.environment == keys.get("environment", {})

@@ -20,9 +20,9 @@ versions = st.builds(
 
 
 @given(st.lists(versions | tags, max_size=8))
-def test_any_tags_have_a_total_order(found: list[str]) -> None:
-    once = sorted(found, key=order)
-    assert len({order(tag) for tag in found}) == len(set(found))
+def test_any_tags_have_a_total_order(result: list[str]) -> None:
+    once = sorted(result, key=order)
+    assert len({order(tag) for tag in result}) == len(set(result))
     named = [Version.parse(tag) is not None for tag in once]
     assert named == sorted(named, reverse=True)
 

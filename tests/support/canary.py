@@ -52,13 +52,13 @@ def exempt(path: Path) -> Path:
     return path
 
 
-def search(place: str, *texts: str) -> None:
+def search(where: str, *texts: str) -> None:
     """Search ``texts`` that somebody could see; ``place`` names them in the failure."""
     for text in texts:
         shown = next((form for form in _FORMS if form in text.encode(errors="replace")), None)
         if shown is not None:
             before, _, after = text.partition(shown.decode())
-            _leaks.append(f"{place}: …{before[-60:]}[the canary]{after[:20]}…")
+            _leaks.append(f"{where}: …{before[-60:]}[the canary]{after[:20]}…")
 
 
 def watch(config: pytest.Config) -> None:
@@ -157,9 +157,9 @@ class Watch:
                 _leaks.append(f"in the arguments or the environment of {what}")
             elif what not in _exempt and _is_in(what):
                 _leaks.append(f"in the file {what}")
-        found = [f"a password was let out: {leak}" for leak in _leaks]
+        result = [f"a password was let out: {leak}" for leak in _leaks]
         _leaks.clear()
-        return found
+        return result
 
 
 def _is_in(path: str) -> bool:
@@ -168,9 +168,9 @@ def _is_in(path: str) -> bool:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 return False
             content = stream.read(_WHOLE)
-            rest = os.fstat(stream.fileno()).st_size - _WHOLE
-            if rest > 0:
-                stream.seek(-min(rest + len(_PLAIN), _WHOLE), os.SEEK_END)
+            remainder = os.fstat(stream.fileno()).st_size - _WHOLE
+            if remainder > 0:
+                stream.seek(-min(remainder + len(_PLAIN), _WHOLE), os.SEEK_END)
                 content += stream.read()
     except OSError:
         return False  # gone, or in nobody's reach

@@ -85,8 +85,8 @@ class Terminal:
 
     def child(self, mark: str) -> int:
         """The process below ours whose command line has ``mark``."""
-        found = subprocess.run(["pgrep", "-P", str(self.pid), "-f", mark], capture_output=True, text=True, check=True)
-        return int(found.stdout.split()[0])
+        result = subprocess.run(["pgrep", "-P", str(self.pid), "-f", mark], capture_output=True, text=True, check=True)
+        return int(result.stdout.split()[0])
 
     def __enter__(self) -> Terminal:
         return self

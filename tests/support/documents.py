@@ -26,8 +26,8 @@ _LOOK = "import urllib.request as web; print(web.urlopen('http://localhost:4000/
 
 def blocks(document: Path, language: str) -> list[str]:
     """The fenced blocks of that language, in order."""
-    found = _BLOCK.finditer(document.read_text(encoding="utf-8"))
-    return ["".join(line.removeprefix(match[1]) for line in match[3].splitlines(True)) for match in found if match[2] == language]
+    result = _BLOCK.finditer(document.read_text(encoding="utf-8"))
+    return ["".join(line.removeprefix(match[1]) for line in match[3].splitlines(True)) for match in result if match[2] == language]
 
 
 def commands(document: Path) -> list[str]:
@@ -105,10 +105,10 @@ class Reader:
             try:
                 self._until(ready, line)
                 process.send_signal(signal.SIGINT)
-                said, _ = process.communicate(timeout=600)
+                message, _ = process.communicate(timeout=600)
             finally:
                 process.kill()
-        assert process.returncode == 130, f"{line}\n{said}"
+        assert process.returncode == 130, f"{line}\n{message}"
 
     def _until(self, line: str, what: str) -> None:
         deadline = time.monotonic() + 600

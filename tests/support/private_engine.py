@@ -166,14 +166,14 @@ class PrivateEngine:
             )
 
     def _answers(self) -> bool:
-        found = subprocess.run(
+        result = subprocess.run(
             ["docker", "--host", self.socket, "version"],
             check=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=_plain(),
         )
-        return found.returncode == 0
+        return result.returncode == 0
 
     def _until(self, ready: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + READY_WITHIN

@@ -56,7 +56,7 @@ class RecordingServer:
 
     def times(self, method: str, end: str) -> int:
         """How often a path with this end was requested."""
-        return sum(1 for asked, path in self.requests if asked == method and path.endswith(end))
+        return sum(1 for received, path in self.requests if received == method and path.endswith(end))
 
     def forget(self) -> None:
         """Begin to count anew."""

@@ -26,60 +26,60 @@ def fits(value: Any, schema: Schema) -> bool:
 
 def faults(value: Any, schema: Schema, root: Schema, path: str = "") -> Iterator[str]:
     """What is wrong with ``value``, each with the way to it."""
-    for word, said in schema.items():
+    for word, message in schema.items():
         if word not in SAY_NOTHING:
-            yield from RULES[word](value, said, schema, root, path)
+            yield from RULES[word](value, message, schema, root, path)
 
 
-def _type(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
-    if not any(TYPES[name](value) for name in ([said] if isinstance(said, str) else said)):
-        yield f"{path}: not {said}"
+def _type(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+    if not any(TYPES[name](value) for name in ([message] if isinstance(message, str) else message)):
+        yield f"{path}: not {message}"
 
 
 def _is(right: Callable[[Any, Any], bool], kind: str) -> Callable[..., Iterator[str]]:
-    def rule(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
-        if TYPES[kind](value) and not right(value, said):
-            yield f"{path}: not as {said!r}"
+    def rule(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+        if TYPES[kind](value) and not right(value, message):
+            yield f"{path}: not as {message!r}"
 
     return rule
 
 
-def _same(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
-    if value not in (said if isinstance(said, list) else [said]) or isinstance(value, bool):
-        yield f"{path}: not {said!r}"
+def _same(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+    if value not in (message if isinstance(message, list) else [message]) or isinstance(value, bool):
+        yield f"{path}: not {message!r}"
 
 
-def _properties(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+def _properties(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
     if isinstance(value, dict):
-        for name in value.keys() & said.keys():
-            yield from faults(value[name], said[name], root, f"{path}.{name}")
+        for name in value.keys() & message.keys():
+            yield from faults(value[name], message[name], root, f"{path}.{name}")
 
 
-def _others(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+def _others(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name in value.keys() - schema.get("properties", {}).keys():
-            yield from [f"{path}.{name}: not known"] if said is False else faults(value[name], said, root, f"{path}.{name}")
+            yield from [f"{path}.{name}: not known"] if message is False else faults(value[name], message, root, f"{path}.{name}")
 
 
-def _names(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+def _names(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name in value:
-            yield from faults(name, said, root, f"{path}.{name}")
+            yield from faults(name, message, root, f"{path}.{name}")
 
 
-def _items(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+def _items(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
     if isinstance(value, list):
         for index, each in enumerate(value):
-            yield from faults(each, said, root, f"{path}[{index}]")
+            yield from faults(each, message, root, f"{path}[{index}]")
 
 
-def _reference(value: Any, said: str, schema: Schema, root: Schema, path: str) -> Iterator[str]:
-    yield from faults(value, root["$defs"][said.removeprefix("#/$defs/")], root, path)
+def _reference(value: Any, message: str, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+    yield from faults(value, root["$defs"][message.removeprefix("#/$defs/")], root, path)
 
 
 def _counted(right: Callable[[int], bool]) -> Callable[..., Iterator[str]]:
-    def rule(value: Any, said: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
-        if not right(sum(not list(faults(value, each, root, path)) for each in said)):
+    def rule(value: Any, message: Any, schema: Schema, root: Schema, path: str) -> Iterator[str]:
+        if not right(sum(not list(faults(value, each, root, path)) for each in message)):
             yield f"{path}: fits none of the ways, or several"
 
     return rule
@@ -89,14 +89,14 @@ RULES: Mapping[str, Callable[..., Iterator[str]]] = {
     "type": _type,
     "const": _same,
     "enum": _same,
-    "pattern": _is(lambda value, said: re.search(said, value) is not None, "string"),
-    "minLength": _is(lambda value, said: len(value) >= said, "string"),
-    "minimum": _is(lambda value, said: value >= said, "number"),
-    "maximum": _is(lambda value, said: value <= said, "number"),
-    "exclusiveMinimum": _is(lambda value, said: value > said, "number"),
-    "minItems": _is(lambda value, said: len(value) >= said, "array"),
-    "uniqueItems": _is(lambda value, said: len(set(map(repr, value))) == len(value), "array"),
-    "required": _is(lambda value, said: set(said) <= set(value), "object"),
+    "pattern": _is(lambda value, message: re.search(message, value) is not None, "string"),
+    "minLength": _is(lambda value, message: len(value) >= message, "string"),
+    "minimum": _is(lambda value, message: value >= message, "number"),
+    "maximum": _is(lambda value, message: value <= message, "number"),
+    "exclusiveMinimum": _is(lambda value, message: value > message, "number"),
+    "minItems": _is(lambda value, message: len(value) >= message, "array"),
+    "uniqueItems": _is(lambda value, message: len(set(map(repr, value))) == len(value), "array"),
+    "required": _is(lambda value, message: set(message) <= set(value), "object"),
     "properties": _properties,
     "additionalProperties": _others,
     "propertyNames": _names,

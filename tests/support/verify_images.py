@@ -81,5 +81,5 @@ def failed(result: EnvironmentResult) -> list[str]:
 
 
 def check_named(result: EnvironmentResult, name: str) -> Check:
-    [found] = [point for point in result.checks if point.name == name]
-    return found
+    [actual] = [point for point in result.checks if point.name == name]
+    return actual

@@ -41,8 +41,8 @@ class Answer:
 
     @property
     def visits(self) -> int | None:
-        found = re.search(r"<b>Visits:</b> (\d+)$", self.body)
-        return int(found[1]) if found else None
+        result = re.search(r"<b>Visits:</b> (\d+)$", self.body)
+        return int(result[1]) if result else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ class Running:
 
     @property
     def port(self) -> int:
-        found = re.fullmatch(r" \* Running on http://0\.0\.0\.0:(\d+)/ \(Press CTRL\+C to quit\)\n", self.line)
-        assert found, self.line
-        return int(found[1])
+        result = re.fullmatch(r" \* Running on http://0\.0\.0\.0:(\d+)/ \(Press CTRL\+C to quit\)\n", self.line)
+        assert result, self.line
+        return int(result[1])
 
     def page(self) -> Answer:
         began = time.monotonic()
@@ -70,7 +70,7 @@ class Running:
 
     def pages(self, number: int, *, threads: int) -> list[Answer]:
         with ThreadPoolExecutor(threads) as pool:
-            return [asked.result() for asked in [pool.submit(self.page) for _ in range(number)]]
+            return [received.result() for received in [pool.submit(self.page) for _ in range(number)]]
 
     def status(self, field: str) -> str:
         """A line of the kernel's about the process: Uid, Groups, Threads."""
@@ -266,30 +266,30 @@ def test_what_is_no_port_ends_it_with_one_line(
 
 @pytest.mark.parametrize("variable", ["PORT", "REDIS_PORT"])
 def test_the_program_ends_with_2_where_a_port_is_no_number(variable: str) -> None:
-    code, said = refused(**{variable: "http"})
-    assert (code, said) == (2, f"{variable} is 'http', and should be a number from 0 to 65535\n")
+    code, message = refused(**{variable: "http"})
+    assert (code, message) == (2, f"{variable} is 'http', and should be a number from 0 to 65535\n")
 
 
 def test_the_program_ends_with_1_where_its_port_is_taken() -> None:
     with socket.create_server(("0.0.0.0", 0)) as holder:
         port = holder.getsockname()[1]
-        code, said = refused(PORT=port)
-    assert (code, said) == (1, f"cannot listen on port {port}: Address already in use. PORT names another.\n")
+        code, message = refused(PORT=port)
+    assert (code, message) == (1, f"cannot listen on port {port}: Address already in use. PORT names another.\n")
 
 
 def test_the_program_ends_with_1_where_it_may_not_have_port_80() -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("anybody may have port 80 here")
     before = [needed("setpriv"), "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
-    code, said = refused(*before)
-    assert (code, said) == (1, "cannot listen on port 80: Permission denied. PORT names another.\n")
+    code, message = refused(*before)
+    assert (code, message) == (1, "cannot listen on port 80: Permission denied. PORT names another.\n")
 
 
 def needed(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
+    result = shutil.which(program)
+    if result is None:
         missing("root", f"{program} is not installed")
-    return found
+    return result
 
 
 def test_it_says_where_it_serves_before_anybody_asks() -> None:
@@ -323,12 +323,12 @@ def test_it_ends_at_once_while_pages_wait_for_redis(ending: signal.Signals, tmp_
     assert changes == 2
     patient.write_text(text, encoding="utf-8")
     with mute_redis() as port, running(program=patient, REDIS_PORT=port) as app, ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(app.page) for _ in range(8)]
+        received = [pool.submit(app.page) for _ in range(8)]
         time.sleep(0.3)
-        assert not any(page.done() for page in asked)
+        assert not any(page.done() for page in received)
         app.process.send_signal(ending)
         assert app.process.wait(timeout=30) == 0
-        for page in asked:
+        for page in received:
             assert isinstance(page.exception(), OSError)
 
 

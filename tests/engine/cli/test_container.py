@@ -86,9 +86,9 @@ def test_container_name_in_use_is_not_touched(typed: Typed, engine: Engine, shel
     answer = typed("run", "-d", "--name", unique, "--json", shell, "true")
     assert answer.code == 1
     assert answer.json["error"]["code"] == "conflict"
-    found = engine.container(unique)
-    assert found is not None
-    assert (found.id, found.running) == (theirs.id, True)
+    result = engine.container(unique)
+    assert result is not None
+    assert (result.id, result.running) == (theirs.id, True)
 
 
 def test_port_in_use_leaves_no_container(typed: Typed, engine: Engine, shell: str, local: LocalRegistry) -> None:
@@ -168,9 +168,9 @@ def test_foreground_run_has_the_containers_output_and_exit_code(typed: Typed, en
     assert of(engine, shell) == []
     assert typed("run", shell, "true").code == 0
     (left,) = of(engine, shell)
-    found = engine.container(left)
-    assert found is not None
-    assert found.labels[labels.ROLE] == labels.ROLE_RUN
+    result = engine.container(left)
+    assert result is not None
+    assert result.labels[labels.ROLE] == labels.ROLE_RUN
 
 
 def test_options_after_the_image_belong_to_the_command(typed: Typed, shell: str) -> None:
@@ -203,18 +203,18 @@ def test_detached_run_prints_the_id(typed: Typed, engine: Engine, shell: str, un
     port = free_port()
     answer = typed("run", "-d", "--name", unique, "-p", f"127.0.0.1:{port}:80", shell, "sleep", "60")
     assert answer.code == 0
-    found = engine.container(unique)
-    assert found is not None
-    assert answer.out == f"{found.id}\n"
+    result = engine.container(unique)
+    assert result is not None
+    assert answer.out == f"{result.id}\n"
     row = next(line for line in typed("ps").out.splitlines() if unique in line)
     assert f"127.0.0.1:{port}->80/tcp" in row
-    assert found.short_id in typed("ps", "-q").out.splitlines()
+    assert result.short_id in typed("ps", "-q").out.splitlines()
     document = next(each for each in typed("ps", "-a", "--json").json["containers"] if each["name"] == unique)
     assert document["ours"] == "run"
     assert document["ports"] == [{"host_ip": "127.0.0.1", "host_port": port, "container_port": "80/tcp"}]
     assert "sleep 60" in row
     assert typed("container", "kill", unique).out == f"{unique}\n"
-    assert typed("container", "rm", found.id).code == 0
+    assert typed("container", "rm", result.id).code == 0
 
 
 def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
@@ -255,9 +255,9 @@ def test_ctrl_c_stops_a_foreground_container(engine: Engine, shell: str, unique:
     _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted"
-    found = engine.container(unique)
-    assert found is not None
-    assert not found.running
+    result = engine.container(unique)
+    assert result is not None
+    assert not result.running
 
 
 # On a terminal.
@@ -284,8 +284,8 @@ def test_terminal_is_restored_after_a_signal(engine: Engine, shell: str, unique:
     script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
     with Terminal.of(["bash", "-c", script]) as terminal:
         terminal.wait_for("ready")
-        found = engine.container(unique)
-        assert found is not None
+        result = engine.container(unique)
+        assert result is not None
         threading.Timer(0.2, lambda: os.kill(terminal.child("registry_tool"), signal.SIGTERM)).start()
         terminal.wait_for(" icanon", seconds=600)
         terminal.end()

@@ -155,12 +155,12 @@ def test_images_are_listed_by_name_newest_first(typed: Typed, tiny_image: Callab
     assert head.split("  ")[0] == "REPOSITORY"
     assert row.split()[:3] == [unique, "latest", image_id[7:19]]
     assert typed("images", "-q", unique).out == f"{image_id[7:19]}\n"
-    (found,) = typed("images", "--json", f"{unique}/second").json["images"]
-    assert found["repository"] == f"{local.address}/{unique}/second"
-    assert found["id"] == image_id
-    assert found["ours"] == "app"
-    assert isinstance(found["size"], int)
-    assert found["created"].endswith("Z")
+    (result,) = typed("images", "--json", f"{unique}/second").json["images"]
+    assert result["repository"] == f"{local.address}/{unique}/second"
+    assert result["id"] == image_id
+    assert result["ours"] == "app"
+    assert isinstance(result["size"], int)
+    assert result["created"].endswith("Z")
     assert "OURS" in typed("images", "-a", unique).out
     assert "\x1b" not in typed("images").out
 

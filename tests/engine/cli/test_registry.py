@@ -99,9 +99,9 @@ def test_second_up_changes_nothing_and_status_shows_it(typed: Typed, name: str) 
 
 def test_stopped_registry_is_not_running(typed: Typed, name: str, engine: Engine) -> None:
     typed("up", "--name", name, "--port", str(free_port()))
-    found = local_registry.find(engine, name)
-    assert found is not None
-    engine.stop(found.container_id)
+    result = local_registry.find(engine, name)
+    assert result is not None
+    engine.stop(result.container_id)
     answer = typed("status", "--name", name, "--json")
     assert answer.code == 1
     assert answer.json["running"] is False

@@ -93,9 +93,9 @@ def test_a_taken_name_is_not_touched(engine: Engine, shell: Run, unique: str) ->
     first = shell(name=unique)
     with pytest.raises(Conflict, match=f"name {unique} is taken by container {first.short_id}"):
         shell(name=unique)
-    found = engine.container(unique)
-    assert found is not None
-    assert (found.id, found.running) == (first.id, True)
+    result = engine.container(unique)
+    assert result is not None
+    assert (result.id, result.running) == (first.id, True)
 
 
 @engine_needed

@@ -45,9 +45,9 @@ def test_network_create_connect_remove(engine: Engine, unique: str, container: s
         with pytest.raises(Conflict) as caught:
             engine.remove_network(unique)
         assert caught.value.hint
-        found = engine.network(unique)
-        assert found is not None
-        assert (found.id, found.labels, found.containers) == (made.id, {"run": unique}, (container,))
+        result = engine.network(unique)
+        assert result is not None
+        assert (result.id, result.labels, result.containers) == (made.id, {"run": unique}, (container,))
         assert [network.id for network in engine.networks(labels={"run": unique})] == [made.id]
         attached = engine.container(container)
         assert attached is not None

@@ -197,9 +197,9 @@ def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_ima
     assert pulled.status == f"Downloaded newer image for {name}"
     assert list(pulled.layers.values()) == ["Pull complete"]
     assert pulled.bytes_moved > 0
-    found = engine.image(name)
-    assert found is not None
-    assert found.id == image.id
+    result = engine.image(name)
+    assert result is not None
+    assert result.id == image.id
     assert engine.pull(name).status == f"Image is up to date for {name}"
 
 

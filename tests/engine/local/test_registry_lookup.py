@@ -61,11 +61,11 @@ def test_running_container_is_preferred(engine: Engine, registry_image: str, uni
     made.append(engine.create(_spec(registry_image, unique, free_port())).id)
     made.append(engine.run(_spec(registry_image, unique, free_port(), more=COMPOSE)).id)
 
-    found = local_registry.find(engine, unique)
+    result = local_registry.find(engine, unique)
 
-    assert found is not None
-    assert found.container_id == made[1]
-    assert found.started_by == "compose"
+    assert result is not None
+    assert result.container_id == made[1]
+    assert result.started_by == "compose"
     assert [one.container_id for one in lookup.find_containers(engine, unique)] == [made[1], made[0]]
     assert [one.name for one in local_registry.find_all(engine)].count(unique) == 1
 
@@ -76,19 +76,19 @@ def test_container_of_up_is_preferred_to_composes(engine: Engine, registry_image
         more = None if number == ours else COMPOSE
         made.append(engine.run(_spec(registry_image, unique, free_port(), more=more)).id)
 
-    found = local_registry.find(engine, unique)
+    result = local_registry.find(engine, unique)
 
-    assert found is not None
-    assert found.container_id == made[ours]
+    assert result is not None
+    assert result.container_id == made[ours]
 
 
 def test_registry_without_published_port_has_port_0(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:
     made.append(engine.run(ContainerSpec(image=registry_image, labels=spec.resource_labels(unique))).id)
 
-    found = local_registry.find(engine, unique)
+    result = local_registry.find(engine, unique)
 
-    assert found is not None
-    assert found.port == 0
+    assert result is not None
+    assert result.port == 0
 
 
 def test_container_without_labels_is_no_registry(engine: Engine, registry_image: str, unique: str, made: list[str]) -> None:

@@ -83,10 +83,10 @@ def registry(engine: Engine, registry_image: str, unique: str) -> Iterator[Local
 )
 def test_port_state_by_response(status: int, headers: dict[str, str], seen: PortState) -> None:
     with _serving(status, headers) as port:
-        found = probe_port(port)
+        result = probe_port(port)
 
-    assert found.state is seen
-    assert f"HTTP {status}" in found.detail
+    assert result.state is seen
+    assert f"HTTP {status}" in result.detail
 
 
 def test_port_without_listener_is_nothing() -> None:

@@ -56,18 +56,18 @@ def test_written_state_is_read_and_no_container_is_left(
 def test_volume_of_compose_has_its_secret(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
     engine.create_volume(volume, labels=spec.resource_labels(unique) | {spec.COMPOSE_PROJECT: "somewhere"})
 
-    found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
+    result = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
-    assert found == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNING_KEY))
+    assert result == VolumeState(settings=RegistrySettings(port=None, secret=spec.COMPOSE_SIGNING_KEY))
 
 
 def test_volume_without_settings_gets_a_new_secret(engine: Engine, registry_image: str, unique: str, volume: str, tmp_path: Path) -> None:
     volume_state.create_volume(engine, unique)
 
-    found = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
+    result = volume_state.read_volume(engine, unique, registry_image, state=tmp_path)
 
-    assert found is not None
-    assert found.settings.secret != spec.COMPOSE_SIGNING_KEY
+    assert result is not None
+    assert result.settings.secret != spec.COMPOSE_SIGNING_KEY
 
 
 @pytest.mark.parametrize("wrong", [{}, {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: "another"}, {labels.REGISTRY: "UNIQUE"}])

@@ -61,14 +61,14 @@ class TestOnEngine:
 
     def test_the_local_registrys_name_is_tried_second(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         image_id = tiny_image(f"localhost:5999/{unique}:v1")
-        found = resolve.engine_image(engine, "localhost:5999", f"{unique}:v1")
-        assert (found.image.id, found.name, found.note) == (image_id, f"localhost:5999/{unique}:v1", None)
+        result = resolve.engine_image(engine, "localhost:5999", f"{unique}:v1")
+        assert (result.image.id, result.name, result.note) == (image_id, f"localhost:5999/{unique}:v1", None)
 
     def test_of_two_images_the_typed_name_wins_and_the_note_says_so(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         typed, local = tiny_image(unique), tiny_image(f"localhost:5999/{unique}")
-        found = resolve.engine_image(engine, "localhost:5999", unique)
-        assert found.image.id == typed
-        assert found.note is not None and local.removeprefix("sha256:")[:12] in found.note
+        result = resolve.engine_image(engine, "localhost:5999", unique)
+        assert result.image.id == typed
+        assert result.note is not None and local.removeprefix("sha256:")[:12] in result.note
 
     def test_one_image_under_both_names_needs_no_note(self, engine: Engine, unique: str, tiny_image: Make) -> None:
         engine.tag(tiny_image(unique), f"localhost:5999/{unique}:latest")
@@ -127,8 +127,8 @@ class TestPush:
         digests = []
         for _ in range(2):
             image_id = tiny_image(friendly)
-            found = resolve.engine_image(engine, local.address, friendly)
-            engine.tag(found.image.id, str(resolve.registry_reference(target, local.address)))
+            result = resolve.engine_image(engine, local.address, friendly)
+            engine.tag(result.image.id, str(resolve.registry_reference(target, local.address)))
             pushed = transfer.push(engine, local.address, target)
             digests.append(pushed.result.digest)
             present = engine.image(f"{local.address}/{target}")

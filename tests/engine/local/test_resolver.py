@@ -85,17 +85,17 @@ class TestInTheEngine:
     def test_the_official_name_comes_first(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.local_name)
         official = tiny_image(base.official)
-        found = Deaf(engine, tmp_path).ensure(base)
-        assert (found.role, found.name, found.id, found.source) == (base.role, base.official, official, "engine")
+        result = Deaf(engine, tmp_path).ensure(base)
+        assert (result.role, result.name, result.id, result.source) == (base.role, base.official, official, "engine")
 
     def test_image_present_before_is_not_imported(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         assert not Deaf(engine, tmp_path).ensure(base).imported
 
     def test_stand_in_name_is_used(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
-        own = tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
-        found = Deaf(engine, tmp_path).ensure(base)
-        assert (found.name, found.id, found.source, found.imported) == (base.local_name, own, "engine", True)
+        ours = tiny_image(base.local_name, {labels.ROLE: labels.ROLE_BASE})
+        result = Deaf(engine, tmp_path).ensure(base)
+        assert (result.name, result.id, result.source, result.imported) == (base.local_name, ours, "engine", True)
 
     def test_official_name_on_an_image_built_on_a_stand_in_is_not_imported(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path
@@ -112,8 +112,8 @@ class TestKept:
         kept = bases.archive(bases.ensure(base))
         assert kept.is_relative_to(tmp_path)
         _forget(engine, base.official)
-        found = bases.ensure(base)
-        assert (found.name, found.id, found.source) == (base.official, had, "docker.io")
+        result = bases.ensure(base)
+        assert (result.name, result.id, result.source) == (base.official, had, "docker.io")
 
     def test_loaded_image_is_recorded_as_imported(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
@@ -129,8 +129,8 @@ class TestKept:
         bases = Deaf(engine, tmp_path)
         bases.archive(bases.ensure(base))
         _forget(engine, base.local_name)
-        found = bases.ensure(base)
-        assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
+        result = bases.ensure(base)
+        assert (result.name, result.source, result.imported) == (base.local_name, "packages", True)
 
     def test_existing_copy_is_not_written_again(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
@@ -151,10 +151,10 @@ class TestKept:
     def test_archive_of_a_missing_image_is_not_found(self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path) -> None:
         tiny_image(base.official)
         bases = Deaf(engine, tmp_path)
-        found = bases.ensure(base)
+        result = bases.ensure(base)
         _forget(engine, base.official)
         with pytest.raises(NotFound, match=base.official):
-            bases.archive(found)
+            bases.archive(result)
 
     @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "not its description", "half a description"])
     def test_damaged_copy_is_discarded_with_a_note(
@@ -221,10 +221,10 @@ class TestHub:
     def test_official_image_is_pulled(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
         bases = BaseImageResolver(engine, tmp_path)
         bases.__dict__["hub_reachable"] = True
-        found = bases.ensure(hub)
-        assert (found.name, found.source, found.imported) == (hub.official, "docker.io", True)
+        result = bases.ensure(hub)
+        assert (result.name, result.source, result.imported) == (hub.official, "docker.io", True)
         later = Deaf(engine, tmp_path).ensure(hub)
-        assert (later.source, later.imported, later.id) == ("engine", True, found.id)
+        assert (later.source, later.imported, later.id) == ("engine", True, result.id)
 
     def test_import_is_recorded_per_engine(self, hub: Base, engine: Engine, tmp_path: Path) -> None:
         bases = BaseImageResolver(engine, tmp_path)
@@ -280,16 +280,16 @@ class TestPackages:
             missing("packages", f"needs a Debian or an Ubuntu with {packages.TOOL}")
 
     def test_stand_in_is_built_runs_and_has_its_versions(self, engine: Engine, base: Base, tmp_path: Path, unique: str) -> None:
-        found = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
-        assert (found.name, found.source, found.imported) == (base.local_name, "packages", True)
+        result = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
+        assert (result.name, result.source, result.imported) == (base.local_name, "packages", True)
         image = engine.image(base.local_name)
         assert image is not None
-        assert image.id == found.id
+        assert image.id == result.id
         assert image.labels[labels.ROLE] == labels.ROLE_BASE
         assert image.labels[labels.BASE] == base.role
         assert image.labels[labels.PACKAGES].startswith("busybox-static=1:")
         assert engine.image(base.official) is None
-        assert _output(engine, found.name) == unique
+        assert _output(engine, result.name) == unique
 
     def test_archived_stand_in_needs_no_network(self, engine: Engine, base: Base, tmp_path: Path) -> None:
         first = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
@@ -385,12 +385,12 @@ def _until(condition: Callable[[], object]) -> None:
 
 def _processes_with(text: str) -> list[str]:
     """Command lines of living processes that name ``text``; not our own."""
-    found = []
+    result = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if text in line and int(entry.parent.name) != os.getpid():
-            found.append(line)
-    return found
+            result.append(line)
+    return result

@@ -26,12 +26,12 @@ def _built(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory)
     bases = BaseImageResolver(engine, tmp_path_factory.mktemp(unique), SILENT)
     # Whatever this machine reaches: these tests are about what is made of packages.
     bases.__dict__["hub_reachable"] = False
-    found = bases.ensure(replace(base, role=unique, official=f"{unique}.invalid/{base.official}"))
-    assert found.source == "packages"
+    result = bases.ensure(replace(base, role=unique, official=f"{unique}.invalid/{base.official}"))
+    assert result.source == "packages"
     try:
-        yield found.name
+        yield result.name
     finally:
-        engine.remove_image(found.name, force=True)
+        engine.remove_image(result.name, force=True)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,9 @@ class TestRegistry:
     def test_its_storage_is_a_volume(self, engine: Engine, registry: str, running: list[str]) -> None:
         container = engine.run(ContainerSpec(image=registry))
         running.append(container.id)
-        found = engine.container(container.id)
-        assert found is not None
-        assert "/var/lib/registry" in found.mounts
+        result = engine.container(container.id)
+        assert result is not None
+        assert "/var/lib/registry" in result.mounts
 
     @pytest.mark.parametrize("command", [("--version",), ("registry", "--version")], ids=["an option", "the program"])
     def test_arguments_are_the_registrys(self, engine: Engine, registry: str, command: tuple[str, ...]) -> None:

@@ -73,9 +73,9 @@ def begun(pytester: pytest.Pytester, engine: Engine, *options: str) -> tuple[sub
         assert process.poll() is None, "the run ended before it should have"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    found = ours(pytester, engine)
-    assert len(found) == workers
-    return process, found
+    actual = ours(pytester, engine)
+    assert len(actual) == workers
+    return process, actual
 
 
 def assert_gone(engine: Engine, *registries: LocalRegistry) -> None:
@@ -169,8 +169,8 @@ def test_failed_start_has_the_tools_message_and_leaves_nothing(inner: pytest.Pyt
     result.assert_outcomes(errors=1)
     text = result.stdout.str()
     # pytest repeats it in its summary, whole where CI is set and cut to the line's width elsewhere.
-    told, _, _ = text.partition("short test summary info")
-    assert told.count("the engine cannot reach the registry localhost:1") == 1
+    stated, _, _ = text.partition("short test summary info")
+    assert stated.count("the engine cannot reach the registry localhost:1") == 1
     assert "Start it: regctl up." in text
     assert "Traceback" not in text
     assert locks(state) == []

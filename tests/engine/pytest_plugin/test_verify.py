@@ -62,7 +62,7 @@ def certificates(pytester: pytest.Pytester) -> dict[str, VerifyReport]:
 
 
 def red(certificate: VerifyReport) -> list[str]:
-    return [point.name for proven in certificate.results for point in proven.checks if point.ok is False]
+    return [point.name for verified in certificate.results for point in verified.checks if point.ok is False]
 
 
 def test_failed_check_fails_the_test_and_a_passed_report_is_in_junit(inner: pytest.Pytester) -> None:

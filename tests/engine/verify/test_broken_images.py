@@ -218,10 +218,10 @@ def _spec(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
 def _fails_only(result: EnvironmentResult, name: str, detail: str, hint: str) -> None:
     """This check alone fails; ``detail`` and ``hint`` are regular expressions."""
     assert failed(result) == [name], [(each.name, each.ok, each.detail, each.excerpt) for each in result.checks]
-    found = check_named(result, name)
-    assert re.search(detail, found.detail), found.detail
-    assert found.hint is not None
-    assert re.search(hint, found.hint), (found.hint, found.excerpt)
+    actual = check_named(result, name)
+    assert re.search(detail, actual.detail), actual.detail
+    assert actual.hint is not None
+    assert re.search(hint, actual.hint), (actual.hint, actual.excerpt)
     assert [each.name for each in result.checks] == [name for name in CHECKS if name != "stack"]
 
 

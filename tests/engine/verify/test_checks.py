@@ -146,9 +146,9 @@ def test_taken_port_is_published_elsewhere(
     assert check_named(result, "probes").ok is True
 
 
-def _refusing_engines(asked: ReceivedRequest, ask: Forward) -> Reply:
+def _refusing_engines(received: ReceivedRequest, ask: Forward) -> Reply:
     """Only this process gets an answer."""
-    return close_connection(asked, ask) if "docker" in asked.headers.get("user-agent", "") else ask(asked)
+    return close_connection(received, ask) if "docker" in received.headers.get("user-agent", "") else ask(received)
 
 
 def test_refused_blobs_come_from_nowhere_else(
@@ -230,11 +230,11 @@ def test_stalled_pull_is_given_up(
     monkeypatch.setattr(pull_checks, "STALL_TIMEOUT", -1.0)
     image = reference(_tiny(stock, unique).name)
     with open_registry(image.host) as registry:
-        found = resolve(registry, image, environment.engine.info.platform)
-    arrival = pull_checks.pull(environment, found, SILENT)
+        actual = resolve(registry, image, environment.engine.info.platform)
+    arrival = pull_checks.pull(environment, actual, SILENT)
     assert arrival.error is not None
     assert "stood still" in arrival.error.message
-    assert pull_checks.fetched(found, arrival).ok is False
+    assert pull_checks.fetched(actual, arrival).ok is False
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_full_disk_fails_fetched(stock: Damageable, base: Base, engine: Engine, 
     pushed = _app(stock, base, unique)
     with opened(engine, kind, pushed.name, dirs) as environment:
         [inside] = [one for one in engine.containers(labels=dict(environment.labels())) if one.name.endswith("-engine")]
-        code, said = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
-        assert (code, said) == (0, b"")
+        code, message = engine.execute(inside.id, ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder))
+        assert (code, message) == (0, b"")
         result = run_checks(environment, VerifySpec(image=reference(pushed.name), probes=(PAGE,)), current=engine, dirs=dirs)
     assert failed(result) == ["fetched"]
     assert "the engine's disk is full" in check_named(result, "fetched").detail

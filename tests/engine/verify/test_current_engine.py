@@ -40,8 +40,8 @@ def pushed(engine: Engine, stock: Damageable, unique: str) -> Iterator[Pushed]:
     image = images.push(stock.port, "1", None, {"file": unique, "large": os.urandom(1 << 16)}, command=("/file",))
     yield image
     for name in (image.name, _by_digest(image)):
-        found = engine.image(name)
-        for known in (*found.names, *found.digests, found.id) if found else ():
+        actual = engine.image(name)
+        for known in (*actual.names, *actual.digests, actual.id) if actual else ():
             try:
                 engine.remove_image(known)
             except NotFound:
@@ -162,13 +162,13 @@ def test_unknown_name_removes_nothing(engine: Engine, stock: Damageable) -> None
 
 def test_removed_image_is_compared_with_the_registrys(engine: Engine, pushed: Pushed, dirs: AppDirs) -> None:
     engine.pull(pushed.name)
-    found = []
+    actual = []
     _open(
         engine,
         pushed,
-        lambda environment: found.append(run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)),
+        lambda environment: actual.append(run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)),
     )
-    [result] = found
+    [result] = actual
     assert check_named(result, "resolves").ok is True
     assert "as on the current engine" in check_named(result, "resolves").detail
     assert (check_named(result, "clean").ok, check_named(result, "fetched").ok) == (None, None), "nobody can tell"

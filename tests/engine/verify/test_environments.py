@@ -93,9 +93,9 @@ def _pushed(engine: Engine, image: str, name: str) -> Iterator[str]:
 
 def things(engine: Engine, run_id: str) -> list[str]:
     """What is on the engine of one run."""
-    mine = {labels.VERIFY: run_id}
-    found: list[Any] = [*engine.containers(all=True, labels=mine), *engine.networks(labels=mine), *engine.volumes(labels=mine)]
-    return [item.name for item in found]
+    ours = {labels.VERIFY: run_id}
+    result: list[Any] = [*engine.containers(all=True, labels=ours), *engine.networks(labels=ours), *engine.volumes(labels=ours)]
+    return [item.name for item in result]
 
 
 def networks(engine: Engine, registry: LocalRegistry) -> frozenset[str]:
@@ -168,15 +168,15 @@ def test_engine_that_forbids_inner_engines_leaves_nothing(
         start(self, id)
 
     monkeypatch.setattr(Engine, "start", forbidding)
-    seen: list[str] = []
-    monkeypatch.setattr(runs, "begin", _noting(runs.begin, seen))
+    observed: list[str] = []
+    monkeypatch.setattr(runs, "begin", _noting(runs.begin, observed))
     with (
         pytest.raises(EnvironmentUnavailable, match="not on this machine") as caught,
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs),
     ):
         pass
     assert "--privileged" in caught.value.message and caught.value.hint is not None
-    assert things(engine, seen[0]) == []
+    assert things(engine, observed[0]) == []
 
 
 @with_docker
@@ -275,8 +275,8 @@ def _pulls_by_digest(environment: Environment, name: str) -> None:
     assert least <= traffic.down <= least * 1.01 + ALLOWANCE
     assert traffic.refused == 0
     environment.engine.pull(name)
-    found = environment.engine.image(name)
-    assert found is not None and any(str(digest) in known for known in found.digests)
+    result = environment.engine.image(name)
+    assert result is not None and any(str(digest) in known for known in result.digests)
 
 
 def _publishes(environment: Environment, name: str) -> None:
@@ -301,8 +301,8 @@ def _resolves_container_names(environment: Environment, name: str) -> None:
     network = environment.engine.create_network("neighbours", labels=environment.labels())
     shell(environment, name, PAGE, network="neighbours", aliases=("other",), name="one")
     two = shell(environment, name, network="neighbours", name="two")
-    said = _eventually(lambda: _output(environment, two, "wget", "-q", "-O-", "http://other/"))
-    assert said == b"hello\n"
+    message = _eventually(lambda: _output(environment, two, "wget", "-q", "-O-", "http://other/"))
+    assert message == b"hello\n"
     for container in environment.engine.containers(all=True):
         environment.engine.remove(container.id, force=True)
     environment.engine.remove_network(network.name)
@@ -347,21 +347,21 @@ def test_password_is_neither_stored_nor_logged(engine: Engine, shell_image: str,
         for pushed in _pushed(engine, shell_image, f"{registry.address}/john/shell:1"):
             with opened(engine, kind, pushed, dirs) as environment:
                 environment.engine.pull(pushed)
-                seen = _everything_of(engine, environment)
-            assert password.encode() not in seen
+                observed = _everything_of(engine, environment)
+            assert password.encode() not in observed
     finally:
         local_registry.down(engine, unique, volumes=True)
 
 
 def _everything_of(engine: Engine, environment: Environment) -> bytes:
     """What the engine knows of the proof's containers, what they logged, and the clean engine's own files."""
-    seen = b""
+    observed = b""
     for listed in engine.containers(labels={labels.VERIFY: environment.labels()[labels.VERIFY]}):
-        seen += repr(engine.container(listed.id)).encode() + b"".join(content for _, content in engine.logs(listed.id))
+        observed += repr(engine.container(listed.id)).encode() + b"".join(content for _, content in engine.logs(listed.id))
         if listed.name.endswith("-engine"):
             command = ("sh", "-c", "cat /root/.docker/* /run/containers/0/auth.json /root/.config/containers/* /proc/[0-9]*/cmdline")
-            seen += engine.execute(listed.id, command)[1]
-    return seen
+            observed += engine.execute(listed.id, command)[1]
+    return observed
 
 
 @with_docker
@@ -427,9 +427,9 @@ def _end(child: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 def _owned(engine: Engine, dirs: AppDirs) -> list[str]:
-    own = owner_id(dirs.state)
-    found: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
-    return [item.name for item in found if item.labels[labels.VERIFY].startswith(own)]
+    ours = owner_id(dirs.state)
+    result: list[Any] = [*engine.containers(all=True, labels=OURS), *engine.networks(labels=OURS), *engine.volumes(labels=OURS)]
+    return [item.name for item in result if item.labels[labels.VERIFY].startswith(ours)]
 
 
 def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: AppDirs, times: int, number: signal.Signals) -> None:
@@ -441,12 +441,12 @@ def _killed_at_random(engine: Engine, local: LocalRegistry, pushed: str, dirs: A
         child = _child(pushed, dirs)
         time.sleep(moments.uniform(0.3, 3.5))
         ids = [item.id for item in engine.containers(all=True, labels=OURS) if item.name in _owned(engine, dirs)]
-        said = _end(child, number)
+        message = _end(child, number)
         if number is signal.SIGKILL:
             # What the engine was asked for last, it may still be doing.
             time.sleep(0.5)
             orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
-        assert _owned(engine, dirs) == [], said
+        assert _owned(engine, dirs) == [], message
         assert traces(ids) == []
         assert networks(engine, local) == before
 
@@ -483,8 +483,8 @@ def test_sweep_removes_dead_runs_and_leaves_living_ones(engine: Engine, local: L
     finally:
         _end(child, signal.SIGKILL)
     assert _owned(engine, dirs) == living
-    found = orphans.find(engine, dirs.state, labels.ROLE_VERIFY)
-    names = [[item.name for item in items] for items in (found.containers, found.networks, found.volumes)]
+    result = orphans.find(engine, dirs.state, labels.ROLE_VERIFY)
+    names = [[item.name for item in items] for items in (result.containers, result.networks, result.volumes)]
     assert sorted(name for each in names for name in each) == sorted(living)
     with opened(engine, "docker", pushed, dirs) as environment:
         assert not set(_owned(engine, dirs)) & set(living)
@@ -531,11 +531,11 @@ def test_sweep_leaves_other_owners_things(engine: Engine, dirs: AppDirs, unique:
         engine.remove_volume(unique)
 
 
-def _noting(begin: Any, seen: list[str]) -> Any:
+def _noting(begin: Any, observed: list[str]) -> Any:
     @contextmanager
     def noting(state: Path) -> Iterator[runs.Run]:
         with begin(state) as run:
-            seen.append(run.id)
+            observed.append(run.id)
             yield run
 
     return noting

@@ -52,8 +52,8 @@ def app(session_engine: Engine, session_dirs: AppDirs, local: LocalRegistry) -> 
     image = session_engine.build(context, build_args=prepared.build_args, labels={"for": "stack"}, extra=prepared.extra, tags=(name,))
     session_engine.push(name)
     yield Reference.parse(name, default_host="")
-    found = session_engine.image(image)
-    for known in (*found.names, *found.digests) if found else ():
+    result = session_engine.image(image)
+    for known in (*result.names, *result.digests) if result else ():
         if known.startswith(local.address):
             with suppress(NotFound):  # a digest goes with the last tag beside it
                 session_engine.remove_image(known)
@@ -62,9 +62,9 @@ def app(session_engine: Engine, session_dirs: AppDirs, local: LocalRegistry) -> 
 @pytest.fixture
 def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
     """Labels of the test's own; nothing that carries them is left."""
-    own = {labels.ROLE: labels.ROLE_PROBE, "test": unique}
-    yield own
-    containers, networks = engine.containers(all=True, labels=own), engine.networks(labels=own)
+    ours = {labels.ROLE: labels.ROLE_PROBE, "test": unique}
+    yield ours
+    containers, networks = engine.containers(all=True, labels=ours), engine.networks(labels=ours)
     for container in containers:
         engine.remove(container.id, force=True)
     for network in networks:
@@ -76,8 +76,8 @@ def marks(unique: str, engine: Engine) -> Iterator[Mapping[str, str]]:
 def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]) -> Prove:
     """Proves a stack of the sample app on the present engine."""
 
-    def run(kind: EnvironmentKind = "here", **asked: Any) -> Check:
-        wanted = VerifySpec(image=app, **{"probes": (PAGE,), **asked})
+    def run(kind: EnvironmentKind = "here", **received: Any) -> Check:
+        wanted = VerifySpec(image=app, **{"probes": (PAGE,), **received})
         point, _ = stack_check.check_stack(ThisEngine(engine, kind, marks), wanted, image=str(app), current=engine, dirs=dirs)
         assert point is not None
         return point
@@ -89,12 +89,12 @@ def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str
 def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
     """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
 
-    def run(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **asked: Any) -> Check:
+    def run(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **received: Any) -> Check:
         command = ["python", "-c", program.replace("$", "$$")]
         web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
         path = tmp_path / "stack.yml"
         path.write_text(yaml.safe_dump({"services": {"web": web, "redis": {"image": "redis", **(redis or {})}}}), encoding="utf-8")
-        return prove(stack=path, **asked)
+        return prove(stack=path, **received)
 
     return run
 
@@ -209,16 +209,16 @@ def test_page_that_does_not_count_beside_redis_fails(written: Prove) -> None:
 
 def test_image_removed_meanwhile_fails(engine: Engine, dirs: AppDirs, local: LocalRegistry, marks: Mapping[str, str]) -> None:
     absent = Reference.parse(f"{local.address}/nobody/nothing:1", default_host="")
-    environment, asked = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
-    point, pulled = stack_check.check_stack(environment, asked, image=str(absent), current=engine, dirs=dirs)
+    environment, received = ThisEngine(engine, "here", marks), VerifySpec(image=absent, replicas=2)
+    point, pulled = stack_check.check_stack(environment, received, image=str(absent), current=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (False, f"{absent} is not on the engine any more", {})
 
 
 def test_image_that_was_not_pulled_is_not_looked_at(engine: Engine, dirs: AppDirs, app: Reference) -> None:
     """Which is no stack's fault: the points before it are red."""
-    asked = VerifySpec(image=app, replicas=2)
-    point, pulled = stack_check.check_stack(ThisEngine(engine, "here", {}), asked, image=None, current=engine, dirs=dirs)
+    received = VerifySpec(image=app, replicas=2)
+    point, pulled = stack_check.check_stack(ThisEngine(engine, "here", {}), received, image=None, current=engine, dirs=dirs)
     assert point is not None
     assert (point.ok, point.detail, pulled) == (None, "not looked at: there is no image to start", {})
 
@@ -249,44 +249,44 @@ def test_three_replicas_count_as_one_and_withstand_all_faults(prove: Prove) -> N
 
 
 def _check_tutorial(point: Check, name: str) -> None:
-    seen: Any = point.evidence
-    answers = seen["answers"]
+    observed: Any = point.evidence
+    answers = observed["answers"]
     assert (answers["answers"], answers["different_numbers"]) == (300, 300)
     assert answers["last"] - answers["first"] == 299
     assert len(answers["host_names"]) == 3
     assert answers["replicas"] == [f"{name}-1", f"{name}-2", f"{name}-3"]
-    assert seen["redis_stopped"]["slowest"] < 4
-    assert seen["redis_started"]["kept"] is True
-    assert seen["redis_started"]["first"] > seen["redis_stopped"]["last_number"]
-    assert seen["replica_killed"]["replicas"] == [f"{name}-2", f"{name}-3"]
-    assert seen["counter"] is True
+    assert observed["redis_stopped"]["slowest"] < 4
+    assert observed["redis_started"]["kept"] is True
+    assert observed["redis_started"]["first"] > observed["redis_stopped"]["last_number"]
+    assert observed["replica_killed"]["replicas"] == [f"{name}-2", f"{name}-3"]
+    assert observed["counter"] is True
 
 
 def test_one_replica_is_published_without_a_proxy(prove: Prove) -> None:
     point = prove(redis=True)
     assert point.ok, point
-    seen: Any = point.evidence
-    assert [image["role"] for image in seen["images"]] == ["redis"]
-    assert (seen["proxied"], seen["answers"]["different_numbers"]) == (False, 100)
-    assert "replica_killed" not in seen
+    observed: Any = point.evidence
+    assert [image["role"] for image in observed["images"]] == ["redis"]
+    assert (observed["proxied"], observed["answers"]["different_numbers"]) == (False, 100)
+    assert "replica_killed" not in observed
 
 
 @pytest.mark.soak
 def test_redis_of_a_file_may_begin_counting_again(written: Prove) -> None:
     point = written(_serving("def say(): return TUTORIAL + count()"), redis={"command": ["redis-server", "--save", ""]})
     assert point.ok, point
-    seen: Any = point.evidence
-    assert seen["redis_started"]["kept"] is False
+    observed: Any = point.evidence
+    assert observed["redis_started"]["kept"] is False
     assert "counting begins at 1" in point.detail
 
 
 def test_page_without_expectations_keeps_its_redis(written: Prove) -> None:
     point = written(_serving("def say(): return 'It works!'"))
     assert point.ok, point
-    seen: Any = point.evidence
-    assert (seen["counter"], seen["answers"]["answers"], seen["answers"]["host_names"]) == (False, 20, [])
-    assert seen["replica_killed"]["replicas"] == ["web-2"]
-    assert "redis_stopped" not in seen
+    observed: Any = point.evidence
+    assert (observed["counter"], observed["answers"]["answers"], observed["answers"]["host_names"]) == (False, 20, [])
+    assert observed["replica_killed"]["replicas"] == ["web-2"]
+    assert "redis_stopped" not in observed
     assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
 
 
@@ -294,8 +294,8 @@ def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -
     expecting = (replace(PAGE, text=("It works!",)),)
     point = written(_serving("def say(): return 'It works!'"), probes=expecting)
     assert point.ok, point
-    seen: Any = point.evidence
-    assert (seen["redis_stopped"]["answers"], seen["redis_started"]["answers"]) == (4, 4)
+    observed: Any = point.evidence
+    assert (observed["redis_stopped"]["answers"], observed["redis_started"]["answers"]) == (4, 4)
     assert point.detail.endswith("no line of visits, so numbers were not looked at")
     point = written(_serving("def say(): return 'sorry' if counter.visit() is None else 'It works!'"), probes=expecting)
     assert point.ok is False
@@ -307,9 +307,9 @@ def test_replicas_behind_a_tcp_port_are_known_by_the_proxys_log(prove: Prove, mo
     monkeypatch.setattr(stack_client, "_CLOSE_WAIT", 0.05)
     point = prove(replicas=2, probes=(Tcp(published=4000, container=80),))
     assert point.ok, point
-    seen: Any = point.evidence
-    assert seen["answers"]["replicas"] == ["app-1", "app-2"]
-    assert seen["replica_killed"]["replicas"] == ["app-2"]
+    observed: Any = point.evidence
+    assert observed["answers"]["replicas"] == ["app-1", "app-2"]
+    assert observed["replica_killed"]["replicas"] == ["app-2"]
 
 
 def test_no_stack_is_no_check(engine: Engine, dirs: AppDirs, app: Reference) -> None:
@@ -340,11 +340,11 @@ def test_stack_file_leaves_registry_and_engine_as_they_were(
 def test_helper_images_loaded_into_a_contexts_engine_are_removed(
     engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str]
 ) -> None:
-    asked = VerifySpec(image=app, probes=(PAGE,), replicas=2)
+    received = VerifySpec(image=app, probes=(PAGE,), replicas=2)
     with opened(engine, "docker", str(app), dirs) as clean:
         clean.engine.pull(str(app))
         environment = ThisEngine(clean.engine, "context", marks, connects=clean.connect)
-        point, pulled = stack_check.check_stack(environment, asked, image=str(app), current=engine, dirs=dirs)
+        point, pulled = stack_check.check_stack(environment, received, image=str(app), current=engine, dirs=dirs)
         assert point is not None and point.ok, point
         images: Any = point.evidence["images"]
         assert [(image["role"], image["loaded"]) for image in images] == [("proxy", True)]
@@ -354,11 +354,11 @@ def test_helper_images_loaded_into_a_contexts_engine_are_removed(
 
 @pytest.mark.soak
 def test_stack_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) -> None:
-    asked = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
+    received = VerifySpec(image=app, probes=(PAGE,), redis=True, replicas=3)
     try:
         with open_environment(engine, "podman", image=app, dirs=dirs) as environment:
             environment.engine.pull(environment.local_name(app))
-            point, pulled = stack_check.check_stack(environment, asked, image=environment.local_name(app), current=engine, dirs=dirs)
+            point, pulled = stack_check.check_stack(environment, received, image=environment.local_name(app), current=engine, dirs=dirs)
     except EnvironmentUnavailable as error:
         missing("podman-proof", error.message)
     assert point is not None

@@ -15,10 +15,10 @@ from registry_tool.base.progress import SILENT
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that are asked for; each passes at once, by a clock that counts them."""
-    asked: list[float] = []
-    monkeypatch.setattr(time, "sleep", asked.append)
-    monkeypatch.setattr(time, "monotonic", lambda: sum(asked))
-    return asked
+    received: list[float] = []
+    monkeypatch.setattr(time, "sleep", received.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(received))
+    return received
 
 
 def test_poll_condition_holds_at_once_does_not_sleep(pauses: list[float]) -> None:
@@ -38,9 +38,9 @@ def test_poll_deadline_passes_returns_the_last_result(pauses: list[float]) -> No
 
 
 def test_poll_deadline_has_passed_asks_once(pauses: list[float]) -> None:
-    asked: list[None] = []
-    assert poll(lambda: asked.append(None), Deadline(0)) is None
-    assert (len(asked), pauses) == (1, [])
+    received: list[None] = []
+    assert poll(lambda: received.append(None), Deadline(0)) is None
+    assert (len(received), pauses) == (1, [])
 
 
 def test_poll_pauses_grow_to_the_longest_and_end_with_the_deadline(pauses: list[float]) -> None:

@@ -29,22 +29,22 @@ def test_home_not_writable_falls_back_to_the_temporary_folder(own_temporary: Pat
     home = tmp_path / "home"
     home.write_text("")
     monkeypatch.setenv("HOME", str(home))
-    found = app_dirs()
-    assert (found.state, found.cache) == (fallback(own_temporary) / "state", fallback(own_temporary) / "cache")
-    assert found.warning is not None
-    assert str(fallback(own_temporary)) in found.warning
-    assert found.state.is_dir()
-    assert found.cache.is_dir()
+    result = app_dirs()
+    assert (result.state, result.cache) == (fallback(own_temporary) / "state", fallback(own_temporary) / "cache")
+    assert result.warning is not None
+    assert str(fallback(own_temporary)) in result.warning
+    assert result.state.is_dir()
+    assert result.cache.is_dir()
     assert stat.S_IMODE(fallback(own_temporary).stat().st_mode) == 0o700
-    assert app_dirs() == found, "the second time finds what the first one made"
+    assert app_dirs() == result, "the second time finds what the first one made"
 
 
 def test_cache_alone_not_writable_falls_back_alone(own_temporary: Path, own_folders: Path) -> None:
     (own_folders / ".cache").write_text("")
-    found = app_dirs()
-    assert found.state == own_folders / ".local" / "state" / NAME
-    assert found.cache == fallback(own_temporary) / "cache"
-    assert found.warning is not None
+    result = app_dirs()
+    assert result.state == own_folders / ".local" / "state" / NAME
+    assert result.cache == fallback(own_temporary) / "cache"
+    assert result.warning is not None
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to any folder")
@@ -92,15 +92,15 @@ def test_temporary_folder_not_writable_is_an_error(own_temporary: Path, tmp_path
 def test_relative_xdg_path_is_ignored(value: str, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", value)
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-    found = app_dirs()
-    assert (found.state, found.cache) == (own_folders / ".local" / "state" / NAME, own_folders / ".cache" / NAME)
-    assert found.warning is None
+    result = app_dirs()
+    assert (result.state, result.cache) == (own_folders / ".local" / "state" / NAME, own_folders / ".cache" / NAME)
+    assert result.warning is None
 
 
 def test_xdg_variables_name_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    found = app_dirs()
-    assert (found.state, found.cache, found.warning) == (tmp_path / "s" / NAME, tmp_path / "c" / NAME, None)
-    assert found.state.is_dir()
-    assert found.cache.is_dir()
+    result = app_dirs()
+    assert (result.state, result.cache, result.warning) == (tmp_path / "s" / NAME, tmp_path / "c" / NAME, None)
+    assert result.state.is_dir()
+    assert result.cache.is_dir()

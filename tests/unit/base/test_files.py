@@ -132,12 +132,12 @@ def test_atomic_write_reader_sees_old_or_new_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     old, new = b"a" * 300_000, b"b" * 300_000
     files.atomic_write(path, old)
-    seen: set[bytes] = set()
+    observed: set[bytes] = set()
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            seen.add(path.read_bytes())
+            observed.add(path.read_bytes())
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -146,7 +146,7 @@ def test_atomic_write_reader_sees_old_or_new_content(tmp_path: Path) -> None:
         files.atomic_write(path, old)
     done.set()
     reader.join()
-    assert seen <= {old, new}
+    assert observed <= {old, new}
 
 
 # --- locks ---

@@ -22,12 +22,12 @@ def test_get_page_unknown_host() -> None:
 
 
 def test_get_page_without_response_times_out() -> None:
-    with fake_server(lambda asked: Reply(pause=30)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
+    with fake_server(lambda received: Reply(pause=30)) as server, pytest.raises(NoResponse, match=r"within 0\.2 s"):
         get_page(f"http://{server.host}/", timeout=0.2)
 
 
 def test_get_page_trickling_body_times_out() -> None:
-    with fake_server(lambda asked: Reply(body=b"x" * 2000, trickle=0.05)) as server:
+    with fake_server(lambda received: Reply(body=b"x" * 2000, trickle=0.05)) as server:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{server.host}/", timeout=0.3)
@@ -66,7 +66,7 @@ def test_get_page_time_out_covers_the_whole_exchange() -> None:
 
 @pytest.mark.parametrize("missing", [1, 1000])
 def test_get_page_incomplete_body_is_an_error(missing: int) -> None:
-    with fake_server(lambda asked: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
+    with fake_server(lambda received: Reply(body=b"half", missing=missing)) as server, pytest.raises(NoResponse, match="no whole answer"):
         get_page(f"http://{server.host}/", timeout=60)
 
 
@@ -79,31 +79,31 @@ def test_get_page_not_http_is_an_error(words: bytes) -> None:
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
 def test_get_page_returns_any_status(status: int) -> None:
     answer = Reply(status=status, body="<h3>Hällo</h3>".encode(), headers={**HTML, "Location": "http://elsewhere.invalid/"})
-    with fake_server(lambda asked: answer) as server:
+    with fake_server(lambda received: answer) as server:
         page = get_page(f"http://localhost:{server.port}/a?b=c", timeout=60)
     assert (page.status, page.body) == (status, "<h3>Hällo</h3>")
     assert page.url == f"http://localhost:{server.port}/a?b=c"
     assert page.headers["content-type"] == HTML["Content-Type"]
-    assert [(asked.method, asked.path, asked.headers["host"]) for asked in server.requests] == [
+    assert [(received.method, received.path, received.headers["host"]) for received in server.requests] == [
         ("GET", "/a?b=c", f"localhost:{server.port}")
     ]
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=latin-1", "text/html; charset=no-such", "text/html"])
 def test_get_page_undecodable_bytes_are_replaced(kind: str) -> None:
-    with fake_server(lambda asked: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
+    with fake_server(lambda received: Reply(body=b"a\xe4", headers={"Content-Type": kind})) as server:
         assert get_page(f"http://{server.host}", timeout=60).body in ("aä", "a�")
 
 
 def test_get_page_reads_the_first_mebibyte() -> None:
-    with fake_server(lambda asked: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
+    with fake_server(lambda received: Reply(body=b"x" * (MAX_BYTES + 5))) as server:
         assert len(get_page(f"http://{server.host}/", timeout=60).body) == MAX_BYTES
 
 
 def test_get_page_ignores_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with fake_server(lambda asked: Reply()) as server:
+    with fake_server(lambda received: Reply()) as server:
         assert get_page(f"http://{server.host}/", timeout=60).status == 200
 
 
@@ -144,7 +144,7 @@ def test_client_reconnects_after_an_idle_close() -> None:
 
 def test_client_after_a_truncated_page_gets_the_next_one() -> None:
     answers = iter([Reply(body=b"x" * (MAX_BYTES + 5)), Reply(body=b"next")])
-    with fake_server(lambda asked: next(answers)) as server:
+    with fake_server(lambda received: next(answers)) as server:
         client = _client(server.host)
         assert len(client.get("/", timeout=60).body) == MAX_BYTES
         assert client.get("/", timeout=60).body == "next"
@@ -153,7 +153,7 @@ def test_client_after_a_truncated_page_gets_the_next_one() -> None:
 
 def test_client_after_a_time_out_uses_a_new_connection() -> None:
     pauses = iter([30.0, 0.0])
-    with fake_server(lambda asked: Reply(pause=next(pauses))) as server:
+    with fake_server(lambda received: Reply(pause=next(pauses))) as server:
         client = _client(server.host)
         with pytest.raises(NoResponse, match=r"no answer within 0\.2 s"):
             client.get("/", timeout=0.2)

@@ -42,13 +42,13 @@ def test_no_signal_restores_the_handlers() -> None:
 
 
 def test_other_threads_change_no_handlers() -> None:
-    seen: list[str] = []
+    observed: list[str] = []
 
     def work() -> None:
         with defer_signals():
-            seen.append("worked")
+            observed.append("worked")
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == ["worked"]
+    assert observed == ["worked"]

@@ -220,8 +220,8 @@ def test_help_imports_no_library_but_click() -> None:
 
 
 def test_no_command_prints_help(typed: Typed) -> None:
-    bare, asked = typed(), typed("--help")
-    assert (bare.code, bare.out) == (0, asked.out)
+    bare, received = typed(), typed("--help")
+    assert (bare.code, bare.out) == (0, received.out)
 
 
 @pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, names in MANAGEMENT_COMMANDS.items() for name in names])

@@ -122,8 +122,8 @@ def test_tag_moved_while_deleting_is_an_error_with_what_was_deleted(typed: Typed
     for tag in ("v1", "v2", "v3"):
         make_image(registry.port, name, tag)
 
-    def push_then_pass(asked: ReceivedRequest, ask_registry: Forward) -> Reply:
-        answer = ask_registry(asked)
+    def push_then_pass(received: ReceivedRequest, ask_registry: Forward) -> Reply:
+        answer = ask_registry(received)
         make_image(registry.port, name, "v2", layer(b"new"))
         return answer
 
@@ -189,20 +189,20 @@ def test_output_is_what_was_deleted(typed: Typed, registry: server.RunningRegist
 
 def killed_between_tombstone_and_deletion(proxy: FaultyProxy, name: str) -> None:
     """``regctl delete``, killed when it asks for the tombstone to be deleted and before the registry hears of it."""
-    asked, let_go = threading.Event(), threading.Event()
+    received, let_go = threading.Event(), threading.Event()
 
     def hold(request: ReceivedRequest, ask_registry: Forward) -> Reply:
         status, _, body = ask(proxy.target, "GET", request.path, headers={"Accept": ACCEPT})
         if status != 200 or b"tombstone" not in body:
             return ask_registry(request)
-        asked.set()
+        received.set()
         let_go.wait(WAIT)
         return Reply(hang_up=True)
 
     proxy.inject(hold, method="DELETE")
     process = subprocess.Popen([*REGCTL, "delete", "--yes", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert asked.wait(WAIT), "no tombstone was to be deleted"
+        assert received.wait(WAIT), "no tombstone was to be deleted"
     finally:
         process.kill()
         process.wait(WAIT)

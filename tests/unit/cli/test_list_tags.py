@@ -38,8 +38,8 @@ def test_table_and_document_have_the_same_values(typed: Typed, watching: Recordi
     document = typed("list-tags", "--json", APP).json
     assert document["repository"] == f"{watching.host}/{APP}"
     assert document["errors"] == []
-    found = {tag["name"]: tag for tag in document["tags"]}
-    assert found["v1"] == {
+    result = {tag["name"]: tag for tag in document["tags"]}
+    assert result["v1"] == {
         "name": "v1",
         "digest": amd.digest,
         "media_type": amd.media_type,
@@ -49,7 +49,7 @@ def test_table_and_document_have_the_same_values(typed: Typed, watching: Recordi
         "siblings": ["latest"],
         "type": "image",
     }
-    assert found["arm"]["created"] is None
+    assert result["arm"]["created"] is None
 
 
 def test_quiet_prints_names_only(typed: Typed, watching: RecordingServer) -> None:

@@ -18,13 +18,13 @@ CELL = re.compile(r"(?<!\\)\|")
 def tables(page: str) -> list[list[list[str]]]:
     """Every table: rows of cells, cut at the pipes that a reader of Markdown cuts at."""
     page = re.sub(r"^(`{3,})text\n.*?^\1$", "", page, flags=re.MULTILINE | re.DOTALL)
-    found: list[list[list[str]]] = [[]]
+    actual: list[list[list[str]]] = [[]]
     for line in page.splitlines():
         if line.startswith("|"):
-            found[-1].append([cell.strip() for cell in CELL.split(line)[1:-1]])
-        elif found[-1]:
-            found.append([])
-    return [table for table in found if table]
+            actual[-1].append([cell.strip() for cell in CELL.split(line)[1:-1]])
+        elif actual[-1]:
+            actual.append([])
+    return [table for table in actual if table]
 
 
 def test_markdown_of_a_passed_report() -> None:

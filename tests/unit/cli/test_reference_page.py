@@ -14,8 +14,8 @@ from tests.support.paths import ROOT
 
 def sections() -> dict[str, str]:
     """Command, ``""`` for the program itself -> its help on the page."""
-    found = re.findall(r"^##+ regctl ?(\S*)\n\n```text\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return dict(found)
+    result = re.findall(r"^##+ regctl ?(\S*)\n\n```text\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return dict(result)
 
 
 def test_page_is_what_the_generator_writes_today() -> None:

@@ -67,19 +67,19 @@ def test_confirm_without_terminal_and_yes_is_refused(session: Session, capsys: p
 
 
 def test_for_each_continues_after_a_failure_and_ends_when_unreachable(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[str] = []
+    observed: list[str] = []
 
     def act(name: str) -> list[str]:
-        seen.append(name)
+        observed.append(name)
         raise {"missing": NotFound("missing"), "broken": EngineError("broken"), "gone": Unreachable("gone")}[name]
 
     assert [error.message for error in session.for_each(["missing", "broken"], act, missing_ok=True)] == ["broken"]
     assert [error.message for error in session.for_each(["missing", "broken"], act)] == ["missing", "broken"]
     assert "regctl: missing" in capsys.readouterr().err
-    seen.clear()
+    observed.clear()
     with pytest.raises(Unreachable):
         session.for_each(["gone", "broken"], act)
-    assert seen == ["gone"]
+    assert observed == ["gone"]
 
 
 def test_documents_have_the_golden_members() -> None:

@@ -92,7 +92,7 @@ def proxy_after_restart(registry: RunningRegistry) -> Iterator[FaultyProxy]:
 
 def replies(document: object, content_type: str = JSON) -> Fault:
     """Not the registry's answer, but ``document``."""
-    return lambda asked, ask: reply(document, content_type=content_type)
+    return lambda received, ask: reply(document, content_type=content_type)
 
 
 # What is whole.
@@ -535,14 +535,14 @@ def test_unreachable_registry_is_the_reports_error(proxy: FaultyProxy) -> None:
 
 
 def test_web_page_is_no_registry(proxy: FaultyProxy) -> None:
-    proxy.inject(lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
+    proxy.inject(lambda received, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}))
     assert isinstance(checked(proxy).error, NotARegistry)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b"{" * 10_000])
 def test_invalid_list_of_tags_is_found(registry: RunningRegistry, proxy: FaultyProxy, body: bytes) -> None:
     make_image(registry.port, "a", "1")
-    proxy.inject(lambda asked, ask: Reply(body=body), path="/tags/list")
+    proxy.inject(lambda received, ask: Reply(body=body), path="/tags/list")
     finding = lone(checked(proxy))
     assert (finding.kind, finding.reference, finding.tags) == ("unreadable", f"{proxy.host}/a", ())
 
@@ -574,7 +574,7 @@ def test_lost_connection_is_resumed(registry: RunningRegistry, proxy: FaultyProx
 
 
 def test_progress_advances_to_the_total(registry: RunningRegistry) -> None:
-    heard: list[tuple[Any, ...]] = []
+    messages: list[tuple[Any, ...]] = []
     guard = threading.Lock()
 
     class Ear:
@@ -593,19 +593,19 @@ def test_progress_advances_to_the_total(registry: RunningRegistry) -> None:
 
         def hear(self, *words: object) -> None:
             assert guard.acquire(blocking=False), "an observer hears one thing at a time"
-            heard.append(words)
+            messages.append(words)
             guard.release()
 
     for number in range(6):
         make_image(registry.port, f"r/{number}", "1")
     for deep in (False, True):
-        heard.clear()
+        messages.clear()
         with open_registry(registry.host) as opened:
             report = check.check(opened, deep=deep, observer=Ear())
-        done = [words[1] for words in heard if words[0] == "advance"]
+        done = [words[1] for words in messages if words[0] == "advance"]
         assert done == sorted(done)
         assert done[-1] == (report.bytes_read if deep else 6 + report.blobs)
-        assert heard[-1] == ("finish", "Checked 6 images in 6 repositories")
+        assert messages[-1] == ("finish", "Checked 6 images in 6 repositories")
 
 
 def test_report_of_one_registry_is_always_the_same(registry: RunningRegistry, proxy: FaultyProxy) -> None:

@@ -447,13 +447,13 @@ def test_manifest_of_100_megabytes_is_not_fetched(registry: RecordingServer) -> 
 
 
 def refuse_from(number: int, status: str, path_part: str = "/manifests/") -> object:
-    seen = [0]
+    observed = [0]
 
     def answer(method: str, path: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
         if path_part not in path:
             return None
-        seen[0] += 1
-        return (status, [("Retry-After", "3600")], b"") if seen[0] > number else None
+        observed[0] += 1
+        return (status, [("Retry-After", "3600")], b"") if observed[0] > number else None
 
     return answer
 

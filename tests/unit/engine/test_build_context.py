@@ -39,15 +39,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_unreadable_file_fails_the_build(folder: Path) -> None:
     (folder / "gone").write_text("x")
-    found = contexts.files(folder, "Dockerfile", {})
+    result = contexts.files(folder, "Dockerfile", {})
     (folder / "gone").unlink()
     with pytest.raises(BuildFailed, match=r"cannot be read: .*/gone: No such file"):
-        list(contexts.tar_stream(found))
+        list(contexts.tar_stream(result))
 
 
 def test_file_that_shrinks_while_read_fails_the_build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "log").write_bytes(b"x" * 1000)
-    found = contexts.files(folder, "Dockerfile", {})
+    result = contexts.files(folder, "Dockerfile", {})
     real = os.fstat
 
     class Grown:
@@ -56,7 +56,7 @@ def test_file_that_shrinks_while_read_fails_the_build(folder: Path, monkeypatch:
 
     monkeypatch.setattr("registry_tool.engine.build.context.os.fstat", Grown)
     with pytest.raises(BuildFailed, match="became shorter"):
-        list(contexts.tar_stream(found))
+        list(contexts.tar_stream(result))
 
 
 def test_binary_ignore_file_fails_the_build(folder: Path) -> None:

@@ -57,10 +57,10 @@ class TestDistribution:
 class TestSources:
     def test_apt_sources_of_the_distribution_are_used(self, tmp_path: Path) -> None:
         (tmp_path / "sources.list.d").mkdir()
-        own = tmp_path / "sources.list.d" / "debian.sources"
-        own.write_text("# ours\nTypes: deb\nURIs: http://mirror.example/debian\n")
+        ours = tmp_path / "sources.list.d" / "debian.sources"
+        ours.write_text("# ours\nTypes: deb\nURIs: http://mirror.example/debian\n")
         (tmp_path / "sources.list.d" / "somebody.list").write_text("deb https://somebody.example stable main\n")
-        assert list(packages._apt_sources(tmp_path)) == [str(own)]
+        assert list(packages._apt_sources(tmp_path)) == [str(ours)]
 
     @pytest.mark.parametrize("text", ["# moved to sources.list.d\n", "", "deb cdrom:[Debian 12]/ bookworm main\n"])
     def test_apt_source_that_is_empty_or_a_cdrom_is_not_used(self, tmp_path: Path, text: str) -> None:

@@ -31,15 +31,15 @@ def _image(folder: Path, members: list[Entry], recipe: Recipe | None = None) -> 
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     rootfs.write(source, target, recipe or Recipe(packages=(), labelled_packages=(), changes=()))
-    found: dict[str, Entry] = {}
+    result: dict[str, Entry] = {}
     with tarfile.open(target) as tar:
         for member in tar:
-            assert member.name not in found, f"{member.name} is there twice, which engines refuse"
+            assert member.name not in result, f"{member.name} is there twice, which engines refuse"
             parent = member.name.rpartition("/")[0]
-            assert not parent or parent in found, f"{member.name} comes before its folder"
+            assert not parent or parent in result, f"{member.name} comes before its folder"
             stream = tar.extractfile(member) if member.isfile() else None
-            found[member.name] = (member, stream.read() if stream else b"")
-    return found
+            result[member.name] = (member, stream.read() if stream else b"")
+    return result
 
 
 def test_bin_and_lib_move_below_usr_and_are_links(tmp_path: Path) -> None:

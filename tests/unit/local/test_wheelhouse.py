@@ -159,11 +159,11 @@ class TestReal:
         return BaseImageResolver(engine, session_dirs.cache, SILENT).ensure(PYTHON).name
 
     def test_image_reports_its_python(self, engine: Engine, python: str, tmp_path: Path) -> None:
-        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
-        assert found.implementation == "cp"
-        assert found.abi == "cp" + "".join(found.version.split(".")[:2])
+        result = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
+        assert result.implementation == "cp"
+        assert result.abi == "cp" + "".join(result.version.split(".")[:2])
         machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(engine.info.platform.architecture, engine.info.platform.architecture)
-        assert all(platform.endswith(machine) for platform in found.platforms)
+        assert all(platform.endswith(machine) for platform in result.platforms)
 
     def test_probe_container_is_removed(self, engine: Engine, python: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
         probes: list[str] = []
@@ -196,14 +196,14 @@ with connect() as engine:
         assert engine.container(name) is None
 
     def test_image_is_probed_once(self, engine: Engine, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
+        result = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         monkeypatch.setattr(wheelhouse, "_run_probe", lambda engine, base_image, name: pytest.fail("the image was probed again"))
-        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
+        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == result
 
     def test_damaged_cached_interpreter_is_probed_again(self, engine: Engine, python: str, tmp_path: Path) -> None:
-        found = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
+        result = wheelhouse._interpreter(engine, python, "sha256:1", tmp_path)
         next(tmp_path.glob("python-*.json")).write_text("{")
-        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == found
+        assert wheelhouse._interpreter(engine, python, "sha256:1", tmp_path) == result
 
     def test_an_image_without_a_python_is_a_note(self, engine: Engine, tmp_path: Path, tiny_image: Callable[..., str], unique: str) -> None:
         made = tiny_image(f"{unique}:1")

@@ -181,6 +181,6 @@ def test_every_dependency_has_its_line_in_the_docs() -> None:
     wanted = [*document["project"]["dependencies"], *(item for item in document["dependency-groups"]["dev"] if isinstance(item, str))]
     wanted += document["dependency-groups"]["build"]
     wanted += [item for item in document["dependency-groups"]["release"] if isinstance(item, str)]
-    told = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8").lower()
-    missing = [text for text in wanted if f"| `{text.partition('>')[0].strip().lower()}`" not in told]
+    stated = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8").lower()
+    missing = [text for text in wanted if f"| `{text.partition('>')[0].strip().lower()}`" not in stated]
     assert missing == []

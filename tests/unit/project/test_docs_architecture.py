@@ -31,10 +31,10 @@ def test_the_contract_is_the_one_that_is_tested() -> None:
 def test_every_room_that_is_there_is_told_and_no_other() -> None:
     package = [path for path in (ROOT / "registry_tool").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
     there = {path.name for path in package if not path.name.startswith("__")}
-    told = {name.rstrip("/") for name in re.findall(r"^  ([a-z_]+/) ", blocks(PAGE, "")[0], re.MULTILINE)}
+    stated = {name.rstrip("/") for name in re.findall(r"^  ([a-z_]+/) ", blocks(PAGE, "")[0], re.MULTILINE)}
     allowed = {room for line in contract() for room in line.split(" | ")}
-    assert there - told == set(), "a room without its line"
-    assert {name.removesuffix(".py") for name in told} - allowed == set(), "a line without a place in the contract"
+    assert there - stated == set(), "a room without its line"
+    assert {name.removesuffix(".py") for name in stated} - allowed == set(), "a line without a place in the contract"
 
 
 def test_every_label_is_told() -> None:

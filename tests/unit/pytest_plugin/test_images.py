@@ -112,9 +112,9 @@ def test_layer_has_files_with_modes_and_parent_folders(factory: ImageFactory, tm
     script.chmod(0o750)
     image = factory({"/a/b/run": script, "a/text": "grüezi", "top": File(content=b"x", mode=0o600)})
     with tar(image) as archive:
-        found = {entry.name: (entry.isdir(), oct(entry.mode), entry.size) for entry in archive}
+        result = {entry.name: (entry.isdir(), oct(entry.mode), entry.size) for entry in archive}
         assert all((entry.mtime, entry.uid, entry.gid, entry.uname) == (0, 0, 0, "") for entry in archive.getmembers())
-    assert found == {
+    assert result == {
         "a": (True, "0o755", 0),
         "a/b": (True, "0o755", 0),
         "a/b/run": (False, "0o750", 10),

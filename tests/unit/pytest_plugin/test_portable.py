@@ -25,9 +25,9 @@ RED = Check(name="listens", ok=False, detail="nothing listens on 80", hint="Does
 
 def made(*points: Check, error: Failure | None = None, notes: tuple[str, ...] = ()) -> VerifyReport:
     where = EnvironmentInfo(kind="docker", name="docker", engine="Docker 28", kernel="6.1", platform="linux/amd64", clean=True)
-    proven = (EnvironmentResult(environment=where, checks=points),) if points else ()
+    verified = (EnvironmentResult(environment=where, checks=points),) if points else ()
     subject, when = ImageRecord(reference=NAME), datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-    return VerifyReport(image=subject, created=when, tool="0", command="pytest", results=proven, error=error, notes=notes)
+    return VerifyReport(image=subject, created=when, tool="0", command="pytest", results=verified, error=error, notes=notes)
 
 
 class Recorder:

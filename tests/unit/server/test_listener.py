@@ -58,10 +58,10 @@ def say(listening: Server[Any]) -> Callable[[bytes], bytes]:
         with socket.create_connection(("127.0.0.1", listening.port), timeout=60) as connection:
             connection.sendall(words)
             connection.shutdown(socket.SHUT_WR)
-            heard = b""
+            messages = b""
             while piece := connection.recv(65536):
-                heard += piece
-            return heard
+                messages += piece
+            return messages
 
     return said
 
@@ -77,11 +77,11 @@ def test_connection_is_persistent(listening: Server[Any]) -> None:
 
 
 def test_pipelined_requests_are_answered(say: Callable[[bytes], bytes]) -> None:
-    heard = say(
+    messages = say(
         b"POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nonePOST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\ntwo"
     )
 
-    assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"two"]
+    assert [part.partition(b"\r\n\r\n")[2] for part in messages.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"two"]
 
 
 def test_unread_body_is_drained(listening: Server[Any]) -> None:
@@ -111,9 +111,9 @@ def test_large_unread_body_closes_the_connection_after_the_response(listening: S
 def test_chunked_bodies(say: Callable[[bytes], bytes], body: bytes, expected: bytes) -> None:
     head = b"POST /read HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    heard = say(head + body + head + b"1\r\n!\r\n0\r\n\r\n")
+    messages = say(head + body + head + b"1\r\n!\r\n0\r\n\r\n")
 
-    assert [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [expected, b"!"]
+    assert [part.partition(b"\r\n\r\n")[2] for part in messages.split(b"HTTP/1.1 200 OK")[1:]] == [expected, b"!"]
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_chunked_bodies(say: Callable[[bytes], bytes], body: bytes, expected: by
     ],
 )
 def test_incomplete_body_is_an_error(say: Callable[[bytes], bytes], echo: Echo, headers: bytes, body: bytes, why: str) -> None:
-    heard = say(b"POST /read HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n\r\n" + body)
+    messages = say(b"POST /read HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n\r\n" + body)
 
     assert echo.broken == [why]
-    assert heard.endswith(b"broken")
-    assert b"Connection: close" in heard
+    assert messages.endswith(b"broken")
+    assert b"Connection: close" in messages
 
 
 def test_continue_is_sent_when_the_body_is_read(say: Callable[[bytes], bytes]) -> None:
@@ -147,9 +147,9 @@ def test_continue_is_sent_when_the_body_is_read(say: Callable[[bytes], bytes]) -
     [b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: h\r\n\r\n"],
 )
 def test_malformed_request_is_refused(say: Callable[[bytes], bytes], echo: Echo, words: bytes) -> None:
-    heard = say(words)
+    messages = say(words)
 
-    assert heard.startswith(b"HTTP/1.1 4")
+    assert messages.startswith(b"HTTP/1.1 4")
     assert echo.environs == []
 
 
@@ -218,10 +218,10 @@ def test_restart_on_the_same_storage_keeps_uploads() -> None:
 
 
 def test_client_that_disconnects_leaves_nothing_open() -> None:
-    asked, gone = threading.Event(), threading.Event()
+    received, gone = threading.Event(), threading.Event()
 
     def late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        asked.set()
+        received.set()
         gone.wait(60)
         start_response("200 OK", [("Content-Length", "3")])
         return [b"it!"]
@@ -230,7 +230,7 @@ def test_client_that_disconnects_leaves_nothing_open() -> None:
     with run_server(late) as running:
         connection = socket.create_connection(("127.0.0.1", running.port), timeout=60)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        assert asked.wait(60)
+        assert received.wait(60)
         # No farewell: what is written from now on fails.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()

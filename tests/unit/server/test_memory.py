@@ -19,11 +19,11 @@ def storage() -> Storage:
 def test_content_is_stored_by_its_digest(storage: Storage) -> None:
     digest = storage.put(b"content")
 
-    found = storage.open(digest)
+    result = storage.open(digest)
 
     assert (digest, storage.size(digest)) == (Digest.of(b"content"), 7)
-    assert found is not None
-    assert found.read() == b"content"
+    assert result is not None
+    assert result.read() == b"content"
 
 
 def test_absent_content_is_none(storage: Storage) -> None:
@@ -38,12 +38,12 @@ def test_absent_content_is_none(storage: Storage) -> None:
 
 def test_tags_return_a_copy(storage: Storage) -> None:
     storage.tag("a", "tag", Digest.of(b"1"))
-    seen = storage.tags("a")
+    observed = storage.tags("a")
 
     storage.tag("a", "other", Digest.of(b"2"))
     storage.untag("a", "tag")
 
-    assert seen == {"tag": Digest.of(b"1")}
+    assert observed == {"tag": Digest.of(b"1")}
     assert storage.tags("a") == {"other": Digest.of(b"2")}
 
 

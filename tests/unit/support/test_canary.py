@@ -109,12 +109,12 @@ def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, wor
     done = run(tmp_path, some(*LEAKS, *FINE), *in_workers(workers))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     parts = re.split(r"^_+ ERROR at teardown of test_(\d+) _+$", done.stdout, flags=re.MULTILINE)
-    said = {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
-    for number, (body, place) in enumerate(LEAKS.items()):
-        found = re.findall(r"^a password was let out: (.*)", said.get(number, ""), re.MULTILINE)
-        places = [re.sub(rf"{re.escape(str(tmp_path))}/tmp/(popen-gw\d/)?test_\d+", "", line) for line in found]
-        assert [line[: len(place)] for line in places] == [place], body
-    assert sorted(said) == list(range(len(LEAKS))), "and nobody else fails"
+    message = {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
+    for number, (body, where) in enumerate(LEAKS.items()):
+        result = re.findall(r"^a password was let out: (.*)", message.get(number, ""), re.MULTILINE)
+        positions = [re.sub(rf"{re.escape(str(tmp_path))}/tmp/(popen-gw\d/)?test_\d+", "", line) for line in result]
+        assert [line[: len(where)] for line in positions] == [where], body
+    assert sorted(message) == list(range(len(LEAKS))), "and nobody else fails"
 
 
 @pytest.mark.parametrize(("workers", "in_worker"), [(0, False), (1, True), (1, False)])

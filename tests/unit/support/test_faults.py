@@ -168,15 +168,15 @@ def test_a_flipped_byte(proxy: FaultyProxy, blob: str) -> None:
 def test_pages_without_end(proxy: FaultyProxy, unique: str) -> None:
     make_image(proxy.port, unique, "tag")
     proxy.inject(faulty_proxy.endless_link, path="/tags/list")
-    seen, following = [], f"/v2/{unique}/tags/list"
+    observed, following = [], f"/v2/{unique}/tags/list"
 
     for _ in range(5):
         _, headers, body = ask(proxy.port, "GET", following)
         assert json.loads(body)["tags"] == ["tag"]
         following = headers["link"].removeprefix("<").removesuffix('>; rel="next"')
-        seen.append(following)
+        observed.append(following)
 
-    assert len(set(seen)) == 5
+    assert len(set(observed)) == 5
 
 
 def test_mended_it_has_no_faults_and_no_memory(proxy: FaultyProxy, blob: str) -> None:

@@ -15,7 +15,7 @@ from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 
 
 def refusing(status: int) -> Callable[[ReceivedRequest], Reply]:
-    return lambda asked: reply({}, status)
+    return lambda received: reply({}, status)
 
 
 @pytest.mark.parametrize(("status", "can"), [(404, True), (202, True), (400, False), (405, False), (501, False)])
@@ -24,7 +24,7 @@ def test_probe_status_tells_the_capability(status: int, can: bool) -> None:
         repository = registry.repository("a/b")
         assert repository.can_delete() is can
         assert repository.can_untag() is can
-        assert [asked.method for asked in server.requests] == ["DELETE", "DELETE"]
+        assert [received.method for received in server.requests] == ["DELETE", "DELETE"]
         assert "/manifests/sha256:" in server.requests[0].path
         assert "/manifests/no-such-tag-" in server.requests[1].path
 

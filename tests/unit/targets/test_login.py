@@ -24,11 +24,11 @@ WRONG = Credential("mary", canary.password("wrong"))
 BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 
 
-def guarded(asked: ReceivedRequest) -> Reply:
-    return Reply() if asked.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
+def guarded(received: ReceivedRequest) -> Reply:
+    return Reply() if received.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
 
 
-def open_to_all(asked: ReceivedRequest) -> Reply:
+def open_to_all(received: ReceivedRequest) -> Reply:
     return Reply()
 
 
@@ -54,10 +54,10 @@ def test_wrong_password_leaves_the_stored_one() -> None:
 
 
 def test_wrong_password_at_a_token_server_is_not_stored() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if asked.path.startswith("/token"):
-            return reply({"token": "t"}) if asked.headers.get("authorization") == BASIC else reply({}, 401)
-        known = asked.headers.get("authorization") == "Bearer t"
+    def answer(received: ReceivedRequest) -> Reply:
+        if received.path.startswith("/token"):
+            return reply({"token": "t"}) if received.headers.get("authorization") == BASIC else reply({}, 401)
+        known = received.headers.get("authorization") == "Bearer t"
         return Reply() if known else reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",service="r"')
 
     with fake_server(answer) as server:
@@ -75,7 +75,7 @@ def test_unreachable_registry_stores_nothing() -> None:
 
 
 def test_host_without_a_registry_stores_nothing() -> None:
-    with fake_server(lambda asked: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
+    with fake_server(lambda received: Reply(headers={"Content-Type": "text/html"})) as server, pytest.raises(NotARegistry):
         login(server.host, MARY)
     assert not docker_config.file().exists()
 

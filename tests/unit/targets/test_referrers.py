@@ -82,7 +82,7 @@ def test_image_under_a_referrers_tag_is_no_list(repository: Repository) -> None:
 def test_damaged_list_raises(repository: Repository, proxy: FaultyProxy) -> None:
     subject = artifact("subject")
     repository.push_manifest(artifact("a", subject), None)
-    proxy.inject(lambda asked, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
+    proxy.inject(lambda received, ask: Reply(body=b"{", headers={"Content-Type": OCI_INDEX}), path="/manifests/sha256-")
     with pytest.raises(InvalidManifest):
         repository.referrers(subject.descriptor)
 
@@ -101,12 +101,12 @@ class Listing:
     def __init__(self, entries: list[Manifest]) -> None:
         self.entries = entries
 
-    def __call__(self, asked: ReceivedRequest) -> Reply:
-        if asked.method == "PUT":
+    def __call__(self, received: ReceivedRequest) -> Reply:
+        if received.method == "PUT":
             return Reply(status=201, headers={"OCI-Subject": str(Digest.of(b"subject"))})
-        if asked.method == "DELETE":
+        if received.method == "DELETE":
             return Reply(status=202)
-        path, _, at = asked.path.partition("?at=")
+        path, _, at = received.path.partition("?at=")
         number = int(at or 0)
         page = manifests.index([entry.referrer for entry in self.entries[number : number + 1]])
         headers = {"Content-Type": OCI_INDEX}
@@ -120,7 +120,7 @@ def test_referrers_of_all_pages_are_listed() -> None:
     with fake_server(Listing([artifact(label, subject) for label in "abc"])) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         assert labels(repository, subject) == ["a", "b", "c"]
-        assert [asked.path for asked in server.requests] == [
+        assert [received.path for received in server.requests] == [
             f"/v2/a/referrers/{subject.digest}",
             f"/v2/a/referrers/{subject.digest}?at=1",
             f"/v2/a/referrers/{subject.digest}?at=2",
@@ -139,13 +139,13 @@ def test_no_tag_is_written_where_the_registry_lists_referrers() -> None:
         repository = registry.repository("a")
         repository.push_manifest(artifact("a", subject), None)
         repository.delete(artifact("a", subject).descriptor, subject=subject.descriptor)
-        assert not any("sha256-" in asked.path for asked in server.requests)
-        assert [asked.method for asked in server.requests if asked.method != "GET"] == ["PUT", "DELETE"]
+        assert not any("sha256-" in received.path for received in server.requests)
+        assert [received.method for received in server.requests if received.method != "GET"] == ["PUT", "DELETE"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"schemaVersion": 2, "manifests": [{}]}'])
 def test_response_that_is_no_list_raises(body: bytes) -> None:
-    with fake_server(lambda asked: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
+    with fake_server(lambda received: Reply(body=body)) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
@@ -159,7 +159,7 @@ def test_failing_list_does_not_count_as_missing_interface(repository: Repository
 
 
 def test_missing_interface_is_not_requested_again() -> None:
-    with fake_server(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: reply({}, 404)) as server, open_registry(server.host) as registry:
         for _ in range(2):
             assert registry.repository("a").referrers(artifact("x").descriptor) == ()
         assert len(server.requests) == 3

@@ -29,18 +29,18 @@ def tags(answer: Callable[[ReceivedRequest], Reply]) -> tuple[str, ...]:
 
 def test_tags_of_an_unknown_repository_raise_not_found() -> None:
     with pytest.raises(NotFound, match="404 NAME_UNKNOWN repository name not known"):
-        tags(lambda asked: reply(UNKNOWN, 404))
+        tags(lambda received: reply(UNKNOWN, 404))
 
 
 @pytest.mark.parametrize("document", [[], 3, "x", {"tags": "x"}, {"tags": [1]}, {"tags": [None]}, {"tags": {"a": 1}}])
 def test_response_that_is_no_list_of_tags_raises(document: object) -> None:
     with pytest.raises(RegistryError, match="no list of tags"):
-        tags(lambda asked: reply(document))
+        tags(lambda received: reply(document))
 
 
 def test_truncated_list_of_tags_raises() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if "last" in asked.path:
+    def answer(received: ReceivedRequest) -> Reply:
+        if "last" in received.path:
             return reply({}, 500)
         return reply({"tags": ["a"]}, Link='<?last=a>; rel="next"')
 
@@ -50,7 +50,7 @@ def test_truncated_list_of_tags_raises() -> None:
 
 def test_host_without_v2_is_no_registry() -> None:
     with (
-        fake_server(lambda asked: reply({}, 404)) as server,
+        fake_server(lambda received: reply({}, 404)) as server,
         open_registry(server.host) as registry,
         pytest.raises(NotARegistry, match=f"what answers at {server.host} is no registry"),
     ):
@@ -64,9 +64,9 @@ def test_unreachable_host_raises() -> None:
 
 def test_broken_credential_store_is_an_error_only_when_a_password_is_needed() -> None:
     docker_config.save({"credsStore": "nowhere"})
-    with fake_server(lambda asked: Reply()) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: Reply()) as server, open_registry(server.host) as registry:
         registry.ping()
-        server.respond = lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')
+        server.respond = lambda received: reply({}, 401, www_authenticate='Basic realm="x"')
         with pytest.raises(CredentialsError, match="docker-credential-nowhere"):
             registry.ping()
 
@@ -75,8 +75,8 @@ def test_broken_credential_store_is_an_error_only_when_a_password_is_needed() ->
 
 
 def test_stored_credential_is_sent() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        return Reply() if asked.headers.get("authorization") else reply({}, 401, www_authenticate='Basic realm="x"')
+    def answer(received: ReceivedRequest) -> Reply:
+        return Reply() if received.headers.get("authorization") else reply({}, 401, www_authenticate='Basic realm="x"')
 
     with (
         fake_server(answer) as server,
@@ -91,12 +91,12 @@ def test_stored_credential_is_sent() -> None:
 
 @pytest.mark.parametrize("document", [{"name": "a", "tags": None}, {"name": "a", "tags": []}, {"name": "a"}])
 def test_repository_without_tags_lists_none(document: object) -> None:
-    assert tags(lambda asked: reply(document)) == ()
+    assert tags(lambda received: reply(document)) == ()
 
 
 def test_tags_of_all_pages_are_listed_in_order_and_once() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if "last" in asked.path:
+    def answer(received: ReceivedRequest) -> Reply:
+        if "last" in received.path:
             return reply({"tags": ["b", "part2"]}, Link='</v2/john/get-started/tags/list>; rel="next"')
         return reply({"tags": ["v2", "b"]}, Link='</v2/john/get-started/tags/list?last=b>; rel="next"')
 
@@ -104,21 +104,24 @@ def test_tags_of_all_pages_are_listed_in_order_and_once() -> None:
 
 
 def test_digest_is_that_of_the_header() -> None:
-    with fake_server(lambda asked: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server, open_registry(server.host) as registry:
+    with (
+        fake_server(lambda received: reply({}, Docker_Content_Digest=f"sha256:{'a' * 64}")) as server,
+        open_registry(server.host) as registry,
+    ):
         assert registry.digest("a/b", "v1") == Digest("sha256", "a" * 64)
-        (asked,) = server.requests
-    assert (asked.method, asked.path) == ("HEAD", "/v2/a/b/manifests/v1")
-    assert "application/vnd.oci.image.index.v1+json" in asked.headers["accept"]
-    assert "application/vnd.docker.distribution.manifest.v2+json" in asked.headers["accept"]
+        (received,) = server.requests
+    assert (received.method, received.path) == ("HEAD", "/v2/a/b/manifests/v1")
+    assert "application/vnd.oci.image.index.v1+json" in received.headers["accept"]
+    assert "application/vnd.docker.distribution.manifest.v2+json" in received.headers["accept"]
 
 
 def test_digest_without_a_header_is_that_of_the_bytes() -> None:
-    with fake_server(lambda asked: Reply(body=b"{}")) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: Reply(body=b"{}")) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") == EMPTY == Digest("sha256", hashlib.sha256(b"{}").hexdigest())
 
 
 def test_digest_of_an_unknown_tag_is_none() -> None:
-    with fake_server(lambda asked: reply(UNKNOWN, 404)) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: reply(UNKNOWN, 404)) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") is None
 
 
@@ -144,28 +147,28 @@ def test_tags_and_digests_of_a_real_registry(engine: Engine, local: LocalRegistr
 
 
 def test_catalog_is_read_page_by_page_and_names_are_unique() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        if "last" in asked.path:
+    def answer(received: ReceivedRequest) -> Reply:
+        if "last" in received.path:
             return reply({"repositories": ["b", "c"]})
         return reply({"repositories": ["a", "b"]}, Link='</v2/_catalog?last=b&n=2>; rel="next"')
 
     with fake_server(answer) as server, open_registry(server.host) as registry:
         names = registry.catalog()
         assert next(names) == "a"
-        assert [asked.path for asked in server.requests] == ["/v2/_catalog?n=1000"]
+        assert [received.path for received in server.requests] == ["/v2/_catalog?n=1000"]
         assert list(names) == ["b", "c"]
 
 
 @pytest.mark.parametrize("document", [{"repositories": None}, {"repositories": []}, {}])
 def test_catalog_of_an_empty_registry_is_empty(document: object) -> None:
-    with fake_server(lambda asked: reply(document)) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: reply(document)) as server, open_registry(server.host) as registry:
         assert list(registry.catalog()) == []
 
 
 @pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": [1]}])
 def test_response_that_is_no_catalog_raises(document: object) -> None:
     with (
-        fake_server(lambda asked: reply(document)) as server,
+        fake_server(lambda received: reply(document)) as server,
         open_registry(server.host) as registry,
         pytest.raises(RegistryError, match="no list of repositories"),
     ):
@@ -174,7 +177,7 @@ def test_response_that_is_no_catalog_raises(document: object) -> None:
 
 def test_refused_catalog_raises() -> None:
     with (
-        fake_server(lambda asked: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
+        fake_server(lambda received: reply({}, 401, www_authenticate='Basic realm="x"')) as server,
         open_registry(server.host) as registry,
         pytest.raises(AuthenticationFailed),
     ):
@@ -182,7 +185,7 @@ def test_refused_catalog_raises() -> None:
 
 
 def test_repositories_share_the_registrys_connections() -> None:
-    with fake_server(lambda asked: reply({"tags": ["v1"]})) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: reply({"tags": ["v1"]})) as server, open_registry(server.host) as registry:
         repositories = [registry.repository(name) for name in ("a", "b/c")]
         assert [repository.name for repository in repositories] == [f"{server.host}/a", f"{server.host}/b/c"]
         assert server.requests == []

@@ -83,18 +83,18 @@ def test_everything_of_an_unknown_repository_is_not_found(repository: Repository
 
 @pytest.mark.parametrize("tag", ["../../other/manifests/v1", "..", ".", "v1?x=y", "v1#x", "a/b", "v1\r\nEvil: x", "\x1b[2J", "ü", "%2e%2e"])
 def test_request_for_any_listed_tag_stays_in_the_repository(tag: str) -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
+    def answer(received: ReceivedRequest) -> Reply:
         return reply({}, 404)
 
     with fake_server(answer) as server, open_registry(server.host) as registry:
         for ask in (registry.repository("a/b").resolve, registry.repository("a/b").manifest):
             with pytest.raises(NotFound):
                 ask(tag)
-    for asked in server.requests:
-        assert asked.path.startswith("/v2/a/b/manifests/")
-        assert asked.path.count("/") == 5
-        assert not {"?", "#"} & set(asked.path)
-        assert "evil" not in asked.headers
+    for received in server.requests:
+        assert received.path.startswith("/v2/a/b/manifests/")
+        assert received.path.count("/") == 5
+        assert not {"?", "#"} & set(received.path)
+        assert "evil" not in received.headers
 
 
 # --- manifests ---
@@ -123,7 +123,7 @@ def test_resolve_sends_one_request(repository: Repository, proxy: FaultyProxy) -
     repository.push_manifest(image(repository), "v1")
     proxy.reset()
     repository.resolve("v1")
-    assert [(asked.method, asked.path) for asked in proxy.requests] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
+    assert [(received.method, received.path) for received in proxy.requests] == [("HEAD", f"/v2/{repository.path}/manifests/v1")]
 
 
 @pytest.mark.parametrize("name", ["Docker-Content-Digest", "Content-Type"])
@@ -178,14 +178,14 @@ def test_wrong_content_type_is_an_invalid_manifest(repository: Repository, proxy
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[" * 99_999, b"\xff\xfe", b'{"schemaVersion": 2}'])
 def test_response_that_is_no_manifest_is_an_invalid_manifest(body: bytes) -> None:
     answer = Reply(body=body, headers={"Content-Type": OCI_IMAGE})
-    with fake_server(lambda asked: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
+    with fake_server(lambda received: answer) as server, open_registry(server.host) as registry, pytest.raises(InvalidManifest):
         registry.repository("a").manifest("v1")
 
 
 def test_manifest_of_100_megabytes_is_not_read() -> None:
     sent: list[int] = []
 
-    def answer(asked: ReceivedRequest) -> Reply:
+    def answer(received: ReceivedRequest) -> Reply:
         sent.append(1)
         return Reply(body=b" " * 100_000_000, headers={"Content-Type": OCI_IMAGE})
 
@@ -209,7 +209,7 @@ def test_sha512_digests_are_supported() -> None:
     raw = manifests.index([]).raw
     digest = Digest.of(raw, "sha512")
     answer = Reply(body=raw, headers={"Content-Type": OCI_INDEX, "Docker-Content-Digest": str(digest)})
-    with fake_server(lambda asked: answer) as server, open_registry(server.host) as registry:
+    with fake_server(lambda received: answer) as server, open_registry(server.host) as registry:
         repository = registry.repository("a")
         for reference in ("v1", str(digest)):
             assert repository.manifest(reference).digest == repository.resolve(reference).digest == digest
@@ -243,8 +243,8 @@ def test_untag_at_registry_2_raises(repository: Repository, proxy: FaultyProxy) 
 
 
 def test_untag_deletes_the_tag_alone() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        return Reply(status=202) if asked.path.endswith("/v1") else reply({}, 404)
+    def answer(received: ReceivedRequest) -> Reply:
+        return Reply(status=202) if received.path.endswith("/v1") else reply({}, 404)
 
     with fake_server(answer) as server, open_registry(server.host) as registry:
         registry.repository("a").untag("v1")
@@ -254,7 +254,7 @@ def test_untag_deletes_the_tag_alone() -> None:
             registry.repository("a").untag(str(Digest.of(b"")))
     probe, *others = server.requests
     assert probe.path.startswith("/v2/a/manifests/no-such-tag-")
-    assert [asked.path for asked in others] == ["/v2/a/manifests/v1", "/v2/a/manifests/v2"]
+    assert [received.path for received in others] == ["/v2/a/manifests/v1", "/v2/a/manifests/v2"]
 
 
 # --- blobs ---
@@ -276,7 +276,7 @@ def test_lost_connection_is_resumed_where_it_was_lost(repository: Repository, pr
     proxy.inject(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=3)
     before = len(proxy.requests)
     assert read(repository, descriptor) == content
-    ranges = [asked.headers.get("range") for asked in proxy.requests[before:]]
+    ranges = [received.headers.get("range") for received in proxy.requests[before:]]
     assert ranges == [None, "bytes=30000-", "bytes=60000-", "bytes=90000-"]
 
 
@@ -288,16 +288,16 @@ def test_connection_lost_twice_at_one_byte_raises(repository: Repository, proxy:
     before = len(proxy.requests)
     with pytest.raises(ConnectionLost):
         read(repository, descriptor)
-    assert [asked.headers.get("range") for asked in proxy.requests[before:]] == [None, "bytes=30000-"]
+    assert [received.headers.get("range") for received in proxy.requests[before:]] == [None, "bytes=30000-"]
 
 
 def test_resuming_without_ranges_skips_what_was_read(repository: Repository, proxy: FaultyProxy) -> None:
     content = some(100_000)
     descriptor = push(repository, content)
 
-    def without_range(asked: ReceivedRequest, ask: faulty_proxy.Forward) -> Reply:
-        headers = {name: value for name, value in asked.headers.items() if name != "range"}
-        return ask(ReceivedRequest(method=asked.method, path=asked.path, headers=headers, body=asked.body))
+    def without_range(received: ReceivedRequest, ask: faulty_proxy.Forward) -> Reply:
+        headers = {name: value for name, value in received.headers.items() if name != "range"}
+        return ask(ReceivedRequest(method=received.method, path=received.path, headers=headers, body=received.body))
 
     proxy.inject(faulty_proxy.cut_after(30_000), method="GET", path="/blobs/", times=1)
     proxy.inject(without_range, method="GET", path="/blobs/")
@@ -344,7 +344,7 @@ def test_wrong_size_of_zero_is_a_mismatch(repository: Repository) -> None:
 
 
 def test_endless_blob_ends() -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
+    def answer(received: ReceivedRequest) -> Reply:
         return Reply(body=b"x" * 1_000_000, headers={"Content-Length": "1000000000000"}, stall=1_000_000)
 
     descriptor = described(b"x" * 10)
@@ -355,20 +355,20 @@ def test_endless_blob_ends() -> None:
 def test_redirected_blob_is_fetched_without_a_password() -> None:
     content = some(5000)
 
-    def elsewhere(asked: ReceivedRequest) -> Reply:
-        first = int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+    def elsewhere(received: ReceivedRequest) -> Reply:
+        first = int(received.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if not first:
             return Reply(body=content, cut=2000)
         return Reply(status=206, body=content[first:], headers={"Content-Range": f"bytes {first}-4999/5000"})
 
-    def answer(asked: ReceivedRequest) -> Reply:
+    def answer(received: ReceivedRequest) -> Reply:
         return Reply(status=307, headers={"Location": f"http://{storage.host}/blob?signature=x"})
 
     with fake_server(elsewhere) as storage, fake_server(answer) as server, open_registry(server.host) as registry:
         assert read(registry.repository("a"), described(content)) == content
-        assert [asked.headers.get("range") for asked in storage.requests] == [None, "bytes=2000-"]
-        assert [asked.headers.get("range") for asked in server.requests] == [None, "bytes=2000-"]
-        assert all("authorization" not in asked.headers for asked in storage.requests)
+        assert [received.headers.get("range") for received in storage.requests] == [None, "bytes=2000-"]
+        assert [received.headers.get("range") for received in server.requests] == [None, "bytes=2000-"]
+        assert all("authorization" not in received.headers for received in storage.requests)
 
 
 # --- weather ---
@@ -389,8 +389,8 @@ def test_passing_failure_is_retried(repository: Repository, proxy: FaultyProxy, 
         (faulty_proxy.respond_with(500), RegistryError),
         (faulty_proxy.close_connection, RegistryUnreachable),
         (faulty_proxy.cut_after(3), RegistryUnreachable),
-        (lambda asked, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryError),
-        (lambda asked, ask: Reply(body=b""), RegistryError),
+        (lambda received, ask: Reply(body=b"<html>", headers={"Content-Type": "text/html"}), RegistryError),
+        (lambda received, ask: Reply(body=b""), RegistryError),
     ],
 )
 def test_lasting_failure_raises(repository: Repository, proxy: FaultyProxy, fault: faulty_proxy.Fault, kind: type[Exception]) -> None:

@@ -59,5 +59,5 @@ def test_ipv6_is_tried_after_ipv4() -> None:
     with listener:
         port = listener.getsockname()[1]
         listener.settimeout(0)
-        found = find_origin(f"localhost:{port}", plain_http=True, timeout=60)
-    assert found == f"http://[::1]:{port}"
+        result = find_origin(f"localhost:{port}", plain_http=True, timeout=60)
+    assert result == f"http://[::1]:{port}"

@@ -99,7 +99,7 @@ def test_slow_start_of_a_small_response_is_no_error() -> None:
 
 
 def test_endless_body_is_refused() -> None:
-    seen = threading.Event()
+    observed = threading.Event()
 
     def serve(connection: socket.socket) -> None:
         if b"GET" not in connection.recv(65536):
@@ -109,12 +109,12 @@ def test_endless_body_is_refused() -> None:
             while True:
                 connection.sendall(b"x" * 65536)
         except OSError:
-            seen.set()
+            observed.set()
 
     with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
         with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
             transport.get("/v2/", limit=1_000_000)
-        assert seen.wait(60), "the connection was not closed"
+        assert observed.wait(60), "the connection was not closed"
 
 
 @pytest.mark.parametrize(("size", "limit", "fits"), [(0, 0, True), (10, 10, True), (11, 10, False), (200_000, 200_000, True)])
@@ -158,7 +158,7 @@ def test_stream_is_read_incrementally_and_its_connection_reused() -> None:
 
 
 def test_stream_left_early_closes_its_connection() -> None:
-    seen = threading.Event()
+    observed = threading.Event()
 
     def serve(connection: socket.socket) -> None:
         if b"GET" not in connection.recv(65536):
@@ -168,12 +168,12 @@ def test_stream_left_early_closes_its_connection() -> None:
             while True:
                 connection.sendall(b"x" * 65536)
         except OSError:
-            seen.set()
+            observed.set()
 
     with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
         with transport.stream("/v2/a/blobs/x") as stream:
             assert stream.read(10) == b"x" * 10
-        assert seen.wait(60)
+        assert observed.wait(60)
 
 
 def test_stream_that_is_cut_off_is_an_error() -> None:

@@ -37,9 +37,9 @@ from registry_tool.verify.checks import hints
     ],
 )
 def test_known_line_of_a_log_has_a_hint(line: str, hint: str) -> None:
-    found = hints.for_log(["Traceback (most recent call last):", line])
-    assert found is not None
-    assert hint in found
+    result = hints.for_log(["Traceback (most recent call last):", line])
+    assert result is not None
+    assert hint in result
 
 
 @pytest.mark.parametrize("lines", [(), ("serving",), ("GET / 200",)])
@@ -49,5 +49,5 @@ def test_unknown_lines_have_no_hint(lines: tuple[str, ...]) -> None:
 
 @given(lines=st.lists(st.text(max_size=50), max_size=5))
 def test_hint_for_any_log_is_one_line(lines: list[str]) -> None:
-    found = hints.for_log(lines)
-    assert found is None or len(found.splitlines()) == 1
+    result = hints.for_log(lines)
+    assert result is None or len(result.splitlines()) == 1

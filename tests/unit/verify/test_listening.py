@@ -35,8 +35,8 @@ def _line(address: str, state: str = "0A") -> str:
     ],
 )
 def test_socket_table_is_parsed(lines: str, reachable: set[int], loopback: set[int], words: str) -> None:
-    found = parse(HEAD + lines)
-    assert (set(found.reachable), set(found.loopback), str(found)) == (reachable, loopback, words)
+    result = parse(HEAD + lines)
+    assert (set(result.reachable), set(result.loopback), str(result)) == (reachable, loopback, words)
 
 
 @given(text=st.text())
@@ -46,7 +46,7 @@ def test_any_text_is_parsed_as_a_table(text: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no Linux")
 def test_table_of_this_kernel_is_parsed() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("0.0.0.0", 0)) as open_to_all:
-        found = parse(Path("/proc/net/tcp").read_text())
-        assert own.getsockname()[1] in found.loopback
-        assert open_to_all.getsockname()[1] in found.reachable
+    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("0.0.0.0", 0)) as open_to_all:
+        result = parse(Path("/proc/net/tcp").read_text())
+        assert ours.getsockname()[1] in result.loopback
+        assert open_to_all.getsockname()[1] in result.reachable

@@ -30,38 +30,38 @@ def _look(port: int, name: str, platform: Platform = AMD) -> RemoteImage:
 def test_size_counts_manifest_config_and_each_layer_once(registry: server.RunningRegistry) -> None:
     twice = layer(b"twice")
     made = make_image(registry.port, "john/app", "1", twice, layer(b"once"), twice)
-    found = _look(registry.port, "john/app:1")
-    assert str(found.digest) == made.digest
-    assert found.size == len(made.raw) + len(made.config) + len(twice) + len(layer(b"once"))
-    assert str(found.by_digest) == f"localhost:{registry.port}/john/app@{made.digest}"
-    assert found.platforms == ("linux/amd64",)
+    result = _look(registry.port, "john/app:1")
+    assert str(result.digest) == made.digest
+    assert result.size == len(made.raw) + len(made.config) + len(twice) + len(layer(b"once"))
+    assert str(result.by_digest) == f"localhost:{registry.port}/john/app@{made.digest}"
+    assert result.platforms == ("linux/amd64",)
 
 
 def test_index_resolves_to_the_platforms_image(registry: server.RunningRegistry) -> None:
     children = [make_image(registry.port, "john/app", platform=platform) for platform in ("linux/arm64", "linux/amd64", "linux/s390x")]
     made = make_index(registry.port, "john/app", "1", *children)
     for platform, child in ((AMD, children[1]), (ARM, children[0])):
-        found = _look(registry.port, "john/app:1", platform)
-        assert found.image is not None
-        assert (str(found.digest), str(found.image.digest)) == (made.digest, child.digest)
-        assert found.size == len(made.raw) + len(child.raw) + child.size
-        assert found.config is not None
-        assert found.config.platform == platform
+        result = _look(registry.port, "john/app:1", platform)
+        assert result.image is not None
+        assert (str(result.digest), str(result.image.digest)) == (made.digest, child.digest)
+        assert result.size == len(made.raw) + len(child.raw) + child.size
+        assert result.config is not None
+        assert result.config.platform == platform
 
 
 def test_index_without_the_platform_has_its_platforms(registry: server.RunningRegistry) -> None:
     make_index(registry.port, "john/app", "1", make_image(registry.port, "john/app", platform="linux/s390x"))
-    found = _look(registry.port, "john/app:1")
-    assert (found.image, found.config, found.size, found.blobs) == (None, None, 0, ())
-    assert found.platforms == ("linux/s390x",)
+    result = _look(registry.port, "john/app:1")
+    assert (result.image, result.config, result.size, result.blobs) == (None, None, 0, ())
+    assert result.platforms == ("linux/s390x",)
 
 
 def test_foreign_layers_are_not_counted() -> None:
     with in_this_process() as registry:
-        own = layer(b"own")
-        made = config([own])
+        ours = layer(b"own")
+        made = config([ours])
         make_blob(registry.port, "john/app", made)
-        make_blob(registry.port, "john/app", own)
+        make_blob(registry.port, "john/app", ours)
         windows = {"mediaType": FOREIGN, "digest": sha256(b"windows"), "size": 10**9, "urls": ["https://example.com/windows"]}
         raw = json.dumps(
             {
@@ -70,12 +70,12 @@ def test_foreign_layers_are_not_counted() -> None:
                 "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": sha256(made), "size": len(made)},
                 "layers": [
                     windows,
-                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": sha256(own), "size": len(own)},
+                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": sha256(ours), "size": len(ours)},
                 ],
             }
         ).encode()
         put_manifest(registry.port, "john/app", "1", raw, DOCKER_IMAGE)
-        assert _look(registry.port, "john/app:1").size == len(raw) + len(made) + len(own)
+        assert _look(registry.port, "john/app:1").size == len(raw) + len(made) + len(ours)
 
 
 def test_missing_name_is_not_found(registry: server.RunningRegistry) -> None:
@@ -89,10 +89,10 @@ def test_damaged_config_is_kept_as_an_error() -> None:
     with in_this_process() as registry:
         made = make_image(registry.port, "john/app", "1")
         registry.flip(made.config)
-        found = _look(registry.port, "john/app:1")
-    assert found.config is None
-    assert isinstance(found.config_error, Mismatch)
-    assert str(found.digest) == made.digest
+        result = _look(registry.port, "john/app:1")
+    assert result.config is None
+    assert isinstance(result.config_error, Mismatch)
+    assert str(result.digest) == made.digest
 
 
 def test_reading_all_blobs_finds_a_damaged_one() -> None:
@@ -100,8 +100,8 @@ def test_reading_all_blobs_finds_a_damaged_one() -> None:
         made = make_image(registry.port, "john/app", "1", layer(b"a"), layer(b"b" * 100_000))
         image = Reference.parse(f"localhost:{registry.port}/john/app:1", default_host="")
         with open_registry(image.host) as opened:
-            found = resolve(opened, image, AMD)
-            read_blobs(opened, found)
+            result = resolve(opened, image, AMD)
+            read_blobs(opened, result)
             registry.flip(made.layers[1])
             with pytest.raises(Mismatch):
-                read_blobs(opened, found)
+                read_blobs(opened, result)

@@ -83,8 +83,8 @@ def test_value_out_of_range_is_refused(kind: type, members: dict[str, Any], word
 
 
 def test_two_probes_may_share_a_port() -> None:
-    asked = VerifySpec(image=IMAGE, probes=(Http.parse("4000:80/a"), Http.parse("4000:80/b"), Tcp.parse("4000:80")))
-    assert len(asked.probes) == 3
+    received = VerifySpec(image=IMAGE, probes=(Http.parse("4000:80/a"), Http.parse("4000:80/b"), Tcp.parse("4000:80")))
+    assert len(received.probes) == 3
 
 
 @pytest.mark.parametrize(("name", "expect", "wanted"), [(IMAGE, None, None), (IMAGE, ONE, ONE), (IMAGE.with_digest(ONE), None, ONE)])

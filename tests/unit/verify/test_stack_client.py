@@ -21,13 +21,13 @@ def _connecting(port: int) -> Connect:
 
 
 def _look(reply: Reply, status: int | None = None) -> StackResponse:
-    with fake_server(lambda asked: reply) as server:
+    with fake_server(lambda received: reply) as server:
         pages = HttpStackClient(_connecting(server.port), Http(published=4000, container=80, path="/a", status=status))
         try:
             look = pages.ask(timeout=60)
         finally:
             pages.close()
-        assert [(asked.path, asked.headers["host"]) for asked in server.requests] == [("/a", "localhost:4000")]
+        assert [(received.path, received.headers["host"]) for received in server.requests] == [("/a", "localhost:4000")]
     return look
 
 

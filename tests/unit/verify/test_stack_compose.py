@@ -212,10 +212,10 @@ def test_variables(image: str, variables: dict[str, str], filled: str) -> None:
 
 
 def test_services_are_ordered_by_dependency() -> None:
-    found = _parse(
+    result = _parse(
         "services:\n  a: {image: a, depends_on: [b, c]}\n  b: {image: b, depends_on: {c: {condition: service_started}}}\n  c: {image: c}\n"
     )
-    assert [service.name for service in found.services] == ["c", "b", "a"]
+    assert [service.name for service in result.services] == ["c", "b", "a"]
 
 
 def test_networks() -> None:
@@ -223,9 +223,9 @@ def test_networks() -> None:
         "services:\n  a: {image: a}\n  b: {image: b, networks: [n, default]}\n  c: {image: c, networks: {n: }}\n"
         "networks: {n: {driver: bridge}, unused: , default: {}}\n"
     )
-    found = _parse(text)
-    assert {service.name: service.networks for service in found.services} == {"a": ("default",), "b": ("n", "default"), "c": ("n",)}
-    assert found.networks == ("default", "n")
+    result = _parse(text)
+    assert {service.name: service.networks for service in result.services} == {"a": ("default",), "b": ("n", "default"), "c": ("n",)}
+    assert result.networks == ("default", "n")
 
 
 def test_extensions_and_keys_without_effect_are_ignored() -> None:
@@ -234,8 +234,8 @@ def test_extensions_and_keys_without_effect_are_ignored() -> None:
 
 
 def test_example_is_the_tutorials_stack() -> None:
-    found = compose.load(EXAMPLE, {"REGISTRY_TOOL_APP_IMAGE": "localhost:5001/me/app:2"})
-    redis, web = found.services
+    result = compose.load(EXAMPLE, {"REGISTRY_TOOL_APP_IMAGE": "localhost:5001/me/app:2"})
+    redis, web = result.services
     assert (redis.name, redis.image, redis.command) == ("redis", "redis:7-alpine", ("redis-server", "--appendonly", "yes"))
     assert web == Service(
         name="web",
@@ -247,7 +247,7 @@ def test_example_is_the_tutorials_stack() -> None:
         networks=("webnet",),
         after=("redis",),
     )
-    assert found.networks == ("webnet",)
+    assert result.networks == ("webnet",)
 
 
 @pytest.mark.compose

@@ -17,10 +17,10 @@ IMAGE = Reference.parse("localhost:5000/john/get-started:part2", default_host=""
 EXAMPLE = ROOT / "examples/stack/stack.yml"
 
 
-def _plan(folder: Path, text: str, image: Reference = IMAGE, **asked: object) -> StackPlan:
+def _plan(folder: Path, text: str, image: Reference = IMAGE, **received: object) -> StackPlan:
     path = folder / "stack.yml"
     path.write_text(text, encoding="utf-8")
-    planned = plan_stack(VerifySpec(image=image, stack=path, **asked), {})  # type: ignore[arg-type]
+    planned = plan_stack(VerifySpec(image=image, stack=path, **received), {})  # type: ignore[arg-type]
     assert planned is not None
     return planned
 
@@ -49,9 +49,9 @@ def test_hint_for_an_image_of_another_registry_is_to_push_it(tmp_path: Path) -> 
 
 
 def test_file_with_options_is_a_usage_error() -> None:
-    for asked in (VerifySpec(image=IMAGE, stack=EXAMPLE, redis=True), VerifySpec(image=IMAGE, stack=EXAMPLE, replicas=2)):
+    for received in (VerifySpec(image=IMAGE, stack=EXAMPLE, redis=True), VerifySpec(image=IMAGE, stack=EXAMPLE, replicas=2)):
         with pytest.raises(UsageError, match="--stack says which services there are"):
-            plan_stack(asked, {})
+            plan_stack(received, {})
 
 
 def test_missing_file_is_not_found(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_app_port_is_a_probes_the_files_or_the_images(
 
 
 def test_app_without_any_port_fails() -> None:
-    asked = VerifySpec(image=IMAGE, replicas=2)
-    planned = plan_stack(asked, {})
+    received = VerifySpec(image=IMAGE, replicas=2)
+    planned = plan_stack(received, {})
     assert planned is not None
     with pytest.raises(VerificationFailed, match="nothing says on which port"):
-        app_port(planned, asked, ("53/udp",))
+        app_port(planned, received, ("53/udp",))

@@ -232,14 +232,14 @@ def test_traffic_of_the_registry_is_counted(inside: Inside, registry: server.Run
 
 def test_many_connections_to_the_registry_at_once(inside: Inside, registry: server.RunningRegistry) -> None:
     path = put_blob(registry)
-    seen: list[tuple[int, bytes]] = []
+    observed: list[tuple[int, bytes]] = []
     with inside.tunnel(registry.port) as tunnel:
-        threads = [threading.Thread(target=lambda: seen.append(get(inside.port, path))) for _ in range(6)]
+        threads = [threading.Thread(target=lambda: observed.append(get(inside.port, path))) for _ in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert seen == [(200, BLOB)] * 6
+        assert observed == [(200, BLOB)] * 6
         assert tunnel.traffic().connections == 6
 
 
