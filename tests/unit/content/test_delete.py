@@ -277,10 +277,11 @@ def test_failing_list_of_referrers_fails_the_plan(repository: Repository, proxy:
 def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = FakeRepository(lists_referrers=True, untags=True)
     repository.push_manifest(tombstone("x", unique="x"), "v1")
-    answer, answered = threading.Event(), threading.Event()
+    answer, answered, interrupted = threading.Event(), threading.Event(), threading.Lock()
 
     def hang(*arguments: object) -> None:
-        threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+        if interrupted.acquire(blocking=False):  # a second interrupt would end the tests
+            threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
         answer.wait(60)
         answered.set()
 
