@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     canary.watch(config)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the ids
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together in one worker what shares something that takes long to make: fixtures of a module, and the private engine."""
     for item in items:
