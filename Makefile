@@ -59,7 +59,7 @@ verify-demo: setup engine
 test: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -n 4 --dist loadgroup --no-loadscope-reorder -m 'not soak' $(ARGS)
+	@$(pytest) -n 4 -m 'not soak' $(ARGS)
 
 # Some of these wait for what does not come: three at a time keep two cores busy, and a fourth costs more than it brings.
 test-fast: setup-dev

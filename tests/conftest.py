@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from registry_tool import server
 from registry_tool.base.dirs import AppDirs
@@ -51,21 +53,26 @@ def pytest_configure(config: pytest.Config) -> None:
     canary.watch(config)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the ids
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together in one worker what shares something that takes long to make: fixtures of a module, and the private engine."""
-    for item in items:
-        scopes = {name: definitions[-1].scope for name, definitions in getattr(item, "_fixtureinfo").name2fixturedefs.items()}  # noqa: B009
-        module = item.nodeid.partition("::")[0]
-        if "session_private_engine" in scopes:
-            group = "documents" if "/test_docs" in module or "/test_tutorial" in module else "private engine"
-        elif module.startswith("tests/contract/"):
-            group = "contract"
-        elif "module" in scopes.values():
-            group = module
-        else:
-            continue
-        item.add_marker(pytest.mark.xdist_group(group))
+class ModuleScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """A module's tests stay in one worker, as they share fixtures; so do modules that share what takes long to start."""
+
+    SHARED = (
+        ("tests/contract/", "contract"),
+        ("tests/e2e/test_demo_", "private engine"),
+        ("tests/e2e/test_docs", "documents"),
+        ("tests/e2e/test_tutorial", "documents"),
+    )
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return next((group for prefix, group in self.SHARED if module.startswith(prefix)), module)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ModuleScheduling:
+    """In the order of collection: what takes long, with an engine, comes before what is quick."""
+    config.option.loadscopereorder = False
+    return ModuleScheduling(config, log)
 
 
 # The engine of whoever runs the tests is looked at before and after, by the one process that outlives all workers.

@@ -25,8 +25,9 @@ def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """The command of ``make docs``."""
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndocs:")[2]
     [line] = [line for line in recipe.partition("\n\n")[0].splitlines() if "-m sphinx" in line]
-    command = line.strip().removeprefix("@").replace("$(python)", sys.executable).replace("build/docs", str(target))
-    return subprocess.run(command.split(), cwd=source, capture_output=True, text=True, timeout=600, check=False)
+    words = {"$(python)": sys.executable, "build/docs": str(target)}
+    command = [words.get(word, word) for word in line.strip().removeprefix("@").split()]
+    return subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
