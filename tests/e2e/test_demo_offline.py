@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,6 @@ from tests.support.private_engine import PrivateEngine
 pytestmark = [pytest.mark.engine, pytest.mark.netns]
 
 
-@pytest.fixture(params=["no-route", "swallowed"])
-def unplugged(request: pytest.FixtureRequest, empty_engine: PrivateEngine) -> Iterator[PrivateEngine]:
-    """An engine without any route out, or with one that swallows every packet."""
-    with empty_engine.swallowing() if request.param == "swallowed" else nullcontext():
-        yield empty_engine
-
-
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the program and its app, to be edited."""
@@ -36,25 +29,54 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def test_all_demos_succeed_without_a_network(unplugged: PrivateEngine, kept_cache: Path, checkout: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    # A copy: what these demos write may not help the next test.
-    shutil.copytree(kept_cache, cache / "registry-tool")
-    environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(checkout)}
+@dataclass(frozen=True, kw_only=True)
+class Offline:
+    """Demos of a copy of the program, on an engine that has nothing, from a cache that one demo with a network left."""
 
-    def demo(*options: str) -> dict[str, Any]:
-        done = unplugged.run([sys.executable, "-m", "registry_tool", "demo", "--json", *options], env=environment, timeout=600)
+    engine: PrivateEngine
+    checkout: Path
+    folders: Mapping[str, str]
+
+    def demo(self, *options: str) -> dict[str, Any]:
+        """The document of a demo that succeeded."""
+        command = [sys.executable, "-m", "registry_tool", "demo", "--json", *options]
+        done = self.engine.run(command, env={**self.folders, "PYTHONPATH": str(self.checkout)}, timeout=600)
         assert done.returncode == 0, f"demo {options}:\n{done.stdout}\n{done.stderr}"
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["ok"]
         return document
 
-    first = demo()
-    # An empty engine: nothing can have been there, and nothing can have come from outside.
-    assert {image["source"] for image in first["images"]} <= {"packages", "docker.io"}
-    assert demo("--redis")["probe_redis"]["visits"] == [1, 2, 3]
-    for _ in range(2):
-        assert "pulled" in next(step["detail"] for step in demo("--purge")["steps"] if step["name"] == "pull")
-    page = checkout / "sample_app" / "app.py"
+    def first(self) -> dict[str, Any]:
+        """The first demo on the empty engine: nothing can have been there, and nothing can have come from outside."""
+        document = self.demo("--redis")
+        assert {image["source"] for image in document["images"]} <= {"packages", "docker.io"}
+        assert document["probe_redis"]["visits"] == [1, 2, 3]
+        return document
+
+    def purged(self) -> None:
+        """A demo whose image and base layers come from the registry alone."""
+        assert "pulled" in next(step["detail"] for step in self.demo("--purge")["steps"] if step["name"] == "pull")
+
+
+@pytest.fixture
+def offline(empty_engine: PrivateEngine, kept_cache: Path, checkout: Path, tmp_path: Path) -> Offline:
+    cache = tmp_path / "cache"
+    # A copy: what these demos write may not help the next test.
+    shutil.copytree(kept_cache, cache / "registry-tool")
+    folders = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return Offline(engine=empty_engine, checkout=checkout, folders=folders)
+
+
+def test_all_demos_succeed_without_a_route_out(offline: Offline) -> None:
+    first = offline.first()
+    offline.purged()
+    offline.purged()
+    page = offline.checkout / "sample_app" / "app.py"
     page.write_text(page.read_text() + "\n# a changed line\n")
-    assert demo()["image"]["digest"] != first["image"]["digest"]
+    assert offline.demo()["image"]["digest"] != first["image"]["digest"]
+
+
+def test_no_demo_waits_for_an_answer_where_every_packet_is_swallowed(offline: Offline) -> None:
+    with offline.engine.swallowing():
+        offline.first()
+        offline.purged()
