@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 MAX_PORT = 65535
@@ -60,10 +61,18 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+def parse_ip(text: str) -> str:
+    """An IPv4 or IPv6 address without a zone, as Go's ``net.ParseIP`` reads it. Raises ValueError."""
+    with suppress(ValueError):
+        if "%" not in text:
+            return str(ipaddress.ip_address(text))
+    raise ValueError(f"{text[:80]!r} is not an IP address")
+
+
 def check_port(port: int) -> None:
     """Raises ValueError where ``port`` is no port's number."""
-    if not is_port(port):
-        raise ValueError(f"{port} is not a port (1 to {MAX_PORT})")
+    if type(port) is not int or not is_port(port):
+        raise ValueError(f"{port!r} is not a port (1 to {MAX_PORT})")
 
 
 def is_port(number: int) -> bool:

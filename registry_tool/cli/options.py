@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ import click
 from registry_tool.base.errors import RegistryToolError, UsageError
 
 if TYPE_CHECKING:
+    from registry_tool.engine import PortBinding
     from registry_tool.oci.descriptor import Platform
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_PUBLISH = re.compile(r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<host>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[a-z]+))?")
 
 
 def as_json(command: Command) -> Command:
@@ -78,18 +77,11 @@ def port_number(text: str) -> int:
         raise UsageError(str(error), hint="It looks like 5000.") from None
 
 
-def parse_publish(text: str) -> tuple[str, int, str]:
-    """Parse docker's ``-p``: (address or "", port on this machine or 0 for any, ``80/tcp``). Raises UsageError."""
-    if "-" in text:
-        raise UsageError(f"{text!r} is a range of ports, which is not supported", hint="Repeat -p: -p 4000:80 -p 4001:81")
-    match = _PUBLISH.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is not a port to publish", hint="It looks like -p 4000:80, -p 127.0.0.1:4000:80 or -p 80.")
-    protocol = match["protocol"] or "tcp"
-    if protocol not in {"tcp", "udp", "sctp"}:
-        raise UsageError(f"{protocol!r} is not a protocol", hint="Use tcp, udp or sctp: -p 4000:80/udp")
-    host = port_number(match["host"]) if match["host"] not in (None, "", "0") else 0
-    return (match["ip"] or "").strip("[]"), host, f"{port_number(match['container'])}/{protocol}"
+def published_ports(text: str) -> tuple[PortBinding, ...]:
+    """Ports of docker's ``-p``. Raises UsageError."""
+    from registry_tool.engine import published_ports
+
+    return published_ports.parse(text)
 
 
 def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:

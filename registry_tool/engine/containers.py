@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
+from registry_tool.engine import published_ports
 from registry_tool.engine.attach import AttachedStream
 from registry_tool.engine.engine_errors import create_error, start_error
 from registry_tool.engine.images import label_filter, rfc3339
@@ -214,7 +215,7 @@ class Containers:
 
 
 def configuration(spec: ContainerSpec) -> dict[str, Any]:
-    """``spec`` as the body of ContainerCreate (Engine API)."""
+    """``spec`` as the body of ContainerCreate (Engine API). Raises UsageError where a port is not one."""
     config: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command) or None,
@@ -239,12 +240,14 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
 def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
     bindings: dict[str, list[dict[str, str]]] = {}
     for binding in spec.ports:
-        address = {"HostIp": binding.host_ip, "HostPort": str(binding.host_port or "")}
+        published_ports.check(binding)
+        address = {"HostIp": binding.host_ip, "HostPort": published_ports.host_ports(binding)}
         bindings.setdefault(binding.container_port, []).append(address)
     policy, _, retries = spec.restart.partition(":")
     suffix = ":ro" if spec.read_only_volumes else ""
     host: dict[str, Any] = {
         "PortBindings": bindings,
+        "PublishAllPorts": spec.publish_all,
         "Binds": [f"{volume}:{destination}{suffix}" for volume, destination in spec.volumes.items()],
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": spec.remove,

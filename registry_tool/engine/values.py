@@ -52,6 +52,8 @@ class PortBinding:
     container_port: str
     host_port: int
     host_ip: str = ""
+    last_host_port: int | None = None
+    """The engine chooses a free port from ``host_port`` to this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,8 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortBinding, ...] = ()
     """``host_port`` 0 lets the engine choose one."""
+    publish_all: bool = False
+    """Whether each port that the image exposes is published on a free one."""
     volumes: Mapping[str, str] = field(default_factory=dict)
     """Volume name -> destination."""
     network: str | None = None

@@ -18,7 +18,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.engine import Container, ContainerSpec
+    from registry_tool.engine import Container, ContainerSpec, PortBinding
 
 _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 """What docker accepts; checked here, so that no image is pulled in vain."""
@@ -31,8 +31,14 @@ _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 @click.option("-i", "--interactive", is_flag=True, help="Keep standard input open.")
 @click.option("-t", "--tty", is_flag=True, help="Allocate a terminal.")
 @click.option(
-    "-p", "--publish", metavar="[[IP:]PORT:]PORT", multiple=True, help="Publish a port: 4000:80 is 4000 here, 80 in the container."
+    "-p",
+    "--publish",
+    metavar="[[IP:]PORT:]PORT",
+    multiple=True,
+    type=options.published_ports,
+    help="Publish a port or a range: 4000:80 is 4000 here, 80 in the container; 127.0.0.1:4000:80 for this machine alone.",
 )
+@click.option("-P", "--publish-all", is_flag=True, help="Publish each port that the image exposes on a free one.")
 @click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="Set a variable; KEY alone takes its value from this shell.")
 @click.option("--name", metavar="NAME", help="Name of the container.")
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits.")
@@ -45,7 +51,8 @@ def run(
     detach: bool,
     interactive: bool,
     tty: bool,
-    publish: tuple[str, ...],
+    publish: tuple[tuple[PortBinding, ...], ...],
+    publish_all: bool,
     env: tuple[str, ...],
     name: str | None,
     remove: bool,
@@ -65,8 +72,9 @@ def run(
         raise UsageError("--json needs -d: in the foreground the output is the container's", hint="Add -d.")
     if tty and interactive and not detach and not sys.stdin.isatty():
         raise UsageError("-it needs a terminal, and standard input is not one", hint="Leave -t out: regctl run -i …")
-    spec = _spec(image, command, publish, env, name)
-    spec = replace(spec, tty=tty, interactive=interactive)
+    spec = _spec(image, command, env, name)
+    ports = tuple(binding for bindings in publish for binding in bindings)
+    spec = replace(spec, tty=tty, interactive=interactive, ports=ports, publish_all=publish_all)
     from registry_tool.local.images import transfer
 
     with session.observer(quiet=out.json) as observer:
@@ -84,22 +92,20 @@ def run(
     return 0
 
 
-def _spec(image: str, command: tuple[str, ...], publish: tuple[str, ...], env: tuple[str, ...], name: str | None) -> ContainerSpec:
-    from registry_tool.engine import ContainerSpec, PortBinding
+def _spec(image: str, command: tuple[str, ...], env: tuple[str, ...], name: str | None) -> ContainerSpec:
+    from registry_tool.engine import ContainerSpec
 
     if name and not _CONTAINER_NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} is not a container name",
             hint="Use two or more letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
         )
-    bindings = [options.parse_publish(text) for text in publish]
     return ContainerSpec(
         image=image,
         command=command,
         name=name,
         environment=options.key_value_pairs(env, "-e", os.environ),
         labels={labels.ROLE: labels.ROLE_RUN},
-        ports=tuple(PortBinding(host_ip=address, host_port=port, container_port=inside) for address, port, inside in bindings),
     )
 
 

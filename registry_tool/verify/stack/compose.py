@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from registry_tool.base.address import MAX_PORT, is_port
+from registry_tool.base.address import MAX_PORT, is_port, parse_ip
 from registry_tool.base.errors import NotFound
 from registry_tool.base.reader import Document
 from registry_tool.verify.spec import MAX_REPLICAS
@@ -50,8 +50,8 @@ _SERVICE_REFUSED = {
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
-_ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:]+\])"
-_PORT = re.compile(rf"(?:(?:{_ADDRESS}:)?(?P<host>[0-9]{{1,5}})?:)?(?P<container>[0-9]{{1,5}})(?:/tcp)?", re.ASCII)
+_ADDRESS = r"\[(?P<bracketed>[^][]+)\]|(?P<address>[0-9A-Fa-f.:]+)"
+_PORT = re.compile(rf"(?:(?:(?:{_ADDRESS}):)?(?P<host>[0-9]{{1,5}})?:)?(?P<container>[0-9]{{1,5}})(?:/(?i:tcp))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,12 +189,23 @@ def _port(service: Document, key: str, entry: Document | str) -> tuple[int | Non
     if isinstance(entry, Document):
         entry.only(PORT_KEYS, extensions=True)
         _one_of(entry, "protocol", "tcp")
+        _check_address(entry, "host_ip", entry.text("host_ip"))
         return _number(entry, "published", MAX_PORT), _number(entry, "target", MAX_PORT) or entry.refuse(None, "it has no target")
     match = _PORT.fullmatch(entry)
     numbers = [int(number) for number in (match["host"], match["container"]) if number] if match else []
     if match is None or not all(map(is_port, numbers)):
         service.refuse(key, f"{entry[:80]!r} is not supported", hint='Supported, for TCP: "80", "4000:80", "127.0.0.1:4000:80".')
+    _check_address(service, key, match["bracketed"] or match["address"])
     return (int(match["host"]) if match["host"] else None), int(match["container"])
+
+
+def _check_address(document: Document, key: str, address: str | None) -> None:
+    # Compose passes it to the engine, which publishes on every address where it cannot read one.
+    try:
+        if address:
+            parse_ip(address)
+    except ValueError as error:
+        document.refuse(key, str(error), hint="It looks like 127.0.0.1.")
 
 
 def _number(document: Document, key: str, most: int) -> int | None:

@@ -54,7 +54,7 @@ def of(engine: Engine, image: str) -> list[str]:
 # What goes wrong.
 
 
-@pytest.mark.parametrize("publish", ["x", "70000:80", "4000:80000", "80-90:80", "-1:80", "1.2.3.4:x:80"])
+@pytest.mark.parametrize("publish", ["x", "70000:80", "4000:80000", "80-90:80-81", "-1:80", "1.2.3.4:x:80", "127.0.0:4555:80"])
 def test_invalid_port_is_exit_2_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
     answer = typed("run", "-p", publish, unique)
     assert answer.code == 2

@@ -6,31 +6,6 @@ from registry_tool.base.errors import UsageError
 from registry_tool.cli import options
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "70000:80", "80:70000", "0:0", "80-90:80", "80/icmp", "1.2.3.4:5:6:7", "-1:80", "４000:80", "4000:"]
-)
-def test_invalid_publish_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError) as raised:
-        options.parse_publish(text)
-    assert raised.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("4000:80", ("", 4000, "80/tcp")),
-        ("127.0.0.1:4000:80", ("127.0.0.1", 4000, "80/tcp")),
-        ("127.0.0.1::80", ("127.0.0.1", 0, "80/tcp")),
-        ("[::1]:4000:80", ("::1", 4000, "80/tcp")),
-        ("80", ("", 0, "80/tcp")),
-        ("0:80", ("", 0, "80/tcp")),
-        ("4000:53/udp", ("", 4000, "53/udp")),
-    ],
-)
-def test_publish_in_dockers_forms(text: str, expected: tuple[str, int, str]) -> None:
-    assert options.parse_publish(text) == expected
-
-
 @pytest.mark.parametrize("entry", ["", "=x", "A B=x"])
 def test_variable_without_name_is_a_usage_error(entry: str) -> None:
     with pytest.raises(UsageError):
