@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -56,11 +56,12 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 
 @click.command("push")
 @click.argument("name")
+@click.option("--no-check", is_flag=True, help="Do not check that the registry has all of it.")
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
-def push(session: Session, name: str, quiet: bool) -> None:
-    """Push the image NAME to the local registry.
+def push(session: Session, name: str, no_check: bool, quiet: bool) -> None:
+    """Push the image NAME to the local registry, and check that the registry has all of it.
 
     If the engine has an image of exactly this name, it is tagged for the registry first: a push after a new build
     pushes the new image.
@@ -75,10 +76,13 @@ def push(session: Session, name: str, quiet: bool) -> None:
     host = session.registry_host(name)
     with session.observer(quiet=quiet) as observer:
         observer.note(f"The push refers to repository [{resolve.registry_reference(name, host).repository}]")
-        pushed = transfer.push(session.engine, host, name, observer=observer)
+        pushed = transfer.push(session.engine, host, name, check=not no_check, observer=observer)
     if pushed.note and not quiet:
         session.output.note(pushed.note)
-    _render_transfer(session, pushed.reference, pushed.result, quiet=quiet, note=pushed.note)
+    if pushed.warning:
+        session.output.note(pushed.warning)
+    members = {"checked": pushed.checked} | ({"note": pushed.note} if pushed.note else {})
+    _render_transfer(session, pushed.reference, pushed.result, quiet=quiet, members=members)
 
 
 @click.command("pull")
@@ -255,7 +259,9 @@ def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, 
     return {name: to_json(value) for name, value in result.items()} | {"bytes_moved": moved.bytes_moved}
 
 
-def _render_transfer(session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, note: str | None = None) -> None:
+def _render_transfer(
+    session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, members: Mapping[str, object] = {}
+) -> None:
     lines = [str(reference), f"Digest: {moved.digest}", *([f"Status: {moved.status}"] if moved.status else [])]
-    document = transfer_document(reference, moved) | ({"note": note} if note else {})
+    document = transfer_document(reference, moved) | dict(members)
     session.output.result(document, *([f"{reference.repository}@{moved.digest}"] if quiet else lines))

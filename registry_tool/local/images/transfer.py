@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, TransferResult
+from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
+from registry_tool.local.images.push_check import check_push
 from registry_tool.oci.reference import Reference, has_host
 from registry_tool.targets.registry import open_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """What was pushed, its full name, and a note where that was tagged for it."""
+    """What was pushed, its full name, and a note where that was tagged for it.
+
+    ``checked``: all of it was seen in the registry. ``warning`` says why it was not, where it should have been.
+    """
 
     reference: Reference
     result: TransferResult
     note: str | None = None
+    checked: bool = False
+    warning: str | None = None
 
 
-def push(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT) -> PushResult:
-    """Push the image of ``text``.
+def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = True, observer: Observer = SILENT) -> PushResult:
+    """Push the image of ``text``; with ``check``, look whether the registry has all of it then.
 
     Where the engine has ``text`` as typed, that image is tagged with the registry's name first, so that a new build is what is pushed.
-    Raises UsageError for a digest; NotFound where the engine has neither name; and what :meth:`Engine.push` raises.
+    Raises UsageError for a digest; NotFound where the engine has neither name; PushFailed where the registry lacks what was pushed;
+    and what :meth:`Engine.push` raises.
     """
     target = resolve.registry_reference(text, registry_host)
     if target.digest is not None:
@@ -47,7 +56,25 @@ def push(engine: Engine, registry_host: str | None, text: str, *, observer: Obse
     except PushFailed:
         _check_registry(target.host)
         raise
-    return PushResult(reference=target, result=result, note=note)
+    warning = _check(engine, target, result) if check else None
+    return PushResult(reference=target, result=result, note=note, checked=check and warning is None, warning=warning)
+
+
+def _check(engine: Engine, target: Reference, result: TransferResult) -> str | None:
+    """Check a push; returns why it could not be checked. Raises PushFailed."""
+    if result.digest is None:
+        return f"{target} was pushed, and not checked: the engine did not report its digest"
+    if is_loopback(target.host) and not engine.endpoint.is_local:
+        return f"{target} was pushed, and not checked: {target.host} is on the engine's machine"
+    return check_push(target, result.digest, cure=lambda: _cure(engine, target.host))
+
+
+def _cure(engine: Engine, host: str) -> str:
+    """How to make the registry forget what it no longer has."""
+    ours = next((registry for registry in local_registry.find_all(engine) if registry.address == host), None)
+    name = "" if ours is None or ours.name == local_registry.DEFAULT_NAME else f" --name {ours.name}"
+    restart = "Restart the registry" if ours is None else f"Restart it (regctl down{name}, regctl up{name})"
+    return f"It reports layers that it no longer has, as after a garbage collection in it. {restart}, then push again."
 
 
 def _check_registry(host: str) -> None:

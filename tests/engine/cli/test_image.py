@@ -12,8 +12,10 @@ import pytest
 from registry_tool.base import labels
 from registry_tool.cli.commands import image as images
 from registry_tool.engine import Engine, Image
+from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry
 from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.requirements import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -145,6 +147,38 @@ def test_push_after_a_new_build_pushes_the_new_image(
     assert first["digest"] != second["digest"]
     assert new[7:19] in second["note"]
     assert second["reference"] == f"{local.address}/{unique}:latest"
+
+
+def test_push_after_a_garbage_collection_in_the_running_registry_fails_until_it_is_restarted(
+    typed: Typed, engine: Engine, registry_image: str, context: Path, unique: str, tmp_path: Path
+) -> None:
+    """The engine is told "Layer already exists" from the registry's memory, and all looks well."""
+    name = f"{unique}reg"
+    registry = local_registry.up(engine, image=lambda: registry_image, name=name, port=free_port(), restart="no", state=tmp_path).registry
+    try:
+        (context / "Dockerfile").write_text(f"FROM {registry_image}\nRUN echo {unique} > /unique\n")
+        full = f"{registry.address}/{unique}:1"
+        typed("build", "-t", full, str(context))
+        digest = typed("push", "--json", full).json["digest"]
+        assert typed("delete", "--yes", f"{registry.address}/{unique}@{digest}").code == 0
+        code, output = engine.execute(registry.container_id, ["registry", "garbage-collect", "/etc/docker/registry/config.yml"])
+        assert code == 0, output
+
+        lost = typed("push", full)
+        assert lost.code == 1
+        assert "Layer already exists" in lost.err
+        assert "is incomplete in the registry" in lost.err
+        assert f"regctl down --name {name}, regctl up --name {name}" in lost.err
+        unchecked = typed("push", "--no-check", "--json", full)
+        assert (unchecked.code, unchecked.json["checked"]) == (0, False)
+
+        local_registry.down(engine, name)
+        local_registry.up(engine, image=lambda: registry_image, name=name, restart="no", state=tmp_path)
+        assert typed("push", "--json", full).json["checked"] is True
+        assert typed("rmi", full).code == 0
+        assert typed("pull", full).code == 0
+    finally:
+        local_registry.down(engine, name, volumes=True)
 
 
 def test_images_are_listed_by_name_newest_first(typed: Typed, tiny_image: Callable[..., str], unique: str, local: LocalRegistry) -> None:
