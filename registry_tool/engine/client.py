@@ -21,6 +21,7 @@ from docker.utils.json_stream import json_stream
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, Unreachable, UsageError
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine_errors import causes
+from registry_tool.engine.streams import event_error
 
 T = TypeVar("T")
 
@@ -130,6 +131,9 @@ class SdkClient(docker.APIClient):
         options.setdefault("timeout", None if options.get("stream") else self.timeout)
         return options
 
+    def _raise_for_status(self, response: Any) -> None:
+        _raise_for_status(response)
+
     def _stream_helper(self, response: Any, decode: bool = False) -> Iterator[Any]:
         """Read by requests, whose failures are all OSError; the SDK reads from urllib3 directly."""
         with _raise_for_status(response):
@@ -141,6 +145,21 @@ class SdkClient(docker.APIClient):
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth))}
         with _raise_for_status(self.get(self._endpoint_url("distribution", name, "json"), headers=headers, timeout=timeout)):
             return
+
+    def push_image(self, repository: str, tag: str, auth: Mapping[str, str], *, insecure: bool) -> Iterator[Any]:
+        """Push ``repository:tag``; the events. ``insecure`` lets podman use plain HTTP; docker does by itself, on loopback."""
+        return self._transfer(("images", repository, "push"), {"tag": tag}, auth, insecure=insecure)
+
+    def pull_image(self, repository: str, tag: str, auth: Mapping[str, str], *, platform: str | None, insecure: bool) -> Iterator[Any]:
+        """Pull ``repository:tag`` (or a digest, as ``tag``); the events. ``insecure`` as in :meth:`push_image`."""
+        params = {"fromImage": repository, "tag": tag, **({"platform": platform} if platform is not None else {})}
+        return self._transfer(("images", "create"), params, auth, insecure=insecure)
+
+    def _transfer(self, parts: Sequence[str], params: dict[str, str], auth: Mapping[str, str], *, insecure: bool) -> Iterator[Any]:
+        # The SDK's own methods have no place for podman's parameter, which docker does not look at.
+        params |= {"tlsVerify": "false"} if insecure else {}
+        headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth))}
+        return self._stream_helper(self.post(self._endpoint_url(*parts), params=params, headers=headers, stream=True), decode=True)
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
         """Load a tar of images. The SDK's method gives the engine two minutes for it."""
@@ -244,9 +263,21 @@ def _raise_for_status(response: Any) -> Any:
     try:
         response.raise_for_status()
     except OSError as error:
-        http_error: Any = error
-        docker.errors.create_api_error_from_http_exception(http_error)
+        raise docker.errors.APIError(error, response=response, explanation=_explanation(response)) from error  # type: ignore[arg-type]
     return response
+
+
+def _explanation(response: Any) -> str:
+    """The message of an error response: docker's ``message``, podman's ``errorDetail`` or ``cause``; the body where there is none."""
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        for text in (document.get("message"), event_error(document), document.get("cause")):
+            if isinstance(text, str) and text.strip():
+                return text
+    return (response.text or "").strip()
 
 
 def _error_from(error: docker.errors.APIError, action: str) -> RegistryToolError:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from registry_tool.auth import credentials
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
     Conflict,
@@ -39,7 +40,7 @@ class Transfer(Images):
 
         def start(auth: Auth) -> Events:
             return self._client.stream(
-                f"the push of {name}", lambda api: api.push(repository, tag, auth_config=dict(auth), stream=True, decode=True)
+                f"the push of {name}", lambda api: api.push_image(repository, tag, auth, insecure=is_loopback(_host(name)))
             )
 
         log = _transfer(name, start, push_error, observer)
@@ -60,7 +61,7 @@ class Transfer(Images):
         def start(auth: Auth) -> Events:
             return self._client.stream(
                 f"the pull of {name}",
-                lambda api: api.pull(repository, tag, auth_config=dict(auth), platform=platform, stream=True, decode=True),
+                lambda api: api.pull_image(repository, tag, auth, platform=platform, insecure=is_loopback(reference.host)),
             )
 
         log = _transfer(name, start, pull_error, observer, host=known_as)

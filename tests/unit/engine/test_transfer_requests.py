@@ -1,0 +1,83 @@
+"""Pushes and pulls as podman answers them: its form of errors, and the parameter that lets it use plain HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from registry_tool.base.errors import EngineError, NotFound, PullFailed, PushFailed, RegistryToolError, RegistryUnreachable
+from registry_tool.engine import Engine
+from tests.support.fake_engine import call, events, fake_engine, query
+from tests.support.fake_server import Reply, reply
+
+DIGEST = f"sha256:{'1' * 64}"
+HTTP = "trying to reuse blob sha256:12 at destination: http: server gave HTTP response to HTTPS client"
+
+# What may go wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        # podman 4 and 5 report a failed push as one event of its stream, with the status 500.
+        (reply({"errorDetail": {"message": HTTP}, "error": HTTP}, 500), PushFailed, "speaks plain HTTP"),
+        (reply({"errorDetail": {"message": HTTP}}, 500), PushFailed, "speaks plain HTTP"),
+        (reply({"error": "dial tcp 10.0.0.1:5000: connect: connection refused"}, 500), RegistryUnreachable, "connection refused"),
+        (reply({"errorDetail": {"message": "An image does not exist locally with the tag: x"}}, 404), NotFound, "has no image"),
+        (reply({"cause": "a cause", "message": "a message", "response": 500}, 500), PushFailed, "a message"),
+        (reply({"cause": "a cause", "response": 500}, 500), PushFailed, "a cause"),
+        (reply({"message": ""}, 500), PushFailed, '{"message": ""}'),
+        (reply({"message": {"no": "text"}}, 500), PushFailed, "no"),
+        (reply(["a list"], 500), PushFailed, "a list"),
+        (reply(None, 500), PushFailed, "null"),
+        (Reply(status=500, body=b"no JSON"), PushFailed, "no JSON"),
+        (Reply(status=500, body=b""), PushFailed, "without a message (status 500)"),
+        (events({"status": "Preparing"}, {"errorDetail": {"message": HTTP}, "error": HTTP}), PushFailed, "speaks plain HTTP"),
+    ],
+)
+def test_a_failed_push_says_why_in_whatever_form(answer: Reply, error: type[RegistryToolError], words: str) -> None:
+    with fake_engine({"POST /images/10.0.0.1:5000/a/push": answer}) as (engine, _), pytest.raises(error) as raised:
+        engine.push("10.0.0.1:5000/a:1")
+    assert words in raised.value.message
+    assert "KeyError" not in raised.value.message
+
+
+def test_a_failed_pull_says_why_in_podmans_form() -> None:
+    with fake_engine({"POST /images/create": reply({"error": HTTP}, 500)}) as (engine, _), pytest.raises(PullFailed, match="plain HTTP"):
+        engine.pull("10.0.0.1:5000/a:1")
+
+
+@pytest.mark.parametrize("document", [{"errorDetail": {"message": "so it is"}}, {"error": "so it is"}, {"cause": "so it is"}])
+def test_any_call_reads_podmans_form(document: object) -> None:
+    calls: list[Callable[[Engine], object]] = [lambda engine: engine.containers(), lambda engine: engine.tag("a", "b:1")]
+    answers = {"GET /containers/json": reply(document, 500), "POST /images/a/tag": reply(document, 500)}
+    with fake_engine(answers) as (engine, _):
+        for work in calls:
+            with pytest.raises(EngineError, match="so it is"):
+                work(engine)
+
+
+# What goes well
+
+
+@pytest.mark.parametrize(
+    ("host", "insecure"),
+    [("localhost:5000", True), ("127.0.0.1:5000", True), ("[::1]:5000", True), ("10.0.0.1:5000", False), ("docker.io", False)],
+)
+def test_plain_http_is_allowed_on_loopback_alone(host: str, insecure: bool) -> None:
+    name = f"{host}/library/a"
+    answers = {
+        f"POST /images/{name}/push": events({"status": f"1: digest: {DIGEST} size: 123"}),
+        "POST /images/create": events({"status": f"Digest: {DIGEST}"}),
+    }
+    with fake_engine(answers) as (engine, server):
+        engine.push(f"{name}:1")
+        engine.pull(f"{name}:1", platform="linux/arm64")
+        engine.pull(f"{name}@{DIGEST}")
+    push, pull, by_digest = (request for request in server.requests if call(request) in answers)
+    expected = {"tlsVerify": "false"} if insecure else {}
+    assert query(push) == {"tag": "1"} | expected
+    assert query(pull) == {"fromImage": name, "tag": "1", "platform": "linux/arm64"} | expected
+    assert query(by_digest) == {"fromImage": name, "tag": DIGEST} | expected
+    assert all("x-registry-auth" in request.headers for request in (push, pull, by_digest))
