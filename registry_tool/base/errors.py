@@ -127,9 +127,16 @@ class CredentialsError(RegistryToolError, code="credentials"):
 class InvalidManifest(RegistryToolError, code="invalid-manifest"):
     """A manifest or an image config breaks the specification; the message says where."""
 
+    content: bytes | None = None
+    """The manifest's bytes, where their digest is right."""
+
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
         default = "It was pushed so, or something changes it on the way here: push the image again."
         super().__init__(message, hint=hint or default, excerpt=excerpt)
+
+
+class UnknownMediaType(InvalidManifest):
+    """What a tag stands for is of a type that this program does not read: docker's schema 1, an artifact manifest, anything else."""
 
 
 class Mismatch(RegistryToolError, code="mismatch"):

@@ -16,6 +16,8 @@ from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import CONFIGS, Manifest
 
+MAX_FAILURES = 16
+"""Other tags in a row that a registry may fail to answer for, before no more are requested."""
 MAX_REFERRERS = 1000
 """Referrers, of an image and of each other, whose own referrers are listed."""
 
@@ -42,7 +44,9 @@ class Layer:
 class Inspection:
     """``image`` is the manifest itself, or its image for the platform where it is an index; None where it could be several.
 
-    ``siblings`` are other tags on the same digest; None: not requested. ``errors`` is why something is unknown.
+    ``siblings`` are other tags on the same digest; None: not requested. ``unread`` are other tags that could not be read,
+    and may be siblings and share layers, too. ``others`` is how many other tags were not read as they were too many.
+    ``errors`` is why something is unknown.
     """
 
     descriptor: Descriptor
@@ -53,6 +57,8 @@ class Inspection:
     layers: tuple[Layer, ...]
     siblings: tuple[str, ...] | None
     referrers: tuple[Referrer, ...]
+    unread: tuple[str, ...] = ()
+    others: int = 0
     errors: tuple[RegistryToolError, ...] = ()
 
 
@@ -63,9 +69,12 @@ def inspect(
     tag: str | None = None,
     platform: Platform | None = None,
     siblings: bool = True,
+    most_tags: int | None = None,
     observer: Observer = SILENT,
 ) -> Inspection:
     """Inspect ``descriptor``, which ``tag`` stands for; ``siblings``: read every other tag's manifest, to tell who shares what.
+
+    That is left out where there are more than ``most_tags``.
 
     Raises NotFound where there is no image for ``platform``; NotFound, Mismatch, InvalidManifest where the manifest
     itself cannot be read.
@@ -75,7 +84,10 @@ def inspect(
     details = contents.details(descriptor, platform)
     errors = [details.error] if details.error is not None else []
     config = _config(contents, image, errors)
-    others, shared = _siblings(contents, descriptor, tag, errors, observer) if siblings else (None, None)
+    names = [name for name in contents.tags() if name != tag] if siblings else []
+    is_read = siblings and (most_tags is None or len(names) <= most_tags)
+    unread: list[str] = []
+    others, shared = _siblings(contents, descriptor, names, errors, unread, observer) if is_read else (None, None)
     root = _referrers(contents, descriptor)
     if root.error is not None:
         errors.append(root.error)
@@ -88,6 +100,8 @@ def inspect(
         layers=_layers(image, config, shared),
         siblings=others,
         referrers=root.referrers,
+        unread=tuple(sorted(unread)),
+        others=0 if is_read else len(names),
         errors=tuple(errors),
     )
 
@@ -133,32 +147,36 @@ def _layers(image: Manifest | None, config: Config | None, shared: dict[Digest, 
 
 
 def _siblings(
-    contents: Contents, descriptor: Descriptor, tag: str | None, errors: list[RegistryToolError], observer: Observer
+    contents: Contents, descriptor: Descriptor, names: list[str], errors: list[RegistryToolError], unread: list[str], observer: Observer
 ) -> tuple[tuple[str, ...] | None, dict[Digest, list[str]] | None]:
-    """(other tags on the same digest, blob -> other tags that have it); None for both where the registry refuses requests."""
+    """(other tags on the same digest, blob -> other tags that have it); None for both where the registry refuses requests.
 
-    def read(name: str) -> tuple[Digest, Iterable[Digest]] | RegistryToolError:
+    Tags that cannot be read are added to ``unread``: their own table says what is wrong with them.
+    """
+
+    def read(name: str) -> tuple[Digest | None, Iterable[Digest], RegistryToolError | None]:
+        digest = None
         try:
             other = contents.resolve(name)
-            return other.digest, contents.blobs(other)
+            digest = other.digest
+            return digest, contents.blobs(other), None
         except RegistryToolError as error:
-            return error
+            return digest, (), error
 
-    names = [name for name in contents.tags() if name != tag]
     siblings: list[str] = []
     shared: dict[Digest, list[str]] = {}
+    failed_in_a_row = 0
     observer.start("tags", "reading the other tags", len(names))
-    for done, (name, result) in enumerate(map_unordered(read, names), 1):
+    for done, (name, (digest, blobs, error)) in enumerate(map_unordered(read, names), 1):
         observer.advance("tags", done)
-        if isinstance(result, RegistryToolError):
-            if is_registry_wide(result):
-                errors.append(result)
-                return None, None
-            # Its own table says what is wrong with another tag.
-            continue
-        digest, blobs = result
+        failed_in_a_row = failed_in_a_row + 1 if error is not None and not isinstance(error, NotFound) else 0
+        if error is not None and (is_registry_wide(error) or failed_in_a_row > MAX_FAILURES):
+            errors.append(error)
+            return None, None
         if digest == descriptor.digest:
             siblings.append(name)
+        elif error is not None and not isinstance(error, NotFound):
+            unread.append(name)
         for blob in blobs:
             shared.setdefault(blob, []).append(name)
     observer.finish("tags", "read the other tags")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from registry_tool.base.errors import InvalidManifest
+from registry_tool.base.errors import InvalidManifest, UnknownMediaType
 from registry_tool.base.labels import PREFIX
 from registry_tool.base.reader import Document
 from registry_tool.oci.descriptor import Descriptor, Platform
@@ -24,11 +25,14 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 SCHEMA_1 = ("application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws")
 
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
+"""Of release candidates of the specification; some registries still have such manifests."""
+
 IMAGES = (OCI_IMAGE, DOCKER_IMAGE)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
-ACCEPT = f"{OCI_IMAGE}, {OCI_INDEX}, {DOCKER_IMAGE}, {DOCKER_LIST}"
-"""The ``Accept`` header of a request for a manifest."""
+ACCEPT = ", ".join((OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST, *(f"{name};q=0.5" for name in (OCI_ARTIFACT, *SCHEMA_1)), "*/*;q=0.1"))
+"""The ``Accept`` header of a request for a manifest. What is not read is accepted, too: its digest can be known, and its bytes shown."""
 
 EMPTY_CONTENT = b"{}"
 EMPTY = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=Digest.of(EMPTY_CONTENT), size=len(EMPTY_CONTENT))
@@ -46,6 +50,8 @@ _SIGNATURES = (
     "application/vnd.cncf.notary.signature",
 )
 _ATTESTATION = "vnd.docker.reference.type"
+UNSPECIFIC_TYPES = ("", "application/json", "application/octet-stream", "text/plain")
+"""Content types that say nothing: what a server sends that knows no better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +122,12 @@ def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256
     ``algorithm`` is that of its descriptor's digest. Raises InvalidManifest, whose message has the path
     (``layers[2].digest: …``); also where the two media types differ, and for docker's schema 1.
     """
-    document = Document.read(raw, what="manifest", max_size=MAX_SIZE)
+    try:
+        document = Document.read(raw, what="manifest", max_size=MAX_SIZE)
+    except InvalidManifest as error:
+        if media_type_of(b"", media_type or "") in (*UNSPECIFIC_TYPES, *IMAGES, *INDEXES, "text/html"):
+            raise
+        raise _unknown_type(media_type or "") from error
     resolved_type = _media_type(document, media_type)
     is_index = resolved_type in INDEXES
     # A document that is both would be an image to one reader and an index to another (CVE-2021-41190).
@@ -138,21 +149,55 @@ def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256
     )
 
 
+def media_type_of(raw: bytes, declared: str = "") -> str:
+    """The media type of what may be no manifest at all; empty where neither it nor the Content-Type says."""
+    declared = declared.partition(";")[0].strip().lower()
+    if declared not in UNSPECIFIC_TYPES:
+        return declared
+    try:
+        document = json.loads(raw)
+        media_type = document.get("mediaType")
+    except (ValueError, RecursionError, AttributeError):
+        return declared
+    if isinstance(media_type, str) and media_type.isprintable():
+        return media_type
+    if document.get("schemaVersion") == 1:
+        return SCHEMA_1[1] if "signatures" in document else SCHEMA_1[0]
+    return (OCI_INDEX if "manifests" in document else OCI_IMAGE) if document.get("schemaVersion") == 2 else declared
+
+
+def signed_payload(raw: bytes) -> bytes:
+    """The bytes that the digest of a manifest of docker's schema 1 is of: without its signatures. ``raw`` where it has none."""
+    try:
+        protected = json.loads(raw)["signatures"][0]["protected"]
+        header = json.loads(base64.urlsafe_b64decode(f"{protected}=="))
+        return raw[: int(header["formatLength"])] + base64.urlsafe_b64decode(f"{header['formatTail']}==")
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return raw
+
+
 def _media_type(document: Document, declared: str | None) -> str:
     declared = declared.partition(";")[0].strip().lower() if declared else None
     media_type = document.text("mediaType")
     if declared in SCHEMA_1 or media_type in SCHEMA_1 or document.members.get("schemaVersion") == 1:
-        raise InvalidManifest(
+        raise UnknownMediaType(
             "schemaVersion: docker's manifest schema 1, which no current tool reads", hint="Push the image again with a current docker."
         )
     if declared and media_type and declared != media_type:
         raise InvalidManifest(f"mediaType: the document calls itself {_shown(media_type)}, the registry calls it {_shown(declared)}")
+    if not (media_type or declared or document.members.keys() & {"config", "layers", "manifests"}):
+        raise _unknown_type("")
     media_type = media_type or declared or (OCI_INDEX if "manifests" in document.members else OCI_IMAGE)
     if media_type not in IMAGES and media_type not in INDEXES:
-        raise InvalidManifest(f"mediaType: {_shown(media_type)} is neither an image nor an index")
+        raise _unknown_type(media_type)
     if document.required_number("schemaVersion") != 2:
         document.refuse("schemaVersion", f"2 is wanted, not {document.members['schemaVersion']}")
     return media_type
+
+
+def _unknown_type(media_type: str) -> UnknownMediaType:
+    what = f"{_shown(media_type)} is" if media_type else "it has none, and is"
+    return UnknownMediaType(f"mediaType: {what} neither an image nor an index", hint="Look at it with: regctl inspect --raw")
 
 
 def _inner_descriptor(document: Document, key: str) -> Descriptor | None:

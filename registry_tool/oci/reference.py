@@ -101,6 +101,11 @@ def is_tag(text: str) -> bool:
     return len(text) <= MAX_TAG_LENGTH and _TAG.fullmatch(text) is not None
 
 
+def is_repository(text: str) -> bool:
+    """Whether ``text`` is a valid path of a repository. What a registry lists may be none."""
+    return len(text) <= MAX_PATH_LENGTH and all(map(_COMPONENT.fullmatch, text.split("/")))
+
+
 def _split_host(name: str, text: str, default_host: str) -> tuple[str, str]:
     if not has_host(name):
         return default_host, name

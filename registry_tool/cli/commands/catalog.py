@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -42,19 +43,25 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     with open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in sorted(opened.catalog())])
+            _print_notes(session, opened.notes)
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:
             listed = listing.catalog(opened, details=full, cache=cache, observer=observer)
-    return _render(session, host, listed)
+    return _render(session, host, listed, opened.notes)
 
 
-def _render(session: Session, host: str, listed: Catalog) -> int:
+def _print_notes(session: Session, notes: Sequence[str]) -> None:
+    for note in notes:
+        session.output.note(formatting.one_line(note))
+
+
+def _render(session: Session, host: str, listed: Catalog, notes: tuple[str, ...]) -> int:
     out = session.output
     errors = [(summary.name, error) for summary in listed.repositories for error in summary.errors]
     if out.json:
         documents = [{"repository": name, **to_json(error)} for name, error in errors]
-        out.document({"registry": host, "repositories": listed.repositories, "errors": documents})
+        out.document({"registry": host, "repositories": listed.repositories, "errors": documents, "notes": notes})
     else:
         heads = ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE")
         head, *lines = formatting.columns(heads, [_cells(summary) for summary in listed.repositories])
@@ -63,6 +70,7 @@ def _render(session: Session, host: str, listed: Catalog) -> int:
             out.spans((line, "dim" if summary.tags == 0 else ""))
         for name, error in errors:
             out.note(formatting.one_line(f"{name}: {error.message}"))
+        _print_notes(session, notes)
         if listed.stopped is not None:
             out.note("not all repositories could be read")
             out.print_error(listed.stopped)

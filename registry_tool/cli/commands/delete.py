@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,24 +19,38 @@ if TYPE_CHECKING:
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
+_MAX_UNREAD = 5
+_MOST_TAGS = 200
+"""Tags of a repository that a dry run reads all of."""
+
 
 @click.command("delete")
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Show the plan; delete nothing.")
 @options.yes
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
+@click.option("--siblings", is_flag=True, help=f"With --dry-run: read every other tag, also of more than {_MOST_TAGS}.")
 @options.missing_ok
 @options.quiet("the deleted names, one a line")
 @options.plain_http
 @options.as_json
 @click.pass_obj
 def delete(
-    session: Session, name: str, dry_run: bool, yes: bool, allow_empty: bool, missing_ok: bool, quiet: bool, plain_http: bool | None
+    session: Session,
+    name: str,
+    dry_run: bool,
+    yes: bool,
+    allow_empty: bool,
+    siblings: bool,
+    missing_ok: bool,
+    quiet: bool,
+    plain_http: bool | None,
 ) -> int:
     """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry, after showing the plan and asking.
 
     If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too. A digest
-    is deleted with all its tags. The registry's garbage collection then frees the space.
+    is deleted with all its tags. The registry's garbage collection then frees the space. Before anything is deleted every other
+    tag is read; --dry-run does so in small repositories only, and says what it does not know.
 
     \b
     Examples:
@@ -49,11 +63,12 @@ def delete(
     reference, selection = _select(session, name)
     with open_registry(reference.host, plain_http=plain_http) as registry:
         repository = registry.repository(reference.path)
-        plan = _plan(repository, selection, missing_ok=missing_ok)
-        lines = list(render_plan(plan))
+        plan = _plan(repository, selection, most_tags=_MOST_TAGS if dry_run and not siblings else None, missing_ok=missing_ok)
+        lines = [*render_plan(plan), *registry.notes]
+        notes = {"notes": registry.notes}
         if dry_run:
             shown = list(_names(plan)) if quiet else lines
-            session.output.result({"ok": True, "dry_run": True, **document(plan), "done": []}, *shown)
+            session.output.result({"ok": True, "dry_run": True, **document(plan), **notes, "done": []}, *shown)
             return 0
         plan.check_allowed(allow_empty=allow_empty)
         if not plan.is_empty:
@@ -63,23 +78,24 @@ def delete(
                     session.output.note(line)
             if not session.confirm(lines, yes=yes):
                 return 1
-        return _apply(session.output, plan, delete.apply(plan, repository, allow_empty=allow_empty), quiet=quiet)
+        steps = delete.apply(plan, repository, allow_empty=allow_empty)
+        return _apply(session.output, plan.selection.repository, {**document(plan), **notes}, steps, quiet=quiet)
 
 
-def _apply(out: Output, plan: DeletionPlan, steps: Iterable[Deleted], *, quiet: bool) -> int:
+def _apply(out: Output, repository: str, planned: Mapping[str, object], steps: Iterable[Deleted], *, quiet: bool) -> int:
     done: list[Deleted] = []
     failures: list[RegistryToolError] = []
     try:
         for each in steps:
             done.append(each)
             if not out.json:
-                out.lines(_deleted_lines(each, plan.selection.repository, quiet=quiet))
+                out.lines(_deleted_lines(each, repository, quiet=quiet))
     except RegistryToolError as error:
         # What was deleted before the failure is part of the document.
         if not out.json:
             raise
         failures.append(error)
-    return out.finish({"dry_run": False, **document(plan), "done": done}, failures)
+    return out.finish({"dry_run": False, **planned, "done": done}, failures)
 
 
 def _select(session: Session, name: str) -> tuple[Reference, Selection]:
@@ -91,11 +107,11 @@ def _select(session: Session, name: str) -> tuple[Reference, Selection]:
     return selected if has_host(name) else Selection.parse(name, default_host=session.required_registry_host())
 
 
-def _plan(repository: Repository, selection: Selection, *, missing_ok: bool) -> DeletionPlan:
+def _plan(repository: Repository, selection: Selection, *, most_tags: int | None, missing_ok: bool) -> DeletionPlan:
     from registry_tool.content import delete
 
     try:
-        plan = delete.plan(repository, selection)
+        plan = delete.plan(repository, selection, most_tags=most_tags)
     except NotFound:
         if not missing_ok:
             raise
@@ -115,12 +131,22 @@ def render_plan(plan: DeletionPlan) -> Iterator[str]:
     for tombstone in plan.unfinished:
         yield f"  {tombstone.tag}: an earlier deletion was not finished and will be completed"
     for removal in plan.removals:
-        yield from _removal(removal)
-    if plan.removals and not plan.tags_left:
+        yield from _removal(removal) if plan.is_complete else _incomplete_removal(removal, plan.scope.others)
+        if plan.unreadable and not removal.untag_only:
+            yield f"    tags that could not be read are deleted, too, if they are on it: {_some(plan.unreadable)}"
+    for tag in plan.unresolved:
+        yield f"  untag {tag}; what it stands for could not be read"
+    if plan.tags and not plan.tags_left:
         yield "  No tag is left in the repository."
-    yield f"Garbage collection can then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
-    for why in plan.scope.unread:
+    if plan.is_complete:
+        yield f"Garbage collection can then free {units.size(plan.bytes_freed)} ({_scope(plan)})."
+    else:
+        yield f"How much garbage collection can then free is not known: {units.count(plan.scope.others, 'other tag')} not read."
+        yield "Read them, too: --siblings"
+    for why in plan.scope.unread[:_MAX_UNREAD]:
         yield f"  Could not be read: {why}"
+    if len(plan.scope.unread) > _MAX_UNREAD:
+        yield f"  and {len(plan.scope.unread) - _MAX_UNREAD} more could not be read"
 
 
 def _removal(removal: Removal) -> Iterator[str]:
@@ -133,7 +159,7 @@ def _removal(removal: Removal) -> Iterator[str]:
         yield from (f"    {held} contains it" for held in _describe(removal.indexes))
         yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
         if not (removal.siblings or removal.indexes or removal.referrers):
-            yield "    manifests that could not be read may need it"
+            yield "    what could not be read may need it"
         return
     if removal.part_of is not None:
         yield f"  delete {what}, part of index {removal.part_of}"
@@ -143,6 +169,26 @@ def _removal(removal: Removal) -> Iterator[str]:
     yield from (f"    {held} will be left without its subject" for held in _describe(removal.referrers))
     if removal.subject is not None:
         yield f"    it refers to {removal.subject.digest}, which stays"
+
+
+def _incomplete_removal(removal: Removal, others: int) -> Iterator[str]:
+    tags = ", ".join(removal.tags)
+    what = f"{removal.type} {removal.digest}" if removal.type != "unknown" else str(removal.digest)
+    unread = f"the {units.count(others, 'tag')} not read"
+    if not removal.untag_only:
+        yield f"  delete {tags} with {what}" if tags else f"  delete {what}"
+        yield f"    with those of {unread} that are on it"
+        yield from (f"    {held} will be left without its subject" for held in _describe(removal.referrers))
+        return
+    yield f"  untag {tags}"
+    yield f"    {what} is deleted, too, unless something needs it"
+    yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
+    yield f"    {unread} may be on it, or contain it"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_UNREAD} more" if len(names) > _MAX_UNREAD else ""
+    return ", ".join(names[:_MAX_UNREAD]) + more
 
 
 def _describe(held: Iterable[Dependent]) -> Iterator[str]:
@@ -164,6 +210,7 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
         yield from (f"{plan.selection.repository}:{tag}" for tag in removal.tags)
         if not removal.untag_only:
             yield f"{plan.selection.repository}@{removal.digest}"
+    yield from (f"{plan.selection.repository}:{tag}" for tag in plan.unresolved)
 
 
 def _deleted_lines(done: Deleted, repository: str, *, quiet: bool) -> list[str]:
@@ -182,8 +229,10 @@ def document(plan: DeletionPlan) -> dict[str, object]:
         "removals": [
             {
                 **select(removal.descriptor, "digest media_type"),
-                **select(removal, "type tags alone=untag_only siblings"),
-                "indexes": [str(held.digest) for held in removal.indexes],
+                **select(removal, "type tags"),
+                "alone": removal.untag_only if plan.is_complete or not removal.untag_only else None,
+                "siblings": list(removal.siblings) if plan.is_complete else None,
+                "indexes": [str(held.digest) for held in removal.indexes] if plan.is_complete else None,
                 "referrers": [str(held.digest) for held in removal.referrers],
                 "subject": str(removal.subject.digest) if removal.subject else None,
                 **select(removal, "part_of"),
@@ -191,5 +240,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
             for removal in plan.removals
         ],
         "unfinished": [tombstone.tag for tombstone in plan.unfinished],
-        **select(plan, "absent tags_left bytes_freed looked_at=scope"),
+        **select(plan, "unresolved absent tags_left"),
+        "bytes_freed": plan.bytes_freed if plan.is_complete else None,
+        **select(plan, "looked_at=scope"),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -17,11 +17,19 @@ from registry_tool.cli.views import formatting
 from registry_tool.cli.views import inspect as view
 
 if TYPE_CHECKING:
-    from registry_tool.oci.descriptor import Descriptor, Platform
+    from registry_tool.cli.output import Output
+    from registry_tool.content.inspect import Inspection
+    from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
+Result = TypeVar("Result")
+
 _MAX_TAGS = 20
+_MOST_TAGS = 200
+"""Other tags that are read without ``--siblings``."""
+_OF_SIBLINGS = ("siblings", "unread_tags", "layers")
+"""Members of the document for which other tags are read."""
 _IN_TEMPLATE = re.compile(r"\.([A-Za-z_][\w.]*)")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _STEP = re.compile(r"\[(\d+)\]")
@@ -36,7 +44,7 @@ _STEP = re.compile(r"\[(\d+)\]")
 @click.option(
     "--siblings/--no-siblings",
     default=None,
-    help="Show what other tags share with it, or not; by default only in a registry on this machine.",
+    help=f"Show what other tags share with it, or not; by default in a registry on this machine, up to {_MOST_TAGS} tags.",
 )
 @options.plain_http
 @options.quiet("the digest")
@@ -63,7 +71,6 @@ def inspect(
       regctl inspect --platform linux/arm64 --config docker.io/library/alpine
       regctl inspect --format config.labels john/get-started:part2
     """
-    from registry_tool.base.address import is_loopback
     from registry_tool.content import inspect
     from registry_tool.content.listing import Contents
     from registry_tool.targets.registry import open_registry
@@ -78,13 +85,12 @@ def inspect(
         session.content_cache(observer) as cache,
     ):
         repository = registry.repository(reference.path)
-        descriptor = _resolve(repository, reference)
-        if (raw or quiet) and platform is None:
-            if quiet:
-                session.output.line(str(descriptor.digest))
-            else:
-                with repository.fetch(descriptor) as stream:
-                    _write(session, stream.read())
+        if raw and platform is None:
+            _write(session, _lookup(repository, reference, repository.raw_manifest))
+            return 0
+        descriptor = _lookup(repository, reference, repository.resolve)
+        if quiet and platform is None:
+            session.output.line(str(descriptor.digest))
             return 0
         contents = Contents(repository, cache, remember=True)
         if raw or quiet or as_config:
@@ -98,11 +104,21 @@ def inspect(
                 raise NotFound(f"{reference} has no config", hint="Look at it with: regctl inspect --raw")
             _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
-        with_siblings = is_loopback(reference.host) if siblings is None else siblings
         tag = None if reference.digest is not None else reference.or_latest().tag
-        inspection = inspect.inspect(contents, descriptor, tag=tag, platform=platform, siblings=with_siblings, observer=observer)
-    document = view.document(reference, inspection)
-    out = session.output
+        inspection = inspect.inspect(
+            contents,
+            descriptor,
+            tag=tag,
+            platform=platform,
+            siblings=_needs_siblings(reference, siblings, wanted),
+            most_tags=None if siblings else _MOST_TAGS,
+            observer=observer,
+        )
+    return _render(session.output, reference, inspection, registry.notes, wanted)
+
+
+def _render(out: Output, reference: Reference, inspection: Inspection, notes: tuple[str, ...], wanted: Sequence[str] | None) -> int:
+    document = {**view.document(reference, inspection), "notes": notes}
     if wanted is not None:
         out.lines(_value_lines(_pick(document, wanted)))
     elif out.json:
@@ -110,15 +126,25 @@ def inspect(
     else:
         view.render(out, reference, inspection)
     if not out.json:
+        for note in notes:
+            out.note(formatting.one_line(note))
         for error in inspection.errors:
             out.print_error(error)
     return exit_code(inspection.errors)
 
 
-def _resolve(repository: Repository, reference: Reference) -> Descriptor:
-    """The descriptor of ``reference``. Raises NotFound; it lists the tags where ``reference`` has none and there is no ``latest``."""
+def _needs_siblings(reference: Reference, option: bool | None, path: Sequence[str] | None) -> bool:
+    """Whether other tags are read: by default on this machine, and only where the member at ``path`` tells of them."""
+    from registry_tool.base.address import is_loopback
+
+    is_wanted = is_loopback(reference.host) if option is None else option
+    return is_wanted and (path is None or path[0] in _OF_SIBLINGS)
+
+
+def _lookup(repository: Repository, reference: Reference, request: Callable[[str], Result]) -> Result:
+    """``request`` for ``reference``. Raises NotFound; it lists the tags where ``reference`` has none and there is no ``latest``."""
     try:
-        return repository.resolve(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
+        return request(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
     except NotFound as error:
         if reference.digest is not None or reference.tag is not None:
             hint = f"See what there is with: regctl list-tags {reference.repository}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_tool.base.codec import to_json
-from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.base.errors import RegistryError, RegistryToolError, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
@@ -59,14 +59,14 @@ def list_tags(
     """List the tags of the repository NAME; without a host it is in the local registry.
 
     Siblings are other tags of the same digest. Manifests and configs are fetched from a registry on this machine; from any
-    other only digests, unless --details is given. With --no-details only the list is fetched; it may still contain a tag whose
-    deletion was not finished.
+    other only digests, unless --details is given. With -q or --no-details only the list is fetched; it may still contain a tag
+    whose deletion was not finished.
 
     \b
     Examples:
       regctl list-tags john/get-started
       regctl list-tags --semver '^1.2' --sort semver --limit 5 john/get-started
-      regctl list-tags -q --no-details docker.io/library/alpine
+      regctl list-tags -q docker.io/library/alpine
     """
     from registry_tool.base.address import is_loopback
     from registry_tool.content.listing import Options
@@ -85,6 +85,7 @@ def list_tags(
     if needs_details and details is False:
         raise UsageError(f"{needs_details} needs the details that --no-details leaves out", hint="Leave out one of the two.")
     reference = session.repository(name, "list-tags")
+    quiet = quiet and not session.output.json
     wanted = _with_scope(wanted, details, needs_details, is_local=is_loopback(reference.host), quiet=quiet)
     with (
         open_registry(reference.host, plain_http=plain_http) as registry,
@@ -92,28 +93,30 @@ def list_tags(
         session.content_cache(observer) as cache,
     ):
         table = tag_table(registry.repository(reference.path), wanted, cache=cache, observer=observer)
-    return _render(session, reference, table, wanted, digests=digests, quiet=quiet)
+    return _render(session, reference, table, registry.notes, wanted, digests=digests, quiet=quiet)
 
 
 def _with_scope(wanted: Options, details: bool | None, needs_details: str | None, *, is_local: bool, quiet: bool) -> Options:
-    if details is False:
-        return replace(wanted, level="names")
     if needs_details and not is_local and details is None:
         raise UsageError(f"{needs_details} needs every image's details", hint="Add --details to ask this registry for them.")
-    full = needs_details is not None if quiet else (is_local or bool(details))
+    if details is False or (quiet and not details and not needs_details):
+        return replace(wanted, level="names")
+    full = is_local or bool(details)
     # Names need no siblings, and a remote registry is not queried for thousands of tags to show a limit.
     siblings = not quiet and (is_local or not wanted.is_limited_first)
     return replace(wanted, level="details" if full else "digests", siblings=siblings)
 
 
-def _render(session: Session, reference: Reference, table: TagTable, wanted: Options, *, digests: bool, quiet: bool) -> int:
+def _render(
+    session: Session, reference: Reference, table: TagTable, notes: tuple[str, ...], wanted: Options, *, digests: bool, quiet: bool
+) -> int:
     out = session.output
     errors: list[tuple[str | None, RegistryToolError]] = [(row.name, row.error) for row in table.rows if row.error is not None]
     if table.stopped is not None:
         errors.append((None, table.stopped))
     if out.json:
         documents = [{"tag": name, **to_json(error)} for name, error in errors]
-        out.document({"repository": reference.repository, "tags": table.rows, "errors": documents})
+        out.document({"repository": reference.repository, "tags": table.rows, "errors": documents, "notes": notes})
     elif quiet:
         out.lines([formatting.one_line(row.name) for row in table.rows])
     elif wanted.level == "names":
@@ -122,6 +125,9 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
         limit = _MAX_CELL if out.on_terminal else None
         heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
         out.table(heads, [_cells(row, digests=digests, limit=limit) for row in table.rows])
+    if not out.json:
+        for note in notes:
+            out.note(formatting.one_line(note))
     if table.vanished:
         out.note(formatting.one_line(f"deleted meanwhile: {', '.join(table.vanished)}"))
     if table.stopped is not None and not out.json:
@@ -136,8 +142,11 @@ def _render(session: Session, reference: Reference, table: TagTable, wanted: Opt
 def _cells(row: Row, *, digests: bool, limit: int | None) -> tuple[str, ...]:
     digest = formatting.UNKNOWN if row.digest is None else str(row.digest) if digests else row.digest.short
     kind = row.type or (formatting.UNKNOWN if row.error is None else "")
+    if row.note is not None:
+        kind = f"{kind}: {row.note}"
     if row.error is not None:
-        kind = f"{kind}, damaged: {row.error.message}".removeprefix(", ")
+        word = "not readable" if isinstance(row.error, RegistryError) else "damaged"
+        kind = f"{kind}, {word}: {row.error.message}".removeprefix(", ")
     platforms = [str(platform) for platform in row.platforms or ()]
     siblings = list(row.siblings or ())
     return (row.name, digest, formatting.age(row.created), formatting.size(row.size), _join(platforms, limit), _join(siblings, limit), kind)

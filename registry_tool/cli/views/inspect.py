@@ -29,7 +29,7 @@ def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
         "type": details.type,
         "artifact_type": manifest.artifact_type,
         **select(details, "created size platforms"),
-        **select(inspection, "siblings"),
+        **select(inspection, "siblings unread_tags=unread"),
         "annotations": dict(manifest.annotations),
         "subject": str(manifest.subject.digest) if manifest.subject else None,
         "image": str(inspection.image.digest) if inspection.image else None,
@@ -100,9 +100,16 @@ def _manifest_facts(inspection: Inspection) -> dict[str, str]:
         "size": formatting.size(details.size),
         "shared": _shared_size(inspection.layers),
         "platforms": ", ".join(map(str, details.platforms)),
-        "siblings": "not read" if inspection.siblings is None else ", ".join(inspection.siblings),
+        "siblings": _siblings(inspection),
+        "unread tags": ", ".join(inspection.unread),
         "subject": str(inspection.manifest.subject.digest) if inspection.manifest.subject else "",
     }
+
+
+def _siblings(inspection: Inspection) -> str:
+    if inspection.siblings is not None:
+        return ", ".join(inspection.siblings)
+    return f"not read ({units.count(inspection.others, 'other tag')}: --siblings)" if inspection.others else "not read"
 
 
 def _shared_size(layers: tuple[Layer, ...]) -> str:

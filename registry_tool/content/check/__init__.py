@@ -55,7 +55,7 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     finally:
         run.stop()
     reports.sort(key=lambda report: report.name)
-    notes = (*run.notes, *(note for report in reports for note in report.notes))
+    notes = (*run.notes, *registry.notes, *(note for report in reports for note in report.notes))
     images = units.count(sum(report.images for report in reports), "image")
     run.finish(f"Checked {images} in {units.count(len(reports), 'repository')}")
     return CheckReport(repositories=tuple(reports), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)

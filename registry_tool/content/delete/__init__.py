@@ -8,6 +8,10 @@ from registry_tool.content.delete.snapshot import Deletable, take_snapshot
 __all__ = ["Deletable", "Deleted", "DeletionPlan", "Dependent", "Removal", "Scope", "Selection", "apply", "check_deletable", "plan"]
 
 
-def plan(repository: Deletable, selection: Selection) -> DeletionPlan:
-    """Plan the deletion of ``selection``; writes nothing. Raises NotFound (no such repository), Conflict (a tag is at another digest)."""
-    return make_plan(selection, take_snapshot(repository, selection))
+def plan(repository: Deletable, selection: Selection, *, most_tags: int | None = None) -> DeletionPlan:
+    """Plan the deletion of ``selection``; writes nothing.
+
+    In a repository of more than ``most_tags`` only selected tags are looked at: the plan is to be shown, not applied.
+    Raises NotFound (no such repository), Conflict (a tag is at another digest).
+    """
+    return make_plan(selection, take_snapshot(repository, selection, most_tags=most_tags))

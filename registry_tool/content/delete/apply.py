@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError
+from registry_tool.content.delete import advice
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal
 from registry_tool.content.delete.planner import with_dependents
 from registry_tool.content.delete.snapshot import Deletable, RepositorySnapshot, take_snapshot
-from registry_tool.oci import manifest as manifests
+from registry_tool.content.delete.writes import Writer
+from registry_tool.content.graph import attempt
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT
+from registry_tool.oci.manifest import EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,32 +30,42 @@ class Deleted:
 
 
 def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = False) -> Iterator[Deleted]:
-    """Apply ``plan``, yielding each step when it is done. What was deleted concurrently is no failure.
+    """Apply ``plan``, yielding each step when it is done: the registry was asked, and what was deleted is not there any more.
+
+    What was deleted concurrently is no failure.
 
     Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``; Conflict where the repository
-    differs from the plan: nothing more is removed then; before anything is written, RegistryError where deletion is off
-    or the registry is read-only, AuthenticationFailed.
+    differs from the plan: nothing more is removed then; RegistryError where something is still there though the registry
+    claims that it is deleted; before anything is written, RegistryError where deletion is off or the registry is
+    read-only, AuthenticationFailed.
     """
     plan.check_allowed(allow_empty=allow_empty)
     if plan.is_empty:
         return
+    if not plan.is_complete:
+        raise ValueError("a plan that was made without looking at all tags")
     check_deletable(plan, repository)
+    writer = Writer(repository, plan.selection.repository, {manifest.digest: manifest for manifest in plan.manifests})
     for tombstone in plan.unfinished:
         # Whatever the tag stands for now, this digest is a tombstone's and nothing else's.
-        _delete(repository, tombstone.descriptor)
+        writer.delete(tombstone.descriptor, tags=(tombstone.tag,))
         yield Deleted(what="finished", tags=(tombstone.tag,))
     guard = _Guard(plan, repository)
     for removal in plan.removals:
         if not removal.untag_only:
             guard.check(removal)
-            _delete(repository, removal.descriptor, subject=removal.subject)
+            writer.delete(removal.descriptor, tags=removal.tags, subject=removal.subject)
             yield Deleted(what="deleted", tags=removal.tags, digest=removal.digest)
             continue
         for tag in removal.tags:
             guard.check(removal)
             if guard.is_unchanged(tag, removal):
-                _untag(repository, tag)
+                writer.untag(tag, removal)
             yield Deleted(what="untagged", tags=(tag,))
+    for tag in plan.unresolved:
+        guard.check_unresolved(tag)
+        writer.untag(tag)
+        yield Deleted(what="untagged", tags=(tag,))
 
 
 def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
@@ -79,7 +89,7 @@ def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
             ) from error
         raise RegistryError(
             f"{name}: deletion is turned off in this registry",
-            hint="Start it with REGISTRY_STORAGE_DELETE_ENABLED=true in its environment, as regctl up does.",
+            hint=advice.turned_off(name),
         ) from error
 
 
@@ -96,6 +106,9 @@ class _Guard:
         """Raises Conflict where something else depends on ``removal`` than was planned."""
         for tag in removal.tags:
             self.is_unchanged(tag, removal)
+        unreadable = sorted(self._current().unresolved.keys() - {*self._plan.unresolved, *self._plan.unreadable})
+        if unreadable and not removal.untag_only:
+            self._refuse(f"{', '.join(unreadable)} cannot be read any more, and may be on {removal.digest}")
         now = with_dependents(self._current(), removal, tags=self._plan.tags, deleted=self._plan.deleted)
         for planned, current, what in (
             (removal.siblings, now.siblings, "the tags on it"),
@@ -114,6 +127,12 @@ class _Guard:
         if digest != removal.digest and not self._is_tombstone(digest):
             self._refuse(f"the tag {tag} moved: it is at {digest} now, not at {removal.digest}")
         return digest == removal.digest
+
+    def check_unresolved(self, tag: str) -> None:
+        """Raises Conflict where it is known now what ``tag`` stands for: that is another deletion."""
+        descriptor = attempt(lambda: self._repository.resolve(tag))
+        if isinstance(descriptor, Descriptor):
+            self._refuse(f"the tag {tag} can be read again: it is at {descriptor.digest}")
 
     def _is_tombstone(self, digest: Digest) -> bool:
         try:
@@ -135,24 +154,6 @@ class _Guard:
         raise Conflict(
             f"{self._plan.selection.repository}: {why}; nothing more was removed", hint="Run it again to see what it would hit now."
         )
-
-
-def _untag(repository: Deletable, tag: str) -> None:
-    """Remove the tag alone, by a tombstone if need be: if that is left by an interruption, no table shows it; the next deletion ends it."""
-    if repository.can_untag():
-        with suppress(NotFound):
-            repository.untag(tag)
-        return
-    if not repository.exists(EMPTY):
-        repository.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
-    replacement = manifests.tombstone(tag, unique=uuid.uuid4().hex)
-    repository.push_manifest(replacement, tag)
-    _delete(repository, replacement.descriptor)
-
-
-def _delete(repository: Deletable, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
-    with suppress(NotFound):
-        repository.delete(descriptor, subject=subject)
 
 
 def _digests(dependents: tuple[Dependent, ...]) -> tuple[str, ...]:

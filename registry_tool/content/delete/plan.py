@@ -111,16 +111,24 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What the plan is based on: how many ``tags`` and ``manifests`` were read, and why some are ``unread``."""
+    """What the plan is based on: how many ``tags`` and ``manifests`` were read, why some are ``unread``, and how many ``others`` there are.
+
+    Others are tags that were not looked at. Unread and other tags may be on any digest.
+    """
 
     tags: int
     manifests: int
     unread: tuple[str, ...] = ()
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPlan:
-    """A deletion, in the order in which it is applied: ``unfinished``, then ``removals``.
+    """A deletion, in the order in which it is applied: ``unfinished``, ``removals``, ``unresolved``.
+
+    ``unresolved`` are selected tags of which it is not known what they stand for: they alone are removed. Of tags that
+    are not selected this is not known of ``unreadable``. Where there are other tags (``scope``), what depends on the
+    removals is not known, and the plan cannot be applied.
 
     ``bytes_freed`` is what a collection could free afterwards: manifests and blobs that nothing else needs in this
     repository, as far as tags and referrers lead (``scope``); another repository may still have them. ``tags_left``
@@ -130,6 +138,8 @@ class DeletionPlan:
     selection: Selection
     removals: tuple[Removal, ...]
     unfinished: tuple[Tombstone, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     absent: bool = False
     bytes_freed: int = 0
     tags_left: int = 0
@@ -140,7 +150,7 @@ class DeletionPlan:
     @property
     def tags(self) -> frozenset[str]:
         """The tags that are removed."""
-        return frozenset(tag for removal in self.removals for tag in removal.tags)
+        return frozenset(tag for removal in self.removals for tag in removal.tags) | frozenset(self.unresolved)
 
     @property
     def deleted(self) -> frozenset[Digest]:
@@ -150,11 +160,16 @@ class DeletionPlan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.removals or self.unfinished)
+        return not (self.removals or self.unfinished or self.unresolved)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tag was looked at."""
+        return not self.scope.others
 
     def check_allowed(self, *, allow_empty: bool) -> None:
         """Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``."""
-        if self.selection.pattern is not None and self.removals and not self.tags_left and not allow_empty:
+        if self.selection.pattern is not None and self.tags and not self.tags_left and not allow_empty:
             raise ConfirmationRequired(
                 f"{self.selection} removes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from registry_tool.base.errors import Conflict
@@ -18,20 +18,24 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot) -> DeletionPla
 
     A selected digest is deleted. The digest of a selected tag is deleted if no other tag, index or referrer needs it;
     otherwise the tag is removed alone. With an index its children are deleted, if nothing else needs them.
-    Raises Conflict where a tag is not at the digest it was named with.
+    Raises Conflict where a tag is not at the digest it was named with, or that is not known.
     """
     tags, is_tombstone = _selected(selection, snapshot)
+    unresolved = _unresolved(selection, snapshot)
     named = frozenset({snapshot.named.digest} if snapshot.named is not None and selection.tag is None and not is_tombstone else ())
     chosen = dict.fromkeys([*(snapshot.tags[tag].digest for tag in sorted(tags)), *named])
-    deleted = _deleted(snapshot, tags, chosen, named)
+    deleted = _deleted(snapshot, tags | {*unresolved}, chosen, named)
     removals = [_removal(snapshot, digest, tags, deleted) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
     plan = DeletionPlan(
         selection=selection,
         removals=tuple(removals),
         unfinished=tuple(Tombstone(tag=tag, descriptor=descriptor) for tag, descriptor in sorted(snapshot.tombstones.items())),
-        absent=not (chosen or is_tombstone),
-        tags_left=sum(listed_subject(tag) is None for tag in snapshot.live if tag not in tags),
-        scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=tuple(sorted(snapshot.unread.values()))),
+        unresolved=unresolved,
+        unreadable=tuple(sorted(snapshot.unresolved.keys() - unresolved)),
+        absent=not (chosen or is_tombstone or unresolved),
+        tags_left=sum(listed_subject(tag) is None for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
+        + snapshot.others,
+        scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
         manifests=tuple(snapshot.manifests.values()),
     )
     return replace(plan, bytes_freed=_freed(snapshot, {*deleted, *(descriptor.digest for descriptor in snapshot.tombstones.values())}))
@@ -68,16 +72,45 @@ def _selected(selection: Selection, snapshot: RepositorySnapshot) -> tuple[froze
     return frozenset(tags), bool(selection.matching(snapshot.tombstones))
 
 
+def _unresolved(selection: Selection, snapshot: RepositorySnapshot) -> tuple[str, ...]:
+    """Selected tags of which it is not known what they stand for."""
+    if selection.tag is None and selection.digest is not None:
+        return ()
+    tags = selection.matching(snapshot.unresolved)
+    if tags and selection.digest is not None:
+        raise Conflict(
+            f"whether {selection.repository}:{tags[0]} is at {selection.digest} is not known: nothing was removed: "
+            f"{snapshot.unresolved[tags[0]]}",
+            hint="Name the tag alone, or the digest alone.",
+        )
+    return tags
+
+
+def _unread(snapshot: RepositorySnapshot) -> tuple[str, ...]:
+    tags = (f"{tag}: {why}" for tag, why in snapshot.unresolved.items())
+    return tuple(sorted([*tags, *snapshot.unread.values(), *snapshot.unlisted.values()]))
+
+
 def _deleted(snapshot: RepositorySnapshot, tags: frozenset[str], chosen: Iterable[Digest], named: frozenset[Digest]) -> frozenset[Digest]:
     candidates = closure(chosen, snapshot.children)
-    if snapshot.doubtful - candidates.keys():
-        # What could not be read may need any of them.
+    if _is_doubtful(snapshot, tags, candidates.keys()):
         return named
     staying = [descriptor.digest for tag, descriptor in snapshot.tags.items() if tag not in tags]
     # Referrers that no tag leads to: only their subject keeps them, and they were not selected.
     loose = [referrer for digest in candidates for referrer in snapshot.referrers(digest) if referrer not in candidates]
     needed = closure({*staying, *loose} - named, lambda digest: [each for each in snapshot.linked(digest) if each not in named])
     return frozenset(digest for digest in candidates if digest not in needed and digest not in snapshot.unread.keys() - set(chosen))
+
+
+def _is_doubtful(snapshot: RepositorySnapshot, tags: frozenset[str], candidates: Collection[Digest]) -> bool:
+    """Whether something that is not known may need one of the ``candidates``, beside the selected ``tags``."""
+    return bool(
+        snapshot.others
+        or any(tag not in tags for tag in snapshot.unresolved)
+        or snapshot.doubtful.difference(candidates)
+        or snapshot.unlisted.keys() & candidates
+        or any(not mentioned.isdisjoint(candidates) for digest, mentioned in snapshot.mentions.items() if digest not in candidates)
+    )
 
 
 def _removal(snapshot: RepositorySnapshot, digest: Digest, tags: frozenset[str], deleted: frozenset[Digest]) -> Removal:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
-from registry_tool.base.concurrency import MAX_REQUESTS, map_ordered
-from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound
+from registry_tool.base.concurrency import MAX_REQUESTS, map_unordered
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError
 from registry_tool.content.delete.plan import Selection
-from registry_tool.content.graph import Graph, Node, read_node, traverse
+from registry_tool.content.graph import Graph, Node, attempt, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import IMAGES, Manifest, is_foreign
+from registry_tool.oci.manifest import IMAGES, SCHEMA_1, Manifest, is_foreign
 from registry_tool.targets.target import Target
 
+MAX_FAILURES = 16
+"""Tags that may be refused before one was readable: then it is the repository that is refused, not single tags."""
+
 _REFERRERS_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_WITHOUT_MANIFESTS = frozenset((*IMAGES, *SCHEMA_1))
+"""Media types of manifests that contain no other manifest."""
 
 
 class Deletable(Target, Protocol):
@@ -40,16 +47,22 @@ class Deletable(Target, Protocol):
 class RepositorySnapshot:
     """What a repository holds. ``tags`` stand for something, unfinished deletions (:attr:`tombstones`) among them.
 
-    ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read; those of them that
-    may need something are ``doubtful``.
+    ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``named`` is what the selected
+    digest stands for. ``unread`` is why a manifest could not be read; those of them that may need any other are
+    ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a manifest's referrers are not known.
+    ``others`` counts the tags that were not looked at.
     """
 
     tags: dict[str, Descriptor]
     manifests: dict[Digest, Manifest]
+    unresolved: dict[str, str] = field(default_factory=dict)
     named: Descriptor | None = None
     graph: Graph = field(default_factory=Graph)
     unread: dict[Digest, str] = field(default_factory=dict)
     doubtful: set[Digest] = field(default_factory=set)
+    mentions: dict[Digest, frozenset[Digest]] = field(default_factory=dict)
+    unlisted: dict[Digest, str] = field(default_factory=dict)
+    others: int = 0
 
     @cached_property
     def tombstones(self) -> dict[str, Descriptor]:
@@ -115,63 +128,132 @@ def listed_subject(tag: str) -> Digest | None:
 
 
 def take_snapshot(
-    repository: Deletable, selection: Selection, *, known: Sequence[Manifest] = (), about: Iterable[Digest] = ()
+    repository: Deletable,
+    selection: Selection,
+    *,
+    known: Sequence[Manifest] = (),
+    about: Iterable[Digest] = (),
+    most_tags: int | None = None,
 ) -> RepositorySnapshot:
     """Read a repository: resolve each tag, read each manifest once, and none that is ``known``.
 
     Referrers are listed of what is selected, of ``about``, and of what these contain. Tags that vanish meanwhile are
-    left out. Raises NotFound where there is no such repository.
+    left out. With more than ``most_tags`` only the selected ones are looked at. What single tags and manifests fail with
+    is kept. Raises NotFound where there is no such repository, and what concerns all of it.
     """
-    manifests = {manifest.digest: manifest for manifest in known}
+    return _Reader(repository, selection, known).read(about, most_tags)
 
-    def resolve(reference: str) -> Descriptor | None:
-        try:
-            with repository.limiter:
-                return repository.resolve(reference)
-        except NotFound:
+
+class _Reader:
+    def __init__(self, repository: Deletable, selection: Selection, known: Sequence[Manifest]) -> None:
+        self._repository = repository
+        self._selection = selection
+        self._manifests = {manifest.digest: manifest for manifest in known}
+        self._is_known = bool(known)
+        self._tags: dict[str, Descriptor] = {}
+        self._unresolved: dict[str, str] = {}
+        self._unlisted: dict[Digest, str] = {}
+
+    def read(self, about: Iterable[Digest], most_tags: int | None) -> RepositorySnapshot:
+        selection = self._selection
+        named = self._named(selection.digest) if selection.digest is not None else None
+        names = self._names(named)
+        is_complete = most_tags is None or len(names) <= most_tags
+        wanted = names if is_complete else selection.matching(names)
+        self._resolve(wanted)
+        snapshot = RepositorySnapshot(
+            tags={name: self._tags[name] for name in names if name in self._tags},
+            manifests=self._manifests,
+            unresolved=self._unresolved,
+            named=named,
+            unlisted=self._unlisted,
+            others=len(names) - len(wanted),
+        )
+        roots = [*snapshot.tags.values(), *([named] if named else [])]
+        for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=MAX_REQUESTS):
+            _add(snapshot, node)
+        selected = [self._tags[tag] for tag in selection.matching(self._tags)] if selection.digest is None else roots[-1:] if named else []
+        selected += [self._manifests[digest].descriptor for digest in about if digest in self._manifests]
+        for node in traverse(selected, self._with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+            _add(snapshot, node, again=True)
+        return snapshot
+
+    def _with_referrers(self, descriptor: Descriptor) -> Node:
+        """The node of a manifest with its referrers, also where the manifest itself cannot be read."""
+        node = read_node(descriptor, self._manifest, self._referrers)
+        if node.manifest is None and not isinstance(node.error, NotFound):
+            listed = attempt(lambda: self._referrers(descriptor))
+            if isinstance(listed, RegistryToolError):
+                self._unlisted[descriptor.digest] = f"the referrers of {descriptor.digest}: {listed.message}"
+            else:
+                return replace(node, referrers=listed)
+        return node
+
+    def _named(self, digest: Digest) -> Descriptor | None:
+        with self._repository.limiter:
+            named = attempt(lambda: self._repository.resolve(str(digest)))
+        if isinstance(named, NotFound):
             return None
+        # It can be deleted all the same.
+        return named if isinstance(named, Descriptor) else Descriptor(media_type="", digest=digest, size=0)
 
-    def manifest(descriptor: Descriptor) -> Manifest:
-        if descriptor.digest not in manifests:
-            with repository.limiter:
-                manifests[descriptor.digest] = repository.manifest(descriptor.digest)
-        return manifests[descriptor.digest]
+    def _names(self, named: Descriptor | None) -> tuple[str, ...]:
+        try:
+            with self._repository.limiter:
+                return self._repository.tags()
+        except NotFound:
+            # So registry:2 answers where no tag ever was, whatever else there is.
+            if not (named or self._is_known):
+                raise
+            return ()
 
-    def referrers(descriptor: Descriptor) -> tuple[Descriptor, ...]:
-        with repository.limiter:
-            return repository.referrers(descriptor)
+    def _resolve(self, names: Sequence[str]) -> None:
+        """Fill in what ``names`` stand for, or why that is not known."""
 
-    named = resolve(str(selection.digest)) if selection.digest is not None else None
-    try:
-        with repository.limiter:
-            names = repository.tags()
-    except NotFound:
-        # So registry:2 answers where no tag ever was, whatever else there is.
-        if not (named or known):
-            raise
-        names = ()
-    tags = {tag: descriptor for tag, descriptor in zip(names, map_ordered(resolve, names), strict=True) if descriptor}
-    snapshot = RepositorySnapshot(tags=tags, manifests=manifests, named=named)
-    roots = [*tags.values(), *([named] if named else [])]
-    for node in traverse(roots, lambda each: read_node(each, manifest), lambda node: node.children, threads=MAX_REQUESTS):
-        _add(snapshot, node)
-    selected = [tags[tag] for tag in selection.matching(tags)] if selection.digest is None else roots[-1:] if named else []
-    selected += [manifests[digest].descriptor for digest in about if digest in manifests]
-    with_referrers = partial(read_node, manifest=manifest, referrers=referrers)
-    for node in traverse(selected, with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
-        _add(snapshot, node, again=True)
-    return snapshot
+        def resolve(tag: str) -> Descriptor | RegistryToolError:
+            with self._repository.limiter:
+                return attempt(lambda: self._repository.resolve(tag))
+
+        lost = []
+        for tag, descriptor in map_unordered(resolve, names):
+            if isinstance(descriptor, Descriptor):
+                self._tags[tag] = descriptor
+            elif isinstance(descriptor, NotFound):
+                lost.append(tag)
+            else:
+                self._unresolved[tag] = descriptor.message
+                if not self._tags and len(self._unresolved) > MAX_FAILURES:
+                    raise descriptor
+        lost = list(self._selection.matching(lost))
+        if lost:
+            # A selected tag may be listed though its manifest is gone. It can be removed.
+            listed = self._names(None) if not self._is_known else ()
+            self._unresolved |= {tag: "its manifest is missing" for tag in lost if tag in listed}
+
+    def _manifest(self, descriptor: Descriptor) -> Manifest:
+        if descriptor.digest not in self._manifests:
+            with self._repository.limiter:
+                self._manifests[descriptor.digest] = self._repository.manifest(descriptor.digest)
+        return self._manifests[descriptor.digest]
+
+    def _referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        with self._repository.limiter:
+            return self._repository.referrers(descriptor)
 
 
 def _add(snapshot: RepositorySnapshot, node: Node, *, again: bool = False) -> None:
-    digest = node.descriptor.digest
-    if node.manifest is not None and node.error is not None:
-        # Its referrers are unknown, so that it must not be touched.
-        raise node.error
-    if node.manifest is None:
-        snapshot.unread[digest] = f"{digest}: {node.error}"
-        damaged_image = isinstance(node.error, (Mismatch, InvalidManifest)) and node.descriptor.media_type in IMAGES
-        if not (isinstance(node.error, NotFound) or damaged_image):
+    digest, error = node.descriptor.digest, node.error
+    if node.manifest is not None and error is not None:
+        snapshot.unlisted[digest] = f"the referrers of {digest}: {error.message}"
+    if node.manifest is None and error is not None:
+        snapshot.unread[digest] = f"{digest}: {error.message}"
+        damaged_image = isinstance(error, (Mismatch, InvalidManifest)) and node.descriptor.media_type in _WITHOUT_MANIFESTS
+        mentioned = _mentioned(error.content) if isinstance(error, InvalidManifest) else None
+        if isinstance(error, NotFound) or damaged_image:
+            pass
+        elif mentioned is not None:
+            snapshot.mentions[digest] = mentioned
+        else:
             snapshot.doubtful.add(digest)
     if node.is_last:
         snapshot.doubtful.add(digest)
@@ -179,3 +261,15 @@ def _add(snapshot: RepositorySnapshot, node: Node, *, again: bool = False) -> No
     edges = node.edges if known is None else tuple(edge for edge in node.edges if edge.role == "referrer")
     if edges or not again:
         snapshot.graph.add(digest, edges)
+
+
+def _mentioned(content: bytes | None) -> frozenset[Digest] | None:
+    """Every digest that is written anywhere in a JSON document of unknown type: it needs no other. None where it is no JSON."""
+    if content is None:
+        return None
+    try:
+        # Once as it is written, as a name may come twice, and once without escapes.
+        text = content.decode() + json.dumps(json.loads(content))
+    except (ValueError, RecursionError):
+        return None
+    return frozenset(Digest.parse(match) for match in _DIGEST.findall(text))

@@ -12,7 +12,7 @@ from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import is_registry_wide
 from registry_tool.content.listing.table import Options
-from registry_tool.content.listing.tags import list_tags
+from registry_tool.content.listing.tags import MAX_FAILURES, list_tags
 from registry_tool.targets.cache import Cache
 from registry_tool.targets.registry import Registry
 
@@ -65,8 +65,12 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
     names = sorted(registry.catalog())
     observer.start("catalog", "reading the repositories", len(names))
     summaries: list[RepositorySummary] = []
+    failed_in_a_row = 0
     for _, summary in map_unordered(summarize, takewhile(lambda _: not stopped, names), threads=_REPOSITORIES):
         summaries.append(summary)
+        failed_in_a_row = failed_in_a_row + 1 if summary.tags is None else 0
+        if failed_in_a_row > MAX_FAILURES:
+            stopped.extend(summary.errors)
         observer.advance("catalog", len(summaries))
     observer.finish("catalog", "read the repositories")
     return Catalog(repositories=tuple(sorted(summaries, key=lambda summary: summary.name)), stopped=next(iter(stopped), None))

@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Literal
 
 from registry_tool.base.concurrency import SingleFlight
-from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, InvalidManifest, RegistryToolError, TooManyRequests, Unreachable
+from registry_tool.base.errors import (
+    ConnectionLost,
+    CredentialsError,
+    InvalidManifest,
+    RegistryToolError,
+    TooManyRequests,
+    UnknownMediaType,
+    Unreachable,
+)
 from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, traverse, without_bytes
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
@@ -25,17 +33,20 @@ MAX_MANIFESTS = 1000
 _CREATED = "org.opencontainers.image.created"
 _HINT = "Look at it with: regctl inspect --raw"
 
-Type = Literal["image", "index", "artifact", "signature"]
+Type = Literal["image", "index", "artifact", "signature", "unknown"]
 
 
 def is_registry_wide(error: RegistryToolError) -> bool:
-    """Whether there is no use in any further request to the registry."""
-    return isinstance(error, (TooManyRequests, AuthenticationFailed, Unreachable)) and not isinstance(error, ConnectionLost)
+    """Whether there is no use in any further request to the registry. A 401 or 403 may be of one tag or repository alone."""
+    return isinstance(error, (TooManyRequests, CredentialsError, Unreachable)) and not isinstance(error, ConnectionLost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """Details of one tag: ``blobs`` are sizes in bytes of all its configs and layers; what is unknown because of ``error`` is None."""
+    """Details of one tag: ``blobs`` are sizes in bytes of all its configs and layers; what is unknown because of ``error`` is None.
+
+    ``note`` is why nothing is known of what is of type ``unknown``.
+    """
 
     type: Type
     blobs: dict[Digest, int]
@@ -45,6 +56,7 @@ class Details:
     is_tombstone: bool = False
     fits: bool = True
     error: RegistryToolError | None = None
+    note: str | None = None
 
 
 class Contents:
@@ -96,7 +108,10 @@ class Contents:
     def details(self, descriptor: Descriptor, platform: Platform | None = None) -> Details:
         """Describe what a tag stands for, or its image for ``platform``. Raises as :meth:`manifest` where its own cannot be read."""
         images = _Images(self, platform)
-        manifest = images.collect(descriptor)
+        try:
+            manifest = images.collect(descriptor)
+        except UnknownMediaType as error:
+            return _unknown(error, fits=platform is None)
         is_known = images.error is None
         return Details(
             type=manifest.type,
@@ -117,7 +132,10 @@ class Contents:
 
     def summary(self, descriptor: Descriptor) -> Details:
         """Describe what its manifest alone says, without what it leads to. Raises as :meth:`manifest` does."""
-        manifest = self.kept_manifest(descriptor)
+        try:
+            manifest = self.kept_manifest(descriptor)
+        except UnknownMediaType as error:
+            return _unknown(error)
         return Details(type=manifest.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=manifest.is_tombstone)
 
     def platform_images(self, manifest: Manifest) -> list[Descriptor]:
@@ -150,6 +168,10 @@ class Contents:
             return parsed.created, parsed.platform
 
         return self._configs.get(config.digest, read)
+
+
+def _unknown(error: UnknownMediaType, *, fits: bool = True) -> Details:
+    return Details(type="unknown", blobs={}, size=None, created=None, platforms=(), fits=fits, note=error.message)
 
 
 class _Images:

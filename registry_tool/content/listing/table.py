@@ -43,9 +43,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One tag. What is unknown is None. ``size`` is in bytes; ``siblings`` are other tags of the repository on the same digest."""
+    """One tag. What is unknown is None. ``size`` is in bytes; ``siblings`` are other tags of the repository on the same digest.
 
-    JSON_MEMBERS: ClassVar = "name digest media_type created size platforms siblings type"
+    ``note`` is why nothing is known of what is of type ``unknown``: it is not damaged, but nothing that this program reads.
+    """
+
+    JSON_MEMBERS: ClassVar = "name digest media_type created size platforms siblings type note?"
     name: str
     digest: Digest | None = None
     media_type: str | None = None
@@ -54,6 +57,7 @@ class Row:
     platforms: tuple[Platform, ...] | None = None
     siblings: tuple[str, ...] | None = None
     type: Type | None = None
+    note: str | None = None
     error: RegistryToolError | None = None
     """What is wrong with it, where something is."""
 

@@ -16,7 +16,6 @@ from registry_tool.content.listing.table import Options, Row, TagTable, selected
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
-from registry_tool.oci.reference import is_tag
 from registry_tool.targets.cache import Cache
 from registry_tool.targets.target import Target
 
@@ -25,7 +24,6 @@ MAX_FAILURES = 16
 _ROUNDS = 3
 _LONGEST_UNIQUE = 64
 _WORTH_A_BAR = 32
-_SERVER_ERRORS = (500, 502, 503, 504)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -100,12 +98,7 @@ class _Listing:
     # --- what a tag stands for ---
 
     def _resolve(self, names: Collection[str]) -> None:
-        def resolve(name: str) -> Descriptor:
-            if not is_tag(name):
-                raise RegistryError(f"the registry lists {name[:200]!a}, which is no valid tag", hint="Look at the registry's log.")
-            return self._contents.resolve(name)
-
-        for name, descriptor in self._map(resolve, names):
+        for name, descriptor in self._map(self._contents.resolve, names):
             if isinstance(descriptor, RegistryToolError):
                 self._errors[name] = descriptor
             else:
@@ -173,13 +166,15 @@ class _Listing:
             siblings = tuple(sorted(other for other in self._tags_on[descriptor.digest] if other != name))
         details = self._details.get(descriptor.digest)
         error = details.error if isinstance(details, Details) else details
-        row = Row(name=name, digest=descriptor.digest, media_type=descriptor.media_type, siblings=siblings, error=error)
+        row = Row(name=name, digest=descriptor.digest, media_type=descriptor.media_type or None, siblings=siblings, error=error)
         if not isinstance(details, Details):
             return row
         if details.is_tombstone or not details.fits:
             return None
         if self._options.level != "details":
             return row
+        if details.type == "unknown":
+            return replace(row, type=details.type, note=details.note)
         return replace(row, created=details.created, size=details.size, platforms=details.platforms, type=details.type)
 
     # --- requests ---
@@ -208,7 +203,7 @@ class _Listing:
     def _is_final(self, error: RegistryToolError) -> bool:
         if error is self._stopped or is_registry_wide(error):
             return True
-        if isinstance(error, ConnectionLost) or (error.response is not None and error.response.status in _SERVER_ERRORS):
+        if isinstance(error, (ConnectionLost, RegistryError)):
             self._failed_in_a_row += 1
         if self._failed_in_a_row <= MAX_FAILURES:
             return False

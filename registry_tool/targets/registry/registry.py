@@ -9,7 +9,8 @@ from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import NotARegistry, NotFound
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
-from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path, parse_names
+from registry_tool.oci.reference import is_repository
+from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
 from registry_tool.transport import Transport
 
 _PAGE = 1000
@@ -53,6 +54,11 @@ class Registry:
             # The one path that every registry has.
             raise NotARegistry(f"what answers at {self.host} is no registry: {error.message}", hint=error.hint) from error
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of its responses until now: entries of lists that were skipped."""
+        return tuple(self.capabilities.notes)
+
     def repository(self, path: str) -> Repository:
         """Return the repository ``path``, ``john/get-started``. Sends nothing yet."""
         return Repository(self._transport, path, self.capabilities, self.limiter)
@@ -61,7 +67,7 @@ class Registry:
         """The repositories, page by page, each once, empty ones too. Raises AuthenticationFailed, NotFound where they are not shown."""
         seen: set[str] = set()
         for response in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
-            for name in parse_names(self.host, response, "repositories"):
+            for name in self.capabilities.names(self.host, response, "repositories", is_repository):
                 if name not in seen:
                     seen.add(name)
                     yield name

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import Mismatch, NotFound, RegistryError
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manifest
+from registry_tool.oci.reference import is_tag
 from registry_tool.targets.registry import referrers, uploads
 from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte, parse_number
 from registry_tool.targets.target import Readable, verified
@@ -33,6 +35,26 @@ class Capabilities:
         self._probed: dict[str, bool] = {}
         self.referrers: bool | None = None
         """Whether it lists referrers itself; None until one list was requested."""
+        self.notes: dict[str, None] = {}
+        """What a person should know of its responses, in order."""
+
+    def names(self, what: str, response: Response, member: str, is_name: Callable[[str], bool]) -> tuple[str, ...]:
+        """The names in the list ``member`` of a response. Entries that are none are skipped, and noted: null, numbers, digests among tags.
+
+        Raises RegistryError where there is no such list.
+        """
+        document = response.json()
+        entries = (document.get(member) or []) if isinstance(document, dict) else None
+        if not isinstance(entries, list):
+            host = self._transport.host
+            raise RegistryError(f"{host} answers {response.path} with something that is no list of {member}", hint="Look at its log.")
+        names = tuple(entry for entry in entries if isinstance(entry, str) and is_name(entry))
+        if len(names) < len(entries):
+            skipped = [entry for entry in entries if not (isinstance(entry, str) and is_name(entry))]
+            shown = ", ".join(ascii(entry)[:80] if isinstance(entry, str) else json.dumps(entry)[:80] for entry in skipped[:3])
+            more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+            self.notes[f"{what}: skipped what the registry lists among its {member}, and is no name: {shown}{more}"] = None
+        return names
 
     def can_delete(self, repository: str) -> bool:
         """Whether manifests may be deleted: then a digest that cannot be there is refused as unknown."""
@@ -77,34 +99,48 @@ class Repository:
     # --- tags and manifests ---
 
     def tags(self) -> tuple[str, ...]:
-        """The tags in the registry's order; none where the last one was deleted. Raises NotFound where it knows no such repository."""
+        """The tags in the registry's order; none where the last one was deleted. What is no tag is skipped, and noted.
+
+        Raises NotFound where it knows no such repository.
+        """
         tags: dict[str, None] = {}
         for response in self._transport.pages(f"/v2/{self.path}/tags/list"):
-            tags.update(dict.fromkeys(parse_names(self.host, response, "tags")))
+            tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", is_tag)))
         return tuple(tags)
 
     def resolve(self, reference: str) -> Descriptor:
-        """Return what a tag or digest stands for now, by a HEAD; by its content where the headers do not say. Raises NotFound, Mismatch."""
+        """Return what a tag or digest stands for now, whatever it is, by a HEAD; by its content where the headers do not say.
+
+        Raises NotFound, Mismatch.
+        """
         response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
         named, size = header_digest(response), parse_number(response.headers.get("content-length", ""))
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if named is None or media_type not in (*IMAGES, *INDEXES) or size is None:
-            return self.manifest(reference).descriptor
+        media_type = manifests.media_type_of(b"", response.headers.get("content-type", ""))
         expected = _digest(reference)
-        if expected is not None and expected.algorithm == named.algorithm and expected != named:
+        if named is not None and expected is not None and expected.algorithm == named.algorithm and expected != named:
             raise self._mismatch(response, f"{named} instead of {expected}")
-        return Descriptor(media_type=media_type, digest=expected or named, size=size)
+        if named is None or not size or media_type in manifests.UNSPECIFIC_TYPES:
+            try:
+                response, named = self._read_manifest(reference)
+                media_type, size = manifests.media_type_of(response.body, response.headers.get("content-type", "")), len(response.body)
+            except (RegistryError, Mismatch):
+                # A digest is enough to remove a tag.
+                if named is None:
+                    raise
+        return Descriptor(media_type=media_type, digest=expected or named, size=size or 0)
 
     def manifest(self, reference: str | Digest) -> Manifest:
         """Return a manifest, whose bytes have the digest requested and the header's. Raises NotFound, Mismatch, InvalidManifest."""
-        reference = str(reference)
-        response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
-        requested, named = _digest(reference), header_digest(response)
-        for digest in (requested, named):
-            if digest is not None and Digest.of(response.body, digest.algorithm) != digest:
-                raise self._mismatch(response, f"other bytes than those of {digest}")
-        algorithm = (requested or named or Digest.of(b"")).algorithm
-        return manifests.parse(response.body, response.headers.get("content-type"), algorithm=algorithm)
+        response, digest = self._read_manifest(str(reference))
+        try:
+            return manifests.parse(response.body, response.headers.get("content-type"), algorithm=digest.algorithm)
+        except InvalidManifest as error:
+            error.content = response.body
+            raise
+
+    def raw_manifest(self, reference: str | Digest) -> bytes:
+        """Return the bytes of a manifest of any type, which have the digest requested and the header's. Raises NotFound, Mismatch."""
+        return self._read_manifest(str(reference))[0].body
 
     def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
         """Push ``manifest``, byte for byte, as ``tag``; if the registry keeps no referrers, add it to its subject's list (tag scheme)."""
@@ -182,6 +218,17 @@ class Repository:
 
     # --- inside ---
 
+    def _read_manifest(self, reference: str) -> tuple[Response, Digest]:
+        """GET a manifest; the response, and its digest by request, header or content, of which the first two are checked."""
+        response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
+        requested, named = _digest(reference), header_digest(response)
+        is_signed = manifests.media_type_of(response.body, response.headers.get("content-type", "")) in SCHEMA_1
+        content = manifests.signed_payload(response.body) if is_signed else response.body
+        for digest in (requested, named):
+            if digest is not None and Digest.of(content, digest.algorithm) != digest:
+                raise self._mismatch(response, f"other bytes than those of {digest}")
+        return response, requested or named or Digest.of(content)
+
     def _head(self, descriptor: Descriptor) -> Response | None:
         path, headers = self._content(descriptor)
         try:
@@ -214,15 +261,6 @@ def manifest_path(repository: str, reference: str) -> str:
     quoted = quote(reference, safe=":", errors="replace")
     # A dot alone, or two, would be taken for a step in the path.
     return f"/v2/{repository}/manifests/{quoted if reference.strip('.') else quoted.replace('.', '%2E')}"
-
-
-def parse_names(host: str, response: Response, member: str) -> tuple[str, ...]:
-    """Names in the list ``member`` of a response; distribution writes null for none. Raises RegistryError where it is no list of names."""
-    document = response.json()
-    names = (document.get(member) or []) if isinstance(document, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RegistryError(f"{host} answers {response.path} with something that is no list of {member}", hint="Look at its log.")
-    return tuple(names)
 
 
 def _digest(reference: str) -> Digest | None:

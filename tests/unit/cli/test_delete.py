@@ -15,10 +15,12 @@ from registry_tool import server
 from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
 from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_image, make_index, put_manifest
 from tests.support.fake_server import ReceivedRequest, Reply
-from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy
+from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, respond_with
+from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import ask, tags
 from tests.support.requirements import missing
 
@@ -138,6 +140,23 @@ def test_tag_moved_while_deleting_is_an_error_with_what_was_deleted(typed: Typed
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
+@pytest.mark.parametrize("status", [404, 202])
+def test_deletion_without_effect_is_exit_1_and_not_done(
+    typed: Typed, registry: server.RunningRegistry, name: str, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr("registry_tool.content.delete.writes.PATIENCE", 0.0)
+    make_image(registry.port, name, "v1")
+    with faulty_proxy(registry.port) as proxy:
+        proxy.inject(respond_with(status), method="DELETE")
+        answer = typed("delete", "--yes", f"{proxy.host}/{name}:v1")
+        assert (answer.code, answer.out) == (1, "")
+        assert f"{proxy.host}/{name}:v1" in answer.err
+        assert "still there" in answer.err
+        document = typed("delete", "--yes", "--json", f"{proxy.host}/{name}:v1").json
+    assert (document["ok"], document["done"], document["error"]["code"]) == (False, [], "registry-error")
+    assert tags(registry.port, name) == ["v1"]
+
+
 # --- what it shows and does ---
 
 
@@ -182,6 +201,50 @@ def test_output_is_what_was_deleted(typed: Typed, registry: server.RunningRegist
     full = f"{registry.host}/{name}"
     answer = typed("delete", "--yes", f"{name}@{made.digest}")
     assert answer.out == f"Untagged: {full}:v2\nUntagged: {full}:v3\nDeleted: {full}@{made.digest}\n"
+
+
+def many_tags(port: int, storage: server.Storage, repository: str, count: int) -> PushedManifest:
+    """``v1`` and ``v2`` on one image, and ``count`` tags on another."""
+    made = make_image(port, repository, "v1")
+    put_manifest(port, repository, "v2", made.raw, made.media_type)
+    other = make_image(port, repository, "other")
+    for number in range(count):
+        storage.tag(repository, f"t{number}", Digest.parse(other.digest))
+    return made
+
+
+def test_dry_run_in_a_large_repository_looks_at_selected_tags_only(typed: Typed, watching: RecordingServer) -> None:
+    made = many_tags(watching.port, watching.registry.storage, "john/app", 3000)
+    signature = make_artifact(watching.port, "john/app", made)
+    watching.forget()
+    answer = typed("delete", "--dry-run", "john/app:v1")
+    assert answer.code == 0
+    assert len(watching.requests) <= 10
+    assert "untag v1" in answer.out
+    assert f"image {made.digest} is deleted, too, unless something needs it" in answer.out
+    assert f"artifact {signature.digest} refers to it" in answer.out
+    assert "3003 other tags not read" in answer.out
+    assert "--siblings" in answer.out
+    document = typed("delete", "--dry-run", "--json", "john/app:v1").json
+    (removal,) = document["removals"]
+    assert (removal["tags"], removal["alone"], removal["siblings"], removal["indexes"]) == (["v1"], None, None, None)
+    assert (document["bytes_freed"], document["tags_left"], document["looked_at"]["others"]) == (None, 3003, 3003)
+    by_digest = typed("delete", "--dry-run", f"john/app@{made.digest}")
+    assert f"delete image {made.digest}" in by_digest.out
+    assert "with those of the 3004 tags not read that are on it" in by_digest.out
+    (removal,) = typed("delete", "--dry-run", "--json", "--siblings", "john/app:v1").json["removals"]
+    assert (removal["alone"], removal["siblings"]) == (True, ["v2"])
+
+
+def test_deletion_in_a_large_repository_looks_at_every_tag(typed: Typed, watching: RecordingServer) -> None:
+    made = many_tags(watching.port, watching.registry.storage, "john/app", 300)
+    assert typed("delete", "--yes", "john/app:v1").out == f"Untagged: {watching.host}/john/app:v1\n"
+    assert typed("delete", "--yes", "john/app:v2").out.endswith(f"@{made.digest}\n")
+
+
+def test_small_repository_is_read_whole_by_a_dry_run(typed: Typed, watching: RecordingServer) -> None:
+    many_tags(watching.port, watching.registry.storage, "john/app", 190)
+    assert "other tags of it: v2" in typed("delete", "--dry-run", "john/app:v1").out
 
 
 # --- on a real registry, and on ours ---

@@ -193,6 +193,32 @@ def test_each_manifest_is_requested_once(typed: Typed, watching: RecordingServer
     assert watching.times("GET", "/tags/list") == 0
 
 
+def test_siblings_of_more_than_200_tags_are_read_only_on_request(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    other = make_image(watching.port, APP, "other")
+    for number in range(201):
+        watching.registry.storage.tag(APP, f"t{number}", Digest.parse(other.digest))
+    put_manifest(watching.port, APP, "same", made.raw, made.media_type)
+    watching.forget()
+    answer = typed("inspect", f"{APP}:v1")
+    assert answer.code == 0
+    assert "not read (203 other tags: --siblings)" in answer.out
+    assert watching.counts["HEAD"] == 1
+    assert typed("inspect", "--json", f"{APP}:v1").json["siblings"] is None
+    assert typed("inspect", "--json", "--siblings", f"{APP}:v1").json["siblings"] == ["same"]
+
+
+@pytest.mark.parametrize("path", ["digest", "config.labels", "referrers"])
+def test_format_of_a_member_without_siblings_reads_no_other_tag(
+    typed: Typed, watching: RecordingServer, made: PushedManifest, path: str
+) -> None:
+    make_image(watching.port, APP, "v2")
+    watching.forget()
+    assert typed("inspect", "--format", path, f"{APP}:v1").code == 0
+    assert watching.counts["HEAD"] == 1
+    assert typed("inspect", "--format", "siblings", f"{APP}:v1").code == 0
+    assert watching.counts["HEAD"] == 3
+
+
 def test_damage_is_reported_with_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.registry.storage.blobs[Digest.of(made.config)] = b"x" * len(made.config)  # type: ignore[attr-defined]
     answer = typed("inspect", f"{APP}:v1")

@@ -539,7 +539,7 @@ def test_web_page_is_no_registry(proxy: FaultyProxy) -> None:
     assert isinstance(checked(proxy).error, NotARegistry)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b"{" * 10_000])
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"tags": 7}', b'{"tags": {"a": 7}}', b"{" * 10_000])
 def test_invalid_list_of_tags_is_found(registry: RunningRegistry, proxy: FaultyProxy, body: bytes) -> None:
     make_image(registry.port, "a", "1")
     proxy.inject(lambda received, ask: Reply(body=body), path="/tags/list")

@@ -13,14 +13,15 @@ import pytest
 from registry_tool import server
 from registry_tool.base.errors import AuthenticationFailed, ConfirmationRequired, Conflict, NotFound, RegistryError, UsageError
 from registry_tool.content import delete
-from registry_tool.content.delete import DeletionPlan, Selection
+from registry_tool.content.delete import DeletionPlan, Selection, writes
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
 from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.fake_repository import FakeRepository
-from tests.support.faulty_proxy import FaultyProxy, faulty_proxy, flipped_byte, respond_with
+from tests.support.fake_server import ReceivedRequest, Reply
+from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, flipped_byte, respond_with
 from tests.support.registry_over_http import ask, tags
 
 NAME = "john/app"
@@ -266,11 +267,14 @@ def test_unreadable_image_can_be_deleted(repository: Repository, proxy: FaultyPr
     assert not there(proxy, made.digest)
 
 
-def test_failing_list_of_referrers_fails_the_plan(repository: Repository, proxy: FaultyProxy) -> None:
+def test_unknown_referrers_keep_the_manifest(repository: Repository, proxy: FaultyProxy) -> None:
     made = make_image(proxy.target, NAME, "v1")
     proxy.inject(respond_with(403), method="GET", path=f"manifests/sha256-{made.digest[7:]}")
-    with pytest.raises(RegistryError):
-        delete.plan(repository, of("v1"))
+    plan = delete.plan(repository, of("v1"))
+    assert plan.removals[0].untag_only
+    assert [why for why in plan.scope.unread if why.startswith(f"the referrers of {made.digest}: ")]
+    assert applied(repository, plan) == [("untagged", ("v1",))]
+    assert there(proxy, made.digest)
 
 
 @pytest.mark.parametrize("hanging", ["resolve", "manifest", "referrers"])
@@ -292,6 +296,97 @@ def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: 
         assert not answered.is_set()
     finally:
         answer.set()
+
+
+# --- what was claimed is looked at ---
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look once only."""
+    monkeypatch.setattr(writes, "PATIENCE", 0.0)
+
+
+@pytest.mark.parametrize("status", [202, 200, 204, 404])
+@pytest.mark.parametrize("shared", [False, True])
+def test_deletion_without_effect_is_an_error_that_names_what_is_left(
+    repository: Repository, proxy: FaultyProxy, impatient: None, status: int, shared: bool
+) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    if shared:
+        retag(proxy, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(404), method="DELETE", path="sha256:", times=1)  # whether deletion is on
+    proxy.inject(respond_with(status), method="DELETE", path="sha256:")
+    with pytest.raises(RegistryError, match=f"not deleted: .*localhost/{NAME}:v1 (is|are) still there") as caught:
+        applied(repository, plan)
+    assert caught.value.hint
+    assert shared == ("the tag is at its image again" in caught.value.message)
+    assert at(proxy, "v1") == made.digest
+
+
+def test_replacement_without_effect_is_an_error(repository: Repository, proxy: FaultyProxy, impatient: None) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(
+        lambda received, forward: Reply(status=201, headers={"Docker-Content-Digest": str(Digest.of(received.body))}),
+        method="PUT",
+        path="v1",
+    )
+    with pytest.raises(RegistryError, match="not deleted"):
+        applied(repository, plan)
+    assert at(proxy, "v1") == at(proxy, "v2") == made.digest
+
+
+def test_tag_that_stays_where_its_digest_goes_is_an_error(repository: Repository, proxy: FaultyProxy, impatient: None) -> None:
+    make_image(proxy.target, NAME, "v1")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(404), method="HEAD|GET", path="sha256:")
+    proxy.inject(respond_with(404), method="DELETE")
+    with pytest.raises(RegistryError, match=f"not deleted: localhost/{NAME}:v1 is still there"):
+        applied(repository, plan)
+
+
+def test_deletion_that_cannot_be_looked_at_is_not_claimed(repository: Repository, proxy: FaultyProxy, impatient: None) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(403), method="HEAD|GET", path=made.digest)
+    with pytest.raises(RegistryError, match=f"whether localhost/{NAME}@{made.digest} was deleted is not known: .*403"):
+        applied(repository, plan)
+
+
+def test_deletion_that_takes_effect_later_is_waited_for(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    plan = delete.plan(repository, of("v1"))
+
+    def later(received: ReceivedRequest, forward: Forward) -> Reply:
+        threading.Timer(0.3, forward, [received]).start()
+        return Reply(status=202)
+
+    proxy.inject(later, method="DELETE", path=made.digest)
+    assert applied(repository, plan) == [("deleted", ("v1",))]
+    assert not there(proxy, made.digest)
+
+
+def test_unfinished_deletion_that_cannot_be_finished_is_an_error(repository: Repository, proxy: FaultyProxy, impatient: None) -> None:
+    push_tombstone(proxy, "old")
+    plan = delete.plan(repository, of("old"))
+    proxy.inject(respond_with(202), method="DELETE")
+    with pytest.raises(RegistryError, match="not deleted"):
+        applied(repository, plan)
+
+
+def test_registry_that_deletes_all_tags_with_one_is_an_error(repository: Repository, proxy: FaultyProxy) -> None:
+    """Some registries delete the manifest where a tag is to be removed."""
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2", "v3")
+    plan = delete.plan(repository, of("v1"))
+    whole = ReceivedRequest(method="DELETE", path=f"/v2/{NAME}/manifests/{made.digest}", headers={}, body=b"")
+    proxy.inject(respond_with(404), method="DELETE", path="no-such-tag")
+    proxy.inject(lambda received, forward: forward(whole), method="DELETE", path="/v1$")
+    with pytest.raises(RegistryError, match="and with it v2, v3"):
+        applied(repository, plan)
 
 
 # --- what goes, and what stays ---

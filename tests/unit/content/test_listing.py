@@ -397,7 +397,7 @@ def test_invalid_tag_is_never_requested(registry: RecordingServer, tag: str) -> 
     make_image(registry.port, APP, "v1")
     registry.registry.storage.tag(APP, tag, Digest.of(b""))
     result = rows(registry)
-    assert isinstance(result[tag].error, RegistryError)
+    assert list(result) == ["v1"]
     assert result["v1"].error is None
     assert {path for _, path in registry.requests if "manifests" in path} <= {
         f"/v2/{APP}/manifests/v1",

@@ -17,9 +17,11 @@ from registry_tool.oci.manifest import (
     DOCKER_LIST,
     EMPTY,
     MAX_SIZE,
+    OCI_ARTIFACT,
     OCI_CONFIG,
     OCI_IMAGE,
     OCI_INDEX,
+    SCHEMA_1,
     Manifest,
     index,
     is_attestation,
@@ -137,7 +139,10 @@ def test_parse_empty_platform_is_none() -> None:
 
 
 def test_accept_lists_every_type() -> None:
-    assert ACCEPT.split(", ") == [OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST]
+    assert ACCEPT.split(", ")[:4] == [OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST]
+    others = [name.partition(";q=") for name in ACCEPT.split(", ")[4:]]
+    assert {name for name, _, _ in others} == {*SCHEMA_1, OCI_ARTIFACT, "*/*"}
+    assert all(float(weight) < 1 for _, _, weight in others), "a registry that can choose sends what is read"
 
 
 # --- what is refused, and where it says so ---

@@ -32,10 +32,20 @@ def test_tags_of_an_unknown_repository_raise_not_found() -> None:
         tags(lambda received: reply(UNKNOWN, 404))
 
 
-@pytest.mark.parametrize("document", [[], 3, "x", {"tags": "x"}, {"tags": [1]}, {"tags": [None]}, {"tags": {"a": 1}}])
+@pytest.mark.parametrize("document", [[], 3, "x", {"tags": "x"}, {"tags": {"a": 1}}])
 def test_response_that_is_no_list_of_tags_raises(document: object) -> None:
     with pytest.raises(RegistryError, match="no list of tags"):
         tags(lambda received: reply(document))
+
+
+def test_entries_of_lists_that_are_no_names_are_skipped_and_noted() -> None:
+    entries = ["a", 1, None, "", "A b", "a"]
+    with fake_server(lambda received: reply({"tags": entries, "repositories": entries})) as server, open_registry(server.host) as registry:
+        assert registry.repository("john/app").tags() == ("a",)
+        assert list(registry.catalog()) == ["a"]
+        tags_note, catalog_note = registry.notes
+    assert tags_note == f"{server.host}/john/app: skipped what the registry lists among its tags, and is no name: 1, null, '' and 1 more"
+    assert catalog_note.startswith(f"{server.host}: skipped what the registry lists among its repositories")
 
 
 def test_truncated_list_of_tags_raises() -> None:
@@ -165,7 +175,7 @@ def test_catalog_of_an_empty_registry_is_empty(document: object) -> None:
         assert list(registry.catalog()) == []
 
 
-@pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": [1]}])
+@pytest.mark.parametrize("document", [[], 3, {"repositories": "x"}, {"repositories": {"a": 1}}])
 def test_response_that_is_no_catalog_raises(document: object) -> None:
     with (
         fake_server(lambda received: reply(document)) as server,
