@@ -9,8 +9,8 @@ from registry_tool.base import units
 from registry_tool.base.codec import to_json
 from registry_tool.verify.checks import hints
 from registry_tool.verify.checks.container_run import ContainerRun
-from registry_tool.verify.checks.probes import ProbeResult
 from registry_tool.verify.checks.pull_checks import skipped
+from registry_tool.verify.probing.probes import ProbeResult
 from registry_tool.verify.result import Check
 from registry_tool.verify.spec import Exit, Http, Tcp
 

@@ -13,10 +13,11 @@ from registry_tool.base.errors import Conflict, EngineError, NotFound, PortTaken
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.oci.config import Config
-from registry_tool.verify.checks import listening, program
-from registry_tool.verify.checks.listening import Listening
-from registry_tool.verify.checks.probes import PAUSE, ProbeResult, ProbeTarget, has_ended, run_probes
+from registry_tool.verify.checks import program
 from registry_tool.verify.environments.environment import Environment
+from registry_tool.verify.probing import listening
+from registry_tool.verify.probing.listening import Listening
+from registry_tool.verify.probing.probes import PAUSE, ProbeResult, ProbeTarget, has_ended, run_probes
 from registry_tool.verify.spec import Http, Probe, Tcp, VerifySpec
 
 IDLE = 1.0  # seconds for which a container runs that has no probes

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from registry_tool.base.deadline import Deadline
 from registry_tool.engine import Container
-from registry_tool.verify.checks.probes import ProbeResult, ProbeTarget, run_probes
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.expectations import equals, value_at
+from registry_tool.verify.probing.probes import ProbeResult, ProbeTarget, run_probes
 from registry_tool.verify.spec import Exit, Http, Probe, Tcp
 from tests.support.requirements import free_port
 
