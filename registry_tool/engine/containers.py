@@ -302,6 +302,7 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         privileges=_privileges(entry),
+        health_command=_health_command(config),
     )
 
 
@@ -358,6 +359,15 @@ def _privileges(entry: Mapping[str, Any]) -> Privileges:
         devices=tuple(device.get("PathInContainer") or "" for device in host.get("Devices") or ()),
         namespaces=tuple(name for name, mode in _NAMESPACES.items() if host.get(mode) == "host"),
     )
+
+
+def _health_command(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """``Healthcheck.Test`` as a command: ``["CMD", …]``, ``["CMD-SHELL", TEXT]``, ``["NONE"]``."""
+    kind, *words = (config.get("Healthcheck") or {}).get("Test") or ("NONE",)
+    if kind not in ("CMD", "CMD-SHELL") or not words:
+        return ()
+    shell = (config.get("Shell") or ("/bin/sh", "-c")) if kind == "CMD-SHELL" else ()
+    return (*shell, *words)
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

@@ -100,6 +100,8 @@ class Container:
     """The engine's message where it did not start."""
     privileges: Privileges | None = None
     """None in a listing."""
+    health_command: tuple[str, ...] = ()
+    """Command of its health check (HEALTHCHECK), as an exec takes it; empty where there is none, and in a listing."""
 
     @property
     def short_id(self) -> str:

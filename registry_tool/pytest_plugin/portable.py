@@ -151,3 +151,4 @@ def check_lines(report: VerifyReport) -> Iterator[str]:
         for check in result.checks:
             mark = {True: "ok", False: "FAIL", None: "-"}[check.ok]
             yield f"{result.environment.name}: {check.name} {mark}: {check.detail}"
+            yield from (f"  not looked at: {text}" for text in check.unchecked)

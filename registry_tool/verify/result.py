@@ -35,11 +35,13 @@ CHECKS: Mapping[str, str] = MappingProxyType(
 class Check:
     """One check's result; ``ok`` None: not told or nothing to check, no failure. ``evidence`` is JSON, ``excerpt`` a log's last lines."""
 
-    JSON_MEMBERS: ClassVar = "name ok detail seconds evidence hint? log=excerpt?"
+    JSON_MEMBERS: ClassVar = "name ok detail unchecked? seconds evidence hint? log=excerpt?"
 
     name: str
     ok: bool | None
     detail: AnyText
+    unchecked: tuple[str, ...] = ()
+    """What the check says nothing about although one might think so, each with the reason."""
     hint: str | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
     seconds: float = 0.0
@@ -96,5 +98,5 @@ class EnvironmentResult:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed."""
-        return all(point.ok is not False for point in self.checks)
+        """Whether no check failed, and one passed at least: where nothing could be checked, nothing is verified."""
+        return all(check.ok is not False for check in self.checks) and any(check.ok for check in self.checks)

@@ -107,6 +107,11 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health(Exec):
+    """The health check of the image or of a compose file must succeed. It is no option: it is run where there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """The container's log must contain a text."""
 

@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.engine.values import Container
@@ -123,6 +124,7 @@ def push(
     user: str = "",
     architecture: str = OURS,
     stop_signal: str = "",
+    healthcheck: Sequence[str] = (),
 ) -> Pushed:
     """An image of ``files`` (path -> content, executable; None takes one away) on ``base``."""
     own = _packed(_tar(files))
@@ -138,6 +140,7 @@ def push(
                 "ExposedPorts": {f"{exposed}/tcp": {} for exposed in expose},
                 "User": user,
                 "StopSignal": stop_signal,
+                **({"Healthcheck": {"Test": list(healthcheck)}} if healthcheck else {}),
             },
             "rootfs": {"type": "layers", "diff_ids": [layer.plain for layer in layers]},
         }
@@ -156,7 +159,7 @@ def push(
     return Pushed(name=f"localhost:{port}/{repository}:{tag}", digest=Digest.of(raw), size=len(raw), own=own.content)
 
 
-def push_program(port: int, tag: str, base: Base, program: str, *, expose: Sequence[int] = (80,), **more: str) -> Pushed:
+def push_program(port: int, tag: str, base: Base, program: str, *, expose: Sequence[int] = (80,), **more: Any) -> Pushed:
     """An image whose program is ``program``, after :data:`SERVER`."""
     files = {"app.py": SERVER + program}
     return push(port, tag, base, files, command=("python3", "/app.py"), expose=expose, **more)

@@ -85,6 +85,7 @@ _points = st.builds(
     name=st.sampled_from(list(CHECKS)),
     ok=st.sampled_from([True, True, False, None]),
     detail=_text,
+    unchecked=st.lists(_text, max_size=2).map(tuple),
     hint=st.none() | _text,
     evidence=st.dictionaries(st.sampled_from(["user", "command", "seen"]), _evidence, max_size=2),
     seconds=_seconds,

@@ -52,6 +52,8 @@ def _environment(root: Element, result: EnvironmentResult, report: VerifyReport)
             SubElement(case, "skipped", message=_xml_text(check.detail))
         elif not check.ok:
             _problem(case, "failure", check.name, check.detail, _lines(check.detail, (check.hint or "", *check.excerpt)))
+        if check.unchecked:
+            SubElement(case, "system-out").text = _xml_text("\n".join(f"not looked at: {text}" for text in check.unchecked))
     suite.set("tests", str(len(result.checks)))
     suite.set("failures", str(sum(check.ok is False for check in result.checks)))
     suite.set("errors", "0")

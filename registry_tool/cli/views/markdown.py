@@ -29,6 +29,8 @@ def markdown(report: VerifyReport) -> str:
         for check in result.checks:
             if check.ok is False:
                 blocks += _failed_check(result, check)
+    if unchecked := list(_unchecked(report.results)):
+        blocks.append("\n".join(("Undecided, or not looked at:", "", *unchecked)))
     blocks += [f"> {_text(note)}" for note in report.notes]
     if report.comparison is not None:
         blocks.append("\n".join(_changes(report.comparison)))
@@ -55,6 +57,13 @@ def _failed_check(result: EnvironmentResult, check: Check) -> Iterator[str]:
     hint = f" {_text(check.hint)}" if check.hint else ""
     yield f"❌ **{_text(check.name)}** on {_text(result.environment.name)}: {_text(check.detail)}.{hint}"
     yield from _log(check.excerpt)
+
+
+def _unchecked(results: Sequence[EnvironmentResult]) -> Iterator[str]:
+    for result in results:
+        for check in result.checks:
+            for text in (*check.unchecked, *((check.detail,) if check.ok is None else ())):
+                yield f"- **{_text(check.name)}** on {_text(result.environment.name)}: {_text(text)}"
 
 
 def _changes(comparison: Comparison) -> Iterator[str]:

@@ -45,6 +45,8 @@ def render_check(output: Output, check: Check) -> None:
     """Print a check; of a failed one also the excerpt and the hint."""
     name, seconds = f"  {formatting.one_line(check.name):<10} ", f" {formatting.seconds(check.seconds):>7}  "
     output.spans((name, "bold"), _MARKS[check.ok], (seconds, ""), (formatting.one_line(check.detail), ""))
+    for text in check.unchecked:
+        output.spans((f"    not looked at: {formatting.one_line(text)}", "dim"))
     if check.ok:
         return
     for line in check.excerpt:

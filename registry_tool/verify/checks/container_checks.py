@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 from registry_tool.base import units
 from registry_tool.base.codec import to_json
 from registry_tool.verify.checks import hints
-from registry_tool.verify.checks.container_run import ContainerRun
+from registry_tool.verify.checks.container_run import IDLE, ContainerRun
 from registry_tool.verify.checks.pull_checks import skipped
 from registry_tool.verify.probing.probes import ProbeResult
 from registry_tool.verify.result import Check
-from registry_tool.verify.spec import Exit, Http, Tcp
+from registry_tool.verify.spec import Health, Http, Tcp
 
 _KILLED = 128 + 9  # exit code after SIGKILL; not every engine reports that it was for memory
 _DISK_HINT = "What it keeps belongs into a volume; more is allowed by the limits."
@@ -25,12 +25,13 @@ def starts(run: ContainerRun, *, fits: bool) -> Check:
     problem = hint = None
     if run.start_error is not None:
         problem, hint = run.start_error.message, run.program_hint
-    elif run.ended_early and not _may_end(run):
+    elif run.disk_exceeded or _out_of_memory(run) or (run.ended_early and not _may_end(run)):
         problem, hint = _early_end(run)
         hint = run.program_hint or hint
     if problem is None:
         detail = f"as {evidence['user']}: {evidence['command']}"
-        return Check(name="starts", ok=True, detail=detail, evidence=evidence, seconds=run.start_seconds)
+        unchecked = () if run.probes else (f"what it does: no probe, no EXPOSE and no HEALTHCHECK says; it was watched for {IDLE:g} s",)
+        return Check(name="starts", ok=True, detail=detail, unchecked=unchecked, evidence=evidence, seconds=run.start_seconds)
     if not fits:
         # The check of the platform has failed already.
         return Check(name="starts", ok=None, detail=f"it does not, as it is for another platform: {problem}", evidence=evidence)
@@ -40,8 +41,9 @@ def starts(run: ContainerRun, *, fits: bool) -> Check:
 def listens(run: ContainerRun) -> Check:
     """It listens on each TCP port that it exposes, where others reach it."""
     ports = run.exposed
+    unchecked = tuple(f"{port}: only single TCP ports are looked at" for port in run.other_exposed)
     if not ports:
-        return Check(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)")
+        return Check(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)", unchecked=unchecked)
     if run.ended_early:
         return skipped("listens", "it runs no more")
     listening = run.listening
@@ -63,7 +65,7 @@ def listens(run: ContainerRun) -> Check:
         hint = "Let EXPOSE and what the program listens on be the same port."
         return _failed(run, "listens", detail, hint, evidence, run.listen_seconds)
     detail = f"{_ports(ports)}{'' if listening else note}"
-    return Check(name="listens", ok=True, detail=detail, evidence=evidence, seconds=run.listen_seconds)
+    return Check(name="listens", ok=True, detail=detail, unchecked=unchecked, evidence=evidence, seconds=run.listen_seconds)
 
 
 def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
@@ -71,15 +73,18 @@ def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
     if not run.probe_results:
         return Check(name="probes", ok=None, detail="there are no probes")
     closed = set(run.exposed) - (run.listening.reachable if run.listening else set()) if listens.ok is False else set()
-    results = [_own_failure(result, closed, starts) for result in run.probe_results]
+    results = [_own_failure(_confirmed(result, run), closed, starts) for result in run.probe_results]
     evidence: dict[str, object] = {"probes": to_json(results)}
+    command = run.container.health_command if run.container else ()
+    unchecked = ("the image's health check: the program is to end",) if command and run.may_exit else ()
     failed = [result for result in results if result.ok is False]
     if failed:
         hint = hints.for_log(run.excerpt) or _PROBE_HINTS[failed[0].kind]
         return _failed(run, "probes", "; ".join(map(_probe_detail, failed)), hint, evidence, run.probe_seconds)
     unknown = next((result for result in results if result.ok is None), None)
     detail = "; ".join(map(_probe_detail, results)) if unknown is None else f"undecided: {_probe_detail(unknown)}"
-    return Check(name="probes", ok=None if unknown else True, detail=detail, evidence=evidence, seconds=run.probe_seconds)
+    ok = None if unknown else True
+    return Check(name="probes", ok=ok, detail=detail, unchecked=unchecked, evidence=evidence, seconds=run.probe_seconds)
 
 
 def _probe_detail(result: ProbeResult) -> str:
@@ -90,9 +95,17 @@ _PROBE_HINTS = {
     "http": "Request the page as the probe does: regctl run -d -p 4000:80 NAME, then curl.",
     "tcp": "Does it listen on that port, and on 0.0.0.0?",
     "exec": "Is the command in the image, and right?",
+    "health": "Run it as the engine does: regctl exec NAME, then the command of HEALTHCHECK. --timeout gives it longer.",
     "log": "Its last lines are below.",
     "exit": "Its last lines are below.",
 }
+
+
+def _confirmed(result: ProbeResult, run: ContainerRun) -> ProbeResult:
+    """``result``, no success where an engine took the connection and nobody listens inside."""
+    if result.ok and isinstance(result.probe, Tcp) and run.listening and result.probe.container not in run.listening.reachable:
+        return replace(result, ok=False, observed=f"the engine takes connections, and nobody listens in the container: {run.listening}")
+    return result
 
 
 def _own_failure(result: ProbeResult, closed: set[int], starts: Check) -> ProbeResult:
@@ -106,6 +119,8 @@ def _own_failure(result: ProbeResult, closed: set[int], starts: Check) -> ProbeR
 def ends(run: ContainerRun) -> Check:
     """It ends on the image's stop signal in time, or by itself where that is what it is for."""
     evidence: dict[str, object] = {"code": _code(run), "signal": run.signal, "within": run.spec.stop_within}
+    if run.disk_exceeded:
+        return skipped("ends", "it was killed for what it wrote")
     if run.ended_early:
         if not _may_end(run):
             return skipped("ends", "it ended before it was stopped")
@@ -166,20 +181,25 @@ def _code(run: ContainerRun) -> int | None:
 
 
 def _may_end(run: ContainerRun) -> bool:
-    """Whether it was meant to end by itself, or nothing in the spec says that it was not."""
-    if any(isinstance(probe, Exit) for probe in run.spec.probes):
+    """Whether it was meant to end by itself, or neither the spec nor the image says that it was not."""
+    if run.may_exit:
         return True
-    return _code(run) == 0 and not run.exposed and not any(isinstance(probe, (Http, Tcp)) for probe in run.spec.probes)
+    return _code(run) == 0 and not run.exposed and not any(isinstance(probe, (Http, Tcp, Health)) for probe in run.probes)
+
+
+def _out_of_memory(run: ContainerRun) -> bool:
+    return run.container is not None and run.container.out_of_memory
 
 
 def _early_end(run: ContainerRun) -> tuple[str, str | None]:
     """How it ended before it was stopped, and what to do about it."""
-    limits, code, container = run.spec.limits, _code(run), run.container
+    limits, code = run.spec.limits, _code(run)
     if run.disk_exceeded:
         return f"it wrote more than {units.size(limits.disk)}, and was ended after {run.run_seconds:.1f} s", _DISK_HINT
     more = f"Give it more than {units.size(limits.memory)} of memory, or have it take less."
-    if container is not None and container.out_of_memory:
-        return f"it needed more memory than {units.size(limits.memory)}, and was ended with code {code}", more
+    if _out_of_memory(run):
+        ended = f"was ended with code {code}" if code is not None else "a process of it was killed"
+        return f"it needed more memory than {units.size(limits.memory)}, and {ended}", more
     if code == _KILLED:
         return f"it was ended with code {code}, as what needs more memory than {units.size(limits.memory)}", more
     return f"it ended by itself with code {code}, {run.run_seconds:.1f} s after its start", hints.for_log(run.excerpt)

@@ -18,7 +18,7 @@ from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.probing import listening
 from registry_tool.verify.probing.listening import Listening
 from registry_tool.verify.probing.probes import PAUSE, ProbeResult, ProbeTarget, has_ended, run_probes
-from registry_tool.verify.spec import Http, Probe, Tcp, VerifySpec
+from registry_tool.verify.spec import Exit, Health, Http, Probe, Tcp, VerifySpec
 
 IDLE = 1.0  # seconds for which a container runs that has no probes
 DISK_INTERVAL = 1.0  # seconds between two looks at how much it wrote
@@ -78,9 +78,25 @@ class ContainerRun:
         return tuple(sorted({int(number) for number, _, kind in ports if kind in ("", "tcp") and number.isascii() and number.isdigit()}))
 
     @property
+    def other_exposed(self) -> tuple[str, ...]:
+        """What the image exposes that is no single TCP port: ``53/udp``, ``8000-8010/tcp``."""
+        single = {f"{port}{kind}" for port in self.exposed for kind in ("", "/tcp")}
+        return tuple(port for port in self.config.exposed if port not in single)
+
+    @property
     def probes(self) -> tuple[Probe, ...]:
-        """The spec's, or a connection to each exposed port where it has none."""
-        return self.spec.probes or tuple(Tcp(published=port, container=port) for port in self.exposed if is_port(port))
+        """The spec's, or a connection to each exposed port where it has none; and the health check of the image.
+
+        A program that is to end is not healthy or unhealthy: it ends.
+        """
+        probes = self.spec.probes or tuple(Tcp(published=port, container=port) for port in self.exposed if is_port(port))
+        command = self.container.health_command if self.container else ()
+        return (*probes, Health(command=command)) if command and not self.may_exit else probes
+
+    @property
+    def may_exit(self) -> bool:
+        """Whether a probe wants its end."""
+        return any(isinstance(probe, Exit) for probe in self.spec.probes)
 
     @property
     def signal(self) -> str:
@@ -145,8 +161,7 @@ class ContainerRun:
         for binding in self.container.ports if self.container else ():
             bound.setdefault(binding.container_port, []).append(binding.host_port)
         for probe in self.probes:
-            if isinstance(probe, (Http, Tcp)):
-                ports = bound.get(f"{probe.container}/tcp") or [probe.published]
+            if isinstance(probe, (Http, Tcp)) and (ports := bound.get(f"{probe.container}/tcp")):
                 self.ports[probe.published] = probe.published if probe.published in ports else ports[0]
 
     def _program_error(self, message: str) -> str | None:
@@ -176,17 +191,18 @@ class ContainerRun:
 
     def _listen(self, timeout: Deadline) -> None:
         """See where it listens: once all probes hold it does, or soon will."""
-        exposed = set(self.exposed)
-        while exposed and self.container is not None and not has_ended(self._inspect()):
+        wanted = {*self.exposed, *(probe.container for probe in self.probes if isinstance(probe, (Http, Tcp)))}
+        while wanted and self.container is not None and not has_ended(self._inspect()):
             self.listening = listening.read(self.engine, self.container.id)
             if self.listening is None:
                 # A port that is not its own may be published by any other's number.
                 bound = {binding.container_port: binding.host_port for binding in self.container.ports}
                 probes = tuple(Tcp(published=port, container=port) for port in self.exposed)
-                results = self._probe(probes, {port: bound.get(f"{port}/tcp", port) for port in self.exposed}, timeout)
+                ports = {port: bound[f"{port}/tcp"] for port in self.exposed if f"{port}/tcp" in bound}
+                results = self._probe(probes, ports, timeout)
                 self.connects = {probe.published: result.ok is True for probe, result in zip(probes, results, strict=True)}
                 return
-            if exposed <= self.listening.reachable or timeout.passed:
+            if wanted <= self.listening.reachable or timeout.passed:
                 return
             self._wait_for_end(_LISTEN_PAUSE)
 
@@ -202,9 +218,11 @@ class ContainerRun:
 
     def _stop(self) -> None:
         with self._timed("stop_seconds"):
-            # It has just ended by itself; or the engine does not know the image's signal, and it goes on.
-            with suppress(Conflict, NotFound, UsageError):
-                self.engine.kill(self.container.id if self.container else "", signal=self.signal)
+            try:
+                with suppress(UsageError):  # the engine does not know the image's signal, and it goes on
+                    self.engine.kill(self.container.id if self.container else "", signal=self.signal)
+            except (Conflict, NotFound):
+                self.ended_early = True
             self._wait_for_end(self.spec.stop_within)
             self.killed = self.container is not None and self.container.running
         self._read_log()

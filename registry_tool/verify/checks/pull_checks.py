@@ -153,7 +153,8 @@ def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | 
     if traffic.down > most:
         hint = "Something else was fetched beside it, or parts of it more than once: look at the registry's log."
         return Check(name="fetched", ok=False, detail=f"too much was fetched: {exact}", hint=hint, evidence=evidence)
-    return Check(name="fetched", ok=True, detail=exact, evidence=evidence)
+    unchecked = (f"{units.count(foreign, 'foreign layer')}: from the address in the manifest",) if foreign else ()
+    return Check(name="fetched", ok=True, detail=exact, unchecked=unchecked, evidence=evidence)
 
 
 def digest(remote: RemoteImage, pull: PullResult) -> Check:
@@ -180,6 +181,9 @@ def content(remote: RemoteImage, pull: PullResult) -> Check:
     expected, layers = tuple(map(str, remote.config.diff_ids)), image.layers if image else ()
     config, id = str(remote.image.config.digest), image.id if image else ""
     evidence: dict[str, object] = {"config": config, "id": id, "layers": list(layers)}
+    if len(expected) != len(remote.image.layers):
+        detail = f"the config names {units.count(len(expected), 'layer')}, and the manifest {len(remote.image.layers)}"
+        return Check(name="content", ok=False, detail=detail, hint=f"Build and push it again: {remote.name}", evidence=evidence)
     if expected != layers:
         same = sum(one == other for one, other in zip(expected, layers, strict=False))
         detail = f"{same} of {units.count(len(expected), 'layer')} are the registry's; the engine has {len(layers)}"
@@ -207,9 +211,10 @@ def platform(engine: Engine, remote: RemoteImage, pull: PullResult) -> Check:
     if platform is None:
         return Check(name="platform", ok=None, detail="the image does not say what it is for", evidence=evidence)
     kept = (pull.image.platform if pull.image else None) or platform
-    if not (runs_on(platform, wanted) and runs_on(kept, wanted)):
+    foreign = next((each for each in (platform, kept) if not runs_on(each, wanted)), None)
+    if foreign is not None:
         hint = f"Build it on such a machine, or: docker buildx build --platform {wanted} …"
-        return Check(name="platform", ok=False, detail=f"it is for {platform}, and the engine is {wanted}", hint=hint, evidence=evidence)
+        return Check(name="platform", ok=False, detail=f"it is for {foreign}, and the engine is {wanted}", hint=hint, evidence=evidence)
     chosen = f", the right one of {len(remote.platforms)}" if remote.root.kind == "index" else ""
     return Check(name="platform", ok=True, detail=f"{platform}{chosen}", evidence=evidence)
 

@@ -41,13 +41,16 @@ class ProbeResult:
 
     @property
     def kind(self) -> str:
-        """``http``, ``tcp``, ``exec``, ``log`` or ``exit``."""
+        """``http``, ``tcp``, ``exec``, ``health``, ``log`` or ``exit``."""
         return type(self.probe).__name__.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTarget:
-    """The container. ``ports``: published port of the spec -> published port in fact. ``log`` is how many bytes of it are read."""
+    """The container. ``ports``: published port of the spec -> published port in fact. ``log`` is how many bytes of it are read.
+
+    A port that is not among ``ports`` is the container's no more: what listens there belongs to somebody else.
+    """
 
     environment: Environment
     container: str
@@ -60,8 +63,10 @@ class ProbeTarget:
         return self.environment.engine
 
     def connect(self, published: int, timeout: float) -> socket.socket:
-        """Connect to a port as it was asked for. Raises OSError."""
-        return self.environment.connect(self.ports.get(published, published), timeout=timeout)
+        """Connect to a port of the spec. Raises OSError, also where the container does not publish it."""
+        if published not in self.ports:
+            raise OSError("the container does not publish the port")
+        return self.environment.connect(self.ports[published], timeout=timeout)
 
 
 def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, inspect: Inspect) -> tuple[ProbeResult, ...]:
@@ -75,7 +80,7 @@ def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadlin
         container = inspect()
         ended = has_ended(container)
         for each in attempts:
-            if each.ok is None:
+            if each.ok is None and not (ended and each.needs_running):
                 each.attempt(container, timeout)
         return ended or all(each.ok is not None for each in attempts)
 
@@ -98,6 +103,11 @@ class _Attempts:
         self._attempts = 0
         self.ok: bool | None = None
 
+    @property
+    def needs_running(self) -> bool:
+        """Whether only a container that runs can be probed: its port may be another's afterwards."""
+        return not isinstance(self._probe, (Log, Exit))
+
     def attempt(self, container: Container | None, timeout: Deadline) -> None:
         """Try once; a page that holds is fetched again at once."""
         needed = IN_A_ROW if isinstance(self._probe, Http) else 1
@@ -117,7 +127,7 @@ class _Attempts:
 
     def result(self, *, ended: bool) -> ProbeResult:
         """The result so far: of a container that has ended only log and exit code can be told."""
-        unknown = ended and not isinstance(self._probe, (Log, Exit))
+        unknown = ended and self.needs_running
         ok = self.ok if self.ok is not None or unknown else False
         seconds = time.monotonic() - self._started
         return ProbeResult(probe=self._probe, ok=ok, observed=self._observed, seconds=seconds, attempts=self._attempts)

@@ -20,12 +20,17 @@ from registry_tool.verify.spec import MAX_REPLICAS
 from registry_tool.verify.stack.yaml_reader import read
 
 MAX_SERVICES = 16
+STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 DEFAULT_NETWORK = "default"
 FILE_KEYS = ("name", "networks", "services", "version")
 SERVICE_KEYS = (
-    *("command", "depends_on", "deploy", "entrypoint", "environment", "expose", "image", "labels", "networks", "ports", "restart", "scale"),
+    *("command", "depends_on", "deploy", "entrypoint", "environment", "expose", "healthcheck", "image", "labels", "networks", "ports"),
+    *("restart", "scale"),
 )
 DEPLOY_KEYS = ("mode", "placement", "replicas", "resources", "restart_policy", "update_config")
+DEPENDENCY_KEYS = ("condition", "required", "restart")
+HEALTHCHECK_KEYS = ("disable", "interval", "retries", "start_interval", "start_period", "test", "timeout")
+MAX_RETRIES = 10_000
 PORT_KEYS = ("target", "published", "protocol", "mode", "host_ip")
 
 _MACHINE = "a stack takes nothing from this machine"
@@ -50,8 +55,21 @@ _SERVICE_REFUSED = {
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+_SHELL = ("/bin/sh", "-c")
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(rf"0|(?:{_PART.pattern})+", re.ASCII)
+_EXPOSED = re.compile(r"([0-9]{1,5})(?:/tcp)?", re.ASCII)
 _ADDRESS = r"\[(?P<bracketed>[^][]+)\]|(?P<address>[0-9A-Fa-f.:]+)"
 _PORT = re.compile(rf"(?:(?:(?:{_ADDRESS}):)?(?P<host>[0-9]{{1,5}})?:)?(?P<container>[0-9]{{1,5}})(?:/(?i:tcp))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """A service's own health check. ``command`` is empty where that of its image is turned off; ``start_period`` is in seconds."""
+
+    command: tuple[str, ...] = ()
+    start_period: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +85,14 @@ class Service:
     ports: tuple[tuple[int | None, int], ...] = ()
     replicas: int = 1
     networks: tuple[str, ...] = (DEFAULT_NETWORK,)
+    expose: tuple[int, ...] = ()
+    """TCP ports on which it says that it listens."""
     after: tuple[str, ...] = ()
     """What it depends on: started before it."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """Name of a service -> what must hold of it before this one starts, where that is more than its start."""
+    healthcheck: Healthcheck | None = None
+    """None: its image's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +156,7 @@ def _service(name: str, service: Document, declared: tuple[str, ...], lines: Map
     service.only(SERVICE_KEYS, reasons=_SERVICE_REFUSED, extensions=True)
     if not service.has("image"):
         service.refuse(None, "it has no image", hint="A service is an image that was pushed: image: NAME:TAG")
+    after, conditions = _after(service)
     return Service(
         name=name,
         image=service.text("image") or "",
@@ -142,7 +167,10 @@ def _service(name: str, service: Document, declared: tuple[str, ...], lines: Map
         ports=_ports(service),
         replicas=_replicas(service),
         networks=_attached(service, declared),
-        after=_after(service),
+        expose=_exposed(service),
+        after=after,
+        conditions=conditions,
+        healthcheck=_healthcheck(service),
     )
 
 
@@ -239,14 +267,71 @@ def _attached(service: Document, declared: tuple[str, ...]) -> tuple[str, ...]:
     return names or (DEFAULT_NETWORK,)
 
 
-def _after(service: Document) -> tuple[str, ...]:
-    names = _names(service, "depends_on")
+def _after(service: Document) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The services that it depends on, and what must hold of some."""
+    names, conditions = _names(service, "depends_on"), {}
     if isinstance(service.members.get("depends_on"), dict):
         for name in names:
             settings = service.inner("depends_on").inner(name)
-            settings.only(("condition",), extensions=True)
-            _one_of(settings, "condition", "service_started")
-    return names
+            settings.only(DEPENDENCY_KEYS, extensions=True)
+            _one_of(settings, "condition", STARTED, HEALTHY, COMPLETED)
+            _one_of(settings, "required", "true")
+            if (condition := settings.text("condition") or STARTED) != STARTED:
+                conditions[name] = condition
+    return names, conditions
+
+
+def _exposed(service: Document) -> tuple[int, ...]:
+    """Of ``expose`` the single TCP ports: others are not looked at."""
+    ports = (_EXPOSED.fullmatch(text) for text in service.texts("expose"))
+    return tuple(int(match[1]) for match in ports if match and is_port(int(match[1])))
+
+
+def _healthcheck(service: Document) -> Healthcheck | None:
+    if not service.has("healthcheck"):
+        return None
+    check = service.inner("healthcheck")
+    check.only(HEALTHCHECK_KEYS, extensions=True)
+    for key in ("interval", "timeout", "start_interval"):
+        check.parsed(key, _duration)
+    _number(check, "retries", MAX_RETRIES)
+    if _truth(check, "disable"):
+        return Healthcheck()
+    if not check.has("test"):
+        check.refuse(None, "it has no test", hint='It looks like: test: ["CMD", "redis-cli", "ping"]')
+    return Healthcheck(command=_test(check), start_period=check.parsed("start_period", _duration) or 0.0)
+
+
+def _test(check: Document) -> tuple[str, ...]:
+    """The command of ``test``: a string is a shell's, a list says first what it is."""
+    if not isinstance(check.members["test"], list):
+        text = check.text("test", empty=False)
+        return () if text is None else (*_SHELL, text)
+    kind, *words = check.texts("test") or ("",)
+    if kind == "NONE" and not words:
+        return ()
+    if kind == "CMD" and words and words[0]:
+        return tuple(words)
+    if kind == "CMD-SHELL" and len(words) == 1 and words[0]:
+        return (*_SHELL, *words)
+    return check.refuse(
+        "test", f"{kind[:80]!r} is not how a test begins", hint='Supported: ["CMD", "redis-cli", "ping"], ["CMD-SHELL", "TEXT"], ["NONE"].'
+    )
+
+
+def _duration(text: str) -> float:
+    """``1m30s``, ``500ms`` in seconds. Raises ValueError."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not a time; it looks like 30s or 1m30s")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def _truth(document: Document, key: str) -> bool:
+    """A boolean, in YAML's spellings."""
+    text = (document.text(key) or "false").lower()
+    if text not in ("true", "false", "yes", "no", "on", "off"):
+        document.refuse(key, f"{text[:80]!r} is neither true nor false")
+    return text in ("true", "yes", "on")
 
 
 def _names(service: Document, key: str) -> tuple[str, ...]:

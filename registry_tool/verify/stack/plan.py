@@ -10,7 +10,7 @@ from registry_tool.local.base_images import REDIS, Base
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import compose
-from registry_tool.verify.stack.compose import DEFAULT_NETWORK, Composition, Service
+from registry_tool.verify.stack.compose import COMPLETED, DEFAULT_NETWORK, Composition, Service
 from registry_tool.verify.stack.yaml_reader import at_line
 
 REDIS_COMMAND = ("redis-server", "--appendonly", "yes")  # as in the tutorial: counting goes on after a stop
@@ -32,6 +32,13 @@ class StackService:
     def replicas(self) -> int:
         """The number of its containers."""
         return self.definition.replicas
+
+    @property
+    def replaces(self) -> str | None:
+        """The image as it is written, where a helper image of another tag runs in its place."""
+        if not isinstance(self.source, Base) or self.definition.image in self.source.names:
+            return None
+        return self.definition.image
 
     @property
     def is_redis(self) -> bool:
@@ -61,6 +68,12 @@ class StackPlan:
         """The number of the app's containers."""
         return self.app.replicas
 
+    @property
+    def jobs(self) -> frozenset[str]:
+        """Services that are to end, with exit code 0: others wait for that."""
+        conditions = (condition for service in self.services for condition in service.definition.conditions.items())
+        return frozenset(name for name, condition in conditions if condition == COMPLETED)
+
 
 def plan_stack(spec: VerifySpec, variables: Mapping[str, str]) -> StackPlan | None:
     """The plan of the stack in ``spec``, if any; ``variables`` fill in ``${NAME}``. Raises UsageError (with the line), NotFound."""
@@ -74,8 +87,8 @@ def plan_stack(spec: VerifySpec, variables: Mapping[str, str]) -> StackPlan | No
 
 
 def app_port(plan: StackPlan, spec: VerifySpec, exposed: tuple[str, ...]) -> int:
-    """The app's port: a probe's, the file's, the image's (``exposed``: ``80/tcp``). Raises VerificationFailed."""
-    probed = [probe.container for probe in spec.probes if isinstance(probe, (Http, Tcp))]
+    """The app's port: of a page's probe, another probe's, the file's, the image's (``exposed``: ``80/tcp``). Raises VerificationFailed."""
+    probed = [probe.container for kind in (Http, Tcp) for probe in spec.probes if isinstance(probe, kind)]
     published = [inside for _, inside in plan.app.definition.ports]
     image_ports = [int(name.partition("/")[0]) for name in exposed if name.endswith("/tcp")]
     for port in (*probed, *published, *image_ports):

@@ -15,6 +15,7 @@ from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import NoResponse
 from registry_tool.local.sample_page import NO_REDIS
 from registry_tool.verify.stack.running_stack import RunningStack
+from registry_tool.verify.stack.service_checks import ServiceChecks
 from registry_tool.verify.stack.stack_client import StackClient, StackResponse
 
 COUNTED_PER_REPLICA, MAX_COUNTED = 100, 300  # requests of a page that counts: for each replica, and in all
@@ -35,6 +36,7 @@ class Resilience:
 
     stack: RunningStack
     client: StackClient
+    services: ServiceChecks
     has_expectations: bool
     """Whether a probe says what to expect of the stack."""
     timeout: float
@@ -51,28 +53,35 @@ class Resilience:
     def run(self) -> None:
         """All of it, in order. Raises VerificationFailed where something does not hold."""
         self._wait_until_ready()
+        self.services.check(self.stack)
         self._ask_many()
+        self.services.check_running(self.stack, "while all was well")
         redis = self.stack.redis
         if redis is not None and self.counts:
             last = self._stop_counting(redis.id)
             self._start_counting(redis.id, last)
         elif redis is not None and self.has_expectations:
             self._restart_redis(redis.id)
-        if len(self.stack.replicas) > 1:
-            self._kill_replica()
+        killed = [self._kill_replica()] if len(self.stack.replicas) > 1 else []
+        # Whatever was done to others: all that was not killed is there in the end, and well.
+        self.services.check_running(self.stack, "in the end", killed=killed)
+        self.services.check_health(self.stack, killed=killed)
 
     def _wait_until_ready(self) -> None:
         """Until every replica answers and, beside Redis, counts."""
         started, names = time.monotonic(), set(self.stack.replicas)
         ready: set[str] = set()
+        last_problem = None
         while True:
             problem = self._readiness_problem(ready)
+            last_problem = problem or last_problem
             if problem is None and (not self.names_replicas or ready == names):
                 break
             if time.monotonic() - started > self.timeout:
-                problem = problem or f"no answer comes from {', '.join(sorted(names - ready))}"
+                why = f" ({last_problem})" if last_problem else ""
+                problem = problem if not ready else f"no answer comes from {', '.join(sorted(names - ready))}{why}"
                 raise self._failed(f"after {self.timeout:g} s, {problem}", f"{_LOG_HINT[:-1]}; --timeout gives it longer.")
-            self._check_running()
+            self.services.check_running(self.stack, "at the start")
             time.sleep(_PAUSE)
         self.evidence["ready"] = {"seconds": round(time.monotonic() - started, 3)}
 
@@ -171,12 +180,16 @@ class Resilience:
         """Stop and start Redis under an app whose probe must hold all the time."""
         number = 2 * len(self.stack.replicas)
         self.stack.environment.engine.stop(redis, timeout=5)
+        stopped = self.stack.environment.engine.container(redis)
+        if stopped is not None and stopped.running:
+            raise self._failed("Redis was stopped and still runs", "Something starts it again.")
         without, self.evidence["redis_stopped"] = self._ask_times(number, "with Redis stopped")
         self.stack.environment.engine.start(redis)
         after, self.evidence["redis_started"] = self._ask_times(number, "after Redis was started again")
         self.details.append(f"Redis stopped and started again: {2 * number} answers, the slowest after {_slowest(without + after):.1f} s")
 
-    def _kill_replica(self) -> None:
+    def _kill_replica(self) -> str:
+        """Kill one: all others must answer, and it must not. Returns its name."""
         name, container = next(iter(self.stack.replicas.items()))
         self.stack.environment.engine.kill(container.id)
         lost = self._wait_for_detection()
@@ -187,9 +200,13 @@ class Resilience:
         dead = self.stack.environment.engine.container(container.id)
         if dead is not None and dead.running:
             raise self._failed(f"{name} was killed and still runs", "Something starts it again.")
-        if name in others or not others:
-            raise self._failed(f"after {name} was killed, answers came from {', '.join(others) or 'nobody'}", "Is it dead?")
+        if set(others) != set(self.stack.replicas) - {name}:
+            raise self._failed(
+                f"after {name} was killed, answers came from {', '.join(others) or 'nobody'}",
+                "All others should answer, and it should not.",
+            )
         self.details.append(f"a replica killed: {number} answers, the slowest after {_slowest(responses):.1f} s")
+        return name
 
     def _wait_for_detection(self) -> int:
         """Return how many of the first connections were lost: a request is repeated elsewhere, a connection is not."""
@@ -222,12 +239,6 @@ class Resilience:
             return sorted({response.replica for response in responses if response.replica})
         poll(lambda: len(self.stack.logged_replicas()) - logged >= len(responses), Deadline(_LOG_TIMEOUT), pause=_PAUSE)
         return sorted(set(self.stack.logged_replicas()[logged:]))
-
-    def _check_running(self) -> None:
-        for name, replica in self.stack.replicas.items():
-            container = self.stack.environment.engine.container(replica.id)
-            if container is None or not container.running:
-                raise self._failed(f"{name} {'is gone' if container is None else f'ended with code {container.exit_code}'}", _LOG_HINT)
 
     def _failed(self, message: str, hint: str) -> VerificationFailed:
         return VerificationFailed(message, hint=hint, excerpt=self.stack.excerpt())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,14 +19,23 @@ from registry_tool.verify.stack.plan import StackPlan, StackService
 LAST_LINES = 10
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackContainer:
+    """One container of a service."""
+
+    service: StackService
+    container: Container
+
+
 @dataclass(kw_only=True)
 class RunningStack:
-    """``replicas`` are the app's containers by their names in the proxy."""
+    """``members`` are the containers of all services by name and number, ``replicas`` the app's, which the proxy calls the same."""
 
     environment: Environment
     plan: StackPlan
     limits: Limits
     prefix: str
+    members: dict[str, StackContainer] = field(default_factory=dict)
     replicas: dict[str, Container] = field(default_factory=dict)
     redis: Container | None = None
     proxy: Container | None = None
@@ -58,12 +67,22 @@ class RunningStack:
 
 @contextmanager
 def running_stack(
-    environment: Environment, plan: StackPlan, images: Mapping[str, str], *, port: int, http: bool, proxy_image: str | None, limits: Limits
+    environment: Environment,
+    plan: StackPlan,
+    images: Mapping[str, str],
+    *,
+    port: int,
+    http: bool,
+    proxy_image: str | None,
+    limits: Limits,
+    probed: Collection[int] = (),
+    wait: Callable[[RunningStack, StackService], None] = lambda stack, service: None,
 ) -> Iterator[RunningStack]:
     """Start the stack; it is removed in the end, where the engine itself is not.
 
-    ``images`` is service -> image on that engine; ``proxy_image`` None publishes the one replica itself; ``port`` is the app's.
-    Raises VerificationFailed where a container ends at once; what the engine raises.
+    ``images`` is service -> image on that engine; ``proxy_image`` None publishes the one replica itself; ``port`` is the app's,
+    ``probed`` are those that each of its replicas publishes. ``wait`` is called before a service starts, and waits for those that
+    it depends on. Raises VerificationFailed where a container ends at once; what the engine raises.
     """
     stack = RunningStack(environment=environment, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
     try:
@@ -71,7 +90,9 @@ def running_stack(
             with defer_signals():
                 environment.engine.create_network(stack.network(network), labels=environment.labels())
         for service in plan.services:
-            _start(stack, service, images[service.name], publish=port if service is plan.app and proxy_image is None else None)
+            wait(stack, service)
+            ports = {*probed, *((port,) if proxy_image is None else ())} if service is plan.app else set()
+            _start(stack, service, images[service.name], publish=sorted(ports))
         published, inside = next(iter(stack.replicas.values())), port
         if proxy_image is not None:
             stack.proxy = published = _start_proxy(stack, proxy_image, port, http=http)
@@ -84,7 +105,7 @@ def running_stack(
                 _remove(stack)
 
 
-def _start(stack: RunningStack, service: StackService, image: str, *, publish: int | None) -> None:
+def _start(stack: RunningStack, service: StackService, image: str, *, publish: Collection[int]) -> None:
     definition = service.definition
     for number in range(1, service.replicas + 1):
         spec = ContainerSpec(
@@ -93,12 +114,13 @@ def _start(stack: RunningStack, service: StackService, image: str, *, publish: i
             entrypoint=definition.entrypoint,
             environment=definition.environment,
             labels=stack.environment.labels(),
-            ports=() if publish is None else (_binding(stack.environment, publish),),
+            ports=tuple(_binding(stack.environment, port) for port in publish),
             memory=stack.limits.memory,
             processes=stack.limits.processes,
             log_size=stack.limits.log,
         )
         container = _run(stack, spec, definition.networks, service.name)
+        stack.members[f"{service.name}-{number}"] = StackContainer(service=service, container=container)
         if service is stack.plan.app:
             stack.replicas[f"{service.name}-{number}"] = container
         elif service is stack.plan.redis:

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import closing, suppress
 
+from registry_tool.base import units
 from registry_tool.base.deadline import Deadline
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import Conflict, RegistryToolError, VerificationFailed
@@ -20,11 +21,12 @@ from registry_tool.local.base_images import PROXY, Base, BaseImageResolver
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.result import Check
-from registry_tool.verify.spec import Http, Tcp, VerifySpec
+from registry_tool.verify.spec import Exit, Http, Tcp, VerifySpec
 from registry_tool.verify.stack.helper_images import ensure_helper_image
 from registry_tool.verify.stack.plan import StackPlan, app_port, plan_stack
 from registry_tool.verify.stack.resilience import Resilience
 from registry_tool.verify.stack.running_stack import running_stack
+from registry_tool.verify.stack.service_checks import ServiceChecks
 from registry_tool.verify.stack.stack_client import HttpStackClient, StackClient, TcpStackClient
 
 NAME = "stack"
@@ -65,6 +67,7 @@ def check_stack(
         name=NAME,
         ok=failure is None,
         detail=detail if failure is None else failure.message,
+        unchecked=tuple(run.unchecked),
         hint=failure.hint if failure is not None else None,
         excerpt=failure.excerpt if failure is not None else (),
         evidence=run.evidence,
@@ -83,6 +86,7 @@ class _StackRun:
         """Images that the environment did not have before."""
         self._images: list[dict[str, object]] = []
         self.pulled: dict[str, str] = {}
+        self.unchecked: list[str] = []
         self.evidence: dict[str, object] = {
             "images": self._images,
             "file": plan.file,
@@ -97,6 +101,15 @@ class _StackRun:
         proxy_image = self._load(PROXY) if self._plan.replicas > 1 else None
         images = {service.name: self._provide(service.source) or image.id for service in self._plan.services}
         probe = self._probe(port)
+        deadline = Deadline(self._spec.limits.seconds)
+        services = ServiceChecks(
+            timeout=self._spec.timeout,
+            deadline=deadline,
+            probes=self._spec.probes,
+            exposed={name: self._exposed(image) for name, image in images.items()},
+            evidence=self.evidence,
+            unchecked=self.unchecked,
+        )
         self.evidence["port"], self.evidence["proxied"] = port, proxy_image is not None
         with running_stack(
             self._environment,
@@ -106,24 +119,42 @@ class _StackRun:
             http=isinstance(probe, Http),
             proxy_image=proxy_image,
             limits=self._spec.limits,
+            probed={probe.container for probe in self._spec.probes if isinstance(probe, (Http, Tcp))},
+            wait=services.wait,
         ) as stack:
             client: StackClient = HttpStackClient(stack.connect, probe) if isinstance(probe, Http) else TcpStackClient(stack.connect)
             with closing(client):
                 resilience = Resilience(
                     stack=stack,
                     client=client,
+                    services=services,
                     has_expectations=isinstance(probe, Tcp) or bool(probe.text or probe.json),
                     timeout=self._spec.timeout,
-                    deadline=Deadline(self._spec.limits.seconds),
+                    deadline=deadline,
                     evidence=self.evidence,
                 )
                 resilience.run()
         self.evidence["counter"] = resilience.counts
-        details = [f"{self._plan.replicas} replica{'s' if self._plan.replicas > 1 else ''}", *resilience.details]
-        if not resilience.counts and self._plan.redis is not None:
-            missing = "numbers were not" if resilience.has_expectations else "neither numbers nor Redis's faults were"
-            details.append(f"no line of visits, so {missing} looked at")
-        return "; ".join(details)
+        self._add_unchecked(resilience)
+        return "; ".join((units.count(self._plan.replicas, "replica"), *resilience.details))
+
+    def _add_unchecked(self, resilience: Resilience) -> None:
+        """Say which faults the stack was not exposed to, and why."""
+        plan, unchecked = self._plan, self.unchecked
+        redises = [service.name for service in plan.services if service.is_redis and service is not plan.app]
+        if plan.redis is None and redises:
+            unchecked.append(f"faults of {', '.join(redises)}: only one Redis with one container is stopped")
+        elif plan.redis is not None and not resilience.counts:
+            unchecked.append("visit numbers: the page has no line of visits")
+            if not resilience.has_expectations:
+                unchecked.append("Redis's faults: neither a line of visits nor a probe says what to expect then")
+        others = [service.name for service in plan.services if service is not plan.app and not service.is_redis]
+        if others:
+            unchecked.append(f"faults of {', '.join(others)}: only a Redis is stopped")
+        if plan.replicas == 1:
+            unchecked.append("the death of a replica: there is one")
+        unchecked += [f"{service.replaces}: {service.name} ran a helper image" for service in plan.services if service.replaces]
+        unchecked += [f"exit {probe}: a service does not end" for probe in self._spec.probes if isinstance(probe, Exit)]
 
     def remove_images(self) -> None:
         """Remove the images that were brought to an engine of somebody's."""
@@ -151,6 +182,12 @@ class _StackRun:
             self.pulled[str(source)] = str(digest)
         self._images.append({"role": "service", "reference": str(source), "digest": str(digest), "fetched": traffic and traffic.down})
         return name
+
+    def _exposed(self, image: str) -> tuple[int, ...]:
+        """TCP ports that an image on the engine exposes."""
+        known = self._environment.engine.image(image)
+        names = known.exposed if known is not None else ()
+        return tuple(int(number) for number, _, kind in (name.partition("/") for name in names) if kind in ("", "tcp") and number.isdigit())
 
     def _load(self, base: Base) -> str:
         helper = ensure_helper_image(base, self._environment.engine, self._resolver)

@@ -126,6 +126,16 @@ def test_exposed_ports_are_probed_without_probes(
     assert (check_named(result, "resolves").ok, "not compared" in check_named(result, "resolves").detail) == (None, True)
 
 
+def test_health_check_of_the_image_is_run(
+    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+) -> None:
+    pushed = _app(stock, base, unique, healthcheck=("CMD-SHELL", "test -e /healthy"))
+    spec = VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=2.0)
+    result = run_checks(environment, spec, current=engine, dirs=dirs)
+    assert failed(result) == ["probes"]
+    assert check_named(result, "probes").detail.startswith("health /bin/sh -c 'test -e /healthy': it ended with code 1")
+
+
 def test_closed_port_is_seen_by_connecting(
     environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:

@@ -89,11 +89,23 @@ def prove(engine: Engine, dirs: AppDirs, app: Reference, marks: Mapping[str, str
 def written(prove: Prove, tmp_path: Path, app: Reference) -> Prove:
     """Proves a stack whose app is ``program`` (Python, in the sample app's image), beside a Redis."""
 
-    def run(program: str, *, replicas: int = 2, redis: Mapping[str, object] | None = None, **received: Any) -> Check:
+    def run(
+        program: str,
+        *,
+        replicas: int = 2,
+        redis: Mapping[str, object] | None = None,
+        others: Mapping[str, Mapping[str, object]] = {},
+        **received: Any,
+    ) -> Check:
         command = ["python", "-c", program.replace("$", "$$")]
         web = {"image": str(app), "command": command, "scale": replicas, "ports": ["80"]}
         path = tmp_path / "stack.yml"
-        path.write_text(yaml.safe_dump({"services": {"web": web, "redis": {"image": "redis", **(redis or {})}}}), encoding="utf-8")
+        services = {
+            "web": web,
+            "redis": {"image": "redis", **(redis or {})},
+            **{name: {"image": str(app), **one} for name, one in others.items()},
+        }
+        path.write_text(yaml.safe_dump({"services": services}), encoding="utf-8")
         return prove(stack=path, **received)
 
     return run
@@ -192,6 +204,27 @@ def test_app_that_ends_at_once_fails_with_its_log(written: Prove) -> None:
     assert point.excerpt == ("no luck today",)
 
 
+def test_service_that_ends_at_once_fails_beside_a_good_app(written: Prove) -> None:
+    point = written(_serving("def say(): return TUTORIAL + count()"), others={"worker": {"command": ["sh", "-c", "echo no luck; false"]}})
+    assert point.ok is False
+    assert point.detail.endswith("worker-1 ended with code 1")
+    assert point.excerpt == ("no luck",)
+
+
+def test_conditions_are_waited_for_and_health_checks_run(written: Prove) -> None:
+    job = {"command": ["python", "-c", "import time; time.sleep(1)"]}
+    after = {"command": ["sleep", "600"], "depends_on": {"job": {"condition": "service_completed_successfully"}}}
+    ping = {"healthcheck": {"test": "redis-cli ping | grep PONG"}}
+    after["depends_on"]["redis"] = {"condition": "service_healthy"}  # type: ignore[index]
+    point = written(_serving("def say(): return TUTORIAL + count()"), replicas=1, redis=ping, others={"job": job, "after": after})
+    assert point.ok, point
+    checked: Any = point.evidence["checked"]
+    assert checked["job-1"] == {"ended": 0}
+    assert checked["redis-1"] == {"probes": 0, "health": ["/bin/sh", "-c", "redis-cli ping | grep PONG"], "listening": [6379]}
+    assert checked["web-1"]["listening"] == [80]
+    assert "after: it runs; no port and no health check says more" in point.unchecked
+
+
 @pytest.mark.soak
 def test_app_that_does_not_listen_fails_after_the_timeout(written: Prove) -> None:
     point = written("import time; time.sleep(60)", timeout=1.0)
@@ -287,7 +320,7 @@ def test_page_without_expectations_keeps_its_redis(written: Prove) -> None:
     assert (observed["counter"], observed["answers"]["answers"], observed["answers"]["host_names"]) == (False, 20, [])
     assert observed["replica_killed"]["replicas"] == ["web-2"]
     assert "redis_stopped" not in observed
-    assert point.detail.endswith("no line of visits, so neither numbers nor Redis's faults were looked at")
+    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "Redis's faults", "redis"]
 
 
 def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -> None:
@@ -296,7 +329,7 @@ def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -
     assert point.ok, point
     observed: Any = point.evidence
     assert (observed["redis_stopped"]["answers"], observed["redis_started"]["answers"]) == (4, 4)
-    assert point.detail.endswith("no line of visits, so numbers were not looked at")
+    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "redis"]
     point = written(_serving("def say(): return 'sorry' if counter.visit() is None else 'It works!'"), probes=expecting)
     assert point.ok is False
     assert point.detail == "with Redis stopped: /: 'It works!' is not in the answer: 'sorry'"

@@ -274,6 +274,28 @@ def test_report_is_written_in_every_format(typed: Typed, fake: FakeEnvironments,
     assert (answer.code, answer.json) == (1, json.loads(files["report.json"].read_text()))
 
 
+def test_what_was_not_looked_at_is_in_every_format(typed: Typed, fake: FakeEnvironments, tmp_path: Path) -> None:
+    fake.checks = (
+        check("starts"),
+        check("listens", unchecked=("53/udp: why", "54/udp: why")),
+        check("probes", None, detail="there are none"),
+    )
+    junit, page = tmp_path / "junit.xml", tmp_path / "page.md"
+    answer = typed("verify", "john/app:1", "--junit", str(junit), "--markdown", str(page))
+    assert answer.code == 0
+    assert answer.out.splitlines()[2:5] == [
+        "  listens    ok     0.2 s  listens was looked at",
+        "    not looked at: 53/udp: why",
+        "    not looked at: 54/udp: why",
+    ]
+    assert "<system-out>not looked at: 53/udp: why\nnot looked at: 54/udp: why</system-out>" in junit.read_text()
+    for line in ("- **listens** on docker: 53/udp: why", "- **listens** on docker: 54/udp: why", "- **probes** on docker: there are none"):
+        assert line in page.read_text(encoding="utf-8").splitlines()
+    document = typed("verify", "john/app:1", "--json").json
+    assert [point.get("unchecked") for point in document["proven"][0]["points"]] == [None, ["53/udp: why", "54/udp: why"], None]
+    assert as_told(document, SECTIONS["verify"][1]) == []
+
+
 def test_unwritable_report_is_an_error_with_the_results(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     answer = typed("verify", "john/app:1", "--json", "--junit", str(tmp_path / "file" / "x"), "-o", str(tmp_path / "report.json"))
@@ -343,7 +365,7 @@ def test_verify_output_has_no_control_characters(tmp_path: Path) -> None:
     evil = replace(
         GREEN.results[0],
         environment=replace(GREEN.results[0].environment, engine=EVIL),
-        checks=(check(EVIL, False, detail=EVIL, hint=EVIL, excerpt=(EVIL,)),),
+        checks=(check(EVIL, False, detail=EVIL, unchecked=(EVIL,), hint=EVIL, excerpt=(EVIL,)),),
     )
     write(file, replace(GREEN, command=EVIL, notes=(EVIL, EVIL), results=(evil,), image=replace(GREEN.image, reference=EVIL)).as_bytes())
     for words in ([], ["--json"], ["--against", str(file)]):

@@ -117,7 +117,7 @@ def changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], N
 
 
 WHOLE = replace(
-    failing(evidence={"status": 500}),
+    failing(evidence={"status": 500}, unchecked=("a port",)),
     notes=("a note",),
     error=Failure(code="unreachable", message="gone", hint="Start it.", excerpt=("line",)),
     comparison=Comparison(digest=GREEN.digest, created=GREEN.created, changes=(Change(where="a", what="b", before=None, now="c"),)),

@@ -11,8 +11,10 @@ from registry_tool.base.deadline import Deadline
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import NoResponse
 from registry_tool.engine import Container
+from registry_tool.verify.stack.compose import Service
 from registry_tool.verify.stack.resilience import Resilience
 from registry_tool.verify.stack.running_stack import RunningStack
+from registry_tool.verify.stack.service_checks import ServiceChecks
 from registry_tool.verify.stack.stack_client import StackResponse
 
 
@@ -29,7 +31,10 @@ class FakeStack:
         self.proxy = _container("proxy") if replicas > 1 else None
         self.running = {*self.replicas, "redis"}
         self.environment = type("Environment", (), {"engine": self})
-        self.plan = type("Plan", (), {"file": None})
+        self.plan = type("Plan", (), {"file": None, "jobs": ()})
+        service = type("Service", (), {"name": "service", "definition": Service(name="service", image="i", line=0)})
+        containers = {**self.replicas, **({"redis": self.redis} if self.redis else {})}
+        self.members = {name: type("Member", (), {"service": service, "container": one}) for name, one in containers.items()}
 
     def container(self, id: str) -> Container | None:
         return _container(id) if id in self.running else None
@@ -72,6 +77,7 @@ def _run(
     resilience = Resilience(
         stack=cast(RunningStack, stack),
         client=FakeClient(stack, answer),
+        services=ServiceChecks(timeout=1.0, deadline=Deadline(60.0)),
         has_expectations=has_expectations,
         timeout=1.0,
         deadline=Deadline(60.0),
@@ -107,6 +113,7 @@ def test_probe_that_does_not_hold_without_redis_fails_with_the_log() -> None:
 def test_without_expectations_redis_is_not_stopped() -> None:
     resilience = _run(FakeStack(1, redis=True), _failing_without_redis, has_expectations=False)
     assert set(resilience.evidence) == {"ready", "answers"}
+    assert resilience.stack.environment.engine.container("redis") is not None
 
 
 def test_host_names_fewer_than_replicas_fail() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.verify.stack import compose, yaml_reader
-from registry_tool.verify.stack.compose import Composition, Service
+from registry_tool.verify.stack.compose import Composition, Healthcheck, Service
 from tests.support.paths import ROOT
 from tests.support.requirements import missing
 
@@ -73,7 +73,17 @@ def _refused(text: str, **variables: str) -> UsageError:
         ("environment: {A: [b]}", 4, "text is wanted, not a list"),
         ("command: 'sh -c \"'", 4, "not a command"),
         ("depends_on: [redis]", 4, "there is no service 'redis'"),
-        ("depends_on: {web: {condition: service_healthy}}", 4, "'service_healthy'"),
+        ("depends_on: {web: {condition: service_well}}", 4, "'service_well'"),
+        ("depends_on: {web: {required: false}}", 4, "'false' is not supported"),
+        ("healthcheck: {interval: 5s}", 4, "services.web.healthcheck: it has no test"),
+        ("healthcheck: {tests: a}", 4, "services.web.healthcheck.tests: not supported"),
+        ("healthcheck:\n  test: [curl, localhost]", 5, "'curl' is not how a test begins"),
+        ("healthcheck:\n  test: []", 5, "'' is not how a test begins"),
+        ("healthcheck:\n  test: [CMD]", 5, "'CMD' is not how a test begins"),
+        ("healthcheck:\n  test: ''", 5, "services.web.healthcheck.test: it is empty"),
+        ("healthcheck:\n  test: a\n  interval: often", 6, "'often' is not a time"),
+        ("healthcheck:\n  test: a\n  retries: -1", 6, "'-1' is not a number"),
+        ("healthcheck:\n  disable: perhaps", 5, "'perhaps' is neither true nor false"),
         ("depends_on: [web]", 4, "services.web.depends_on: a circle: web -> web"),
         ("networks: [webnet]", 4, "'webnet' is not declared in networks"),
         ("networks: {default: {aliases: [www]}}", 4, "settings are not supported"),
@@ -236,8 +246,39 @@ def test_networks() -> None:
     assert result.networks == ("default", "n")
 
 
+@pytest.mark.parametrize(
+    ("keys", "healthcheck"),
+    [
+        ("", None),
+        ("healthcheck:", None),
+        ("healthcheck: {test: redis-cli ping}", Healthcheck(command=("/bin/sh", "-c", "redis-cli ping"))),
+        ("healthcheck: {test: [CMD, redis-cli, ping], retries: 3}", Healthcheck(command=("redis-cli", "ping"))),
+        ("healthcheck: {test: [CMD-SHELL, redis-cli ping]}", Healthcheck(command=("/bin/sh", "-c", "redis-cli ping"))),
+        ("healthcheck: {test: [NONE]}", Healthcheck()),
+        ("healthcheck: {disable: true, test: a}", Healthcheck()),
+        (
+            "healthcheck: {test: [CMD, a], interval: 1m30s, timeout: 500ms, start_period: 1.5m, start_interval: 1s}",
+            Healthcheck(command=("a",), start_period=90.0),
+        ),
+    ],
+)
+def test_healthcheck(keys: str, healthcheck: Healthcheck | None) -> None:
+    assert _service(keys).healthcheck == healthcheck
+
+
+def test_exposed_ports_and_conditions() -> None:
+    result = _parse(
+        "services:\n  a: {image: a, expose: [80, '81/tcp', 82/udp, 90-91]}\n  b: {image: b}\n"
+        "  c:\n    image: c\n    depends_on:\n      a: {condition: service_healthy, restart: true, required: true}\n"
+        "      b: {condition: service_completed_successfully}\n"
+    )
+    a, b, c = result.services
+    assert (a.expose, b.expose) == ((80, 81), ())
+    assert (c.after, c.conditions) == (("a", "b"), {"a": "service_healthy", "b": "service_completed_successfully"})
+
+
 def test_extensions_and_keys_without_effect_are_ignored() -> None:
-    service = _service("x-note: {a: [b]}\nlabels: {a: b}\nexpose: [80]\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
+    service = _service("x-note: {a: [b]}\nlabels: {a: b}\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
     assert service == Service(name="web", image="a", line=3)
 
 
