@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from registry_tool.base.concurrency import map_unordered
-from registry_tool.base.errors import NotFound, RegistryToolError
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.graph import Node, traverse, unseen
 from registry_tool.content.listing import Contents, Details, is_registry_wide
@@ -15,6 +15,7 @@ from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import CONFIGS, Manifest
+from registry_tool.targets.registry.referrers import attached_tags
 
 MAX_FAILURES = 16
 """Other tags in a row that a registry may fail to answer for, before no more are requested."""
@@ -46,7 +47,7 @@ class Inspection:
 
     ``siblings`` are other tags on the same digest; None: not requested. ``unread`` are other tags that could not be read,
     and may be siblings and share layers, too. ``others`` is how many other tags were not read as they were too many.
-    ``errors`` is why something is unknown.
+    ``referrers_error`` is why its referrers are not known, ``errors`` why something else is not.
     """
 
     descriptor: Descriptor
@@ -59,6 +60,7 @@ class Inspection:
     referrers: tuple[Referrer, ...]
     unread: tuple[str, ...] = ()
     others: int = 0
+    referrers_error: RegistryToolError | None = None
     errors: tuple[RegistryToolError, ...] = ()
 
 
@@ -88,9 +90,7 @@ def inspect(
     is_read = siblings and (most_tags is None or len(names) <= most_tags)
     unread: list[str] = []
     others, shared = _siblings(contents, descriptor, names, errors, unread, observer) if is_read else (None, None)
-    root = _referrers(contents, descriptor)
-    if root.error is not None:
-        errors.append(root.error)
+    root = _referrers(contents, descriptor, names if siblings else None)
     return Inspection(
         descriptor=descriptor,
         manifest=manifest,
@@ -101,6 +101,7 @@ def inspect(
         siblings=others,
         referrers=root.referrers,
         unread=tuple(sorted(unread)),
+        referrers_error=root.error,
         others=0 if is_read else len(names),
         errors=tuple(errors),
     )
@@ -183,16 +184,23 @@ def _siblings(
     return tuple(sorted(siblings)), shared
 
 
-def _referrers(contents: Contents, descriptor: Descriptor) -> Referrer:
-    """``descriptor`` as the root of the tree of its referrers, each of which is in it once."""
+def _referrers(contents: Contents, descriptor: Descriptor, names: Collection[str] | None) -> Referrer:
+    """``descriptor`` as the root of the tree of its referrers, each of which is in it once.
+
+    What cosign's tags attach to it is among them; ``names`` are the repository's tags, if they are known.
+    """
+    tags = [tag for tag in attached_tags(descriptor.digest) if names is None or tag in names]
+    attached = [each for _, each in map_unordered(lambda tag: _attached(contents, tag), tags) if each is not None]
 
     def read(descriptor: Descriptor) -> Node:
         try:
             with contents.source.limiter:
-                return Node(descriptor=descriptor, referrers=contents.source.referrers(descriptor))
+                listed = contents.source.referrers(descriptor)
         except RegistryToolError as error:
-            return Node(descriptor=descriptor, error=error)
+            return Node(descriptor=descriptor, referrers=tuple(attached) if descriptor.digest == root else (), error=error)
+        return Node(descriptor=descriptor, referrers=(*listed, *(attached if descriptor.digest == root else ())))
 
+    root = descriptor.digest
     nodes = {node.descriptor.digest: node for node in islice(traverse([descriptor], read, lambda node: [*node.referrers]), MAX_REFERRERS)}
     placed = {descriptor.digest}
 
@@ -202,3 +210,14 @@ def _referrers(contents: Contents, descriptor: Descriptor) -> Referrer:
         return Referrer(descriptor=descriptor, referrers=below, error=node.error)
 
     return tree(descriptor)
+
+
+def _attached(contents: Contents, tag: str) -> Descriptor | None:
+    """What is under one of cosign's tags, with the type of what it holds; None where nothing is, or nothing can be read."""
+    try:
+        with contents.source.limiter:
+            manifest = contents.source.manifest(tag)
+    except (NotFound, RegistryError, InvalidManifest, Mismatch):
+        return None
+    kind = manifest.artifact_type or (manifest.layers[0].media_type if manifest.layers else manifest.descriptor.media_type)
+    return replace(manifest.descriptor, artifact_type=kind, annotations=manifest.annotations)

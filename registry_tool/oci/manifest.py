@@ -39,7 +39,9 @@ EMPTY = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=Digest
 """The empty descriptor: a required config or layer without content (manifest.md, "Guidance for an Empty Descriptor")."""
 
 TOMBSTONE = "application/vnd.registry-tool.tombstone.v1+json"
-"""The artifact type of a tombstone."""
+"""The artifact type of a tombstone that has no other's type."""
+TOMBSTONE_SIZE = 1013
+"""Bytes of a tombstone, so that by its size alone nearly every other manifest is known to be none."""
 
 _FILE_SYSTEM_LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 _FOREIGN_LAYERS = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
@@ -49,6 +51,7 @@ _SIGNATURES = (
     "application/vnd.dev.sigstore.bundle.",
     "application/vnd.cncf.notary.signature",
 )
+_TOMBSTONE_TAG, _TOMBSTONE_ID = f"{PREFIX}.tombstone.tag", f"{PREFIX}.tombstone.unique"
 _ATTESTATION = "vnd.docker.reference.type"
 UNSPECIFIC_TYPES = ("", "application/json", "application/octet-stream", "text/plain")
 """Content types that say nothing: what a server sends that knows no better."""
@@ -75,7 +78,7 @@ class Manifest:
     @property
     def is_tombstone(self) -> bool:
         """Whether it only replaces a tag, in an unfinished deletion of this tool's."""
-        return self.artifact_type == TOMBSTONE
+        return self.artifact_type == TOMBSTONE or _TOMBSTONE_ID in self.annotations
 
     @property
     def type(self) -> Literal["image", "index", "artifact", "signature"]:
@@ -255,10 +258,36 @@ def index(
     return _manifest(media_type, {"manifests": [child.as_json() for child in children]}, subject, artifact_type, annotations)
 
 
-def tombstone(tag: str, *, unique: str) -> Manifest:
-    """A manifest that replaces ``tag``, so that its deletion removes no other tag; ``unique`` makes its digest unique."""
-    annotations = {f"{PREFIX}.tombstone.tag": tag, f"{PREFIX}.tombstone.unique": unique}
-    return image(EMPTY, [EMPTY], artifact_type=TOMBSTONE, annotations=annotations)
+def tombstone(tag: str, *, unique: str, replaced: Manifest | None = None) -> Manifest:
+    """A manifest that replaces ``tag``, so that its deletion removes no other tag; ``unique`` makes its digest unique.
+
+    It has the media types of what is ``replaced``, and of its config and first layer, which are there: some registries
+    take no others. None: those of an artifact of its own, whose one blob is :data:`EMPTY`.
+    """
+    annotations = {_TOMBSTONE_TAG: tag, _TOMBSTONE_ID: unique}
+    if replaced is None:
+        made = image(EMPTY, [EMPTY], artifact_type=TOMBSTONE, annotations=annotations)
+    elif replaced.kind == "index":
+        media_type, artifact_type = replaced.descriptor.media_type, replaced.artifact_type
+        made = index((), media_type=media_type, artifact_type=artifact_type, annotations=annotations)
+    else:
+        made = image(
+            _bare(replaced.config or EMPTY),
+            [_bare(layer) for layer in replaced.layers if not (layer.urls or is_foreign(layer))][:1],
+            media_type=replaced.descriptor.media_type,
+            artifact_type=replaced.artifact_type,
+            annotations=annotations,
+        )
+    return parse(made.raw.ljust(TOMBSTONE_SIZE))
+
+
+def may_be_tombstone(descriptor: Descriptor) -> bool:
+    """Whether a manifest is worth a request to see whether it is a tombstone."""
+    return descriptor.size == TOMBSTONE_SIZE and descriptor.media_type in (*IMAGES, *INDEXES)
+
+
+def _bare(descriptor: Descriptor) -> Descriptor:
+    return Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size)
 
 
 def _manifest(

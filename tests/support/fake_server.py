@@ -50,7 +50,7 @@ class Reply:
 
 def reply(document: object, status: int = 200, **headers: str) -> Reply:
     """A JSON response; ``www_authenticate`` is the header WWW-Authenticate."""
-    converted = {name.replace("_", "-"): value for name, value in headers.items()}
+    converted = {name.replace("_", "-").title(): value for name, value in headers.items()}
     return Reply(status=status, body=json.dumps(document).encode(), headers={"Content-Type": JSON, **converted})
 
 

@@ -29,6 +29,7 @@ _MOST_TAGS = 200
 @click.option("--dry-run", is_flag=True, help="Show the plan; delete nothing.")
 @options.yes
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
+@click.option("--no-referrers", is_flag=True, help="Keep the signatures, attestations and SBOMs that cosign's tags attach to an image.")
 @click.option("--siblings", is_flag=True, help=f"With --dry-run: read every other tag, also of more than {_MOST_TAGS}.")
 @options.missing_ok
 @options.quiet("the deleted names, one a line")
@@ -41,6 +42,7 @@ def delete(
     dry_run: bool,
     yes: bool,
     allow_empty: bool,
+    no_referrers: bool,
     siblings: bool,
     missing_ok: bool,
     quiet: bool,
@@ -48,9 +50,10 @@ def delete(
 ) -> int:
     """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry, after showing the plan and asking.
 
-    If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too. A digest
-    is deleted with all its tags. The registry's garbage collection then frees the space. Before anything is deleted every other
-    tag is read; --dry-run does so in small repositories only, and says what it does not know.
+    If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too, with its
+    signatures, attestations and SBOMs under cosign's tags (sha256-….sig, .att, .sbom). A digest is deleted with all its tags.
+    The registry's garbage collection then frees the space. Before anything is deleted every other tag is read; --dry-run does
+    so in small repositories only, and says what it does not know.
 
     \b
     Examples:
@@ -63,7 +66,8 @@ def delete(
     reference, selection = _select(session, name)
     with open_registry(reference.host, plain_http=plain_http) as registry:
         repository = registry.repository(reference.path)
-        plan = _plan(repository, selection, most_tags=_MOST_TAGS if dry_run and not siblings else None, missing_ok=missing_ok)
+        most_tags = _MOST_TAGS if dry_run and not siblings else None
+        plan = _plan(repository, selection, most_tags=most_tags, keep_attached=no_referrers, missing_ok=missing_ok)
         lines = [*render_plan(plan), *registry.notes]
         notes = {"notes": registry.notes}
         if dry_run:
@@ -107,11 +111,11 @@ def _select(session: Session, name: str) -> tuple[Reference, Selection]:
     return selected if has_host(name) else Selection.parse(name, default_host=session.required_registry_host())
 
 
-def _plan(repository: Repository, selection: Selection, *, most_tags: int | None, missing_ok: bool) -> DeletionPlan:
+def _plan(repository: Repository, selection: Selection, *, most_tags: int | None, keep_attached: bool, missing_ok: bool) -> DeletionPlan:
     from registry_tool.content import delete
 
     try:
-        plan = delete.plan(repository, selection, most_tags=most_tags)
+        plan = delete.plan(repository, selection, most_tags=most_tags, keep_attached=keep_attached)
     except NotFound:
         if not missing_ok:
             raise
@@ -165,6 +169,8 @@ def _removal(removal: Removal) -> Iterator[str]:
         yield f"  delete {what}, part of index {removal.part_of}"
     else:
         yield f"  delete {tags} with {what}" if tags else f"  delete {what}"
+    if removal.attached_to is not None:
+        yield f"    it is attached to {removal.attached_to}"
     yield from (f"    {held} contains it and will be incomplete" for held in _describe(removal.indexes))
     yield from (f"    {held} will be left without its subject" for held in _describe(removal.referrers))
     if removal.subject is not None:
@@ -235,7 +241,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
                 "indexes": [str(held.digest) for held in removal.indexes] if plan.is_complete else None,
                 "referrers": [str(held.digest) for held in removal.referrers],
                 "subject": str(removal.subject.digest) if removal.subject else None,
-                **select(removal, "part_of"),
+                **select(removal, "part_of attached_to"),
             }
             for removal in plan.removals
         ],

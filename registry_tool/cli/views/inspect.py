@@ -48,6 +48,7 @@ def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
             for child in manifest.children
         ],
         "referrers": [_referrer(referrer) for referrer in inspection.referrers],
+        "referrers_known": inspection.referrers_error is None,
         "errors": to_json(inspection.errors),
     }
 
@@ -103,6 +104,7 @@ def _manifest_facts(inspection: Inspection) -> dict[str, str]:
         "siblings": _siblings(inspection),
         "unread tags": ", ".join(inspection.unread),
         "subject": str(inspection.manifest.subject.digest) if inspection.manifest.subject else "",
+        "referrers": f"not known: {inspection.referrers_error.message}" if inspection.referrers_error is not None else "",
     }
 
 

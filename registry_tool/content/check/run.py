@@ -69,14 +69,14 @@ class CheckRun:
         with self._probe_lock:
             if self._keeps_lists() is None and not self.notes:
                 try:
-                    referrers = repository.referrers(descriptor)
+                    referrers = repository.listed_referrers(descriptor)
                 except RegistryError as error:
                     if error.response is None or error.response.status not in _NOT_FOR_US:
                         raise
                     self.notes.append(f"the registry does not list what refers to an image: {error.message}")
                     return ()
-                return referrers if self._keeps_lists() else ()
-        return repository.referrers(descriptor) if self._keeps_lists() else ()
+                return referrers or ()
+        return (repository.listed_referrers(descriptor) or ()) if self._keeps_lists() else ()
 
     def _keeps_lists(self) -> bool | None:
         return self.registry.capabilities.referrers

@@ -8,10 +8,11 @@ from registry_tool.content.delete.snapshot import Deletable, take_snapshot
 __all__ = ["Deletable", "Deleted", "DeletionPlan", "Dependent", "Removal", "Scope", "Selection", "apply", "check_deletable", "plan"]
 
 
-def plan(repository: Deletable, selection: Selection, *, most_tags: int | None = None) -> DeletionPlan:
+def plan(repository: Deletable, selection: Selection, *, most_tags: int | None = None, keep_attached: bool = False) -> DeletionPlan:
     """Plan the deletion of ``selection``; writes nothing.
 
-    In a repository of more than ``most_tags`` only selected tags are looked at: the plan is to be shown, not applied.
+    With an image goes what cosign's tags attach to it, unless ``keep_attached``. In a repository of more than
+    ``most_tags`` only selected tags are looked at: the plan is to be shown, not applied.
     Raises NotFound (no such repository), Conflict (a tag is at another digest).
     """
-    return make_plan(selection, take_snapshot(repository, selection, most_tags=most_tags))
+    return make_plan(selection, take_snapshot(repository, selection, most_tags=most_tags), keep_attached=keep_attached)

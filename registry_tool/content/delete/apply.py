@@ -52,30 +52,50 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
         yield Deleted(what="finished", tags=(tombstone.tag,))
     guard = _Guard(plan, repository)
     for removal in plan.removals:
-        if not removal.untag_only:
-            guard.check(removal)
-            writer.delete(removal.descriptor, tags=removal.tags, subject=removal.subject)
-            yield Deleted(what="deleted", tags=removal.tags, digest=removal.digest)
-            continue
-        for tag in removal.tags:
-            guard.check(removal)
-            if guard.is_unchanged(tag, removal):
-                writer.untag(tag, removal)
-            yield Deleted(what="untagged", tags=(tag,))
+        if removal.untag_only:
+            yield from _untag(removal, writer, guard)
+        else:
+            yield from _delete(removal, writer, guard, repository)
     for tag in plan.unresolved:
         guard.check_unresolved(tag)
         writer.untag(tag)
         yield Deleted(what="untagged", tags=(tag,))
 
 
+def _delete(removal: Removal, writer: Writer, guard: _Guard, repository: Deletable) -> Iterator[Deleted]:
+    """Delete a manifest, at once or after its tags."""
+    guard.check(removal)
+    try:
+        writer.delete(removal.descriptor, tags=removal.tags, subject=removal.subject)
+    except RegistryError as error:
+        # Google's registries refuse a digest that has tags.
+        is_refused = error.response is not None and error.response.status in (400, 405, 409, 412)
+        if not (is_refused and removal.tags and repository.can_untag()):
+            raise
+    else:
+        yield Deleted(what="deleted", tags=removal.tags, digest=removal.digest)
+        return
+    yield from _untag(removal, writer, guard)
+    writer.delete(removal.descriptor, subject=removal.subject)
+    yield Deleted(what="deleted", digest=removal.digest)
+
+
+def _untag(removal: Removal, writer: Writer, guard: _Guard) -> Iterator[Deleted]:
+    for tag in removal.tags:
+        guard.check(removal)
+        if guard.is_unchanged(tag, removal):
+            writer.untag(tag, removal)
+        yield Deleted(what="untagged", tags=(tag,))
+
+
 def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
     """Raises RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. Changes nothing."""
-    if repository.can_delete():
+    if repository.can_delete() or repository.can_untag():
         return
     name = plan.selection.repository
     nothing = Descriptor(media_type=EMPTY.media_type, digest=Digest.of(uuid.uuid4().bytes), size=0)
     try:
-        # Once more for its response: only that tells one from the other.
+        # Once more for its response: only that says why.
         repository.delete(nothing)
     except NotFound:
         return
@@ -87,8 +107,9 @@ def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
                 f"{name}: the registry is read-only, nothing can be deleted now",
                 hint="Wait until its maintenance is over, or take REGISTRY_STORAGE_MAINTENANCE out of its environment.",
             ) from error
+        answer = f"{error.response.status} {error.response.code} {error.response.message}".rstrip() if error.response else error.message
         raise RegistryError(
-            f"{name}: deletion is turned off in this registry",
+            f"{name}: deletion is turned off in this registry ({answer})",
             hint=advice.turned_off(name),
         ) from error
 

@@ -81,8 +81,8 @@ class Removal:
 
     ``siblings`` are its tags that stay, ``indexes`` contain it and stay, ``referrers`` have it as their subject and
     stay: if the manifest is deleted all the same, the indexes are incomplete and the referrers without a subject. From
-    the list of its own ``subject``'s referrers it is removed, too. ``part_of`` is the index it is deleted with, if it was
-    not selected itself.
+    the list of its own ``subject``'s referrers it is removed, too. ``part_of`` is the index it is deleted with, and
+    ``attached_to`` the image whose signature, attestation or SBOM it is by its tag, if it was not selected itself.
     """
 
     descriptor: Descriptor
@@ -94,6 +94,7 @@ class Removal:
     referrers: tuple[Dependent, ...] = ()
     subject: Descriptor | None = None
     part_of: Digest | None = None
+    attached_to: Digest | None = None
 
     @property
     def digest(self) -> Digest:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from registry_tool.base.errors import Conflict
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection, Tombstone
-from registry_tool.content.delete.snapshot import RepositorySnapshot, listed_subject
+from registry_tool.content.delete.snapshot import RepositorySnapshot, attached_subject, listed_subject
 from registry_tool.content.graph import closure
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 
 
-def make_plan(selection: Selection, snapshot: RepositorySnapshot) -> DeletionPlan:
+def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attached: bool = False) -> DeletionPlan:
     """Plan the deletion of ``selection``.
 
     A selected digest is deleted. The digest of a selected tag is deleted if no other tag, index or referrer needs it;
-    otherwise the tag is removed alone. With an index its children are deleted, if nothing else needs them.
-    Raises Conflict where a tag is not at the digest it was named with, or that is not known.
+    otherwise the tag is removed alone. With an index its children are deleted, if nothing else needs them, and with any
+    image what cosign's tags attach to it, unless ``keep_attached``. Raises Conflict where a tag is not at the digest it
+    was named with, or that is not known.
     """
     tags, is_tombstone = _selected(selection, snapshot)
     unresolved = _unresolved(selection, snapshot)
     named = frozenset({snapshot.named.digest} if snapshot.named is not None and selection.tag is None and not is_tombstone else ())
-    chosen = dict.fromkeys([*(snapshot.tags[tag].digest for tag in sorted(tags)), *named])
-    deleted = _deleted(snapshot, tags | {*unresolved}, chosen, named)
-    removals = [_removal(snapshot, digest, tags, deleted) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
+    attached: dict[str, Digest] = {}
+    while True:
+        all_tags = tags | attached.keys()
+        # What is attached goes first, so that a plan that is applied by half leaves no orphan.
+        in_order = [*attached, *sorted(tags)]
+        chosen = dict.fromkeys([*(snapshot.tags[tag].digest for tag in in_order), *named])
+        deleted = _deleted(snapshot, all_tags | {*unresolved}, chosen, named)
+        subjects = {tag: attached_subject(tag) for tag in snapshot.live if tag not in all_tags}
+        more = {tag: subject for tag, subject in subjects.items() if subject is not None and subject in deleted}
+        if keep_attached or not more:
+            break
+        attached = {**dict(sorted(more.items())), **attached}
+    tags = all_tags
+    removals = [_removal(snapshot, digest, tags, deleted, attached) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
     plan = DeletionPlan(
         selection=selection,
         removals=tuple(removals),
@@ -33,12 +45,17 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot) -> DeletionPla
         unresolved=unresolved,
         unreadable=tuple(sorted(snapshot.unresolved.keys() - unresolved)),
         absent=not (chosen or is_tombstone or unresolved),
-        tags_left=sum(listed_subject(tag) is None for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
+        tags_left=sum(_is_persons(tag) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
         + snapshot.others,
         scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
         manifests=tuple(snapshot.manifests.values()),
     )
     return replace(plan, bytes_freed=_freed(snapshot, {*deleted, *(descriptor.digest for descriptor in snapshot.tombstones.values())}))
+
+
+def _is_persons(tag: str) -> bool:
+    """Whether a tag is a name that somebody gave, and no list of referrers or signature."""
+    return listed_subject(tag) is None and attached_subject(tag) is None
 
 
 def with_dependents(snapshot: RepositorySnapshot, removal: Removal, *, tags: frozenset[str], deleted: frozenset[Digest]) -> Removal:
@@ -113,7 +130,9 @@ def _is_doubtful(snapshot: RepositorySnapshot, tags: frozenset[str], candidates:
     )
 
 
-def _removal(snapshot: RepositorySnapshot, digest: Digest, tags: frozenset[str], deleted: frozenset[Digest]) -> Removal:
+def _removal(
+    snapshot: RepositorySnapshot, digest: Digest, tags: frozenset[str], deleted: frozenset[Digest], attached: Mapping[str, Digest]
+) -> Removal:
     removed_tags = tuple(tag for tag in snapshot.tags_on(digest) if tag in tags)
     is_selected = removed_tags or (snapshot.named is not None and snapshot.named.digest == digest)
     indexes = snapshot.indexes(digest) & deleted
@@ -124,6 +143,7 @@ def _removal(snapshot: RepositorySnapshot, digest: Digest, tags: frozenset[str],
         untag_only=digest not in deleted,
         subject=snapshot.subject(digest),
         part_of=min(indexes) if indexes and not is_selected else None,
+        attached_to=next((attached[tag] for tag in removed_tags if tag in attached), None),
     )
     return with_dependents(snapshot, removal, tags=tags, deleted=deleted)
 

@@ -16,6 +16,7 @@ from registry_tool.content.graph import Graph, Node, attempt, read_node, travers
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, SCHEMA_1, Manifest, is_foreign
+from registry_tool.targets.registry.referrers import ATTACHED
 from registry_tool.targets.target import Target
 
 MAX_FAILURES = 16
@@ -125,6 +126,12 @@ def listed_subject(tag: str) -> Digest | None:
         return Digest.parse(f"{match[1]}:{match[2]}")
     except ValueError:
         return None
+
+
+def attached_subject(tag: str) -> Digest | None:
+    """The image that a signature, an attestation or an SBOM under cosign's tags is of; None for other tags."""
+    name, _, suffix = tag.rpartition(".")
+    return listed_subject(name) if suffix in ATTACHED else None
 
 
 def take_snapshot(

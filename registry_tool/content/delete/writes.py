@@ -61,20 +61,33 @@ class Writer:
             self._require_siblings(tag, removal)
 
     def _replace(self, tag: str, removal: Removal | None) -> None:
-        repository = self._repository
-        if not repository.exists(EMPTY):
-            repository.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
-        tombstone = manifests.tombstone(tag, unique=uuid.uuid4().hex)
-        repository.push_manifest(tombstone, tag)
+        original = self._manifests.get(removal.digest) if removal is not None else None
+        tombstone = self._push_tombstone(tag, original)
         try:
             with suppress(NotFound):
-                repository.delete(tombstone.descriptor)
+                self._repository.delete(tombstone.descriptor)
             self._require_gone({tag: {removal.digest, tombstone.digest} if removal is not None else None}, "accepted it")
         except RegistryError as error:
-            original = self._manifests.get(removal.digest) if removal is not None else None
             if original is not None and self._put_back(tag, original, tombstone):
                 error.message += "; the tag is at its image again"
             raise
+
+    def _push_tombstone(self, tag: str, original: Manifest | None) -> Manifest:
+        if original is not None:
+            tombstone = manifests.tombstone(tag, unique=uuid.uuid4().hex, replaced=original)
+            try:
+                self._repository.push_manifest(tombstone, tag)
+            except (NotFound, RegistryError) as error:
+                # Its config may be gone, or its type one that can only be read.
+                if error.response is None or error.response.status not in (400, 404, 415, 422):
+                    raise
+            else:
+                return tombstone
+        if not self._repository.exists(EMPTY):
+            self._repository.push(EMPTY, io.BytesIO(EMPTY_CONTENT))
+        tombstone = manifests.tombstone(tag, unique=uuid.uuid4().hex)
+        self._repository.push_manifest(tombstone, tag)
+        return tombstone
 
     def _put_back(self, tag: str, original: Manifest, tombstone: Manifest) -> bool:
         """Point ``tag`` at ``original`` again if it is at ``tombstone``; whether that was done."""

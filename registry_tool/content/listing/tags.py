@@ -15,14 +15,13 @@ from registry_tool.content.listing.contents import Contents, Details, is_registr
 from registry_tool.content.listing.table import Options, Row, TagTable, selected, sort_rows
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import OCI_IMAGE, tombstone
+from registry_tool.oci.manifest import may_be_tombstone
 from registry_tool.targets.cache import Cache
 from registry_tool.targets.target import Target
 
 MAX_FAILURES = 16
 """Tags in a row that a registry may fail to answer for, before no more are requested."""
 _ROUNDS = 3
-_LONGEST_UNIQUE = 64
 _WORTH_A_BAR = 32
 
 Item = TypeVar("Item")
@@ -139,7 +138,7 @@ class _Listing:
             descriptor = self._descriptors.get(name)
             if descriptor is None or descriptor.digest in self._details:
                 continue
-            if self._options.level == "details" or _may_be_tombstone(name, descriptor):
+            if self._options.level == "details" or may_be_tombstone(descriptor):
                 by_digest[descriptor.digest] = descriptor
                 tags[descriptor.digest].append(name)
 
@@ -186,37 +185,26 @@ class _Listing:
             if self._stopped is not None:
                 return self._stopped
             try:
-                return request(item)
+                result = request(item)
             except RegistryToolError as error:
-                if is_registry_wide(error):
-                    # At once: the others would go on until it is this result's turn.
-                    self._stopped = error
+                # At once: the others would go on until it is this result's turn.
+                self._count_failure(error)
                 return error
+            self._failed_in_a_row = 0
+            return result
 
         for item, result in map_unordered(attempt, items):
-            if not isinstance(result, RegistryToolError):
-                self._failed_in_a_row = 0
-            elif self._is_final(result):
+            if isinstance(result, RegistryToolError) and (result is self._stopped or is_registry_wide(result)):
                 continue
             yield item, result
 
-    def _is_final(self, error: RegistryToolError) -> bool:
-        if error is self._stopped or is_registry_wide(error):
-            return True
+    def _count_failure(self, error: RegistryToolError) -> None:
         if isinstance(error, (ConnectionLost, RegistryError)):
             self._failed_in_a_row += 1
-        if self._failed_in_a_row <= MAX_FAILURES:
-            return False
-        self._stopped = error
-        return True
+        if is_registry_wide(error) or self._failed_in_a_row > MAX_FAILURES:
+            self._stopped = self._stopped or error
 
     def _advance(self, count: int = 1) -> None:
         self._done += count
         if self._total > _WORTH_A_BAR:
             self._observer.advance("tags", self._done)
-
-
-def _may_be_tombstone(tag: str, descriptor: Descriptor) -> bool:
-    """Whether its manifest is worth a request. Nearly all are larger: by type and size alone it is clear that they are none."""
-    smallest = len(tombstone(tag, unique="").raw)
-    return descriptor.media_type == OCI_IMAGE and smallest <= descriptor.size <= smallest + _LONGEST_UNIQUE

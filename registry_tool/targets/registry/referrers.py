@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from registry_tool.base.errors import NotFound
+from registry_tool.base.errors import InvalidManifest, NotFound
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_INDEX
 from registry_tool.targets.target import Target
 from registry_tool.transport import Transport
+
+ATTACHED = ("sig", "att", "sbom")
+"""Ends of the tags under which cosign keeps what belongs to an image: ``sha256-HEX.sig``."""
+
+
+def attached_tags(subject: Digest) -> tuple[str, ...]:
+    """Cosign's tags of an image. Since version 3 it uses referrers instead."""
+    return tuple(f"{subject.algorithm}-{subject.hex}.{end}" for end in ATTACHED)
 
 
 def tag_of(subject: Digest) -> str:
@@ -17,13 +25,20 @@ def tag_of(subject: Digest) -> str:
 
 
 def from_registry(transport: Transport, repository: str, subject: Digest) -> tuple[Descriptor, ...] | None:
-    """The registry's own list, empty for a repository or digest that it does not know; None where it keeps no lists."""
+    """The registry's own list, empty for a repository or digest that it does not know; None where it answers with no list.
+
+    Raises what the request raises, apart from NotFound.
+    """
     referrers: dict[Digest, Descriptor] = {}
     try:
         for response in transport.pages(f"/v2/{repository}/referrers/{subject}"):
+            media_type = manifests.media_type_of(response.body, response.headers.get("content-type", ""))
+            # Some registries answer with the subject itself.
+            if media_type != OCI_INDEX or Digest.of(response.body, subject.algorithm) == subject:
+                return None
             page = manifests.parse(response.body, OCI_INDEX)
             referrers.update((child.digest, child) for child in page.children)
-    except NotFound:
+    except (NotFound, InvalidManifest):
         return None
     return tuple(referrers.values())
 

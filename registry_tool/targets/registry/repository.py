@@ -10,7 +10,15 @@ from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    InvalidManifest,
+    Mismatch,
+    NotARegistry,
+    NotFound,
+    RegistryError,
+    TooManyRequests,
+)
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -162,7 +170,7 @@ class Repository:
         between the two, the list names nothing that is gone, and this can be repeated.
         """
         if subject is not None and self._capabilities.referrers is None:
-            self._referrers(subject.digest)
+            self._own_list(subject.digest)
         if subject is not None and not self._capabilities.referrers:
             referrers.remove_by_tag(self, subject.digest, descriptor.digest)
         self._transport.send("DELETE", manifest_path(self.path, str(descriptor.digest)))
@@ -184,9 +192,16 @@ class Repository:
         return self._capabilities.can_untag(self.path)
 
     def referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
-        """The manifests whose subject it is, with artifact types and annotations, from the registry's list or the tag scheme's."""
-        listed = self._referrers(descriptor.digest)
+        """The manifests whose subject it is, with artifact types and annotations, from the registry's list or the tag scheme's.
+
+        Whatever the former is refused with, except a missing login, the latter is asked for; raises what that raises.
+        """
+        listed = self._own_list(descriptor.digest)
         return referrers.by_tag(self, descriptor.digest) if listed is None else listed
+
+    def listed_referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...] | None:
+        """The same from the registry's own list only; None where it keeps none. Raises RegistryError where it refuses to say."""
+        return self._referrers(descriptor.digest)
 
     # --- blobs ---
 
@@ -248,6 +263,18 @@ class Repository:
         listed = referrers.from_registry(self._transport, self.path, subject)
         self._capabilities.referrers = listed is not None
         return listed
+
+    def _own_list(self, subject: Digest) -> tuple[Descriptor, ...] | None:
+        """The registry's own list; None where it keeps none, or refuses it."""
+        try:
+            return self._referrers(subject)
+        except (RegistryError, NotARegistry) as error:
+            status = error.response.status if error.response is not None else 401
+            if isinstance(error, TooManyRequests) or (isinstance(error, AuthenticationFailed) and status == 401):
+                raise
+            if status in (400, 405, 406, 410, 501):
+                self._capabilities.referrers = False
+            return None
 
     def _mismatch(self, response: Response, what: str) -> Mismatch:
         return Mismatch(

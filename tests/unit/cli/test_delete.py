@@ -282,7 +282,7 @@ def manifest(port: int, repository: str, reference: str) -> Any:
 def test_delete_killed_after_the_tombstone_is_completed_by_the_next(typed: Typed, proxy: FaultyProxy, unique: str, following: str) -> None:
     made = three_tags(proxy.target, unique)
     killed_between_tombstone_and_deletion(proxy, f"{proxy.host}/{unique}:v1")
-    assert "tombstone" in manifest(proxy.target, unique, "v1")["artifactType"]
+    assert "io.registry-tool.tombstone.tag" in manifest(proxy.target, unique, "v1")["annotations"]
     for tag in ("v2", "v3", made.digest):
         assert manifest(proxy.target, unique, tag) == json.loads(made.raw)
     answer = typed("delete", "--yes", f"{proxy.host}/{unique}:{following}")

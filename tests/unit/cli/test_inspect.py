@@ -219,6 +219,34 @@ def test_format_of_a_member_without_siblings_reads_no_other_tag(
     assert watching.counts["HEAD"] == 3
 
 
+@pytest.mark.parametrize("option", ["--siblings", "--no-siblings"])
+def test_signatures_under_cosigns_tags_are_referrers(typed: Typed, watching: RecordingServer, made: PushedManifest, option: str) -> None:
+    signature = make_artifact(
+        watching.port, APP, tag=f"{made.digest.replace(':', '-')}.sig", artifact_type="application/vnd.dev.cosign.artifact.sig.v1+json"
+    )
+    make_artifact(watching.port, APP, made)
+    document = typed("inspect", "--json", option, f"{APP}:v1").json
+    assert {each["digest"]: each["artifact_type"] for each in document["referrers"]}[signature.digest].startswith(
+        "application/vnd.dev.cosign"
+    )
+    assert len(document["referrers"]) == 2
+    assert Digest.parse(signature.digest).short in typed("inspect", option, f"{APP}:v1").out
+
+
+def test_referrers_that_are_not_shown_are_not_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    watching.instead = lambda method, path: (
+        ("403 No", [], b"") if "/referrers/" in path or (path.endswith(made.digest[7:]) and "sha256-" in path) else None
+    )
+    answer = typed("inspect", f"{APP}:v1")
+    assert answer.code == 0
+    assert re.search(r"^  referrers +not known: .*403", answer.out, re.MULTILINE)
+    document = typed("inspect", "--json", f"{APP}:v1").json
+    assert (document["referrers"], document["referrers_known"], document["errors"]) == ([], False, [])
+    assert typed("inspect", "--json", "--no-siblings", f"{APP}:v1").json["referrers_known"] is False
+    watching.instead = lambda method, path: None
+    assert typed("inspect", "--json", f"{APP}:v1").json["referrers_known"] is True
+
+
 def test_damage_is_reported_with_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.registry.storage.blobs[Digest.of(made.config)] = b"x" * len(made.config)  # type: ignore[attr-defined]
     answer = typed("inspect", f"{APP}:v1")

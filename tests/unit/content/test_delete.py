@@ -13,12 +13,23 @@ import pytest
 from registry_tool import server
 from registry_tool.base.errors import AuthenticationFailed, ConfirmationRequired, Conflict, NotFound, RegistryError, UsageError
 from registry_tool.content import delete
-from registry_tool.content.delete import DeletionPlan, Selection, writes
+from registry_tool.content.delete import DeletionPlan, Selection, advice, writes
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
-from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.content import (
+    ACCEPT,
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    PushedManifest,
+    layer,
+    make_artifact,
+    make_blob,
+    make_image,
+    make_index,
+    put_manifest,
+)
 from tests.support.fake_repository import FakeRepository
 from tests.support.fake_server import ReceivedRequest, Reply
 from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, flipped_byte, respond_with
@@ -387,6 +398,181 @@ def test_registry_that_deletes_all_tags_with_one_is_an_error(repository: Reposit
     proxy.inject(lambda received, forward: forward(whole), method="DELETE", path="/v1$")
     with pytest.raises(RegistryError, match="and with it v2, v3"):
         applied(repository, plan)
+
+
+# --- registries that want it otherwise ---
+
+
+def only_of_the_same_types(received: ReceivedRequest, forward: Forward) -> Reply:
+    """A registry with a list of allowed types: here those of what is under the tag already."""
+    document = json.loads(received.body)
+    known = forward(ReceivedRequest(method="GET", path=received.path, headers={"accept": ACCEPT}, body=b""))
+    before = json.loads(known.body)
+    types = [
+        (
+            each["mediaType"],
+            each.get("artifactType"),
+            each.get("config", {}).get("mediaType"),
+            [one["mediaType"] for one in each.get("layers", [])][:1],
+        )
+        for each in (document, before)
+    ]
+    return (
+        forward(received)
+        if types[0] == types[1] == (received.headers["content-type"], *types[1][1:])
+        else respond_with(403)(received, forward)
+    )
+
+
+@pytest.mark.parametrize("kind", ["image", "docker image", "index", "docker list", "artifact"])
+def test_tombstone_has_the_types_of_what_it_replaces(repository: Repository, proxy: FaultyProxy, kind: str) -> None:
+    image = make_image(proxy.target, NAME, media_type=DOCKER_IMAGE if "docker" in kind else OCI_IMAGE)
+    if kind in ("index", "docker list"):
+        made = make_index(proxy.target, NAME, "v1", image, media_type=DOCKER_LIST if kind == "docker list" else OCI_INDEX)
+    else:
+        made = make_artifact(proxy.target, NAME, tag="v1") if kind == "artifact" else image
+    retag(proxy, made, "v1", "v2")
+    proxy.inject(only_of_the_same_types, method="PUT", path="manifests/")
+    proxy.inject(respond_with(403), method="POST")
+    assert applied(repository, delete.plan(repository, of("v1"))) == [("untagged", ("v1",))]
+    assert tags(proxy.target, NAME) == ["v2"]
+    assert at(proxy, "v2") == made.digest
+
+
+@pytest.mark.parametrize("status", [400, 404, 415, 422])
+def test_tombstone_of_its_own_type_where_that_of_the_image_is_refused(repository: Repository, proxy: FaultyProxy, status: int) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(status), method="PUT", path="manifests/", times=1)
+    assert applied(repository, plan) == [("untagged", ("v1",))]
+    assert at(proxy, "v2") == made.digest
+
+
+@pytest.mark.parametrize("status", [400, 405, 409, 412])
+def test_digest_that_is_refused_while_tags_are_on_it_is_untagged_first(
+    repository: Repository, registry: server.RunningRegistry, proxy: FaultyProxy, status: int
+) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    storage = registry.application.storage
+
+    def delete_digest(received: ReceivedRequest, forward: Forward) -> Reply:
+        return (
+            respond_with(status)(received, forward)
+            if Digest.parse(made.digest) in (storage.tags(NAME) or {}).values()
+            else forward(received)
+        )
+
+    def delete_tag(received: ReceivedRequest, forward: Forward) -> Reply:
+        storage.untag(NAME, received.path.rpartition("/")[2])
+        return Reply(status=202)
+
+    proxy.inject(respond_with(404), method="DELETE", path="no-such-tag")
+    proxy.inject(delete_digest, method="DELETE", path=made.digest)
+    proxy.inject(delete_tag, method="DELETE", path="/v[12]$")
+    plan = delete.plan(repository, of(pattern="v*"))
+    assert applied(repository, plan, allow_empty=True) == [("untagged", ("v1",)), ("untagged", ("v2",)), ("deleted", ())]
+    assert not there(proxy, made.digest)
+    assert proxy.count("PUT|POST") == 0
+
+
+def test_refused_digest_is_an_error_with_what_was_untagged_before(
+    repository: Repository, registry: server.RunningRegistry, proxy: FaultyProxy
+) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+
+    def delete_tag(received: ReceivedRequest, forward: Forward) -> Reply:
+        registry.application.storage.untag(NAME, "v1")
+        return Reply(status=202)
+
+    proxy.inject(respond_with(404), method="DELETE", path="no-such-tag")
+    proxy.inject(respond_with(400), method="DELETE", path=made.digest)
+    proxy.inject(delete_tag, method="DELETE", path="/v1$")
+    steps = delete.apply(delete.plan(repository, of("v1")), repository)
+    assert next(steps).what == "untagged"
+    with pytest.raises(RegistryError, match="400"):
+        next(steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("ghcr.io/john/app", "gh api"),
+        ("docker.io/john/app", "https://hub.docker.com/r/john/app/tags"),
+        ("some.azurecr.io/app", "az acr repository delete --name REGISTRY --image app:TAG"),
+        ("1.dkr.ecr.eu-west-1.amazonaws.com/app", "aws ecr batch-delete-image --repository-name app"),
+        ("eu.gcr.io/project/app", "eu.gcr.io/project/app@DIGEST"),
+        ("europe-docker.pkg.dev/project/repo/app", "gcloud artifacts"),
+        ("registry.gitlab.com/group/app", "GitLab"),
+        ("quay.io/john/app", "https://quay.io/repository/john/app"),
+    ],
+)
+def test_advice_is_that_registrys_own_way(name: str, word: str) -> None:
+    for hint in (advice.turned_off(name), advice.ineffective(name)):
+        assert word in hint
+        assert "REGISTRY_STORAGE" not in hint
+    assert "REGISTRY_STORAGE_DELETE_ENABLED" in advice.turned_off("registry.example.com/app")
+    assert "REGISTRY_STORAGE" not in advice.ineffective("registry.example.com/app")
+
+
+# --- what cosign's tags attach ---
+
+
+def attach(proxy: FaultyProxy, made: PushedManifest, *ends: str) -> list[str]:
+    """Push images under cosign's tags of ``made``; the tags."""
+    names = [f"{made.digest.replace(':', '-')}.{end}" for end in ends]
+    for name in names:
+        make_image(proxy.target, NAME, name)
+    return names
+
+
+def test_what_is_attached_to_an_image_is_deleted_with_it(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    other = make_image(proxy.target, NAME, "v2")
+    names = sorted(attach(proxy, made, "sig", "att", "sbom"))
+    of_other = attach(proxy, other, "sig")
+    plan = delete.plan(repository, of("v1"))
+    assert [removal.tags for removal in plan.removals] == [(name,) for name in names] + [("v1",)]
+    assert {str(removal.attached_to) for removal in plan.removals[:-1]} == {made.digest}
+    assert plan.tags_left == 1, "a signature is no tag to a person"
+    applied(repository, plan)
+    assert sorted(tags(proxy.target, NAME) or ()) == [*of_other, "v2"]
+
+
+def test_what_is_attached_is_kept_on_request(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    names = attach(proxy, made, "sig")
+    plan = delete.plan(repository, of("v1"), keep_attached=True)
+    assert applied(repository, plan) == [("deleted", ("v1",))]
+    assert tags(proxy.target, NAME) == names
+
+
+def test_what_is_attached_to_an_image_that_stays_is_kept(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    names = attach(proxy, made, "sig", "att")
+    applied(repository, delete.plan(repository, of("v1")))
+    assert sorted(tags(proxy.target, NAME) or ()) == [*sorted(names), "v2"]
+
+
+def test_what_is_attached_to_a_deleted_child_and_to_signatures_is_deleted(repository: Repository, proxy: FaultyProxy) -> None:
+    child = make_image(proxy.target, NAME)
+    make_index(proxy.target, NAME, "many", child)
+    (name,) = attach(proxy, child, "sig")
+    signature = at(proxy, name)
+    make_image(proxy.target, NAME, f"{signature.replace(':', '-')}.att")
+    applied(repository, delete.plan(repository, of("many")))
+    assert tags(proxy.target, NAME) == []
+
+
+def test_attached_image_with_another_tag_is_only_untagged(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    (name,) = attach(proxy, made, "sbom")
+    retag_of = ask(proxy.target, "GET", f"/v2/{NAME}/manifests/{name}", headers={"Accept": ACCEPT})
+    put_manifest(proxy.target, NAME, "kept", retag_of[2], OCI_IMAGE)
+    assert applied(repository, delete.plan(repository, of("v1"))) == [("untagged", (name,)), ("deleted", ("v1",))]
+    assert tags(proxy.target, NAME) == ["kept"]
 
 
 # --- what goes, and what stays ---

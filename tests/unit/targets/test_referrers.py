@@ -149,13 +149,54 @@ def test_response_that_is_no_list_raises(body: bytes) -> None:
         registry.repository("a").referrers(artifact("x").descriptor)
 
 
-def test_failing_list_does_not_count_as_missing_interface(repository: Repository, proxy: FaultyProxy) -> None:
+@pytest.mark.parametrize(("status", "is_remembered"), [(500, False), (403, False), (400, True), (405, True), (406, True), (501, True)])
+def test_refused_list_is_that_of_the_tag(repository: Repository, proxy: FaultyProxy, status: int, is_remembered: bool) -> None:
     subject = artifact("subject")
-    proxy.inject(faulty_proxy.respond_with(500), path="/referrers/", times=1)
+    repository.push_manifest(artifact("a", subject), None)
+    proxy.inject(faulty_proxy.respond_with(status), path="/referrers/")
+    assert labels(repository, subject) == ["a"]
+    assert labels(repository, subject) == ["a"]
+    assert proxy.count("GET", "/referrers/") == (1 if is_remembered else 2)
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_list_that_needs_a_login_or_patience_raises(repository: Repository, proxy: FaultyProxy, status: int) -> None:
+    proxy.inject(faulty_proxy.respond_with(status, retry_after="3600"), path="/referrers/")
     with pytest.raises(RegistryError):
-        repository.referrers(subject.descriptor)
-    repository.referrers(subject.descriptor)
-    assert proxy.count("GET", "/referrers/") == 2
+        repository.referrers(artifact("subject").descriptor)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/vnd.example+json"])
+def test_answer_of_another_type_is_no_list(repository: Repository, proxy: FaultyProxy, status: int, content_type: str) -> None:
+    subject = artifact("subject")
+    repository.push_manifest(artifact("a", subject), None)
+    page = Reply(status=status, body=b"<html></html>", headers={"Content-Type": content_type})
+    proxy.inject(lambda received, forward: page, path="/referrers/")
+    assert labels(repository, subject) == ["a"]
+
+
+def test_subject_itself_is_no_list(repository: Repository, proxy: FaultyProxy) -> None:
+    """Some registries take the digest for a manifest's, wherever it stands: an index's children were its referrers."""
+    child = artifact("child")
+    repository.push_manifest(child, None)
+    subject = manifests.index([child.descriptor])
+    repository.push_manifest(subject, "v1")
+    proxy.inject(lambda received, forward: Reply(body=subject.raw, headers={"Content-Type": OCI_INDEX}), path="/referrers/")
+    assert repository.referrers(subject.descriptor) == ()
+
+
+def test_list_of_an_unspecific_type_is_one_by_its_own_word() -> None:
+    subject = artifact("subject")
+    page = manifests.index([artifact("a", subject).referrer])
+    with fake_server(lambda received: Reply(body=page.raw)) as server, open_registry(server.host) as registry:
+        assert labels(registry.repository("a"), subject) == ["a"]
+
+
+def test_referrers_that_neither_way_shows_raise(repository: Repository, proxy: FaultyProxy) -> None:
+    proxy.inject(faulty_proxy.respond_with(403), path="/referrers/|/manifests/sha256-")
+    with pytest.raises(RegistryError, match="403"):
+        repository.referrers(artifact("subject").descriptor)
 
 
 def test_missing_interface_is_not_requested_again() -> None:
