@@ -14,7 +14,8 @@ from registry_tool.oci.digest import Digest
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a config. The specification has no limit; those of real images are a thousand times smaller."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SET = datetime(1970, 1, 2, tzinfo=timezone.utc)
+"""Before that day a date is none: reproducible builds write the epoch, Go year 1."""
 _TIME = re.compile(
     r"(?P<local>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))",
@@ -104,7 +105,7 @@ def _diff_ids(rootfs: Document) -> tuple[Digest, ...]:
 
 
 def parse_time(value: object) -> datetime | None:
-    """``created`` (RFC 3339) in UTC; None where it is malformed, or before 1970: a placeholder of reproducible builds, or Go's for none."""
+    """``created`` (RFC 3339) in UTC; None where it is malformed or a placeholder: the epoch, or before."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -114,4 +115,4 @@ def parse_time(value: object) -> datetime | None:
         time = local.astimezone(timezone.utc).replace(microsecond=int((match["fraction"] or "").ljust(6, "0")[:6]))
     except (ValueError, OverflowError):
         return None
-    return time if time >= _EPOCH else None
+    return time if time >= _SET else None

@@ -1,8 +1,8 @@
 """Versions in tags, their order, and ranges of them.
 
 Tags are not Semantic Versions, so no library for those reads them: ``1.2`` and ``v3`` are short, ``1.2.3-alpine`` is a
-variant of 1.2.3 and no pre-release of it, ``3.14.0rc1-slim`` is both. The order is that of semver.org 2.0.0, 11; ranges
-are npm's (node-semver, "Ranges"), and ignore the variant.
+variant of 1.2.3 and no pre-release of it, ``3.14.0rc1-slim`` is both. The order is that of semver.org 2.0.0, 11, with
+numbers in variants by their value; ranges are npm's (node-semver, "Ranges"), and ignore the variant.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ _VERSION = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _COMPARISON = re.compile(
-    rf"(?P<operator>[<>]=?|[=~^])?v?(?P<numbers>(?:{_NUMBER}|[x*])(?:\.(?:{_NUMBER}|[x*])){{0,3}})(?:[-._]?(?P<prerelease>{_PRERELEASE}))?",
+    rf"(?P<operator>[<>]=?|~>|[=~^])?v?(?P<numbers>(?:{_NUMBER}|[x*])(?:\.(?:{_NUMBER}|[x*])){{0,3}})"
+    rf"(?:[-._]?(?P<prerelease>{_PRERELEASE})|-(?P<other>[0-9a-z-]{{1,64}}(?:\.[0-9a-z-]{{1,64}}){{0,8}}))?(?:\+[0-9a-z.-]{{1,128}})?",
     re.IGNORECASE | re.ASCII,
 )
 _PART = re.compile(r"[0-9]+|[a-z]+")
+_RUN = re.compile(r"[0-9]+|[^0-9]+")
+_PREFIXED = re.compile(r"(?P<prefix>[a-z][a-z._-]*[._-])(?P<version>v?[0-9].*)", re.IGNORECASE | re.ASCII)
+_COMMIT = re.compile(r"[0-9]{7,}(?![.0-9]).*", re.ASCII)
+_DATE = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[0-9]{4}|[0-9]{6})?(?![0-9]).*", re.ASCII)
 
 _Numbers = tuple[int, ...]
 _Key = tuple[_Numbers, bool, tuple[tuple[bool, int, str], ...]]
 """Sorts by the numbers, then pre-releases before the release."""
+_Natural = tuple[tuple[bool, int, str], ...]
+"""Sorts text by the values of the numbers in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,30 +47,43 @@ class Version:
 
     @classmethod
     def parse(cls, tag: str) -> Version | None:
-        """None for a tag that names no version: ``latest``, ``stable-1``, ``7f3a``."""
+        """None for a tag that names no version: ``latest``, ``stable-1``, ``7f3a``, ``1234567`` (a commit, unless it reads as a date)."""
         match = _VERSION.fullmatch(tag)
-        if match is None:
+        if match is None or (_COMMIT.fullmatch(tag) and not _DATE.fullmatch(tag)):
             return None
         return cls(numbers=_numbers(match["numbers"]), prerelease=(match["prerelease"] or "").lower(), variant=match["variant"] or "")
 
 
-def order(tag: str) -> tuple[bool, _Key, str, str]:
-    """Sort key of tags: oldest version first, a version before its variants, tags without a version last, by name."""
+def order(tag: str) -> tuple[int, str, _Key, _Natural, str]:
+    """Sort key of tags: oldest version first, a version before its variants; then versions behind a prefix (``release-1.10``); then names.
+
+    The first member is 0, 1 or 2 for these, the second the prefix.
+    """
     version = Version.parse(tag)
-    if version is None:
-        return True, ((), True, ()), "", tag
-    return False, _key(version.numbers, version.prerelease), version.variant, tag
+    if version is not None:
+        return 0, "", _key(version.numbers, version.prerelease), _natural(version.variant), tag
+    match = _PREFIXED.fullmatch(tag)
+    prefixed = Version.parse(match["version"]) if match else None
+    if match and prefixed is not None:
+        return 1, match["prefix"].lower(), _key(prefixed.numbers, prefixed.prerelease), _natural(prefixed.variant), tag
+    return 2, "", ((), True, ()), (), tag
+
+
+def _natural(text: str) -> _Natural:
+    return tuple((False, int(run), "") if run.isdigit() else (True, 0, run) for run in _RUN.findall(text))
 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
     operator: str
-    """``<``, ``<=``, ``>`` or ``>=``."""
+    """``<``, ``<=``, ``>`` or ``>=``; ``=`` of a variant."""
     numbers: _Numbers
     prerelease: str = ""
 
-    def holds(self, key: _Key) -> bool:
-        bound = _key(self.numbers, self.prerelease)
+    def holds(self, version: Version) -> bool:
+        if self.operator == "=":
+            return (_padded(version.numbers), version.variant.lower()) == (_padded(self.numbers), self.prerelease)
+        key, bound = _key(version.numbers, version.prerelease), _key(self.numbers, self.prerelease)
         return {"<": key < bound, "<=": key <= bound, ">": key > bound, ">=": key >= bound}[self.operator]
 
 
@@ -88,8 +108,7 @@ def _hold(comparisons: tuple[_Comparison, ...], version: Version) -> bool:
     prereleases = {_padded(comparison.numbers) for comparison in comparisons if comparison.prerelease}
     if version.prerelease and _padded(version.numbers) not in prereleases:
         return False
-    key = _key(version.numbers, version.prerelease)
-    return all(comparison.holds(key) for comparison in comparisons)
+    return all(comparison.holds(version) for comparison in comparisons)
 
 
 def _comparisons(part: str, text: str) -> Iterator[_Comparison]:
@@ -101,9 +120,18 @@ def _comparisons(part: str, text: str) -> Iterator[_Comparison]:
     for match in matches:
         if match is None:
             raise _invalid_range(text)
+        operator = (match["operator"] or "=").replace("~>", "~")
         prefix = re.split(r"\.?[x*]", match["numbers"], flags=re.IGNORECASE)[0]
-        if prefix:
-            yield from _bounds(match["operator"] or "=", _numbers(prefix), (match["prerelease"] or "").lower())
+        prerelease = match["prerelease"] or match["other"] or ""
+        if prefix != match["numbers"]:
+            prerelease = ""
+        if prefix and operator == "=" and match["other"]:
+            yield _Comparison("=", _numbers(prefix), prerelease.lower())
+        elif prefix:
+            yield from _bounds(operator, _numbers(prefix), prerelease.lower())
+        elif operator in "<>":
+            # Nothing is less or more than any version.
+            yield _Comparison("<", (0,), "0")
 
 
 def _bounds(operator: str, numbers: _Numbers, prerelease: str) -> Iterator[_Comparison]:

@@ -426,8 +426,8 @@ def test_a_container_of_somebody_else_stays_as_it_is(typed: Typed, engine: Engin
 
 
 ODD_TIMES = {
-    "2999-01-01T00:00:00Z": "just now",
-    "9999-12-31T23:59:59.999999999Z": "just now",
+    "2999-01-01T00:00:00Z": "2999-01-01",
+    "9999-12-31T23:59:59.999999999Z": "9999-12-31",
     "1970-01-01T00:00:00Z": "years ago",
     "1969-12-31T23:59:59Z": "years ago",
     "0001-01-01T00:00:00Z": "N/A",

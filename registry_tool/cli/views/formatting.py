@@ -16,11 +16,14 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d
 
 
 def age(time: str | datetime | None, now: datetime | None = None) -> str:
-    """``3 hours ago``, in docker's words. A time in the future is ``just now``: the engine's clock may be ahead."""
+    """``3 hours ago``, in docker's words. Up to a day in the future is ``just now``, as a clock may be ahead; beyond, it is the date."""
     then = _datetime(time) if isinstance(time, str) else time
     if then is None:
         return UNKNOWN if time is None else "N/A"
-    return f"{_span((now or datetime.now(timezone.utc)) - then)} ago".replace("just now ago", "just now")
+    span = (now or datetime.now(timezone.utc)) - then
+    if span < timedelta(days=-1):
+        return then.date().isoformat()
+    return f"{_span(span)} ago".replace("just now ago", "just now")
 
 
 def json_time(timestamp: str) -> str | None:

@@ -104,7 +104,7 @@ def sort_rows(rows: Sequence[Row], options: Options) -> tuple[Row, ...]:
 
 def _newest_version_first(names: list[str]) -> list[str]:
     keys = {name: versions.order(name) for name in names}
-    versioned = sorted((name for name in names if not keys[name][0]), key=lambda name: keys[name][2:])
-    # A stable sort: of one version, the release stays before its variants.
-    versioned.sort(key=lambda name: keys[name][1], reverse=True)
-    return versioned + sorted(name for name in names if keys[name][0])
+    # Stable sorts: of one version, the release stays before its variants; versions behind a prefix stay with it.
+    result = sorted(names, key=lambda name: keys[name][3:])
+    result.sort(key=lambda name: keys[name][2], reverse=True)
+    return sorted(result, key=lambda name: keys[name][:2] if keys[name][0] < 2 else (2, name))

@@ -127,7 +127,9 @@ def test_child_without_a_platform_has_its_configs(registry: RecordingServer) -> 
     assert list(map(str, rows(registry)["bare"].platforms or ())) == ["linux/s390x"]
 
 
-@pytest.mark.parametrize("created", [None, "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2024-01-01T00:00:00", "yesterday"])
+@pytest.mark.parametrize(
+    "created", [None, "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2024-01-01T00:00:00", "yesterday"]
+)
 def test_invalid_date_is_none(registry: RecordingServer, created: str | None) -> None:
     make_image(registry.port, APP, "v1", created=created)
     row = rows(registry)["v1"]
@@ -183,6 +185,12 @@ def test_release_is_sorted_before_its_variants(registry: RecordingServer) -> Non
     made = make_image(registry.port, APP, "1.2.3")
     also(registry, made, "1.2.3-alpine", "1.2.4-rc1", "1.2.4", "latest")
     assert names(registry, sort="semver") == ["1.2.4", "1.2.4-rc1", "1.2.3", "1.2.3-alpine", "latest"]
+
+
+def test_versions_with_build_numbers_and_prefixes_are_sorted_by_value(registry: RecordingServer) -> None:
+    wanted = ["1.0.1", "1.0.0", "1.0.0-9", "1.0.0_9", "1.0.0-10", "1.0.0_10", "release-1.10", "release-1.9", "1234567", "edge"]
+    also(registry, make_image(registry.port, APP, wanted[0]), *reversed(wanted[1:]))
+    assert names(registry, sort="semver") == wanted
 
 
 def test_globs_and_ranges_select_tags(registry: RecordingServer) -> None:

@@ -32,7 +32,26 @@ def test_version_parse(tag: str, version: Version) -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["latest", "", "v", "stable-1.2", "7f3a", "1.2.3alpine", "1..2", "1.2.3.4.5", "1" * 19, "١.٢", "sha256-" + "a" * 64]
+    "tag",
+    [
+        "latest",
+        "",
+        "v",
+        "stable-1.2",
+        "7f3a",
+        "1.2.3alpine",
+        "1..2",
+        "1.2.3.4.5",
+        "1" * 19,
+        "١.٢",
+        "sha256-" + "a" * 64,
+        "1234567",
+        "7435213",
+        "0012345",
+        "12345678",
+        "1" * 40 + "-x",
+        "1234567-dirty",
+    ],
 )
 def test_version_parse_of_other_tags_is_none(tag: str) -> None:
     assert Version.parse(tag) is None
@@ -42,7 +61,9 @@ def test_version_parse_of_other_tags_is_none(tag: str) -> None:
 def test_order() -> None:
     wanted = [
         *("0.9", "1.2.0-alpha", "1.2.0-alpha.1", "1.2.0-beta2", "1.2.0-beta10", "1.2.0-rc1-alpine", "1.2", "1.2.0", "1.2.0-alpine"),
-        *("1.2.9", "v1.2.10", "1.2.10-slim", "1.2.10.1", "1.10", "2", "10.0.0", "a", "latest"),
+        *("1.2.9", "v1.2.10", "1.2.10-slim", "1.2.10.1", "1.9.0", "1.9.0-9", "1.9.0-10", "1.9.0-alpine3.9", "1.9.0-alpine3.10"),
+        *("1.9.0-debian-11-r9", "1.9.0-debian-11-r10", "1.9.1", "1.10", "2", "10.0.0", "20240131"),
+        *("release-1.9", "release-1.10", "release-1.10-slim", "v.2", "1234567", "7435213-slim", "a", "latest"),
     ]
     shuffled = random.Random(5).sample(wanted, len(wanted))
     assert sorted(shuffled, key=order) == wanted
@@ -73,6 +94,17 @@ def test_order() -> None:
         ("^1.2.3-rc1", "1.2.3-rc1 1.2.3-rc2 1.9", "1.2.3-beta1 2.0.0-rc1 2"),
         ("1.2.3-rc1", "1.2.3-rc1 1.2.3-rc1-slim", "1.2.3 1.2.3-rc2"),
         ("<1.2.3-rc1", "1.2.2 1.2.3-beta1", "1.2.3-rc1 1.2.3"),
+        (">=1.0.0-0", "1.0.0-alpha 1.0.0-rc1 1.0.0 1.0.0-alpine 2.0", "0.9 1.0.1-rc1 2.0.0-rc1"),
+        (">=1.0.0-0 <2.0.0-0", "1.0.0-rc1 1.9", "2.0.0-rc1 2.0 0.9"),
+        ("^1.2.0-0", "1.2.0-dev 1.2.0 1.9", "1.1 2.0 2.0.0-rc1"),
+        ("~>1.2.3", "1.2.3 1.2.9", "1.3"),
+        ("1.2.3+build.5", "1.2.3", "1.2.4"),
+        ("1.2.3-10", "1.2.3-10", "1.2.3-9 1.2.3 1.2.4-10"),
+        ("1.2.3-alpine", "1.2.3-alpine v1.2.3-Alpine", "1.2.3 1.2.3-slim"),
+        (">=*", "1 2.0", "latest"),
+        ("<*", "", "0 1 2"),
+        (">x", "", "0 1 2"),
+        ("1.x.x", "1.9", "2"),
     ],
 )
 def test_range_contains(text: str, inside: str, outside: str) -> None:
