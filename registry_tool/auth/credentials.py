@@ -33,15 +33,22 @@ TOKEN_USER = "<token>"  # noqa: S105
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOGIN = "Log in again: regctl login"
 _NOT_FOUND = ("credentials not found", "no credentials server url", "no credentials username")
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name and a password; an identity token where ``username`` is ``<token>``."""
+    """A user name and a password; an identity token where ``username`` is ``<token>``.
+
+    ``account`` is the user name stored beside an identity token. ``is_registry_token``: ``password`` is a bearer token, sent
+    to the registry as it is.
+    """
 
     username: str
     password: str = field(repr=False)
+    account: str = field(default="", compare=False)
+    is_registry_token: bool = False
 
     @property
     def is_identity_token(self) -> bool:
@@ -50,6 +57,8 @@ class Credential:
 
     def as_auth_config(self) -> dict[str, str]:
         """The members of the engine API's ``X-Registry-Auth``."""
+        if self.is_registry_token:
+            return {"registrytoken": self.password}
         if self.is_identity_token:
             return {"identitytoken": self.password}
         return {"username": self.username, "password": self.password}
@@ -160,24 +169,34 @@ def _address(key: str) -> str:
 
 
 def _from_entry(file: Path, key: str, entry: Mapping[str, Any]) -> Credential | None:
-    token = entry.get("identitytoken")
+    token = _token(entry, "registrytoken")
     if token:
-        return Credential(TOKEN_USER, str(token))
+        if not token.isascii() or not token.isprintable():
+            raise CredentialsError(f"{file} holds no token for {key!r} where it should", hint=_LOGIN)
+        return Credential("", token, is_registry_token=True)
+    token = _token(entry, "identitytoken")
+    if token:
+        return Credential(TOKEN_USER, token, account=_decode(str(entry.get("auth") or ""))[0])
     if entry.get("auth"):
-        return _decode(file, key, entry["auth"])
-    username, password = entry.get("username"), entry.get("password")
-    return Credential(str(username), str(password)) if username and password else None
+        username, colon, password = _decode(str(entry["auth"]))
+        if not colon:
+            raise CredentialsError(f"{file} holds no user and password for {key!r} where it should", hint=_LOGIN)
+        return Credential(username, password.strip("\0"))
+    name, secret = entry.get("username"), entry.get("password")
+    return Credential(str(name), str(secret)) if name and secret else None
 
 
-def _decode(file: Path, key: str, auth: object) -> Credential:
+def _token(entry: Mapping[str, Any], name: str) -> str:
+    return str(entry.get(name) or "").strip()
+
+
+def _decode(auth: str) -> tuple[str, str, str]:
+    """(user name, colon, password) of ``USER:PASSWORD`` in base 64; empty where it is none. As in docker, lines may be broken."""
+    packed = "".join(auth.split())
     try:
-        text = base64.b64decode(str(auth), validate=True).decode()
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True).decode().partition(":")
     except ValueError:
-        text = ""
-    username, colon, password = text.partition(":")
-    if not colon:
-        raise CredentialsError(f"{file} holds no user and password for {key!r} where it should", hint="Log in again: regctl login")
-    return Credential(username, password.strip("\0"))
+        return "", "", ""
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -29,11 +29,14 @@ def load() -> dict[str, Any]:
 
 
 def load_object(path: Path, *, name: str, login: str) -> dict[str, Any]:
-    """The JSON object in ``path``, empty where there is no file; ``name`` and ``login`` are for messages. Raises CredentialsError."""
+    """The JSON object in ``path``, empty where there is no file; ``name`` and ``login`` are for messages. Raises CredentialsError.
+
+    Strings may have line breaks in them, as ``base64`` makes them.
+    """
     document: object = None
     try:
         # No message quotes the content: it has passwords.
-        document = json.loads(path.read_bytes() or b"{}")
+        document = json.loads(path.read_bytes() or b"{}", strict=False)
     except FileNotFoundError:
         return {}
     except OSError as error:

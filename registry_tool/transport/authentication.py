@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from registry_tool.auth.credentials import Credential
+from registry_tool.auth.credentials import TOKEN_USER, Credential
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import AuthenticationFailed, RegistryError
-from registry_tool.transport.responses import Response
+from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryToolError
+from registry_tool.transport.responses import Response, login_needed
 
 DEFAULT_LIFETIME = 60.0
 """Seconds that a token is valid where the token server does not say."""
@@ -25,6 +25,10 @@ Purpose = tuple[str, str, str]
 
 _ASK = "Ask who runs the registry."
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
+_CATALOG: Purpose = ("", "catalog", "")
+_CLIENT = ("client_id", "registry-tool")
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_UNAUTHORIZED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class Authenticator:
         self._purposes: dict[Purpose, _Grant] = {}
         # By scope: several purposes may turn out to want the same token.
         self._tokens: dict[str, _Grant] = {}
+        self._bearer_failed = False
 
     @property
     def authenticated(self) -> bool:
@@ -93,35 +98,100 @@ class Authenticator:
         with self._lock:
             grant = self._purposes[purpose]
             if time.monotonic() >= grant.until:
-                grant = self._purposes[purpose] = self._token_grant(grant.challenge)
+                grant = self._purposes[purpose] = self._token_grant(purpose, grant.challenge)
             return grant.header
 
-    def authenticate(self, purpose: Purpose, response: Response, *, sent: str | None) -> str:
-        """The header that meets the challenge of a 401, which ``sent`` did not. Raises AuthenticationFailed, CredentialsError."""
+    def headers(self, purpose: Purpose, response: Response, *, sent: str | None) -> Iterator[str]:
+        """Headers that may meet the challenges of a 401, which ``sent`` did not: a token, then a password where that is offered, too.
+
+        Raises AuthenticationFailed, CredentialsError and what a request for a token raises where there is none, or where
+        all were refused.
+        """
         with self._lock:
-            grant = self._purposes[purpose] = self._grant(response, sent)
-            return grant.header
-
-    def _grant(self, response: Response, sent: str | None) -> _Grant:
+            self._resolve_credential()
         challenges = response.challenges
-        credential = self._resolve_credential()
-        if "bearer" in challenges:
-            return self._token_grant(challenges["bearer"], refused=sent)
-        if "basic" in challenges and credential is not None and not credential.is_identity_token:
-            return _Grant(header=basic_header(credential), until=float("inf"), challenge={})
-        raise AuthenticationFailed(f"{self._host} wants a user name and a password", hint=f"Log in: regctl login {self._host}")
+        schemes = [scheme for scheme in ("bearer", "basic") if scheme in challenges]
+        if self._bearer_failed:
+            schemes.reverse()
+        failure: RegistryToolError | None = None
+        offered = sent is not None
+        for scheme in schemes:
+            with self._lock:
+                try:
+                    grant = self._grant(purpose, scheme, challenges[scheme], sent)
+                except RegistryToolError as error:
+                    failure = error
+                    self._bearer_failed = True
+                    continue
+                if grant is None or grant.header == sent:
+                    continue
+                self._purposes[purpose] = grant
+            offered = True
+            yield grant.header
+            self._bearer_failed = self._bearer_failed or scheme == "bearer"
+        if failure is not None and not (self._credential is None and "basic" in challenges):
+            raise failure
+        if not offered or failure is not None:
+            raise self._nothing_to_offer(purpose, challenges) from failure
 
-    def _token_grant(self, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
-        scope = challenge.get("scope", "")
+    def explained(self, error: AuthenticationFailed, purpose: Purpose) -> AuthenticationFailed:
+        """``error`` of a request, in words for somebody who has no credentials, where none was used."""
+        if error.response is None or isinstance(self._credential, Credential):
+            return error
+        if error.response.status == 401:
+            explained = login_needed(self._host, purpose[0])
+        else:
+            hint = f"No credentials are stored for {self._host}. Log in: regctl login {self._host}"
+            explained = AuthenticationFailed(error.message, hint=hint)
+        explained.response = error.response
+        return explained
+
+    def _grant(self, purpose: Purpose, scheme: str, challenge: Mapping[str, str], sent: str | None) -> _Grant | None:
+        credential = self._resolve_credential()
+        if scheme == "bearer":
+            if credential is not None and credential.is_registry_token:
+                return _Grant(header=f"Bearer {credential.password}", until=float("inf"), challenge={})
+            return self._token_grant(purpose, challenge, refused=sent)
+        if credential is None or credential.is_identity_token or credential.is_registry_token:
+            return None
+        return _Grant(header=basic_header(credential), until=float("inf"), challenge={})
+
+    def _nothing_to_offer(self, purpose: Purpose, challenges: Mapping[str, object]) -> AuthenticationFailed:
+        if self._credential is None:
+            return login_needed(self._host, purpose[0])
+        why = "another login than a password or a token"
+        if "basic" in challenges:
+            why = "a user name and a password, and a token is stored for it"
+        elif not challenges:
+            why = "a login, and does not say which (no WWW-Authenticate)"
+        return AuthenticationFailed(f"{self._host} wants {why}", hint=f"Log in: regctl login {self._host}")
+
+    def _token_grant(self, purpose: Purpose, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
+        challenge = {**challenge, "scope": challenge.get("scope") or default_scope(purpose)}
+        scope = challenge["scope"]
         grant = self._tokens.get(scope)
         if grant is not None and grant.header != refused and time.monotonic() < grant.until:
             return grant
-        request = token_request(self._host, challenge, self._resolve_credential(), plain_http=self._plain_http)
         started = time.monotonic()
-        token = read_token(self._host, challenge.get("realm", ""), self._send(request).json())
+        token = self._request_token(purpose, challenge)
         until = started + token.lifetime - min(RENEWAL_MARGIN, token.lifetime / 5)
         grant = self._tokens[scope] = _Grant(header=f"Bearer {token.value}", until=until, challenge=challenge)
         return grant
+
+    def _request_token(self, purpose: Purpose, challenge: Mapping[str, str]) -> Token:
+        """Request a token; where the token server does not support one kind of request, by the other."""
+        credential = self._resolve_credential()
+        failures: list[RegistryToolError] = []
+        for request in token_requests(self._host, challenge, credential, plain_http=self._plain_http):
+            try:
+                return read_token(self._host, challenge.get("realm", ""), self._send(request).json())
+            except RegistryToolError as error:
+                if isinstance(error, AuthenticationFailed) and credential is None:
+                    raise login_needed(self._host, purpose[0]) from error
+                failures.append(error)
+                if not may_be_unsupported(error, credential):
+                    break
+        raise next((error for error in failures if isinstance(error, AuthenticationFailed)), failures[0])
 
     def _resolve_credential(self) -> Credential | None:
         if callable(self._credential):
@@ -132,6 +202,8 @@ class Authenticator:
 def purpose(method: str, path: str) -> Purpose:
     """The purpose of a request: ``("john/get-started", "pull", "")`` of GET ``/v2/john/get-started/tags/list``."""
     parts = urlsplit(path)
+    if parts.path == "/v2/_catalog":
+        return _CATALOG
     # An upload's session has one part more than the rest: /v2/NAME/blobs/uploads/ID.
     before, blobs, _ = parts.path.rpartition("/blobs/")
     names = (before if blobs else parts.path.rpartition("/")[0].rpartition("/")[0]).split("/")
@@ -139,29 +211,62 @@ def purpose(method: str, path: str) -> Purpose:
     return "/".join(names[2:]), _ACTIONS.get(method, "push"), mounted
 
 
+def default_scope(purpose: Purpose) -> str:
+    """The scope to request where a challenge names none: ``repository:john/get-started:pull``."""
+    repository, action, mounted = purpose
+    if purpose == _CATALOG:
+        return "registry:catalog:*"
+    if not repository:
+        return ""
+    scope = f"repository:{repository}:{'pull' if action == 'pull' else f'pull,{action}'}"
+    return f"{scope} repository:{mounted}:pull" if mounted else scope
+
+
 # --- tokens: pure, nothing is sent here ---
 
 
 def basic_header(credential: Credential) -> str:
     """The value of ``Authorization`` for a user name and a password (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+    username = credential.account or TOKEN_USER if credential.is_identity_token else credential.username
+    return "Basic " + base64.b64encode(f"{username}:{credential.password}".encode()).decode()
 
 
-def token_request(host: str, challenge: Mapping[str, str], credential: Credential | None, *, plain_http: bool = False) -> TokenRequest:
-    """The request for a token that the ``challenge`` of ``host`` asks for. Raises AuthenticationFailed as :func:`check_realm`."""
+def token_requests(
+    host: str, challenge: Mapping[str, str], credential: Credential | None, *, plain_http: bool = False
+) -> tuple[TokenRequest, ...]:
+    """The requests for a token that the ``challenge`` of ``host`` asks for, each for a token server that does not support the one before.
+
+    A password is sent by GET (distribution, "Token authentication"), an identity token by POST ("OAuth2 token
+    authentication"). Raises AuthenticationFailed as :func:`check_realm`.
+    """
     realm = challenge.get("realm", "")
     check_realm(host, realm, plain_http=plain_http)
-    query = [("service", challenge["service"])] if "service" in challenge else []
+    service = [("service", challenge["service"])] if challenge.get("service") else []
     scopes = challenge.get("scope", "").split()
-    if credential is not None and credential.is_identity_token:
-        form = [*query, ("scope", " ".join(scopes)), ("grant_type", "refresh_token"), ("client_id", "registry-tool")]
-        body = urlencode([*form, ("refresh_token", credential.password)])
-        return TokenRequest(method="POST", url=realm, headers={"Content-Type": "application/x-www-form-urlencoded"}, form=body)
     # As docker does: several scopes are several parameters.
-    query += [("scope", scope) for scope in scopes]
+    query = urlencode([*service, *(("scope", scope) for scope in scopes)])
     separator = "&" if "?" in realm else "?"
     headers = {"Authorization": basic_header(credential)} if credential is not None else {}
-    return TokenRequest(method="GET", url=f"{realm}{separator}{urlencode(query)}" if query else realm, headers=headers)
+    get = TokenRequest(method="GET", url=f"{realm}{separator}{query}" if query else realm, headers=headers)
+    if credential is None:
+        return (get,)
+    if credential.is_identity_token:
+        secret = [("grant_type", "refresh_token"), _CLIENT, ("refresh_token", credential.password)]
+    else:
+        secret = [("grant_type", "password"), _CLIENT, ("username", credential.username), ("password", credential.password)]
+    form = urlencode([*service, ("scope", " ".join(scopes)), *secret])
+    post = TokenRequest(method="POST", url=realm, headers=_FORM, form=form)
+    return (post, get) if credential.is_identity_token else (get, post)
+
+
+def may_be_unsupported(error: RegistryToolError, credential: Credential | None) -> bool:
+    """Whether ``error`` of a token server may be one of the method. A password that is refused is not sent again: accounts get locked."""
+    if error.response is None:
+        return isinstance(error, RegistryError)
+    status = error.response.status
+    if status in _UNAUTHORIZED:
+        return credential is not None and credential.is_identity_token
+    return status == 501 or (status < 500 and status != 429)
 
 
 def check_realm(host: str, realm: str, *, plain_http: bool = False) -> None:

@@ -20,7 +20,17 @@ from registry_tool.base.errors import (
     TooManyRequests,
 )
 
-_CHALLENGE = re.compile(r'(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[\w-]+)')
+# Besides what RFC 9110 allows: values in single quotes, in doubled ones, without one of the two, and unquoted lists (pull,push).
+_CHALLENGE = re.compile(
+    r"(?P<key>[\w-]+)\s*=\s*(?:"
+    r'"{1,2}(?P<quoted>(?:[^"\\]|\\.)*)"{1,2}(?=[\s,;]|$)'
+    r"|'(?P<single>[^']*)'(?=[\s,;]|$)"
+    r"|[\"']?(?P<plain>[^\s,\"]*(?:,(?![\w-]+\s*=|[\w-]+\s+[\w-]+\s*=)[^\s,\"]+)*)\"?)"
+    r"|(?<![^\s,;])(?P<scheme>[\w-]+)(?=[\s,;]|$)",
+    re.ASCII,
+)
+_MAX_CHALLENGES = 8192
+"""Characters of challenges that are read: matching them takes longer than their length."""
 _LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s,;"]+))*)')
 _PARAMETER = re.compile(r';\s*(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s,;"]+))')
 
@@ -73,15 +83,23 @@ class Response:
 
     @property
     def challenges(self) -> dict[str, dict[str, str]]:
-        """Of a 401: scheme (``basic``, ``bearer``) -> its parameters, all names in lower case (RFC 9110, 11.6.1)."""
+        """Of a 401: scheme (``basic``, ``bearer``) -> its parameters, all names in lower case (RFC 9110, 11.6.1).
+
+        Of two challenges of one scheme it is the first.
+        """
+        text = self.headers.get("www-authenticate", "")[:_MAX_CHALLENGES]
+        if re.search(r'=\s*\\"', text):
+            # Quoted twice: realm=\"https://…\"
+            text = text.replace('\\"', '"')
         schemes: dict[str, dict[str, str]] = {}
         parameters: dict[str, str] = {}
-        for match in _CHALLENGE.finditer(self.headers.get("www-authenticate", "")):
+        for match in _CHALLENGE.finditer(text):
             if match["scheme"]:
-                parameters = schemes.setdefault(match["scheme"].lower(), {})
+                parameters = {}
+                schemes.setdefault(match["scheme"].lower(), parameters)
             else:
-                quoted = match["quoted"]
-                parameters[match["key"].lower()] = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+                quoted = re.sub(r"\\(.)", r"\1", match["quoted"] or "")
+                parameters.setdefault(match["key"].lower(), (quoted or match["single"] or match["plain"] or "").strip(" \t'\""))
         return schemes
 
     @property
@@ -89,6 +107,12 @@ class Response:
         """Requests left in this window (``RateLimit-Remaining``), None where the registry does not say."""
         match = re.match(r"\s*(\d{1,18})\s*(?:[;,]|$)", self.headers.get("ratelimit-remaining", ""), re.ASCII)
         return int(match[1]) if match else None
+
+
+def login_needed(host: str, repository: str = "") -> AuthenticationFailed:
+    """The error for somebody without credentials; registries answer for a repository that is not there as for one that is private."""
+    subject = f"{host}/{repository}: no such repository, or it needs a login" if repository else f"{host} needs a login"
+    return AuthenticationFailed(f"{subject}: no credentials stored for {host}", hint=f"Log in: regctl login {host}")
 
 
 def error_from(host: str, response: Response, *, is_registry: bool = False) -> RegistryToolError | None:

@@ -13,9 +13,9 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.address import HostPort, is_loopback
-from registry_tool.base.errors import RegistryError, RegistryToolError, RegistryUnreachable
+from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryToolError, RegistryUnreachable
 from registry_tool.transport import retry, tracing
-from registry_tool.transport.authentication import Authenticator, TokenRequest, purpose
+from registry_tool.transport.authentication import Authenticator, Purpose, TokenRequest, purpose
 from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
 from registry_tool.transport.responses import Response, error_from
 from registry_tool.transport.stream import ResponseStream
@@ -149,7 +149,13 @@ class Transport:
     # --- one request ---
 
     def _send(self, request: _Request) -> ResponseStream:
-        stream = self._retry(request.method, request.path, lambda: self._attempt(request), repeatable=request.is_repeatable)
+        try:
+            stream = self._retry(request.method, request.path, lambda: self._attempt(request), repeatable=request.is_repeatable)
+        except AuthenticationFailed as error:
+            explained = self._authenticator.explained(error, purpose(request.method, request.path))
+            if explained is error:
+                raise
+            raise explained from error
         self._is_registry = True
         return stream
 
@@ -176,17 +182,29 @@ class Transport:
 
     def _attempt(self, request: _Request) -> ResponseStream:
         need = purpose(request.method, request.path)
-        authorization = self._authenticator.header(need)
-        stream = self._follow(request, authorization)
-        if stream.response.status == 401 and stream.response.url.startswith(f"{self._find_origin()}/") and request.is_repeatable:
-            # Where a redirect led elsewhere, the challenge is not the registry's.
-            stream.discard()
-            stream = self._follow(request, self._authenticator.authenticate(need, stream.response, sent=authorization))
+        sent = self._authenticator.header(need)
+        stream = self._follow(request, sent)
+        if request.is_repeatable and self._is_challenge(stream):
+            stream = self._authenticate(request, need, stream, sent)
         remaining = stream.response.rate_limit_remaining
         if remaining is not None:
             self.rate_limit_remaining = remaining
         if not request.streamed or stream.response.status >= 300:
             stream.read_body(request.limit)
+        return stream
+
+    def _is_challenge(self, stream: ResponseStream) -> bool:
+        # Where a redirect led elsewhere, the challenge is not the registry's.
+        return stream.response.status == 401 and stream.response.url.startswith(f"{self._find_origin()}/")
+
+    def _authenticate(self, request: _Request, need: Purpose, stream: ResponseStream, sent: str | None) -> ResponseStream:
+        """Send the request again, with each header that may meet the challenge, until one does."""
+        stream.read_body(_MAX_TOKEN)
+        for header in self._authenticator.headers(need, stream.response, sent=sent):
+            stream = self._follow(request, header)
+            if not self._is_challenge(stream):
+                break
+            stream.read_body(_MAX_TOKEN)
         return stream
 
     def _follow(self, request: _Request, authorization: str | None) -> ResponseStream:

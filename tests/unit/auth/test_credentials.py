@@ -205,6 +205,41 @@ def test_identity_token_in_the_auth_config(helper: Helper) -> None:
     assert MARY.as_auth_config() == {"username": "mary", "password": SECRET}
 
 
+def test_user_name_beside_an_identity_token_is_kept() -> None:
+    docker_config.save({"auths": {HOST: {"auth": auth("mary:"), "identitytoken": " token\n"}}})
+    stored = credentials.find(HOST)
+    assert stored is not None
+    assert (stored.password, stored.account) == ("token", "mary")
+
+
+def test_registry_token_goes_before_all_else() -> None:
+    docker_config.save({"auths": {HOST: {"auth": auth("mary:x"), "identitytoken": "t", "registrytoken": f"{SECRET}\n"}}})
+    stored = credentials.find(HOST)
+    assert stored is not None
+    assert (stored.password, stored.is_registry_token, stored.is_identity_token) == (SECRET, True, False)
+    assert stored.as_auth_config() == {"registrytoken": SECRET}
+    assert SECRET not in repr(stored)
+
+
+@pytest.mark.parametrize("token", [f"{SECRET}\r\nEvil: b", f"{SECRET}ü"])
+def test_registry_token_that_is_no_header_is_an_error(token: str) -> None:
+    docker_config.save({"auths": {HOST: {"registrytoken": token}}})
+    canary.exempt(docker_config.file())
+    with pytest.raises(CredentialsError, match=f"holds no token for '{HOST}'"):
+        credentials.find(HOST)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\n    "])
+def test_base_64_in_lines_is_read(end: str) -> None:
+    packed = auth(f"mary:{SECRET}")
+    docker_config.file().parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"auths": {HOST: {"auth": packed[:20] + "LINE" + packed[20:].rstrip("=") + "LINE"}}})
+    # As ``base64`` prints it, pasted between the quotes; and as JSON wants it.
+    for written in (end, json.dumps(end)[1:-1]):
+        canary.exempt(docker_config.file()).write_text(text.replace("LINE", written))
+        assert credentials.find(HOST) == MARY
+
+
 def test_helper_of_the_host_goes_before_the_store(helper: Helper) -> None:
     helper("#!/bin/sh\nexit 9\n", "all")
     helper('#!/bin/sh\necho \'{"ServerURL": "x", "Username": "mary", "Secret": "own"}\'\n', "own", host=HOST)

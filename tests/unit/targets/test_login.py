@@ -141,7 +141,7 @@ def test_login_at_a_real_registry(engine: Engine, registry_image: str, dirs: App
     auth = Auth(user="mary", password=MARY.password)
     registry = local_registry.up(engine, image=lambda: registry_image, name=unique, port=free_port(), auth=auth, state=dirs.state).registry
     try:
-        with open_registry(registry.address) as client, pytest.raises(AuthenticationFailed, match="wants a user name and a password"):
+        with open_registry(registry.address) as client, pytest.raises(AuthenticationFailed, match="no credentials stored for"):
             client.ping()
         with pytest.raises(AuthenticationFailed, match="does not accept"):
             login(registry.address, WRONG)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from requests.structures import CaseInsensitiveDict
@@ -123,7 +124,35 @@ def test_next_path(link: str, following: str | None) -> None:
             {"bearer": {"realm": "https://a/t", "error": "invalid_token"}, "basic": {"realm": 'a "b", Bearer c'}},
         ),
         ('realm="nobody"', {}),
+        *[
+            (odd, {"bearer": {"realm": "https://a/t?x=y", "service": "r", "scope": "repository:a/b:pull,push"}})
+            for odd in (
+                "Bearer realm='https://a/t?x=y',service='r',scope='repository:a/b:pull,push'",
+                "Bearer realm=https://a/t?x=y,service=r,scope=repository:a/b:pull,push",
+                "Bearer realm=https://a/t?x=y, scope=repository:a/b:pull,push, service=r",
+                'Bearer realm=""https://a/t?x=y"",service=""r"",scope=""repository:a/b:pull,push""',
+                'Bearer realm="https://a/t?x=y,service="r",scope="repository:a/b:pull,push"',
+                'Bearer realm=https://a/t?x=y",service=r",scope="repository:a/b:pull,push',
+                'Bearer realm=\\"https://a/t?x=y\\",service=\\"r\\",scope=\\"repository:a/b:pull,push\\"',
+                'Bearer realm="https:\\/\\/a/t?x=y", service="r", scope="repository:a/b:pull,push"',
+                'Bearer realm = " https://a/t?x=y " ; service = "r" ; scope = "repository:a/b:pull,push"',
+                'Bearer realm="https://a/t?x=y" service="r" scope="repository:a/b:pull,push"',
+                'Bearer realm="https://a/t?x=y"service="r"scope="repository:a/b:pull,push"',
+                'BEARER  REALM="https://a/t?x=y",,SERVICE="r",\tSCOPE="repository:a/b:pull,push",',
+            )
+        ],
+        ('Bearer realm=https://a/t,Basic realm=x', {"bearer": {"realm": "https://a/t"}, "basic": {"realm": "x"}}),
+        ('Basic realm="x", Bearer realm="https://a/t"', {"basic": {"realm": "x"}, "bearer": {"realm": "https://a/t"}}),
+        ('Bearer realm="https://a/t", Bearer realm="https://b/t",scope="x"', {"bearer": {"realm": "https://a/t"}}),
+        ("Bearer", {"bearer": {}}),
     ],
 )
 def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
     assert answer(401, www_authenticate=header).challenges == challenges
+
+
+@pytest.mark.parametrize("rubbish", ['realm="' + '"' * 60_000 + "x", "a" * 60_000 + ":", "a=," * 20_000, "Bearer " * 9000, 'a="\\' * 15_000])
+def test_long_challenge_is_read_at_once(rubbish: str) -> None:
+    began = time.monotonic()
+    assert set(answer(401, www_authenticate=rubbish).challenges) <= {"bearer"}
+    assert time.monotonic() - began < 60

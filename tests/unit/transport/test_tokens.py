@@ -6,14 +6,20 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.errors import AuthenticationFailed, RegistryError
-from registry_tool.transport.authentication import DEFAULT_LIFETIME, read_token, token_request
+from registry_tool.base.errors import AuthenticationFailed, ErrorResponse, NotFound, RegistryError, RegistryUnreachable, TooManyRequests
+from registry_tool.transport.authentication import DEFAULT_LIFETIME, TokenRequest, may_be_unsupported, read_token, token_requests
 from tests.support import canary
 
 MARY = Credential("mary", canary.password("pässword"))
 HERE = "localhost:5000"
 THERE = "registry.example.com"
 REALM = "https://auth.example.com/token"
+IDENTITY = Credential("<token>", canary.password("&"), account="mary")
+
+
+def token_request(host: str, challenge: dict[str, str], credential: Credential | None, *, plain_http: bool = False) -> TokenRequest:
+    """The first request."""
+    return token_requests(host, challenge, credential, plain_http=plain_http)[0]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_request_without_credential_has_no_authorization() -> None:
 
 
 def test_identity_token_is_in_the_body_only() -> None:
-    wanted = token_request(THERE, {"realm": REALM, "scope": "repository:a:pull"}, Credential("<token>", canary.password("&")))
+    wanted = token_request(THERE, {"realm": REALM, "scope": "repository:a:pull"}, IDENTITY)
     assert (wanted.method, wanted.url) == ("POST", REALM)
     assert "Authorization" not in wanted.headers
     assert wanted.form is not None
@@ -81,6 +87,49 @@ def test_identity_token_is_in_the_body_only() -> None:
         "refresh_token": canary.password("&"),
     }
     assert canary.password() not in repr(wanted)
+
+
+def test_identity_token_goes_by_get_where_post_is_not_supported() -> None:
+    _, wanted = token_requests(THERE, {"realm": REALM, "scope": "repository:a:pull"}, IDENTITY)
+    assert (wanted.method, wanted.url, wanted.form) == ("GET", f"{REALM}?scope=repository%3Aa%3Apull", None)
+    assert wanted.headers == {"Authorization": "Basic " + base64.b64encode(f"mary:{IDENTITY.password}".encode()).decode()}
+    _, nameless = token_requests(THERE, {"realm": REALM}, Credential("<token>", canary.password("&")))
+    assert nameless.headers == {"Authorization": "Basic " + base64.b64encode(f"<token>:{IDENTITY.password}".encode()).decode()}
+
+
+def test_password_goes_by_post_where_get_is_not_supported() -> None:
+    _, wanted = token_requests(THERE, {"realm": REALM, "service": "s", "scope": "repository:a:pull"}, MARY)
+    assert (wanted.method, wanted.url) == ("POST", REALM)
+    assert "Authorization" not in wanted.headers
+    assert wanted.form is not None
+    assert dict(parse_qsl(wanted.form)) == {
+        "service": "s",
+        "scope": "repository:a:pull",
+        "grant_type": "password",
+        "client_id": "registry-tool",
+        "username": "mary",
+        "password": MARY.password,
+    }
+
+
+def test_nobody_has_one_way_to_request_a_token() -> None:
+    assert [wanted.method for wanted in token_requests(THERE, {"realm": REALM}, None)] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("status", "password", "identity"),
+    [(400, True, True), (404, True, True), (405, True, True), (501, True, True), (401, False, True), (403, False, True)]
+    + [(status, False, False) for status in (429, 500, 502, 503)],
+)
+def test_status_that_may_mean_another_method(status: int, password: bool, identity: bool) -> None:
+    error = (TooManyRequests if status == 429 else NotFound if status == 404 else RegistryError)("no")
+    error.response = ErrorResponse(method="POST", path="/token", status=status, code="", message="")
+    assert (may_be_unsupported(error, MARY), may_be_unsupported(error, IDENTITY)) == (password, identity)
+
+
+def test_response_without_token_may_mean_another_method_and_no_response_does_not() -> None:
+    assert may_be_unsupported(RegistryError("no token in it"), IDENTITY)
+    assert not may_be_unsupported(RegistryUnreachable("nothing answers"), IDENTITY)
 
 
 @pytest.mark.parametrize("document", [None, [], "t", {}, {"token": ""}, {"token": 7}, {"token": "a\r\nEvil: b"}, {"token": "ü"}])

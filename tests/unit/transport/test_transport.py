@@ -392,7 +392,44 @@ def guarded(request: ReceivedRequest) -> Reply:
 def test_challenge_without_credential_is_an_error() -> None:
     with fake_server(guarded) as server, Transport(server.host) as transport, pytest.raises(AuthenticationFailed) as caught:
         transport.get("/v2/")
+    assert caught.value.message == f"{server.host} needs a login: no credentials stored for {server.host}"
     assert caught.value.hint == f"Log in: regctl login {server.host}"
+
+
+def denying(status: int, *, at_the_token_server: bool) -> Callable[[ReceivedRequest], Reply]:
+    """A registry with tokens that gives nobody in."""
+    denied = reply({"errors": [{"code": "DENIED", "message": "not you"}]}, status)
+
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.path.startswith("/token"):
+            return denied if at_the_token_server else reply({"token": "anonymous"})
+        if status == 403 and "authorization" in request.headers:
+            return denied
+        return reply({}, 401, www_authenticate=f'Bearer realm="http://{request.headers["host"]}/token"')
+
+    return answer
+
+
+@pytest.mark.parametrize(("status", "at_the_token_server"), [(401, True), (403, True), (401, False)])
+def test_nobody_is_not_told_that_the_password_is_wrong(status: int, at_the_token_server: bool) -> None:
+    with (
+        fake_server(denying(status, at_the_token_server=at_the_token_server)) as server,
+        Transport(server.host, credential=lambda: None) as transport,
+        pytest.raises(AuthenticationFailed) as caught,
+    ):
+        transport.get("/v2/john/app/tags/list")
+    assert caught.value.message == f"{server.host}/john/app: no such repository, or it needs a login: no credentials stored for {server.host}"
+
+
+def test_nobody_who_is_denied_learns_that_no_credentials_are_stored() -> None:
+    with (
+        fake_server(denying(403, at_the_token_server=False)) as server,
+        Transport(server.host) as transport,
+        pytest.raises(AuthenticationFailed, match="GET /v2/a/tags/list: 403 DENIED not you") as caught,
+    ):
+        transport.get("/v2/a/tags/list")
+    assert caught.value.hint == f"No credentials are stored for {server.host}. Log in: regctl login {server.host}"
+    assert caught.value.response is not None
 
 
 def test_wrong_password_is_an_error() -> None:
@@ -506,6 +543,85 @@ def test_identity_token_is_exchanged() -> None:
     form = parse_qs(request.body.decode())
     assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], [canary.password("refresh")])
     assert "authorization" not in request.headers
+
+
+def without_post(tokens: Tokens, status: int) -> Callable[[ReceivedRequest], Reply]:
+    return lambda request: reply({}, status) if request.method == "POST" else tokens(request)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 501])
+def test_token_server_without_post_gets_the_identity_token_by_get(status: int) -> None:
+    tokens = Tokens()
+    identity = Credential("<token>", MARY.password, account="mary")
+    with fake_server(without_post(tokens, status)) as server, Transport(server.host, credential=identity) as transport:
+        tokens.host = server.host
+        assert transport.get("/v2/a/tags/list").status == 200
+        requests = [request for request in server.requests if request.path.startswith("/token")]
+    assert [(request.method, request.headers.get("authorization")) for request in requests] == [("POST", None), ("GET", BASIC)]
+
+
+def test_token_server_without_get_gets_the_password_by_post() -> None:
+    tokens = Tokens()
+
+    def answer(request: ReceivedRequest) -> Reply:
+        return reply({}, 405) if request.method == "GET" and request.path.startswith("/token") else tokens(request)
+
+    with fake_server(answer) as server, Transport(server.host, credential=MARY) as transport:
+        tokens.host = server.host
+        assert transport.get("/v2/a/tags/list").status == 200
+        request = server.requests[-2]
+    form = parse_qs(request.body.decode())
+    assert (request.method, form["username"], form["password"]) == ("POST", ["mary"], [MARY.password])
+
+
+def test_refused_password_is_sent_to_the_token_server_once() -> None:
+    with (
+        fake_server(denying(401, at_the_token_server=True)) as server,
+        Transport(server.host, credential=MARY) as transport,
+        pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"),
+    ):
+        transport.get("/v2/a/tags/list")
+    assert [request.method for request in server.requests] == ["GET", "GET"]
+
+
+def test_challenge_without_scope_gets_a_token_for_the_repository() -> None:
+    tokens = Tokens()
+
+    def answer(request: ReceivedRequest) -> Reply:
+        answered = tokens(request)
+        if answered.status != 401:
+            return answered
+        return reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",service="the registry"')
+
+    with fake_server(answer) as server, Transport(server.host) as transport:
+        for path in ("/v2/a/b/tags/list", "/v2/c/tags/list"):
+            assert transport.get(path).status == 200
+
+
+@pytest.mark.parametrize("realm", ["/token", "ftp://127.0.0.1/token", "http://127.0.0.1:1/token", ""])
+def test_password_is_used_where_the_token_beside_it_cannot_be_had(realm: str) -> None:
+    def answer(request: ReceivedRequest) -> Reply:
+        known = request.headers.get("authorization") == BASIC
+        return Reply() if known else reply({}, 401, www_authenticate=f'Bearer realm="{realm}", Basic realm="x"')
+
+    with fake_server(answer) as server, Transport(server.host, credential=MARY) as transport:
+        for path in ("/v2/a/tags/list", "/v2/b/tags/list"):
+            assert transport.get(path).status == 200
+    assert [request.headers.get("authorization") for request in server.requests] == [None, BASIC, None, BASIC]
+
+
+def test_registry_token_is_sent_to_the_registry_only() -> None:
+    secret = Credential("", canary.password("bearer"), is_registry_token=True)
+
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.headers.get("authorization") == f"Bearer {secret.password}":
+            return elsewhere(other, "/blob")
+        return reply({}, 401, www_authenticate=f'Bearer realm="http://{other.host}/token"')
+
+    with fake_server(ok) as other, fake_server(answer) as server:
+        with Transport(server.host, credential=secret) as transport:
+            assert transport.get("/v2/a/blobs/x").status == 200
+        assert [(request.path, request.headers.get("authorization")) for request in other.requests] == [("/blob", None)]
 
 
 def test_wrong_password_at_the_token_server_is_an_error() -> None:
