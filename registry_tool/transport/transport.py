@@ -13,7 +13,14 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from registry_tool.auth.credentials import Credential
 from registry_tool.base.address import HostPort, is_loopback
-from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryToolError, RegistryUnreachable
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    NotFound,
+    RegistryError,
+    RegistryToolError,
+    RegistryUnreachable,
+    TooManyRequests,
+)
 from registry_tool.transport import retry, tracing
 from registry_tool.transport.authentication import Authenticator, Purpose, TokenRequest, purpose
 from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
@@ -32,6 +39,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAME_METHOD = (307, 308)
 _SAFE = ("GET", "HEAD")
+_NO_METHOD = (405, 501)
 _HUB = {"docker.io": "registry-1.docker.io"}
 _ASK = "Ask who runs the registry."
 
@@ -80,6 +88,9 @@ class Transport:
         self._name = _HUB.get(host, host)
         self._origin: str | None = None
         self._is_registry = False
+        # "manifests" and "blobs", as far as it is known.
+        self._kinds_with_head: set[str] = set()
+        self._kinds_without_head: set[str] = set()
         self._authenticator = Authenticator(host, credential, self._request_token, plain_http=bool(plain_http))
         self._pool = HttpPool(timeouts)
         self._lock = threading.Lock()
@@ -105,9 +116,42 @@ class Transport:
         """GET ``path`` (``/v2/…``), a body of ``limit`` bytes at most."""
         return self._send(_Request(method="GET", path=_with_query(path, params), headers=headers, limit=limit)).response
 
-    def head(self, path: str, *, headers: Mapping[str, str] = _NOTHING) -> Response:
-        """HEAD ``path``."""
-        return self._send(_Request(method="HEAD", path=path, headers=headers)).response
+    def head(self, path: str, *, headers: Mapping[str, str] = _NOTHING, may_be_missing: bool = False) -> Response:
+        """HEAD ``path``; where the registry supports none there, GET: of a manifest with its body, of a blob without.
+
+        An error is that of the same request by GET, whose body has the registry's words. ``may_be_missing``: they are not
+        needed of a 404.
+        """
+        kind = path.rpartition("/")[0].rpartition("/")[2]
+        if kind in self._kinds_without_head:
+            return self._head_by_get(path, headers, kind)
+        try:
+            response = self._send(_Request(method="HEAD", path=path, headers=headers)).response
+        except RegistryToolError as error:
+            if error.response is None or isinstance(error, TooManyRequests):
+                raise
+            is_missing, status = isinstance(error, NotFound), error.response.status
+            if is_missing and may_be_missing and kind in self._kinds_with_head:
+                raise
+        else:
+            self._kinds_with_head.add(kind)
+            return response
+        try:
+            response = self._head_by_get(path, headers, kind, repeatable=status < 500)
+        except NotFound:
+            if is_missing:
+                self._kinds_with_head.add(kind)
+            raise
+        # Where another HEAD was answered, only this one thing is refused.
+        if status in _NO_METHOD or (status < 500 and kind not in self._kinds_with_head):
+            self._kinds_without_head.add(kind)
+        return response
+
+    def _head_by_get(self, path: str, headers: Mapping[str, str], kind: str, *, repeatable: bool = True) -> Response:
+        with self._send(_Request(method="GET", path=path, headers=headers, streamed=True), repeatable=repeatable) as stream:
+            if kind == "manifests":
+                stream.read_body(MAX_BODY)
+            return stream.response
 
     def send(
         self,
@@ -148,9 +192,10 @@ class Transport:
 
     # --- one request ---
 
-    def _send(self, request: _Request) -> ResponseStream:
+    def _send(self, request: _Request, *, repeatable: bool = True) -> ResponseStream:
+        repeatable = repeatable and request.is_repeatable
         try:
-            stream = self._retry(request.method, request.path, lambda: self._attempt(request), repeatable=request.is_repeatable)
+            stream = self._retry(request.method, request.path, lambda: self._attempt(request), repeatable=repeatable)
         except AuthenticationFailed as error:
             explained = self._authenticator.explained(error, purpose(request.method, request.path))
             if explained is error:

@@ -76,7 +76,7 @@ class Registry:
         """The digest that ``tag`` (or a digest) stands for now, None where it is not there."""
         path, headers = manifest_path(repository, tag), {"Accept": ACCEPT}
         try:
-            response = self._transport.head(path, headers=headers)
+            response = self._transport.head(path, headers=headers, may_be_missing=True)
         except NotFound:
             return None
-        return header_digest(response) or Digest.of(self._transport.get(path, headers=headers).body)
+        return header_digest(response) or Digest.of(response.body or self._transport.get(path, headers=headers).body)

@@ -127,9 +127,10 @@ class Repository:
         expected = _digest(reference)
         if named is not None and expected is not None and expected.algorithm == named.algorithm and expected != named:
             raise self._mismatch(response, f"{named} instead of {expected}")
-        if named is None or not size or media_type in manifests.UNSPECIFIC_TYPES:
+        if named is None or not size or media_type in manifests.UNSPECIFIC_TYPES or response.body:
             try:
-                response, named = self._read_manifest(reference)
+                # Where the registry supports no HEAD, a GET was sent.
+                response, named = self._read_manifest(reference, response if response.body else None)
                 media_type, size = manifests.media_type_of(response.body, response.headers.get("content-type", "")), len(response.body)
             except (RegistryError, Mismatch):
                 # A digest is enough to remove a tag.
@@ -233,9 +234,10 @@ class Repository:
 
     # --- inside ---
 
-    def _read_manifest(self, reference: str) -> tuple[Response, Digest]:
+    def _read_manifest(self, reference: str, response: Response | None = None) -> tuple[Response, Digest]:
         """GET a manifest; the response, and its digest by request, header or content, of which the first two are checked."""
-        response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
+        if response is None:
+            response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
         requested, named = _digest(reference), header_digest(response)
         is_signed = manifests.media_type_of(response.body, response.headers.get("content-type", "")) in SCHEMA_1
         content = manifests.signed_payload(response.body) if is_signed else response.body
@@ -247,7 +249,7 @@ class Repository:
     def _head(self, descriptor: Descriptor) -> Response | None:
         path, headers = self._content(descriptor)
         try:
-            return self._transport.head(path, headers=headers)
+            return self._transport.head(path, headers=headers, may_be_missing=True)
         except NotFound:
             return None
 
