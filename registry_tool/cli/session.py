@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.cache import Cache
+    from registry_tool.targets.registry import Registry
 
 
 class Session:
@@ -90,6 +91,12 @@ class Session:
         if reference.tag is not None or reference.digest is not None:
             raise UsageError(f"{name} is an image, and a repository is needed", hint=f"Try: regctl {command} {reference.repository}")
         return reference
+
+    def open_registry(self, host: str, *, plain_http: bool | None) -> Registry:
+        """Open the registry at ``host``; its warnings are printed. To be closed."""
+        from registry_tool.targets.registry import open_registry
+
+        return open_registry(host, plain_http=plain_http, on_warning=self.output.note)
 
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressLines:
         """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""

@@ -86,7 +86,7 @@ def inspect(
     details = contents.details(descriptor, platform)
     errors = [details.error] if details.error is not None else []
     config = _config(contents, image, errors)
-    names = [name for name in contents.tags() if name != tag] if siblings else []
+    names = _other_tags(contents, tag) if siblings else []
     is_read = siblings and (most_tags is None or len(names) <= most_tags)
     unread: list[str] = []
     others, shared = _siblings(contents, descriptor, names, errors, unread, observer) if is_read else (None, None)
@@ -105,6 +105,14 @@ def inspect(
         others=0 if is_read else len(names),
         errors=tuple(errors),
     )
+
+
+def _other_tags(contents: Contents, tag: str | None) -> list[str]:
+    try:
+        return [name for name in contents.tags() if name != tag]
+    except NotFound:
+        # distribution knows no list of tags where there are none.
+        return []
 
 
 def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) -> Manifest | None:

@@ -14,6 +14,6 @@ from __future__ import annotations
 
 from registry_tool.transport.responses import Response
 from registry_tool.transport.stream import ResponseStream
-from registry_tool.transport.transport import MAX_BODY, Transport
+from registry_tool.transport.transport import MAX_BODY, Transport, log_warning
 
-__all__ = ["MAX_BODY", "Response", "ResponseStream", "Transport"]
+__all__ = ["MAX_BODY", "Response", "ResponseStream", "Transport", "log_warning"]

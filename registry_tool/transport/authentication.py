@@ -136,9 +136,14 @@ class Authenticator:
 
     def explained(self, error: AuthenticationFailed, purpose: Purpose) -> AuthenticationFailed:
         """``error`` of a request, in words for somebody who has no credentials, where none was used."""
-        if error.response is None or isinstance(self._credential, Credential):
+        if error.response is None:
             return error
-        if error.response.status == 401:
+        if isinstance(self._credential, Credential):
+            if error.response.status != 401 or purpose != _CATALOG:
+                return error
+            words = f"{error.response.status} {error.response.code} {error.response.message}".strip()
+            explained = AuthenticationFailed(f"{self._host} does not show its catalog to this user: {words}", hint=error.hint)
+        elif error.response.status == 401:
             explained = login_needed(self._host, purpose[0])
         else:
             hint = f"No credentials are stored for {self._host}. Log in: regctl login {self._host}"
@@ -239,7 +244,7 @@ def token_requests(
     A password is sent by GET (distribution, "Token authentication"), an identity token by POST ("OAuth2 token
     authentication"). Raises AuthenticationFailed as :func:`check_realm`.
     """
-    realm = challenge.get("realm", "")
+    realm = challenge.get("realm", "").strip()
     check_realm(host, realm, plain_http=plain_http)
     service = [("service", challenge["service"])] if challenge.get("service") else []
     scopes = challenge.get("scope", "").split()

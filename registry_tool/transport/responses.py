@@ -20,8 +20,10 @@ from registry_tool.base.errors import (
     TooManyRequests,
 )
 
-# Besides what RFC 9110 allows: values in single quotes, in doubled ones, without one of the two, and unquoted lists (pull,push).
-_CHALLENGE = re.compile(
+_CHALLENGE = re.compile(r'(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[\w-]+)')
+_TOKEN = re.compile(r"[\w!#$%&*+.^`|~-]*", re.ASCII)
+# For what breaks RFC 9110: values in single quotes, in doubled ones, without one of the two, and unquoted ones (pull,push).
+_ODD_CHALLENGE = re.compile(
     r"(?P<key>[\w-]+)\s*=\s*(?:"
     r'"{1,2}(?P<quoted>(?:[^"\\]|\\.)*)"{1,2}(?=[\s,;]|$)'
     r"|'(?P<single>[^']*)'(?=[\s,;]|$)"
@@ -30,9 +32,14 @@ _CHALLENGE = re.compile(
     re.ASCII,
 )
 _MAX_CHALLENGES = 8192
-"""Characters of challenges that are read: matching them takes longer than their length."""
-_LINK = re.compile(r'<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s,;"]+))*)')
+"""Characters of odd challenges that are read: matching them takes longer than their length."""
+# Besides what RFC 8288 allows: a target without its angle brackets.
+_LINK = re.compile(
+    r"(?:<(?P<target>[^<>]*)>|(?P<bare>[^\s<>,;\"']+))(?P<parameters>(?:\s*;\s*(?:[\w-]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s,;\"]+))?)?)*)"
+)
 _PARAMETER = re.compile(r';\s*(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s,;"]+))')
+_MAX_LINKS = 8192
+"""Characters of links that are read."""
 
 MAX_MESSAGE = 300
 """Characters of a registry's own messages that are shown."""
@@ -65,21 +72,43 @@ class Response:
         messages = "; ".join(f"{code} {message}".strip() for code, message in _error_entries(self.body))[:MAX_MESSAGE]
         return f"{self.status} {messages or http.client.responses.get(self.status, '')}".strip()
 
-    @property
-    def next_path(self) -> str | None:
-        """Path and query of the ``next`` page (``Link``, RFC 8288). The link's host is ignored: behind a proxy it is often wrong."""
-        for match in _LINK.finditer(self.headers.get("link", "")):
+    def next_page(self, origin: str) -> tuple[str | None, bool]:
+        """(where the next page is, whether there may be one that cannot be requested), from ``Link`` (RFC 8288).
+
+        It is path and query on the registry at ``origin``, whatever the link's host, which behind a proxy is often wrong; a
+        URL where the registry had redirected the request to another server, and the link stays there. A link without
+        ``rel`` is followed to another page of the same list.
+        """
+        header = self.headers.get("link", "")[:_MAX_LINKS]
+        is_unread = _LINK.sub("", header).strip(" ,\t") != ""
+        unnamed: list[str] = []
+        for match in _LINK.finditer(header):
+            target = match["bare"] if match["target"] is None else match["target"]
             values = {each["name"].lower(): each["quoted"] or each["plain"] or "" for each in _PARAMETER.finditer(match["parameters"])}
-            if "next" not in values.get("rel", "").lower().split():
-                continue
-            try:
-                target = urlsplit(urljoin(self.path, str(match["target"])))
-            except ValueError:
-                continue
-            # ``x:.elsewhere.example/`` has a path that would become a part of our host, appended to it.
-            if target.path.startswith("/"):
-                return f"{target.path}?{target.query}" if target.query else target.path
-        return None
+            if "rel" not in values:
+                unnamed.append(target)
+            elif "next" in values["rel"].strip("'").lower().split():
+                page = self._page(target, origin)
+                if page is not None:
+                    return page, False
+                is_unread = True
+        pages = [self._page(target, origin) for target in unnamed]
+        path = urlsplit(self.url).path
+        same_list = [page for page in pages if page is not None and urlsplit(page).query and urlsplit(page).path == path]
+        return (same_list[0], False) if same_list else (None, is_unread or bool(unnamed))
+
+    def _page(self, target: str, origin: str) -> str | None:
+        try:
+            url, base = urlsplit(urljoin(self.url, target.strip())), urlsplit(self.url)
+        except ValueError:
+            return None
+        # ``x:.elsewhere.example/`` has a path that would become a part of our host, appended to it.
+        if not url.path.startswith("/"):
+            return None
+        page = f"{url.path}?{url.query}" if url.query else url.path
+        if self.url.startswith(f"{origin}/") or f"{url.scheme}://{url.netloc}" == origin:
+            return page
+        return f"{url.scheme}://{url.netloc}{page}" if (url.scheme, url.netloc) == (base.scheme, base.netloc) else None
 
     @property
     def challenges(self) -> dict[str, dict[str, str]]:
@@ -87,19 +116,23 @@ class Response:
 
         Of two challenges of one scheme it is the first.
         """
-        text = self.headers.get("www-authenticate", "")[:_MAX_CHALLENGES]
-        if re.search(r'=\s*\\"', text):
+        text = self.headers.get("www-authenticate", "")
+        matches = list(_CHALLENGE.finditer(text))
+        is_odd = bool(_CHALLENGE.sub("", text).strip(", \t")) or not all(_TOKEN.fullmatch(match["plain"] or "") for match in matches)
+        if is_odd:
+            text = text[:_MAX_CHALLENGES]
             # Quoted twice: realm=\"https://…\"
-            text = text.replace('\\"', '"')
+            matches = list(_ODD_CHALLENGE.finditer(text.replace('\\"', '"') if re.search(r'=\s*\\"', text) else text))
         schemes: dict[str, dict[str, str]] = {}
         parameters: dict[str, str] = {}
-        for match in _CHALLENGE.finditer(text):
+        for match in matches:
             if match["scheme"]:
                 parameters = {}
                 schemes.setdefault(match["scheme"].lower(), parameters)
             else:
                 quoted = re.sub(r"\\(.)", r"\1", match["quoted"] or "")
-                parameters.setdefault(match["key"].lower(), (quoted or match["single"] or match["plain"] or "").strip(" \t'\""))
+                value = quoted or match.groupdict().get("single") or match["plain"] or ""
+                parameters.setdefault(match["key"].lower(), value.strip(" \t'\"") if is_odd else value)
         return schemes
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -34,6 +35,8 @@ MAX_REDIRECTS = 5
 TRIAL_TIMEOUT = 1.0
 """Seconds that a server has for its part of the handshake. One that says nothing to it is waiting for HTTP."""
 
+_MAX_REPEATED = 3
+"""Refusals in a row, other than 404 and 405, that are repeated by GET for their words."""
 _MAX_TOKEN = 1 << 20
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -60,12 +63,18 @@ class _Request:
         return self.body is None or isinstance(self.body, bytes)
 
 
+def log_warning(message: str) -> None:
+    """Log a warning to the logger ``registry_tool``."""
+    logging.getLogger("registry_tool").warning(message)
+
+
 class Transport:
     """Requests to the registry at ``host``, over pooled connections. Threads may share it.
 
     ``plain_http`` None detects TLS for a registry on loopback and requires it for any other. ``credential`` may be a
     function: it is called once, and only after a challenge, so that a registry without authentication needs no
-    credential store and does not mind a broken one. ``timeouts`` are as :data:`TIMEOUTS`.
+    credential store and does not mind a broken one. ``timeouts`` are as :data:`TIMEOUTS`. ``on_warning`` gets each warning
+    once, by default for the log.
 
     Each method returns a response below 400, or raises NotFound, AuthenticationFailed, TooManyRequests, RegistryError,
     NotARegistry, ConnectionLost, RegistryUnreachable; CredentialsError where a password is needed and its store fails.
@@ -79,6 +88,7 @@ class Transport:
         plain_http: bool | None = None,
         credential: Credential | Callable[[], Credential | None] | None = None,
         timeouts: tuple[float, float] = TIMEOUTS,
+        on_warning: Callable[[str], None] = log_warning,
     ) -> None:
         self.host = host
         self.plain_http = plain_http
@@ -91,7 +101,10 @@ class Transport:
         # "manifests" and "blobs", as far as it is known.
         self._kinds_with_head: set[str] = set()
         self._kinds_without_head: set[str] = set()
+        self._refusals_in_a_row = 0
         self._authenticator = Authenticator(host, credential, self._request_token, plain_http=bool(plain_http))
+        self._on_warning = on_warning
+        self._warnings: set[str] = set()
         self._pool = HttpPool(timeouts)
         self._lock = threading.Lock()
 
@@ -133,15 +146,20 @@ class Transport:
             is_missing, status = isinstance(error, NotFound), error.response.status
             if is_missing and may_be_missing and kind in self._kinds_with_head:
                 raise
+            if not is_missing and status not in _NO_METHOD and self._refusals_in_a_row >= _MAX_REPEATED:
+                raise
         else:
             self._kinds_with_head.add(kind)
+            self._refusals_in_a_row = 0
             return response
         try:
             response = self._head_by_get(path, headers, kind, repeatable=status < 500)
-        except NotFound:
-            if is_missing:
+        except RegistryToolError as error:
+            if is_missing and isinstance(error, NotFound):
                 self._kinds_with_head.add(kind)
+            self._refusals_in_a_row += not is_missing
             raise
+        self._refusals_in_a_row = 0
         # Where another HEAD was answered, only this one thing is refused.
         if status in _NO_METHOD or (status < 500 and kind not in self._kinds_with_head):
             self._kinds_without_head.add(kind)
@@ -174,7 +192,7 @@ class Transport:
         return self._send(_Request(method="GET", path=path, headers=headers, streamed=True))
 
     def pages(self, path: str, *, params: Mapping[str, str] = _NOTHING) -> Iterator[Response]:
-        """GET ``path`` and each next page that a ``Link`` names, until one was there already."""
+        """GET ``path`` and each next page that a ``Link`` names, until one was there already. Warns where there may be more."""
         seen: set[str] = set()
         following: str | None = _with_query(path, params)
         while following is not None and following not in seen:
@@ -183,12 +201,21 @@ class Transport:
             seen.add(following)
             response = self.get(following)
             yield response
-            following = response.next_path
+            following, is_unread = response.next_page(self._find_origin())
+            if is_unread or following in seen:
+                self._warn(f"{self.host} names no next page that can be requested: the list of {path} may be incomplete")
 
     def location(self, response: Response) -> str:
         """The ``Location`` of a response, as :meth:`send` takes it: a path on the registry, or a whole URL elsewhere."""
         origin = self._find_origin()
         return self._redirect_target(response.url, response.headers.get("location", ""), origin).removeprefix(origin)
+
+    def _warn(self, message: str) -> None:
+        with self._lock:
+            is_new = message not in self._warnings
+            self._warnings.add(message)
+        if is_new:
+            self._on_warning(message)
 
     # --- one request ---
 

@@ -37,10 +37,9 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     """
     from registry_tool.base.address import is_loopback
     from registry_tool.content import listing
-    from registry_tool.targets.registry import open_registry
 
     host = options.registry_host(registry) if registry is not None else session.required_registry_host()
-    with open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
+    with session.open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in sorted(opened.catalog())])
             _print_notes(session, opened.notes)

@@ -41,10 +41,9 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
       regctl check --deep --junit report.xml john/get-started
     """
     from registry_tool.content.check import check as look
-    from registry_tool.targets.registry import open_registry
 
     host, repositories = _repositories(session, names)
-    with open_registry(host, plain_http=plain_http) as registry, session.observer(counting=not deep) as observer:
+    with session.open_registry(host, plain_http=plain_http) as registry, session.observer(counting=not deep) as observer:
         report = look(registry, repositories, deep=deep, observer=observer)
     if junit is not None:
         report = _write_junit(report, junit)

@@ -61,10 +61,9 @@ def delete(
       regctl delete --dry-run 'john/get-started:part*'
     """
     from registry_tool.content import delete
-    from registry_tool.targets.registry import open_registry
 
     reference, selection = _select(session, name)
-    with open_registry(reference.host, plain_http=plain_http) as registry:
+    with session.open_registry(reference.host, plain_http=plain_http) as registry:
         repository = registry.repository(reference.path)
         most_tags = _MOST_TAGS if dry_run and not siblings else None
         plan = _plan(repository, selection, most_tags=most_tags, keep_attached=no_referrers, missing_ok=missing_ok)

@@ -73,14 +73,13 @@ def inspect(
     """
     from registry_tool.content import inspect
     from registry_tool.content.listing import Contents
-    from registry_tool.targets.registry import open_registry
 
     if sum((raw, as_config, path is not None, quiet, session.output.json)) > 1:
         raise UsageError("only one of --raw, --config, --format, --quiet and --json at a time", hint="Leave out the others.")
     wanted = _parse_path(path) if path is not None else None
     reference = session.reference(name)
     with (
-        open_registry(reference.host, plain_http=plain_http) as registry,
+        session.open_registry(reference.host, plain_http=plain_http) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

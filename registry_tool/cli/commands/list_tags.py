@@ -72,7 +72,6 @@ def list_tags(
     from registry_tool.content.listing import Options
     from registry_tool.content.listing import list_tags as tag_table
     from registry_tool.oci.versions import Range
-    from registry_tool.targets.registry import open_registry
 
     wanted = Options(
         sort=sort,  # type: ignore[arg-type] # click has checked it
@@ -88,7 +87,7 @@ def list_tags(
     quiet = quiet and not session.output.json
     wanted = _with_scope(wanted, details, needs_details, is_local=is_loopback(reference.host), quiet=quiet)
     with (
-        open_registry(reference.host, plain_http=plain_http) as registry,
+        session.open_registry(reference.host, plain_http=plain_http) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

@@ -44,11 +44,14 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     try:
         # Sorted and each once, whatever a catalog says.
         paths = sorted(set(registry.catalog() if repositories is None else repositories))
-        for _, result in map_unordered(check_repository, paths, threads=_REPOSITORIES):
+        for path, result in map_unordered(check_repository, paths, threads=_REPOSITORIES):
             if isinstance(result, RepositoryReport):
                 reports.append(result)
-            elif repositories is not None:
+            elif repositories is not None and not _is_listed(registry, path):
                 error = error or result
+            elif repositories is not None:
+                note = f"{registry.host}/{path}: it has no tags, nothing was checked"
+                reports.append(RepositoryReport(name=f"{registry.host}/{path}", tags=(), images=0, findings=(), notes=(note,)))
             # distribution's catalog has repositories that never had a tag, and knows no list of their tags.
     except RegistryToolError as raised:
         error = raised
@@ -59,3 +62,11 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     images = units.count(sum(report.images for report in reports), "image")
     run.finish(f"Checked {images} in {units.count(len(reports), 'repository')}")
     return CheckReport(repositories=tuple(reports), blobs=len(run.blobs), bytes_read=run.bytes_read, notes=notes, error=error)
+
+
+def _is_listed(registry: Registry, path: str) -> bool:
+    """Whether the catalog has a repository whose tags are unknown: it is there, and has none."""
+    try:
+        return path in registry.catalog()
+    except RegistryToolError:
+        return False

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from registry_tool.auth import credentials
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import NotARegistry, NotFound
+from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
 from registry_tool.oci.reference import is_repository
 from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
-from registry_tool.transport import Transport
+from registry_tool.transport import Response, Transport, log_warning
 
+_CATALOG = "/v2/_catalog"
+_NOT_SUPPORTED = (405, 501)
 _PAGE = 1000
 """Names requested at once; registry:3 sends no more, and some others less."""
 
@@ -28,13 +30,14 @@ class Registry:
         """To be entered for each request of whoever makes many."""
 
     @classmethod
-    def open(cls, host: str, *, plain_http: bool | None = None) -> Registry:
+    def open(cls, host: str, *, plain_http: bool | None = None, on_warning: Callable[[str], None] = log_warning) -> Registry:
         """Return the registry at ``host`` (``localhost:5000``, ``docker.io``). Sends nothing yet.
 
         Credentials are looked up when the registry wants some; CredentialsError then comes from the request.
-        ``plain_http`` None: TLS, unless the host is on this machine and speaks plain HTTP.
+        ``plain_http`` None: TLS, unless the host is on this machine and speaks plain HTTP. ``on_warning`` gets what does not
+        end a request, and yet matters (a list that may be incomplete); by default the log does.
         """
-        return cls(Transport(host, plain_http=plain_http, credential=lambda: credentials.find(host)))
+        return cls(Transport(host, plain_http=plain_http, credential=lambda: credentials.find(host), on_warning=on_warning))
 
     def __enter__(self) -> Registry:
         return self
@@ -66,11 +69,37 @@ class Registry:
     def catalog(self) -> Iterator[str]:
         """The repositories, page by page, each once, empty ones too. Raises AuthenticationFailed, NotFound where they are not shown."""
         seen: set[str] = set()
-        for response in self._transport.pages("/v2/_catalog", params={"n": str(_PAGE)}):
+        for response in self._catalog_pages():
             for name in self.capabilities.names(self.host, response, "repositories", is_repository):
                 if name not in seen:
                     seen.add(name)
                     yield name
+
+    def _catalog_pages(self) -> Iterator[Response]:
+        pages = self._transport.pages(_CATALOG, params={"n": str(_PAGE)})
+        try:
+            first = next(pages)
+        except AuthenticationFailed as error:
+            error.hint = f"{error.hint}. Some registries show no catalog: name a repository."
+            raise
+        except (RegistryError, NotFound, NotARegistry) as error:
+            response = error.response
+            if response is None or isinstance(error, TooManyRequests):
+                raise
+            if isinstance(error, (NotFound, NotARegistry)) or response.status in _NOT_SUPPORTED or response.code == "UNSUPPORTED":
+                # Where no registry is, there is no catalog either.
+                self.ping()
+                hint = f"Name a repository: regctl list-tags {self.host}/NAME"
+                missing = NotFound(f"{self.host} has no catalog: it does not list its repositories", hint=hint)
+                missing.response = response
+                raise missing from error
+            if response.status >= 500:
+                raise
+            # More than it sends at once (distribution, catalog.maxentries): it may say how many.
+            yield from self._transport.pages(_CATALOG)
+            return
+        yield first
+        yield from pages
 
     def digest(self, repository: str, tag: str) -> Digest | None:
         """The digest that ``tag`` (or a digest) stands for now, None where it is not there."""

@@ -214,6 +214,7 @@ def test_user_name_beside_an_identity_token_is_kept() -> None:
 
 def test_registry_token_goes_before_all_else() -> None:
     docker_config.save({"auths": {HOST: {"auth": auth("mary:x"), "identitytoken": "t", "registrytoken": f"{SECRET}\n"}}})
+    canary.exempt(docker_config.file())
     stored = credentials.find(HOST)
     assert stored is not None
     assert (stored.password, stored.is_registry_token, stored.is_identity_token) == (SECRET, True, False)

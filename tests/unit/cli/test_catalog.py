@@ -55,6 +55,22 @@ def test_number_of_requests_of_each_option(typed: Typed, watching: RecordingServ
     assert watching.counts == {"GET": 4, "HEAD": 3}
 
 
+def test_list_that_may_be_incomplete_is_noted(typed: Typed, watching: RecordingServer) -> None:
+    make_image(watching.port, "app", "v1")
+    watching.headers = lambda method, path: [("Link", "</v2/elsewhere>")] if path.endswith(("/_catalog", "/tags/list")) else []
+    for command, path in (("catalog", "/v2/_catalog"), ("list-tags", "/v2/app/tags/list")):
+        answer = typed(command, "-q", *([] if command == "catalog" else ["app"]))
+        assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+        assert f"the list of {path} may be incomplete" in answer.err
+
+
+def test_registry_without_catalog_is_exit_1(typed: Typed, watching: RecordingServer) -> None:
+    watching.instead = lambda method, path: ("405 Method Not Allowed", [], b"") if path == "/v2/_catalog" else None
+    answer = typed("catalog")
+    assert answer.code == 1
+    assert f"{watching.host} has no catalog" in answer.err
+
+
 def test_catalog_of_several_pages(typed: Typed, watching: RecordingServer) -> None:
     for number in range(1100):
         watching.registry.storage.link(f"app{number:04}", "layer", Digest.of(b""), Digest.of(b""))

@@ -54,6 +54,13 @@ def test_text_of_an_image(typed: Typed, watching: RecordingServer, made: PushedM
     assert re.search(r"^    \w{12} application/vnd.example.signature", answer.out, re.MULTILINE)
 
 
+def test_image_in_a_repository_without_tags_is_inspected_by_digest(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    unknown = ("404 Not Found", [("Content-Type", "application/json")], b"{}")
+    watching.instead = lambda method, path: unknown if path.endswith("/tags/list") else None
+    document = typed("inspect", "--json", f"{APP}@{made.digest}").json
+    assert (document["digest"], document["siblings"], document["errors"]) == (made.digest, [], [])
+
+
 def test_quiet_needs_one_head_request(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.forget()
     assert typed("inspect", "-q", f"{APP}:v1").out == f"{made.digest}\n"

@@ -112,6 +112,13 @@ def test_repositories_without_tags_are_ok(registry: RunningRegistry, proxy: Faul
     assert checked(proxy).ok
 
 
+def test_named_repository_without_tags_is_ok_and_noted(registry: RunningRegistry, proxy: FaultyProxy) -> None:
+    make_blob(registry.port, "never/tagged", b"content")
+    report = checked(proxy, "never/tagged")
+    assert (report.ok, report.images) == (True, 0)
+    assert report.notes == (f"{proxy.host}/never/tagged: it has no tags, nothing was checked",)
+
+
 def test_shared_blobs_are_counted_and_read_once(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     common = layer(b"common" * 1000)
     made = [make_image(registry.port, repository, "1", common) for repository in ("a", "b", "c/d")]

@@ -194,6 +194,90 @@ def test_refused_catalog_raises() -> None:
         list(registry.catalog())
 
 
+@pytest.mark.parametrize("status", [400, 406, 416, 422])
+def test_catalog_that_sends_fewer_names_at_once_is_asked_without_a_number(status: int) -> None:
+    refused = {"errors": [{"code": "PAGINATION_NUMBER_INVALID", "message": "invalid number of results requested"}]}
+
+    def answer(received: ReceivedRequest) -> Reply:
+        if "n=1000" in received.path:
+            return reply(refused, status)
+        if "last" in received.path:
+            return reply({"repositories": ["b"]})
+        return reply({"repositories": ["a"]}, Link='</v2/_catalog?last=a&n=1>; rel="next"')
+
+    with fake_server(answer) as server, open_registry(server.host) as registry:
+        assert list(registry.catalog()) == ["a", "b"]
+
+
+NO_CATALOG = [
+    reply(UNKNOWN, 404),
+    Reply(status=404, body=b"404 page not found", headers={"Content-Type": "text/plain"}),
+    Reply(status=404, body=b"<html>", headers={"Content-Type": "text/html"}),
+    reply({}, 405),
+    reply({}, 501),
+    reply({"errors": [{"code": "UNSUPPORTED", "message": "no"}]}, 400),
+]
+
+
+@pytest.mark.parametrize("answered", NO_CATALOG)
+def test_registry_without_catalog_is_named_as_such(answered: Reply) -> None:
+    with (
+        fake_server(lambda received: answered if "_catalog" in received.path else Reply()) as server,
+        open_registry(server.host) as registry,
+        pytest.raises(NotFound) as caught,
+    ):
+        list(registry.catalog())
+    assert caught.value.message == f"{server.host} has no catalog: it does not list its repositories"
+    assert caught.value.hint == f"Name a repository: regctl list-tags {server.host}/NAME"
+    assert caught.value.response is not None
+
+
+def test_what_is_no_registry_is_not_named_a_registry_without_catalog() -> None:
+    page = Reply(status=404, body=b"<html>", headers={"Content-Type": "text/html"})
+    with (
+        fake_server(lambda received: page) as server,
+        open_registry(server.host) as registry,
+        pytest.raises(NotARegistry, match="is no registry"),
+    ):
+        list(registry.catalog())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_catalog_that_fails_is_not_asked_otherwise(status: int) -> None:
+    with fake_server(lambda received: reply({}, status)) as server, open_registry(server.host) as registry:
+        with pytest.raises(RegistryError, match=f"_catalog\\?n=1000: {status}"):
+            list(registry.catalog())
+        assert {received.path for received in server.requests} == {"/v2/_catalog?n=1000"}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_catalog_that_this_user_may_not_see_is_no_wrong_password(status: int) -> None:
+    def answer(received: ReceivedRequest) -> Reply:
+        if received.path.startswith("/token"):
+            return reply({"token": "t"})
+        return reply(UNKNOWN, status if "authorization" in received.headers else 401, www_authenticate=challenge)
+
+    with fake_server(answer) as server, open_registry(server.host) as registry:
+        challenge = f'Bearer realm="http://{server.host}/token",service="r"'
+        credentials.store(server.host, Credential("mary", canary.password()))
+        with pytest.raises(AuthenticationFailed) as caught:
+            list(registry.catalog())
+    assert "the password" not in caught.value.message
+    assert caught.value.hint
+    assert caught.value.hint.endswith("Some registries show no catalog: name a repository.")
+
+
+def test_list_that_may_be_incomplete_is_warned_of_by_the_registry() -> None:
+    warnings: list[str] = []
+    with (
+        fake_server(lambda received: reply({"tags": ["v1"]}, Link="rubbish")) as server,
+        open_registry(server.host, on_warning=warnings.append) as registry,
+    ):
+        assert registry.repository("a").tags() == ("v1",)
+        assert registry.repository("a").tags() == ("v1",)
+    assert warnings == [f"{server.host} names no next page that can be requested: the list of /v2/a/tags/list may be incomplete"]
+
+
 def test_repositories_share_the_registrys_connections() -> None:
     with fake_server(lambda received: reply({"tags": ["v1"]})) as server, open_registry(server.host) as registry:
         repositories = [registry.repository(name) for name in ("a", "b/c")]

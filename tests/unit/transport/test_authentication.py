@@ -64,7 +64,9 @@ def test_challenge_without_credential_asks_for_a_login(words: str) -> None:
     assert caught.value.hint == f"Log in: regctl login {HOST}"
 
 
-@pytest.mark.parametrize("credential", [Credential("<token>", canary.password()), Credential("", canary.password(), is_registry_token=True)])
+@pytest.mark.parametrize(
+    "credential", [Credential("<token>", canary.password()), Credential("", canary.password(), is_registry_token=True)]
+)
 def test_token_does_not_answer_basic(credential: Credential) -> None:
     with pytest.raises(AuthenticationFailed, match="wants a user name and a password, and a token is stored"):
         header(Authenticator(HOST, credential, Maker()), PULL, challenge('Basic realm="x"'))
@@ -88,7 +90,7 @@ def failing(request: TokenRequest) -> Response:
 BOTH = 'Bearer realm="https://auth.example.com/token", Basic realm="x"'
 
 
-@pytest.mark.parametrize("words", [BOTH, f'{BOTH.partition(", ")[2]}, {BOTH.partition(", ")[0]}', 'Bearer realm="/token", Basic realm="x"'])
+@pytest.mark.parametrize("words", [BOTH, f"{BOTH.partition(', ')[2]}, {BOTH.partition(', ')[0]}", 'Bearer realm="/token", Basic realm="x"'])
 def test_basic_beside_a_bearer_without_token_is_used(words: str) -> None:
     who = Authenticator(HOST, MARY, failing)
     assert header(who, PULL, challenge(words)) == basic_header(MARY)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from requests.structures import CaseInsensitiveDict
@@ -86,27 +87,78 @@ def test_json_of_no_json_is_an_error(body: bytes) -> None:
         answer(body=body).json()
 
 
+SAME = "/v2/a/tags/list?last=b&n=2"
+
+
 @pytest.mark.parametrize(
     ("link", "following"),
     [
         ("", None),
-        ("rubbish", None),
-        ("<", None),
-        ("</v2/x>", None),
         ('</v2/x>; rel="prev"', None),
-        ('</v2/a/tags/list?last=b&n=2>; rel="next"', "/v2/a/tags/list?last=b&n=2"),
+        ('</v2/x>; rel="nextish"', None),
+        ('</v2/x>; rel="first", </v2/y>; rel=last; title', None),
+        (f'<{SAME}>; rel="next"', SAME),
         ("</v2/x?last=b>; rel=next", "/v2/x?last=b"),
+        ("</v2/x?last=b>;rel='next'", "/v2/x?last=b"),
         ('</v2/x?last=b>; title="rel=prev, or"; REL="prev next"', "/v2/x?last=b"),
         ('</v2/first>; rel="first", </v2/x>; rel="next"', "/v2/x"),
         ('<list?last=c>; rel="next"', "/v2/a/tags/list?last=c"),
         ('<?last=c>; rel="next"', "/v2/a/tags/list?last=c"),
+        ('< /v2/x?last=c >; rel="next"', "/v2/x?last=c"),
         ('<http://elsewhere.example.com/v2/x?last=b>; rel="next"', "/v2/x?last=b"),
         ('<//elsewhere.example.com/v2/x>; rel="next"', "/v2/x"),
-        ('</v2/x>; rel="nextish"', None),
+        (f"<{SAME}>", SAME),
+        (f"<http://elsewhere.example.com{SAME}>; title=x", SAME),
+        (f'</v2/x>, <{SAME}>; rel="self", <{SAME}>', SAME),
+        (f'{SAME}; rel="next"', SAME),
+        (f'<{SAME}; rel="next"', SAME),
+        (SAME, SAME),
     ],
 )
-def test_next_path(link: str, following: str | None) -> None:
-    assert answer(link=link).next_path == following
+def test_next_page(link: str, following: str | None) -> None:
+    assert answer(link=link).next_page(f"http://{HOST}") == (following, False)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "rubbish",
+        "<",
+        "</v2/x>",
+        "</v2/a/tags/list>",
+        "</v2/x?last=b>; title=x",
+        "<http://[::1/v2/x?last=b>; rel=next",
+        "<x:.elsewhere.example.com/?last=b>; rel=next",
+        "<mailto:mary@example.com>; rel=next",
+        "</v2/x?last=b",
+        '</v2/x>; rel="prev", <',
+    ],
+)
+def test_link_that_may_be_a_next_page_and_cannot_be_requested(link: str) -> None:
+    assert answer(link=link).next_page(f"http://{HOST}") == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "link", "page"),
+    [
+        ("http://localhost:5000/mirror/a/tags/list?x=y", "<?last=c>; rel=next", ("/mirror/a/tags/list?last=c", False)),
+        ("http://localhost:5000/mirror/a/tags/list?x=y", "<list?last=c>", ("/mirror/a/tags/list?last=c", False)),
+        ("http://b.example.com/list", "<?last=c>; rel=next", ("http://b.example.com/list?last=c", False)),
+        ("http://b.example.com/list", "</list?last=c>", ("http://b.example.com/list?last=c", False)),
+        ("http://b.example.com/list", "<http://localhost:5000/v2/x?last=c>; rel=next", ("/v2/x?last=c", False)),
+        ("http://b.example.com/list", "<http://c.example.com/v2/x?last=c>; rel=next", (None, True)),
+        ("http://b.example.com/list", "<https://b.example.com/v2/x?last=c>; rel=next", (None, True)),
+    ],
+)
+def test_next_page_after_a_redirect(url: str, link: str, page: tuple[str | None, bool]) -> None:
+    assert replace(answer(link=link), url=url).next_page(f"http://{HOST}") == page
+
+
+@pytest.mark.parametrize("rubbish", ["a " * 30_000, "<" * 60_000, "</x>" + "; " * 30_000, '</x>;a="' * 9000])
+def test_long_link_is_read_at_once(rubbish: str) -> None:
+    began = time.monotonic()
+    assert answer(link=rubbish).next_page(f"http://{HOST}") == (None, True)
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(
@@ -141,7 +193,7 @@ def test_next_path(link: str, following: str | None) -> None:
                 'BEARER  REALM="https://a/t?x=y",,SERVICE="r",\tSCOPE="repository:a/b:pull,push",',
             )
         ],
-        ('Bearer realm=https://a/t,Basic realm=x', {"bearer": {"realm": "https://a/t"}, "basic": {"realm": "x"}}),
+        ("Bearer realm=https://a/t,Basic realm=x", {"bearer": {"realm": "https://a/t"}, "basic": {"realm": "x"}}),
         ('Basic realm="x", Bearer realm="https://a/t"', {"basic": {"realm": "x"}, "bearer": {"realm": "https://a/t"}}),
         ('Bearer realm="https://a/t", Bearer realm="https://b/t",scope="x"', {"bearer": {"realm": "https://a/t"}}),
         ("Bearer", {"bearer": {}}),
@@ -151,8 +203,10 @@ def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
     assert answer(401, www_authenticate=header).challenges == challenges
 
 
-@pytest.mark.parametrize("rubbish", ['realm="' + '"' * 60_000 + "x", "a" * 60_000 + ":", "a=," * 20_000, "Bearer " * 9000, 'a="\\' * 15_000])
+@pytest.mark.parametrize(
+    "rubbish", ['realm="' + '"' * 60_000 + "x", "a" * 60_000 + ":", "a=," * 20_000, "Bearer " * 9000, 'a="\\' * 15_000]
+)
 def test_long_challenge_is_read_at_once(rubbish: str) -> None:
     began = time.monotonic()
-    assert set(answer(401, www_authenticate=rubbish).challenges) <= {"bearer"}
+    assert len(answer(401, www_authenticate=rubbish).challenges) < 3
     assert time.monotonic() - began < 60

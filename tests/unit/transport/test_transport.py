@@ -331,11 +331,10 @@ def test_head_refused_for_one_tag_is_still_used_for_others(status: int, followin
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 412, 500, 503])
 def test_error_to_head_has_the_registrys_words(status: int) -> None:
-    with fake_server(lambda request: reply(WORDS, status)) as server, Transport(server.host, credential=MARY) as transport:
-        with pytest.raises(RegistryToolError) as caught:
+    refused = reply(WORDS, status, www_authenticate='Basic realm="x"')
+    with fake_server(lambda request: refused) as server, Transport(server.host, credential=MARY) as transport:
+        with pytest.raises(RegistryToolError, match=f"GET /v2/a/manifests/v1: {status} MANIFEST_UNKNOWN no such tag"):
             transport.head("/v2/a/manifests/v1")
-        if status != 401:
-            assert f"GET /v2/a/manifests/v1: {status} MANIFEST_UNKNOWN no such tag" in caught.value.message
         assert methods(server).count("GET") == 1
 
 
@@ -347,6 +346,15 @@ def test_failing_server_is_not_remembered_as_one_without_head() -> None:
         for _ in range(2):
             assert transport.head("/v2/a/manifests/v1").status == 200
         assert methods(server) == ["HEAD", "GET", "HEAD", "GET"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_server_that_always_refuses_is_not_asked_for_its_words_each_time(status: int) -> None:
+    with fake_server(lambda request: reply(WORDS, status)) as server, Transport(server.host) as transport:
+        for _ in range(6):
+            with pytest.raises(RegistryError):
+                transport.head("/v2/a/manifests/v1")
+        assert methods(server) == [*["HEAD", "GET"] * 3, "HEAD", "HEAD", "HEAD"]
 
 
 def test_exhausted_rate_limit_is_not_tried_by_get() -> None:
@@ -386,10 +394,58 @@ def test_pages_are_followed_to_the_last() -> None:
         assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=b"]
 
 
-def test_loop_of_links_ends() -> None:
-    links = {"/v2/_catalog?n=1": "/v2/_catalog?n=1&last=a", "/v2/_catalog?n=1&last=a": "/v2/_catalog?n=1"}
+def warned(server: FakeServer) -> tuple[list[str], list[str]]:
+    """The pages that were read, and the warnings."""
+    warnings: list[str] = []
+    with Transport(server.host, on_warning=warnings.append) as transport:
+        return [answer.json()["path"] for answer in transport.pages("/v2/_catalog")], warnings
+
+
+def test_loop_of_links_ends_with_a_warning() -> None:
+    links = {"/v2/_catalog": "/v2/_catalog?last=a", "/v2/_catalog?last=a": "/v2/_catalog"}
     with fake_server(chain(links)) as server:
-        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog?n=1&last=a"]
+        pages, (warning,) = warned(server)
+        assert pages == ["/v2/_catalog", "/v2/_catalog?last=a"]
+    assert warning == f"{server.host} names no next page that can be requested: the list of /v2/_catalog may be incomplete"
+
+
+def test_link_without_rel_is_followed_on_the_same_list_and_else_warned_of() -> None:
+    links = {"/v2/_catalog": "/v2/_catalog?last=a", "/v2/_catalog?last=a": "/v2/other?last=b"}
+
+    def answer(request: ReceivedRequest) -> Reply:
+        link = links.get(request.path)
+        return reply({"path": request.path}, Link=f"<{link}>" if link else "")
+
+    with fake_server(answer) as server:
+        pages, warnings = warned(server)
+        assert pages == ["/v2/_catalog", "/v2/_catalog?last=a"]
+        assert len(warnings) == 1
+
+
+def test_complete_list_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with fake_server(chain({"/v2/_catalog": "/v2/_catalog?last=a"})) as server:
+        assert warned(server) == (["/v2/_catalog", "/v2/_catalog?last=a"], [])
+    assert caplog.records == []
+
+
+def test_warnings_are_logged_where_nobody_takes_them(caplog: pytest.LogCaptureFixture) -> None:
+    with fake_server(lambda request: reply({}, Link="rubbish")) as server, Transport(server.host) as transport:
+        for _ in range(2):
+            list(transport.pages("/v2/_catalog"))
+    assert [record.name for record in caplog.records] == ["registry_tool"]
+
+
+def test_link_relative_to_a_redirected_address_is_followed_without_authorization() -> None:
+    def there(request: ReceivedRequest) -> Reply:
+        return reply({"path": request.path}, Link="" if "last" in request.path else "<?last=a>; rel=next")
+
+    def answer(request: ReceivedRequest) -> Reply:
+        known = "authorization" in request.headers
+        return elsewhere(other, "/mirror/list") if known else reply({}, 401, www_authenticate='Basic realm="x"')
+
+    with fake_server(there) as other, fake_server(answer) as server, Transport(server.host, credential=MARY) as transport:
+        assert [page.json()["path"] for page in transport.pages("/v2/a/tags/list")] == ["/mirror/list", "/mirror/list?last=a"]
+        assert all("authorization" not in request.headers for request in other.requests)
 
 
 def test_endless_links_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,7 +568,9 @@ def test_nobody_is_not_told_that_the_password_is_wrong(status: int, at_the_token
         pytest.raises(AuthenticationFailed) as caught,
     ):
         transport.get("/v2/john/app/tags/list")
-    assert caught.value.message == f"{server.host}/john/app: no such repository, or it needs a login: no credentials stored for {server.host}"
+    assert (
+        caught.value.message == f"{server.host}/john/app: no such repository, or it needs a login: no credentials stored for {server.host}"
+    )
 
 
 def test_nobody_who_is_denied_learns_that_no_credentials_are_stored() -> None:
