@@ -96,6 +96,14 @@ class EngineError(RegistryToolError, code="engine-error"):
     """The engine answered with an error."""
 
 
+class CommandNotFound(EngineError, code="command-not-found"):
+    """A container's command is not in its image."""
+
+
+class CommandNotExecutable(EngineError, code="command-not-executable"):
+    """A container's command is a folder, or no program."""
+
+
 class BuildFailed(EngineError, code="build-failed"):
     """A build made no image; ``excerpt`` is the end of its output."""
 

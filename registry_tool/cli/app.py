@@ -105,7 +105,7 @@ def _call(session: Session, arguments: list[str]) -> int:
         # The shell's script asks for completions.
         from click.shell_completion import shell_complete
 
-        raise SystemExit(shell_complete(root, {}, name, completion_variable(name), instruction))
+        raise SystemExit(shell_complete(root, {"obj": session}, name, completion_variable(name), instruction))
     try:
         with root.make_context(name, arguments, obj=session) as context:
             code = root.invoke(context)
@@ -124,7 +124,7 @@ def _report(session: Session, error: RegistryToolError) -> int:
         session.output.flush()
     except RegistryToolError as write_error:
         session.output.print_error(write_error)
-    return error.exit_code
+    return session.exit_code(error)
 
 
 def completion_variable(name: str) -> str:
@@ -151,7 +151,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
-@click.command(cls=Root, epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.")
+@click.command(
+    cls=Root,
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 engine or registry unreachable, 130 interrupted.",
+)
 @click.option(
     "--registry",
     metavar="HOST:PORT",

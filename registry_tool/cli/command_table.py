@@ -5,6 +5,7 @@ The module is imported when the command is called. Docker's ``container ls`` and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -14,15 +15,21 @@ from registry_tool.base.errors import UsageError
 
 
 class Entry(NamedTuple):
-    """``module`` is in ``cli/commands/``; the command is its attribute of the command's name, with ``_`` for ``-``."""
+    """``module`` is in ``cli/commands/``; the command is its attribute of the command's name, with ``_`` for ``-``.
+
+    ``exit_codes`` is error code -> exit code, "" for all others, of a command whose exit codes are otherwise a container's.
+    """
 
     module: str
     group: str
     summary: str
+    exit_codes: Mapping[str, int] = {}
 
 
 VERIFICATION, REGISTRY, IMAGE = "Demo and verification", "Local registry", "Images and containers"
 CONTENT, SHELL = "Registry content", "Shell"
+DOCKERS_EXIT_CODES = {"": 125, "command-not-executable": 126, "command-not-found": 127}
+"""Of ``docker run``, where a container did not run."""
 
 COMMANDS = {
     "demo": Entry("demo", VERIFICATION, "Run the whole image life cycle once and verify each step."),
@@ -35,9 +42,12 @@ COMMANDS = {
     "tag": Entry("image", IMAGE, "Tag an image for the local registry."),
     "push": Entry("image", IMAGE, "Push an image to the local registry."),
     "pull": Entry("image", IMAGE, "Pull an image from the local registry."),
-    "run": Entry("run", IMAGE, "Run an image; pull it if the engine does not have it."),
+    "run": Entry("run", IMAGE, "Run an image; pull it if the engine does not have it.", DOCKERS_EXIT_CODES),
+    "exec": Entry("run", IMAGE, "Run a command in a running container."),
     "ps": Entry("container", IMAGE, "List containers."),
+    "start": Entry("container", IMAGE, "Start stopped containers."),
     "stop": Entry("container", IMAGE, "Stop containers."),
+    "restart": Entry("container", IMAGE, "Stop containers and start them again."),
     "kill": Entry("container", IMAGE, "Kill containers, or send them another signal."),
     "rm": Entry("container", IMAGE, "Remove containers."),
     "images": Entry("image", IMAGE, "List images."),
@@ -53,7 +63,8 @@ COMMANDS = {
 }
 
 MANAGEMENT_COMMANDS = {
-    "container": {"ls": "ps", "list": "ps", "ps": "ps", "run": "run", "stop": "stop", "kill": "kill", "rm": "rm", "logs": "logs"},
+    "container": {"ls": "ps", "list": "ps"}
+    | {name: name for name in ("ps", "run", "exec", "start", "stop", "restart", "kill", "rm", "logs")},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "build": "build", "tag": "tag", "push": "push", "pull": "pull"},
 }
 """Docker's management commands, hidden from help."""
@@ -65,8 +76,6 @@ SUGGESTIONS = {
     "digest": "regctl inspect -q NAME (it prints sha256:…)",
     "manifest": "regctl inspect --raw NAME",
     "config": "regctl inspect --config NAME",
-    "start": "regctl up",
-    "exec": "regctl run -it IMAGE COMMAND",
     "docker": "the same without the word docker",
     "version": "regctl --version",
     "help": "regctl --help",
@@ -97,6 +106,8 @@ class CommandGroup(click.Group):
             raise UsageError(f"there is no command {name!r}", hint=_did_you_mean(ctx, name, list(self.names)))
         resolved = super().resolve_command(ctx, args)
         if resolved[1] is not None:
+            if ctx.obj is not None and (entry := COMMANDS.get(self.names.get(name, ""))) is not None:
+                ctx.obj.exit_codes = entry.exit_codes
             ctx.meta[_SUBCOMMAND] = click.Context(resolved[1], parent=ctx, info_name=resolved[0])
         return resolved
 

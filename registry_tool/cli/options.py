@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registry_tool.base.errors import RegistryToolError, UsageError
+from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
 
 if TYPE_CHECKING:
     from registry_tool.engine import PortBinding
@@ -38,6 +39,13 @@ def quiet(what: str) -> Callable[[Command], Command]:
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail if it does not exist.")
 plain_http = click.option("--plain-http", is_flag=True, default=None, help="Use plain HTTP for a registry that is not on this machine.")
+no_trunc = click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
+list_format = click.option(
+    "--format", "template", metavar="FORMAT", help="Print each as docker's FORMAT says: '{{.ID}} {{.Names}}', 'table …' or json."
+)
+list_filters = click.option(
+    "--filter", "filters", metavar="KEY=VALUE", multiple=True, help="List only what matches: the engine's filters, as name=web, label=KEY."
+)
 details = click.option(
     "--details/--no-details",
     default=None,
@@ -82,6 +90,62 @@ def published_ports(text: str) -> tuple[PortBinding, ...]:
     from registry_tool.engine import published_ports
 
     return published_ports.parse(text)
+
+
+def run_syntax(parser: str) -> Callable[[str], Any]:
+    """The ``parser`` of :mod:`registry_tool.engine.run_syntax`, imported when it is used; it raises UsageError."""
+
+    def parse(text: str) -> Any:
+        from registry_tool.engine import run_syntax
+
+        return getattr(run_syntax, parser)(text)
+
+    return parse
+
+
+def env_file(file: Path) -> dict[str, str]:
+    """The variables in docker's ``--env-file``. Raises NotFound, RegistryToolError where it cannot be read; UsageError."""
+    from registry_tool.engine import run_syntax
+
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"no such file: {file}", hint="--env-file is relative to the current folder.") from error
+    except OSError as error:
+        raise RegistryToolError(f"{file} cannot be read: {error.strerror}") from error
+    return run_syntax.env_file(content, str(file), os.environ)
+
+
+def tail(text: str) -> int | None:
+    """Number of lines, or ``all`` (None), as docker's ``--tail``. Raises UsageError."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(f"{text[:80]!r} is not a number of lines", hint="For example: -n 20")
+    return int(text)
+
+
+def since(text: str) -> str:
+    """Unix seconds of docker's ``--since``: a time ago, RFC 3339 (here, where it has no zone), Unix seconds. Raises UsageError."""
+    import time
+
+    from registry_tool.cli.views import times
+
+    try:
+        return times.since(text, time.time())
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text[:80]!r} is not a time", hint="It looks like 10m, 1h30m or 2024-05-06T07:08:09.") from None
+
+
+def filters(entries: tuple[str, ...]) -> dict[str, list[str]]:
+    """Values of docker's ``--filter``: key -> values. Raises UsageError."""
+    merged: dict[str, list[str]] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"{entry[:80]!r} is not KEY=VALUE", hint="It looks like --filter name=web or --filter label=KEY=VALUE.")
+        merged.setdefault(key.strip().lower(), []).append(value.strip())
+    return merged
 
 
 def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """``registry`` is the value of ``--registry``; ``progress`` is False with ``--no-progress``."""
+    """``registry`` is the value of ``--registry``; ``progress`` is False with ``--no-progress``.
+
+    ``exit_codes`` are those of the command that was typed, where they are not its errors' own.
+    """
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -30,6 +33,11 @@ class Session:
         self.registry: str | None = None
         self.debug = False
         self.progress = True
+        self.exit_codes: Mapping[str, int] = {}
+
+    def exit_code(self, error: RegistryToolError) -> int:
+        """The exit code of a command that ends with ``error``."""
+        return self.exit_codes.get(error.code, self.exit_codes.get("", error.exit_code))
 
     @cached_property
     def engine(self) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 
@@ -17,6 +18,7 @@ class AttachedStream:
         # Kept: closing the SDK's object closes the connection below it.
         self._raw = raw
         self._socket: socket.socket = getattr(raw, "_sock", raw)
+        self._received = _buffered(raw, self._socket)
         self._socket.settimeout(None)
 
     def fileno(self) -> int:
@@ -25,6 +27,9 @@ class AttachedStream:
 
     def read(self, size: int = 65536) -> bytes:
         """Read up to ``size`` bytes, as soon as there are some; empty at the end. Raises OSError."""
+        if self._received:
+            content, self._received = self._received[:size], self._received[size:]
+            return content
         return self._socket.recv(size)
 
     def write(self, content: bytes) -> None:
@@ -53,3 +58,14 @@ class AttachedStream:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _buffered(raw: Any, connection: socket.socket) -> bytes:
+    """Output that arrived together with the response's headers: the HTTP library has read it already."""
+    reader = getattr(getattr(getattr(getattr(raw, "_response", None), "raw", None), "_fp", None), "fp", None)
+    if reader is None:
+        return b""
+    connection.setblocking(False)
+    with suppress(OSError, ValueError):
+        return bytes(reader.peek(1))
+    return b""

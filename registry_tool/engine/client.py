@@ -174,11 +174,20 @@ class SdkClient(docker.APIClient):
         with _raise_for_status(self.get(self._endpoint_url("images", "get"), params={"names": list(names)}, stream=True)) as response:
             yield from response.iter_content(_CHUNK)
 
-    def log_stream(self, container: str, *, follow: bool, tail: int | None) -> Iterator[bytes]:
+    def log_stream(
+        self, container: str, *, follow: bool, tail: int | None, since: str | None = None, timestamps: bool = False
+    ) -> Iterator[bytes]:
         """Raw log bytes, framed where the container has no terminal. The SDK's method drops which stream it was."""
         params: dict[str, str | int] = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": "all" if tail is None else tail}
+        params |= {"since": since} if since is not None else {}
+        params |= {"timestamps": 1} if timestamps else {}
         with _raise_for_status(self.get(self._endpoint_url("containers", container, "logs"), params=params, stream=True)) as response:
             yield from response.iter_content(None)
+
+    def begin_wait(self, container: str, *, condition: str) -> Any:
+        """Request a container's exit code; the response's headers come at once, its body at the end."""
+        url = self._endpoint_url("containers", container, "wait")
+        return _raise_for_status(self.post(url, params={"condition": condition}, stream=True))
 
     def exec_output(self, id: str) -> Iterator[bytes]:
         """Start an exec; its framed output. The SDK's own method loses what comes together with the answer's headers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import posixpath
 import tarfile
 import time
@@ -14,18 +15,34 @@ from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotF
 from registry_tool.engine import published_ports
 from registry_tool.engine.attach import AttachedStream
 from registry_tool.engine.engine_errors import create_error, start_error
-from registry_tool.engine.images import label_filter, rfc3339
+from registry_tool.engine.images import merged_filters, rfc3339
 from registry_tool.engine.streams import demultiplex
-from registry_tool.engine.values import Container, ContainerSpec, PortBinding, Privileges
+from registry_tool.engine.values import Container, ContainerSpec, ExecSpec, Mount, PortBinding, Privileges
 
 if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
 
 _MAX_LINKS = 5
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
+_EXEC_ENDS = 10.0  # seconds until a command whose output has ended has an exit code
 _REMOVAL_TIMEOUT = 15  # seconds to wait for a removal that somebody else began
 _LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1  # seconds that the end of a log is waited for, and between two reads of it
 _LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500  # bytes of a log's end that are kept, and characters of a line
+
+
+class ExitWait:
+    """A request under way for a container's exit code."""
+
+    def __init__(self, client: EngineClient, id: str, response: Any) -> None:
+        self._client, self._id, self._response = client, id, response
+
+    def exit_code(self) -> int:
+        """Wait for it. Raises Unreachable; EngineError where the engine cannot tell."""
+        with self._client.call(f"waiting for the container {self._id}"), self._response as response:
+            document: Any = json.loads(response.content)
+        if error := document.get("Error"):
+            raise EngineError(str(error.get("Message") or error))
+        return int(document["StatusCode"])
 
 
 class Containers:
@@ -43,17 +60,19 @@ class Containers:
         except NotFound:
             return None
 
-    def containers(self, *, all: bool = False, labels: Mapping[str, str] = {}) -> tuple[Container, ...]:
+    def containers(
+        self, *, all: bool = False, labels: Mapping[str, str] = {}, filters: Mapping[str, Sequence[str]] = {}
+    ) -> tuple[Container, ...]:
         """The running containers, or ``all``, newest first. A listing has no environment, host name, exit code."""
         with self._client.call("listing the containers") as api:
-            entries = api.containers(all=all, filters=label_filter(labels))
+            entries = api.containers(all=all, filters=merged_filters(labels, filters))
         return tuple(_of_listing(entry) for entry in entries)
 
     def create(self, spec: ContainerSpec) -> Container:
         """Create a container without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
         try:
             with self._client.call(f"creating a container of {spec.image}") as api:
-                created: Any = api.create_container_from_config(configuration(spec), spec.name)  # type: ignore[no-untyped-call]
+                created: Any = api.create_container_from_config(configuration(spec), spec.name, spec.platform)  # type: ignore[no-untyped-call]
         except RegistryToolError as error:
             raise create_error(error, image=spec.image, name=spec.name) from error
         container = self.container(created["Id"])
@@ -85,6 +104,14 @@ class Containers:
         with self._client.call(f"stopping the container {id}") as api:
             api.stop(id, timeout=timeout)
 
+    def restart(self, id: str, *, timeout: int = 10) -> None:
+        """Stop it as :meth:`stop` does, and start it again. Raises NotFound; what :meth:`start` raises."""
+        try:
+            with self._client.call(f"restarting the container {id}") as api:
+                api.restart(id, timeout=timeout)
+        except RegistryToolError as error:
+            raise start_error(error) from error
+
     def kill(self, id: str, *, signal: str = "KILL") -> None:
         """Send a signal. Raises NotFound; Conflict where it is not running; UsageError where the engine knows no such signal."""
         try:
@@ -115,11 +142,20 @@ class Containers:
             ended: Any = api.wait(id, timeout=timeout)  # type: ignore[arg-type]
         return int(ended["StatusCode"])
 
-    def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
-        """Yield ``("stdout" | "stderr", chunk)`` of its log: the last ``tail`` lines, or all. Raises NotFound."""
+    def begin_wait(self, id: str, *, removed: bool) -> ExitWait:
+        """Begin to wait for its next exit, or with ``removed`` for its removal. To be called before the start. Raises NotFound."""
+        with self._client.call(f"waiting for the container {id}") as api:
+            return ExitWait(self._client, id, api.begin_wait(id, condition="removed" if removed else "next-exit"))
+
+    def logs(
+        self, id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None, timestamps: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield ``("stdout" | "stderr", chunk)`` of its log: the last ``tail`` lines, or all; ``since`` Unix seconds. Raises NotFound."""
         with self._client.call(f"reading the log of {id}") as api:
             tty = bool(api.inspect_container(id)["Config"]["Tty"])
-        chunks = self._client.stream(f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail))
+        chunks = self._client.stream(
+            f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail, since=since, timestamps=timestamps)
+        )
         if tty:
             return (("stdout", chunk) for chunk in chunks)
         return demultiplex(chunks)
@@ -158,13 +194,55 @@ class Containers:
         return int(code), output
 
     def exec_stream(self, id: str, command: Sequence[str]) -> AttachedStream:
-        """Exec ``command``; returns a framed duplex stream. Raises NotFound; Conflict where the container is not running.
+        """Exec ``command``; returns a framed duplex stream. Raises NotFound; Conflict where the container is not running."""
+        spec = ExecSpec(command=tuple(command), interactive=True)
+        return self.exec_attach(self.exec_create(id, spec), tty=False)
 
-        The command should wait for input before it writes: output from before the connection stands may be lost.
-        """
-        with self._client.call(f"running {command[0]} in the container {id}") as api:
-            made: Any = api.exec_create(id, list(command), stdin=True)
-            return AttachedStream(api.exec_start(made["Id"], socket=True), tty=False)
+    def exec_create(self, id: str, spec: ExecSpec) -> str:
+        """Prepare to exec; returns the exec's id. Raises NotFound; Conflict where the container is not running."""
+        with self._client.call(f"running {spec.command[0]} in the container {id}") as api:
+            made: Any = api.exec_create(
+                id,
+                list(spec.command),
+                stdin=spec.interactive,
+                tty=spec.tty,
+                user=spec.user,
+                environment=dict(spec.environment) or None,
+                workdir=spec.working_dir,
+            )
+        return str(made["Id"])
+
+    def exec_attach(self, exec_id: str, *, tty: bool) -> AttachedStream:
+        """Start an exec; returns its duplex stream, framed without a terminal."""
+        with self._client.call("starting a command in a container") as api:
+            return AttachedStream(api.exec_start(exec_id, tty=tty, socket=True), tty=tty)
+
+    def exec_detached(self, exec_id: str) -> None:
+        """Start an exec in the background. Raises EngineError for a command that cannot run."""
+        try:
+            with self._client.call("starting a command in a container") as api:
+                api.exec_start(exec_id, detach=True)
+        except RegistryToolError as error:
+            raise start_error(error) from error
+
+    def exec_resize(self, exec_id: str, *, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+        with self._client.call("resizing the terminal of a command") as api:
+            api.exec_resize(exec_id, height=rows, width=columns)
+
+    def exec_exit_code(self, exec_id: str) -> int:
+        """The exit code of an exec whose output has ended. Raises EngineError where it is still running."""
+        code: int | None = None
+
+        def ended() -> bool:
+            nonlocal code
+            with self._client.call("looking at a command in a container") as api:
+                code = api.exec_inspect(exec_id)["ExitCode"]
+            return code is not None
+
+        if not poll(ended, Deadline(_EXEC_ENDS)) or code is None:
+            raise EngineError("the command closed its output and is still running", hint="See it with: regctl exec CONTAINER ps")
+        return code
 
     def bytes_written(self, id: str) -> int:
         """Bytes that it wrote into its own file system, volumes left out. Slow: the engine reads all of it."""
@@ -224,6 +302,8 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
         "Labels": dict(spec.labels),
         "ExposedPorts": {binding.container_port: {} for binding in spec.ports},
         "User": spec.user,
+        "WorkingDir": spec.working_dir,
+        "Volumes": {bind: {} for bind in spec.binds if ":" not in bind} or None,
         "Tty": spec.tty,
         "OpenStdin": spec.interactive,
         "StdinOnce": spec.interactive,
@@ -232,7 +312,7 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStderr": True,
         "HostConfig": _host_configuration(spec),
     }
-    if spec.network and not spec.network.startswith("container:"):
+    if spec.network and spec.network not in ("host", "none", "default") and not spec.network.startswith("container:"):
         config["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"Aliases": list(spec.aliases)}}}
     return {key: value for key, value in config.items() if value is not None}
 
@@ -248,10 +328,15 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
     host: dict[str, Any] = {
         "PortBindings": bindings,
         "PublishAllPorts": spec.publish_all,
-        "Binds": [f"{volume}:{destination}{suffix}" for volume, destination in spec.volumes.items()],
+        "Binds": [
+            *(f"{volume}:{destination}{suffix}" for volume, destination in spec.volumes.items()),
+            *(bind for bind in spec.binds if ":" in bind),
+        ],
+        "Mounts": [_mount(mount) for mount in spec.mounts] or None,
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": spec.remove,
         "NetworkMode": spec.network,
+        "ConsoleSize": list(spec.terminal_size) if spec.terminal_size else None,
         **_limits(spec),
         "Privileged": spec.privileged or None,
         "CapAdd": list(spec.cap_add) or None,
@@ -264,13 +349,18 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
     return {key: value for key, value in host.items() if value is not None}
 
 
+def _mount(mount: Mount) -> dict[str, Any]:
+    options = {f"{mount.type.capitalize()}Options": dict(mount.options)} if mount.options else {}
+    return {"Type": mount.type, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only, **options}
+
+
 def _limits(spec: ContainerSpec) -> dict[str, Any]:
     files = {"Name": "fsize", "Soft": spec.file_size, "Hard": spec.file_size}
     # Two files: the older one is deleted when the newer is full, so the last lines are always there.
     log = {"max-size": str((spec.log_size or 0) // 2), "max-file": "2"}
     return {
         "Memory": spec.memory,
-        "MemorySwap": spec.memory,
+        "MemorySwap": None if spec.swap else spec.memory,
         "PidsLimit": spec.processes,
         "LogConfig": {"Type": "json-file", "Config": log} if spec.log_size else None,
         "Ulimits": [files] if spec.file_size else None,

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
+    CommandNotExecutable,
+    CommandNotFound,
     Conflict,
     EngineError,
     NotARegistry,
@@ -47,6 +49,8 @@ _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "
 _FULL = ("no space left on device", "disk quota exceeded")
 _BROKEN = ("unexpected http status: 5", "unknown: unknown error")
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
+_NO_COMMAND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
+_NOT_EXECUTABLE = ("permission denied", "is a directory")
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
 
@@ -101,6 +105,12 @@ def start_error(error: RegistryToolError) -> RegistryToolError:
         return PortTaken(f"{port} is taken: {error.message}", hint="Choose another one, or stop what holds it.")
     if _contains(error.message, _PORT_FORBIDDEN):
         return EngineError(error.message, hint="This engine may not bind ports below 1024: choose a higher one.")
+    if isinstance(error, NotFound | EngineError) and "no such container" not in error.message.lower():
+        # As docker's client tells them apart.
+        if _contains(error.message, _NO_COMMAND):
+            return CommandNotFound(error.message, hint="Is it in the image? A command replaces the image's own: regctl run IMAGE COMMAND")
+        if _contains(error.message, _NOT_EXECUTABLE):
+            return CommandNotExecutable(error.message, hint="Is it a program, and executable? In the Dockerfile: RUN chmod +x FILE")
     if isinstance(error, NotFound) and "no such container" not in error.message.lower():
         # A command that is not in the image is a 404, too, on some engines.
         return EngineError(error.message)

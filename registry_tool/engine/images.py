@@ -33,10 +33,12 @@ class Images:
         except NotFound:
             return None
 
-    def images(self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = ()) -> tuple[Image, ...]:
+    def images(
+        self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = (), filters: Mapping[str, Sequence[str]] = {}
+    ) -> tuple[Image, ...]:
         """Images with these labels (empty: any value), newest first, without layers and platform; ``all`` with intermediate ones."""
         with self._client.call("listing the images") as api:
-            entries = api.images(all=all, filters=label_filter(labels))
+            entries = api.images(all=all, filters=merged_filters(labels, filters))
         return tuple(_of_listing(entry) for entry in entries)
 
     def tag(self, image: str, name: str) -> None:
@@ -92,6 +94,13 @@ def label_filter(labels: Mapping[str, str] | Iterable[str]) -> dict[str, Any]:
         labels = [f"{key}={value}" if value else key for key, value in labels.items()]
     wanted = list(labels)
     return {"label": wanted} if wanted else {}
+
+
+def merged_filters(labels: Mapping[str, str] | Iterable[str], filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """``labels`` and further filters (Engine API, ``filters``) together."""
+    merged = {key: list(values) for key, values in filters.items()}
+    wanted = label_filter(labels).get("label", [])
+    return merged | ({"label": [*merged.get("label", []), *wanted]} if wanted else {})
 
 
 def rfc3339(seconds: object) -> str:

@@ -40,6 +40,8 @@ run -d --name web -p 127.0.0.1:4001:80 john/get-started:part2
 run -d --name quick john/get-started:part2
 ps -a
 images -a
+restart web mary; 1
+start web mary; 1
 stop web mary; 1
 kill quick mary; 1
 rm web mary; 1
@@ -52,7 +54,7 @@ status; 1
 """
 """What is typed, in this order; after the semicolon the exit code where it is not 0."""
 
-FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonsense; 2\nbuild sample_app/wheels; 1\nrun web; 2"
+FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonsense; 2\nbuild sample_app/wheels; 1\nrun web; 125"
 
 SHOWN_ELSEWHERE = (
     "inspect: children[].",

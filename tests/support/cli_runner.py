@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +97,10 @@ class Terminal:
     def __exit__(self, *details: object) -> None:
         # Whoever still runs on it gets SIGHUP.
         os.close(self._handle)
+
+    def size(self, rows: int, columns: int) -> None:
+        """Give the terminal a size."""
+        fcntl.ioctl(self._handle, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self._handle, text.encode())

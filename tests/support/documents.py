@@ -108,7 +108,8 @@ class Reader:
                 message, _ = process.communicate(timeout=600)
             finally:
                 process.kill()
-        assert process.returncode == 130, f"{line}\n{message}"
+        # In front of a container that ends well on Ctrl-C, the exit code is its own.
+        assert process.returncode in (0, 130), f"{line}\n{message}"
 
     def _until(self, line: str, what: str) -> None:
         deadline = time.monotonic() + 600

@@ -1,4 +1,4 @@
-"""``ps``, ``stop``, ``kill`` and ``rm``: containers."""
+"""``ps``, ``start``, ``stop``, ``restart``, ``kill`` and ``rm``: containers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import click
 from registry_tool.base import labels
 from registry_tool.base.codec import select
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
+from registry_tool.cli.views.go_template import ListFormat
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, PortBinding
@@ -24,31 +25,75 @@ _SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
 
 @click.command("ps")
 @click.option("-a", "--all", "everything", is_flag=True, help="Show stopped containers, too, and mark those of this tool.")
+@options.list_filters
+@options.list_format
+@options.no_trunc
 @options.quiet("ids")
 @options.as_json
 @click.pass_obj
-def ps(session: Session, everything: bool, quiet: bool) -> None:
+def ps(session: Session, everything: bool, filters: tuple[str, ...], template: str | None, no_trunc: bool, quiet: bool) -> None:
     """List the engine's running containers, newest first.
 
     \b
     Examples:
       regctl ps
       regctl ps -a -q
+      regctl ps --filter name=web --format '{{.Names}}: {{.Status}}'
     """
-    containers = sorted(session.engine.containers(all=everything), key=lambda container: container.created, reverse=True)
+    wanted = ListFormat.parse(template, _FIELDS) if template is not None else None
+    listed = session.engine.containers(all=everything, filters=options.filters(filters))
+    containers = sorted(listed, key=lambda container: container.created, reverse=True)
     out = session.output
     if out.json:
         out.document({"containers": [_document(container) for container in containers]})
+    elif wanted is not None:
+        out.lines(wanted.lines([_fields(container, no_trunc=no_trunc) for container in containers]))
     elif quiet:
-        out.lines([container.short_id for container in containers])
+        out.lines([container.id if no_trunc else container.short_id for container in containers])
     else:
         heads = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES", *(("OURS",) if everything else ()))
-        rows = [(*_row(each, short=out.on_terminal), *((_role(each) or "",) if everything else ())) for each in containers]
+        rows = [
+            (*_row(each, short=out.on_terminal and not no_trunc, no_trunc=no_trunc), *((_role(each) or "",) if everything else ()))
+            for each in containers
+        ]
         out.table(heads, rows)
 
 
+@click.command("start")
+@click.argument("names", nargs=-1, required=True, shell_complete=completions.containers)
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def start(session: Session, names: tuple[str, ...], missing_ok: bool) -> int:
+    """Start stopped containers.
+
+    \b
+    Example:
+      regctl start web
+    """
+    return _each(session, names, "started", session.engine.start, missing_ok=missing_ok)
+
+
+@click.command("restart")
+@click.argument("names", nargs=-1, required=True, shell_complete=completions.containers)
+@click.option(
+    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Time until it is killed."
+)
+@options.missing_ok
+@options.as_json
+@click.pass_obj
+def restart(session: Session, names: tuple[str, ...], seconds: int, missing_ok: bool) -> int:
+    """Stop containers as "stop" does, and start them again.
+
+    \b
+    Example:
+      regctl restart web
+    """
+    return _each(session, names, "restarted", lambda id: session.engine.restart(id, timeout=seconds), missing_ok=missing_ok)
+
+
 @click.command("stop")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completions.running_containers)
 @click.option(
     "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Time until it is killed."
 )
@@ -66,7 +111,7 @@ def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: boo
 
 
 @click.command("kill")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completions.running_containers)
 @click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Signal to send: TERM, HUP, 9.")
 @options.missing_ok
 @options.as_json
@@ -85,7 +130,7 @@ def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool
 
 
 @click.command("rm")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completions.containers)
 @click.option("-f", "--force", is_flag=True, help="Also remove running containers.")
 @click.option(
     "--all", "everything", is_flag=True, help='Remove what "run" started, and what killed runs of "demo" and "verify" left; asks first.'
@@ -157,18 +202,59 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
     return session.output.finish({word: done}, failures)
 
 
-def _row(container: Container, *, short: bool) -> tuple[str, ...]:
+def _row(container: Container, *, short: bool, no_trunc: bool) -> tuple[str, ...]:
     command = formatting.one_line(" ".join(container.command))
     return (
-        container.short_id,
-        # The engine gives the full id if the image has lost its name.
-        formatting.short_id(container.image) if container.image.startswith("sha256:") else container.image,
+        container.id if no_trunc else container.short_id,
+        _image(container, no_trunc=no_trunc),
         f'"{formatting.shortened(command, 20) if short else command}"',
         formatting.age(container.created),
         container.status or container.state,
         ", ".join(map(_port, container.ports)),
         container.name,
     )
+
+
+def _image(container: Container, *, no_trunc: bool) -> str:
+    # The engine gives the full id if the image has lost its name.
+    is_id = container.image.startswith("sha256:") and not no_trunc
+    return formatting.short_id(container.image) if is_id else container.image
+
+
+def _fields(container: Container, *, no_trunc: bool) -> dict[str, str]:
+    """What docker's templates know of a container, without its size, which takes an engine long to find out."""
+    command = formatting.one_line(" ".join(container.command))
+    return {
+        "ID": container.id if no_trunc else container.short_id,
+        "Image": _image(container, no_trunc=no_trunc),
+        "Command": f'"{command if no_trunc else formatting.shortened(command, 20)}"',
+        "CreatedAt": formatting.docker_time(container.created),
+        "RunningFor": formatting.age(container.created),
+        "Status": container.status or container.state,
+        "State": container.state,
+        "Ports": ", ".join(map(_port, container.ports)),
+        "Names": container.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
+        "Mounts": ",".join(container.mounts.values()),
+        "Networks": ",".join(container.networks),
+    }
+
+
+_FIELDS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAt": "CREATED AT",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "State": "STATE",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "Networks": "NETWORKS",
+}
+"""The fields of docker's templates for containers, and the heads of their columns."""
 
 
 def _port(binding: PortBinding) -> str:

@@ -13,6 +13,7 @@ from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
+from registry_tool.cli.views.go_template import ListFormat
 
 if TYPE_CHECKING:
     from registry_tool.engine import Image, TransferResult
@@ -111,20 +112,34 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
 @click.command("images")
 @click.argument("name", required=False)
 @click.option("-a", "--all", "everything", is_flag=True, help="Show intermediate images, too, and mark those of this tool.")
+@options.list_filters
+@options.list_format
+@options.no_trunc
 @options.quiet("ids")
 @options.missing_ok
 @options.as_json
 @click.pass_obj
-def images(session: Session, name: str | None, everything: bool, quiet: bool, missing_ok: bool) -> None:
+def images(
+    session: Session,
+    name: str | None,
+    everything: bool,
+    filters: tuple[str, ...],
+    template: str | None,
+    no_trunc: bool,
+    quiet: bool,
+    missing_ok: bool,
+) -> None:
     """List the engine's images, newest first; with NAME, only those of that name.
 
     \b
     Examples:
       regctl images
       regctl images friendlyhello
+      regctl images --filter dangling=true --format '{{.ID}} {{.Size}}'
     """
+    wanted = ListFormat.parse(template, _FIELDS) if template is not None else None
     host = session.registry_host()
-    listed = sorted(session.engine.images(all=everything), key=lambda image: image.created, reverse=True)
+    listed = sorted(session.engine.images(all=everything, filters=options.filters(filters)), key=lambda image: image.created, reverse=True)
     rows = [(image, *pair) for image in listed for pair in _repository_tags(image)]
     if name is not None:
         rows = _matching(rows, name, host)
@@ -135,12 +150,14 @@ def images(session: Session, name: str | None, everything: bool, quiet: bool, mi
     out = session.output
     if out.json:
         out.document({"images": [_document(image, repository, tag_, host) for image, repository, tag_ in rows]})
+    elif wanted is not None:
+        out.lines(wanted.lines([_fields(image, repository, tag_, no_trunc=no_trunc) for image, repository, tag_ in rows]))
     elif quiet:
-        out.lines(list(dict.fromkeys(formatting.short_id(image.id) for image, _, _ in rows)))
+        out.lines(list(dict.fromkeys(_id(image, no_trunc=no_trunc) for image, _, _ in rows)))
     else:
         mark = ("OURS",) if everything else ()
         table = [
-            (repository, tag_, formatting.short_id(image.id), formatting.age(image.created), units.size(image.size))
+            (repository, tag_, _id(image, no_trunc=no_trunc), formatting.age(image.created), units.size(image.size))
             + ((role(image, host) or "",) if everything else ())
             for image, repository, tag_ in rows
         ]
@@ -211,6 +228,37 @@ def removable_names(image: Image, host: str | None, *, bases: bool) -> list[str]
 
 def _is_in_registry(name: str, host: str | None) -> bool:
     return host is not None and name.startswith(f"{host}/")
+
+
+def _id(image: Image, *, no_trunc: bool) -> str:
+    return image.id if no_trunc else formatting.short_id(image.id)
+
+
+_FIELDS = {
+    "ID": "IMAGE ID",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "Labels": "LABELS",
+}
+"""The fields of docker's templates for images, and the heads of their columns."""
+
+
+def _fields(image: Image, repository: str, tag_: str, *, no_trunc: bool) -> dict[str, str]:
+    digests = [digest.partition("@")[2] for digest in image.digests if digest.partition("@")[0] == repository]
+    return {
+        "ID": _id(image, no_trunc=no_trunc),
+        "Repository": repository,
+        "Tag": tag_,
+        "Digest": digests[0] if digests else "<none>",
+        "CreatedSince": formatting.age(image.created),
+        "CreatedAt": formatting.docker_time(image.created),
+        "Size": units.size(image.size),
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(image.labels.items())),
+    }
 
 
 def _repository_tags(image: Image) -> list[tuple[str, str]]:

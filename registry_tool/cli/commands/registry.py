@@ -163,15 +163,18 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
 @click.command("logs")
 @click.argument("name", default="default")
 @click.option("-f", "--follow", is_flag=True, help="Follow the output until Ctrl-C.")
-@click.option("-n", "--tail", metavar="LINES", type=click.IntRange(min=0), help="Print only the last lines.")
+@click.option("-n", "--tail", metavar="LINES", type=options.tail, help="Print only the last lines; all is all of them.")
+@click.option("--since", metavar="TIME", type=options.since, help="Print only lines since TIME: 10m (ago), 2024-05-06T07:08:09Z.")
+@click.option("-t", "--timestamps", is_flag=True, help="Print the time of each line.")
 @click.pass_obj
-def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
+def logs(session: Session, name: str, follow: bool, tail: int | None, since: str | None, timestamps: bool) -> None:
     """Print the logs of the local registry NAME or, if there is none of that name, of the container NAME.
 
     \b
     Examples:
       regctl logs -f
       regctl logs -n 20 my-container
+      regctl logs -t --since 10m my-container
     """
     from registry_tool.local import registry as local_registry
 
@@ -181,7 +184,7 @@ def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
     if container is None:
         hint = "Start it with: regctl up" if name == "default" else "See what there is with: regctl status, regctl ps -a"
         raise NotFound(f"there is neither a registry nor a container named {name}" if name != "default" else "no local registry", hint=hint)
-    for stream, chunk in engine.logs(container.id, follow=follow, tail=tail):
+    for stream, chunk in engine.logs(container.id, follow=follow, tail=tail, since=since, timestamps=timestamps):
         (session.output.write_bytes if stream == "stdout" else session.output.write_error_bytes)(chunk)
 
 

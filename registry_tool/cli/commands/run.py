@@ -1,35 +1,62 @@
-"""``run``: run a container in the foreground or in the background."""
+"""``run``: run a container in the foreground or in the background; ``exec``: run a command in one."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from registry_tool.base import labels
-from registry_tool.base.errors import Conflict, NotFound, UsageError
-from registry_tool.cli import options
+from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
+from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
-from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.engine import Container, ContainerSpec, PortBinding
+    from registry_tool.engine import ContainerSpec, Engine
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 """What docker accepts; checked here, so that no image is pulled in vain."""
 
 
+def _process_options(command: Command) -> Command:
+    """The options that ``run`` and ``exec`` share: what the process gets."""
+    for option in reversed(
+        (
+            click.option("-d", "--detach", is_flag=True, help="Run in the background."),
+            click.option("-i", "--interactive", is_flag=True, help="Keep standard input open."),
+            click.option("-t", "--tty", is_flag=True, help="Allocate a terminal."),
+            click.option(
+                "-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="Set a variable; KEY alone takes its value from this shell."
+            ),
+            click.option(
+                "--env-file",
+                "env_files",
+                metavar="FILE",
+                multiple=True,
+                type=click.Path(path_type=Path),
+                help="Set the variables in FILE, a KEY=VALUE on each line.",
+            ),
+            click.option("-u", "--user", metavar="USER[:GROUP]", default="", help="User that runs it; by default the image's."),
+            click.option("-w", "--workdir", "working_dir", metavar="FOLDER", help="Folder inside that it runs in."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("run", context_settings={"allow_interspersed_args": False})
-@click.argument("image")
+@click.argument("image", shell_complete=completions.images)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("-d", "--detach", is_flag=True, help="Run in the background and print the container's id.")
-@click.option("-i", "--interactive", is_flag=True, help="Keep standard input open.")
-@click.option("-t", "--tty", is_flag=True, help="Allocate a terminal.")
+@_process_options
 @click.option(
     "-p",
     "--publish",
@@ -39,104 +66,220 @@ _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
     help="Publish a port or a range: 4000:80 is 4000 here, 80 in the container; 127.0.0.1:4000:80 for this machine alone.",
 )
 @click.option("-P", "--publish-all", is_flag=True, help="Publish each port that the image exposes on a free one.")
-@click.option("-e", "--env", metavar="KEY[=VALUE]", multiple=True, help="Set a variable; KEY alone takes its value from this shell.")
 @click.option("--name", metavar="NAME", help="Name of the container.")
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits.")
+@click.option(
+    "-v",
+    "--volume",
+    "binds",
+    metavar="SOURCE:PATH[:ro]",
+    multiple=True,
+    type=options.run_syntax("volume"),
+    help="Mount a volume or a folder at PATH.",
+)
+@click.option(
+    "--mount",
+    "mounts",
+    metavar="KEY=VALUE,…",
+    multiple=True,
+    type=options.run_syntax("mount"),
+    help="Mount as type=bind, volume or tmpfs, with source and target.",
+)
+@click.option("--network", metavar="NAME", help="Network to join; host, none or container:NAME.")
+@click.option("--entrypoint", metavar="PROGRAM", help="Program to run instead of the image's entry point.")
+@click.option(
+    "--restart",
+    metavar="POLICY",
+    default="no",
+    type=options.run_syntax("restart_policy"),
+    help="no, always, unless-stopped or on-failure[:N].  [default: no]",
+)
+@click.option("-m", "--memory", metavar="SIZE", type=options.run_syntax("memory"), help="Limit of memory: 512m, 1g.")
+@click.option("--platform", metavar="OS/ARCH", type=options.platform, help="Platform of a multi-platform image: linux/arm64.")
+@click.option(
+    "--pull",
+    type=click.Choice(("always", "missing", "never")),
+    default="missing",
+    show_default=True,
+    help="When to pull the image from its registry.",
+)
+@click.option("--sig-proxy", metavar="BOOL", type=bool, default=True, show_default=True, help="Pass signals on to the container.")
 @options.as_json
 @click.pass_obj
-def run(
-    session: Session,
-    image: str,
-    command: tuple[str, ...],
-    detach: bool,
-    interactive: bool,
-    tty: bool,
-    publish: tuple[tuple[PortBinding, ...], ...],
-    publish_all: bool,
-    env: tuple[str, ...],
-    name: str | None,
-    remove: bool,
-) -> int:
+def run(session: Session, /, image: str, command: tuple[str, ...], pull: str, sig_proxy: bool, **given: Any) -> int:
     """Run a container of IMAGE, with COMMAND instead of the image's own. An image that the engine does not have is pulled.
 
-    In the foreground, regctl prints the container's output, stops it on Ctrl-C, and exits with its exit code.
+    In the foreground, regctl prints the container's output, passes signals (Ctrl-C) on to it, and exits with its exit code;
+    the third Ctrl-C that it ignores stops it. Exit code 125: it could not be run, 126: its command is no program,
+    127: its command was not found.
 
     \b
     Examples:
       regctl run -p 4000:80 friendlyhello
-      regctl run -d -p 4000:80 john/get-started:part2
+      regctl run -d -p 127.0.0.1:4000:80 john/get-started:part2
       regctl run -it --rm friendlyhello sh
     """
     out = session.output
-    if out.json and not detach:
+    if out.json and not given["detach"]:
         raise UsageError("--json needs -d: in the foreground the output is the container's", hint="Add -d.")
-    if tty and interactive and not detach and not sys.stdin.isatty():
-        raise UsageError("-it needs a terminal, and standard input is not one", hint="Leave -t out: regctl run -i …")
-    spec = _spec(image, command, env, name)
-    ports = tuple(binding for bindings in publish for binding in bindings)
-    spec = replace(spec, tty=tty, interactive=interactive, ports=ports, publish_all=publish_all)
+    spec = _spec(image, command, given)
     from registry_tool.local.images import transfer
 
+    platform = given["platform"]
     with session.observer(quiet=out.json) as observer:
-        present = transfer.ensure_image(session.engine, session.registry_host(image), image, observer=observer)
+        present = transfer.ensure_image(
+            session.engine, session.registry_host(image), image, policy=pull, platform=platform, observer=observer
+        )
     if present.note:
         out.note(present.note)
     if present.result:
         out.note(f"Digest: {present.result.digest}")
         out.note(f"Status: {present.result.status}")
     spec = replace(spec, image=present.name)
-    if not detach:
-        return _run_attached(session, spec, remove=remove)
-    container = session.engine.run(replace(spec, remove=remove))
+    if not given["detach"]:
+        return _run_attached(session, spec, forward=sig_proxy)
+    container = session.engine.run(spec)
     out.result({"id": container.id, "name": container.name, "image": present.name, "image_id": present.image_id}, container.id)
     return 0
 
 
-def _spec(image: str, command: tuple[str, ...], env: tuple[str, ...], name: str | None) -> ContainerSpec:
+@click.command("exec", context_settings={"allow_interspersed_args": False})
+@click.argument("name", shell_complete=completions.running_containers)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_process_options
+@click.pass_obj
+def exec(session: Session, /, name: str, command: tuple[str, ...], detach: bool, **given: Any) -> int:
+    """Run COMMAND in the running container NAME, and exit with its exit code.
+
+    \b
+    Examples:
+      regctl exec web ls /
+      regctl exec -it web sh
+    """
+    from registry_tool.cli import terminal
+    from registry_tool.engine import ExecSpec
+
+    _check_terminal(given["tty"], given["interactive"], detach=detach)
+    engine = session.engine
+    container = engine.container(name)
+    if container is None:
+        raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
+    spec = ExecSpec(
+        command=command,
+        environment=_environment(given),
+        user=given["user"],
+        working_dir=given["working_dir"],
+        tty=given["tty"],
+        interactive=given["interactive"] and not detach,
+    )
+    exec_id = engine.exec_create(container.id, spec)
+    if detach:
+        engine.exec_detached(exec_id)
+        return 0
+    with engine.exec_attach(exec_id, tty=spec.tty) as stream:
+        terminal.connect_streams(
+            stream,
+            session.output,
+            interactive=spec.interactive,
+            resize=lambda rows, columns: engine.exec_resize(exec_id, rows=rows, columns=columns),
+        )
+    return engine.exec_exit_code(exec_id)
+
+
+def _spec(image: str, command: tuple[str, ...], given: dict[str, Any]) -> ContainerSpec:
+    from registry_tool.cli import terminal
     from registry_tool.engine import ContainerSpec
 
+    name, entrypoint, tty = given["name"], given["entrypoint"], given["tty"]
     if name and not _CONTAINER_NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} is not a container name",
             hint="Use two or more letters, digits, '_', '.' and '-', beginning with a letter or digit: --name web",
         )
+    if given["remove"] and given["restart"] != "no":
+        raise UsageError("--rm and --restart exclude each other", hint="Leave one of them out.")
+    _check_terminal(tty, given["interactive"], detach=given["detach"])
     return ContainerSpec(
         image=image,
         command=command,
         name=name,
-        environment=options.key_value_pairs(env, "-e", os.environ),
+        environment=_environment(given),
         labels={labels.ROLE: labels.ROLE_RUN},
+        ports=tuple(binding for bindings in given["publish"] for binding in bindings),
+        publish_all=given["publish_all"],
+        binds=given["binds"],
+        mounts=given["mounts"],
+        network=given["network"],
+        user=given["user"] or None,
+        entrypoint=None if entrypoint is None else (entrypoint,),
+        working_dir=given["working_dir"],
+        platform=str(given["platform"]) if given["platform"] else None,
+        restart=given["restart"],
+        remove=given["remove"],
+        tty=tty,
+        terminal_size=terminal.terminal_size() if tty else None,
+        interactive=given["interactive"],
+        memory=given["memory"],
+        swap=True,
     )
 
 
-def _run_attached(session: Session, spec: ContainerSpec, *, remove: bool) -> int:
-    """Attach, start, and connect the streams until the container exits; an interruption stops it."""
+def _environment(given: dict[str, Any]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for file in given["env_files"]:
+        values |= options.env_file(file)
+    return values | options.key_value_pairs(given["env"], "-e", os.environ)
+
+
+def _check_terminal(tty: bool, interactive: bool, *, detach: bool) -> None:
+    if tty and interactive and not detach and not sys.stdin.isatty():
+        raise UsageError("-it needs a terminal, and standard input is not one", hint="Leave -t out: only -i.")
+
+
+def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> int:
+    """Attach, start, and connect streams and signals until the container exits; returns its exit code.
+
+    With ``remove`` the engine removes it, whatever becomes of this program.
+    """
     from registry_tool.cli import terminal
 
     engine = session.engine
     container = engine.create(spec)
-    started = exited = False
-    try:
-        with engine.attach(container.id, stdin=spec.interactive) as stream:
-            engine.start(container.id)
-            started = True
-            terminal.connect_streams(engine, container, stream, spec, session.output)
-        if (now := engine.container(container.id)) is not None and now.running and spec.interactive and spec.tty:
-            # Detached with Ctrl-P Ctrl-Q.
-            session.output.note(f"detached; {container.name} is still running. Stop it with: regctl stop {container.name}")
-            exited, remove = True, False
-            return 0
-        code = engine.wait(container.id)
-        exited = True
-        return code
-    finally:
-        if started and not exited:
-            _stop(session, container)
-        if remove or not started:
-            engine.remove(container.id, force=True, missing_ok=True)
+
+    def stop() -> None:
+        session.output.note(f"stopping {container.name}")
+        engine.stop(container.id)
+
+    started = False
+    with terminal.SignalForwarder(lambda name: engine.kill(container.id, signal=name), stop, active=forward) as signals:
+        try:
+            with engine.attach(container.id, stdin=spec.interactive) as stream:
+                # Before the start: a container that is removed, or restarted, has no exit code any more.
+                waiting = engine.begin_wait(container.id, removed=spec.remove) if spec.remove or spec.restart != "no" else None
+                engine.start(container.id)
+                started = True
+                signals.begin()
+                terminal.connect_streams(
+                    stream,
+                    session.output,
+                    interactive=spec.interactive,
+                    resize=lambda rows, columns: engine.resize(container.id, rows=rows, columns=columns),
+                )
+            if spec.interactive and spec.tty and _is_running(engine, container.id):
+                # Detached with Ctrl-P Ctrl-Q.
+                session.output.note(f"detached; {container.name} is still running. Stop it with: regctl stop {container.name}")
+                return 0
+            return waiting.exit_code() if waiting else engine.wait(container.id)
+        except BaseException:
+            if started:
+                # Nobody sees what it prints any more.
+                with suppress(RegistryToolError):
+                    engine.stop(container.id)
+            else:
+                engine.remove(container.id, force=True, missing_ok=True)
+            raise
 
 
-def _stop(session: Session, container: Container) -> None:
-    session.output.note(f"stopping {container.name or formatting.short_id(container.id)}")
-    with suppress(NotFound, Conflict):  # it exited meanwhile
-        session.engine.stop(container.id)
+def _is_running(engine: Engine, container_id: str) -> bool:
+    container = engine.container(container_id)
+    return container is not None and container.running

@@ -34,6 +34,12 @@ def json_time(timestamp: str) -> str | None:
     return rfc3339(then) if then else None
 
 
+def docker_time(timestamp: str) -> str:
+    """An engine's time as docker's ``CreatedAt``: ``2024-05-06 07:08:09 +0000 UTC``; empty where it is not known."""
+    then = _datetime(timestamp)
+    return f"{then.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S %z} UTC" if then else ""
+
+
 def size(count: int | None) -> str:
     """``12.3kB``; ``-`` where it is not known."""
     return UNKNOWN if count is None else units.size(count)

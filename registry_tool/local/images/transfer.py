@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.engine import Engine, TransferResult
+from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
@@ -98,21 +98,46 @@ class LocalImage:
     result: TransferResult | None = None
 
 
-def ensure_image(engine: Engine, registry_host: str | None, text: str, *, observer: Observer = SILENT) -> LocalImage:
-    """The image to run: from the engine, or else pulled, as by ``docker run``. Raises NotFound and what a pull raises."""
-    present = resolve.find_engine_image(engine, registry_host, text)
+def ensure_image(
+    engine: Engine,
+    registry_host: str | None,
+    text: str,
+    *,
+    policy: str = "missing",
+    platform: Platform | None = None,
+    observer: Observer = SILENT,
+) -> LocalImage:
+    """The image to run: from the engine, or else pulled, as by ``docker run``. Raises NotFound and what a pull raises.
+
+    ``policy`` is docker's ``--pull``: ``missing``, ``always`` or ``never``. An image of another ``platform`` is pulled, too.
+    """
+    present = resolve.find_engine_image(engine, registry_host, text) if policy != "always" else None
+    if present is not None and platform is not None and not _is_of(present.image, platform):
+        present = None
     if present is not None:
         return LocalImage(name=present.name, image_id=present.image.id, note=present.note)
+    if policy == "never":
+        of = f" for {platform}" if platform else ""
+        raise NotFound(f"no such image: {text}{of} (and --pull is never)", hint=resolve.not_found(text).hint)
     if registry_host is None and not has_host(text):
         raise resolve.not_found(text)
     target = resolve.registry_reference(text, registry_host)
-    observer.note(f"Unable to find image '{text}' locally")
+    if policy == "missing":
+        observer.note(f"Unable to find image '{text}' locally")
     observer.note(f"{target.tag or target.digest}: Pulling from {target.path}")
     try:
-        result = engine.pull(str(target), observer=observer)
+        result = engine.pull(str(target), platform=str(platform) if platform else None, observer=observer)
     except NotFound as error:
         raise NotFound(f"no such image: {text} is neither in the engine nor at {target.host}", hint=resolve.not_found(text).hint) from error
     image = engine.image(str(target))
     if image is None:
         raise NotFound(f"{target} was pulled, and the engine does not have it", hint="Something else removes images there; try again.")
     return LocalImage(name=str(target), image_id=image.id, result=result)
+
+
+def _is_of(image: Image, platform: Platform) -> bool:
+    """Whether ``image`` is of ``platform``; a variant that is not named may be any."""
+    own = image.platform
+    if own is None or (own.os, own.architecture) != (platform.os, platform.architecture):
+        return False
+    return not platform.variant or not own.variant or own.variant == platform.variant

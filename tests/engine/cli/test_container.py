@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.base import labels, runs
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import app_dirs
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import orphans
@@ -55,15 +56,15 @@ def of(engine: Engine, image: str) -> list[str]:
 
 
 @pytest.mark.parametrize("publish", ["x", "70000:80", "4000:80000", "80-90:80-81", "-1:80", "1.2.3.4:x:80", "127.0.0:4555:80"])
-def test_invalid_port_is_exit_2_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
+def test_invalid_port_is_exit_125_before_anything_is_done(typed: Typed, unique: str, publish: str) -> None:
     answer = typed("run", "-p", publish, unique)
-    assert answer.code == 2
+    assert answer.code == 125
     assert "Unable to find" not in answer.err
 
 
-def test_run_of_a_missing_image_is_exit_1(typed: Typed, unique: str) -> None:
+def test_run_of_a_missing_image_is_exit_125(typed: Typed, unique: str) -> None:
     answer = typed("run", unique)
-    assert answer.code == 1
+    assert answer.code == 125
     assert answer.err.splitlines()[0] == f"Unable to find image '{unique}' locally"
     assert f"docker.io/library/{unique}" in answer.err
 
@@ -84,7 +85,7 @@ def test_invalid_signal_is_exit_2(typed: Typed, unique: str) -> None:
 def test_container_name_in_use_is_not_touched(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     theirs = engine.run(ContainerSpec(image=shell, name=unique, command=("sleep", "60")))
     answer = typed("run", "-d", "--name", unique, "--json", shell, "true")
-    assert answer.code == 1
+    assert answer.code == 125
     assert answer.json["error"]["code"] == "conflict"
     result = engine.container(unique)
     assert result is not None
@@ -94,25 +95,31 @@ def test_container_name_in_use_is_not_touched(typed: Typed, engine: Engine, shel
 def test_port_in_use_leaves_no_container(typed: Typed, engine: Engine, shell: str, local: LocalRegistry) -> None:
     for arguments in (("-d",), ("--rm",), ()):
         answer = typed("run", *arguments, "-p", f"127.0.0.1:{local.port}:80", shell, "true")
-        assert answer.code == 1
+        assert answer.code == 125
         assert str(local.port) in answer.err
         assert of(engine, shell) == []
 
 
-def test_command_missing_in_the_image_is_an_error(typed: Typed, engine: Engine, shell: str) -> None:
-    answer = typed("run", shell, "/no/such/program")
-    assert answer.code != 0
-    assert answer.code != 2
+def test_a_command_that_cannot_run_is_127_or_126_in_run_and_exec(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    assert typed("run", "--rm", "--entrypoint", "/no/such/program", shell).code == 127
+    assert typed("run", "--entrypoint", "/etc", shell).code == 126
+    assert of(engine, shell) == []
+    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    # Docker 20.10 does not tell them apart.
+    assert typed("exec", unique, "/no/such/program").code in (126, 127)
+    assert typed("exec", unique, "/etc").code == 126
+    typed("stop", "-t", "0", unique)
+    assert typed("exec", unique, "true").code == 1
 
 
-def test_run_it_without_terminal_is_exit_2(shell: str) -> None:
+def test_run_it_without_terminal_is_exit_125(shell: str) -> None:
     answer = spawn("run", "-it", shell, "true", stdin="x")
-    assert answer.code == 2
+    assert answer.code == 125
     assert "terminal" in answer.err
 
 
-def test_json_without_detach_is_exit_2(typed: Typed, shell: str) -> None:
-    assert typed("run", "--json", shell, "true").code == 2
+def test_json_without_detach_is_exit_125(typed: Typed, shell: str) -> None:
+    assert typed("run", "--json", shell, "true").code == 125
 
 
 def test_rm_of_a_running_container_needs_force(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
@@ -240,24 +247,137 @@ def test_missing_image_is_pulled_from_the_registry(typed: Typed, engine: Engine,
     engine.remove_image(f"{local.address}/{name}")
 
 
-def test_ctrl_c_stops_a_foreground_container(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
-    script = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done"
-    process = subprocess.Popen(
-        [*REGCTL, "run", "--name", unique, shell, "sh", "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+# Signals, and whatever else becomes of regctl.
+
+TRAPS = "trap 'echo bye; exit 7' INT; trap 'exit 8' TERM; trap 'exit 9' HUP; echo ready; while true; do sleep 0.05; done"
+
+
+@pytest.fixture
+def foreground(shell: str, unique: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``run --rm`` with a script in a process of its own, and waits until the script is ready."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [*REGCTL, "run", "--rm", "--name", unique, *arguments, shell, "sh", "-c", script]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, stdin=subprocess.DEVNULL))
+        assert processes[-1].stdout is not None
+        assert processes[-1].stdout.readline() == "ready\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def gone(engine: Engine, name: str) -> bool:
+    """Whether the container is removed, in time."""
+    return poll(lambda: engine.container(name) is None, Deadline(600))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 8), (signal.SIGHUP, 9)])
+def test_a_signal_is_passed_on_and_last_words_and_exit_code_are_the_containers(
+    engine: Engine, foreground: Callable[..., subprocess.Popen[str]], unique: str, number: int, code: int
+) -> None:
+    process = foreground(TRAPS)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out, err) == (code, "bye\n" if number == signal.SIGINT else "", "")
+    assert engine.container(unique) is None
+
+
+def test_two_interrupts_that_a_container_ignores_leave_it_to_run_and_the_third_stops_it(
+    engine: Engine, foreground: Callable[..., subprocess.Popen[str]], unique: str
+) -> None:
+    process = foreground("trap 'echo ignored' INT; trap 'exit 8' TERM; echo ready; while true; do sleep 0.05; done")
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "ignored\n"
+    assert engine.container(unique) is not None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (8, f"stopping {unique}\n")
+    assert engine.container(unique) is None
+
+
+def test_rm_holds_when_regctl_is_killed(engine: Engine, foreground: Callable[..., subprocess.Popen[str]], unique: str) -> None:
+    process = foreground("echo ready; sleep 1")
+    process.kill()
+    assert gone(engine, unique)
+
+
+def test_rm_holds_when_standard_output_and_error_are_gone(
+    engine: Engine, foreground: Callable[..., subprocess.Popen[str]], unique: str
+) -> None:
+    process = foreground("trap 'exit 8' TERM; echo ready; while true; do echo more; echo error >&2; sleep 0.05; done")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.stdout.readline() == "more\n"
+    process.stdout.close()
+    assert process.wait(timeout=600) == 1
+    assert gone(engine, unique)
+
+
+def test_rm_holds_when_the_terminal_is_closed(engine: Engine, shell: str, unique: str) -> None:
+    with Terminal(["run", "-t", "--rm", "--name", unique, shell, "sh", "-c", TRAPS]) as terminal:
+        terminal.wait_for("ready")
+    assert gone(engine, unique)
+    os.waitpid(terminal.pid, 0)
+
+
+def test_without_sig_proxy_ctrl_c_ends_regctl(engine: Engine, foreground: Callable[..., subprocess.Popen[str]], unique: str) -> None:
+    process = foreground(TRAPS, "--sig-proxy=false")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=600)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "interrupted"
-    result = engine.container(unique)
-    assert result is not None
-    assert not result.running
+    assert gone(engine, unique)
+
+
+# exec, start, restart, logs, ps, images.
+
+
+def test_exec_has_the_commands_streams_and_exit_code(typed: Typed, shell: str, unique: str, local: LocalRegistry) -> None:
+    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    answer = typed("exec", unique, "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (answer.code, answer.out, answer.err) == (7, "out\n", "err\n")
+    answer = typed("exec", "-e", "A=1", "-w", "/tmp", "-u", "1:1", unique, "sh", "-c", "echo $A; pwd; id -u")
+    assert answer.out == "1\n/tmp\n1\n"
+    assert spawn("exec", "-i", unique, "cat", stdin="one\ntwo\n").out == "one\ntwo\n"
+    assert typed("exec", "-d", unique, "touch", "/made").code == 0
+    assert poll(lambda: typed("exec", unique, "test", "-e", "/made").code == 0, Deadline(600))
+    for _ in range(20):  # what comes together with the response's headers is not lost
+        assert typed("exec", unique, "echo", "-n", "quick").out == "quick"
+
+
+def test_stopped_containers_start_again_and_logs_have_times(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    typed("run", "--name", unique, shell, "echo", "hello")
+    assert typed("start", unique, "--json").json == {"ok": True, "started": [unique]}
+    assert engine.wait(unique, timeout=600) == 0
+    assert typed("container", "restart", "-t", "0", unique).out == f"{unique}\n"
+    assert engine.wait(unique, timeout=600) == 0
+    assert typed("logs", unique).out == "hello\n" * 3
+    lines = typed("logs", "-t", "--since", "1h", "-n", "2", unique).out.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["hello", "hello"]
+    assert lines[0].startswith("20")
+    assert typed("logs", "--since", lines[1].partition(" ")[0], unique).out == "hello\n"
+    assert typed("logs", "--since", "soon", unique).code == 2
+
+
+def test_listings_are_filtered_and_formatted_as_dockers(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
+    typed("run", "--name", unique, "--network", "none", shell, "true")
+    (container,) = of(engine, shell)
+    filters = ("--filter", f"name={unique}", "--filter", "status=exited")
+    assert typed("ps", *filters, "--format", "{{.ID}} {{.Names}} {{.Networks}}").out == f"{container[:12]} {unique} none\n"
+    assert typed("ps", "-q", "--no-trunc", *filters).out == f"{container}\n"
+    assert typed("ps", "-a", "--filter", f"name={unique}", "--filter", "status=running", "-q").out == ""
+    assert typed("ps", "--filter", "nonsense").code == 2
+    image = engine.image(shell)
+    assert image is not None
+    listed = typed("images", "--filter", f"reference={unique}", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "--no-trunc")
+    assert listed.out == f"{shell} {image.id}\n"
 
 
 # On a terminal.
@@ -281,7 +401,8 @@ def test_ctrl_c_is_passed_to_the_program_in_a_terminal(shell: str, local: LocalR
 
 
 def test_terminal_is_restored_after_a_signal(engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
-    script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c 'echo rea\"\"dy; sleep 60'; stty -a"
+    inside = "trap 'exit 3' TERM; echo rea''dy; while true; do sleep 0.05; done"
+    script = f"{shlex.join(REGCTL)} run -it --rm --name {unique} {shell} sh -c {shlex.quote(inside)}; stty -a"
     with Terminal.of(["bash", "-c", script]) as terminal:
         terminal.wait_for("ready")
         result = engine.container(unique)
@@ -294,9 +415,17 @@ def test_terminal_is_restored_after_a_signal(engine: Engine, shell: str, unique:
     assert engine.container(unique) is None
 
 
+def test_a_terminal_without_input_has_a_size(shell: str, unique: str, local: LocalRegistry) -> None:
+    script = 'while test -z "$(stty size 2>/dev/null)"; do sleep 0.05; done; stty size'
+    with Terminal(["run", "-t", "--rm", "--name", unique, shell, "sh", "-c", script]) as terminal:
+        terminal.size(33, 111)
+        terminal.wait_for("33 111")
+        assert terminal.end() == 0
+
+
 def test_image_without_a_program_is_an_error_in_two_lines(typed: Typed, tiny_image: Callable[..., str], unique: str) -> None:
     tiny_image(unique)
     answer = typed("run", unique)
-    assert answer.code == 1
+    assert answer.code == 125
     assert "bug" not in answer.err
     assert len(answer.err.splitlines()) <= 2

@@ -114,7 +114,7 @@ def test_invalid_registry_address_is_exit_2(typed: Typed) -> None:
 
 def test_missing_engine_is_exit_3_with_message_and_hint(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
-    for arguments in (("status",), ("up",), ("ps",), ("images",), ("push", "x"), ("run", "x"), ("demo",), ("rm", "--all"), ("down",)):
+    for arguments in (("status",), ("up",), ("ps",), ("images",), ("push", "x"), ("exec", "x", "y"), ("demo",), ("rm", "--all"), ("down",)):
         answer = typed(*arguments)
         assert answer.code == 3, arguments
         assert answer.out == ""

@@ -6,6 +6,8 @@ import pytest
 
 from registry_tool.base.errors import (
     AuthenticationFailed,
+    CommandNotExecutable,
+    CommandNotFound,
     Conflict,
     EngineError,
     NotARegistry,
@@ -114,7 +116,9 @@ def test_start_error_for_a_privileged_port(message: str) -> None:
 
 def test_missing_command_is_not_a_missing_container() -> None:
     message = 'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown'
-    assert type(start_error(NotFound(message))) is EngineError
+    assert type(start_error(NotFound(message))) is CommandNotFound
+    assert type(start_error(EngineError('exec: "/etc": permission denied: unknown'))) is CommandNotExecutable
+    assert type(start_error(NotFound("something else is not there"))) is EngineError
     assert type(start_error(NotFound("No such container: abc"))) is NotFound
 
 
