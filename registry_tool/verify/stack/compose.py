@@ -1,7 +1,8 @@
 """The part of a compose file that a stack needs (Compose Specification, ``05-services.md``), as frozen values.
 
 What is read is in ``docs/stack.md``; everything else is refused with its line, because a key that is passed over in silence
-would verify another stack. Nothing of this machine goes in: no folder, no build, no variable without a name.
+would verify another stack. A key without effect here is one whose absence can only make a service harder to run, or that says
+something to this machine. Nothing of this machine goes in but files of variables: no folder, no build, no variable without a name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -17,6 +19,7 @@ from registry_tool.base.address import MAX_PORT, is_port, parse_ip
 from registry_tool.base.errors import NotFound
 from registry_tool.base.reader import Document
 from registry_tool.verify.spec import MAX_REPLICAS
+from registry_tool.verify.stack import env_file
 from registry_tool.verify.stack.yaml_reader import read
 
 MAX_SERVICES = 16
@@ -24,13 +27,30 @@ STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_com
 DEFAULT_NETWORK = "default"
 FILE_KEYS = ("name", "networks", "services", "version")
 SERVICE_KEYS = (
-    *("command", "depends_on", "deploy", "entrypoint", "environment", "expose", "healthcheck", "image", "labels", "networks", "ports"),
-    *("restart", "scale"),
+    *("command", "container_name", "depends_on", "deploy", "entrypoint", "env_file", "environment", "expose", "healthcheck", "image"),
+    *("mem_limit", "networks", "pids_limit", "ports", "scale", "stdin_open", "tty", "user"),
 )
-DEPLOY_KEYS = ("mode", "placement", "replicas", "resources", "restart_policy", "update_config")
+IGNORED_SERVICE_KEYS = (
+    *("annotations", "attach", "blkio_config", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime"),
+    *("cpu_shares", "cpus", "cpuset", "develop", "init", "labels", "logging", "mem_reservation", "oom_score_adj", "pull_policy"),
+    *("restart", "stop_grace_period", "stop_signal"),
+)
+ENV_FILE_KEYS = ("format", "path", "required")
+DEPLOY_KEYS = (
+    "endpoint_mode",
+    "labels",
+    "mode",
+    "placement",
+    "replicas",
+    "resources",
+    "restart_policy",
+    "rollback_config",
+    "update_config",
+)
 DEPENDENCY_KEYS = ("condition", "required", "restart")
 HEALTHCHECK_KEYS = ("disable", "interval", "retries", "start_interval", "start_period", "test", "timeout")
 MAX_RETRIES = 10_000
+MAX_PROCESSES = 1 << 22
 PORT_KEYS = ("target", "published", "protocol", "mode", "host_ip")
 
 _MACHINE = "a stack takes nothing from this machine"
@@ -44,7 +64,6 @@ _SERVICE_REFUSED = {
     "build": "an image is verified as it was pushed",
     "configs": _MACHINE,
     "devices": _MACHINE,
-    "env_file": f"{_MACHINE}; write environment",
     "extends": "one file is read",
     "network_mode": "services meet in the stack's own networks",
     "privileged": "a service needs nothing but its image",
@@ -59,6 +78,8 @@ _SHELL = ("/bin/sh", "-c")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(rf"0|(?:{_PART.pattern})+", re.ASCII)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([bkmgt])b?|bytes)?", re.ASCII)
+_SIZES = "bkmgt"
 _EXPOSED = re.compile(r"([0-9]{1,5})(?:/tcp)?", re.ASCII)
 _ADDRESS = r"\[(?P<bracketed>[^][]+)\]|(?P<address>[0-9A-Fa-f.:]+)"
 _PORT = re.compile(rf"(?:(?:(?:{_ADDRESS}):)?(?P<host>[0-9]{{1,5}})?:)?(?P<container>[0-9]{{1,5}})(?:/(?i:tcp))?", re.ASCII)
@@ -74,7 +95,10 @@ class Healthcheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One service. ``image`` is as it is written, in ``line``; ``ports`` are (published or None, the container's)."""
+    """One service. ``image`` is as it is written, in ``line``; ``ports`` are (published or None, the container's).
+
+    ``memory`` (bytes) and ``processes`` are limits, None where it has none.
+    """
 
     name: str
     image: str
@@ -93,6 +117,13 @@ class Service:
     """Name of a service -> what must hold of it before this one starts, where that is more than its start."""
     healthcheck: Healthcheck | None = None
     """None: its image's."""
+    alias: str | None = None
+    """``container_name``, by which others reach it as well."""
+    user: str | None = None
+    tty: bool = False
+    interactive: bool = False
+    memory: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +141,16 @@ def load(path: Path, variables: Mapping[str, str]) -> Composition:
         content = path.read_bytes()
     except OSError as error:
         raise NotFound(f"the compose file {path} cannot be read: {error.strerror or error}", hint="Name another: --stack FILE") from error
+    with suppress(OSError):  # there is none
+        variables = {**env_file.load(path.parent / ".env", variables), **variables}
     return parse(content, file=str(path), variables=variables)
 
 
 def parse(content: bytes, *, file: str, variables: Mapping[str, str] = {}) -> Composition:
-    """Read ``content``; ``variables`` fill in ``${NAME}``. Raises UsageError: ``FILE:LINE: what``, with what is supported."""
+    """Read ``content``; ``variables`` fill in ``${NAME}``. Raises UsageError: ``FILE:LINE: what``, with what is supported.
+
+    Files of variables are looked for beside ``file``.
+    """
     document, lines = read(content, file=file, variables=variables)
     document.only(FILE_KEYS, reasons=_FILE_REFUSED, extensions=True)
     if "services" not in document.members:
@@ -123,7 +159,8 @@ def parse(content: bytes, *, file: str, variables: Mapping[str, str] = {}) -> Co
     tables = _mappings(document.inner("services"))
     if not 0 < len(tables) <= MAX_SERVICES:
         document.refuse("services", f"there are {len(tables)}; it should be 1 to {MAX_SERVICES}")
-    services = {name: _service(name, table, declared, lines) for name, table in tables.items()}
+    values = _EnvFiles(Path(file).parent, variables)
+    services = {name: _service(name, table, declared, lines, values) for name, table in tables.items()}
     for name, service in services.items():
         for other in service.after:
             if other not in services:
@@ -152,26 +189,87 @@ def _networks(document: Document) -> tuple[str, ...]:
     return tuple(declared)
 
 
-def _service(name: str, service: Document, declared: tuple[str, ...], lines: Mapping[str, int]) -> Service:
-    service.only(SERVICE_KEYS, reasons=_SERVICE_REFUSED, extensions=True)
+def _service(name: str, service: Document, declared: tuple[str, ...], lines: Mapping[str, int], env_files: _EnvFiles) -> Service:
+    service.only((*SERVICE_KEYS, *IGNORED_SERVICE_KEYS), reasons=_SERVICE_REFUSED, extensions=True)
     if not service.has("image"):
         service.refuse(None, "it has no image", hint="A service is an image that was pushed: image: NAME:TAG")
     after, conditions = _after(service)
+    limits = service.inner("deploy").inner("resources").inner("limits")
+    replicas, alias = _replicas(service), service.parsed("container_name", _container_name)
+    if alias and replicas > 1:
+        service.refuse("container_name", f"{replicas} containers cannot have one name")
     return Service(
         name=name,
         image=service.text("image") or "",
         line=lines[f"{service.path}.image"],
         command=_command(service, "command") or (),
         entrypoint=_command(service, "entrypoint"),
-        environment=_environment(service),
+        environment={**env_files.read(service), **_environment(service)},
         ports=_ports(service),
-        replicas=_replicas(service),
+        replicas=replicas,
         networks=_attached(service, declared),
         expose=_exposed(service),
         after=after,
         conditions=conditions,
         healthcheck=_healthcheck(service),
+        alias=alias,
+        user=service.text("user", empty=False),
+        tty=_truth(service, "tty"),
+        interactive=_truth(service, "stdin_open"),
+        memory=_least(service.parsed("mem_limit", _size), limits.parsed("memory", _size)),
+        processes=_least(_number(service, "pids_limit", MAX_PROCESSES), _number(limits, "pids", MAX_PROCESSES)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _EnvFiles:
+    """Files of variables in ``folder``; ``variables`` are those of the compose file."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+    def read(self, service: Document) -> dict[str, str]:
+        """The variables of ``env_file``: of a name, a list of names, or of mappings with path, required and format."""
+        is_one = isinstance(service.members.get("env_file"), str)
+        entries = [service.text("env_file") or ""] if is_one else service.items("env_file")
+        values: dict[str, str] = {}
+        for index, entry in enumerate(entries):
+            key, required, raw = "env_file" if is_one else f"env_file[{index}]", True, False
+            if isinstance(entry, Document):
+                entry.only(ENV_FILE_KEYS, extensions=True)
+                _one_of(entry, "format", "raw")
+                path, raw = entry.text("path", empty=False) or entry.refuse(None, "it has no path"), entry.has("format")
+                required = _truth(entry, "required", default=True)
+            else:
+                path = entry
+            if not path:
+                service.refuse(key, "it is empty")
+            try:
+                values |= env_file.load(self.folder / path, self.variables, raw=raw)
+            except FileNotFoundError as error:
+                if required:
+                    service.refuse(key, f"{path[:80]!r} cannot be read: {error.strerror}")
+            except (OSError, ValueError) as error:
+                service.refuse(key, f"{path[:80]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
+        return values
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _size(text: str) -> int:
+    """``50M``, ``1gb`` in bytes: units are powers of 1024, as docker reads a limit of memory. Raises ValueError."""
+    match = _SIZE.fullmatch(text.lower())
+    if match is None or not (size := int(float(match[1]) * 1024 ** _SIZES.index(match[2] or "b"))):
+        raise ValueError(f"{text[:80]!r} is not a size; it looks like 50M or 1g")
+    return size
+
+
+def _container_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("a name is of letters, digits, '_', '.' and '-', at most 63 of them")
+    return text
 
 
 def _one_of(document: Document, key: str, *allowed: str) -> None:
@@ -326,9 +424,9 @@ def _duration(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
-def _truth(document: Document, key: str) -> bool:
+def _truth(document: Document, key: str, *, default: bool = False) -> bool:
     """A boolean, in YAML's spellings."""
-    text = (document.text(key) or "false").lower()
+    text = (document.text(key) or str(default)).lower()
     if text not in ("true", "false", "yes", "no", "on", "off"):
         document.refuse(key, f"{text[:80]!r} is neither true nor false")
     return text in ("true", "yes", "on")

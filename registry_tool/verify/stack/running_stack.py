@@ -12,7 +12,7 @@ from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, PortBinding
 from registry_tool.verify.environments.environment import Environment
-from registry_tool.verify.spec import Limits
+from registry_tool.verify.spec import MIN_MEMORY, Limits
 from registry_tool.verify.stack import proxy
 from registry_tool.verify.stack.plan import StackPlan, StackService
 
@@ -115,11 +115,15 @@ def _start(stack: RunningStack, service: StackService, image: str, *, publish: C
             environment=definition.environment,
             labels=stack.environment.labels(),
             ports=tuple(_binding(stack.environment, port) for port in publish),
-            memory=stack.limits.memory,
-            processes=stack.limits.processes,
+            user=definition.user,
+            tty=definition.tty,
+            interactive=definition.interactive,
+            # What a service is given at home is all that it gets here, too.
+            memory=max(MIN_MEMORY, min(stack.limits.memory, definition.memory or stack.limits.memory)),
+            processes=min(stack.limits.processes, definition.processes or stack.limits.processes),
             log_size=stack.limits.log,
         )
-        container = _run(stack, spec, definition.networks, service.name)
+        container = _run(stack, spec, definition.networks, (service.name, *((definition.alias,) if definition.alias else ())))
         stack.members[f"{service.name}-{number}"] = StackContainer(service=service, container=container)
         if service is stack.plan.app:
             stack.replicas[f"{service.name}-{number}"] = container
@@ -134,18 +138,23 @@ def _start_proxy(stack: RunningStack, image: str, port: int, *, http: bool) -> C
         raise _ended(stack)
     files = {proxy.FILE: (proxy.configuration(addresses, port, http=http), 0o644)}
     spec = ContainerSpec(image=image, labels=stack.environment.labels(), ports=(_binding(stack.environment, proxy.PORT),))
-    return _run(stack, spec, (network,), "proxy", files=files)
+    return _run(stack, spec, (network,), ("proxy",), files=files)
 
 
 def _run(
-    stack: RunningStack, spec: ContainerSpec, networks: tuple[str, ...], alias: str, *, files: Mapping[str, tuple[bytes, int]] | None = None
+    stack: RunningStack,
+    spec: ContainerSpec,
+    networks: tuple[str, ...],
+    aliases: tuple[str, ...],
+    *,
+    files: Mapping[str, tuple[bytes, int]] | None = None,
 ) -> Container:
     engine, (first, *others) = stack.environment.engine, [stack.network(name) for name in networks]
     with defer_signals():
-        created = engine.create(replace(spec, network=first, aliases=(alias,)))
+        created = engine.create(replace(spec, network=first, aliases=aliases))
         stack.containers.append(created)
     for network in others:
-        engine.connect_network(network, created.id, aliases=(alias,))
+        engine.connect_network(network, created.id, aliases=aliases)
     if files:
         engine.put_files(created.id, proxy.FOLDER, files)
     engine.start(created.id)

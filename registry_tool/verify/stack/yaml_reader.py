@@ -1,13 +1,13 @@
 """YAML from a stranger, decoded into text, lists, mappings and None, each with its line.
 
-Aliases are refused, so that no small file is a large one, and so are tags, keys that are there twice, and more than a person would
-write. A scalar stays as it is written: ``yes`` is no boolean, and ``22:22`` no number.
+Anchors, aliases and merge keys (``<<``) stand for a bounded number of values, so that no small file is a large one. Tags are refused, and
+so are keys that are there twice, and more than a person would write. A scalar stays as it is written: ``yes`` is no boolean, and
+``22:22`` no number.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -15,18 +15,19 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from registry_tool.base.errors import UsageError
 from registry_tool.base.reader import Document, Source, join
+from registry_tool.verify.stack.interpolation import expand
 
 MAX_BYTES = 128 * 1024
 MAX_DEPTH = 16
+MAX_VALUES = 20_000
+"""Values of a file whose aliases are filled in."""
 
 _NULL = "tag:yaml.org,2002:null"
-_VARIABLE = re.compile(
-    r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<colon>:?)-(?P<default>[^{}]*))?\})", re.ASCII
-)
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Document, Mapping[str, int]]:
-    """Read the one mapping in ``content``, whose texts have ``${NAME}`` filled in from ``variables``, and the line of each path in it.
+    """Read the one mapping in ``content``, whose texts have their variables filled in, and the line of each path in it.
 
     ``file`` is what messages call it. Raises UsageError.
     """
@@ -40,7 +41,7 @@ def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Do
     try:
         _check_events(text, file)
         node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-        members = None if node is None else _decoded(node, file, "", lines)
+        members = None if node is None else _Decoder(file, lines).decode(node, "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.problem, error.context) if part)
@@ -62,7 +63,7 @@ def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Do
         error=UsageError,
         position=position,
         kinds={str: "text", list: "a list", dict: "a mapping", type(None): "nothing"},
-        expand=lambda text: _VARIABLE.sub(lambda match: _value(match, variables), text),
+        expand=lambda text: expand(text, variables.get),
     )
     return Document(members, source=source), lines
 
@@ -77,8 +78,6 @@ def _check_events(text: str, file: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.AliasEvent):
-            raise at_line(file, line, "aliases (*NAME) are not read", hint="Write out what it stands for.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -89,43 +88,73 @@ def _check_events(text: str, file: str) -> None:
             raise at_line(file, line, f"tags ({event.tag[:80]!r}) are not read")
 
 
-def _decoded(node: Node, file: str, path: str, lines: dict[str, int]) -> Any:
-    """The value of ``node``; the lines of what is in it go into ``lines``."""
-    if isinstance(node, ScalarNode):
-        return None if node.tag == _NULL else str(node.value)
-    if isinstance(node, SequenceNode):
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(node.value)]
-        for item_path, item in items:
-            lines[item_path] = _line(item)
-            if item.tag == _NULL:
-                raise at_line(file, _line(item), f"{item_path}: nothing stands there")
-        return [_decoded(item, file, item_path, lines) for item_path, item in items]
-    assert isinstance(node, MappingNode)  # noqa: S101 - there are no other nodes
-    members: dict[str, Any] = {}
-    for key_node, value in node.value:
-        if not isinstance(key_node, ScalarNode):
-            raise at_line(file, _line(key_node), f"a key in {path or 'the file'} is not text")
-        key = str(key_node.value)
-        key_path = join(path, key)
-        if key in members:
-            raise at_line(file, _line(key_node), f"{key_path}: comes twice")
-        lines[key_path] = _line(key_node)
-        members[key] = _decoded(value, file, key_path, lines)
-    return members
+class _Decoder:
+    """Decodes nodes; the lines of what is in them go into ``lines``."""
+
+    def __init__(self, file: str, lines: dict[str, int]) -> None:
+        self._file, self._lines = file, lines
+        self._values = 0
+
+    def decode(self, node: Node, path: str, depth: int = 0) -> Any:
+        """The value of ``node``, which is at ``path``. Raises UsageError."""
+        self._count(node)
+        if depth > MAX_DEPTH:
+            raise at_line(self._file, _line(node), f"nested more than {MAX_DEPTH} deep")
+        if isinstance(node, ScalarNode):
+            return None if node.tag == _NULL else str(node.value)
+        if isinstance(node, SequenceNode):
+            return [self._item(item, f"{path}[{index}]", depth) for index, item in enumerate(node.value)]
+        assert isinstance(node, MappingNode)  # noqa: S101 - there are no other nodes
+        members: dict[str, Any] = {}
+        own = [pair for pair in node.value if pair[0].tag != _MERGE]
+        for key_node, value in own:
+            key, key_path = self._key(key_node, path)
+            if key in members:
+                raise at_line(self._file, _line(key_node), f"{key_path}: comes twice")
+            self._lines[key_path] = _line(key_node)
+            members[key] = self.decode(value, key_path, depth + 1)
+        for source in self._merged(node, path):
+            for key_node, value in source.value:
+                key, key_path = self._key(key_node, path)
+                if key not in members:
+                    self._lines[key_path] = _line(key_node)
+                    members[key] = self.decode(value, key_path, depth + 1)
+        return members
+
+    def _count(self, node: Node) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise at_line(self._file, _line(node), f"its aliases stand for more than {MAX_VALUES} values")
+
+    def _item(self, item: Node, path: str, depth: int) -> Any:
+        self._lines[path] = _line(item)
+        if item.tag == _NULL:
+            raise at_line(self._file, _line(item), f"{path}: nothing stands there")
+        return self.decode(item, path, depth + 1)
+
+    def _key(self, node: Node, path: str) -> tuple[str, str]:
+        """A key, and the path of its member."""
+        if not isinstance(node, ScalarNode):
+            raise at_line(self._file, _line(node), f"a key in {path or 'the file'} is not text")
+        return str(node.value), join(path, str(node.value))
+
+    def _merged(self, node: MappingNode, path: str, depth: int = 0) -> Iterator[MappingNode]:
+        """The mappings that ``<<`` names, and those that they name, the preferred ones first (YAML merge key 1.1)."""
+        merges = [value for key, value in node.value if key.tag == _MERGE]
+        if len(merges) > 1:
+            raise at_line(self._file, _line(merges[1]), f"{join(path, '<<')}: comes twice")
+        for merge in merges:
+            for source in merge.value if isinstance(merge, SequenceNode) else [merge]:
+                if not isinstance(source, MappingNode):
+                    raise at_line(self._file, _line(source), f"{join(path, '<<')}: a mapping is wanted, or a list of them")
+                if depth > MAX_DEPTH:
+                    raise at_line(self._file, _line(source), f"nested more than {MAX_DEPTH} deep")
+                self._count(source)
+                yield MappingNode(
+                    tag=source.tag, value=[pair for pair in source.value if pair[0].tag != _MERGE], start_mark=source.start_mark
+                )
+                yield from self._merged(source, path, depth + 1)
 
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
-
-
-def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
-    """What stands for a variable. Raises ValueError where that is not known."""
-    if match["dollar"]:
-        return "$"
-    name = match["name"] or match["braced"]
-    value = variables.get(name)
-    if value is None or (match["colon"] and not value):
-        if match["default"] is None:
-            raise ValueError(f"it needs the variable {name}, which is not set: set it, or write ${{{name}:-DEFAULT}}")
-        return match["default"]
-    return value

@@ -438,7 +438,8 @@ def test_document_names_the_supported_keys_and_figures() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert _row(text, "the file") == set(compose.FILE_KEYS)
     assert _row(text, "a service") == set(compose.SERVICE_KEYS)
-    assert {key.partition(":")[0] for key in _row(text, "`deploy`")} == set(compose.DEPLOY_KEYS)
+    assert _row(text, "without effect") == set(compose.IGNORED_SERVICE_KEYS)
+    assert {key.partition(":")[0] for key in _row(text, "`deploy`")} - {"memory", "pids"} == set(compose.DEPLOY_KEYS)
     assert f"At most {compose.MAX_SERVICES} services are allowed" in text
     assert f"{resilience.COUNTED_PER_REPLICA} responses for each replica (at most {resilience.MAX_COUNTED})" in text
     assert f"within {resilience.NO_REDIS_TIMEOUT:g} s (and {resilience.NO_REDIS_MARGIN:g} s of overhead)" in text

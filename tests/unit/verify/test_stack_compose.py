@@ -43,7 +43,25 @@ def _refused(text: str, **variables: str) -> UsageError:
     [
         ("build: .", 4, "services.web.build: not supported: an image is verified as it was pushed"),
         ("ports: ['80']\nvolumes:\n  - /var/run/docker.sock:/var/run/docker.sock", 5, "services.web.volumes: not supported"),
-        ("env_file: .env", 4, "services.web.env_file: not supported"),
+        ("env_file: none.env", 4, "services.web.env_file: 'none.env' cannot be read: No such file"),
+        ("env_file:\n  - path: none.env\n    required: true", 5, "services.web.env_file[0]: 'none.env' cannot be read"),
+        ("env_file:\n  - {path: a, format: toml}", 5, "services.web.env_file[0].format: 'toml' is not supported"),
+        ("env_file:\n  - {file: a}", 5, "services.web.env_file[0].file: not supported"),
+        ("env_file:\n  - {required: false}", 5, "services.web.env_file[0]: it has no path"),
+        ("env_file: {path: a}", 4, "services.web.env_file: a list is wanted"),
+        ("env_file: ['']", 4, "services.web.env_file[0]: it is empty"),
+        ("env_file: /", 4, "services.web.env_file: '/' cannot be read"),
+        ("container_name: a b", 4, "services.web.container_name: a name is of letters"),
+        ("scale: 2\ncontainer_name: one", 5, "services.web.container_name: 2 containers cannot have one name"),
+        ("mem_limit: much", 4, "services.web.mem_limit: 'much' is not a size"),
+        ("deploy:\n  resources:\n    limits:\n      memory: 5 apples", 7, "memory: '5 apples' is not a size"),
+        ("pids_limit: -1", 4, "'-1' is not a number"),
+        ("tty: perhaps", 4, "'perhaps' is neither true nor false"),
+        ("user: ''", 4, "services.web.user: it is empty"),
+        ("hostname: a", 4, "services.web.hostname: not supported"),
+        ("read_only: true", 4, "services.web.read_only: not supported"),
+        ("cap_drop: [ALL]", 4, "services.web.cap_drop: not supported"),
+        ("working_dir: /app", 4, "services.web.working_dir: not supported"),
         ("network_mode: host", 4, "services.web.network_mode: not supported"),
         ("privileged: true", 4, "services.web.privileged: not supported"),
         ("enviroment:\n  A: b", 4, "services.web.enviroment: not supported"),
@@ -88,7 +106,17 @@ def _refused(text: str, **variables: str) -> UsageError:
         ("networks: [webnet]", 4, "'webnet' is not declared in networks"),
         ("networks: {default: {aliases: [www]}}", 4, "settings are not supported"),
         ("image: b", 4, "services.web.image: comes twice"),
-        ("command: *default", 4, "aliases"),
+        ("command: *default", 4, "undefined alias"),
+        ("<<: text", 4, "services.web.<<: a mapping is wanted, or a list of them"),
+        ("<<: [{a: b}, c]", 4, "services.web.<<: a mapping is wanted"),
+        ("<<: {tty: true}\n<<: {tty: false}", 5, "services.web.<<: comes twice"),
+        ("<<: {tyt: true}", 4, "services.web.tyt: not supported"),
+        ("command: &a [*a]", 4, "nested more than 16 deep"),
+        ("deploy: &a\n  <<: *a", 4, "nested more than 16 deep"),
+        ("command: ${A:?say it}", 4, "it requires the variable A, which is not set: say it"),
+        ("ports:\n  - 80\n  - ${A:=4000}:80", 6, "services.web.ports[1]: ${A is not followed by a form that compose has"),
+        ("command: echo $", 4, "services.web.command: a $ begins no variable"),
+        ("environment:\n  - A=$(date)", 5, "services.web.environment[0]: a $ begins no variable"),
         ("command: !!python/object/apply:os.system [id]", 4, "tags"),
         ("command: !local id", 4, "tags"),
         ("? [a]\n: b", 4, "a key in services.web is not text"),
@@ -136,11 +164,13 @@ def test_file_that_is_not_utf8_is_refused_with_its_line() -> None:
         compose.parse(b"services:\n  w\xffb: {image: a}\n", file="stack.yml")
 
 
-def test_aliases_are_refused_before_they_are_expanded() -> None:
-    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"{here}: &{here} [{', '.join([f'*{there}'] * 9)}]\n" for there, here in zip("abcdefgh", "bcdefghi", strict=True)
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_stand_for_a_bounded_number_of_values(form: str) -> None:
+    first = form.format(", ".join(["{x: y}"] * 9))
+    bomb = f"a: &a {first}\n" + "".join(
+        f"{here}: &{here} {form.format(', '.join([f'*{there}'] * 9))}\n" for there, here in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    assert _refused(bomb).message == "stack.yml:2: aliases (*NAME) are not read"
+    assert "its aliases stand for more than 20000 values" in _refused(bomb).message
 
 
 def test_hint_is_the_nearest_key_or_all_supported_ones() -> None:
@@ -221,7 +251,9 @@ def test_replicas() -> None:
         ("${APP-a:1}", {"APP": ""}, ""),
         ("x/$APP:${TAG}", {"APP": "a", "TAG": "2"}, "x/a:2"),
         ("$${APP}", {}, "${APP}"),
-        ("a$", {}, "a$"),
+        ("${APP:-${OTHER:-a}:$TAG}", {"TAG": "2"}, "a:2"),
+        ("x${APP:+/$APP}", {"APP": "a"}, "x/a"),
+        ("${APP:?}", {"APP": "a"}, "a"),
     ],
 )
 def test_variables(image: str, variables: dict[str, str], filled: str) -> None:
@@ -277,8 +309,84 @@ def test_exposed_ports_and_conditions() -> None:
     assert (c.after, c.conditions) == (("a", "b"), {"a": "service_healthy", "b": "service_completed_successfully"})
 
 
+def test_anchors_and_merge_keys_are_read() -> None:
+    result = _parse(
+        """\
+x-common: &common
+  image: a
+  environment: &values {A: "1", B: "2"}
+  ports: ["80"]
+x-more: &more
+  <<: *common
+  command: run
+services:
+  one: *common
+  two:
+    <<: [*more, {user: "5", command: other}]
+    environment:
+      <<: *values
+      B: "3"
+    ports: []
+  three: {"image": b, "command": &command [a, b]}
+  four: {image: b, command: *command}
+"""
+    )
+    one, two, three, four = sorted(result.services, key=lambda service: ["one", "two", "three", "four"].index(service.name))
+    assert (one.image, one.environment, one.ports) == ("a", {"A": "1", "B": "2"}, ((None, 80),))
+    assert (two.image, two.environment, two.ports, two.command, two.user) == ("a", {"A": "1", "B": "3"}, (), ("run",), "5")
+    assert three.command == four.command == ("a", "b")
+
+
+def test_line_of_what_an_alias_stands_for_is_where_it_is_written() -> None:
+    text = "x-a: &a\n  image: a\n  ports: [x]\nservices:\n  web: *a\n"
+    assert _refused(text).message.startswith("stack.yml:3: services.web.ports[0]: 'x' is not supported")
+
+
+def test_files_of_variables_are_read(tmp_path: Path) -> None:
+    (tmp_path / "one.env").write_text("A=1\nB=${TAG}\nC=file\n", encoding="utf-8")
+    (tmp_path / "two.env").write_text("B=$X # y\n", encoding="utf-8")
+    (tmp_path / ".env").write_text("TAG=2\nNAME=one\nHOST=file\n", encoding="utf-8")
+    path = tmp_path / "stack.yml"
+    path.write_text(
+        "services:\n  web:\n    image: ${HOST}/a:$TAG\n    env_file: ${NAME}.env\n    environment: {C: own}\n"
+        "  other:\n    image: a\n    env_file: [one.env, {path: two.env, format: raw}, {path: none.env, required: false}]\n",
+        encoding="utf-8",
+    )
+    services = {service.name: service for service in compose.load(path, {"HOST": "set"}).services}
+    assert services["web"].image == "set/a:2"
+    assert services["web"].environment == {"A": "1", "B": "2", "C": "own"}
+    assert services["other"].environment == {"A": "1", "B": "$X # y", "C": "file"}
+    (tmp_path / "one.env").write_text("A=1\nnonsense\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"one\.env:2: not a variable"):
+        compose.load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "memory", "processes"),
+    [
+        ("", None, None),
+        ("mem_limit: 50M\npids_limit: 20", 50 << 20, 20),
+        ("mem_limit: 1.5gb", 3 << 29, None),
+        ("mem_limit: 1048576", 1 << 20, None),
+        ("deploy: {resources: {limits: {memory: 64m, pids: 9, cpus: '0.5'}}}", 64 << 20, 9),
+        ("mem_limit: 32m\ndeploy: {resources: {limits: {memory: 64m}}}", 32 << 20, None),
+    ],
+)
+def test_limits(keys: str, memory: int | None, processes: int | None) -> None:
+    service = _service(keys)
+    assert (service.memory, service.processes) == (memory, processes)
+
+
+def test_other_keys_of_a_container() -> None:
+    service = _service("container_name: my-web\nuser: '1000:1000'\ntty: true\nstdin_open: yes")
+    assert (service.alias, service.user, service.tty, service.interactive) == ("my-web", "1000:1000", True, True)
+
+
 def test_extensions_and_keys_without_effect_are_ignored() -> None:
-    service = _service("x-note: {a: [b]}\nlabels: {a: b}\nrestart: always", top="x-more: 1\nversion: '3'\nname: n\n")
+    service = _service(
+        "x-note: {a: [b]}\nlabels: {a: b}\nrestart: always\nlogging: {driver: none}\ncpus: 2\ninit: true",
+        top="x-more: 1\nversion: '3'\nname: n\n",
+    )
     assert service == Service(name="web", image="a", line=3)
 
 
@@ -287,6 +395,7 @@ def test_example_is_the_tutorials_stack() -> None:
     redis, web = result.services
     assert (redis.name, redis.image, redis.command) == ("redis", "redis:7-alpine", ("redis-server", "--appendonly", "yes"))
     assert web == Service(
+        memory=128 << 20,
         name="web",
         image="localhost:5001/me/app:2",
         line=7,

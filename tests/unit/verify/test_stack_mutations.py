@@ -17,7 +17,7 @@ from registry_tool.local.base_images import PROXY, REDIS, Base
 from registry_tool.local.sample_page import NO_REDIS
 from registry_tool.oci.reference import Reference
 from registry_tool.verify.result import Check
-from registry_tool.verify.spec import Exec, Exit, Http, Log, Tcp, VerifySpec
+from registry_tool.verify.spec import Exec, Exit, Http, Limits, Log, Tcp, VerifySpec
 from registry_tool.verify.stack import resilience, service_checks, stack_check
 from registry_tool.verify.stack.helper_images import HelperImage
 from tests.support.fake_containers import FakeContainers, FakeEnvironment, Program, hello
@@ -70,7 +70,7 @@ class Stack:
         return check
 
     def _program(self, spec: ContainerSpec) -> Program:
-        [name] = spec.aliases
+        name = spec.aliases[0]
         number = sum(name in one.spec.aliases for one in self.engine.running.values()) + 1
         return self.programs.get(f"{name}-{number}") or self.programs[name]
 
@@ -293,6 +293,26 @@ def test_check_says_what_it_did_not_look_at(
     check = stack.verify(monkeypatch, tmp_path, dirs)
     assert check.ok, check
     assert sorted(check.unchecked) == sorted(unchecked)
+
+
+def test_settings_of_the_file_reach_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dirs: AppDirs) -> None:
+    stack, specs = Stack(), []
+    _service("worker", container_name="the-worker", user="7", tty=True, stdin_open=True, mem_limit="32m", pids_limit=5)(stack)
+    _service("redis", mem_limit="10g", pids_limit=100_000)(stack)
+    create = stack.engine.create
+
+    def created(spec: ContainerSpec) -> Any:
+        specs.append(spec)
+        return create(spec)
+
+    monkeypatch.setattr(stack.engine, "create", created)
+    monkeypatch.setattr(stack, "programs", {**stack.programs, "the-worker": stack.programs["worker"]})
+    assert stack.verify(monkeypatch, tmp_path, dirs).ok
+    worker = next(spec for spec in specs if "worker" in spec.aliases)
+    assert worker.aliases == ("worker", "the-worker")
+    assert (worker.user, worker.tty, worker.interactive, worker.memory, worker.processes) == ("7", True, True, 32 << 20, 5)
+    redis = next(spec for spec in specs if "redis" in spec.aliases)
+    assert (redis.memory, redis.processes) == (Limits().memory, Limits().processes), "no more than the verification's own limits"
 
 
 def test_pages_that_count_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dirs: AppDirs) -> None:
