@@ -8,17 +8,17 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests.utils
 import urllib3
 import urllib3.connection
 
-from registry_tool.base.address import is_loopback
+from registry_tool.base.address import HostPort, is_loopback
 from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
 from registry_tool.base.page_client import USER_AGENT
-from registry_tool.transport import tls, tracing
+from registry_tool.transport import socks, tls, tracing
 from registry_tool.transport.responses import Response
 from registry_tool.transport.stream import BODY_TIMEOUTS, PacedResponse, ResponseStream, TooSlow
 
@@ -31,6 +31,7 @@ Content = bytes | Iterable[bytes]
 
 _ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _LOG = "Look at the registry's log."
+_PROXY_HINT = "HTTPS_PROXY and HTTP_PROXY look like http://HOST:PORT or socks5://HOST:PORT; NO_PROXY names what is reached without one."
 
 
 class _ReadTimeoutForSending:
@@ -54,12 +55,16 @@ class _TlsConnection(_ReadTimeoutForSending, urllib3.connection.HTTPSConnection)
 
 
 class HttpPool:
-    """Connections by origin; threads may share them. ``timeouts`` are as :data:`TIMEOUTS`."""
+    """Connections by origin; threads may share them. ``timeouts`` are as :data:`TIMEOUTS`.
 
-    def __init__(self, timeouts: tuple[float, float]) -> None:
+    ``unverified`` is a ``HOST[:PORT]``, whose certificates are not checked, on whatever port.
+    """
+
+    def __init__(self, timeouts: tuple[float, float], *, unverified: str | None = None) -> None:
         self._timeouts = timeouts
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
-        self._pools: dict[str, tuple[urllib3.HTTPConnectionPool, bool]] = {}
+        self._unverified = HostPort.parse(unverified).host if unverified else None
+        self._pools: dict[str, _Route] = {}
         self._lock = threading.Lock()
         # On loopback no certificate is verified, as the engine does not; a warning would say nothing new.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -67,8 +72,8 @@ class HttpPool:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            for pool, _ in self._pools.values():
-                pool.close()
+            for route in self._pools.values():
+                route.pool.close()
             self._pools.clear()
 
     def send(
@@ -82,7 +87,7 @@ class HttpPool:
         scheme, _, address = url.partition("://")
         netloc, _, target = address.partition("/")
         name = host or netloc
-        pool, by_proxy = self._pools.get(f"{scheme}://{netloc}") or self._connect(f"{scheme}://{netloc}", netloc, name)
+        route = self._pools.get(f"{scheme}://{netloc}") or self._connect(f"{scheme}://{netloc}", netloc, name)
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         if host is not None:
             sent["Host"] = host
@@ -90,12 +95,12 @@ class HttpPool:
         started = time.monotonic()
 
         def to_error(error: Exception) -> RegistryUnreachable:
-            return self._error(name, f"{method} {path}", error)
+            return self._error(name, f"{method} {path}", error, route.proxy)
 
         try:
-            raw = pool.urlopen(
+            raw = route.pool.urlopen(
                 method,
-                url if by_proxy else f"/{target}",
+                url if route.names_urls else f"/{target}",
                 body=body,
                 headers=sent,
                 retries=False,
@@ -112,28 +117,35 @@ class HttpPool:
         response = Response(method=method, path=path, url=url, status=raw.status, headers=raw.headers, body=b"")
         tracing.log_response(response, time.monotonic() - started)
         stream = ResponseStream(response, raw, _ERRORS, to_error, BODY_TIMEOUTS * self._timeouts[1])
+        if response.status == 407 and route.proxy is not None:
+            stream.close()
+            raise _proxy_login_needed(name, route.proxy)
         _check_encoding(name, stream)
         return stream
 
     # --- connections ---
 
-    def _connect(self, origin: str, netloc: str, host: str) -> tuple[urllib3.HTTPConnectionPool, bool]:
-        """The pool for ``origin``, and whether its requests name whole URLs, for a proxy. Nothing is connected yet."""
+    def _connect(self, origin: str, netloc: str, host: str) -> _Route:
+        """The way to ``origin``. Nothing is connected yet."""
         with self._lock:
             if origin not in self._pools:
                 local = is_loopback(netloc)
                 proxy = None if local else _proxy(origin)
                 settings: dict[str, Any] = {"maxsize": CONNECTIONS}
                 if origin.startswith("https:"):
-                    settings["ssl_context"] = tls.ssl_context(host, verify=not local, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
-                pool = _manager(host, proxy, settings).connection_from_url(origin)
-                pool.ConnectionCls = _TlsConnection if pool.scheme == "https" else _PlainConnection
-                self._pools[origin] = pool, proxy is not None and origin.startswith("http:")
+                    verify = not local and (self._unverified is None or HostPort.parse(netloc).host != self._unverified)
+                    settings["ssl_context"] = tls.ssl_context(host, verify=verify, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+                socks_proxy = _socks_proxy(host, proxy)
+                pool = _manager(host, None if socks_proxy else proxy, settings).connection_from_url(origin)
+                kind = _TlsConnection if pool.scheme == "https" else _PlainConnection
+                pool.ConnectionCls = _through(socks_proxy, kind) if socks_proxy else kind
+                names_urls = proxy is not None and socks_proxy is None and origin.startswith("http:")
+                self._pools[origin] = _Route(pool=pool, proxy=proxy and _without_password(proxy), names_urls=names_urls)
             return self._pools[origin]
 
     # --- errors ---
 
-    def _error(self, host: str, request: str, error: Exception) -> RegistryUnreachable:
+    def _error(self, host: str, request: str, error: Exception, proxy: str | None) -> RegistryUnreachable:
         root: BaseException = error
         while cause := root.__cause__ or root.__context__:
             # The first one: urllib3's errors wrap the system's.
@@ -141,13 +153,18 @@ class HttpPool:
         why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
         kinds = urllib3.exceptions
         if isinstance(root, ssl.SSLCertVerificationError):
+            variable = tls.authorities_variable()
             hint = "Name a file with the certificate of its authority in SSL_CERT_FILE, or put it into docker's certs.d."
+            if variable is not None:
+                hint = f"Put the certificate of its authority into {variable[1]} ({variable[0]}), or into docker's certs.d."
             if "mismatch" in root.verify_message.lower():
                 hint = "Its certificate is another server's: check the address, and who answers there."
             return RegistryUnreachable(f"{host} cannot be trusted: {root.verify_message}", hint=hint)
         if isinstance(error, kinds.SSLError):
             return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, say --plain-http.")
         if isinstance(error, kinds.ProxyError):
+            if "407" in why and proxy is not None:
+                return _proxy_login_needed(host, proxy)
             hint = "Look at HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without one."
             return RegistryUnreachable(f"{host} cannot be reached through its proxy: {why}", hint=hint)
         if isinstance(root, http.client.BadStatusLine) and not isinstance(root, OSError):
@@ -159,6 +176,19 @@ class HttpPool:
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
             return RegistryUnreachable(f"{host} did not answer {request} within {self._timeouts[1]:g} s", hint=_LOG)
         return ConnectionLost(f"the connection to {host} was lost during {request}: {why}", hint=_LOG)
+
+
+class _Route(NamedTuple):
+    """The pool for an origin; ``proxy`` is without its password; ``names_urls``: requests name whole URLs, for the proxy."""
+
+    pool: urllib3.HTTPConnectionPool
+    proxy: str | None
+    names_urls: bool
+
+
+def _proxy_login_needed(host: str, proxy: str) -> RegistryUnreachable:
+    hint = "Give them in HTTPS_PROXY and HTTP_PROXY: http://USER:PASSWORD@HOST:PORT. The registry is not asked before."
+    return RegistryUnreachable(f"the proxy {proxy} on the way to {host} wants another user name and password (407)", hint=hint)
 
 
 def nothing_answers(host: str, why: str) -> RegistryUnreachable:
@@ -189,6 +219,33 @@ def _proxy(origin: str) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
+def _without_password(proxy: str) -> str:
+    """``http://HOST:PORT`` of a proxy."""
+    scheme, separator, address = proxy.partition("://")
+    return f"{scheme}{separator}{address.rpartition('@')[2]}"
+
+
+def _socks_proxy(host: str, proxy: str | None) -> socks.SocksProxy | None:
+    """The proxy, if it is one for SOCKS. Raises RegistryUnreachable where its URL cannot be read."""
+    try:
+        return socks.SocksProxy.parse(proxy) if proxy is not None and proxy.lower().startswith("socks") else None
+    except ValueError as error:
+        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=_PROXY_HINT) from error
+
+
+def _through(proxy: socks.SocksProxy, kind: Any) -> Any:
+    """The class of connections of ``kind`` through ``proxy``."""
+
+    class Connection(kind):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            try:
+                return socks.connect(proxy, self.host.strip("[]"), self.port, timeout=self.timeout)
+            except OSError as error:
+                raise urllib3.exceptions.ProxyError("SOCKS", error) from error
+
+    return Connection
+
+
 def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(**settings)
@@ -199,5 +256,4 @@ def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.
         address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return urllib3.ProxyManager(address, proxy_headers=headers, **settings)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        hint = "HTTPS_PROXY and HTTP_PROXY look like http://HOST:PORT; NO_PROXY names what is reached without one."
-        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=hint) from error
+        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=_PROXY_HINT) from error

@@ -17,6 +17,7 @@ from registry_tool.base.errors import (
     NotFound,
     RegistryError,
     RegistryToolError,
+    RegistryUnreachable,
     TooManyRequests,
 )
 
@@ -178,6 +179,11 @@ def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolE
         return NotFound(message, hint="Look at how the name is spelled.")
     if response.status == 405:
         return RegistryError(message, hint="The registry does not allow this: it may be read-only, or have deletion turned off.")
+    if response.status == 407:
+        hint = "Name the proxy, with user and password, in HTTPS_PROXY and HTTP_PROXY."
+        return RegistryUnreachable(
+            f"a proxy on the way to {host} wants a user name and a password: {request}: {response.message}", hint=hint
+        )
     if response.status == 429:
         seconds = response.headers.get("retry-after", "").strip()
         wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"

@@ -23,10 +23,10 @@ def ssl_context(host: str, *, verify: bool, bundle: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if verify:
-        path = next((value for name in _VARIABLES if (value := os.environ.get(name))), None)
-        if path is None:
+        variable, path = authorities_variable() or (None, bundle)
+        if variable is None:
             context.load_default_certs()
-        _load_authorities(context, host, Path(path or bundle))
+        _load_authorities(context, host, Path(path), variable)
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -39,6 +39,11 @@ def ssl_context(host: str, *, verify: bool, bundle: str) -> ssl.SSLContext:
     return context
 
 
+def authorities_variable() -> tuple[str, str] | None:
+    """Name and value of the environment variable that names the authorities, if one does: the first of those that others read, too."""
+    return next(((name, value) for name in _VARIABLES if (value := os.environ.get(name))), None)
+
+
 def _folders(host: str) -> Iterator[Path]:
     """Where docker and podman look, with and without root."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
@@ -48,14 +53,14 @@ def _folders(host: str) -> Iterator[Path]:
             yield folder
 
 
-def _load_authorities(context: ssl.SSLContext, host: str, path: Path) -> None:
+def _load_authorities(context: ssl.SSLContext, host: str, path: Path, variable: str | None = None) -> None:
     try:
         if path.is_dir():
             context.load_verify_locations(capath=path)
         else:
             context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        raise _unusable(host, path, error.strerror or str(error)) from error
+        raise _unusable(host, path, error.strerror or str(error), variable) from error
 
 
 def _load_client_certificate(context: ssl.SSLContext, host: str, certificate: Path) -> None:
@@ -72,7 +77,6 @@ def _load_client_certificate(context: ssl.SSLContext, host: str, certificate: Pa
         raise _unusable(host, certificate, str(error)) from error
 
 
-def _unusable(host: str, path: Path, why: str) -> RegistryUnreachable:
-    return RegistryUnreachable(
-        f"{host} cannot be trusted: {path}: {why}", hint="Repair the file, or the variable or folder that leads to it."
-    )
+def _unusable(host: str, path: Path, why: str, variable: str | None = None) -> RegistryUnreachable:
+    hint = f"Repair the file, or the variable {variable}, which names it." if variable else "Repair the file, or move it away."
+    return RegistryUnreachable(f"{host} cannot be trusted: {path}: {why}", hint=hint)

@@ -10,6 +10,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -18,6 +19,7 @@ from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
 from tests.support import canary
 from tests.support.fake_server import ReceivedRequest, Reply, fake_server, self_signed, sending, tcp_server
+from tests.support.socks_server import socks_server
 
 
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +141,45 @@ def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch:
     assert server.requests == []
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_variable_that_names_the_authorities_is_the_one_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    (tmp_path / "other").mkdir()
+    trusted = self_signed(tmp_path / "other")
+    monkeypatch.setenv(name, str(trusted))
+    if name == "REQUESTS_CA_BUNDLE":
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")  # is not looked at
+    with (
+        fake_server(lambda request: Reply(), certificate=self_signed(tmp_path)) as server,
+        Transport(server.host) as transport,
+        pytest.raises(RegistryUnreachable, match="cannot be trusted") as caught,
+    ):
+        transport.get("/v2/")
+    assert caught.value.hint == f"Put the certificate of its authority into {trusted} ({name}), or into docker's certs.d."
+
+
+def test_insecure_host_is_not_verified_and_others_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    certificate = self_signed(tmp_path)
+
+    def answer(request: ReceivedRequest) -> Reply:
+        return Reply(status=307, headers={"Location": f"https://{other.host}/blob"}) if "blobs" in request.path else Reply()
+
+    with (
+        fake_server(lambda request: Reply(), address="127.0.0.2", certificate=certificate) as other,
+        fake_server(answer, certificate=certificate) as server,
+        Transport(server.host, insecure=True) as transport,
+    ):
+        assert transport.get("/v2/").status == 200
+        with pytest.raises(RegistryUnreachable, match="cannot be trusted"):
+            transport.get("/v2/a/blobs/x")
+        assert other.requests == []
+
+
 # --- proxies ---
 
 
@@ -161,7 +202,13 @@ def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(proxy.requests) == 1
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://["])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "socks5://", "socks5://127.0.0.1:x", "socks5://["),
+        *("ftp://127.0.0.1:1", "http://", "http://["),
+    ],
+)
 def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     why = r"the proxy for registry\.invalid cannot be used|registry\.invalid cannot be reached through its proxy"
@@ -171,7 +218,106 @@ def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str)
     assert "PROXY" in caught.value.hint
 
 
-@pytest.mark.parametrize("status", [403, 407, 502])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks", "SOCKS5"])
+@pytest.mark.parametrize("variable", ["all_proxy", "http_proxy"])
+def test_socks_proxy_looks_up_the_name(monkeypatch: pytest.MonkeyPatch, scheme: str, variable: str) -> None:
+    with fake_server(lambda request: Reply()) as server, socks_server(server.port) as proxy:
+        monkeypatch.setenv(variable, f"{scheme}://{proxy.host}")
+        with Transport("registry.invalid", plain_http=True) as transport:
+            for _ in range(2):
+                assert transport.get("/v2/").status == 200
+    assert proxy.asked == [("registry.invalid", 80)]
+    assert [(request.path, request.headers["host"]) for request in server.requests] == [("/v2/", "registry.invalid")] * 2
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1:5000", "[2001:db8::1]:5000"])
+def test_socks_proxy_gets_addresses_as_such(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    with fake_server(lambda request: Reply()) as server, socks_server(server.port) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://{proxy.host}")
+        with Transport(host, plain_http=True) as transport:
+            assert transport.get("/v2/").status == 200
+    assert proxy.asked == [(host.rpartition(":")[0].strip("[]"), 5000)]
+
+
+def test_socks_proxy_carries_tls_that_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    certificate = self_signed(tmp_path)
+    with fake_server(lambda request: Reply(), certificate=certificate) as server, socks_server(server.port) as proxy:
+        monkeypatch.setenv("https_proxy", f"socks5://{proxy.host}")
+        with Transport("localhost") as transport, pytest.raises(RegistryUnreachable, match="cannot be trusted"):
+            transport.get("/v2/")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with Transport("localhost") as transport:
+            assert transport.get("/v2/").status == 200
+    assert proxy.asked == [("localhost", 443)] * 2
+
+
+def test_socks_password_goes_to_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    password = canary.password("sö cks")
+    with fake_server(lambda request: Reply()) as server, socks_server(server.port, user=("john", password)) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://john:{quote(password)}@{proxy.host}")
+        with Transport("registry.invalid", plain_http=True) as transport:
+            assert transport.get("/v2/").status == 200
+        assert proxy.logins == [("john", password)]
+        assert "authorization" not in server.requests[0].headers
+        assert "proxy-authorization" not in server.requests[0].headers
+        monkeypatch.setenv("all_proxy", f"socks5://john:{canary.password('wrong')}@{proxy.host}")
+        with (
+            Transport("registry.invalid", plain_http=True) as transport,
+            pytest.raises(RegistryUnreachable, match="through its proxy: it does not accept the user name or the password"),
+        ):
+            transport.get("/v2/")
+
+
+@pytest.mark.parametrize(("reply", "why"), [(2, "its rules do not allow the connection"), (5, "connection refused"), (99, "reply 99")])
+def test_socks_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, reply: int, why: str) -> None:
+    with socks_server(1, reply=reply) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://{proxy.host}")
+        with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match=f"through its proxy: {why}"):
+            transport.get("/v2/")
+
+
+def test_socks_proxy_that_wants_a_password_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socks_server(1, user=("john", "x")) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://{proxy.host}")
+        with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match="proxy: it wants a user name"):
+            transport.get("/v2/")
+
+
+@pytest.mark.parametrize("words", [b"", b"\x04\x00", b"\x05", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_does_not_speak_socks_is_an_error(monkeypatch: pytest.MonkeyPatch, words: bytes) -> None:
+    with tcp_server(sending(words)) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://{proxy}")
+        with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match="through its proxy"):
+            transport.get("/v2/")
+
+
+@pytest.mark.parametrize("secret", ["", f"john:{canary.password()}@"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_407_is_blamed_on_the_proxy(monkeypatch: pytest.MonkeyPatch, plain: bool, secret: str) -> None:
+    words = b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n'
+    with tcp_server(sending(words)) as proxy:
+        monkeypatch.setenv("http_proxy" if plain else "https_proxy", f"http://{secret}{proxy}")
+        with (
+            Transport("registry.invalid", plain_http=plain or None) as transport,
+            pytest.raises(RegistryUnreachable) as caught,
+        ):
+            transport.get("/v2/")
+    assert caught.value.message == (f"the proxy http://{proxy} on the way to registry.invalid wants another user name and password (407)")
+
+
+def test_407_without_a_known_proxy_is_blamed_on_one_on_the_way() -> None:
+    with (
+        fake_server(lambda request: Reply(status=407)) as server,
+        Transport(server.host) as transport,
+        pytest.raises(RegistryUnreachable, match="a proxy on the way to .* wants a user name and a password: GET /v2/: 407"),
+    ):
+        transport.get("/v2/")
+
+
+@pytest.mark.parametrize("status", [403, 502])
 def test_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     words = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
     with tcp_server(sending(words)) as proxy:

@@ -142,8 +142,9 @@ def test_key_with_a_password_is_refused_without_a_prompt(own_folders: Path, auth
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_missing_bundle_of_a_variable_is_named(bundle: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
-    with pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem"):
+    with pytest.raises(RegistryUnreachable, match=r"/nowhere/ca\.pem") as caught:
         tls.ssl_context(HOST, verify=True, bundle=bundle)
+    assert caught.value.hint == f"Repair the file, or the variable {name}, which names it."
 
 
 # --- whom is trusted ---
