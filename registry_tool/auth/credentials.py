@@ -1,9 +1,16 @@
 """User names and passwords for registries, where docker keeps them.
 
-In this order: the helper that ``credHelpers`` names for the host, the helper that ``credsStore`` names for all, and
-``auths`` in ``config.json`` (docker's command line reference, "Credential stores"); then the same in podman's file,
-which is only read. A helper is a program ``docker-credential-NAME`` that reads its standard input
-(docker-credential-helpers, "Development").
+The stores, of which the first with a credential is used:
+
+1. the file that ``$REGISTRY_AUTH_FILE`` names (containers-auth.json(5)),
+2. ``$DOCKER_AUTH_CONFIG``, a configuration's content (docker's command line reference, "Environment variables"),
+3. docker's ``config.json``,
+4. podman's ``auth.json``, where ``$REGISTRY_AUTH_FILE`` is not set.
+
+Only docker's is written to. In each: an entry of ``auths`` for the repository or a part of its path, then the helper that
+``credHelpers`` names for the host, the helper that ``credsStore`` names for all (docker's command line reference,
+"Credential stores"), and the entry of ``auths`` for the host. An entry for a part of the registry is not sent for the
+rest of it.
 
 No secret is in a repr, a message, an argument of a program or a log.
 """
@@ -14,27 +21,24 @@ import base64
 import json
 import os
 import re
-import signal
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from registry_tool.auth import docker_config
-from registry_tool.base.errors import CredentialsError
-
-HELPER_TIMEOUT = 10.0
-"""Seconds that a helper has for one answer."""
+from registry_tool.auth import credential_helpers, docker_config
+from registry_tool.base.errors import CredentialsError, UsageError
 
 TOKEN_USER = "<token>"  # noqa: S105
 """The user name under which docker stores an identity token instead of a password."""
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOGIN = "Log in again: regctl login"
-_NOT_FOUND = ("credentials not found", "no credentials server url", "no credentials username")
+_PODMAN_LOGIN = "log in again: podman login"
+_VARIABLE = "DOCKER_AUTH_CONFIG"
+_WHOLE_REGISTRY = ("", "v1", "v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class Credential:
         return {"username": self.username, "password": self.password}
 
 
+def check_credential(credential: Credential) -> None:
+    """Raise UsageError where ``credential`` cannot be one that a person has."""
+    if not credential.password or not (credential.username or credential.is_registry_token):
+        raise UsageError("a login needs a user name and a password", hint="regctl login -u NAME asks for the password.")
+    if ":" in credential.username:
+        # RFC 7617: the first colon ends the user name.
+        raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """Where a credential was stored: ``where`` is a helper's program or the configuration's path."""
@@ -72,15 +85,115 @@ class Stored:
     encrypted: bool
 
 
-def find(host: str, *, on_error: Callable[[CredentialsError], None] | None = None) -> Credential | None:
-    """The credential for ``host`` (``docker.io``), if any. Where a store fails, raises CredentialsError or calls ``on_error`` with it."""
+def find(host: str, *, repository: str = "", on_error: Callable[[CredentialsError], None] | None = None) -> Credential | None:
+    """The credential for ``host`` (``docker.io``), or for its ``repository``, if any.
+
+    Where there is none and a store fails, raises CredentialsError or calls ``on_error`` with it.
+    """
     try:
-        return _find_in(docker_config.load(), docker_config.file(), host) or _find_in_auth_file(host)
+        return HostCredentials(host).find(repository)
     except CredentialsError as error:
         if on_error is None:
             raise
         on_error(error)
         return None
+
+
+class HostCredentials:
+    """The credentials for one host and its repositories. Each store is read, and each helper called, when it is first needed, and once.
+
+    ``auth_file`` is read instead of all other stores. Raises UsageError where it is not there.
+    """
+
+    def __init__(self, host: str, *, auth_file: Path | None = None) -> None:
+        if auth_file is not None and not auth_file.exists():
+            raise UsageError(f"there is no file {auth_file}", hint="It is podman's auth.json or docker's config.json.")
+        self._host = host
+        self._auth_file = auth_file
+        self._stores: list[_Store | CredentialsError] = []
+        self._unread = self._open()
+
+    def find(self, repository: str = "") -> Credential | None:
+        """The credential for ``repository``; without one, for requests about the whole registry. Raises CredentialsError."""
+        failure: CredentialsError | None = None
+        for store in self._all():
+            try:
+                if isinstance(store, CredentialsError):
+                    raise store
+                credential = store.find(repository)
+            except CredentialsError as error:
+                failure = failure or error
+            else:
+                if credential is not None:
+                    return credential
+        if failure is not None:
+            raise failure
+        return None
+
+    def _all(self) -> Iterator[_Store | CredentialsError]:
+        yield from self._stores
+        for store in self._unread:
+            self._stores.append(store)
+            yield store
+
+    def _open(self) -> Iterator[_Store | CredentialsError]:
+        named = self._auth_file or (Path(name) if (name := os.environ.get("REGISTRY_AUTH_FILE")) else None)
+        if named is not None:
+            yield self._read(str(named), lambda: docker_config.load_object(named, name="", login=_PODMAN_LOGIN))
+        if self._auth_file is not None:
+            return
+        if text := os.environ.get(_VARIABLE, "").strip():
+            yield self._read(_VARIABLE, lambda: docker_config.parse_object(text.encode(), _VARIABLE, hint=f"Repair or unset {_VARIABLE}."))
+        yield self._read(str(docker_config.file()), docker_config.load)
+        path = auth_file() if named is None else None
+        if path is not None:
+            yield self._read(str(path), lambda: docker_config.load_object(path, name="", login=_PODMAN_LOGIN))
+
+    def _read(self, name: str, load: Callable[[], dict[str, Any]]) -> _Store | CredentialsError:
+        try:
+            return _Store(name, load(), self._host)
+        except CredentialsError as error:
+            return error
+
+
+class _Store:
+    """What one configuration (a file, or a variable's content) has for one host; ``name`` is for messages."""
+
+    def __init__(self, name: str, config: Mapping[str, Any], host: str) -> None:
+        self._name = name
+        self._config = config
+        self._host = host
+        entries = _entries(config, host)
+        self._whole = {key: entry for key, entry in entries.items() if _path(key) in _WHOLE_REGISTRY}
+        self._namespaces = {_path(key): key for key in entries if key not in self._whole}
+        self._all = entries
+
+    def find(self, repository: str) -> Credential | None:
+        """The credential of the longest key that ``repository`` lies in. Raises CredentialsError."""
+        parts = repository.split("/")
+        for length in range(len(parts), 0, -1):
+            key = self._namespaces.get("/".join(parts[:length]))
+            if key is not None and (credential := _from_entry(self._name, key, self._all[key])) is not None:
+                return credential
+        if isinstance(self._of_host, CredentialsError):
+            raise self._of_host
+        return self._of_host
+
+    @cached_property
+    def _of_host(self) -> Credential | CredentialsError | None:
+        # A failure is kept, too: a helper that hangs is not called for each repository.
+        failure: CredentialsError | None = None
+        helper = _helper(self._config, self._host)
+        try:
+            if helper is not None and (credential := _from_helper(helper, self._host)) is not None:
+                return credential
+        except CredentialsError as error:
+            failure = error
+        try:
+            entries = (_from_entry(self._name, key, entry) for key, entry in self._whole.items())
+            return next(filter(None, entries), None) or failure
+        except CredentialsError as error:
+            return failure or error
 
 
 def store(host: str, credential: Credential) -> Stored:
@@ -90,10 +203,10 @@ def store(host: str, credential: Credential) -> Stored:
     entry: dict[str, str | None] = {"auth": None, "identitytoken": None, "username": None, "password": None}
     if helper:
         document = {"ServerURL": key, "Username": credential.username, "Secret": credential.password}
-        _call(helper, "store", json.dumps(document), secret=credential.password)
+        credential_helpers.call(helper, "store", json.dumps(document), secret=credential.password)
         # As docker does: other programs list what a user is logged in to by it.
         docker_config.save({"auths": {key: entry}})
-        return Stored(where=_program(helper), encrypted=True)
+        return Stored(where=credential_helpers.program(helper), encrypted=True)
     if credential.is_identity_token:
         entry["identitytoken"] = credential.password
     user = f"{credential.username}:{'' if credential.is_identity_token else credential.password}"
@@ -105,22 +218,14 @@ def store(host: str, credential: Credential) -> Stored:
 def erase(host: str) -> bool:
     """Erase the credential for ``host`` from all of docker's stores; whether there was one. Raises CredentialsError."""
     config = docker_config.load()
-    entries = _entries(config, host)
+    entries = {key: entry for key, entry in _entries(config, host).items() if _path(key) in _WHOLE_REGISTRY}
     if entries:
         docker_config.save({"auths": dict.fromkeys(entries)})
     helper = _helper(config, host)
-    in_helper = helper is not None and _get(helper, host) is not None
+    in_helper = helper is not None and _from_helper(helper, host) is not None
     if helper is not None and in_helper:
-        _call(helper, "erase", _key(host))
+        credential_helpers.call(helper, "erase", _key(host))
     return in_helper or any(entries.values())
-
-
-def _find_in(config: Mapping[str, Any], file: Path, host: str) -> Credential | None:
-    helper = _helper(config, host)
-    credential = _get(helper, host) if helper else None
-    if credential is not None:
-        return credential
-    return next(filter(None, (_from_entry(file, key, entry) for key, entry in _entries(config, host).items())), None)
 
 
 def auth_file() -> Path | None:
@@ -133,16 +238,6 @@ def auth_file() -> Path | None:
         (Path(config) if config else Path.home() / ".config") / "containers",
     )
     return next((path for folder in folders if (path := folder / "auth.json").is_file()), None)
-
-
-def _find_in_auth_file(host: str) -> Credential | None:
-    path = auth_file()
-    if path is None:
-        return None
-    config = docker_config.load_object(path, name="", login="log in again: podman login")
-    # podman may store one for a namespace (quay.io/john): it is not sent for the whole registry.
-    whole = {key: entry for key, entry in _section(config, "auths").items() if _address(key).partition("/")[2] in ("", "v1/", "v2/")}
-    return _find_in({**config, "auths": whole}, path, host)
 
 
 def _key(host: str) -> str:
@@ -168,7 +263,17 @@ def _address(key: str) -> str:
     return re.sub(r"^https?://", "", key)
 
 
-def _from_entry(file: Path, key: str, entry: Mapping[str, Any]) -> Credential | None:
+def _path(key: str) -> str:
+    """The part of a registry that a key of ``auths`` is for: ``john`` of ``quay.io/john``."""
+    return _address(key).partition("/")[2].strip("/")
+
+
+def _from_helper(helper: str, host: str) -> Credential | None:
+    stored = credential_helpers.get(helper, _key(host))
+    return Credential(*stored) if stored is not None else None
+
+
+def _from_entry(file: str, key: str, entry: Mapping[str, Any]) -> Credential | None:
     token = _token(entry, "registrytoken")
     if token:
         if not token.isascii() or not token.isprintable():
@@ -204,9 +309,6 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-# --- helpers ---
-
-
 def _helper(config: Mapping[str, Any], host: str) -> str | None:
     """The name of the helper that is configured for ``host``."""
     per_host = _section(config, "credHelpers")
@@ -214,76 +316,3 @@ def _helper(config: Mapping[str, Any], host: str) -> str | None:
         if per_host.get(key):
             return str(per_host[key])
     return str(config["credsStore"]) if config.get("credsStore") else None
-
-
-def _program(helper: str) -> str:
-    return f"docker-credential-{helper}"
-
-
-def _get(helper: str, host: str) -> Credential | None:
-    output = _call(helper, "get", _key(host))
-    if output is None:
-        return None
-    try:
-        answer = json.loads(output)
-        username, secret = answer["Username"], answer["Secret"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        username = secret = None
-    if not isinstance(username, str) or not isinstance(secret, str):
-        # The output may hold the secret, however broken: it is not quoted.
-        raise _error(helper, "prints something that is not a credential")
-    return Credential(username, secret) if secret else None
-
-
-def _call(helper: str, verb: str, text: str, *, secret: str = "") -> str | None:
-    """Call a helper; its output, None where it has no such credential."""
-    if not _HELPER_NAME.fullmatch(helper):
-        raise CredentialsError(
-            f"{helper!r} is not the name of a credential helper", hint=f"See credsStore and credHelpers in {docker_config.file()}."
-        )
-    code, output = _run(helper, verb, text)
-    if code == 0:
-        return output
-    reason = next((line.strip() for line in output.splitlines() if line.strip()), "")
-    if reason.lower().startswith(_NOT_FOUND):
-        return None
-    if reason.startswith("{") or (secret and secret in reason):
-        reason = ""
-    raise _error(helper, f"failed to {verb} (exit code {code}){': ' + reason[:200] if reason else ''}")
-
-
-def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
-    """Run ``docker-credential-HELPER VERB``; exit code and output. When its time is up, its whole session is killed, children too."""
-    command = [_program(helper), verb]
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
-    except FileNotFoundError:
-        raise _error(helper, "is not installed, or not on PATH") from None
-    except OSError as error:
-        raise _error(helper, f"cannot be started: {error.strerror}") from None
-    with process:
-        try:
-            output, errors = process.communicate(text.encode(), timeout=HELPER_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            raise _error(helper, f"did not answer within {HELPER_TIMEOUT:g} s") from None
-        except BaseException:
-            _kill(process)
-            raise
-    # docker's helpers print errors to standard output, others to standard error.
-    return process.returncode, (output if output.strip() or process.returncode == 0 else errors).decode(errors="replace")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        process.kill()
-
-
-def _error(helper: str, what: str) -> CredentialsError:
-    return CredentialsError(
-        f"the credential helper {_program(helper)} {what}",
-        hint=f"Install or repair {_program(helper)}, or take it out of {docker_config.file()} (credsStore, credHelpers).",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,23 @@ def load_object(path: Path, *, name: str, login: str) -> dict[str, Any]:
 
     Strings may have line breaks in them, as ``base64`` makes them.
     """
-    document: object = None
     try:
-        # No message quotes the content: it has passwords.
-        document = json.loads(path.read_bytes() or b"{}", strict=False)
+        content = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise CredentialsError(f"{name}{path} cannot be read: {error.strerror}", hint="Make it a file that this user may read.") from None
-    except (ValueError, RecursionError):
-        pass
+    return parse_object(content or b"{}", f"{name}{path}", hint=f"Repair it, or move it away and {login}")
+
+
+def parse_object(content: bytes, name: str, *, hint: str) -> dict[str, Any]:
+    """The JSON object ``content``; ``name`` is for the message. Raises CredentialsError."""
+    document: object = None
+    # No message quotes the content: it has passwords.
+    with suppress(ValueError, RecursionError):
+        document = json.loads(content, strict=False)
     if not isinstance(document, dict):
-        raise CredentialsError(f"{name}{path} is not a JSON object", hint=f"Repair it, or move it away and {login}")
+        raise CredentialsError(f"{name} is not a JSON object", hint=hint)
     return document
 
 

@@ -38,7 +38,6 @@ def quiet(what: str) -> Callable[[Command], Command]:
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail if it does not exist.")
-plain_http = click.option("--plain-http", is_flag=True, default=None, help="Use plain HTTP for a registry that is not on this machine.")
 no_trunc = click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
 list_format = click.option(
     "--format", "template", metavar="FORMAT", help="Print each as docker's FORMAT says: '{{.ID}} {{.Names}}', 'table …' or json."
@@ -46,6 +45,36 @@ list_format = click.option(
 list_filters = click.option(
     "--filter", "filters", metavar="KEY=VALUE", multiple=True, help="List only what matches: the engine's filters, as name=web, label=KEY."
 )
+
+
+def _stored_in_session(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if not context.resilient_parsing:
+        setattr(context.obj, str(parameter.name), value)
+
+
+_SESSION: dict[str, Any] = {"expose_value": False, "callback": _stored_in_session}
+_plain_http = click.option("--plain-http", is_flag=True, default=None, help="Use plain HTTP for a registry elsewhere.", **_SESSION)
+_insecure = click.option("--insecure", is_flag=True, default=None, help="Do not check the registry's certificate.", **_SESSION)
+_auth_file = click.option(
+    "--authfile",
+    "auth_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Read credentials from this auth.json or config.json only.",
+    **_SESSION,
+)
+
+
+def connection(command: Command) -> Command:
+    """``--plain-http``, ``--insecure``: how the registry is reached; kept in the session."""
+    return _plain_http(_insecure(command))
+
+
+def registry_access(command: Command) -> Command:
+    """``--authfile`` besides :func:`connection`: for commands that send requests to a registry."""
+    return connection(_auth_file(command))
+
+
 details = click.option(
     "--details/--no-details",
     default=None,

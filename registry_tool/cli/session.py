@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_tool.base.errors import ConfirmationRequired, Conflict, NotFound, RegistryToolError, RegistryUnreachable, UsageError
@@ -34,6 +35,9 @@ class Session:
         self.debug = False
         self.progress = True
         self.exit_codes: Mapping[str, int] = {}
+        self.plain_http: bool | None = None
+        self.insecure: bool | None = None
+        self.auth_file: Path | None = None
 
     def exit_code(self, error: RegistryToolError) -> int:
         """The exit code of a command that ends with ``error``."""
@@ -100,11 +104,13 @@ class Session:
             raise UsageError(f"{name} is an image, and a repository is needed", hint=f"Try: regctl {command} {reference.repository}")
         return reference
 
-    def open_registry(self, host: str, *, plain_http: bool | None) -> Registry:
-        """Open the registry at ``host``; its warnings are printed. To be closed."""
+    def open_registry(self, host: str) -> Registry:
+        """Open the registry at ``host`` as the options say; its warnings are printed. To be closed. Raises UsageError."""
         from registry_tool.targets.registry import open_registry
 
-        return open_registry(host, plain_http=plain_http, on_warning=self.output.note)
+        return open_registry(
+            host, plain_http=self.plain_http, insecure=self.insecure, auth_file=self.auth_file, on_warning=self.output.note
+        )
 
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressLines:
         """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""

@@ -69,7 +69,8 @@ class Transfer(Images):
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
-        auth = credentials.find(_host(name), on_error=lambda error: None)
+        reference = Reference.parse(name, default_host=DOCKER_HUB)
+        auth = credentials.find(reference.host, repository=reference.path, on_error=lambda error: None)
         try:
             with self._client.call(f"asking for {name}") as api:
                 api.distribution(name, _auth_config(auth), timeout=timeout)
@@ -98,7 +99,8 @@ def _transfer(
 ) -> TransferLog:
     """Read the whole stream. Raises what it reports, or what the engine responds with instead of it."""
     troubles: list[CredentialsError] = []
-    auth = _auth_config(credentials.find(host or _host(name), on_error=troubles.append))
+    reference = Reference.parse(name, default_host=DOCKER_HUB)
+    auth = _auth_config(credentials.find(host or reference.host, repository=reference.path, on_error=troubles.append))
     log = TransferLog(observer)
     try:
         # Closed, so that Ctrl-C stops the engine, too.
@@ -109,6 +111,8 @@ def _transfer(
     except (EngineError, NotFound, Conflict) as refusal:
         reported = refusal.message
     if reported is None:
+        for trouble in troubles:
+            observer.note(f"{trouble.message}: went on without credentials")
         return log
     error = error_from(name, reported)
     if troubles and isinstance(error, AuthenticationFailed):

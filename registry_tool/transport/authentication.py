@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from registry_tool.auth.credentials import TOKEN_USER, Credential
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import AuthenticationFailed, RegistryError, RegistryToolError
+from registry_tool.base.errors import AuthenticationFailed, CredentialsError, RegistryError, RegistryToolError
 from registry_tool.transport.responses import Response, login_needed
 
 DEFAULT_LIFETIME = 60.0
@@ -61,14 +61,15 @@ class _Grant:
 class Authenticator:
     """The headers for one registry. Threads may share it; a token that several of them need is requested once.
 
-    ``send`` sends a request for a token and returns its response; errors are raised. ``credential`` may be a function:
-    it is called once, and only after a challenge.
+    ``send`` sends a request for a token and returns its response; errors are raised. ``credential`` may be a function of the
+    repository ("" for requests that are about none): it is called once for each, and only after a challenge. Where it
+    raises CredentialsError, nobody's rights are tried, and that is the error where they do not suffice.
     """
 
     def __init__(
         self,
         host: str,
-        credential: Credential | Callable[[], Credential | None] | None,
+        credential: Credential | Callable[[str], Credential | None] | None,
         send: Callable[[TokenRequest], Response],
         *,
         plain_http: bool = False,
@@ -80,7 +81,9 @@ class Authenticator:
         self._lock = threading.Lock()
         self._purposes: dict[Purpose, _Grant] = {}
         # By scope: several purposes may turn out to want the same token.
-        self._tokens: dict[str, _Grant] = {}
+        self._tokens: dict[tuple[str, Credential | None], _Grant] = {}
+        self._resolved: dict[str, Credential | None] = {}
+        self._failures: dict[str, CredentialsError] = {}
         self._bearer_failed = False
 
     @property
@@ -108,7 +111,7 @@ class Authenticator:
         all were refused.
         """
         with self._lock:
-            self._resolve_credential()
+            credential = self._resolve(purpose)
         challenges = response.challenges
         schemes = [scheme for scheme in ("bearer", "basic") if scheme in challenges]
         if self._bearer_failed:
@@ -129,16 +132,23 @@ class Authenticator:
             offered = True
             yield grant.header
             self._bearer_failed = self._bearer_failed or scheme == "bearer"
-        if failure is not None and not (self._credential is None and "basic" in challenges):
+        if failure is not None and not (credential is None and "basic" in challenges):
             raise failure
         if not offered or failure is not None:
             raise self._nothing_to_offer(purpose, challenges) from failure
 
-    def explained(self, error: AuthenticationFailed, purpose: Purpose) -> AuthenticationFailed:
+    @property
+    def failure(self) -> CredentialsError | None:
+        """Why a credential that may be stored was not used, if that is so."""
+        return next(iter(self._failures.values()), None)
+
+    def explained(self, error: AuthenticationFailed, purpose: Purpose) -> RegistryToolError:
         """``error`` of a request, in words for somebody who has no credentials, where none was used."""
+        if purpose[0] in self._failures:
+            return self._failures[purpose[0]]
         if error.response is None:
             return error
-        if isinstance(self._credential, Credential):
+        if self._resolved.get(purpose[0]) is not None:
             if error.response.status != 401 or purpose != _CATALOG:
                 return error
             words = f"{error.response.status} {error.response.code} {error.response.message}".strip()
@@ -152,7 +162,7 @@ class Authenticator:
         return explained
 
     def _grant(self, purpose: Purpose, scheme: str, challenge: Mapping[str, str], sent: str | None) -> _Grant | None:
-        credential = self._resolve_credential()
+        credential = self._resolve(purpose)
         if scheme == "bearer":
             if credential is not None and credential.is_registry_token:
                 return _Grant(header=f"Bearer {credential.password}", until=float("inf"), challenge={})
@@ -162,7 +172,7 @@ class Authenticator:
         return _Grant(header=basic_header(credential), until=float("inf"), challenge={})
 
     def _nothing_to_offer(self, purpose: Purpose, challenges: Mapping[str, object]) -> AuthenticationFailed:
-        if self._credential is None:
+        if self._resolved[purpose[0]] is None:
             return login_needed(self._host, purpose[0])
         why = "another login than a password or a token"
         if "basic" in challenges:
@@ -173,19 +183,19 @@ class Authenticator:
 
     def _token_grant(self, purpose: Purpose, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
         challenge = {**challenge, "scope": challenge.get("scope") or default_scope(purpose)}
-        scope = challenge["scope"]
-        grant = self._tokens.get(scope)
+        key = challenge["scope"], self._resolve(purpose)
+        grant = self._tokens.get(key)
         if grant is not None and grant.header != refused and time.monotonic() < grant.until:
             return grant
         started = time.monotonic()
         token = self._request_token(purpose, challenge)
         until = started + token.lifetime - min(RENEWAL_MARGIN, token.lifetime / 5)
-        grant = self._tokens[scope] = _Grant(header=f"Bearer {token.value}", until=until, challenge=challenge)
+        grant = self._tokens[key] = _Grant(header=f"Bearer {token.value}", until=until, challenge=challenge)
         return grant
 
     def _request_token(self, purpose: Purpose, challenge: Mapping[str, str]) -> Token:
         """Request a token; where the token server does not support one kind of request, by the other."""
-        credential = self._resolve_credential()
+        credential = self._resolve(purpose)
         failures: list[RegistryToolError] = []
         for request in token_requests(self._host, challenge, credential, plain_http=self._plain_http):
             try:
@@ -198,10 +208,16 @@ class Authenticator:
                     break
         raise next((error for error in failures if isinstance(error, AuthenticationFailed)), failures[0])
 
-    def _resolve_credential(self) -> Credential | None:
-        if callable(self._credential):
-            self._credential = self._credential()
-        return self._credential
+    def _resolve(self, purpose: Purpose) -> Credential | None:
+        repository = purpose[0]
+        if repository not in self._resolved:
+            credential = None
+            try:
+                credential = self._credential(repository) if callable(self._credential) else self._credential
+            except CredentialsError as error:
+                self._failures[repository] = error
+            self._resolved[repository] = credential
+        return self._resolved[repository]
 
 
 def purpose(method: str, path: str) -> Purpose:

@@ -71,9 +71,10 @@ def log_warning(message: str) -> None:
 class Transport:
     """Requests to the registry at ``host``, over pooled connections. Threads may share it.
 
-    ``plain_http`` None detects TLS for a registry on loopback and requires it for any other. ``credential`` may be a
-    function: it is called once, and only after a challenge, so that a registry without authentication needs no
-    credential store and does not mind a broken one. ``timeouts`` are as :data:`TIMEOUTS`. ``on_warning`` gets each warning
+    ``plain_http`` None detects TLS for a registry on loopback and requires it for any other. ``insecure``: the certificate of
+    the host itself is not checked. ``credential`` may be a function of the repository ("" for what concerns none): it is
+    called once for each, and only after a challenge, so that a registry without authentication needs no credential store
+    and does not mind a broken one. ``timeouts`` are as :data:`TIMEOUTS`. ``on_warning`` gets each warning
     once, by default for the log.
 
     Each method returns a response below 400, or raises NotFound, AuthenticationFailed, TooManyRequests, RegistryError,
@@ -86,7 +87,8 @@ class Transport:
         host: str,
         *,
         plain_http: bool | None = None,
-        credential: Credential | Callable[[], Credential | None] | None = None,
+        insecure: bool = False,
+        credential: Credential | Callable[[str], Credential | None] | None = None,
         timeouts: tuple[float, float] = TIMEOUTS,
         on_warning: Callable[[str], None] = log_warning,
     ) -> None:
@@ -105,7 +107,7 @@ class Transport:
         self._authenticator = Authenticator(host, credential, self._request_token, plain_http=bool(plain_http))
         self._on_warning = on_warning
         self._warnings: set[str] = set()
-        self._pool = HttpPool(timeouts)
+        self._pool = HttpPool(timeouts, unverified=self._name if insecure else None)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Transport:
@@ -229,6 +231,9 @@ class Transport:
                 raise
             raise explained from error
         self._is_registry = True
+        failure = self._authenticator.failure
+        if failure is not None:
+            self._warn(f"{failure.message}: going on without credentials")
         return stream
 
     def _retry(self, method: str, path: str, attempt: Callable[[], ResponseStream], *, repeatable: bool = True) -> ResponseStream:

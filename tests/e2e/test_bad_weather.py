@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.auth import credentials
+from registry_tool.auth import credential_helpers
 from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
@@ -372,7 +372,7 @@ def test_a_credential_helper_that_does_not_do_its_part(
         helper.write_text(f"#!/bin/sh\n{script}\n")
         helper.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(credentials, "HELPER_TIMEOUT", 0.5)
+    monkeypatch.setattr(credential_helpers, "HELPER_TIMEOUT", 0.5)
     config = _configured(own_folders, {"credsStore": "ailing"})
     before = config.read_bytes()
     typed("--registry", guarded, "tag", local.image, unique)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @click.command("catalog")
 @click.argument("registry", required=False, metavar="[HOST:PORT]")
 @options.details
-@options.plain_http
+@options.registry_access
 @options.quiet("the names of the repositories, one a line")
 @options.as_json
 @click.pass_obj
-def catalog(session: Session, registry: str | None, details: bool | None, plain_http: bool | None, quiet: bool) -> int:
+def catalog(session: Session, registry: str | None, details: bool | None, quiet: bool) -> int:
     """List the repositories of a registry (by default the local one) with number of tags, size and last change.
 
     The size is that of all images, with shared content counted once. The last change is the creation time of the newest image:
@@ -39,7 +39,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, plain_
     from registry_tool.content import listing
 
     host = options.registry_host(registry) if registry is not None else session.required_registry_host()
-    with session.open_registry(host, plain_http=plain_http) as opened, session.observer(quiet=quiet, counting=True) as observer:
+    with session.open_registry(host) as opened, session.observer(quiet=quiet, counting=True) as observer:
         if quiet and not session.output.json:
             session.output.lines([formatting.one_line(name) for name in sorted(opened.catalog())])
             _print_notes(session, opened.notes)

@@ -25,10 +25,10 @@ _MAX_TAGS = 3
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--deep", is_flag=True, help="Read all content; compare digests, of unpacked layers, too.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a JUnit report.")
-@options.plain_http
+@options.registry_access
 @options.as_json
 @click.pass_obj
-def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None, plain_http: bool | None) -> int:
+def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None) -> int:
     """Check that every image in the repositories NAME is complete; by default in all repositories of the local registry.
 
     Follows every tag to its manifest, config and layers, an index to its children, and an image to its referrers. Each must
@@ -43,7 +43,7 @@ def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | No
     from registry_tool.content.check import check as look
 
     host, repositories = _repositories(session, names)
-    with session.open_registry(host, plain_http=plain_http) as registry, session.observer(counting=not deep) as observer:
+    with session.open_registry(host) as registry, session.observer(counting=not deep) as observer:
         report = look(registry, repositories, deep=deep, observer=observer)
     if junit is not None:
         report = _write_junit(report, junit)

@@ -33,7 +33,7 @@ _MOST_TAGS = 200
 @click.option("--siblings", is_flag=True, help=f"With --dry-run: read every other tag, also of more than {_MOST_TAGS}.")
 @options.missing_ok
 @options.quiet("the deleted names, one a line")
-@options.plain_http
+@options.registry_access
 @options.as_json
 @click.pass_obj
 def delete(
@@ -46,7 +46,6 @@ def delete(
     siblings: bool,
     missing_ok: bool,
     quiet: bool,
-    plain_http: bool | None,
 ) -> int:
     """Delete NAME:TAG, NAME@DIGEST or 'NAME:GLOB' from a registry, after showing the plan and asking.
 
@@ -63,7 +62,7 @@ def delete(
     from registry_tool.content import delete
 
     reference, selection = _select(session, name)
-    with session.open_registry(reference.host, plain_http=plain_http) as registry:
+    with session.open_registry(reference.host) as registry:
         repository = registry.repository(reference.path)
         most_tags = _MOST_TAGS if dry_run and not siblings else None
         plan = _plan(repository, selection, most_tags=most_tags, keep_attached=no_referrers, missing_ok=missing_ok)

@@ -46,7 +46,7 @@ _STEP = re.compile(r"\[(\d+)\]")
     default=None,
     help=f"Show what other tags share with it, or not; by default in a registry on this machine, up to {_MOST_TAGS} tags.",
 )
-@options.plain_http
+@options.registry_access
 @options.quiet("the digest")
 @options.as_json
 @click.pass_obj
@@ -58,7 +58,6 @@ def inspect(
     as_config: bool,
     path: str | None,
     siblings: bool | None,
-    plain_http: bool | None,
     quiet: bool,
 ) -> int:
     """Show the manifest, config, history, layers and referrers of the image NAME in a registry.
@@ -79,7 +78,7 @@ def inspect(
     wanted = _parse_path(path) if path is not None else None
     reference = session.reference(name)
     with (
-        session.open_registry(reference.host, plain_http=plain_http) as registry,
+        session.open_registry(reference.host) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

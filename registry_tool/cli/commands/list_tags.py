@@ -39,7 +39,7 @@ _MAX_CELL = 3
 )
 @click.option("--digests", is_flag=True, help="Show full digests.")
 @options.details
-@options.plain_http
+@options.registry_access
 @options.quiet("the tags, one a line")
 @options.as_json
 @click.pass_obj
@@ -53,7 +53,6 @@ def list_tags(
     platform: Platform | None,
     digests: bool,
     details: bool | None,
-    plain_http: bool | None,
     quiet: bool,
 ) -> int:
     """List the tags of the repository NAME; without a host it is in the local registry.
@@ -87,7 +86,7 @@ def list_tags(
     quiet = quiet and not session.output.json
     wanted = _with_scope(wanted, details, needs_details, is_local=is_loopback(reference.host), quiet=quiet)
     with (
-        session.open_registry(reference.host, plain_http=plain_http) as registry,
+        session.open_registry(reference.host) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
         session.content_cache(observer) as cache,
     ):

@@ -24,12 +24,14 @@ def _reject_argument(context: click.Context, parameter: click.Parameter, value: 
 @click.option("-u", "--username", metavar="USER", help="User name; asked for if it is not given.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("-p", "--password", "argument", hidden=True, expose_value=False, callback=_reject_argument)
+@options.connection
 @options.as_json
 @click.pass_obj
 def login(session: Session, server: str | None, username: str | None, password_stdin: bool) -> None:
     """Log in to a registry: check the password, then store it as docker does, in a credential helper or its config.json.
 
-    SERVER is the local registry by default; Docker Hub is docker.io.
+    SERVER is the local registry by default; Docker Hub is docker.io. It is remembered until the logout if SERVER is to be
+    reached with --plain-http or --insecure.
 
     \b
     Examples:
@@ -46,8 +48,13 @@ def login(session: Session, server: str | None, username: str | None, password_s
             raise UsageError("there is no terminal to ask for the user name on", hint="Give it with -u USER.")
         user = click.prompt(f"User name for {host}", err=True)
     secret = options.password(f"Password for {user} at {host}", stdin=password_stdin)
-    stored = registry_login.login(host, Credential(user, secret))
     out = session.output
+    stored = registry_login.login(
+        host, Credential(user, secret), plain_http=session.plain_http, insecure=session.insecure, on_warning=out.note
+    )
+    if stored.is_remembered:
+        how = "by plain HTTP, unencrypted" if session.plain_http else "without a check of its certificate"
+        out.note(f"from now on {host} is reached {how}; regctl logout {host} forgets it")
     if not stored.checked:
         out.note(f"{host} requires no login: the password was stored unchecked")
     if not stored.encrypted:
@@ -71,8 +78,11 @@ def logout(session: Session, server: str | None, missing_ok: bool) -> None:
     from registry_tool.targets.registry import login as registry_login
 
     host = _registry(session, server)
-    was_stored = registry_login.logout(host).was_logged_in
-    if not was_stored and not missing_ok:
+    result = registry_login.logout(host)
+    was_stored = result.was_logged_in
+    if result.forgotten:
+        session.output.note(f"{host} is reached by TLS again, and its certificate is checked")
+    if not was_stored and not result.forgotten and not missing_ok:
         raise NotFound(f"no credentials are stored for {host}", hint=f"Log in with: regctl login {host}")
     text = f"Removed the credentials for {host}" if was_stored else f"No credentials are stored for {host}"
     session.output.result({"registry": host, "removed": was_stored}, text)

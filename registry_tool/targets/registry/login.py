@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from registry_tool.auth import credentials
+from registry_tool.auth import credentials, host_settings
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.errors import UsageError
+from registry_tool.auth.host_settings import HostSettings
+from registry_tool.base.address import is_loopback
 from registry_tool.oci.reference import registry_host
 from registry_tool.targets.registry import Registry
-from registry_tool.transport import Transport
+from registry_tool.transport import log_warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,36 +25,53 @@ class Login:
     """Whether a helper stores it. In the configuration anybody who can read the file can read the password."""
     checked: bool
     """Whether the registry checked the password. One that lets everybody in does not."""
+    is_remembered: bool = False
+    """Whether from now on the registry is reached by plain HTTP, or without a check of its certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logout:
-    """``was_logged_in``: whether a password was stored for ``host``."""
+    """``was_logged_in``: whether a password was stored for ``host``; ``forgotten``: whether it was remembered how to reach it."""
 
     host: str
     was_logged_in: bool
+    forgotten: bool = False
 
 
-def login(host: str, credential: Credential, *, plain_http: bool | None = None) -> Login:
+def login(
+    host: str,
+    credential: Credential,
+    *,
+    plain_http: bool | None = None,
+    insecure: bool | None = None,
+    on_warning: Callable[[str], None] = log_warning,
+) -> Login:
     """Check ``credential`` against the registry at ``host``, then store it. Nothing is stored where the check fails.
 
-    A registry without authentication accepts any password, as with docker. Raises AuthenticationFailed,
-    RegistryUnreachable, NotARegistry, RegistryError, CredentialsError, UsageError.
+    ``plain_http`` and ``insecure`` are remembered for ``host`` unless it is this machine, until :func:`logout`. A registry
+    without authentication accepts any password, as with docker. Raises AuthenticationFailed, RegistryUnreachable,
+    NotARegistry, RegistryError, CredentialsError, UsageError.
     """
     host = registry_host(host)
-    if not credential.username or not credential.password:
-        raise UsageError("a login needs a user name and a password", hint="regctl login -u NAME asks for the password.")
-    if ":" in credential.username:
-        # RFC 7617: the first colon ends the user name.
-        raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
-    with Transport(host, plain_http=plain_http, credential=credential) as transport:
-        Registry(transport).ping()
-        checked = transport.authenticated
+    with Registry.open(host, plain_http=plain_http, insecure=insecure, credential=credential, on_warning=on_warning) as registry:
+        registry.ping()
+        checked = registry.authenticated
     stored = credentials.store(host, credential)
-    return Login(host=host, username=credential.username, stored_in=stored.where, encrypted=stored.encrypted, checked=checked)
+    is_remembered = bool(plain_http or insecure) and not is_loopback(host)
+    if is_remembered:
+        host_settings.remember(host, HostSettings(plain_http=bool(plain_http), insecure=bool(insecure)))
+    return Login(
+        host=host,
+        username=credential.username,
+        stored_in=stored.where,
+        encrypted=stored.encrypted,
+        checked=checked,
+        is_remembered=is_remembered,
+    )
 
 
 def logout(host: str) -> Logout:
-    """Delete the password stored for ``host``; no request is sent. Raises CredentialsError, UsageError."""
+    """Delete the password stored for ``host``, and forget how it is reached; no request is sent. Raises CredentialsError, UsageError."""
     host = registry_host(host)
-    return Logout(host=host, was_logged_in=credentials.erase(host))
+    forgotten = host_settings.forget(host)
+    return Logout(host=host, was_logged_in=credentials.erase(host), forgotten=forgotten)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from registry_tool.auth import credentials
+from registry_tool.auth import host_settings
+from registry_tool.auth.credentials import Credential, HostCredentials, check_credential
+from registry_tool.auth.host_settings import HostSettings
+from registry_tool.base.address import is_loopback
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
-from registry_tool.oci.reference import is_repository
+from registry_tool.oci.reference import is_repository, registry_host
 from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
 from registry_tool.transport import Response, Transport, log_warning
 
@@ -30,14 +34,43 @@ class Registry:
         """To be entered for each request of whoever makes many."""
 
     @classmethod
-    def open(cls, host: str, *, plain_http: bool | None = None, on_warning: Callable[[str], None] = log_warning) -> Registry:
+    def open(
+        cls,
+        host: str,
+        *,
+        plain_http: bool | None = None,
+        insecure: bool | None = None,
+        credential: Credential | tuple[str, str] | None = None,
+        auth_file: Path | None = None,
+        on_warning: Callable[[str], None] = log_warning,
+    ) -> Registry:
         """Return the registry at ``host`` (``localhost:5000``, ``docker.io``). Sends nothing yet.
 
-        Credentials are looked up when the registry wants some; CredentialsError then comes from the request.
-        ``plain_http`` None: TLS, unless the host is on this machine and speaks plain HTTP. ``on_warning`` gets what does not
-        end a request, and yet matters (a list that may be incomplete); by default the log does.
+        ``credential``, ``("mary", PASSWORD)``, is used if the registry wants one; otherwise one is looked up then, in
+        ``auth_file`` alone if it is given. ``plain_http`` and ``insecure`` (its certificate is not checked) None: as
+        remembered at a login; else TLS, unless the host is on this machine and speaks plain HTTP. ``on_warning`` gets what
+        does not end a request, and yet matters (a list that may be incomplete, a credential helper that failed); by
+        default the log does. Raises UsageError.
         """
-        return cls(Transport(host, plain_http=plain_http, credential=lambda: credentials.find(host), on_warning=on_warning))
+        host = registry_host(host)
+        if isinstance(credential, tuple):
+            credential = Credential(*credential)
+        if credential is not None:
+            check_credential(credential)
+        stored = HostCredentials(host, auth_file=auth_file)
+        settings = host_settings.load(host) if not is_loopback(host) else HostSettings()
+        unchecked = settings.insecure if insecure is None else insecure
+        if unchecked and not is_loopback(host):
+            remembered = f" (remembered; regctl logout {host} forgets it)" if insecure is None else ""
+            on_warning(f"the certificate of {host} is not checked: others on the way can read and change everything{remembered}")
+        transport = Transport(
+            host,
+            plain_http=settings.plain_http or None if plain_http is None else plain_http,
+            insecure=unchecked,
+            credential=credential or stored.find,
+            on_warning=on_warning,
+        )
+        return cls(transport)
 
     def __enter__(self) -> Registry:
         return self
@@ -48,6 +81,11 @@ class Registry:
     def close(self) -> None:
         """Close its connections."""
         self._transport.close()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the registry asked for authentication and was answered."""
+        return self._transport.authenticated
 
     def ping(self) -> None:
         """Check that a registry answers and lets us in. Raises NotARegistry."""

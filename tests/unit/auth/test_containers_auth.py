@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from registry_tool.auth import credentials, docker_config
-from registry_tool.auth.credentials import Credential
-from registry_tool.base.errors import CredentialsError
+from registry_tool.auth.credentials import Credential, HostCredentials
+from registry_tool.base.errors import CredentialsError, UsageError
 from tests.support import canary
 
 HOST = "registry.example.com"
@@ -99,6 +99,106 @@ def test_without_runtime_folder_it_is_in_the_home_folder(own_folders: Path, podm
 def test_credential_of_a_namespace_is_not_used_for_the_registry(podmans: Path) -> None:
     write(podmans, {"auths": {f"{HOST}/john": auth("john")}})
     assert credentials.find(HOST) is None
+
+
+# --- parts of a registry ---
+
+
+def namespaced(*keys: str) -> dict[str, object]:
+    """A file with a user for each key, named after it."""
+    return {"auths": {key: auth(key.rpartition("://")[2]) for key in keys}}
+
+
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [
+        ("", HOST),
+        ("mary/app", HOST),
+        ("john", f"{HOST}/john"),
+        ("john/app", f"{HOST}/john/app"),
+        ("john/app/web", f"{HOST}/john/app"),
+        ("john/application", f"{HOST}/john"),
+        ("johnny/app", HOST),
+    ],
+)
+@pytest.mark.parametrize("where", ["podman", "docker"])
+def test_longest_key_that_a_repository_lies_in_is_used(podmans: Path, repository: str, user: str, where: str) -> None:
+    file = podmans if where == "podman" else docker_config.file()
+    write(file, namespaced(f"{HOST}/john", HOST, f"{HOST}/john/app", "other.example.com/mary"))
+    assert credentials.find(HOST, repository=repository) == Credential(user, SECRET)
+
+
+def test_namespace_goes_before_the_helper_of_its_host(podmans: Path) -> None:
+    write(podmans, {**namespaced(f"{HOST}/john"), "credHelpers": {HOST: "nowhere"}})
+    assert credentials.find(HOST, repository="john/app") == Credential(f"{HOST}/john", SECRET)
+    with pytest.raises(CredentialsError, match="nowhere"):
+        credentials.find(HOST, repository="mary/app")
+
+
+def test_namespace_on_docker_hub(podmans: Path) -> None:
+    write(podmans, namespaced("docker.io/john", "https://index.docker.io/v1/"))
+    assert credentials.find("docker.io", repository="john/app") == Credential("docker.io/john", SECRET)
+    assert credentials.find("docker.io", repository="library/alpine") == Credential("index.docker.io/v1/", SECRET)
+
+
+def test_logout_leaves_credentials_of_namespaces() -> None:
+    write(docker_config.file(), namespaced(HOST, f"{HOST}/john"))
+    assert credentials.erase(HOST)
+    assert list(docker_config.load()["auths"]) == [f"{HOST}/john"]
+
+
+# --- stores that are named ---
+
+
+def test_registry_auth_file_goes_before_docker(tmp_path: Path, podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.store(HOST, Credential("docker", "x"))
+    write(podmans, {"auths": {"other.example.com": auth("podman")}})
+    write(tmp_path / "named.json", {"auths": {HOST: auth("named")}})
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "named.json"))
+    assert credentials.find(HOST) == Credential("named", SECRET)
+    assert credentials.find("other.example.com") is None
+    write(tmp_path / "named.json", {})
+    assert credentials.find(HOST) == Credential("docker", "x")
+
+
+def test_docker_auth_config_goes_before_dockers_file(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.store(HOST, Credential("docker", "x"))
+    credentials.store("other.example.com", Credential("docker", "x"))
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {HOST: auth("ci")}}))
+    assert credentials.find(HOST) == Credential("ci", SECRET)
+    assert credentials.find("other.example.com") == Credential("docker", "x")
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", " ")
+    assert credentials.find(HOST) == Credential("docker", "x")
+
+
+@pytest.mark.parametrize("content", ["rubbish SECRET", '["SECRET"]', '"SECRET"'])
+def test_invalid_docker_auth_config_is_named_and_not_quoted(podmans: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", content.replace("SECRET", SECRET))
+    with pytest.raises(CredentialsError) as caught:
+        credentials.find(HOST)
+    assert (caught.value.message, caught.value.hint) == ("DOCKER_AUTH_CONFIG is not a JSON object", "Repair or unset DOCKER_AUTH_CONFIG.")
+    credentials.store(HOST, Credential("docker", "x"))
+    assert credentials.find(HOST) == Credential("docker", "x"), "a broken store hides a good one"
+
+
+def test_invalid_entry_of_docker_auth_config_is_named_with_it(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {HOST: {"auth": "%%%"}}}))
+    with pytest.raises(CredentialsError, match=f"DOCKER_AUTH_CONFIG holds no user and password for '{HOST}'"):
+        credentials.find(HOST)
+
+
+def test_named_file_is_the_only_store(tmp_path: Path, podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.store(HOST, Credential("docker", "x"))
+    write(podmans, {"auths": {HOST: auth("podman")}})
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {HOST: auth("ci")}}))
+    write(tmp_path / "named.json", {"auths": {"other.example.com": auth("named")}})
+    assert HostCredentials("other.example.com", auth_file=tmp_path / "named.json").find() == Credential("named", SECRET)
+    assert HostCredentials(HOST, auth_file=tmp_path / "named.json").find("john/app") is None
+
+
+def test_named_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*named\.json"):
+        HostCredentials(HOST, auth_file=tmp_path / "named.json")
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"])

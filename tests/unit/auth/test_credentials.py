@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.auth import credentials, docker_config
-from registry_tool.auth.credentials import Credential
+from registry_tool.auth import credential_helpers, credentials, docker_config
+from registry_tool.auth.credentials import Credential, HostCredentials
 from registry_tool.base.errors import CredentialsError
 from tests.support import canary
 
@@ -91,7 +91,7 @@ def test_helper_with_invalid_output_is_named_and_not_quoted(helper: Helper, outp
 
 
 def test_helper_that_hangs_is_killed_with_its_children(helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "HELPER_TIMEOUT", 0.5)
+    monkeypatch.setattr(credential_helpers, "HELPER_TIMEOUT", 0.5)
     helper(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
     begun = time.monotonic()
     with pytest.raises(CredentialsError, match=r"docker-credential-test did not answer within 0\.5 s"):
@@ -247,6 +247,28 @@ def test_helper_of_the_host_goes_before_the_store(helper: Helper) -> None:
     assert credentials.find(HOST) == Credential("mary", "own")
     with pytest.raises(CredentialsError, match="docker-credential-all"):
         credentials.find("localhost:5001")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_helper_is_called_once_for_all_repositories_of_a_host(helper: Helper, tmp_path: Path, code: int) -> None:
+    helper(f"#!/bin/sh\ncat >> {tmp_path}/calls\necho >> {tmp_path}/calls\nexit {code}\n")
+    stored = HostCredentials(HOST)
+    for repository in ("", "a", "b/c"):
+        with pytest.raises(CredentialsError):
+            stored.find(repository)
+    assert (tmp_path / "calls").read_text() == f"{HOST}\n"
+
+
+def test_broken_helper_does_not_hide_what_the_files_have(helper: Helper) -> None:
+    docker_config.save({"credsStore": "nowhere", "auths": {HOST: {"auth": auth("mary:old")}}})
+    assert credentials.find(HOST) == Credential("mary", "old")
+
+
+def test_helper_does_not_get_the_variable_with_credentials(helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"other.example.com": {"auth": auth(f"mary:{SECRET}")}}}))
+    helper(f"#!/bin/sh\nenv > {tmp_path}/environment\ncat > /dev/null\necho 'credentials not found'\nexit 1\n")
+    assert credentials.find(HOST) is None
+    assert "DOCKER_AUTH_CONFIG" not in (tmp_path / "environment").read_text()
 
 
 def test_credential_unknown_to_the_helper_is_read_from_the_file(helper: Helper) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from registry_tool.auth import docker_config
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry
+from registry_tool.targets.registry import login as login_module
+from registry_tool.targets.registry import registry as registry_module
+from registry_tool.transport import pool, transport
 from tests.support import canary
 from tests.support.cli_runner import Terminal, Typed, spawn
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply, self_signed
 from tests.support.requirements import free_port
 
 PASSWORD, WRONG = canary.password("correct horse"), canary.password("wrong")
+BASIC = "Basic " + base64.b64encode(f"john:{PASSWORD}".encode()).decode()
 
 
 @pytest.fixture
@@ -52,6 +60,69 @@ def test_unreachable_registry_stores_nothing(typed: Typed, own_folders: Path, mo
     answer = typed("login", "-u", "john", "--password-stdin", "localhost:1")
     assert answer.code == 3
     assert not (own_folders / ".docker" / "config.json").exists()
+
+
+def guarded_by_basic(received: ReceivedRequest) -> Reply:
+    known = received.headers.get("authorization") == BASIC
+    return reply({"repositories": ["app"]}) if known else reply({}, 401, www_authenticate='Basic realm="x"')
+
+
+def test_plain_http_of_a_login_holds_for_other_commands_until_the_logout(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (transport, pool, registry_module, login_module):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+    with fake_server(guarded_by_basic) as server:
+        assert typed("catalog", "-q", server.host).code == 3
+        monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+        answer = typed("login", "-u", "john", "--password-stdin", "--plain-http", server.host)
+        assert (answer.code, answer.out) == (0, f"Logged in to {server.host} as john\n")
+        assert f"from now on {server.host} is reached by plain HTTP, unencrypted; regctl logout {server.host} forgets it" in answer.err
+        answer = typed("catalog", "-q", server.host)
+        assert (answer.code, answer.out) == (0, "app\n")
+        answer = typed("logout", server.host)
+        assert answer.code == 0
+        assert f"{server.host} is reached by TLS again" in answer.err
+        assert typed("catalog", "-q", server.host).code == 3
+
+
+def test_unchecked_certificate_is_said_by_each_command(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in (transport, pool, registry_module, login_module):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+    with fake_server(guarded_by_basic, certificate=self_signed(tmp_path)) as server:
+        monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+        answers = [typed("login", "-u", "john", "--password-stdin", "--insecure", server.host)]
+        answers += [typed("catalog", "-q", server.host) for _ in range(2)]
+    for answer in answers:
+        assert answer.code == 0
+        assert f"the certificate of {server.host} is not checked" in answer.err
+
+
+@pytest.mark.parametrize("command", [("catalog", "-q"), ("list-tags", "-q"), ("inspect", "-q"), ("check",), ("delete", "--dry-run", "-q")])
+def test_named_file_has_the_credentials(typed: Typed, tmp_path: Path, command: tuple[str, ...]) -> None:
+    file = canary.exempt(tmp_path / "auth.json")
+    with fake_server(guarded_by_basic) as server:
+        file.write_text(json.dumps({"auths": {server.host: {"auth": BASIC.partition(" ")[2]}}}))
+        name = server.host if command[0] == "catalog" else f"{server.host}/app" + (":v1" if command[0] in ("inspect", "delete") else "")
+        typed(*command, "--authfile", str(file), name)
+        assert any(received.headers.get("authorization") == BASIC for received in server.requests)
+        assert typed(*command, "--authfile", str(tmp_path / "nowhere.json"), name).code == 2
+
+
+def test_broken_helper_is_a_note_where_a_public_registry_answers(typed: Typed) -> None:
+    def answer(received: ReceivedRequest) -> Reply:
+        if received.path.startswith("/token"):
+            return reply({"token": "anonymous"})
+        known = "authorization" in received.headers
+        return reply({"repositories": ["app"]}) if known else reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token"')
+
+    docker_config.save({"credsStore": "nowhere"})
+    with fake_server(answer) as server:
+        result = typed("catalog", "-q", server.host)
+    assert (result.code, result.out) == (0, "app\n")
+    assert "docker-credential-nowhere is not installed, or not on PATH: going on without credentials" in result.err
 
 
 def test_logout_without_credentials_is_exit_1(typed: Typed, own_folders: Path) -> None:

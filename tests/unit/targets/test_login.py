@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from registry_tool.auth import credentials, docker_config
+from registry_tool.auth import credentials, docker_config, host_settings
 from registry_tool.auth.credentials import Credential
+from registry_tool.auth.host_settings import HostSettings
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, RegistryUnreachable, UsageError
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Auth
+from registry_tool.targets.registry import login as login_module
 from registry_tool.targets.registry import open_registry
+from registry_tool.targets.registry import registry as registry_module
 from registry_tool.targets.registry.login import Login, Logout, login, logout
+from registry_tool.transport import pool, transport
 from tests.support import canary
-from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply, self_signed
 from tests.support.requirements import free_port
 
 MARY = Credential("mary", canary.password("right"))
@@ -134,6 +139,66 @@ def test_login_at_an_address_uses_its_host() -> None:
     with fake_server(guarded) as server:
         assert login(f"http://{server.host}/v2/", MARY).host == server.host
     assert list(docker_config.load()["auths"]) == [server.host]
+
+
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is on loopback pass for a registry elsewhere."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in (transport, pool, registry_module, login_module):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+
+
+def test_plain_http_is_remembered_from_login_to_logout(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with fake_server(guarded) as server:
+        with pytest.raises(RegistryUnreachable):
+            login(server.host, MARY)
+        assert login(server.host, MARY, plain_http=True).is_remembered
+        with open_registry(server.host) as registry:
+            registry.ping()
+        assert not login(server.host, MARY).is_remembered, "it was, and is still"
+        with open_registry(server.host) as registry:
+            registry.ping()
+        assert logout(server.host) == Logout(host=server.host, was_logged_in=True, forgotten=True)
+        with open_registry(server.host) as registry, pytest.raises(RegistryUnreachable):
+            registry.ping()
+
+
+def test_refused_login_remembers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with fake_server(guarded) as server, pytest.raises(AuthenticationFailed):
+        login(server.host, WRONG, plain_http=True)
+    assert host_settings.load(server.host) == HostSettings()
+
+
+def test_insecure_login_sends_the_password_to_the_host_only_and_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    certificate, warnings = self_signed(tmp_path), list[str]()
+    token_server = reply({}, 401, www_authenticate="")
+
+    def answer(received: ReceivedRequest) -> Reply:
+        return reply({}, 401, www_authenticate=f'Bearer realm="https://{other.host}/token"')
+
+    with (
+        fake_server(lambda received: token_server, address="127.0.0.2", certificate=certificate) as other,
+        fake_server(guarded, certificate=certificate) as server,
+    ):
+        assert login(server.host, MARY, insecure=True, on_warning=warnings.append).is_remembered
+        assert host_settings.load(server.host) == HostSettings(insecure=True)
+        server.respond = answer
+        with pytest.raises(RegistryUnreachable, match="cannot be trusted"):
+            login(server.host, MARY, on_warning=warnings.append)
+        assert other.requests == []
+    assert len(warnings) == 2
+
+
+def test_loopback_is_not_remembered() -> None:
+    with fake_server(guarded) as server:
+        assert not login(server.host, MARY, plain_http=True).is_remembered
+    assert host_settings.load(server.host) == HostSettings()
 
 
 @pytest.mark.engine

@@ -1,21 +1,38 @@
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from registry_tool.auth import credentials, docker_config
+from registry_tool.auth import credentials, docker_config, host_settings
 from registry_tool.auth.credentials import Credential
-from registry_tool.base.errors import AuthenticationFailed, CredentialsError, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.auth.host_settings import HostSettings
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    CredentialsError,
+    NotARegistry,
+    NotFound,
+    RegistryError,
+    RegistryUnreachable,
+    UsageError,
+)
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
+from registry_tool.targets.registry import registry as registry_module
+from registry_tool.transport import pool, transport
 from tests.support import canary
-from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply, self_signed
 
 EMPTY = Digest.of(b"{}")
+MARY = Credential("mary", canary.password("mary"))
+BASIC = "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()
 UNKNOWN = {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]}
 
 
@@ -97,6 +114,138 @@ def test_stored_credential_is_sent() -> None:
     with fake_server(answer) as server, open_registry(server.host) as registry:
         credentials.store(server.host, Credential("mary", canary.password()))
         registry.ping()
+
+
+def guarded(received: ReceivedRequest) -> Reply:
+    return Reply() if received.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
+
+
+@pytest.mark.parametrize("credential", [MARY, (MARY.username, MARY.password)])
+def test_given_credential_goes_before_stored_ones(credential: Credential | tuple[str, str]) -> None:
+    with fake_server(guarded) as server:
+        credentials.store(server.host, Credential("john", canary.password("john")))
+        with open_registry(server.host, credential=credential) as registry:
+            registry.ping()
+            assert registry.authenticated
+        with open_registry(server.host) as registry, pytest.raises(AuthenticationFailed):
+            registry.ping()
+
+
+@pytest.mark.parametrize("credential", [("", "x"), ("mary", ""), ("a:b", canary.password())])
+def test_invalid_credential_is_a_usage_error(credential: tuple[str, str]) -> None:
+    with pytest.raises(UsageError):
+        open_registry("localhost:1", credential=credential)
+
+
+def test_named_file_is_the_only_place_of_credentials(tmp_path: Path) -> None:
+    file = canary.exempt(tmp_path / "auth.json")
+    with fake_server(guarded) as server:
+        credentials.store(server.host, MARY)
+        file.write_text("{}")
+        with open_registry(server.host, auth_file=file) as registry, pytest.raises(AuthenticationFailed, match="no credentials stored"):
+            registry.ping()
+        file.write_text(json.dumps({"auths": {server.host: {"auth": BASIC.partition(" ")[2]}}}))
+        credentials.store(server.host, Credential("john", canary.password("john")))
+        with open_registry(server.host, auth_file=file) as registry:
+            registry.ping()
+    with pytest.raises(UsageError, match="there is no file"):
+        open_registry(server.host, auth_file=tmp_path / "nowhere.json")
+
+
+def test_credential_of_a_namespace_is_sent_for_its_repositories_only(tmp_path: Path) -> None:
+    file = canary.exempt(tmp_path / "auth.json")
+    with fake_server(guarded) as server:
+        file.write_text(json.dumps({"auths": {f"{server.host}/mary": {"auth": BASIC.partition(" ")[2]}}}))
+        with open_registry(server.host, auth_file=file) as registry:
+            registry.repository("mary/app").tags()
+            for ask in (registry.ping, registry.repository("john/app").tags, registry.repository("maryanne").tags):
+                with pytest.raises(AuthenticationFailed, match="no credentials stored"):
+                    ask()
+    assert {received.path for received in server.requests if "authorization" in received.headers} == {"/v2/mary/app/tags/list"}
+
+
+@pytest.mark.parametrize("broken", ["helper", "file", "DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE"])
+def test_public_image_is_read_with_a_warning_where_a_credential_store_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    rubbish = f"rubbish {canary.password()}"
+    if broken == "helper":
+        docker_config.save({"credsStore": "nowhere"})
+    elif broken == "file":
+        docker_config.folder().mkdir()
+        canary.exempt(docker_config.file()).write_text(rubbish)
+    elif broken == "DOCKER_AUTH_CONFIG":
+        monkeypatch.setenv(broken, rubbish)
+    else:
+        canary.exempt(tmp_path / "auth.json").write_text(rubbish)
+        monkeypatch.setenv(broken, str(tmp_path / "auth.json"))
+
+    def answer(received: ReceivedRequest) -> Reply:
+        if received.path.startswith("/token"):
+            return reply({"token": "anonymous"})
+        if "authorization" not in received.headers:
+            return reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token"')
+        return reply({"tags": ["v1"]}) if "public" in received.path else reply({}, 403)
+
+    warnings: list[str] = []
+    with fake_server(answer) as server, open_registry(server.host, on_warning=warnings.append) as registry:
+        assert registry.repository("public").tags() == ("v1",)
+        (warning,) = warnings
+        assert warning.endswith(": going on without credentials")
+        canary.search("in a warning", warning)
+        with pytest.raises(CredentialsError) as caught:
+            registry.repository("private").tags()
+        assert caught.value.message in warning
+
+
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is on loopback pass for a registry elsewhere."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for module in (transport, pool, registry_module):
+        monkeypatch.setattr(module, "is_loopback", lambda host: False)
+
+
+def test_remembered_plain_http_is_used_unless_an_argument_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)
+    with fake_server(lambda received: Reply()) as server:
+        with open_registry(server.host) as registry, pytest.raises(RegistryUnreachable, match="does not speak TLS"):
+            registry.ping()
+        host_settings.remember(server.host, HostSettings(plain_http=True))
+        with open_registry(server.host) as registry:
+            registry.ping()
+        with open_registry(server.host, plain_http=False) as registry, pytest.raises(RegistryUnreachable, match="does not speak TLS"):
+            registry.ping()
+
+
+def test_unchecked_certificate_is_warned_of_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    away(monkeypatch)
+    warnings: list[str] = []
+    with fake_server(lambda received: Reply(), certificate=self_signed(tmp_path)) as server:
+        with open_registry(server.host) as registry, pytest.raises(RegistryUnreachable, match="cannot be trusted"):
+            registry.ping()
+        with open_registry(server.host, insecure=True, on_warning=warnings.append) as registry:
+            registry.ping()
+        host_settings.remember(server.host, HostSettings(insecure=True))
+        for _ in range(2):
+            with open_registry(server.host, on_warning=warnings.append) as registry:
+                registry.ping()
+        with open_registry(server.host, insecure=False) as registry, pytest.raises(RegistryUnreachable, match="cannot be trusted"):
+            registry.ping()
+    unchecked = f"the certificate of {server.host} is not checked: others on the way can read and change everything"
+    remembered = f"{unchecked} (remembered; regctl logout {server.host} forgets it)"
+    assert warnings == [unchecked, remembered, remembered]
+
+
+def test_loopback_has_no_settings() -> None:
+    with fake_server(lambda received: Reply()) as server:
+        host_settings.remember(server.host, HostSettings(insecure=True))
+        warnings: list[str] = []
+        with open_registry(server.host, on_warning=warnings.append) as registry:
+            registry.ping()
+        assert warnings == []
 
 
 @pytest.mark.parametrize("document", [{"name": "a", "tags": None}, {"name": "a", "tags": []}, {"name": "a"}])

@@ -564,7 +564,7 @@ def denying(status: int, *, at_the_token_server: bool) -> Callable[[ReceivedRequ
 def test_nobody_is_not_told_that_the_password_is_wrong(status: int, at_the_token_server: bool) -> None:
     with (
         fake_server(denying(status, at_the_token_server=at_the_token_server)) as server,
-        Transport(server.host, credential=lambda: None) as transport,
+        Transport(server.host, credential=lambda repository: None) as transport,
         pytest.raises(AuthenticationFailed) as caught,
     ):
         transport.get("/v2/john/app/tags/list")
@@ -601,11 +601,11 @@ def test_password_is_sent_after_a_challenge_and_then_always() -> None:
     assert [request.headers.get("authorization") for request in server.requests] == [None, BASIC, BASIC]
 
 
-def test_credential_store_is_read_after_a_challenge_only() -> None:
+def test_credential_store_is_read_after_a_challenge_only_and_once_for_each_repository() -> None:
     looks: list[str] = []
 
-    def look() -> Credential:
-        looks.append("")
+    def look(repository: str) -> Credential:
+        looks.append(repository)
         return MARY
 
     with fake_server(ok) as server, Transport(server.host, credential=look) as transport:
@@ -614,14 +614,62 @@ def test_credential_store_is_read_after_a_challenge_only() -> None:
         server.respond = guarded
         transport.get("/v2/a/tags/list")
         transport.get("/v2/b/tags/list")
-        assert len(looks) == 1
+        transport.get("/v2/a/manifests/x")
+        assert looks == ["a", "b"]
+
+
+def test_each_repository_has_its_own_credential() -> None:
+    users = {"a": MARY, "b": Credential("john", canary.password("john")), "c": None}
+    with fake_server(guarded) as server, Transport(server.host, credential=users.get) as transport:
+        assert transport.get("/v2/a/tags/list").status == 200
+        with pytest.raises(AuthenticationFailed, match="does not accept the user name or the password"):
+            transport.get("/v2/b/tags/list")
+        with pytest.raises(AuthenticationFailed, match="/c: no such repository, or it needs a login"):
+            transport.get("/v2/c/tags/list")
+        sent = [(request.path, request.headers.get("authorization")) for request in server.requests]
+    assert [path for path, authorization in sent if authorization == BASIC] == ["/v2/a/tags/list"]
+
+
+def test_tokens_of_two_users_are_kept_apart() -> None:
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.path.startswith("/token"):
+            return reply({"token": "mary" if request.headers.get("authorization") == BASIC else "nobody"})
+        if "authorization" in request.headers:
+            return Reply()
+        return reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",scope="one for all"')
+
+    with fake_server(answer) as server, Transport(server.host, credential={"a": MARY}.get) as transport:
+        for path in ("/v2/a/tags/list", "/v2/b/tags/list"):
+            transport.get(path)
+        sent = [(request.path, request.headers.get("authorization")) for request in server.requests if request.path.startswith("/v2/")]
+    assert [each for each in sent if each[1]] == [("/v2/a/tags/list", "Bearer mary"), ("/v2/b/tags/list", "Bearer nobody")]
+
+
+def broken_store(repository: str) -> Credential:
+    raise CredentialsError("the helper is missing")
+
+
+def test_public_image_is_read_with_a_warning_where_the_store_fails() -> None:
+    tokens, warnings = Tokens(), list[str]()
+    with fake_server(tokens) as server, Transport(server.host, credential=broken_store, on_warning=warnings.append) as transport:
+        tokens.host = server.host
+        for path in ("/v2/a/tags/list", "/v2/b/tags/list"):
+            assert transport.get(path).status == 200
+    assert warnings == ["the helper is missing: going on without credentials"]
+
+
+@pytest.mark.parametrize(("status", "at_the_token_server"), [(401, True), (403, True), (401, False), (403, False)])
+def test_failing_store_is_the_error_where_nobody_is_let_in(status: int, at_the_token_server: bool) -> None:
+    with (
+        fake_server(denying(status, at_the_token_server=at_the_token_server)) as server,
+        Transport(server.host, credential=broken_store) as transport,
+        pytest.raises(CredentialsError, match="the helper is missing"),
+    ):
+        transport.get("/v2/a/tags/list")
 
 
 def test_failing_store_is_the_error_after_a_challenge() -> None:
-    def look() -> Credential:
-        raise CredentialsError("the helper is missing")
-
-    with fake_server(guarded) as server, Transport(server.host, credential=look) as transport, pytest.raises(CredentialsError):
+    with fake_server(guarded) as server, Transport(server.host, credential=broken_store) as transport, pytest.raises(CredentialsError):
         transport.get("/v2/")
 
 
