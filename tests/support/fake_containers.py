@@ -77,6 +77,9 @@ class FakeContainers:
     pulled: Image | None = None
     """What a pull brings."""
     pull_error: RegistryToolError | None = None
+    refuse: Callable[[ContainerSpec], RegistryToolError | None] = lambda spec: None
+    """The error with which a container does not start."""
+    network_error: RegistryToolError | None = None
     pull_digest: Digest | None = None
     """What the engine reports at the end of a pull; None: that of the name."""
     info: EngineInfo = ENGINE
@@ -124,6 +127,8 @@ class FakeContainers:
 
     def start(self, id: str) -> None:
         one = self.running[id]
+        if error := self.refuse(one.spec):
+            raise error
         one.inspections = 0
         one.container = replace(one.container, out_of_memory=one.program.out_of_memory)
         if one.program.ends is None:
@@ -179,7 +184,8 @@ class FakeContainers:
         return
 
     def create_network(self, name: str, *, labels: Mapping[str, str], internal: bool = False) -> None:
-        return
+        if self.network_error is not None:
+            raise self.network_error
 
     def remove_network(self, name: str, *, missing_ok: bool = False) -> None:
         return

@@ -176,6 +176,8 @@ PODMAN_ENGINE = Base(
         "netavark",
         "aardvark-dns",
         "iptables",
+        # Netavark of podman 5 sets its rules by nft, and without it no container with a network starts.
+        "nftables",
         "pigz",
         changes=(*_entry((), ("podman",)), "VOLUME /var/lib/containers"),
         links=_IPTABLES,

@@ -14,6 +14,7 @@ from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding
 from registry_tool.oci.config import Config
 from registry_tool.verify.checks import program
+from registry_tool.verify.checks.engine_fault import check_engine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.probing import listening
 from registry_tool.verify.probing.listening import Listening
@@ -104,7 +105,10 @@ class ContainerRun:
         return self.config.stop_signal or "SIGTERM"
 
     def run(self) -> None:
-        """Start, probe and stop it. Raises Unreachable where the engine fails; what the container does wrong is kept in the fields."""
+        """Start, probe and stop it; what the container does wrong is kept in the fields.
+
+        Raises Unreachable where the engine fails, EnvironmentUnavailable where it does not start any container.
+        """
         try:
             if self._start():
                 self._observe()
@@ -123,15 +127,16 @@ class ContainerRun:
                     self._remove()
                     self._create(self._bindings(any_port=True))
             except (EngineError, NotFound, PortTaken) as error:
+                check_engine(self.engine, self._container_spec(self._bindings(any_port=True)), error)
                 self.start_error, self.program_hint = error, error.hint or self._program_error(error.message)
                 return False
         self._started = time.monotonic()
         self._read_ports()
         return True
 
-    def _create(self, bindings: tuple[PortBinding, ...]) -> None:
+    def _container_spec(self, bindings: tuple[PortBinding, ...]) -> ContainerSpec:
         limits = self.spec.limits
-        spec = ContainerSpec(
+        return ContainerSpec(
             image=self.image,
             labels=self.environment.labels(),
             environment=self.spec.environment,
@@ -142,8 +147,10 @@ class ContainerRun:
             # Podman would take these few limits in place of all its own.
             file_size=None if self.engine.info.product == "Podman" else limits.disk,
         )
+
+    def _create(self, bindings: tuple[PortBinding, ...]) -> None:
         with defer_signals():
-            self.container = self.engine.create(spec)
+            self.container = self.engine.create(self._container_spec(bindings))
         self.engine.start(self.container.id)
         self._inspect()
 

@@ -40,7 +40,8 @@ def run_checks(
 
     Without an expected digest the image is compared with what the ``current`` engine has under its name; a stack's helper images
     come from there, too. ``registry`` is the image's, opened where none is given. ``on_check`` is called with each result.
-    Raises Unreachable where registry or engine do not answer; AuthenticationFailed and the like.
+    Raises Unreachable where registry or engine do not answer; EnvironmentUnavailable where a part of the engine itself fails;
+    AuthenticationFailed and the like.
     """
     with ExitStack() as opened:
         run = _CheckRun(environment, spec, registry or opened.enter_context(open_registry(spec.image.host)), observer, on_check)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from registry_tool.base.errors import VerificationFailed
+from registry_tool.base.errors import EngineError, EnvironmentUnavailable, VerificationFailed
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Container, ContainerSpec, PortBinding
 from registry_tool.verify.environments.environment import Environment
@@ -87,7 +87,7 @@ def running_stack(
     stack = RunningStack(environment=environment, plan=plan, limits=limits, prefix=f"registry-tool-stack-{secrets.token_hex(4)}")
     try:
         for network in plan.networks:
-            with defer_signals():
+            with defer_signals(), _engine_faults(environment, f"creating the network {network}"):
                 environment.engine.create_network(stack.network(network), labels=environment.labels())
         for service in plan.services:
             wait(stack, service)
@@ -138,7 +138,8 @@ def _start_proxy(stack: RunningStack, image: str, port: int, *, http: bool) -> C
         raise _ended(stack)
     files = {proxy.FILE: (proxy.configuration(addresses, port, http=http), 0o644)}
     spec = ContainerSpec(image=image, labels=stack.environment.labels(), ports=(_binding(stack.environment, proxy.PORT),))
-    return _run(stack, spec, (network,), ("proxy",), files=files)
+    with _engine_faults(stack.environment, "starting the proxy"):
+        return _run(stack, spec, (network,), ("proxy",), files=files)
 
 
 def _run(
@@ -154,11 +155,22 @@ def _run(
         created = engine.create(replace(spec, network=first, aliases=aliases))
         stack.containers.append(created)
     for network in others:
-        engine.connect_network(network, created.id, aliases=aliases)
+        with _engine_faults(stack.environment, f"connecting {aliases[0]} to a network"):
+            engine.connect_network(network, created.id, aliases=aliases)
     if files:
         engine.put_files(created.id, proxy.FOLDER, files)
     engine.start(created.id)
     return engine.container(created.id) or created
+
+
+@contextmanager
+def _engine_faults(environment: Environment, what: str) -> Iterator[None]:
+    """Raise EnvironmentUnavailable for the engine's errors in what has nothing to do with an image."""
+    try:
+        yield
+    except EngineError as error:
+        engine = f"{environment.info.engine or environment.info.name}"
+        raise EnvironmentUnavailable(f"{engine} failed at {what}: {error.message}", hint=error.hint or "Its log says more.") from error
 
 
 def _binding(environment: Environment, port: int) -> PortBinding:

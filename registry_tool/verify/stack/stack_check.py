@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from registry_tool.base import units
 from registry_tool.base.deadline import Deadline
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import Conflict, RegistryToolError, VerificationFailed
+from registry_tool.base.errors import Conflict, EnvironmentUnavailable, RegistryToolError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image
@@ -42,7 +42,8 @@ def check_stack(
 ) -> tuple[Check | None, dict[str, str]]:
     """Run the stack of ``image`` (None: it was not pulled); the check, None without a stack in ``spec``, and what was pulled.
 
-    ``current`` provides the helper images. Every failure is in the check. Raises UsageError, NotFound: see ``validate_stack``.
+    ``current`` provides the helper images. Every failure is in the check, but for those of the engine itself: EnvironmentUnavailable
+    is raised. Raises UsageError, NotFound: see ``validate_stack``.
     """
     plan = plan_stack(spec, os.environ)
     if plan is None:
@@ -56,6 +57,8 @@ def check_stack(
     detail = ""
     try:
         detail = run.run()
+    except EnvironmentUnavailable:
+        raise
     except RegistryToolError as error:
         failure = error
     finally:

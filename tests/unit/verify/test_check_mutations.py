@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import NotFound, PullFailed
-from registry_tool.engine import Engine, Image, Platform
+from registry_tool.base.errors import CommandNotFound, EngineError, EnvironmentUnavailable, NotFound, PullFailed
+from registry_tool.engine import ContainerSpec, Engine, Image, Platform
 from registry_tool.engine.values import Privileges
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
@@ -130,6 +130,14 @@ def _engine(name: str, value: object) -> Callable[[Subject], None]:
     return lambda subject: setattr(subject.engine, name, value)
 
 
+def _only_the_program(spec: ContainerSpec) -> EngineError:
+    return CommandNotFound(f"exec: {(spec.entrypoint or ('/app',))[0]}: no such file or directory")
+
+
+def _only_the_user(spec: ContainerSpec) -> EngineError | None:
+    return _only_the_program(spec) if spec.user == "0" else EngineError("unable to find user app: no matching entries in passwd file")
+
+
 GREEN: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "as it is": (),
     "a job": (_exposing(), _program(ends=0), _spec(probes=(Exit(code=0),))),
@@ -156,6 +164,9 @@ RED: dict[str, tuple[str, str, tuple[Callable[[Subject], None], ...]]] = {
         (lambda subject: _set("remote", replace(subject.remote, config=replace(CONFIG, diff_ids=())))(subject), _image(layers=())),
     ),
     "other platform": ("platform", "it is for linux/s390x", (_image(platform=Platform.parse("linux/s390x")),)),
+    "no such program": ("starts", "exec: /app: no such file or directory", (_engine("refuse", _only_the_program),)),
+    "no such user": ("starts", "unable to find user", (_engine("refuse", _only_the_user),)),
+    "no such folder": ("starts", "chdir to cwd", (_engine("refuse", lambda spec: EngineError("runc: chdir to cwd (/nowhere)")),)),
     "ends at once": ("starts", "ended by itself with code 1", (_program(ends=1),)),
     "ends well, and exposes a port": ("starts", "with code 0", (_program(ends=0), _spec(probes=()))),
     "ends well, and has a page to show": ("starts", "with code 0", (_exposing(), _program(ends=0))),
@@ -231,6 +242,24 @@ def test_result_without_a_check_that_passed_is_not_ok(monkeypatch: pytest.Monkey
     result = Subject().verify(monkeypatch, dirs)
     assert not replace(result, checks=()).ok
     assert not replace(result, checks=tuple(replace(check, ok=None) for check in result.checks)).ok
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "netavark: nftables error: unable to execute nft: No such file or directory (os error 2)",
+        "failed to set up container networking: iptables: no chain by that name",
+        "could not find a working conmon binary",
+    ],
+)
+def test_failure_of_the_engines_own_parts_is_the_environments(message: str, monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
+    subject = Subject()
+    subject.engine.refuse = lambda spec: CommandNotFound(message)
+    with pytest.raises(EnvironmentUnavailable, match="starts no container, of whatever image: ") as caught:
+        subject.verify(monkeypatch, dirs)
+    assert message in caught.value.message
+    assert caught.value.exit_code == 3
+    assert subject.engine.running == {}
 
 
 def test_foreign_server_on_the_port_of_an_ended_container_is_not_probed(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:

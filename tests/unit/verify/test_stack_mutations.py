@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from registry_tool.base.dirs import AppDirs
+from registry_tool.base.errors import EngineError, EnvironmentUnavailable
 from registry_tool.engine import ContainerSpec, Engine, Image
 from registry_tool.local.base_images import PROXY, REDIS, Base
 from registry_tool.local.sample_page import NO_REDIS
@@ -293,6 +294,17 @@ def test_check_says_what_it_did_not_look_at(
     check = stack.verify(monkeypatch, tmp_path, dirs)
     assert check.ok, check
     assert sorted(check.unchecked) == sorted(unchecked)
+
+
+def test_failure_of_the_engines_own_parts_is_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dirs: AppDirs) -> None:
+    stack = Stack()
+    stack.engine.network_error = EngineError("netavark: no nft")
+    with pytest.raises(EnvironmentUnavailable, match="failed at creating the network default: netavark: no nft"):
+        stack.verify(monkeypatch, tmp_path, dirs)
+    stack = Stack()
+    stack.engine.refuse = lambda spec: EngineError("no conmon") if "proxy" in spec.aliases else None
+    with pytest.raises(EnvironmentUnavailable, match="failed at starting the proxy: no conmon"):
+        stack.verify(monkeypatch, tmp_path, dirs)
 
 
 def test_settings_of_the_file_reach_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dirs: AppDirs) -> None:
