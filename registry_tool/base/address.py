@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 MAX_PORT = 65535
+MAX_NAME = 253
+MAX_LABEL = 63
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
@@ -24,7 +26,7 @@ class HostPort(NamedTuple):
     def parse(cls, text: str) -> HostPort:
         """Read ``text``. Raises ValueError, whose message names the part that is wrong."""
         match = _HOST_PORT.fullmatch(text)
-        if match is None:
+        if match is None or not _is_host(match["host"]):
             raise ValueError(f"{text if len(text) <= 80 else text[:77] + '...'!r} is not a host")
         return cls(match["host"].strip("[]"), None if match["port"] is None else parse_port(match["port"]))
 
@@ -44,6 +46,17 @@ class HostPort(NamedTuple):
     def connect_hosts(self) -> tuple[str, ...]:
         """What to connect to, in order. ``localhost`` is 127.0.0.1 first: on macOS another program may listen on ::1."""
         return ("127.0.0.1", "::1") if self.host == "localhost" else (self.host,)
+
+
+def _is_host(text: str) -> bool:
+    """Whether ``text`` is an IPv6 address in brackets, or a name within the limits of DNS (RFC 1035, 2.3.4)."""
+    if not text.startswith("["):
+        return len(text) <= MAX_NAME and all(len(label) <= MAX_LABEL for label in text.split("."))
+    try:
+        ipaddress.IPv6Address(text[1:-1])
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(text: str) -> bool:

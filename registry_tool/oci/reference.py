@@ -87,13 +87,20 @@ def has_host(text: str) -> bool:
 
 def registry_host(text: str) -> str:
     """``HOST[:PORT]`` of a registry as people type it: ``https://HOST/v2/`` will do, too. Raises UsageError."""
-    match = _TYPED_HOST.fullmatch(text.strip())
     try:
+        match = _TYPED_HOST.fullmatch(text.strip())
         return _checked_host(match["host"] if match else text)
-    except ValueError:
+    except (ValueError, AttributeError, TypeError):
         raise UsageError(
-            f"{text[:80]!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com."
+            f"{str(text)[:80]!r} is not a registry's address", hint="It looks like localhost:5000 or registry.example.com."
         ) from None
+
+
+def check_repository(path: str) -> None:
+    """Raise InvalidReference, which names the wrong part, where ``path`` is not a repository's."""
+    if not isinstance(path, str):
+        raise InvalidReference(f"{str(path)[:80]!r} is not a repository's name", hint=_EXAMPLE)
+    _check_path(path, path)
 
 
 def is_tag(text: str) -> bool:

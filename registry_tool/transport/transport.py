@@ -249,6 +249,7 @@ class Transport:
                 error = error_from(self.host, response, is_registry=self._is_registry)
                 if error is None:
                     return stream
+                stream.close()
             except RegistryUnreachable as unreachable:
                 error = unreachable
             delay = retry.retry_delay(attempts, method, response, error) if repeatable else None

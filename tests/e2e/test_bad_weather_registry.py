@@ -16,7 +16,7 @@ a config that is not JSON                     test_invalid_config_is_found, test
 dates before 1970, dates without a zone       test_parse_time_is_in_utc, test_parse_time_of_placeholders_is_none, test_invalid_date_is_none
 tags that are ``null``                        test_repository_without_tags_lists_none
 a ``Link`` to another host                    test_link_to_another_host_stays_on_the_registry
-a ``Link`` in a circle, or without end        test_loop_of_links_ends, test_endless_links_are_an_error
+a ``Link`` in a circle, or without end        test_loop_of_links_ends_with_a_warning, test_endless_links_are_an_error
 redirects in a circle                         test_endless_redirects_are_an_error
 redirects to ``file:`` and away from TLS      test_redirect_from_tls_to_http_is_not_followed
 a plain HTTP realm, named over TLS            test_password_is_not_sent_to_a_realm_without_tls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from registry_tool.base.errors import InvalidManifest, NotFound
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
@@ -31,7 +33,7 @@ def from_registry(transport: Transport, repository: str, subject: Digest) -> tup
     """
     referrers: dict[Digest, Descriptor] = {}
     try:
-        for response in transport.pages(f"/v2/{repository}/referrers/{subject}"):
+        for response in transport.pages(f"/v2/{repository}/referrers/{quote(str(subject), safe=':')}"):
             media_type = manifests.media_type_of(response.body, response.headers.get("content-type", ""))
             # Some registries answer with the subject itself.
             if media_type != OCI_INDEX or Digest.of(response.body, subject.algorithm) == subject:

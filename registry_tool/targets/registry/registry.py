@@ -13,7 +13,7 @@ from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
-from registry_tool.oci.reference import is_repository, registry_host
+from registry_tool.oci.reference import check_repository, is_repository, registry_host
 from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
 from registry_tool.transport import Response, Transport, log_warning
 
@@ -101,7 +101,7 @@ class Registry:
         return tuple(self.capabilities.notes)
 
     def repository(self, path: str) -> Repository:
-        """Return the repository ``path``, ``john/get-started``. Sends nothing yet."""
+        """Return the repository ``path``, ``john/get-started``. Sends nothing yet. Raises InvalidReference."""
         return Repository(self._transport, path, self.capabilities, self.limiter)
 
     def catalog(self) -> Iterator[str]:
@@ -140,7 +140,8 @@ class Registry:
         yield from pages
 
     def digest(self, repository: str, tag: str) -> Digest | None:
-        """The digest that ``tag`` (or a digest) stands for now, None where it is not there."""
+        """The digest that ``tag`` (or a digest) stands for now, None where it is not there. Raises InvalidReference."""
+        check_repository(repository)
         path, headers = manifest_path(repository, tag), {"Accept": ACCEPT}
         try:
             response = self._transport.head(path, headers=headers, may_be_missing=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import (
     AuthenticationFailed,
     InvalidManifest,
+    InvalidReference,
     Mismatch,
     NotARegistry,
     NotFound,
@@ -23,7 +25,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manifest
-from registry_tool.oci.reference import is_tag
+from registry_tool.oci.reference import check_repository, is_tag
 from registry_tool.targets.registry import referrers, uploads
 from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte, parse_number
 from registry_tool.targets.target import Readable, verified
@@ -31,6 +33,7 @@ from registry_tool.transport import Transport
 from registry_tool.transport.responses import Response
 
 _ACCEPT: Mapping[str, str] = {"Accept": ACCEPT}
+_LIKE_DIGEST = re.compile(r"[A-Za-z0-9+._-]*:\S*")
 _MANIFESTS = frozenset((*IMAGES, *INDEXES, *SCHEMA_1))
 
 
@@ -88,11 +91,15 @@ class Capabilities:
 
 
 class Repository:
-    """The repository ``path`` (``john/get-started``). Threads may share it. Requests raise what ``Transport`` does."""
+    """The repository ``path`` (``john/get-started``). Threads may share it. Requests raise what ``Transport`` does.
+
+    Raises InvalidReference for a path, and in its methods for references, that can be none.
+    """
 
     def __init__(
         self, transport: Transport, path: str, capabilities: Capabilities | None = None, limiter: RateLimiter | None = None
     ) -> None:
+        check_repository(path)
         self.host = transport.host
         self.path = path
         self._transport = transport
@@ -121,10 +128,10 @@ class Repository:
 
         Raises NotFound, Mismatch.
         """
+        expected = _digest(reference)
         response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
         named, size = header_digest(response), parse_number(response.headers.get("content-length", ""))
         media_type = manifests.media_type_of(b"", response.headers.get("content-type", ""))
-        expected = _digest(reference)
         if named is not None and expected is not None and expected.algorithm == named.algorithm and expected != named:
             raise self._mismatch(response, f"{named} instead of {expected}")
         if named is None or not size or media_type in manifests.UNSPECIFIC_TYPES or response.body:
@@ -153,6 +160,8 @@ class Repository:
 
     def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
         """Push ``manifest``, byte for byte, as ``tag``; if the registry keeps no referrers, add it to its subject's list (tag scheme)."""
+        if tag is not None:
+            _check_tag(tag)
         response = self._transport.send(
             "PUT",
             manifest_path(self.path, tag or str(manifest.digest)),
@@ -178,8 +187,7 @@ class Repository:
 
     def untag(self, tag: str) -> None:
         """Delete a tag alone. Raises NotFound; RegistryError where the registry cannot (:meth:`can_untag`)."""
-        if _digest(tag) is not None:
-            raise ValueError(f"not a tag: {tag}")
+        _check_tag(tag)
         if not self.can_untag():
             raise RegistryError(f"{self.host} cannot delete a tag alone", hint="Deletion may be off, or by digest only.")
         self._transport.send("DELETE", manifest_path(self.path, tag))
@@ -236,9 +244,10 @@ class Repository:
 
     def _read_manifest(self, reference: str, response: Response | None = None) -> tuple[Response, Digest]:
         """GET a manifest; the response, and its digest by request, header or content, of which the first two are checked."""
+        requested = _digest(reference)
         if response is None:
             response = self._transport.get(manifest_path(self.path, reference), headers=_ACCEPT, limit=manifests.MAX_SIZE)
-        requested, named = _digest(reference), header_digest(response)
+        named = header_digest(response)
         is_signed = manifests.media_type_of(response.body, response.headers.get("content-type", "")) in SCHEMA_1
         content = manifests.signed_payload(response.body) if is_signed else response.body
         for digest in (requested, named):
@@ -256,7 +265,7 @@ class Repository:
     def _content(self, descriptor: Descriptor) -> tuple[str, Mapping[str, str]]:
         if descriptor.media_type in _MANIFESTS:
             return manifest_path(self.path, str(descriptor.digest)), _ACCEPT
-        return f"/v2/{self.path}/blobs/{descriptor.digest}", {}
+        return f"/v2/{self.path}/blobs/{quote(str(descriptor.digest), safe=':')}", {}
 
     def _referrers(self, subject: Digest) -> tuple[Descriptor, ...] | None:
         """The registry's own list; not requested again once it has turned out that it keeps none."""
@@ -286,15 +295,27 @@ class Repository:
 
 
 def manifest_path(repository: str, reference: str) -> str:
-    """The path of a manifest. ``reference`` may be any text that a registry listed as a tag: it leads nowhere else."""
+    """The path of a manifest. ``reference`` may be any text that is not checked: it leads nowhere else."""
     quoted = quote(reference, safe=":", errors="replace")
     # A dot alone, or two, would be taken for a step in the path.
     return f"/v2/{repository}/manifests/{quoted if reference.strip('.') else quoted.replace('.', '%2E')}"
 
 
 def _digest(reference: str) -> Digest | None:
-    """The digest that a reference is; None for a tag, which has no colon."""
-    return Digest.parse(reference) if ":" in reference else None
+    """The digest that a reference is; None for a tag, which has no colon. Raises InvalidReference."""
+    if not reference:
+        raise InvalidReference("an image has a tag or a digest, and neither is given", hint="A tag looks like latest.")
+    if not _LIKE_DIGEST.fullmatch(reference):
+        return None
+    try:
+        return Digest.parse(reference)
+    except ValueError as error:
+        raise InvalidReference(f"neither a tag nor a digest: {error}") from None
+
+
+def _check_tag(tag: str) -> None:
+    if not is_tag(tag):
+        raise InvalidReference(f"{tag[:140]!r} is not a tag", hint="A tag has letters, digits, '_', '.' and '-', at most 128.")
 
 
 def header_digest(response: Response) -> Digest | None:

@@ -33,6 +33,10 @@ from registry_tool.base.address import HostPort, check_port, is_loopback, parse_
         ("[::1", "'[::1' is not a host"),
         ("[::1]x", "'[::1]x' is not a host"),
         ("[]", "'[]' is not a host"),
+        ("[:::]", "'[:::]' is not a host"),
+        ("[1::2::3]:5000", "'[1::2::3]:5000' is not a host"),
+        ("a" * 64, f"'{'a' * 64}' is not a host"),
+        ("a." * 127 + "b", f"'{('a.' * 127)[:77]}...' is not a host"),
         ("a_" * 100, f"'{('a_' * 100)[:77]}...' is not a host"),
     ],
 )
@@ -51,6 +55,7 @@ def test_parse_of_no_host_and_port_names_the_part(text: str, why: str) -> None:
         ("127.0.0.1:1", "127.0.0.1", 1),
         ("UPPER.example", "UPPER.example", None),
         ("[::1]", "::1", None),
+        ("a" * 63 + ".b", "a" * 63 + ".b", None),
         ("[fe80::A]:5000", "fe80::A", 5000),
         ("xn--bcher-kva.example", "xn--bcher-kva.example", None),
     ],

@@ -241,6 +241,12 @@ def test_registry_host_of_no_address_is_a_usage_error(text: str) -> None:
     assert caught.value.hint
 
 
+def test_registry_host_of_something_else_than_text_is_a_usage_error() -> None:
+    for value in (None, 5000, b"localhost", ["localhost"]):
+        with pytest.raises(UsageError, match="is not a registry's address"):
+            registry_host(value)  # type: ignore[arg-type] # which is the question
+
+
 @pytest.mark.parametrize(
     ("text", "host"),
     [

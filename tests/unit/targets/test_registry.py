@@ -116,6 +116,20 @@ def test_stored_credential_is_sent() -> None:
         registry.ping()
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", " ", "a b", "user@localhost", "localhost:0", "localhost:99999", "http://", "localhost/path", "a/b", "[:::]", "a\r\nb", None, 7],
+)
+def test_host_that_cannot_be_one_is_a_usage_error(host: str) -> None:
+    with pytest.raises(UsageError, match="is not a registry's address"):
+        open_registry(host)
+
+
+def test_host_is_read_as_people_type_it() -> None:
+    with open_registry("https://localhost:1/v2/") as registry:
+        assert registry.host == "localhost:1"
+
+
 def guarded(received: ReceivedRequest) -> Reply:
     return Reply() if received.headers.get("authorization") == BASIC else reply({}, 401, www_authenticate='Basic realm="x"')
 

@@ -10,6 +10,7 @@ import pytest
 from registry_tool.base.errors import (
     ConnectionLost,
     InvalidManifest,
+    InvalidReference,
     Mismatch,
     NotFound,
     RegistryError,
@@ -95,6 +96,56 @@ def test_request_for_any_listed_tag_stays_in_the_repository(tag: str) -> None:
         assert received.path.count("/") == 5
         assert not {"?", "#"} & set(received.path)
         assert "evil" not in received.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "A", "../a", "a//b", "a/../b", "a?x", "a#x", "a b", "a\r\nEvil: x", "a" * 256, "a:v1", "ü", None, 7, b"a"]
+)
+def test_repository_that_cannot_be_one_is_an_error_before_any_request(path: str) -> None:
+    with fake_server(lambda received: reply({})) as server, open_registry(server.host) as registry:
+        for ask in (registry.repository, lambda path: registry.digest(path, "v1")):
+            with pytest.raises(InvalidReference):
+                ask(path)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("reference", ["", "sha256:", "sha256:xyz", "sha256:../../../x", "md5:" + "0" * 32, "v1:v2"])
+def test_reference_that_cannot_be_one_is_an_error_before_any_request(reference: str) -> None:
+    with fake_server(lambda received: reply({})) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        pushed = manifests.index(())
+        for ask in (
+            lambda: repository.resolve(reference),
+            lambda: repository.manifest(reference),
+            lambda: repository.untag(reference),
+            lambda: repository.push_manifest(pushed, reference),
+        ):
+            with pytest.raises(InvalidReference):
+                ask()
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("tag", ["../../b/manifests/v1", "a b", "v1?x", ".v1", "a" * 129])
+def test_pushed_and_deleted_tag_must_be_one(tag: str) -> None:
+    with fake_server(lambda received: reply({})) as server, open_registry(server.host) as registry:
+        for ask in (lambda: registry.repository("a").untag(tag), lambda: registry.repository("a").push_manifest(manifests.index(()), tag)):
+            with pytest.raises(InvalidReference, match="is not a tag"):
+                ask()
+        assert server.requests == []
+
+
+def test_digest_that_was_not_parsed_stays_in_the_repository() -> None:
+    forged = Descriptor(media_type=OCTETS, digest=Digest("sha256", "../../../b/blobs/uploads?x=y#z"), size=1)
+    with fake_server(lambda received: reply({}, 404)) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        assert not repository.exists(forged)
+        assert repository.last_byte(forged) is Presence.MISSING
+        repository.referrers(forged)
+        with pytest.raises(NotFound):
+            repository.delete(forged)
+    for received in server.requests:
+        assert received.path.startswith(("/v2/a/blobs/sha256:..%2F", "/v2/a/referrers/sha256:..%2F", "/v2/a/manifests/sha256"))
+        assert not {"?", "#"} & set(received.path)
 
 
 # --- manifests ---
@@ -250,7 +301,7 @@ def test_untag_deletes_the_tag_alone() -> None:
         registry.repository("a").untag("v1")
         with pytest.raises(NotFound):
             registry.repository("a").untag("v2")
-        with pytest.raises(ValueError, match="not a tag"):
+        with pytest.raises(InvalidReference, match="not a tag"):
             registry.repository("a").untag(str(Digest.of(b"")))
     probe, *others = server.requests
     assert probe.path.startswith("/v2/a/manifests/no-such-tag-")
