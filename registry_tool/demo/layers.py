@@ -62,6 +62,8 @@ def describe_shared_layers(engine: Engine, image: Image, moved: TransferResult) 
 
 def describe_transfer(moved: TransferResult, word: str, verb: str) -> str:
     """``2 layers pulled (23MB), 4 already there``; ``word`` is docker's status of a layer that was transferred."""
+    if not moved.layers:
+        return f"{verb}; the engine reports no layers"  # podman
     through = sum(1 for last in moved.layers.values() if last == word)
     there = len(moved.layers) - through
     text = f"{units.count(through, 'layer')} {verb} ({units.size(moved.bytes_moved)})"

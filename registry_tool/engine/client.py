@@ -155,6 +155,12 @@ class SdkClient(docker.APIClient):
         params = {"fromImage": repository, "tag": tag, **({"platform": platform} if platform is not None else {})}
         return self._transfer(("images", "create"), params, auth, insecure=insecure)
 
+    def libpod_pull(self, name: str, auth: Mapping[str, str], *, platform: str | None) -> Iterator[Any]:
+        """Pull ``name`` over plain HTTP with podman's own interface: its docker-compatible one cannot (podman 4)."""
+        names = ("OS", "Arch", "Variant")
+        params = {"reference": name, **(dict(zip(names, platform.split("/"), strict=False)) if platform is not None else {})}
+        return self._transfer(("libpod", "images", "pull"), params, auth, insecure=True)
+
     def _transfer(self, parts: Sequence[str], params: dict[str, str], auth: Mapping[str, str], *, insecure: bool) -> Iterator[Any]:
         # The SDK's own methods have no place for podman's parameter, which docker does not look at.
         params |= {"tlsVerify": "false"} if insecure else {}

@@ -54,6 +54,10 @@ _NOT_EXECUTABLE = ("permission denied", "is a directory")
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
 
+class PlainHttpRefused(PullFailed):
+    """An engine did not pull over plain HTTP."""
+
+
 def push_error(name: str, message: str) -> RegistryToolError:
     """The error for a failed push of ``name``."""
     if _contains(message, _ABSENT_HERE):
@@ -74,9 +78,9 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
     host = _reference(name).host
     failed = f"the {verb} of {name} failed"
     if _contains(message, _PLAIN_HTTP):
-        return kind(
+        return (PlainHttpRefused if kind is PullFailed else kind)(
             f"{failed}: {host} speaks plain HTTP, and the engine wants HTTPS there",
-            hint=f'The engine takes HTTP on localhost only, and where "insecure-registries" in its daemon.json lists "{host}".',
+            hint=f'Docker: list "{host}" in "insecure-registries" of daemon.json; podman: insecure = true for it in registries.conf.',
         )
     if _contains(message, _UNTRUSTED):
         return kind(

@@ -20,7 +20,7 @@ from registry_tool.base.errors import (
     RegistryToolError,
 )
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.engine.engine_errors import pull_error, push_error
+from registry_tool.engine.engine_errors import PlainHttpRefused, pull_error, push_error
 from registry_tool.engine.images import Images, split_tag
 from registry_tool.engine.streams import DOCKER_MANIFEST, TransferLog
 from registry_tool.engine.values import TransferResult
@@ -64,7 +64,15 @@ class Transfer(Images):
                 lambda api: api.pull_image(repository, tag, auth, platform=platform, insecure=is_loopback(reference.host)),
             )
 
-        log = _transfer(name, start, pull_error, observer, host=known_as)
+        def start_libpod(auth: Auth) -> Events:
+            return self._client.stream(f"the pull of {name}", lambda api: api.libpod_pull(name, auth, platform=platform))
+
+        try:
+            log = _transfer(name, start, pull_error, observer, host=known_as)
+        except PlainHttpRefused:
+            if not is_loopback(reference.host):
+                raise
+            log = _transfer(name, start_libpod, pull_error, observer, host=known_as)
         return _result(name, log, log.descriptor or self._descriptor_of(name))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:

@@ -58,7 +58,33 @@ def test_any_call_reads_podmans_form(document: object) -> None:
                 work(engine)
 
 
+def test_a_pull_over_plain_http_that_podman_refuses_twice_fails_as_the_first() -> None:
+    answers = {"POST /images/create": reply({"error": HTTP}, 500), "POST /libpod/images/pull": events({"error": HTTP})}
+    with fake_engine(answers) as (engine, _), pytest.raises(PullFailed, match="speaks plain HTTP"):
+        engine.pull("localhost:5000/a:1")
+
+
+def test_podmans_own_interface_is_not_tried_beyond_loopback() -> None:
+    with fake_engine({"POST /images/create": reply({"error": HTTP}, 500)}) as (engine, server):
+        with pytest.raises(PullFailed, match="speaks plain HTTP"):
+            engine.pull("10.0.0.1:5000/a:1")
+        assert "POST /libpod/images/pull" not in map(call, server.requests)
+
+
 # What goes well
+
+
+def test_where_podmans_compatible_interface_cannot_pull_over_plain_http_its_own_does() -> None:
+    image = {"Id": "sha256:1", "RepoDigests": [f"localhost:5000/a@{DIGEST}"]}
+    answers = {
+        "POST /images/create": reply({"error": HTTP}, 500),
+        "POST /libpod/images/pull": events({"stream": "Trying to pull…"}, {"images": ["1"], "id": "1"}),
+        "GET /images/localhost:5000/a:1/json": reply(image),
+    }
+    with fake_engine(answers) as (engine, server):
+        assert str(engine.pull("localhost:5000/a:1", platform="linux/arm64").digest) == DIGEST
+        (request,) = (each for each in server.requests if call(each) == "POST /libpod/images/pull")
+    assert query(request) == {"reference": "localhost:5000/a:1", "OS": "linux", "Arch": "arm64", "tlsVerify": "false"}
 
 
 @pytest.mark.parametrize(
