@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry_tool.base import files, labels, runs, units
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.errors import PortTaken, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.demo import layers
@@ -26,7 +26,7 @@ from registry_tool.local import orphans, tag_backup
 from registry_tool.local.base_images import BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.images import build_inputs
-from registry_tool.local.registry import LocalRegistry
+from registry_tool.local.registry import LocalRegistry, ports
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 
@@ -79,6 +79,7 @@ class _DemoRun:
         self.bases = BaseImageResolver(self.engine, self.dirs.cache, self.observer)
 
     def execute(self) -> None:
+        self._check_port()
         try:
             registry = self._up()
             reference = self._reference(registry)
@@ -94,6 +95,15 @@ class _DemoRun:
             # Also after a failure, or Ctrl-C in the middle of a step.
             with defer_signals():
                 self._clean_up()
+
+    def _check_port(self) -> None:
+        """Raise PortTaken where the page's port is taken now, instead of after the build, the push and the pull."""
+        port = self.options.port
+        held_by = None
+        if port is not None:
+            held_by = ports.holder(port, self.engine.containers(), local=self.engine.endpoint.is_local)
+        if held_by is not None:
+            raise PortTaken(f"port {port} is held by {held_by}", hint="Name another with -p, or leave -p out to get the next free one.")
 
     # Each method is one step, in their order.
 

@@ -79,6 +79,7 @@ class PageSteps:
             step.detail = f"visits {', '.join(map(str, self.result.visits))}"
         if self.options.keep:
             self.result.kept.extend((container.name, redis.name))
+            self.result.kept_network = network
 
     def _counted_page(self, container: Container, port: int, *, first: bool) -> Page:
         """Get the page; the first one again while Redis does not listen yet, which counts no visit."""

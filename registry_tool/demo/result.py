@@ -69,7 +69,7 @@ class StepDraft:
 class DemoResult:
     """The result so far. ``error`` is None as long as nothing failed."""
 
-    JSON_MEMBERS: ClassVar = "ok image registry steps probe=page images probe_redis? kept? error?"
+    JSON_MEMBERS: ClassVar = "ok image registry steps probe=page images probe_redis? kept? kept_network? error?"
     listener: DemoListener | None = None
     run: str = ""
     """The id in the labels of what this run makes."""
@@ -87,6 +87,8 @@ class DemoResult:
     """The tag of the builder's cache in the engine; None where the builder keeps it elsewhere."""
     kept: list[str] = field(default_factory=list)
     """Names of the containers that ``--keep`` left running."""
+    kept_network: str | None = None
+    """The network of these containers, where they have one of their own."""
     redis: bool = False
     error: RegistryToolError | None = None
 

@@ -84,6 +84,17 @@ def remove(engine: Engine, state: Path, orphans: Orphans) -> None:
         runs.forget(state, run_id)
 
 
+def forget_kept(engine: Engine, state: Path, run_id: str) -> tuple[str, ...]:
+    """Remove the networks and volumes of a kept demo whose last container is gone; returns their names."""
+    marks = {labels.ROLE: labels.ROLE_DEMO, labels.DEMO: run_id}
+    if not runs.is_over(state, run_id, kept=True) or engine.containers(all=True, labels=marks):
+        return ()
+    names = [network.name for network in engine.networks(labels=marks)] + [volume.name for volume in engine.volumes(labels=marks)]
+    clear(engine, marks)
+    runs.forget(state, run_id)
+    return tuple(names)
+
+
 def clear(engine: Engine, marks: Mapping[str, str]) -> None:
     """Remove the containers, networks and volumes with the labels ``marks``, which are one run's."""
     _remove(engine, engine.containers(all=True, labels=marks), engine.networks(labels=marks), engine.volumes(labels=marks))

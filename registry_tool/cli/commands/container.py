@@ -151,7 +151,19 @@ def rm(session: Session, names: tuple[str, ...], force: bool, everything: bool, 
         raise UsageError("rm needs names or --all", hint="For example: regctl rm web")
     if everything:
         return _rm_all(session, yes=yes)
-    return _each(session, names, "removed", lambda id: session.engine.remove(id, force=force), missing_ok=missing_ok)
+    return _each(session, names, "removed", lambda id: _remove(session, id, force=force), missing_ok=missing_ok)
+
+
+def _remove(session: Session, container_id: str, *, force: bool) -> None:
+    """Remove a container; with the last one of a kept demo its network goes, too."""
+    container = session.engine.container(container_id)
+    session.engine.remove(container_id, force=force)
+    run_id = container.labels.get(labels.DEMO) if container is not None else None
+    if run_id:
+        from registry_tool.local import orphans
+
+        for name in orphans.forget_kept(session.engine, session.dirs.state, run_id):
+            session.output.note(f"removed {name}, which only the demo's containers used")
 
 
 def _rm_all(session: Session, *, yes: bool) -> int:

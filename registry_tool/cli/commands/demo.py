@@ -64,13 +64,15 @@ def demo(session: Session, image: str, port: int | None, registry_port: int | No
 
 def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
     """The page, what is left and how to remove it, and what to try next."""
+    from registry_tool.local.registry.spec import name_option
+
     me = program_name.command()
     reference = result.reference or ""
     lines = ["", *_page_lines(result), "", "What is left, and how to remove it:"]
     remaining = [
         (
             f"the registry at {result.registry_address} with the pushed image",
-            f"{me} down{'' if name == 'default' else f' --name {name}'} --volumes",
+            f"{me} down{name_option(name)} --volumes",
         ),
         (f"the image {reference}", f"{me} rmi {reference}"),
     ]
@@ -81,7 +83,8 @@ def _summary(result: DemoResult, dirs: AppDirs, name: str) -> list[str]:
         remaining.append((f"the build cache {result.build_cache}", f"{me} rmi {result.build_cache}"))
     remaining.append((f"caches in {dirs.cache}", f"rm -r {shlex.quote(str(dirs.cache))}"))
     if result.kept:
-        remaining.insert(0, (f"the running containers: {', '.join(result.kept)}", f"{me} rm -f {' '.join(result.kept)}"))
+        network = f", and their network {result.kept_network}" if result.kept_network else ""
+        remaining.insert(0, (f"the running containers: {', '.join(result.kept)}{network}", f"{me} rm -f {' '.join(result.kept)}"))
     for what, command in remaining:
         lines += [f"  {what}", f"    {command}"]
     return [*lines, "", "Try next:", f"  {me} list-tags {reference.rpartition(':')[0]}"]

@@ -90,6 +90,7 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
       regctl down --volumes
     """
     from registry_tool.local import registry as local_registry
+    from registry_tool.local.registry.spec import name_option
 
     if volumes:
         session.engine  # noqa: B018 - without an engine there is nothing to ask about
@@ -108,8 +109,9 @@ def down(session: Session, name: str, volumes: bool, yes: bool, missing_ok: bool
     if result.volume_removed:
         lines.append(f"removed the volume {result.volume_removed}, with everything in it")
     elif result.volume_kept:
-        me = program_name.command()
-        lines.append(f"the content stays in the volume {result.volume_kept} ({me} up brings it back, {me} down --volumes removes it)")
+        me, option = program_name.command(), name_option(name)
+        bring_back, remove = f"{me} up{option} brings it back", f"{me} down{option} --volumes removes it"
+        lines.append(f"the content stays in the volume {result.volume_kept} ({bring_back}, {remove})")
     session.output.result(result, *(f"{name}: {line}" for line in lines))
     return 0
 
@@ -152,7 +154,8 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
     elif registries:
         heads = ("NAME", "ADDRESS", "STATE", "USER", "IMAGE", "VOLUME", "STARTED BY")
         out.table(heads, [_row(registry, answering=ready[registry.name]) for registry in registries])
-        if any(registry.started_by == "registry-tool" for registry in registries):
+        # Compose's file knows the default registry alone.
+        if any(registry.started_by == "registry-tool" and registry.name == local_registry.DEFAULT_NAME for registry in registries):
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
     else:
         named, option = (f" named {name}", f" --name {name}") if name else ("", "")

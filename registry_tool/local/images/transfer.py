@@ -11,6 +11,7 @@ from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
+from registry_tool.local.registry.spec import name_option
 from registry_tool.oci.reference import Reference, has_host
 from registry_tool.targets.registry import open_registry
 
@@ -72,7 +73,7 @@ def _check(engine: Engine, target: Reference, result: TransferResult) -> str | N
 def _cure(engine: Engine, host: str) -> str:
     """How to make the registry forget what it no longer has."""
     ours = next((registry for registry in local_registry.find_all(engine) if registry.address == host), None)
-    name = "" if ours is None or ours.name == local_registry.DEFAULT_NAME else f" --name {ours.name}"
+    name = name_option(ours.name) if ours is not None else ""
     restart = "Restart the registry" if ours is None else f"Restart it (regctl down{name}, regctl up{name})"
     return f"It reports layers that it no longer has, as after a garbage collection in it. {restart}, then push again."
 

@@ -9,7 +9,7 @@ from registry_tool.base import labels
 from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, resource_name
+from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, name_option, resource_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def find_all(engine: Engine) -> tuple[LocalRegistry, ...]:
 def not_found(engine: Engine, name: str) -> NotFound:
     """The error for a registry without a container; its message mentions a volume that holds its content."""
     others = ", ".join(repr(registry.name) for registry in find_all(engine))
-    hint = f"There are: {others}." if others else "Start it: regctl up" + ("" if name == DEFAULT_NAME else f" --name {name}")
+    hint = f"There are: {others}." if others else f"Start it: regctl up{name_option(name)}"
     kept = f" (its content is in the volume {resource_name(name)})" if engine.volume(resource_name(name)) else ""
     return NotFound(f"no registry {name!r} runs on this engine{kept}", hint=hint)
 

@@ -10,7 +10,7 @@ from registry_tool.base.errors import NotARegistry, RegistryToolError, RegistryU
 from registry_tool.base.page_client import NoResponse, Page, get_page
 from registry_tool.engine import Engine
 from registry_tool.local.registry.lookup import LocalRegistry
-from registry_tool.local.registry.spec import LOOPBACK
+from registry_tool.local.registry.spec import LOOPBACK, name_option
 
 _REQUEST_TIMEOUT = 2.0  # seconds for one request on loopback
 _LOG_LINES = 20  # enough for the panic of a Go program with its stack
@@ -85,7 +85,8 @@ def _media_type(page: Page) -> str:
 def _not_a_registry(registry: LocalRegistry, probe: PortProbe) -> NotARegistry:
     return NotARegistry(
         f"what answers on {LOOPBACK}:{registry.port} here is no registry ({probe.detail} on /v2/)",
-        hint=f"It is not the container {registry.container_name} that answers. Take another port: regctl up --port {registry.port + 1}",
+        hint=f"It is not the container {registry.container_name} that answers. "
+        f"Take another port: regctl up{name_option(registry.name)} --port {registry.port + 1}",
     )
 
 

@@ -76,6 +76,11 @@ def resource_name(name: str) -> str:
     return f"registry-tool-{name}"
 
 
+def name_option(name: str) -> str:
+    """What a suggested command needs to mean the registry ``name``: `` --name team``, nothing for the default one."""
+    return "" if name == DEFAULT_NAME else f" --name {name}"
+
+
 def resource_labels(name: str) -> dict[str, str]:
     """Labels of the container and the volume of the registry ``name``."""
     return {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: name}

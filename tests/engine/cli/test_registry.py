@@ -87,6 +87,7 @@ def test_second_up_changes_nothing_and_status_shows_it(typed: Typed, name: str) 
     assert status.code == 0
     assert status.out.splitlines()[0].split()[:3] == ["NAME", "ADDRESS", "STATE"]
     assert f"localhost:{port}" in status.out
+    assert "regctl down" not in status.err, "that would be another registry's"
     assert typed("status", "--name", name, "-q").out == f"localhost:{port}\n"
     (row,) = typed("status", "--name", name, "--json").json["registries"]
     assert row["answering"] is True
@@ -114,6 +115,7 @@ def test_down_keeps_the_volume(typed: Typed, name: str, engine: Engine) -> None:
     assert answer.code == 0
     assert f"registry-tool-{name}" in answer.out
     assert "content stays" in answer.out
+    assert f"up --name {name} brings it back" in answer.out
     assert engine.volume(f"registry-tool-{name}") is not None
 
 

@@ -21,6 +21,7 @@ from registry_tool.local.base_images import PYTHON, BaseImageResolver
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
+from tests.support.cli_runner import Typed
 from tests.support.requirements import free_port, missing
 
 pytestmark = [pytest.mark.engine]
@@ -212,6 +213,7 @@ class TestFailures:
         result = run(port=local.port)
         assert result.error is not None
         assert result.error.code == "port-taken"
+        assert result.steps == [], "it is said before anything is built"
         nothing_is_left(engine, dirs)
 
     def test_name_in_another_registry_is_a_usage_error(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
@@ -310,7 +312,11 @@ class TestSuccess:
         orphans.remove(engine, dirs.state, orphans.find(engine, dirs.state, labels.ROLE_DEMO, kept=True))
         assert engine.container(name) is None
 
-    def test_keep_with_redis_leaves_both_containers_running(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
+    def test_keep_with_redis_leaves_both_containers_and_their_network(
+        self, run: Run, engine: Engine, dirs: AppDirs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("registry_tool.cli.session.Session.dirs", dirs)
+        typed = Typed(capsys)
         result = run(keep=True, redis=True)
         assert result.error is None
         containers = engine.containers(all=True, labels={labels.DEMO: result.run})
@@ -318,6 +324,12 @@ class TestSuccess:
         assert len(result.kept) == 2
         assert result.page is not None and result.page_with_redis is not None
         assert result.page.url == result.page_with_redis.url
+        assert result.kept_network is not None and engine.network(result.kept_network) is not None
+        # What the summary says removes the network as well, and with the last container only.
+        for number, name in enumerate(result.kept):
+            assert engine.network(result.kept_network) is not None, number
+            assert typed("rm", "-f", name).code == 0
+        assert engine.network(result.kept_network) is None
 
     def test_default_port_is_the_next_free_one(self, run: Run, engine: Engine, local: LocalRegistry) -> None:
         holder = engine.run(
