@@ -74,6 +74,24 @@ def current_context() -> str | None:
     return name if isinstance(name, str) and name not in ("", "default") else None
 
 
+_PROXIES = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "ftpProxy": "FTP_PROXY", "noProxy": "NO_PROXY", "allProxy": "ALL_PROXY"}
+
+
+def proxy_variables(engine: str) -> dict[str, str]:
+    """The variables that docker gives to builds and containers (``proxies``), in upper and lower case.
+
+    ``engine`` is the engine's URL: its own entry counts before ``default``. Raises CredentialsError as :func:`load`.
+    """
+    proxies = load().get("proxies")
+    entry = (proxies.get(engine) or proxies.get("default")) if isinstance(proxies, dict) else None
+    variables: dict[str, str] = {}
+    for member, name in _PROXIES.items():
+        value = entry.get(member) if isinstance(entry, dict) else None
+        if isinstance(value, str) and value:
+            variables |= {name: value, name.lower(): value}
+    return variables
+
+
 def _merged(target: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(target) if isinstance(target, dict) else {}
     for key, change in changes.items():

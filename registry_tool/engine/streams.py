@@ -116,9 +116,10 @@ class BuildLog:
         if isinstance(aux, dict) and isinstance(aux.get("ID"), str):
             self.image_id = aux["ID"]
         if isinstance(text, str):
-            *lines, self._part = (self._part + text).split("\n")
+            *lines, part = (self._part + text).split("\n")
             for line in lines:
                 self._line(line)
+            self._part = _last_overwrite(part)
         elif isinstance(status, str) and _is_layer_event(event, status):
             self._progress.add(event)
 
@@ -129,7 +130,7 @@ class BuildLog:
         self.image_id = self.image_id or self._built
 
     def _line(self, line: str) -> None:
-        plain = _ANSI.sub("", line).rstrip()
+        plain = _ANSI.sub("", _last_overwrite(line)).rstrip()
         if not plain:
             return
         self.lines.append(plain)
@@ -164,6 +165,11 @@ def demultiplex(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
         del buffer[:at]
     if buffer:
         raise Unreachable("the engine stopped answering in the middle of a container's output", hint="Is it still running?")
+
+
+def _last_overwrite(line: str) -> str:
+    """What a terminal would show of a line that goes back to its beginning (CR) again and again, as progress does."""
+    return line.rstrip("\r").rpartition("\r")[2] + ("\r" if line.endswith("\r") else "")
 
 
 def _is_layer_event(event: Event, status: str) -> bool:

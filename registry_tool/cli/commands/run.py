@@ -123,6 +123,7 @@ def run(session: Session, /, image: str, command: tuple[str, ...], pull: str, si
     if out.json and not given["detach"]:
         raise UsageError("--json needs -d: in the foreground the output is the container's", hint="Add -d.")
     spec = _spec(image, command, given)
+    from registry_tool.auth import docker_config
     from registry_tool.local.images import transfer
 
     platform = given["platform"]
@@ -135,7 +136,8 @@ def run(session: Session, /, image: str, command: tuple[str, ...], pull: str, si
     if present.result:
         out.note(f"Digest: {present.result.digest}")
         out.note(f"Status: {present.result.status}")
-    spec = replace(spec, image=present.name)
+    proxies = docker_config.proxy_variables(session.engine.endpoint.url)
+    spec = replace(spec, image=present.name, environment={**proxies, **spec.environment})
     if not given["detach"]:
         return _run_attached(session, spec, forward=sig_proxy)
     container = session.engine.run(spec)

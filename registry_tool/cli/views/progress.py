@@ -36,7 +36,7 @@ class ProgressLines(Silent):
     """Print one line for each finished row, for CI logs. Leaving the ``with`` block restores the terminal."""
 
     def __init__(self, *, rows: bool = True, notes: bool = True) -> None:
-        self._rows, self._notes = rows, notes
+        self._rows, self.shows_notes = rows, notes
 
     def __enter__(self) -> ProgressLines:
         return self
@@ -52,7 +52,7 @@ class ProgressLines(Silent):
             _print(_row(key, label))
 
     def note(self, text: str) -> None:
-        if self._notes:
+        if self.shows_notes:
             _print(text)
 
 

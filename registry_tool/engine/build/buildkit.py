@@ -43,10 +43,9 @@ def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: 
         )
     with tempfile.TemporaryDirectory(prefix="registry-tool-build-") as folder:
         id_file = Path(folder) / "id"
-        code = _run([docker, *_arguments(options, id_file)], _environment(endpoint), tar, log)
+        code, errors = _run([docker, *_arguments(options, id_file)], _environment(endpoint), tar, log)
         log.close()
         if code:
-            errors = [line.removeprefix("ERROR: ") for line in log.lines if line.startswith(("ERROR: ", "error: "))]
             log.error = log.error or (errors[-1] if errors else f"docker buildx build ended with exit code {code}")
         elif id_file.is_file():
             log.image_id = id_file.read_text().strip()
@@ -93,7 +92,9 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
     return environment
 
 
-def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], log: BuildLog) -> int:
+def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], log: BuildLog) -> tuple[int, list[str]]:
+    """The exit code, and the errors among what it printed; the rest goes to ``log``."""
+    errors: list[str] = []
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
         failures: list[RegistryToolError] = []
@@ -101,14 +102,18 @@ def _run(command: list[str], environment: dict[str, str], tar: Iterator[bytes], 
         feeder.start()
         try:
             for line in stdout:
-                log.add({"stream": line.decode("utf-8", "replace")})
+                text = line.decode("utf-8", "replace")
+                if text.startswith(("ERROR: ", "error: ")):
+                    errors.append(text.partition(": ")[2].strip())
+                else:
+                    log.add({"stream": text})
         except BaseException:
             process.kill()
             raise
         feeder.join()
     if failures:
         raise failures[0]
-    return process.returncode
+    return process.returncode, errors
 
 
 def _feed(stdin: IO[bytes], tar: Iterator[bytes], failures: list[RegistryToolError]) -> None:

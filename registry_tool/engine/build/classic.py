@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry_tool.auth import credentials
+from registry_tool.auth import credentials, docker_config
 from registry_tool.base.errors import BuildFailed, Conflict, EngineError, InvalidReference, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
 from registry_tool.engine.build.buildkit import BuildOptions
 from registry_tool.engine.build.dockerfile import base_images, needs_buildkit
+from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
+from registry_tool.engine.values import EngineInfo
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 EXCERPT_LINES = 20
-OUTSIDE_DOCKERFILE = ".dockerfile-from-elsewhere"
 
 _ATTEMPTS = 3
 _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
@@ -31,12 +32,18 @@ _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
 class Builds(Images):
     """The engine's builder. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
+    if TYPE_CHECKING:
+
+        @property
+        def info(self) -> EngineInfo:
+            """Of the whole engine."""
+
     def build(
         self,
-        context: Path,
+        context: Path | None,
         *,
         tags: Sequence[str] = (),
-        dockerfile: str | None = None,
+        dockerfile: DockerfileSource | None = None,
         build_args: Mapping[str, str] = {},
         labels: Mapping[str, str] = {},
         target: str | None = None,
@@ -48,15 +55,12 @@ class Builds(Images):
     ) -> str:
         """Build ``context`` and give the image ``tags``; returns its id.
 
-        ``dockerfile`` is relative to ``context``, and may be outside it. ``extra`` adds files or folders from elsewhere (path inside the
-        context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
+        Without a context there is a ``dockerfile``, by default the context's own. ``extra`` adds files or folders from elsewhere (path
+        inside the context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
         """
-        if not context.is_dir():
-            raise BuildFailed(f"there is no build context {context}", hint="It is a folder with a Dockerfile in it.")
-        inside, extra = _inside_context(context, dockerfile or "Dockerfile", extra)
-        text = _read(context, inside, extra)
+        source = dockerfile or DockerfileSource.on_disk(context or Path())
         options = BuildOptions(
-            dockerfile=inside,
+            dockerfile=source.inside,
             tags=tuple(tags),
             build_args=build_args,
             labels=labels,
@@ -65,12 +69,15 @@ class Builds(Images):
             pull=pull,
             platform=platform,
         )
-        files = contexts.files(context, inside, extra)
-        if reason := needs_buildkit(text):
+        files = contexts.files(context, source, extra)
+        reason = needs_buildkit(source.text, build_args)
+        if reason and self.info.product != "Podman":  # its own builder does all of it
             log = BuildLog(observer)
             buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
             return self._tag_result(log, options, (log.image_id, *options.tags))
-        registry_config = _registry_config(text, options.build_args)
+        # docker's own client does so for BuildKit.
+        options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url), **build_args})
+        registry_config = _registry_config(source.text, options.build_args)
         attempts_left = _ATTEMPTS
         while True:
             attempts_left -= 1
@@ -120,30 +127,6 @@ class Builds(Images):
         for tag in options.tags:
             self.tag(built.id, tag)
         return built.id
-
-
-def _inside_context(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> tuple[str, Mapping[str, Path]]:
-    """The Dockerfile's path inside the context; one outside it becomes an extra file, as in docker's client."""
-    if dockerfile in extra:
-        return dockerfile, extra
-    path = Path(os.path.normpath(context / dockerfile))
-    folder = Path(os.path.normpath(context))
-    if path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix(), extra
-    return OUTSIDE_DOCKERFILE, {**extra, OUTSIDE_DOCKERFILE: path}
-
-
-def _read(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> str:
-    path = extra.get(dockerfile, context / dockerfile)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BuildFailed(f"there is no Dockerfile {path.absolute()}", hint="-f names another one.") from None
-    except (OSError, ValueError) as error:
-        raise BuildFailed(f"{path} cannot be read: {error}") from error
-    if not text.strip():
-        raise BuildFailed(f"{path} is empty")
-    return text
 
 
 def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:

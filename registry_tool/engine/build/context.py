@@ -9,40 +9,55 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from registry_tool.base.errors import BuildFailed
+from registry_tool.engine.build import ignore
+from registry_tool.engine.build.ignore import Ignored, IgnorePattern
+from registry_tool.engine.build.source import IGNORE_FILE, OUTSIDE_DOCKERFILE, DockerfileSource
 
 _PIECE = 1 << 18
-IGNORE_FILE = ".dockerignore"
 
 
-def files(context: Path, dockerfile: str, extra: Mapping[str, Path]) -> dict[str, Path]:
-    """Path inside the context -> path on disk, sorted; ``extra`` overrides. Raises BuildFailed."""
-    # Here, because only builds need the SDK, which costs 0.1 s.
-    from docker.utils.build import PatternMatcher  # noqa: PLC0415
-
+def files(context: Path | None, source: DockerfileSource, extra: Mapping[str, Path]) -> dict[str, Path | bytes]:
+    """Path inside the context -> path on disk or content, sorted; ``extra`` overrides. Raises BuildFailed."""
+    paths: dict[str, Path | bytes] = {}
     try:
-        kept = PatternMatcher(_ignored(context, dockerfile)).walk(str(context))
-        paths = {name: context / name for name in kept}
+        if context is not None:
+            paths.update((name, context / name) for name in _walk(context, Ignored(_patterns(context, source))))
     except (OSError, UnicodeError) as error:
         raise BuildFailed(f"the build context {context} cannot be read: {error}") from error
-    for name, source in extra.items():
+    if source.inside == OUTSIDE_DOCKERFILE:
+        paths[source.inside] = source.content
+        # docker's engine takes what is ignored out of the context once it has read the Dockerfile.
+        lines = (context / IGNORE_FILE).read_bytes() if context and IGNORE_FILE in paths else IGNORE_FILE.encode()
+        paths[IGNORE_FILE] = lines + f"\n{source.inside}\n".encode()
+    for name, path in extra.items():
         inside = name.strip("/")
-        paths[inside] = source
-        if source.is_dir():
-            paths.update((f"{inside}/{path.relative_to(source).as_posix()}", path) for path in source.rglob("*"))
+        paths[inside] = path
+        if path.is_dir():
+            paths.update((f"{inside}/{below.relative_to(path).as_posix()}", below) for below in path.rglob("*"))
     return dict(sorted(paths.items()))
 
 
-def _ignored(context: Path, dockerfile: str) -> list[str]:
-    """The patterns of ``DOCKERFILE.dockerignore``, or of ``.dockerignore``. The Dockerfile itself is never ignored."""
-    for name in (f"{dockerfile}.dockerignore", IGNORE_FILE):
-        file = context / name
-        if file.is_file():
-            lines = (line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
-            return [*(line for line in lines if line and not line.startswith("#")), f"!{dockerfile}"]
-    return []
+def _patterns(context: Path, source: DockerfileSource) -> tuple[IgnorePattern, ...]:
+    """The patterns of ``DOCKERFILE.dockerignore``, or of ``.dockerignore``. What the builder reads itself is never ignored."""
+    for file in (source.ignore_file, context / IGNORE_FILE):
+        if file is not None and file.is_file():
+            return ignore.keeping(ignore.parse(file.read_bytes().decode(), file.name), IGNORE_FILE, source.inside)
+    return ()
 
 
-def tar_stream(paths: Mapping[str, Path]) -> Iterator[bytes]:
+def _walk(context: Path, ignored: Ignored, folder: str = "", above: tuple[bool, ...] = ()) -> Iterator[str]:
+    """The paths that are not ignored, with slashes; links are not followed."""
+    with os.scandir(context / folder) as entries:
+        for entry in entries:
+            path = f"{folder}{entry.name}"
+            left_out, matches = ignored.match(path, above)
+            if not left_out:
+                yield path
+            if entry.is_dir(follow_symlinks=False) and (not left_out or ignored.may_keep_below(path)):
+                yield from _walk(context, ignored, f"{path}/", matches)
+
+
+def tar_stream(paths: Mapping[str, Path | bytes]) -> Iterator[bytes]:
     """The tar of what :func:`files` returned, in pieces, which TarFile cannot yield. Raises BuildFailed where a file cannot be read."""
     piece = bytearray()
     for part in _parts(paths):
@@ -53,13 +68,19 @@ def tar_stream(paths: Mapping[str, Path]) -> Iterator[bytes]:
     yield bytes(piece + bytes(2 * tarfile.BLOCKSIZE))
 
 
-def _parts(paths: Mapping[str, Path]) -> Iterator[bytes]:
-    path = Path()
+def _parts(paths: Mapping[str, Path | bytes]) -> Iterator[bytes]:
+    path: Path | bytes = b""
     try:
         for name, path in paths.items():
-            yield from _member(name, path)
+            yield from _generated(name, path) if isinstance(path, bytes) else _member(name, path)
     except OSError as error:
-        raise BuildFailed(f"a file of the build context cannot be read: {path}: {error.strerror or error}") from error
+        raise BuildFailed(f"a file of the build context cannot be read: {path!s}: {error.strerror or error}") from error
+
+
+def _generated(name: str, content: bytes) -> Iterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    yield _header(info) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def _member(name: str, path: Path) -> Iterator[bytes]:

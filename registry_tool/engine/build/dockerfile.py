@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 _DIRECTIVE = re.compile(r"#\s*(?P<key>[a-zA-Z]+)\s*=\s*(?P<value>\S.*)")
-_HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]\w*")
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\]|["'\\])+""", re.DOTALL)
+_HEREDOC = re.compile(r"\d*<<(?P<tabs>-?)(?P<name>[^<]+)")
+_HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
+_VARIABLE = re.compile(r"\$\{?(\w+)")
+_GIT = re.compile(r"git://.*|(?:ssh://)?[\w.-]+@[\w.-]+:.*|ssh://.*|https?://[^?#]*\.git(?:[?#].*)?")
 _BUILDKIT_FLAGS = {
-    "RUN": ("--mount", "--network", "--security"),
+    "RUN": ("--mount", "--network", "--security", "--device"),
     "COPY": ("--link", "--chmod", "--parents", "--exclude"),
     "ADD": ("--link", "--chmod", "--checksum", "--keep-git-dir", "--unpack", "--exclude"),
 }
+_AUTOMATIC = {f"{side}{part}" for side in ("BUILD", "TARGET") for part in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")}
+"""The variables that BuildKit sets by itself (reference: "Automatic platform ARGs in the global scope")."""
 
 
-def needs_buildkit(text: str) -> str | None:
+def needs_buildkit(text: str, build_args: Mapping[str, str] = {}) -> str | None:
     """The first thing in ``text`` that needs BuildKit; None where the classic builder can build it."""
     if syntax := _directives(text).get("syntax"):
         return f"# syntax={syntax}"
+    automatic = _AUTOMATIC - set(build_args)
     for instruction, operands in instructions(text):
-        for flag in _leading_flags(operands):
-            if flag.partition("=")[0] in _BUILDKIT_FLAGS.get(instruction, ()):
-                return f"{instruction} {flag.partition('=')[0]}"
-        if instruction in ("RUN", "COPY", "ADD") and _HEREDOC.search(operands):
-            return f"{instruction} <<"
+        while instruction == "ONBUILD":
+            instruction, operands = _split(operands)  # noqa: PLW2901 - what is triggered is an instruction, too
+        if reason := _reason(instruction, operands, automatic):
+            return reason
+        if instruction == "ARG":
+            automatic = automatic - {name for name, default in _assignments(operands) if default}
+    return None
+
+
+def _reason(instruction: str, operands: str, automatic: Set[str]) -> str | None:
+    flags = list(_leading_flags(operands))
+    for flag in flags:
+        if flag.partition("=")[0] in _BUILDKIT_FLAGS.get(instruction, ()):
+            return f"{instruction} {flag.partition('=')[0]}"
+    if instruction == "FROM":
+        return next((f"FROM with ${name}" for name in _VARIABLE.findall(operands) if name in automatic), None)
+    if instruction == "ARG":
+        return next((f"ARG {name}" for name, default in _assignments(operands) if name in automatic and not default), None)
+    if instruction == "ADD":
+        sources = operands.split("\n", 1)[0].split()[len(flags) : -1]
+        if any(_GIT.fullmatch(source) for source in sources):
+            return "ADD of a git repository"
+    if "\n" in operands:
+        return f"{instruction} <<"
     return None
 
 
@@ -52,28 +78,66 @@ def arguments(text: str) -> dict[str, str]:
         if instruction == "FROM":
             break
         if instruction == "ARG":
-            name, _, default = operands.strip().partition("=")
-            defaults[name] = default.strip("\"'")
+            defaults.update(_assignments(operands))
     return defaults
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """``(INSTRUCTION, operands)`` for each logical line: continuations joined, comments and empty lines dropped."""
+    """``(INSTRUCTION, operands)`` for each logical line: continuations joined, comments and empty lines dropped.
+
+    The lines of here-documents follow their instruction's operands, each after a newline.
+    """
     escape = _directives(text).get("escape", "\\")
     logical = ""
-    for line in text.splitlines():
+    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
         if line.lstrip().startswith("#") or not line.strip():
             continue
         stripped = line.rstrip()
-        if stripped.endswith(escape):
+        if stripped.endswith(escape) and at < len(lines):
             logical += stripped[: -len(escape)] + " "
             continue
-        instruction, _, operands = (logical + stripped).strip().partition(" ")
+        instruction, operands = _split(logical + stripped)
         logical = ""
-        yield instruction.upper(), operands.strip()
+        end = _heredocs_end(lines, at, operands) if instruction in _HEREDOC_INSTRUCTIONS else at
+        yield instruction, "\n".join([operands, *lines[at:end]])
+        at = end
     if logical.strip():
-        instruction, _, operands = logical.strip().partition(" ")
-        yield instruction.upper(), operands.strip()
+        yield _split(logical)
+
+
+def _split(logical: str) -> tuple[str, str]:
+    instruction, _, operands = logical.strip().replace("\t", " ", 1).partition(" ")
+    return instruction.upper(), operands.strip()
+
+
+def _heredocs_end(lines: Sequence[str], at: int, operands: str) -> int:
+    """The index of the line after the here-documents that ``operands`` begin; ``at`` where they begin none that ends."""
+    end = at
+    for word in _WORD.findall(operands):
+        match = _HEREDOC.fullmatch(word)
+        if match is None:
+            continue
+        name = _unquoted(match["name"])
+        last = next((i for i in range(end, len(lines)) if (lines[i].lstrip("\t") if match["tabs"] else lines[i]) == name), None)
+        if last is None:
+            return at
+        end = last + 1
+    return end
+
+
+def _assignments(operands: str) -> Iterator[tuple[str, str]]:
+    """``NAME[=DEFAULT]`` for each variable of an ARG."""
+    for word in _WORD.findall(operands):
+        name, _, default = word.partition("=")
+        yield name, _unquoted(default)
+
+
+def _unquoted(word: str) -> str:
+    return re.sub(r"[\"']", "", word)
 
 
 def _directives(text: str) -> dict[str, str]:

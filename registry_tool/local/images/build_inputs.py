@@ -9,6 +9,7 @@ from pathlib import Path
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.build.dockerfile import arguments, base_images, instructions
+from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, BaseImage, BaseImageResolver, wheels
 
 _BASES = {base.official: base for base in (PYTHON, REDIS, REGISTRY)}
@@ -28,18 +29,18 @@ def prepare(
     engine: Engine,
     bases: BaseImageResolver,
     cache: Path,
-    context: Path,
+    context: Path | None,
     *,
-    dockerfile: Path | None = None,
+    dockerfile: DockerfileSource | None = None,
     build_args: Mapping[str, str] | None = None,
     observer: Observer = SILENT,
 ) -> BuildInputs:
-    """Prepare the inputs of ``context``; ``build_args`` take precedence. Raises ProvisionFailed where a base image cannot be had."""
+    """Prepare the inputs of ``context``; ``build_args`` take precedence.
+
+    Raises BuildFailed without a Dockerfile, ProvisionFailed where a base image cannot be had.
+    """
     chosen = dict(build_args or {})
-    path = dockerfile or context / "Dockerfile"
-    if not path.is_file():
-        return BuildInputs(build_args=chosen)
-    text = path.read_text(errors="replace")
+    text = (dockerfile or DockerfileSource.on_disk(context or Path())).text
     resolved = []
     for name, default in arguments(text).items():
         base = _BASES.get(default)
@@ -50,7 +51,7 @@ def prepare(
         if image.name != default:
             chosen[name] = image.name
             observer.note(f"{default} is not here: building on {image.name} instead ({name})")
-    extra = _wheels(engine, cache, context, text, chosen, observer)
+    extra = _wheels(engine, cache, context, text, chosen, observer) if context else {}
     return BuildInputs(build_args=chosen, extra=extra, bases=tuple(resolved))
 
 

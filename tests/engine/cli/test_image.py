@@ -56,15 +56,16 @@ def test_failed_build_shows_the_reason(typed: Typed, tmp_path: Path, registry_im
     assert answer.code == code
     assert answer.out == ""
     assert words in answer.err
+    assert "  | " not in answer.err, "its output was shown before"
     assert typed("build", "--json", str(tmp_path)).json["error"]["code"]
+    if words == "the last words":
+        assert f"  | {words}\n" in typed("build", "-q", str(tmp_path)).err
 
 
 def test_build_of_missing_folder_or_file_is_an_error(typed: Typed, tmp_path: Path, context: Path) -> None:
     assert typed("build", str(tmp_path / "none")).code == 1
     assert typed("build", "-f", "Nope", str(context)).code == 1
-    outside = tmp_path.parent / f"{tmp_path.name}-outside"
-    outside.write_text("FROM scratch\n")
-    assert typed("build", "-f", str(outside), str(context)).code == 2
+    assert typed("build", "-f", str(context / "Dockerfile"), "-").code == 2
     assert typed("build", "-t", "UPPER", str(context)).code == 2
     assert typed("build", "-t", f"x@sha256:{'0' * 64}", str(context)).code == 2
     assert typed("build", "--build-arg", "=x", str(context)).code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -17,7 +18,8 @@ from registry_tool.auth.credentials import Credential
 from registry_tool.base.errors import BuildFailed, NotFound
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.engine.build import buildkit
-from registry_tool.engine.build.classic import EXCERPT_LINES, OUTSIDE_DOCKERFILE
+from registry_tool.engine.build.classic import EXCERPT_LINES
+from registry_tool.engine.build.source import OUTSIDE_DOCKERFILE, DockerfileSource
 from tests.support import canary
 
 pytestmark = pytest.mark.engine
@@ -83,14 +85,7 @@ def test_missing_dockerfile_fails(engine: Engine, folder: Path) -> None:
     with pytest.raises(BuildFailed, match=r"no Dockerfile .*/Dockerfile"):
         engine.build(folder)
     with pytest.raises(BuildFailed, match=r"no Dockerfile .*/other"):
-        engine.build(folder, dockerfile="other")
-
-
-@pytest.mark.parametrize("content", [b"", b"  \n\n", b"\xff\xfe\xff"])
-def test_empty_dockerfile_fails(engine: Engine, folder: Path, content: bytes) -> None:
-    (folder / "Dockerfile").write_bytes(content)
-    with pytest.raises(BuildFailed, match=r"Dockerfile (is empty|cannot be read)"):
-        engine.build(folder)
+        engine.build(folder, dockerfile=DockerfileSource.on_disk(folder, folder / "other"))
 
 
 def test_a_dockerfile_that_is_a_folder(engine: Engine, folder: Path) -> None:
@@ -167,6 +162,15 @@ def test_an_image_with_tags_labels_and_arguments(engine: Engine, build: Build, u
     assert engine.images(labels={"run": unique})[0].id == built
 
 
+def test_build_gets_the_proxies_of_dockers_configuration(build: Build, own_folders: Path, registry_image: str) -> None:
+    (own_folders / ".docker").mkdir()
+    proxies = {"default": {"httpProxy": "http://proxy.test:1", "noProxy": "localhost"}}
+    (own_folders / ".docker" / "config.json").write_text(json.dumps({"proxies": proxies}))
+    notes = Notes()
+    build(f"FROM {registry_image}\nRUN echo $http_proxy $NO_PROXY\n", build_args={"NO_PROXY": "mine"}, no_cache=True, observer=notes)
+    assert "http://proxy.test:1 mine" in notes.lines
+
+
 def test_the_same_build_is_the_same_image_and_no_cache_is_another(build: Build, registry_image: str) -> None:
     text = f"FROM {registry_image}\nRUN echo hi > /hi\n"
     first = build(text)
@@ -215,11 +219,25 @@ def test_a_dockerfile_of_another_name_and_from_elsewhere(engine: Engine, folder:
     (folder / "sub").mkdir()
     (folder / "sub" / "Other").write_text("FROM scratch\nLABEL from=sub\n")
     (folder.parent / "Outside").write_text("FROM scratch\nLABEL from=outside\n")
-    for dockerfile, source in (("sub/Other", "sub"), ("../Outside", "outside"), (str(folder.parent / "Outside"), "outside")):
-        image = engine.image(build("FROM nothing-of-this-is-read", dockerfile=dockerfile))
+    for dockerfile, label in (("sub/Other", "sub"), ("../Outside", "outside")):
+        source = DockerfileSource.on_disk(folder.parent / folder.name, folder / dockerfile)
+        image = engine.image(build("FROM nothing-of-this-is-read", dockerfile=source))
         assert image is not None
-        assert image.labels["from"] == source
+        assert image.labels["from"] == label
     assert not (folder / OUTSIDE_DOCKERFILE).exists()
+
+
+def test_dockerfile_from_elsewhere_is_not_in_the_image(engine: Engine, folder: Path, registry_image: str, unique: str) -> None:
+    (folder / "kept").write_text("x")
+    source = DockerfileSource.from_stdin(f"FROM {registry_image}\nCOPY . /c/\nRUN ls -A /c > /names\nLABEL run={unique}\n".encode())
+    built = engine.build(folder, dockerfile=source)
+    try:
+        container = engine.run(ContainerSpec(image=built, entrypoint=("cat",), command=("/names",)))
+        assert engine.wait(container.id, timeout=600) == 0
+        assert b"".join(content for _, content in engine.logs(container.id)) == b"kept\n"
+        engine.remove(container.id, force=True)
+    finally:
+        engine.remove_image(built, force=True)
 
 
 @pytest.mark.parametrize(("failures", "ends"), [(1, True), (2, True), (3, False)])

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from registry_tool.base.errors import BuildFailed
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PYTHON, Base, BaseImage, BaseImageResolver
@@ -44,8 +45,9 @@ def prepare(engine: Engine, context: Path, tmp_path: Path, **chosen: str) -> tup
     return inputs, bases.roles
 
 
-def test_without_a_dockerfile_there_is_nothing_to_prepare(engine: Engine, tmp_path: Path) -> None:
-    assert prepare(engine, tmp_path, tmp_path) == (build_inputs.BuildInputs(), [])
+def test_context_without_a_dockerfile_fails(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match="no Dockerfile"):
+        prepare(engine, tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize(

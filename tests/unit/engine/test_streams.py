@@ -180,6 +180,28 @@ def test_build_output_is_noted_by_line_without_colours() -> None:
     assert log.lines == observer.notes == ["Step 1/2 : FROM a", "one", "two", "red", "unended"]
 
 
+@pytest.mark.parametrize(
+    ("chunks", "line"),
+    [
+        (["10%\r50%\r100%\n"], "100%"),
+        (["10%\r", "50%\r", "100%", "\r", "\n"], "100%"),
+        (["10%\r", "100%"], "100%"),
+        (["10%\r\r\n"], "10%"),
+        (["one\r\n"], "one"),
+    ],
+)
+def test_progress_that_overwrites_its_line_is_its_last_state(chunks: list[str], line: str) -> None:
+    log, _ = built(*({"stream": chunk} for chunk in chunks))
+    assert log.lines == [line]
+
+
+def test_endless_progress_without_a_line_end_is_not_collected() -> None:
+    log = BuildLog(RecordingObserver())
+    for percent in range(1000):
+        log.add({"stream": f"{percent}\r"})
+    assert len(log._part) < 10
+
+
 def test_build_image_is_the_last_reported_id() -> None:
     log, _ = built({"aux": {"ID": "sha256:1"}}, {"aux": {"ID": "sha256:2"}}, {"stream": "Successfully built 0123456789ab\n"})
     assert log.image_id == "sha256:2"
