@@ -192,13 +192,15 @@ def key_value_pairs(entries: tuple[str, ...], option: str, environment: Mapping[
 
 
 def platform(text: str) -> Platform:
-    """``OS/ARCH[/VARIANT]``. Raises UsageError."""
+    """``OS/ARCH[/VARIANT]``, with the system's version ``OS(VERSION)/ARCH``. Raises UsageError."""
     from registry_tool.oci.descriptor import Platform
 
     try:
         return Platform.parse(text)
     except ValueError:
-        raise UsageError(f"{text[:80]!r} is not a platform", hint="It looks like linux/amd64 or linux/arm64/v8.") from None
+        raise UsageError(
+            f"{text[:80]!r} is not a platform", hint="It looks like linux/amd64, linux/arm64/v8 or 'windows(10.0.17763)/amd64'."
+        ) from None
 
 
 def password(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:

@@ -42,6 +42,8 @@ class Config:
     os: str = ""
     architecture: str = ""
     variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     diff_ids: tuple[Digest, ...] = ()
     """The layers' digests before compression, in the manifest's order."""
@@ -61,7 +63,9 @@ class Config:
         """None where it names neither system nor architecture: the config of an artifact."""
         if not self.os and not self.architecture:
             return None
-        return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
+        return Platform(
+            os=self.os, architecture=self.architecture, variant=self.variant, os_version=self.os_version, os_features=self.os_features
+        )
 
 
 def parse_config(raw: bytes) -> Config:
@@ -74,6 +78,8 @@ def parse_config(raw: bytes) -> Config:
         os=document.text("os") or "",
         architecture=document.text("architecture") or "",
         variant=document.text("variant") or "",
+        os_version=document.text("os.version") or "",
+        os_features=document.texts("os.features"),
         history=tuple(
             HistoryEntry(
                 created=parse_time(entry.members.get("created")),

@@ -222,7 +222,15 @@ def _descriptor(document: Document) -> Descriptor:
 def _platform(document: Document) -> Platform | None:
     os, architecture = document.text("os") or "", document.text("architecture") or ""
     # Some tools write an empty platform rather than none.
-    return Platform(os=os, architecture=architecture, variant=document.text("variant") or "") if os or architecture else None
+    if not (os or architecture):
+        return None
+    return Platform(
+        os=os,
+        architecture=architecture,
+        variant=document.text("variant") or "",
+        os_version=document.text("os.version") or "",
+        os_features=document.texts("os.features"),
+    )
 
 
 def _shown(text: str) -> str:

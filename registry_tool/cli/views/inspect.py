@@ -96,6 +96,7 @@ def _manifest_facts(inspection: Inspection) -> dict[str, str]:
     return {
         "digest": str(inspection.descriptor.digest),
         "type": f"{details.type} ({inspection.descriptor.media_type})",
+        "image": str(inspection.image.digest) if inspection.image and inspection.image.digest != inspection.descriptor.digest else "",
         "artifact type": inspection.manifest.artifact_type or "",
         "created": formatting.age(details.created),
         "size": formatting.size(details.size),

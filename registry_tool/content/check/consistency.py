@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from registry_tool.base import units
 from registry_tool.content.check.blobs import BlobContent, ConfigFacts
@@ -84,7 +85,7 @@ def _agree(named: Platform, actual: Platform) -> bool:
     if named.os in ("", "unknown"):
         return True
     # Configs of old images name no variant.
-    variants = not named.variant or not actual.variant or named.fits(actual)
+    variants = not named.variant or not actual.variant or named.fits(replace(actual, os_version="", os_features=()))
     return (named.os, named.architecture) == (actual.os, actual.architecture) and variants
 
 

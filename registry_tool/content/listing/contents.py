@@ -203,6 +203,9 @@ class _Images:
 
     def _follow(self, node: Node) -> list[Descriptor]:
         wanted = [child for child in node.children if self._is_wanted(child)]
+        if self._platform is not None:
+            # The first that fits is the image that is chosen; only where none says so, each is looked at.
+            wanted = [child for child in wanted if child.platform is not None][:1] or wanted
         if self._count + len(wanted) > MAX_MANIFESTS:
             self._miss(InvalidManifest(f"leads to more than {MAX_MANIFESTS} manifests", hint=_HINT))
             return []
@@ -235,7 +238,7 @@ class _Images:
                 created, platform = configured_at or created, platform or configured_platform
             except RegistryToolError as error:
                 self._miss(error, is_whole=self._platform is None or platform is not None)
-        if self._platform is not None and (platform is None or not platform.fits(self._platform)):
+        if self._platform is not None and (self.fits or platform is None or not platform.fits(self._platform)):
             return
         self.fits = True
         self.blobs.update((blob.digest, blob.size) for blob in (*([config] if config else ()), *manifest.layers))

@@ -129,6 +129,26 @@ def test_index_lists_its_images(typed: Typed, watching: RecordingServer) -> None
     assert "linux/amd64, linux/arm64/v8" in answer.err
 
 
+def test_figures_are_those_of_the_chosen_platform(typed: Typed, watching: RecordingServer) -> None:
+    versions = ("10.0.17763.1", "10.0.20348.7")
+    images = [make_image(watching.port, APP, None, layer(version.encode()), platform="windows/amd64") for version in versions]
+    entries = [
+        {**image.descriptor, "platform": {"os": "windows", "architecture": "amd64", "os.version": version}}
+        for image, version in zip(images, versions, strict=True)
+    ]
+    make_index(watching.port, APP, "multi", extra={"manifests": entries})
+    for text, image in (("windows/amd64", images[0]), ("windows(10.0.20348)/amd64", images[1]), ("windows/amd64:10.0.20348.7", images[1])):
+        document = typed("inspect", "--json", "--platform", text, f"{APP}:multi").json
+        assert (document["image"], document["size"]) == (image.digest, image.size)
+        assert re.search(rf"^  image +{image.digest}$", typed("inspect", "--platform", text, f"{APP}:multi").out, re.MULTILINE)
+    children = typed("inspect", "--json", f"{APP}:multi").json["children"]
+    assert [child["platform"] for child in children] == [f"windows({version})/amd64" for version in versions]
+    assert "windows(10.0.20348.7)/amd64" in typed("list-tags", APP).out
+    answer = typed("inspect", "--platform", "windows(10.0.1)/amd64", f"{APP}:multi")
+    assert answer.code == 1
+    assert "windows(10.0.17763.1)/amd64" in answer.err
+
+
 def test_index_of_image_and_attestations_is_shown_as_the_image(typed: Typed, watching: RecordingServer) -> None:
     image = make_image(watching.port, APP, None)
     attestation = make_image(watching.port, APP, None, layer(b"claim"), platform="unknown/unknown")

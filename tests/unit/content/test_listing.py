@@ -211,6 +211,21 @@ def test_platform_selects_tags_and_sizes(registry: RecordingServer) -> None:
     assert rows(registry, platform=Platform.parse("linux/arm64"))["multi"].size == arm.size
 
 
+def windows_entry(made: PushedManifest, version: str) -> dict[str, object]:
+    return {**made.descriptor, "platform": {"os": "windows", "architecture": "amd64", "os.version": version, "os.features": ["win32k"]}}
+
+
+def test_platforms_that_differ_by_the_systems_version_are_told_apart(registry: RecordingServer) -> None:
+    old, new = (make_image(registry.port, APP, None, layer(b"x" * size), platform="windows/amd64") for size in (10, 2000))
+    entries = [windows_entry(old, "10.0.17763.1"), windows_entry(new, "10.0.20348.7")]
+    make_index(registry.port, APP, "multi", extra={"manifests": entries})
+    row = rows(registry)["multi"]
+    assert list(map(str, row.platforms or ())) == ["windows(10.0.17763.1+win32k)/amd64", "windows(10.0.20348.7+win32k)/amd64"]
+    for text, chosen in (("windows/amd64", old), ("windows(10.0.20348)/amd64", new), ("windows(10.0.17763.1+win32k)/amd64", old)):
+        assert rows(registry, platform=Platform.parse(text))["multi"].size == chosen.size, "of the image that is chosen alone"
+    assert rows(registry, platform=Platform.parse("windows(10.0.1)/amd64")) == {}
+
+
 def test_image_of_another_platform_is_not_fetched(registry: RecordingServer) -> None:
     amd, arm = (make_image(registry.port, APP, None, platform=f"linux/{name}") for name in ("amd64", "arm64"))
     make_index(registry.port, APP, "multi", amd, arm)

@@ -18,13 +18,33 @@ DIGEST = Digest.of(b"x")
         ("linux/arm64/v8", Platform(os="linux", architecture="arm64", variant="v8")),
         ("Linux/x86_64", Platform(os="linux", architecture="amd64")),
         ("linux/aarch64", Platform(os="linux", architecture="arm64")),
+        ("windows(10.0.17763.1)/amd64", Platform(os="windows", architecture="amd64", os_version="10.0.17763.1")),
+        ("windows/amd64:10.0.17763.1", Platform(os="windows", architecture="amd64", os_version="10.0.17763.1")),
+        ("windows(10.0+win32k+x)/amd64", Platform(os="windows", architecture="amd64", os_version="10.0", os_features=("win32k", "x"))),
+        ("linux/arm/v7:5", Platform(os="linux", architecture="arm", variant="v7", os_version="5")),
     ],
 )
 def test_platform_parse(text: str, platform: Platform) -> None:
     assert Platform.parse(text) == platform
 
 
-@pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/am d64", "linux/amd64\n", "linux/\x1b[2J"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "linux",
+        "linux/",
+        "/amd64",
+        "linux/arm/v7/x",
+        "linux/am d64",
+        "linux/amd64\n",
+        "linux/\x1b[2J",
+        "windows(10/amd64",
+        "windows(1)/amd64:1",
+        "linux/amd64:",
+        "linux/amd64:a b",
+    ],
+)
 def test_platform_parse_of_anything_else_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="not a platform") as caught:
         Platform.parse(text)
@@ -42,6 +62,12 @@ def test_platform_parse_of_anything_else_is_a_value_error(text: str) -> None:
         ("linux/amd64", "linux/amd64/v3", False),
         ("linux/amd64", "windows/amd64", False),
         ("linux/amd64", "linux/386", False),
+        ("windows(10.0.17763.1)/amd64", "windows/amd64", True),
+        ("windows(10.0.17763.1)/amd64", "windows(10.0.17763)/amd64", True),
+        ("windows(10.0.177)/amd64", "windows(10.0.17)/amd64", False),
+        ("windows/amd64", "windows(10.0.17763)/amd64", False),
+        ("windows(1+win32k)/amd64", "windows(+win32k)/amd64", True),
+        ("windows(1)/amd64", "windows(+win32k)/amd64", False),
     ],
 )
 def test_platform_fits_with_the_default_variant(own: str, wanted: str, fits: bool) -> None:
@@ -52,6 +78,8 @@ def test_platform_str() -> None:
     assert OfEngine is Platform
     assert str(Platform(os="linux", architecture="arm64", variant="v8")) == "linux/arm64/v8"
     assert str(Platform(os="linux", architecture="amd64")) == "linux/amd64"
+    for text in ("windows(10.0.17763.1)/amd64", "windows(10+win32k)/amd64", "windows(+win32k)/arm64/v8"):
+        assert str(Platform.parse(text)) == text
 
 
 def test_descriptor_with_annotations_is_hashable() -> None:
