@@ -135,7 +135,10 @@ def _config(contents: Contents, image: Manifest | None, errors: list[RegistryToo
     if image is None or image.config is None or image.config.media_type not in CONFIGS:
         return None
     try:
-        return contents.config(image.config)
+        config = contents.lenient_config(image.config)
+        if config.problems and config.problems[0] not in [other.message for other in errors]:
+            errors.append(InvalidManifest(config.problems[0]))
+        return config
     except RegistryToolError as error:
         if error.message not in [other.message for other in errors]:
             errors.append(error)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import TypeVar
 
+from registry_tool.base.errors import InvalidManifest
 from registry_tool.base.reader import Document
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
+
+Value = TypeVar("Value")
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a config. The specification has no limit; those of real images are a thousand times smaller."""
@@ -57,6 +61,8 @@ class Config:
     user: str = ""
     stop_signal: str = ""
     """``SIGQUIT``, or its number; where it is empty, engines send SIGTERM."""
+    problems: tuple[str, ...] = ()
+    """Members of the wrong type, of a config that was read leniently."""
 
     @property
     def platform(self) -> Platform | None:
@@ -68,35 +74,52 @@ class Config:
         )
 
 
-def parse_config(raw: bytes) -> Config:
-    """Read the config of an image. Raises InvalidManifest, whose message says where: ``config.Env[1]: …``."""
+def parse_config(raw: bytes, *, lenient: bool = False) -> Config:
+    """Read the config of an image. Raises InvalidManifest, whose message says where: ``config.Env[1]: …``.
+
+    ``lenient``: members of the wrong type are as if they were absent, and are among the config's ``problems``.
+    """
     document = Document.read(raw, what="image config", max_size=MAX_SIZE)
-    runtime = document.inner("config")
+    problems: list[str] = []
+
+    def member(read: Callable[[], Value], default: Value) -> Value:
+        try:
+            return read()
+        except InvalidManifest as error:
+            if not lenient:
+                raise
+            problems.append(error.message)
+            return default
+
+    nothing = Document({})
+    runtime = member(lambda: document.inner("config"), nothing)
     return Config(
         raw=raw,
         created=parse_time(document.members.get("created")),
-        os=document.text("os") or "",
-        architecture=document.text("architecture") or "",
-        variant=document.text("variant") or "",
-        os_version=document.text("os.version") or "",
-        os_features=document.texts("os.features"),
-        history=tuple(
-            HistoryEntry(
-                created=parse_time(entry.members.get("created")),
-                created_by=entry.text("created_by") or "",
-                comment=entry.text("comment") or "",
-                empty_layer=entry.truth("empty_layer"),
-            )
-            for entry in document.objects("history")
-        ),
-        diff_ids=_diff_ids(document.inner("rootfs")),
-        labels=runtime.mapping("Labels"),
-        env=runtime.texts("Env"),
-        cmd=runtime.texts("Cmd"),
-        entrypoint=runtime.texts("Entrypoint"),
-        exposed=tuple(sorted(runtime.inner("ExposedPorts").members)),
-        user=runtime.text("User") or "",
-        stop_signal=runtime.text("StopSignal") or "",
+        os=member(lambda: document.text("os") or "", ""),
+        architecture=member(lambda: document.text("architecture") or "", ""),
+        variant=member(lambda: document.text("variant") or "", ""),
+        os_version=member(lambda: document.text("os.version") or "", ""),
+        os_features=member(lambda: document.texts("os.features"), ()),
+        history=member(lambda: tuple(map(_history_entry, document.objects("history"))), ()),
+        diff_ids=member(lambda: _diff_ids(document.inner("rootfs")), ()),
+        labels=member(lambda: runtime.mapping("Labels"), {}),
+        env=member(lambda: runtime.texts("Env"), ()),
+        cmd=member(lambda: runtime.texts("Cmd"), ()),
+        entrypoint=member(lambda: runtime.texts("Entrypoint"), ()),
+        exposed=member(lambda: tuple(sorted(runtime.inner("ExposedPorts").members)), ()),
+        user=member(lambda: runtime.text("User") or "", ""),
+        stop_signal=member(lambda: runtime.text("StopSignal") or "", ""),
+        problems=tuple(problems),
+    )
+
+
+def _history_entry(entry: Document) -> HistoryEntry:
+    return HistoryEntry(
+        created=parse_time(entry.members.get("created")),
+        created_by=entry.text("created_by") or "",
+        comment=entry.text("comment") or "",
+        empty_layer=entry.truth("empty_layer"),
     )
 
 

@@ -50,7 +50,7 @@ class Platform:
         )
 
     def fits(self, wanted: Platform) -> bool:
-        """Whether it is the ``wanted`` platform. A missing variant is the architecture's default; a version wanted may be the beginning of it."""
+        """Whether it is the ``wanted`` platform, whose version may be the beginning of its own. A missing variant is the default one."""
         is_version = f"{self.os_version}.".startswith(f"{wanted.os_version}.") if wanted.os_version else True
         return self._normalized() == wanted._normalized() and is_version and set(wanted.os_features) <= set(self.os_features)
 

@@ -88,11 +88,18 @@ class Manifest:
                 return "artifact"
             images, attestations = sum(map(is_platform_image, self.children)), sum(map(is_attestation, self.children))
             return "image" if images == 1 and attestations == len(self.children) - 1 > 0 else "index"
-        if any(name.startswith(_SIGNATURES) for name in (self.artifact_type or "", *(layer.media_type for layer in self.layers))):
+        if any(name.startswith(_SIGNATURES) for name in (self.artifact_kind or "", *(layer.media_type for layer in self.layers))):
             return "signature"
         is_image = self.config is not None and self.config.media_type in CONFIGS and not self.artifact_type
         has_files = not self.layers or any(layer.media_type.startswith(_FILE_SYSTEM_LAYERS) for layer in self.layers)
         return "image" if is_image and has_files else "artifact"
+
+    @property
+    def artifact_kind(self) -> str | None:
+        """The type of an artifact: ``artifactType``, or by its config, as Helm and notation have it; None of an image or index."""
+        if self.artifact_type or self.config is None or self.config.media_type in ("", EMPTY.media_type, *CONFIGS):
+            return self.artifact_type
+        return self.config.media_type
 
     @property
     def referrer(self) -> Descriptor:
@@ -143,10 +150,10 @@ def parse(raw: bytes, media_type: str | None = None, *, algorithm: str = "sha256
         raw=raw,
         descriptor=Descriptor(media_type=resolved_type, digest=Digest.of(raw, algorithm), size=len(raw)),
         kind="index" if is_index else "image",
-        config=_inner_descriptor(document, "config"),
-        layers=tuple(map(_descriptor, document.objects("layers"))),
+        config=_blob_descriptor(document.inner("config")) if document.has("config") else None,
+        layers=tuple(map(_blob_descriptor, document.objects("layers"))),
         children=tuple(map(_descriptor, document.objects("manifests"))),
-        subject=_inner_descriptor(document, "subject"),
+        subject=_descriptor(document.inner("subject")) if document.has("subject") else None,
         artifact_type=document.text("artifactType") or None,
         annotations=document.mapping("annotations"),
     )
@@ -203,14 +210,15 @@ def _unknown_type(media_type: str) -> UnknownMediaType:
     return UnknownMediaType(f"mediaType: {what} neither an image nor an index", hint="Look at it with: regctl inspect --raw")
 
 
-def _inner_descriptor(document: Document, key: str) -> Descriptor | None:
-    return _descriptor(document.inner(key)) if document.has(key) else None
+def _blob_descriptor(document: Document) -> Descriptor:
+    """Of a config or layer, whose media type may be empty: nothing depends on it, unlike on a manifest's."""
+    return _descriptor(document, media_type="" if document.text("mediaType") == "" else None)
 
 
-def _descriptor(document: Document) -> Descriptor:
+def _descriptor(document: Document, media_type: str | None = None) -> Descriptor:
     return Descriptor(
         digest=document.required("digest", Digest.parse),
-        media_type=document.required_text("mediaType"),
+        media_type=document.required_text("mediaType") if media_type is None else media_type,
         size=document.required_number("size"),
         annotations=document.mapping("annotations"),
         urls=document.texts("urls"),

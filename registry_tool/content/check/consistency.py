@@ -14,6 +14,7 @@ from registry_tool.oci.manifest import Manifest, is_attestation, is_foreign
 
 _ATTESTED = "vnd.docker.reference.digest"
 _GZIP, _ZSTD = ("+gzip", ".gzip"), ("+zstd", ".zstd")
+_ENCRYPTED = "+encrypted"
 
 Named = tuple[Digest, Edge]
 """A manifest, and the edge by which it names something."""
@@ -104,7 +105,7 @@ def image_mismatches(
         return
     for number, (layer, diff_id) in enumerate(zip(manifest.layers, diff_ids, strict=True) if deep else ()):
         blob = blobs.get(layer.digest)
-        if blob is None or is_foreign(layer):
+        if blob is None or is_foreign(layer) or layer.media_type.endswith(_ENCRYPTED):
             continue
         unpacked = blob.unpacked
         named = "gzip" if layer.media_type.endswith(_GZIP) else "zstd" if layer.media_type.endswith(_ZSTD) else "plain"
@@ -121,6 +122,14 @@ def unverified_layers(manifest: Manifest, config: BlobContent, blobs: Mapping[Di
     """How many layers were read, and not compared with the ``diff_ids`` of the config."""
     if not isinstance(config.config, ConfigFacts):
         return 0
-    pairs = zip((blobs.get(layer.digest) for layer in manifest.layers), config.config.diff_ids, strict=False)
-    known = [(blob.unpacked, diff_id) for blob, diff_id in pairs if blob is not None and not blob.unpacked.is_broken]
-    return sum(unpacked.digest is None or unpacked.digest.algorithm != diff_id.algorithm for unpacked, diff_id in known)
+    count = 0
+    for layer, diff_id in zip(manifest.layers, config.config.diff_ids, strict=False):
+        blob = blobs.get(layer.digest)
+        if blob is None:
+            continue
+        unpacked = blob.unpacked
+        if layer.media_type.endswith(_ENCRYPTED):
+            count += 1
+        elif not unpacked.is_broken:
+            count += unpacked.digest is None or unpacked.digest.algorithm != diff_id.algorithm
+    return count

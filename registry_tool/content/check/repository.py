@@ -146,6 +146,15 @@ class RepositoryCheck:
             if node.error is not None:
                 self._check_unread(digest, node, node.error)
             if node.manifest is not None:
+                for edge in node.edges:
+                    if not edge.descriptor.media_type:
+                        self._add(
+                            "invalid-manifest",
+                            f"{self._repository.name}@{digest}",
+                            digest,
+                            self._affected([digest]),
+                            f"{edge.path}.mediaType: missing",
+                        )
                 for kind, named, detail in consistency.parent_mismatches(node.manifest, self._graph.named_by(digest)):
                     self._blame(kind, digest, [named], detail)
 

@@ -106,9 +106,10 @@ class RepositorySnapshot:
         return manifest.subject if manifest is not None else None
 
     def linked(self, digest: Digest) -> list[Digest]:
-        """The children, referrers and subject of ``digest``."""
+        """The children (of any media type), referrers and subject of ``digest``."""
         subject = self.subject(digest)
-        return [*self.children(digest), *self.referrers(digest), *([subject.digest] if subject else [])]
+        children = [edge.descriptor.digest for edge in self.graph.edges.get(digest, ()) if edge.role == "child"]
+        return [*children, *self.referrers(digest), *([subject.digest] if subject else [])]
 
     def blobs(self, digest: Digest) -> Iterator[Descriptor]:
         """Config and layers that the registry should have; entries of an index that are no manifests."""

@@ -66,7 +66,7 @@ class Contents:
         self.source = source
         self._cache = MemoryCache(cache) if remember else cache or NoCache()
         self._manifests: SingleFlight[Digest, Manifest] = SingleFlight()
-        self._configs: SingleFlight[Digest, tuple[datetime | None, Platform | None]] = SingleFlight()
+        self._configs: SingleFlight[Digest, tuple[datetime | None, Platform | None, str | None]] = SingleFlight()
 
     def tags(self) -> tuple[str, ...]:
         """Every tag. Raises NotFound where there is no such repository."""
@@ -105,6 +105,10 @@ class Contents:
         """Return the config of an image. Raises as :meth:`manifest` does."""
         return parse_config(self.raw_config(descriptor))
 
+    def lenient_config(self, descriptor: Descriptor) -> Config:
+        """The same, with what can be read of it: see :func:`parse_config`."""
+        return parse_config(self.raw_config(descriptor), lenient=True)
+
     def details(self, descriptor: Descriptor, platform: Platform | None = None) -> Details:
         """Describe what a tag stands for, or its image for ``platform``. Raises as :meth:`manifest` where its own cannot be read."""
         images = _Images(self, platform)
@@ -121,7 +125,7 @@ class Contents:
             platforms=tuple(images.platforms),
             is_tombstone=manifest.is_tombstone,
             fits=platform is None or images.fits or not is_known,
-            error=images.error,
+            error=images.error or images.problem,
         )
 
     def blobs(self, descriptor: Descriptor) -> dict[Digest, int]:
@@ -160,12 +164,12 @@ class Contents:
         """Return the manifest without its bytes, read once for all who ask. Raises as :meth:`manifest` does."""
         return self._manifests.get(descriptor.digest, lambda: without_bytes(self.manifest(descriptor)))
 
-    def created_for(self, config: Descriptor) -> tuple[datetime | None, Platform | None]:
-        """When an image was made, and for what platform, by its config. Raises as :meth:`manifest` does."""
+    def created_for(self, config: Descriptor) -> tuple[datetime | None, Platform | None, str | None]:
+        """When an image was made, for what platform, by its config, and what is wrong with that. Raises as :meth:`manifest` does."""
 
-        def read() -> tuple[datetime | None, Platform | None]:
-            parsed = self.config(config)
-            return parsed.created, parsed.platform
+        def read() -> tuple[datetime | None, Platform | None, str | None]:
+            parsed = self.lenient_config(config)
+            return parsed.created, parsed.platform, next(iter(parsed.problems), None)
 
         return self._configs.get(config.digest, read)
 
@@ -186,6 +190,8 @@ class _Images:
         self.created: list[datetime] = []
         self.platforms: dict[Platform, None] = {}
         self.error: RegistryToolError | None = None
+        self.problem: RegistryToolError | None = None
+        """What is wrong with a config, and keeps nothing else from being known."""
         self.is_whole = True
         self.fits = False
 
@@ -234,8 +240,10 @@ class _Images:
         config = manifest.config
         if self._configs and config is not None and config.media_type in manifests.CONFIGS and not is_attestation(descriptor):
             try:
-                configured_at, configured_platform = self._contents.created_for(config)
+                configured_at, configured_platform, problem = self._contents.created_for(config)
                 created, platform = configured_at or created, platform or configured_platform
+                if problem is not None:
+                    self.problem = self.problem or InvalidManifest(problem)
             except RegistryToolError as error:
                 self._miss(error, is_whole=self._platform is None or platform is not None)
         if self._platform is not None and (self.fits or platform is None or not platform.fits(self._platform)):

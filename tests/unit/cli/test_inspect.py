@@ -7,7 +7,7 @@ import pytest
 from registry_tool.oci.digest import Digest
 from tests.e2e.test_docs_json import SECTIONS, as_told
 from tests.support.cli_runner import Terminal, Typed, spawn
-from tests.support.content import PushedManifest, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.content import PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
 from tests.support.recording_server import RecordingServer
 
 APP = "john/app"
@@ -272,6 +272,35 @@ def test_referrers_that_are_not_shown_are_not_known(typed: Typed, watching: Reco
     assert typed("inspect", "--json", "--no-siblings", f"{APP}:v1").json["referrers_known"] is False
     watching.instead = lambda method, path: None
     assert typed("inspect", "--json", f"{APP}:v1").json["referrers_known"] is True
+
+
+def test_config_with_one_wrong_member_is_shown_without_it(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    config = made.config.replace(b'"Cmd":["/file"]', b'"Cmd":"/file"')
+    assert config != made.config
+    make_blob(watching.port, APP, config)
+    old, new = (f'"digest":"{Digest.of(each)}","size":{len(each)}'.encode() for each in (made.config, config))
+    assert old in made.raw
+    put_manifest(watching.port, APP, "v1", made.raw.replace(old, new), made.media_type)
+    answer = typed("inspect", f"{APP}:v1")
+    assert answer.code == 1
+    assert "config.Cmd: an array is wanted, not a string" in answer.err
+    assert "org.example.title   an app" in answer.out
+    document = typed("inspect", "--json", f"{APP}:v1").json
+    assert (document["config"]["cmd"], document["config"]["platform"], document["created"]) == ([], "linux/amd64", "2024-05-06T07:08:09Z")
+    assert [error["code"] for error in document["errors"]] == ["invalid-manifest"]
+    (row,) = typed("list-tags", "--json", APP).json["tags"]
+    assert (row["created"], row["platforms"]) == ("2024-05-06T07:08:09Z", ["linux/amd64"])
+
+
+def test_artifact_type_is_that_of_the_config(typed: Typed, watching: RecordingServer) -> None:
+    helm = "application/vnd.cncf.helm.config.v1+json"
+    made = make_artifact(watching.port, APP, tag="chart")
+    raw = made.raw.replace(b'"artifactType":"application/vnd.example.sbom.v1+json",', b"").replace(
+        b"application/vnd.oci.empty.v1+json", helm.encode()
+    )
+    put_manifest(watching.port, APP, "chart", raw, made.media_type)
+    assert typed("inspect", "--format", "artifact_type", f"{APP}:chart").out == f"{helm}\n"
+    assert helm in typed("inspect", f"{APP}:chart").out
 
 
 def test_damage_is_reported_with_what_is_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:

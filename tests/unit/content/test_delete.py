@@ -625,6 +625,15 @@ def test_child_of_an_index_is_only_untagged(repository: Repository, proxy: Fault
     assert there(proxy, made.digest)
 
 
+def test_child_of_a_type_that_is_not_read_is_only_untagged(repository: Repository, proxy: FaultyProxy) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    entry = {**made.descriptor, "mediaType": "application/vnd.oci.artifact.manifest.v1+json"}
+    make_index(proxy.target, NAME, "many", extra={"manifests": [entry]})
+    applied(repository, delete.plan(repository, of("v1")))
+    assert not there(proxy, "v1")
+    assert there(proxy, made.digest)
+
+
 def test_index_is_deleted_with_children_that_nothing_else_needs(repository: Repository, proxy: FaultyProxy) -> None:
     amd, arm, note = (make_image(proxy.target, NAME, platform=each) for each in ("linux/amd64", "linux/arm64", "linux/386"))
     index = make_index(proxy.target, NAME, "many", amd, arm, attestations=[note])

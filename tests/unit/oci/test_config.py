@@ -46,6 +46,27 @@ def test_parse_config_reads_all_members() -> None:
     assert (config.exposed, config.user) == (("443/tcp", "80/tcp"), "nobody")
 
 
+def test_lenient_config_keeps_what_can_be_read() -> None:
+    members = {
+        "created": "2024-05-06T07:08:09Z",
+        "os": 7,
+        "architecture": "amd64",
+        "config": {"Cmd": "a string", "Env": ["A=1"], "Labels": {"k": 1}, "ExposedPorts": []},
+        "history": [{"created_by": 5}],
+        "rootfs": {"diff_ids": [str(Digest.of(b"x"))]},
+    }
+    config = parse_config(json.dumps(members).encode(), lenient=True)
+    assert (config.env, config.cmd, config.architecture, config.diff_ids) == (("A=1",), (), "amd64", (Digest.of(b"x"),))
+    assert config.created is not None
+    assert [problem.partition(":")[0] for problem in config.problems] == [
+        *("os", "history[0].created_by", "config.Labels.k", "config.Cmd", "config.ExposedPorts")
+    ]
+    assert parse_config(json.dumps({"config": "x", "os": "linux"}).encode(), lenient=True).os == "linux"
+    assert read(os="linux").problems == ()
+    with pytest.raises(InvalidManifest):
+        parse_config(b"[]", lenient=True)
+
+
 def test_parse_config_absent_members_are_empty() -> None:
     config = parse_config(b"{}")
     assert config == Config(raw=b"{}")

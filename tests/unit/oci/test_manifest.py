@@ -100,6 +100,25 @@ def test_parse_index() -> None:
     assert [str(entry.platform) for entry in filter(is_platform_image, manifest.children)] == ["linux/arm64"]
 
 
+def test_parse_empty_media_type_of_a_layer_and_a_config() -> None:
+    """Some builders write none; all else of the image can be known."""
+    manifest = read(an_image(config=entry(""), layers=[entry(""), entry(LAYER)]))
+    assert manifest.config is not None
+    assert [each.media_type for each in (manifest.config, *manifest.layers)] == ["", "", LAYER]
+    with pytest.raises(InvalidManifest, match="mediaType: missing"):
+        read(an_index(entry("")))
+
+
+def test_artifact_kind_is_its_type_or_its_configs() -> None:
+    helm = "application/vnd.cncf.helm.config.v1+json"
+    assert read(an_image(config=entry(helm), artifactType=None)).artifact_kind == helm
+    assert read(an_image(config=entry(helm), artifactType="a/b")).artifact_kind == "a/b"
+    assert read(an_image(config=entry(OCI_CONFIG))).artifact_kind is None
+    assert read(an_image(config=entry(EMPTY.media_type))).artifact_kind is None
+    notation = read(an_image(config=entry("application/vnd.cncf.notary.signature"), layers=[entry("application/jose+json")]))
+    assert notation.type == "signature"
+
+
 def test_parse_docker_media_types() -> None:
     image = read(an_image(mediaType=DOCKER_IMAGE, config=entry(DOCKER_CONFIG)))
     assert (image.kind, image.type, image.descriptor.media_type) == ("image", "image", DOCKER_IMAGE)
@@ -173,7 +192,7 @@ def broken(path: str, value: Any) -> dict[str, Any]:
         ("layers/1/size", 1.0, r"layers[1].size: a whole number is wanted, not a number"),
         ("layers/1/size", True, r"layers[1].size: a whole number is wanted, not true or false"),
         ("layers/1/size", ..., r"layers[1].size: missing"),
-        ("layers/1/mediaType", "", r"layers[1].mediaType: missing"),
+        ("layers/1/mediaType", ..., r"layers[1].mediaType: missing"),
         ("layers/1", None, r"layers[1].digest: missing"),
         ("layers/1", [], r"layers[1]: an object is wanted, not an array"),
         ("layers", {}, r"layers: an array is wanted, not an object"),

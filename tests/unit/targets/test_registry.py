@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import shutil
@@ -15,6 +16,7 @@ from registry_tool.auth.host_settings import HostSettings
 from registry_tool.base.errors import (
     AuthenticationFailed,
     CredentialsError,
+    Mismatch,
     NotARegistry,
     NotFound,
     RegistryError,
@@ -23,6 +25,7 @@ from registry_tool.base.errors import (
 )
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
+from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry import registry as registry_module
@@ -296,6 +299,21 @@ def test_digest_without_a_header_is_that_of_the_bytes() -> None:
 def test_digest_of_an_unknown_tag_is_none() -> None:
     with fake_server(lambda received: reply(UNKNOWN, 404)) as server, open_registry(server.host) as registry:
         assert registry.digest("a", "v1") is None
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_encoding_of_a_blob_is_ignored_and_its_digest_decides(encoding: str) -> None:
+    """Storage services call a layer's own compression an encoding."""
+    layer = gzip.compress(b"content")
+    descriptor = Descriptor(media_type="application/vnd.oci.image.layer.v1.tar+gzip", digest=Digest.of(layer), size=len(layer))
+    packed = Reply(body=layer, headers={"Content-Encoding": encoding})
+    with fake_server(lambda received: packed) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        with repository.fetch(descriptor) as stream:
+            assert stream.read() == layer
+        other = Descriptor(media_type=descriptor.media_type, digest=Digest.of(b"content"), size=len(layer))
+        with pytest.raises(Mismatch), repository.fetch(other) as stream:
+            stream.read()
 
 
 # --- a real one ---
