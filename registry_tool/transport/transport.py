@@ -107,6 +107,8 @@ class Transport:
         self._authenticator = Authenticator(host, credential, self._request_token, plain_http=bool(plain_http))
         self._on_warning = on_warning
         self._warnings: set[str] = set()
+        self.incomplete_lists: set[str] = set()
+        """Paths of lists that may have more entries than could be requested."""
         self._pool = HttpPool(timeouts, unverified=self._name if insecure else None)
         self._lock = threading.Lock()
 
@@ -205,6 +207,7 @@ class Transport:
             yield response
             following, is_unread = response.next_page(self._find_origin())
             if is_unread or following in seen:
+                self.incomplete_lists.add(path)
                 self._warn(f"{self.host} names no next page that can be requested: the list of {path} may be incomplete")
 
     def location(self, response: Response) -> str:

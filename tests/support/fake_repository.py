@@ -29,6 +29,7 @@ class FakeRepository:
         self.manifests: dict[Digest, Manifest] = {}
         self.digests: dict[str, Digest] = {}
         self.limiter = RateLimiter()
+        self.has_unlisted_tags = False
 
     def resolve(self, reference: str) -> Descriptor:
         return self.manifest(reference).descriptor

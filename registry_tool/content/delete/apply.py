@@ -130,6 +130,8 @@ class _Guard:
         unreadable = sorted(self._current().unresolved.keys() - {*self._plan.unresolved, *self._plan.unreadable})
         if unreadable and not removal.untag_only:
             self._refuse(f"{', '.join(unreadable)} cannot be read any more, and may be on {removal.digest}")
+        if self._current().has_unlisted_tags and not removal.untag_only and self._plan.selection.digest is None:
+            self._refuse("the list of tags may be incomplete now")
         now = with_dependents(self._current(), removal, tags=self._plan.tags, deleted=self._plan.deleted)
         for planned, current, what in (
             (removal.siblings, now.siblings, "the tags on it"),

@@ -105,7 +105,8 @@ def _unresolved(selection: Selection, snapshot: RepositorySnapshot) -> tuple[str
 
 def _unread(snapshot: RepositorySnapshot) -> tuple[str, ...]:
     tags = (f"{tag}: {why}" for tag, why in snapshot.unresolved.items())
-    return tuple(sorted([*tags, *snapshot.unread.values(), *snapshot.unlisted.values()]))
+    rest = ["tags that the registry does not list: its list may be incomplete"] if snapshot.has_unlisted_tags else []
+    return (*rest, *sorted([*tags, *snapshot.unread.values(), *snapshot.unlisted.values()]))
 
 
 def _deleted(snapshot: RepositorySnapshot, tags: frozenset[str], chosen: Iterable[Digest], named: frozenset[Digest]) -> frozenset[Digest]:
@@ -123,6 +124,7 @@ def _is_doubtful(snapshot: RepositorySnapshot, tags: frozenset[str], candidates:
     """Whether something that is not known may need one of the ``candidates``, beside the selected ``tags``."""
     return bool(
         snapshot.others
+        or snapshot.has_unlisted_tags
         or any(tag not in tags for tag in snapshot.unresolved)
         or snapshot.doubtful.difference(candidates)
         or snapshot.unlisted.keys() & candidates

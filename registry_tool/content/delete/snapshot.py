@@ -31,6 +31,10 @@ _WITHOUT_MANIFESTS = frozenset((*IMAGES, *SCHEMA_1))
 class Deletable(Target, Protocol):
     """A repository from which things can be deleted. Threads may share it."""
 
+    @property
+    def has_unlisted_tags(self) -> bool:
+        """Whether there may be more tags than those that were listed."""
+
     def can_delete(self) -> bool:
         """Whether manifests may be deleted; changes nothing. Raises AuthenticationFailed."""
 
@@ -51,7 +55,7 @@ class RepositorySnapshot:
     ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``named`` is what the selected
     digest stands for. ``unread`` is why a manifest could not be read; those of them that may need any other are
     ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a manifest's referrers are not known.
-    ``others`` counts the tags that were not looked at.
+    ``others`` counts the tags that were not looked at; ``has_unlisted_tags``: there may be more than the registry lists.
     """
 
     tags: dict[str, Descriptor]
@@ -64,6 +68,7 @@ class RepositorySnapshot:
     mentions: dict[Digest, frozenset[Digest]] = field(default_factory=dict)
     unlisted: dict[Digest, str] = field(default_factory=dict)
     others: int = 0
+    has_unlisted_tags: bool = False
 
     @cached_property
     def tombstones(self) -> dict[str, Descriptor]:
@@ -176,6 +181,7 @@ class _Reader:
             named=named,
             unlisted=self._unlisted,
             others=len(names) - len(wanted),
+            has_unlisted_tags=self._repository.has_unlisted_tags,
         )
         roots = [*snapshot.tags.values(), *([named] if named else [])]
         for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=MAX_REQUESTS):

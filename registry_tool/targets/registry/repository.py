@@ -111,6 +111,10 @@ class Repository:
         """``HOST/PATH``."""
         return f"{self.host}/{self.path}"
 
+    @property
+    def _tags_path(self) -> str:
+        return f"/v2/{self.path}/tags/list"
+
     # --- tags and manifests ---
 
     def tags(self) -> tuple[str, ...]:
@@ -119,9 +123,14 @@ class Repository:
         Raises NotFound where it knows no such repository.
         """
         tags: dict[str, None] = {}
-        for response in self._transport.pages(f"/v2/{self.path}/tags/list"):
+        for response in self._transport.pages(self._tags_path):
             tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", is_tag)))
         return tuple(tags)
+
+    @property
+    def has_unlisted_tags(self) -> bool:
+        """Whether there may be more tags than :meth:`tags` returned: the registry named a next page that cannot be requested."""
+        return self._tags_path in self._transport.incomplete_lists
 
     def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest stands for now, whatever it is, by a HEAD; by its content where the headers do not say.

@@ -271,6 +271,19 @@ def test_unreadable_index_keeps_every_manifest(repository: Repository, proxy: Fa
     assert there(proxy, made.digest)
 
 
+@pytest.mark.parametrize("link", ["</v2/john/app/tags/list>; rel=next", "<x:.elsewhere.example/>; rel=next"])
+def test_manifest_is_only_untagged_where_the_list_of_tags_may_be_incomplete(repository: Repository, proxy: FaultyProxy, link: str) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    retag(proxy, made, "v2")
+    listed = json.dumps({"name": NAME, "tags": ["v1"]}).encode()
+    proxy.inject(lambda received, forward: Reply(body=listed, headers={"Link": link}), path="/tags/list")
+    plan = delete.plan(repository, of("v1"))
+    assert plan.removals[0].untag_only
+    assert "its list may be incomplete" in plan.scope.unread[0]
+    assert applied(repository, plan) == [("untagged", ("v1",))]
+    assert at(proxy, "v2") == made.digest
+
+
 def test_unreadable_image_can_be_deleted(repository: Repository, proxy: FaultyProxy) -> None:
     made = make_image(proxy.target, NAME, "v1")
     proxy.inject(flipped_byte(5), method="GET", path=f"manifests/{made.digest}")
