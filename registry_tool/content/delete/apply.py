@@ -90,9 +90,16 @@ def _untag(removal: Removal, writer: Writer, guard: _Guard) -> Iterator[Deleted]
 
 def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
     """Raises RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. Changes nothing."""
-    if repository.can_delete() or repository.can_untag():
-        return
     name = plan.selection.repository
+    try:
+        if repository.can_delete() or repository.can_untag():
+            return
+    except AuthenticationFailed as error:
+        way = advice.other_way(name)
+        if way is None:
+            raise
+        # Docker Hub, for example, lets nobody delete by this interface.
+        raise AuthenticationFailed(error.message, hint=way) from error
     nothing = Descriptor(media_type=EMPTY.media_type, digest=Digest.of(uuid.uuid4().bytes), size=0)
     try:
         # Once more for its response: only that says why.

@@ -151,7 +151,7 @@ def take_snapshot(
     """Read a repository: resolve each tag, read each manifest once, and none that is ``known``.
 
     Referrers are listed of what is selected, of ``about``, and of what these contain. Tags that vanish meanwhile are
-    left out. With more than ``most_tags`` only the selected ones are looked at. What single tags and manifests fail with
+    left out. With more than ``most_tags``, of which fewer are selected, only these are looked at. What single tags and manifests fail with
     is kept. Raises NotFound where there is no such repository, and what concerns all of it.
     """
     return _Reader(repository, selection, known).read(about, most_tags)
@@ -171,8 +171,9 @@ class _Reader:
         selection = self._selection
         named = self._named(selection.digest) if selection.digest is not None else None
         names = self._names(named)
-        is_complete = most_tags is None or len(names) <= most_tags
-        wanted = names if is_complete else selection.matching(names)
+        selected_names = selection.matching(names)
+        is_complete = most_tags is None or len(names) <= most_tags or len(selected_names) > most_tags
+        wanted = names if is_complete else selected_names
         self._resolve(wanted)
         snapshot = RepositorySnapshot(
             tags={name: self._tags[name] for name in names if name in self._tags},

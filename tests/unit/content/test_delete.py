@@ -529,6 +529,21 @@ def test_advice_is_that_registrys_own_way(name: str, word: str) -> None:
     assert "REGISTRY_STORAGE" not in advice.ineffective("registry.example.com/app")
 
 
+@pytest.mark.parametrize(("name", "hint"), [("docker.io/john/app", "hub.docker.com"), ("registry.example.com/app", "Log in")])
+def test_forbidden_deletion_gives_that_registrys_own_way(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = FakeRepository(lists_referrers=True, untags=True)
+    repository.push_manifest(tombstone("x", unique="x"), "v1")
+
+    def refuse() -> bool:
+        raise AuthenticationFailed("403 DENIED", hint="Log in with a user that may do this.")
+
+    monkeypatch.setattr(repository, "can_delete", refuse)
+    plan = delete.plan(repository, Selection(repository=name, tag="v1"))
+    with pytest.raises(AuthenticationFailed, match="403 DENIED") as caught:
+        delete.check_deletable(plan, repository)
+    assert hint in str(caught.value.hint)
+
+
 # --- what cosign's tags attach ---
 
 
