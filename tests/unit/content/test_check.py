@@ -333,13 +333,13 @@ def test_zstd_layers_are_unpacked(registry: RunningRegistry, proxy: FaultyProxy)
 
 def test_encrypted_layers_are_read_and_not_looked_into(registry: RunningRegistry, proxy: FaultyProxy) -> None:
     encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
-    image_of(registry.port, "a", "1", config([layer(b"one")]), encrypted, content=b"nobody can read this")
+    image_of(registry.port, "a", "1", config([layer(b"one")]), {"mediaType": encrypted}, content=b"nobody can read this")
     report = checked(proxy, deep=True)
     assert (report.findings, report.notes) == ((), (f"{proxy.host}/a: 1 layer: read, but not unpacked",))
 
 
 def test_empty_media_type_of_a_layer_is_found(registry: RunningRegistry, proxy: FaultyProxy) -> None:
-    image_of(registry.port, "a", "1", config([layer(b"one")]), "", content=layer(b"one"))
+    image_of(registry.port, "a", "1", config([layer(b"one")]), {"mediaType": ""}, content=layer(b"one"))
     finding = lone(checked(proxy))
     assert (finding.kind, finding.detail) == ("invalid-manifest", "layers[0].mediaType: missing")
 
