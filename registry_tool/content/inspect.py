@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from registry_tool.base.concurrency import map_unordered
-from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.graph import Node, traverse, unseen
 from registry_tool.content.listing import Contents, Details, is_registry_wide
@@ -46,7 +46,8 @@ class Inspection:
     """``image`` is the manifest itself, or its image for the platform where it is an index; None where it could be several.
 
     ``siblings`` are other tags on the same digest; None: not requested. ``unread`` are other tags that could not be read,
-    and may be siblings and share layers, too. ``others`` is how many other tags were not read as they were too many.
+    and may be siblings and share layers, too. ``others`` is how many other tags were not read as they were too many,
+    ``siblings_error`` why there is no list of them.
     ``referrers_error`` is why its referrers are not known, ``errors`` why something else is not.
     """
 
@@ -60,6 +61,7 @@ class Inspection:
     referrers: tuple[Referrer, ...]
     unread: tuple[str, ...] = ()
     others: int = 0
+    siblings_error: RegistryError | None = None
     referrers_error: RegistryToolError | None = None
     errors: tuple[RegistryToolError, ...] = ()
 
@@ -86,11 +88,13 @@ def inspect(
     details = contents.details(descriptor, platform)
     errors = [details.error] if details.error is not None else []
     config = _config(contents, image, errors)
-    names = _other_tags(contents, tag) if siblings else []
-    is_read = siblings and (most_tags is None or len(names) <= most_tags)
+    names = _other_tags(contents, tag) if siblings else None
+    is_read = isinstance(names, list) and (most_tags is None or len(names) <= most_tags)
     unread: list[str] = []
-    others, shared = _siblings(contents, descriptor, names, errors, unread, observer) if is_read else (None, None)
-    root = _referrers(contents, descriptor, names if siblings else None)
+    others, shared = None, None
+    if isinstance(names, list) and is_read:
+        others, shared = _siblings(contents, descriptor, names, errors, unread, observer)
+    root = _referrers(contents, descriptor, names if isinstance(names, list) else None)
     return Inspection(
         descriptor=descriptor,
         manifest=manifest,
@@ -102,17 +106,23 @@ def inspect(
         referrers=root.referrers,
         unread=tuple(sorted(unread)),
         referrers_error=root.error,
-        others=0 if is_read else len(names),
+        others=len(names) if isinstance(names, list) and not is_read else 0,
+        siblings_error=names if isinstance(names, RegistryError) else None,
         errors=tuple(errors),
     )
 
 
-def _other_tags(contents: Contents, tag: str | None) -> list[str]:
+def _other_tags(contents: Contents, tag: str | None) -> list[str] | RegistryError:
+    """The other tags, or why they are not listed."""
     try:
         return [name for name in contents.tags() if name != tag]
     except NotFound:
         # distribution knows no list of tags where there are none.
         return []
+    except TooManyRequests:
+        raise
+    except RegistryError as error:
+        return error
 
 
 def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) -> Manifest | None:

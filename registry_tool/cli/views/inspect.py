@@ -112,6 +112,8 @@ def _manifest_facts(inspection: Inspection) -> dict[str, str]:
 def _siblings(inspection: Inspection) -> str:
     if inspection.siblings is not None:
         return ", ".join(inspection.siblings)
+    if inspection.siblings_error is not None:
+        return f"not known: {inspection.siblings_error.message}"
     return f"not read ({units.count(inspection.others, 'other tag')}: --siblings)" if inspection.others else "not read"
 
 

@@ -260,6 +260,17 @@ def test_signatures_under_cosigns_tags_are_referrers(typed: Typed, watching: Rec
     assert Digest.parse(signature.digest).short in typed("inspect", option, f"{APP}:v1").out
 
 
+@pytest.mark.parametrize("status", ["401 No", "403 No", "405 No", "500 No"])
+def test_siblings_are_not_known_where_tags_are_not_listed(
+    typed: Typed, watching: RecordingServer, made: PushedManifest, status: str
+) -> None:
+    watching.instead = lambda method, path: (status, [], b"") if path.endswith("/tags/list") else None
+    answer = typed("inspect", f"{APP}:v1")
+    assert (answer.code, "step 1" in answer.out) == (0, True)
+    assert re.search(r"^  siblings +not known: ", answer.out, re.MULTILINE)
+    assert typed("inspect", "--json", f"{APP}:v1").json["siblings"] is None
+
+
 def test_referrers_that_are_not_shown_are_not_known(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     watching.instead = lambda method, path: (
         ("403 No", [], b"") if "/referrers/" in path or (path.endswith(made.digest[7:]) and "sha256-" in path) else None
