@@ -17,7 +17,19 @@ from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import REGCTL, Terminal, Typed, spawn
-from tests.support.content import ACCEPT, PushedManifest, layer, make_artifact, make_image, make_index, put_manifest
+from tests.support.content import (
+    ACCEPT,
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    OCI_IMAGE,
+    OCI_INDEX,
+    PushedManifest,
+    layer,
+    make_artifact,
+    make_image,
+    make_index,
+    put_manifest,
+)
 from tests.support.fake_server import ReceivedRequest, Reply
 from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, respond_with
 from tests.support.recording_server import RecordingServer
@@ -291,6 +303,24 @@ def test_delete_killed_after_the_tombstone_is_completed_by_the_next(typed: Typed
     assert "an earlier deletion was not finished" in answer.err
     assert sorted(tags(proxy.target, unique) or ()) == sorted({"v2", "v3"} - {following})
     assert manifest(proxy.target, unique, "v2") == json.loads(made.raw)
+
+
+@pytest.mark.parametrize("kind", ["image", "docker image", "index", "docker list", "artifact"])
+def test_tombstones_of_every_type_are_accepted(typed: Typed, proxy: FaultyProxy, unique: str, kind: str) -> None:
+    port = proxy.target
+    image = make_image(port, unique, media_type=DOCKER_IMAGE if "docker" in kind else OCI_IMAGE)
+    made = image
+    if kind in ("index", "docker list"):
+        made = make_index(port, unique, None, image, media_type=DOCKER_LIST if kind == "docker list" else OCI_INDEX)
+    elif kind == "artifact":
+        made = make_artifact(port, unique)
+    for tag in ("v1", "v2"):
+        put_manifest(port, unique, tag, made.raw, made.media_type)
+    answer = typed("delete", "--yes", f"{proxy.host}/{unique}:v1")
+    assert (answer.code, answer.out) == (0, f"Untagged: {proxy.host}/{unique}:v1\n")
+    assert proxy.count("PUT") == 1, "the first tombstone is taken, and needs no blob"
+    assert tags(port, unique) == ["v2"]
+    assert manifest(port, unique, "v2") == json.loads(made.raw)
 
 
 @pytest.mark.engine
