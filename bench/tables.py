@@ -57,6 +57,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> list[Result]:
         sizes = in_turn((runs + 1) // 2, few=few.cold, many=many.cold)
         if with_skopeo and whole_loop:
             seconds["skopeo"] = [_inspected(few.of, few.of.tags)]
+        dry_runs = [run([*REGCTL, "delete", "--dry-run", f"{many.of.name}:{tag}"]).seconds for tag in many.of.tags[:runs]]
     tenth = [FEW / MANY * measured for measured in sizes["many"]]
     small, large = (max(each.memory) / 1e6 for each in (few, many))
     return [
@@ -64,6 +65,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> list[Result]:
         Result(name="1,000 tags, warm / cold", ours=seconds["warm"], theirs=seconds["cold"], most=0.65),
         Result(name="10,000 tags, cold, a tenth / 1,000 tags, cold", ours=tenth, theirs=sizes["few"], most=1.2),
         Result(name="10,000 tags, memory", ours=[large], most=200, unit="MB", note=f"the largest; 1,000 tags take {small:.0f} MB"),
+        Result(name="delete --dry-run of one tag among 10,000", ours=dry_runs, most=2),
     ]
 
 
