@@ -149,6 +149,23 @@ def test_content_outside_the_plan_stays(recipe: Recipe, lists_referrers: bool, u
             assert referrers <= plan.deleted, "only a subject that is named goes without its referrers"
 
 
+@given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), refused=st.sampled_from(["a", "b", "v1", "v2"]), data=st.data())
+def test_what_an_unreadable_tag_stands_for_stays(
+    recipe: Recipe, lists_referrers: bool, untags: bool, refused: str, data: st.DataObject
+) -> None:
+    repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
+    made = fill(repository, recipe, list_by_tag=not lists_referrers)
+    selection = data.draw(selections(made))
+    digest = repository.digests.get(refused)
+    if digest is None or selection.digest is not None or selection.matching([refused]):
+        return
+    before = set(content(repository, digest, without=frozenset()))
+    repository.refused.add(refused)
+    list(delete.apply(delete.plan(repository, selection), repository, allow_empty=True))
+    assert repository.digests[refused] == digest
+    assert set(content(repository, digest, without=frozenset())) == before
+
+
 @given(recipe=recipes, untags=st.booleans(), data=st.data())
 def test_bytes_freed_are_what_a_collection_frees(recipe: Recipe, untags: bool, data: st.DataObject) -> None:
     repository = FakeRepository(lists_referrers=True, untags=untags)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from io import BytesIO
 
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import NotFound
+from registry_tool.base.errors import AuthenticationFailed, NotFound
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -19,7 +19,7 @@ class Killed(BaseException):
 
 
 class FakeRepository:
-    """``lists_referrers``: by an interface. ``writes_left`` is after how many writes it raises Killed."""
+    """``lists_referrers``: by an interface. ``writes_left``: after how many writes it raises Killed. ``refused``: tags it does not show."""
 
     def __init__(self, *, lists_referrers: bool, untags: bool) -> None:
         self.lists_referrers = lists_referrers
@@ -30,8 +30,11 @@ class FakeRepository:
         self.digests: dict[str, Digest] = {}
         self.limiter = RateLimiter()
         self.has_unlisted_tags = False
+        self.refused: set[str] = set()
 
     def resolve(self, reference: str) -> Descriptor:
+        if reference in self.refused and reference in self.digests:
+            raise AuthenticationFailed(f"403 {reference}")
         return self.manifest(reference).descriptor
 
     def manifest(self, reference: str | Digest) -> Manifest:

@@ -187,7 +187,7 @@ def _incomplete_removal(removal: Removal, others: int) -> Iterator[str]:
     yield f"  untag {tags}"
     yield f"    {what} is deleted, too, unless something needs it"
     yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
-    yield f"    {unread} may be on it, or contain it"
+    yield f"    {unread} may be on it, or on an index that contains it"
 
 
 def _some(names: Sequence[str]) -> str:
