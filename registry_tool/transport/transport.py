@@ -195,8 +195,13 @@ class Transport:
         """GET ``path``, with its body still to be read; to be closed."""
         return self._send(_Request(method="GET", path=path, headers=headers, streamed=True))
 
-    def pages(self, path: str, *, params: Mapping[str, str] = _NOTHING) -> Iterator[Response]:
-        """GET ``path`` and each next page that a ``Link`` names, until one was there already. Warns where there may be more."""
+    def pages(
+        self, path: str, *, params: Mapping[str, str] = _NOTHING, on_incomplete: Callable[[str], object] | None = None
+    ) -> Iterator[Response]:
+        """GET ``path`` and each next page that a ``Link`` names, until one was there already.
+
+        Where there may be more, ``on_incomplete`` gets a note of that; by default it is a warning.
+        """
         seen: set[str] = set()
         following: str | None = _with_query(path, params)
         while following is not None and following not in seen:
@@ -208,7 +213,8 @@ class Transport:
             following, is_unread = response.next_page(self._find_origin())
             if is_unread or following in seen:
                 self.incomplete_lists.add(path)
-                self._warn(f"{self.host} names no next page that can be requested: the list of {path} may be incomplete")
+                note = f"{self.host} names no next page that can be requested: the list of {path} may be incomplete"
+                (on_incomplete or self._warn)(note)
 
     def location(self, response: Response) -> str:
         """The ``Location`` of a response, as :meth:`send` takes it: a path on the registry, or a whole URL elsewhere."""

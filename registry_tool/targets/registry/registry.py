@@ -49,8 +49,8 @@ class Registry:
         ``credential``, ``("mary", PASSWORD)``, is used if the registry wants one; otherwise one is looked up then, in
         ``auth_file`` alone if it is given. ``plain_http`` and ``insecure`` (its certificate is not checked) None: as
         remembered at a login; else TLS, unless the host is on this machine and speaks plain HTTP. ``on_warning`` gets what
-        does not end a request, and yet matters (a list that may be incomplete, a credential helper that failed); by
-        default the log does. Raises UsageError.
+        does not end a request, and yet matters (a credential helper that failed); by default the log does. Raises
+        UsageError.
         """
         host = registry_host(host)
         if isinstance(credential, tuple):
@@ -97,7 +97,7 @@ class Registry:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of its responses until now: entries of lists that were skipped."""
+        """What a person should know of its responses until now: entries of lists that were skipped, lists that may be incomplete."""
         return tuple(self.capabilities.notes)
 
     def repository(self, path: str) -> Repository:
@@ -114,7 +114,8 @@ class Registry:
                     yield name
 
     def _catalog_pages(self) -> Iterator[Response]:
-        pages = self._transport.pages(_CATALOG, params={"n": str(_PAGE)})
+        note = self.capabilities.add_note
+        pages = self._transport.pages(_CATALOG, params={"n": str(_PAGE)}, on_incomplete=note)
         try:
             first = next(pages)
         except AuthenticationFailed as error:
@@ -134,7 +135,7 @@ class Registry:
             if response.status >= 500:
                 raise
             # More than it sends at once (distribution, catalog.maxentries): it may say how many.
-            yield from self._transport.pages(_CATALOG)
+            yield from self._transport.pages(_CATALOG, on_incomplete=note)
             return
         yield first
         yield from pages

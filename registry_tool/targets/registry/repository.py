@@ -49,6 +49,10 @@ class Capabilities:
         self.notes: dict[str, None] = {}
         """What a person should know of its responses, in order."""
 
+    def add_note(self, note: str) -> None:
+        """Add to the notes, each once."""
+        self.notes[note] = None
+
     def names(self, what: str, response: Response, member: str, is_name: Callable[[str], bool]) -> tuple[str, ...]:
         """The names in the list ``member`` of a response. Entries that are none are skipped, and noted: null, numbers, digests among tags.
 
@@ -123,7 +127,7 @@ class Repository:
         Raises NotFound where it knows no such repository.
         """
         tags: dict[str, None] = {}
-        for response in self._transport.pages(self._tags_path):
+        for response in self._transport.pages(self._tags_path, on_incomplete=self._capabilities.add_note):
             tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", is_tag)))
         return tuple(tags)
 

@@ -61,7 +61,10 @@ def test_list_that_may_be_incomplete_is_noted(typed: Typed, watching: RecordingS
     for command, path in (("catalog", "/v2/_catalog"), ("list-tags", "/v2/app/tags/list")):
         answer = typed(command, "-q", *([] if command == "catalog" else ["app"]))
         assert (answer.code, len(answer.out.splitlines())) == (0, 1)
-        assert f"the list of {path} may be incomplete" in answer.err
+        assert answer.err.count(f"the list of {path} may be incomplete") == 1
+        document = typed(command, "--json", *([] if command == "catalog" else ["app"])).json
+        assert f"the list of {path} may be incomplete" in "".join(document["notes"])
+    assert "may be incomplete" in typed("check").err
 
 
 def test_registry_without_catalog_is_exit_1(typed: Typed, watching: RecordingServer) -> None:

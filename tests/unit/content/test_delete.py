@@ -32,7 +32,7 @@ from tests.support.content import (
 )
 from tests.support.fake_repository import FakeRepository
 from tests.support.fake_server import ReceivedRequest, Reply
-from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, flipped_byte, respond_with
+from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, flipped_byte, respond_with, with_header
 from tests.support.registry_over_http import ask, tags
 
 NAME = "john/app"
@@ -320,6 +320,18 @@ def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: 
         assert not answered.is_set()
     finally:
         answer.set()
+
+
+@pytest.mark.parametrize(("link", "is_deleted"), [("", True), ("</v2/elsewhere>", False)])
+def test_image_is_kept_where_the_list_of_tags_may_be_incomplete(
+    repository: Repository, proxy: FaultyProxy, link: str, is_deleted: bool
+) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    make_image(proxy.target, NAME, "other", layer(b"other"))
+    proxy.inject(with_header("Link", link), path="/tags/list")
+    plan = delete.plan(repository, of("v1"))
+    assert [removal.untag_only for removal in plan.removals] == [not is_deleted]
+    assert repository.exists(repository.resolve(str(made.digest)))
 
 
 # --- what was claimed is looked at ---

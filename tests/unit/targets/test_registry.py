@@ -448,15 +448,18 @@ def test_catalog_that_this_user_may_not_see_is_no_wrong_password(status: int) ->
     assert caught.value.hint.endswith("Some registries show no catalog: name a repository.")
 
 
-def test_list_that_may_be_incomplete_is_warned_of_by_the_registry() -> None:
-    warnings: list[str] = []
-    with (
-        fake_server(lambda received: reply({"tags": ["v1"]}, Link="rubbish")) as server,
-        open_registry(server.host, on_warning=warnings.append) as registry,
-    ):
-        assert registry.repository("a").tags() == ("v1",)
-        assert registry.repository("a").tags() == ("v1",)
-    assert warnings == [f"{server.host} names no next page that can be requested: the list of /v2/a/tags/list may be incomplete"]
+def test_list_that_may_be_incomplete_is_noted_once() -> None:
+    document = {"tags": ["v1"], "repositories": ["a"]}
+    with fake_server(lambda received: reply(document, Link="rubbish")) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        for _ in range(2):
+            assert repository.tags() == ("v1",)
+            assert repository.has_unlisted_tags
+            assert list(registry.catalog()) == ["a"]
+        assert registry.notes == tuple(
+            f"{server.host} names no next page that can be requested: the list of {path} may be incomplete"
+            for path in ("/v2/a/tags/list", "/v2/_catalog")
+        )
 
 
 def test_repositories_share_the_registrys_connections() -> None:
