@@ -85,13 +85,16 @@ class Stored:
     encrypted: bool
 
 
-def find(host: str, *, repository: str = "", on_error: Callable[[CredentialsError], None] | None = None) -> Credential | None:
-    """The credential for ``host`` (``docker.io``), or for its ``repository``, if any.
+def find(
+    host: str, *, repository: str = "", auth_file: Path | None = None, on_error: Callable[[CredentialsError], None] | None = None
+) -> Credential | None:
+    """The credential for ``host`` (``docker.io``), or for its ``repository``, if any; in ``auth_file`` alone where it is given.
 
-    Where there is none and a store fails, raises CredentialsError or calls ``on_error`` with it.
+    Where there is none and a store fails, raises CredentialsError or calls ``on_error`` with it. Raises UsageError where
+    ``auth_file`` is not there.
     """
     try:
-        return HostCredentials(host).find(repository)
+        return HostCredentials(host, auth_file=auth_file).find(repository)
     except CredentialsError as error:
         if on_error is None:
             raise

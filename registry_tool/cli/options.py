@@ -55,7 +55,7 @@ def _stored_in_session(context: click.Context, parameter: click.Parameter, value
 _SESSION: dict[str, Any] = {"expose_value": False, "callback": _stored_in_session}
 _plain_http = click.option("--plain-http", is_flag=True, default=None, help="Use plain HTTP for a registry elsewhere.", **_SESSION)
 _insecure = click.option("--insecure", is_flag=True, default=None, help="Do not check the registry's certificate.", **_SESSION)
-_auth_file = click.option(
+auth_file = click.option(
     "--authfile",
     "auth_file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -72,7 +72,7 @@ def connection(command: Command) -> Command:
 
 def registry_access(command: Command) -> Command:
     """``--authfile`` besides :func:`connection`: for commands that send requests to a registry."""
-    return connection(_auth_file(command))
+    return connection(auth_file(command))
 
 
 details = click.option(

@@ -48,7 +48,9 @@ class Session:
         """The engine, found as docker finds it. Raises EngineNotFound, EngineNotPermitted, Unreachable."""
         from registry_tool.engine import connect
 
-        return connect(context=self.context)
+        engine = connect(context=self.context)
+        engine.auth_file = self.auth_file
+        return engine
 
     @cached_property
     def dirs(self) -> AppDirs:

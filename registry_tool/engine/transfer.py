@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from registry_tool.auth import credentials
@@ -34,6 +35,9 @@ Events = Generator[Mapping[str, Any], None, None]
 class Transfer(Images):
     """The engine's push and pull. A part of :class:`~registry_tool.engine.engine.Engine`."""
 
+    auth_file: Path | None = None
+    """Where credentials are read from, instead of all other stores."""
+
     def push(self, name: str, *, observer: Observer = SILENT) -> TransferResult:
         """Push ``name``. Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed."""
         repository, tag = split_tag(name)
@@ -43,7 +47,7 @@ class Transfer(Images):
                 f"the push of {name}", lambda api: api.push_image(repository, tag, auth, insecure=is_loopback(_host(name)))
             )
 
-        log = _transfer(name, start, push_error, observer)
+        log = _transfer(name, start, push_error, observer, auth_file=self.auth_file)
         if log.descriptor is None:
             raise PushFailed(f"the engine ended the push of {name} without a digest", hint="Push again; the engine's log may say more.")
         return _result(name, log, log.descriptor)
@@ -68,17 +72,17 @@ class Transfer(Images):
             return self._client.stream(f"the pull of {name}", lambda api: api.libpod_pull(name, auth, platform=platform))
 
         try:
-            log = _transfer(name, start, pull_error, observer, host=known_as)
+            log = _transfer(name, start, pull_error, observer, auth_file=self.auth_file, host=known_as)
         except PlainHttpRefused:
             if not is_loopback(reference.host):
                 raise
-            log = _transfer(name, start_libpod, pull_error, observer, host=known_as)
+            log = _transfer(name, start_libpod, pull_error, observer, auth_file=self.auth_file, host=known_as)
         return _result(name, log, log.descriptor or self._descriptor_of(name))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
         reference = Reference.parse(name, default_host=DOCKER_HUB)
-        auth = credentials.find(reference.host, repository=reference.path, on_error=lambda error: None)
+        auth = credentials.find(reference.host, repository=reference.path, auth_file=self.auth_file, on_error=lambda error: None)
         try:
             with self._client.call(f"asking for {name}") as api:
                 api.distribution(name, _auth_config(auth), timeout=timeout)
@@ -103,12 +107,14 @@ def _transfer(
     error_from: Callable[[str, str], RegistryToolError],
     observer: Observer,
     *,
+    auth_file: Path | None,
     host: str | None = None,
 ) -> TransferLog:
     """Read the whole stream. Raises what it reports, or what the engine responds with instead of it."""
     troubles: list[CredentialsError] = []
     reference = Reference.parse(name, default_host=DOCKER_HUB)
-    auth = _auth_config(credentials.find(host or reference.host, repository=reference.path, on_error=troubles.append))
+    credential = credentials.find(host or reference.host, repository=reference.path, auth_file=auth_file, on_error=troubles.append)
+    auth = _auth_config(credential)
     log = TransferLog(observer)
     try:
         # Closed, so that Ctrl-C stops the engine, too.
@@ -119,7 +125,8 @@ def _transfer(
     except (EngineError, NotFound, Conflict) as refusal:
         reported = refusal.message
     if reported is None:
-        for trouble in troubles:
+        # A registry on this machine rarely wants credentials; of others it is not known.
+        for trouble in troubles if not is_loopback(reference.host) else ():
             observer.note(f"{trouble.message}: went on without credentials")
         return log
     error = error_from(name, reported)

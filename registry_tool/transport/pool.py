@@ -140,7 +140,7 @@ class HttpPool:
                 kind = _TlsConnection if pool.scheme == "https" else _PlainConnection
                 pool.ConnectionCls = _through(socks_proxy, kind) if socks_proxy else kind
                 names_urls = proxy is not None and socks_proxy is None and origin.startswith("http:")
-                self._pools[origin] = _Route(pool=pool, proxy=proxy and _without_password(proxy), names_urls=names_urls)
+                self._pools[origin] = _Route(pool=pool, proxy=proxy, names_urls=names_urls)
             return self._pools[origin]
 
     # --- errors ---
@@ -179,7 +179,7 @@ class HttpPool:
 
 
 class _Route(NamedTuple):
-    """The pool for an origin; ``proxy`` is without its password; ``names_urls``: requests name whole URLs, for the proxy."""
+    """The pool for an origin; ``proxy`` is a URL with a password; ``names_urls``: requests name whole URLs, for the proxy."""
 
     pool: urllib3.HTTPConnectionPool
     proxy: str | None
@@ -187,8 +187,11 @@ class _Route(NamedTuple):
 
 
 def _proxy_login_needed(host: str, proxy: str) -> RegistryUnreachable:
-    hint = "Give them in HTTPS_PROXY and HTTP_PROXY: http://USER:PASSWORD@HOST:PORT. The registry is not asked before."
-    return RegistryUnreachable(f"the proxy {proxy} on the way to {host} wants another user name and password (407)", hint=hint)
+    scheme, _, address = proxy.partition("://")
+    _, login, name = address.rpartition("@")
+    why = "does not accept the user name or the password" if login else "wants a user name and a password"
+    hint = "They are in HTTPS_PROXY and HTTP_PROXY: http://USER:PASSWORD@HOST:PORT."
+    return RegistryUnreachable(f"the proxy {scheme}://{name} on the way to {host} {why} (407)", hint=hint)
 
 
 def nothing_answers(host: str, why: str) -> RegistryUnreachable:
@@ -220,12 +223,6 @@ def _proxy(origin: str) -> str | None:
     """The proxy that the environment names for ``origin``, as requests reads it: it knows networks in NO_PROXY."""
     proxy = requests.utils.select_proxy(origin, requests.utils.get_environ_proxies(origin, no_proxy=None))
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
-
-
-def _without_password(proxy: str) -> str:
-    """``http://HOST:PORT`` of a proxy."""
-    scheme, separator, address = proxy.partition("://")
-    return f"{scheme}{separator}{address.rpartition('@')[2]}"
 
 
 def _socks_proxy(host: str, proxy: str | None) -> socks.SocksProxy | None:

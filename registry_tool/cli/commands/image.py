@@ -58,6 +58,7 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 @click.command("push")
 @click.argument("name")
 @click.option("--no-check", is_flag=True, help="Do not check that the registry has all of it.")
+@options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
@@ -89,6 +90,7 @@ def push(session: Session, name: str, no_check: bool, quiet: bool) -> None:
 @click.command("pull")
 @click.argument("name")
 @click.option("--platform", metavar="OS/ARCH", help="Platform of a multi-platform image: linux/arm64.")
+@options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj

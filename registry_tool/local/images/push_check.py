@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from registry_tool.base.concurrency import map_ordered
 from registry_tool.base.errors import (
@@ -26,14 +27,14 @@ from registry_tool.targets.registry import Repository, open_registry
 _MAX_LISTED = 10
 
 
-def check_push(pushed: Reference, digest: Digest, *, cure: Callable[[], str]) -> str | None:
+def check_push(pushed: Reference, digest: Digest, *, cure: Callable[[], str], auth_file: Path | None = None) -> str | None:
     """Check that the tag, its manifests, and the last byte of each blob are in the registry: a small request for each.
 
     Returns why that could not be checked, if so: who may push need not be allowed to pull. Raises PushFailed, whose hint is from ``cure``,
     where something is not there.
     """
     try:
-        with open_registry(pushed.host) as registry:
+        with open_registry(pushed.host, auth_file=auth_file) as registry:
             problems, total = _problems(registry.repository(pushed.path), pushed.tag, digest)
     except (RegistryError, Unreachable, CredentialsError) as error:
         return f"{pushed} was pushed, and not checked: {error.message}"

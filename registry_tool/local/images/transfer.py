@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
@@ -55,7 +56,7 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
     try:
         result = engine.push(str(target), observer=observer)
     except PushFailed:
-        _check_registry(target.host)
+        _check_registry(target.host, engine.auth_file)
         raise
     warning = _check(engine, target, result) if check else None
     return PushResult(reference=target, result=result, note=note, checked=check and warning is None, warning=warning)
@@ -67,7 +68,7 @@ def _check(engine: Engine, target: Reference, result: TransferResult) -> str | N
         return f"{target} was pushed, and not checked: the engine did not report its digest"
     if is_loopback(target.host) and not engine.endpoint.is_local:
         return f"{target} was pushed, and not checked: {target.host} is on the engine's machine"
-    return check_push(target, result.digest, cure=lambda: _cure(engine, target.host))
+    return check_push(target, result.digest, auth_file=engine.auth_file, cure=lambda: _cure(engine, target.host))
 
 
 def _cure(engine: Engine, host: str) -> str:
@@ -78,10 +79,10 @@ def _cure(engine: Engine, host: str) -> str:
     return f"It reports layers that it no longer has, as after a garbage collection in it. {restart}, then push again."
 
 
-def _check_registry(host: str) -> None:
+def _check_registry(host: str, auth_file: Path | None) -> None:
     """Raise NotARegistry where ``host`` is none: a web server that accepts everything is one to an engine, until the end of a push."""
     try:
-        with open_registry(host) as registry:
+        with open_registry(host, auth_file=auth_file) as registry:
             registry.ping()
     except NotARegistry:
         raise

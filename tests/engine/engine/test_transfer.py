@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import threading
 import time
@@ -219,3 +221,16 @@ def test_with_a_password(engine: Engine, guarded: str, tiny_image: MakeImage, un
     name = tiny(tiny_image, guarded, unique)
     assert engine.push(name).digest == engine.pull(name).digest
     assert engine.can_pull(name, timeout=10)
+
+
+def test_with_a_password_for_the_namespace_in_a_named_file(
+    engine: Engine, guarded: str, tiny_image: MakeImage, unique: str, tmp_path: Path
+) -> None:
+    packed = base64.b64encode(f"me:{canary.password()}".encode()).decode()
+    file = canary.exempt(tmp_path / "auth.json")
+    file.write_text(json.dumps({"auths": {f"{guarded}/{unique}": {"auth": packed}}}))
+    name = tiny(tiny_image, guarded, unique)
+    with pytest.raises(AuthenticationFailed):
+        engine.push(name)
+    engine.auth_file = file
+    assert engine.push(name).digest == engine.pull(name).digest

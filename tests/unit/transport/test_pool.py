@@ -305,7 +305,8 @@ def test_407_is_blamed_on_the_proxy(monkeypatch: pytest.MonkeyPatch, plain: bool
             pytest.raises(RegistryUnreachable) as caught,
         ):
             transport.get("/v2/")
-    assert caught.value.message == (f"the proxy http://{proxy} on the way to registry.invalid wants another user name and password (407)")
+    why = "does not accept the user name or the password" if secret else "wants a user name and a password"
+    assert caught.value.message == f"the proxy http://{proxy} on the way to registry.invalid {why} (407)"
 
 
 def test_407_without_a_known_proxy_is_blamed_on_one_on_the_way() -> None:
