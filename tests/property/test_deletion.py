@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_tool import server
-from registry_tool.base.errors import NotFound
+from registry_tool.base.errors import NotFound, RegistryError
 from registry_tool.content import delete
 from registry_tool.content.delete import Deletable, DeletionPlan, Selection
 from registry_tool.oci import manifest as manifests
@@ -164,6 +164,38 @@ def test_what_an_unreadable_tag_stands_for_stays(
     list(delete.apply(delete.plan(repository, selection), repository, allow_empty=True))
     assert repository.digests[refused] == digest
     assert set(content(repository, digest, without=frozenset())) == before
+
+
+@given(recipe=recipes, lists_referrers=st.booleans(), untags=st.booleans(), data=st.data())
+def test_what_is_locked_stays_whole_and_the_rest_of_the_plan_is_deleted(
+    recipe: Recipe, lists_referrers: bool, untags: bool, data: st.DataObject
+) -> None:
+    repository = FakeRepository(lists_referrers=lists_referrers, untags=untags)
+    made = fill(repository, recipe, list_by_tag=not lists_referrers)
+    plan = delete.plan(repository, data.draw(selections(made)))
+    repository.locked = {data.draw(st.sampled_from(made)).digest} - {each.descriptor.digest for each in plan.unfinished}
+    before = {digest: set(content(repository, digest, without=frozenset())) for digest in repository.locked}
+    outside = snapshot(repository, plan)
+    try:
+        list(delete.apply(plan, repository, allow_empty=True))
+    except RegistryError:
+        assert repository.locked <= plan.deleted
+    else:
+        check_done(repository, plan)
+    check(repository, outside, plan)
+    for digest, whole in before.items():
+        assert set(content(repository, digest, without=frozenset())) == whole
+    independent = {
+        each.digest for each in plan.removals if not each.untag_only and each.part_of is None and each.digest not in repository.locked
+    }
+    needed = {each for digest in repository.locked for each in _needed(made, digest)}
+    assert not independent - needed & repository.manifests.keys()
+
+
+def _needed(made: list[Manifest], digest: Digest) -> set[Digest]:
+    manifest = next(each for each in made if each.digest == digest)
+    below = [*manifest.children, *([manifest.subject] if manifest.subject else [])]
+    return {digest}.union(*(_needed(made, each.digest) for each in below))
 
 
 @given(recipe=recipes, untags=st.booleans(), data=st.data())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from io import BytesIO
 
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import AuthenticationFailed, NotFound
+from registry_tool.base.errors import AuthenticationFailed, NotFound, RegistryError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -19,7 +19,10 @@ class Killed(BaseException):
 
 
 class FakeRepository:
-    """``lists_referrers``: by an interface. ``writes_left``: after how many writes it raises Killed. ``refused``: tags it does not show."""
+    """``lists_referrers``: by an interface. ``writes_left``: after how many writes it raises Killed. ``refused``: tags it does not show.
+
+    ``locked``: manifests that it does not delete.
+    """
 
     def __init__(self, *, lists_referrers: bool, untags: bool) -> None:
         self.lists_referrers = lists_referrers
@@ -31,6 +34,7 @@ class FakeRepository:
         self.limiter = RateLimiter()
         self.has_unlisted_tags = False
         self.refused: set[str] = set()
+        self.locked: set[Digest] = set()
 
     def resolve(self, reference: str) -> Descriptor:
         if reference in self.refused and reference in self.digests:
@@ -79,6 +83,8 @@ class FakeRepository:
 
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
         self._write()
+        if descriptor.digest in self.locked:
+            raise RegistryError(f"405 {descriptor.digest}")
         if self.manifests.pop(descriptor.digest, None) is None:
             raise NotFound(str(descriptor.digest))
         self.digests = {tag: digest for tag, digest in self.digests.items() if digest != descriptor.digest}

@@ -6,18 +6,22 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NoReturn
 
-from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError
+from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError, TooManyRequests
 from registry_tool.content.delete import advice
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal
 from registry_tool.content.delete.planner import with_dependents
 from registry_tool.content.delete.snapshot import Deletable, RepositorySnapshot, take_snapshot
 from registry_tool.content.delete.writes import Writer
-from registry_tool.content.graph import attempt
+from registry_tool.content.graph import attempt, closure
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY
+
+MAX_FAILURES = 16
+"""Steps that may fail before no more are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +39,9 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
     What was deleted concurrently is no failure.
 
     Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``; Conflict where the repository
-    differs from the plan: nothing more is removed then; RegistryError where something is still there though the registry
-    claims that it is deleted; before anything is written, RegistryError where deletion is off or the registry is
-    read-only, AuthenticationFailed.
+    differs from the plan: nothing more is removed then; before anything is written, RegistryError where deletion is off
+    or the registry is read-only, AuthenticationFailed. A step that fails, or leaves something there though the registry
+    claims that it is deleted, ends only the removal of what it needs: its RegistryError is raised after the others.
     """
     plan.check_allowed(allow_empty=allow_empty)
     if plan.is_empty:
@@ -51,15 +55,53 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
         writer.delete(tombstone.descriptor, tags=(tombstone.tag,))
         yield Deleted(what="finished", tags=(tombstone.tag,))
     guard = _Guard(plan, repository)
-    for removal in plan.removals:
-        if removal.untag_only:
-            yield from _untag(removal, writer, guard)
-        else:
-            yield from _delete(removal, writer, guard, repository)
-    for tag in plan.unresolved:
-        guard.check_unresolved(tag)
-        writer.untag(tag)
-        yield Deleted(what="untagged", tags=(tag,))
+    failures: list[RegistryError] = []
+    kept: set[Digest] = set()
+    steps = [
+        *((removal.digest, partial(_remove, removal, writer, guard, repository)) for removal in plan.removals),
+        *((None, partial(_untag_unresolved, tag, writer, guard)) for tag in plan.unresolved),
+    ]
+    for digest, step in steps:
+        if digest in kept:
+            continue
+        try:
+            yield from step()
+        except TooManyRequests:
+            raise
+        except RegistryError as error:
+            # One that is locked ends nothing but the removal of what it needs.
+            failures.append(error)
+            kept |= _needed(plan, digest)
+            if len(failures) > MAX_FAILURES:
+                break
+    if len(failures) > 1:
+        failures[0].message += f"; and {len(failures) - 1} more failed"
+    if failures:
+        raise failures[0]
+
+
+def _needed(plan: DeletionPlan, digest: Digest | None) -> set[Digest]:
+    """The manifest, its children, its subject and what it is attached to, and theirs."""
+    manifests = {manifest.digest: manifest for manifest in plan.manifests}
+    attached = {removal.digest: removal.attached_to for removal in plan.removals}
+
+    def follow(digest: Digest) -> list[Digest]:
+        manifest = manifests.get(digest)
+        named = (*manifest.children, *([manifest.subject] if manifest.subject else ())) if manifest is not None else ()
+        image = attached.get(digest)
+        return [*(each.digest for each in named), *([image] if image is not None else [])]
+
+    return set(closure([digest], follow)) if digest is not None else set()
+
+
+def _remove(removal: Removal, writer: Writer, guard: _Guard, repository: Deletable) -> Iterator[Deleted]:
+    return _untag(removal, writer, guard) if removal.untag_only else _delete(removal, writer, guard, repository)
+
+
+def _untag_unresolved(tag: str, writer: Writer, guard: _Guard) -> Iterator[Deleted]:
+    guard.check_unresolved(tag)
+    writer.untag(tag)
+    yield Deleted(what="untagged", tags=(tag,))
 
 
 def _delete(removal: Removal, writer: Writer, guard: _Guard, repository: Deletable) -> Iterator[Deleted]:

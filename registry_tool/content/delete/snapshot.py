@@ -23,6 +23,7 @@ MAX_FAILURES = 16
 """Tags that may be refused before one was readable: then it is the repository that is refused, not single tags."""
 
 _REFERRERS_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
+_DANGLING = "it is listed, but its manifest is missing"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _WITHOUT_MANIFESTS = frozenset((*IMAGES, *SCHEMA_1))
 """Media types of manifests that contain no other manifest."""
@@ -52,10 +53,11 @@ class Deletable(Target, Protocol):
 class RepositorySnapshot:
     """What a repository holds. ``tags`` stand for something, unfinished deletions (:attr:`tombstones`) among them.
 
-    ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``named`` is what the selected
-    digest stands for. ``unread`` is why a manifest could not be read; those of them that may need any other are
-    ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a manifest's referrers are not known.
-    ``others`` counts the tags that were not looked at; ``has_unlisted_tags``: there may be more than the registry lists.
+    ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``dangling`` are tags whose
+    manifest is missing. ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read;
+    those of them that may need any other are ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a
+    manifest's referrers are not known. ``others`` counts the tags that were not looked at; ``has_unlisted_tags``: there
+    may be more than the registry lists.
     """
 
     tags: dict[str, Descriptor]
@@ -67,6 +69,7 @@ class RepositorySnapshot:
     doubtful: set[Digest] = field(default_factory=set)
     mentions: dict[Digest, frozenset[Digest]] = field(default_factory=dict)
     unlisted: dict[Digest, str] = field(default_factory=dict)
+    dangling: dict[str, str] = field(default_factory=dict)
     others: int = 0
     has_unlisted_tags: bool = False
 
@@ -166,6 +169,7 @@ class _Reader:
         self._tags: dict[str, Descriptor] = {}
         self._unresolved: dict[str, str] = {}
         self._unlisted: dict[Digest, str] = {}
+        self._dangling: dict[str, str] = {}
 
     def read(self, about: Iterable[Digest], most_tags: int | None) -> RepositorySnapshot:
         selection = self._selection
@@ -181,6 +185,7 @@ class _Reader:
             unresolved=self._unresolved,
             named=named,
             unlisted=self._unlisted,
+            dangling=self._dangling,
             others=len(names) - len(wanted),
             has_unlisted_tags=self._repository.has_unlisted_tags,
         )
@@ -239,11 +244,11 @@ class _Reader:
                 self._unresolved[tag] = descriptor.message
                 if not self._tags and len(self._unresolved) > MAX_FAILURES:
                     raise descriptor
-        lost = list(self._selection.matching(lost))
-        if lost:
-            # A selected tag may be listed though its manifest is gone. It can be removed.
-            listed = self._names(None) if not self._is_known else ()
-            self._unresolved |= {tag: "its manifest is missing" for tag in lost if tag in listed}
+        # A tag may be listed though its manifest is gone. A selected one can be removed; no other is on what is there.
+        listed = self._names(None) if lost and not self._is_known else ()
+        dangling = [tag for tag in lost if tag in listed]
+        self._unresolved |= dict.fromkeys(self._selection.matching(dangling), _DANGLING)
+        self._dangling |= {tag: _DANGLING for tag in dangling if tag not in self._unresolved}
 
     def _manifest(self, descriptor: Descriptor) -> Manifest:
         if descriptor.digest not in self._manifests:

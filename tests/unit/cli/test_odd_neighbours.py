@@ -192,6 +192,13 @@ def test_tag_whose_manifest_is_missing_is_removed(typed: Typed, watching: Record
     assert tags(watching.port, APP) == ["v1"]
 
 
+def test_other_tag_whose_manifest_is_missing_is_a_note(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    watching.registry.storage.tag(APP, "lost", Digest.of(b"nowhere"))
+    answer = typed("delete", "--yes", f"{APP}:v1")
+    assert f"Deleted: {watching.host}/{APP}@{made.digest}" in answer.out
+    assert "Could not be read: lost: it is listed, but its manifest is missing" in answer.err
+
+
 def test_unreadable_tag_typed_with_a_digest_is_a_conflict(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     digest = push_odd(watching, APP, "odd", "403 Forbidden")
     answer = typed("delete", "--yes", f"{APP}:odd@{digest}")

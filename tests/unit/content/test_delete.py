@@ -502,6 +502,22 @@ def test_digest_that_is_refused_while_tags_are_on_it_is_untagged_first(
     assert proxy.count("PUT|POST") == 0
 
 
+@pytest.mark.parametrize("status", [403, 405, 500])
+def test_manifest_that_is_locked_ends_no_other_deletion(repository: Repository, proxy: FaultyProxy, impatient: None, status: int) -> None:
+    child = make_image(proxy.target, NAME)
+    for tag in ("v1", "v3"):
+        make_image(proxy.target, NAME, tag)
+    locked = make_index(proxy.target, NAME, "v2", child)
+    plan = delete.plan(repository, of(pattern="v*"))
+    proxy.inject(respond_with(status), method="DELETE", path=locked.digest)
+    steps = delete.apply(plan, repository, allow_empty=True)
+    assert {next(steps).tags, next(steps).tags} == {("v1",), ("v3",)}
+    with pytest.raises(RegistryError, match=str(status)):
+        next(steps)
+    assert tags(proxy.target, NAME) == ["v2"]
+    assert there(proxy, child.digest), "what it needs stays"
+
+
 def test_refused_digest_is_an_error_with_what_was_untagged_before(
     repository: Repository, registry: server.RunningRegistry, proxy: FaultyProxy
 ) -> None:
@@ -578,6 +594,16 @@ def test_what_is_attached_to_an_image_is_deleted_with_it(repository: Repository,
     assert plan.tags_left == 1, "a signature is no tag to a person"
     applied(repository, plan)
     assert sorted(tags(proxy.target, NAME) or ()) == [*of_other, "v2"]
+
+
+def test_image_whose_signature_cannot_be_deleted_is_kept(repository: Repository, proxy: FaultyProxy, impatient: None) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    (name,) = attach(proxy, made, "sig")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(405), method="DELETE", path=at(proxy, name))
+    with pytest.raises(RegistryError, match="405"):
+        applied(repository, plan)
+    assert sorted(tags(proxy.target, NAME) or ()) == [name, "v1"]
 
 
 def test_what_is_attached_is_kept_on_request(repository: Repository, proxy: FaultyProxy) -> None:
