@@ -43,6 +43,7 @@ def connect_to(endpoint: Endpoint) -> Engine:
 def _check_socket(endpoint: Endpoint, path: Path) -> None:
     """Connect once without the SDK, which hides the operating system's error."""
     where = f"{endpoint.url} ({endpoint.source})"
+    hint = _source_hint(endpoint)
     try:
         with socket.socket(socket.AF_UNIX) as trial:
             trial.settimeout(_SOCKET_TIMEOUT)
@@ -50,12 +51,15 @@ def _check_socket(endpoint: Endpoint, path: Path) -> None:
     except PermissionError as error:
         raise EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path)) from error
     except ConnectionRefusedError as error:
-        raise EngineNotFound(f"a container engine is installed but not running: nobody listens at {where}", hint=start_hint()) from error
+        raise EngineNotFound(
+            f"a container engine is installed but not running: nobody listens at {where}", hint=hint or start_hint()
+        ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = start_hint() if any(shutil.which(program) for program in ("dockerd", "docker", "podman")) else install_hint()
+        is_installed = any(shutil.which(program) for program in ("dockerd", "docker", "podman"))
+        hint = hint or (start_hint() if is_installed else install_hint())
         raise EngineNotFound(f"no container engine found: there is no {where}", hint=hint) from error
     except OSError as error:
-        raise EngineNotFound(f"no container engine answers at {where}: {error.strerror or error}", hint=start_hint()) from error
+        raise EngineNotFound(f"no container engine answers at {where}: {error.strerror or error}", hint=hint or start_hint()) from error
 
 
 def _require_ssh(endpoint: Endpoint) -> None:
@@ -70,13 +74,22 @@ def _require_ssh(endpoint: Endpoint) -> None:
 
 def _connect_error(endpoint: Endpoint, error: Exception) -> Unreachable:
     """The error for a failed connection."""
-    where = f"{endpoint.url} ({endpoint.source})"
+    where, hint = f"{endpoint.url} ({endpoint.source})", _source_hint(endpoint) or start_hint()
     chain = causes(error)
     responded = any(getattr(cause, "response", None) is not None for cause in chain)
     if responded or any(isinstance(cause, ValueError | KeyError | http.client.HTTPException) for cause in chain):
-        return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=start_hint())
+        return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=hint)
     reason = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
-    return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=start_hint())
+    return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=hint)
+
+
+def _source_hint(endpoint: Endpoint) -> str | None:
+    """What to do where a person named the engine that does not answer; None for the default one."""
+    if endpoint.source == "DOCKER_HOST":
+        return "Start that engine, or correct DOCKER_HOST; without it (unset DOCKER_HOST) docker's default engine is used."
+    if endpoint.source.startswith("context "):
+        return "Start that engine, or use docker's default one: regctl --context default …"
+    return None
 
 
 def install_hint(platform: str = sys.platform) -> str:

@@ -146,5 +146,15 @@ def _normalized(url: str, source: str) -> str:
 def _invalid_address(url: str, source: str) -> UsageError:
     return UsageError(
         f"{source} is {url!r}: not an address of an engine that this tool can use",
-        hint=f"An address looks like unix://{DEFAULT_SOCKET} or tcp://127.0.0.1:2375.",
+        hint=_address_hint(url),
     )
+
+
+def _address_hint(url: str) -> str:
+    path = url.removeprefix("unix:")
+    if path.startswith("/") and path.strip("/"):
+        return f"A socket's address begins with unix:// : unix:///{path.lstrip('/')}"
+    host = url.removeprefix("tcp://")
+    if host and "/" not in host and ":" not in host:
+        return f"It needs a port: tcp://{host}:2375. A socket looks like unix://{DEFAULT_SOCKET}."
+    return f"An address looks like unix://{DEFAULT_SOCKET} or tcp://127.0.0.1:2375."

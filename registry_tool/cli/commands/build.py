@@ -22,7 +22,7 @@ STDIN = Path("-")
 
 
 @click.command("build")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", required=False, metavar="PATH", type=click.Path(path_type=Path))
 @click.option("-t", "--tag", "tags", metavar="NAME", multiple=True, help="Name of the image; may be repeated.")
 @click.option(
     "-f",
@@ -43,7 +43,7 @@ STDIN = Path("-")
 @click.pass_obj
 def build(
     session: Session,
-    path: Path,
+    path: Path | None,
     tags: tuple[str, ...],
     dockerfile: Path | None,
     build_args: tuple[str, ...],
@@ -66,6 +66,9 @@ def build(
     from registry_tool.local.images import build_inputs
     from registry_tool.oci.reference import DOCKER_HUB, Reference
 
+    if path is None:
+        named = "".join(f" -t {tag}" for tag in tags)
+        raise UsageError("build needs the folder of the Dockerfile", hint=f"For the folder here, with a dot: regctl build{named} .")
     for tag in tags:
         if Reference.parse(tag, default_host=DOCKER_HUB).digest is not None:
             raise UsageError(
@@ -73,6 +76,7 @@ def build(
             )
     context = None if path == STDIN else path
     source = _source(context, dockerfile)
+    arguments = options.key_value_pairs(build_args, "--build-arg", os.environ)
     with session.observer(quiet=quiet) as observer:
         try:
             prepared = build_inputs.prepare(
@@ -81,7 +85,7 @@ def build(
                 session.dirs.cache,
                 context,
                 dockerfile=source,
-                build_args=options.key_value_pairs(build_args, "--build-arg", os.environ),
+                build_args=arguments,
                 observer=observer,
             )
             image_id = session.engine.build(
@@ -98,6 +102,7 @@ def build(
                 observer=observer,
             )
         except BuildFailed as error:
+            build_inputs.suggest_stand_in(error, source.text, arguments)
             if observer.shows_notes and not session.output.json:
                 error.excerpt = ()  # it was shown line by line
             raise

@@ -102,12 +102,10 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
       regctl pull john/get-started:part2
       regctl pull docker.io/library/alpine
     """
-    from registry_tool.local.images import resolve
+    from registry_tool.local.images import transfer
 
-    reference = resolve.registry_reference(name, session.registry_host(name))
     with session.observer(quiet=quiet) as observer:
-        observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
-        moved = session.engine.pull(str(reference), observer=observer, platform=platform)
+        reference, moved = transfer.pull(session.engine, session.registry_host(name), name, platform=platform, observer=observer)
     _render_transfer(session, reference, moved, quiet=quiet)
 
 

@@ -15,7 +15,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
 from registry_tool.engine.build.buildkit import BuildOptions
-from registry_tool.engine.build.dockerfile import base_images, needs_buildkit
+from registry_tool.engine.build.dockerfile import added_hosts, base_images, needs_buildkit
 from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
@@ -74,7 +74,7 @@ class Builds(Images):
         if reason and self.info.product != "Podman":  # its own builder does all of it
             log = BuildLog(observer)
             buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
-            return self._tag_result(log, options, (log.image_id, *options.tags))
+            return self._tag_result(log, options, (log.image_id, *options.tags), source.text)
         # docker's own client does so for BuildKit.
         options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url), **build_args})
         registry_config = _registry_config(source.text, options.build_args)
@@ -84,7 +84,7 @@ class Builds(Images):
             log = BuildLog(observer)
             self._classic(options, contexts.tar_stream(files), registry_config, log)
             if not attempts_left or not _CACHE_GONE.search(log.error or ""):
-                return self._tag_result(log, options, (log.image_id,))
+                return self._tag_result(log, options, (log.image_id,), source.text)
 
     def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
         def start(api: Any) -> Iterator[Mapping[str, Any]]:
@@ -114,19 +114,34 @@ class Builds(Images):
             log.error = error.message
         log.close()
 
-    def _tag_result(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None]) -> str:
+    def _tag_result(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None], text: str) -> str:
         """Tag the first of ``names`` that the engine has; returns its id. Raises BuildFailed."""
         excerpt = tuple(log.lines[-EXCERPT_LINES:])
         if log.error:
-            no_base = any(mark in log.error for mark in ("pull access denied", "manifest unknown", "no such host", "dial tcp"))
-            hint = "The base image is not in the engine. Is its name right, and can its registry be reached?" if no_base else None
-            raise BuildFailed(f"the build failed: {log.error}", hint=hint, excerpt=excerpt)
+            raise _build_error(log.error, text, excerpt)
         built = next((image for name in names if name and (image := self.image(name))), None)
         if built is None:
             raise BuildFailed("the build ended without an image", excerpt=excerpt)
         for tag in options.tags:
             self.tag(built.id, tag)
         return built.id
+
+
+class BaseImageUnavailable(BuildFailed):
+    """A base image is not in the engine, and could not be pulled."""
+
+
+def _build_error(message: str, text: str, excerpt: tuple[str, ...]) -> BuildFailed:
+    """The error of a failed build of the Dockerfile ``text``."""
+    failed = f"the build failed: {message}"
+    no_network = any(mark in message for mark in ("no such host", "dial tcp", "i/o timeout", "network is unreachable"))
+    if no_network and any(host in message for host in added_hosts(text)):
+        hint = "The engine cannot reach that address: download the file into the Dockerfile's folder, and COPY it."
+        return BuildFailed(failed, hint=hint, excerpt=excerpt)
+    if no_network or any(mark in message for mark in ("pull access denied", "manifest unknown")):
+        hint = "The base image is not in the engine. Is its name right, and can its registry be reached?"
+        return BaseImageUnavailable(failed, hint=hint, excerpt=excerpt)
+    return BuildFailed(failed, excerpt=excerpt)
 
 
 def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -71,6 +71,13 @@ def base_images(text: str, build_args: dict[str, str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def added_hosts(text: str) -> tuple[str, ...]:
+    """The hosts of the addresses that ``ADD`` downloads from."""
+    words = [word.strip("\"',[]") for instruction, operands in instructions(text) if instruction == "ADD" for word in operands.split()]
+    hosts = [re.match(r"(?:https?|git|ssh)://(?:[^/@]*@)?([^/:]+)", word, re.IGNORECASE) for word in words]
+    return tuple(dict.fromkeys(match[1] for match in hosts if match))
+
+
 def arguments(text: str) -> dict[str, str]:
     """Each ``ARG`` before the first FROM with its default (empty where it has none)."""
     defaults: dict[str, str] = {}

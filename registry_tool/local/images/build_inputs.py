@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from registry_tool.base.errors import BuildFailed, InvalidReference
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
+from registry_tool.engine.build.classic import BaseImageUnavailable
 from registry_tool.engine.build.dockerfile import arguments, base_images, instructions
 from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, BaseImage, BaseImageResolver, wheels
+from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 _BASES = {base.official: base for base in (PYTHON, REDIS, REGISTRY)}
 _WHEELS = "wheels"
@@ -53,6 +57,19 @@ def prepare(
             observer.note(f"{default} is not here: building on {image.name} instead ({name})")
     extra = _wheels(engine, cache, context, text, chosen, observer) if context else {}
     return BuildInputs(build_args=chosen, extra=extra, bases=tuple(resolved))
+
+
+def suggest_stand_in(error: BuildFailed, text: str, build_args: Mapping[str, str]) -> None:
+    """Let ``error`` name this tool's stand-in for a base image of the Dockerfile ``text`` that cannot be pulled, if there is one."""
+    if not isinstance(error, BaseImageUnavailable):
+        return
+    repositories = {Reference.parse(base.official, default_host=DOCKER_HUB).repository: base.official for base in _BASES.values()}
+    for name in base_images(text, dict(build_args)):
+        with suppress(InvalidReference):
+            if official := repositories.get(Reference.parse(name, default_host=DOCKER_HUB).repository):
+                error.hint = (
+                    f"Without Docker Hub there is a stand-in for {official}: ARG BASE={official}, then FROM ${{BASE}} instead of {name}."
+                )
 
 
 def _wheels(engine: Engine, cache: Path, context: Path, text: str, build_args: Mapping[str, str], observer: Observer) -> Mapping[str, Path]:

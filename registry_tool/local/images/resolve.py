@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from registry_tool.base.errors import NotFound, RegistryUnreachable
+from registry_tool.base.errors import InvalidReference, NotFound, RegistryToolError, RegistryUnreachable
 from registry_tool.engine import Engine, Image
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
+_DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{4,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,11 @@ class ResolvedImage:
 
 def registry_reference(text: str, registry_host: str | None) -> Reference:
     """The registry's reference of ``text`` (default: ``latest``). Raises InvalidReference; RegistryUnreachable (no host, none local)."""
+    if _DIGEST.fullmatch(text):
+        raise InvalidReference(
+            f"{text} is an image's id or digest, and a name is needed",
+            hint="Name an image with: regctl tag ID NAME. By its digest it is NAME@sha256:…",
+        )
     if registry_host is None and not has_host(text):
         Reference.parse(text, default_host="localhost")  # an invalid name is reported first
         raise RegistryUnreachable("no local registry is running", hint="Start one with: regctl up")
@@ -52,6 +58,14 @@ def engine_image(engine: Engine, registry_host: str | None, text: str) -> Resolv
     if image is None:
         raise not_found(text)
     return image
+
+
+def hub_hint(error: RegistryToolError, text: str) -> str | None:
+    """The hint of ``error`` with the name of ``text`` on Docker Hub, where it names no registry."""
+    if has_host(text):
+        return error.hint
+    hub = Reference.parse(text, default_host=DOCKER_HUB).or_latest()
+    return f"{(error.hint or '').rstrip('.')}. From Docker Hub it is spelled out: {hub}".lstrip(". ")
 
 
 def not_found(text: str) -> NotFound:

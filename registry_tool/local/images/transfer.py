@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, UsageError
+from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.local import registry as local_registry
@@ -49,10 +49,10 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
             engine.tag(typed.id, str(target))
             note = f"tagged {typed.short_id} as {target}" + (f" (it was {present.short_id})" if present else "")
     elif present is None:
-        raise NotFound(
-            f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}",
-            hint=f"Build it first: regctl build -t {text} . (or see what there is: regctl images)",
-        )
+        hint = f"Build it first: regctl build -t {text} . (or see what there is: regctl images)"
+        if engine.image(text) is not None:
+            hint = f"{text} is an image's id. Name it first: regctl tag {text} NAME, then: regctl push NAME"
+        raise NotFound(f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}", hint=hint)
     try:
         result = engine.push(str(target), observer=observer)
     except PushFailed:
@@ -60,6 +60,19 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
         raise
     warning = _check(engine, target, result) if check else None
     return PushResult(reference=target, result=result, note=note, checked=check and warning is None, warning=warning)
+
+
+def pull(
+    engine: Engine, registry_host: str | None, text: str, *, platform: str | None = None, observer: Observer = SILENT
+) -> tuple[Reference, TransferResult]:
+    """Pull the image of ``text``. Raises what :meth:`Engine.pull` raises; its hint names Docker Hub where ``text`` names no registry."""
+    try:
+        reference = resolve.registry_reference(text, registry_host)
+        observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
+        return reference, engine.pull(str(reference), observer=observer, platform=platform)
+    except (NotFound, RegistryUnreachable) as error:
+        error.hint = resolve.hub_hint(error, text)
+        raise
 
 
 def _check(engine: Engine, target: Reference, result: TransferResult) -> str | None:
@@ -118,6 +131,8 @@ def ensure_image(
         present = None
     if present is not None:
         return LocalImage(name=present.name, image_id=present.image.id, note=present.note)
+    if text.startswith("sha256:"):
+        raise resolve.not_found(text)
     if policy == "never":
         of = f" for {platform}" if platform else ""
         raise NotFound(f"no such image: {text}{of} (and --pull is never)", hint=resolve.not_found(text).hint)
