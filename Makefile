@@ -53,7 +53,7 @@ verify-demo: setup engine
 	@.venv/bin/regctl up
 	@.venv/bin/regctl build -t john/get-started:part2 sample_app
 	@.venv/bin/regctl push john/get-started:part2
-	@.venv/bin/regctl verify john/get-started:part2 --on docker --on podman --with redis --http 4000:80/ --expect-text 'Hello World' $(ARGS)
+	@.venv/bin/regctl verify john/get-started:part2 --on docker --on podman --with redis --http 4000:80/ --expect-text "$$(sh setup/greeting.sh)" $(ARGS)
 
 # Most of the time is waiting for engines: four at a time keep two cores busy.
 test: setup-dev

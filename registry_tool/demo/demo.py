@@ -1,12 +1,14 @@
 """The demo: up, build, tag, push, remove, pull, run, look.
 
 Each step verifies something, and the first that fails ends the demo: the image is gone before it is pulled, what is pulled has
-the digest that was pushed, and the page shows the host name of the container that was started from it.
+the digest that was pushed, and the page says what the image that was built says, and the host name of the container that was started
+from it. A tag that something else has is moved only once that page was seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ from pathlib import Path
 from registry_tool.base import files, labels, runs, units
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import PortTaken, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
 from registry_tool.demo import layers
-from registry_tool.demo.page_steps import PageSteps
+from registry_tool.demo.page_steps import PageSteps, Preview
 from registry_tool.demo.result import FRIENDLY, DemoListener, DemoOptions, DemoResult, DemoStep
 from registry_tool.engine import Engine
 from registry_tool.local import orphans, tag_backup
@@ -27,8 +30,12 @@ from registry_tool.local.base_images import BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.images import build_inputs
 from registry_tool.local.registry import LocalRegistry, ports
+from registry_tool.local.sample_page import SamplePage
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
+
+REGISTRY_TIMEOUT = 10.0
+"""Seconds for the registry to list a repository's tags."""
 
 __all__ = ["DemoListener", "DemoOptions", "DemoResult", "DemoStep", "demo"]
 
@@ -70,6 +77,7 @@ class _DemoRun:
     observer: Observer
     result: DemoResult
     run: runs.Run
+    preview: Preview | None = None
     target: str = ""
     friendly_borrowed: bool = False
     pulled: bool = False
@@ -86,9 +94,12 @@ class _DemoRun:
             image_id = self._build()
             target = self._tag(image_id, reference)
             pushed = self._push(target)
+            built = self._end_preview()
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
-            PageSteps(engine=self.engine, bases=self.bases, options=self.options, result=self.result, run=self.run, image=target).execute()
+            PageSteps(
+                engine=self.engine, bases=self.bases, options=self.options, result=self.result, run=self.run, image=target, built=built
+            ).execute()
             if self.options.keep:
                 self.run.keep()
         finally:
@@ -142,6 +153,10 @@ class _DemoRun:
                 extra=prepared.extra,
                 observer=self.observer,
             )
+            self.preview = Preview.start(self.engine, self.run, image_id)
+            friendly = self.engine.image(FRIENDLY)
+            if friendly is not None and labels.DEMO not in friendly.labels:
+                self.preview.page()
             with self._names_lock():
                 self.friendly_borrowed = True
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
@@ -166,6 +181,8 @@ class _DemoRun:
         self.target = target = str(reference)
         self.result.reference = target
         with self.result.step("tag", f"docker tag {FRIENDLY} {target}") as step:
+            if self._is_taken(reference):
+                self._preview.page()
             with self._names_lock():
                 earlier = tag_backup.borrow(self.engine, self.run.id, target, image_id)
             step.detail = target
@@ -173,6 +190,30 @@ class _DemoRun:
             if earlier is not None and not earlier.names:
                 orphans.remove_image(self.engine, earlier.id)
         return target
+
+    def _is_taken(self, reference: Reference) -> bool:
+        """Whether the engine or the registry has something under this name, as far as is known."""
+        if self.engine.image(str(reference)) is not None:
+            return True
+        try:
+            page = get_page(f"http://{reference.host}/v2/{reference.path}/tags/list", timeout=REGISTRY_TIMEOUT)
+            return page.status != 404 and reference.tag in (json.loads(page.body).get("tags") or ())
+        except (NoResponse, ValueError, AttributeError, TypeError):
+            return True
+
+    def _end_preview(self) -> SamplePage | None:
+        """The page of the image that was built; None where it shows none: then neither does the pulled one, which is told there."""
+        try:
+            return self._preview.page()
+        except VerificationFailed:
+            return None
+        finally:
+            self._preview.remove()
+
+    @property
+    def _preview(self) -> Preview:
+        assert self.preview is not None  # noqa: S101 - it is built before it is tagged
+        return self.preview
 
     def _push(self, target: str) -> Digest:
         with self.result.step("push", f"docker push {target}") as step:

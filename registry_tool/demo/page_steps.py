@@ -1,4 +1,4 @@
-"""The demo's steps after the pull: run the image and check its page, then the same beside Redis."""
+"""The demo's page: of the image that was built, then of the one that was pulled, and of that beside Redis."""
 
 from __future__ import annotations
 
@@ -28,9 +28,46 @@ _REDIS_ATTEMPTS = 20
 _LOG_LINES = 10
 
 
+@dataclass(slots=True, kw_only=True)
+class Preview:
+    """A container of the image that was built. What its page says is what the image was built to say, and the pulled one must say it."""
+
+    engine: Engine
+    container: Container
+    _page: SamplePage | None = None
+
+    @classmethod
+    def start(cls, engine: Engine, run: Run, image_id: str) -> Preview:
+        """Start the container, on a port that the engine chooses."""
+        spec = ContainerSpec(
+            image=image_id,
+            name=f"registry-tool-demo-{run.id}-preview",
+            labels=run.labels(labels.ROLE_DEMO),
+            # Where nobody listens: the look-up of a name that is not there takes its time.
+            environment={"REDIS_HOST": "127.0.0.1"},
+            ports=(PortBinding(container_port=APP_PORT, host_port=0, host_ip="127.0.0.1"),),
+        )
+        with defer_signals():
+            return cls(engine=engine, container=engine.run(spec))
+
+    def page(self) -> SamplePage:
+        """Its page. Raises VerificationFailed where there is none, or that of another app."""
+        if self._page is None:
+            port = next((binding.host_port for binding in self.container.ports), 0)
+            page = wait_for_page(self.engine, self.container, port)
+            check_page(self.engine, self.container, page, visits=None)
+            self._page = SamplePage.parse(page.body)
+        return self._page
+
+    def remove(self) -> None:
+        """Remove the container."""
+        with defer_signals():
+            self.engine.remove(self.container.id, force=True, missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSteps:
-    """``image`` is the name that was pulled."""
+    """``image`` is the name that was pulled; ``built`` the page of the image that was built, None where that showed none."""
 
     engine: Engine
     bases: BaseImageResolver
@@ -38,6 +75,7 @@ class PageSteps:
     result: DemoResult
     run: Run
     image: str
+    built: SamplePage | None
 
     def execute(self) -> None:
         """Run the image without Redis, and with ``options.redis`` beside it, too."""
@@ -47,7 +85,9 @@ class PageSteps:
             step.detail = f"{container.name} on port {port}"
         with self.result.step("look", f"curl http://localhost:{port}/") as step:
             page = self.result.page = wait_for_page(self.engine, container, port)
-            check_page(self.engine, container, page, visits=None)
+            check_page(self.engine, container, page, visits=None, built=self.built)
+            if self.built is None:
+                raise _failure(self.engine, container, "the image showed no page when it was built: nothing says what this one should be")
             step.detail = f"{page.status}, from {container.hostname}: {NO_REDIS}"
         if self.options.redis:
             # The page beside Redis takes its port.
@@ -74,7 +114,7 @@ class PageSteps:
         with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
             for visits in (1, 2, 3):
                 page = self.result.page_with_redis = self._counted_page(container, port, first=visits == 1)
-                check_page(self.engine, container, page, visits=visits)
+                check_page(self.engine, container, page, visits=visits, built=self.built)
                 self.result.visits.append(visits)
             step.detail = f"visits {', '.join(map(str, self.result.visits))}"
         if self.options.keep:
@@ -135,16 +175,20 @@ def wait_for_page(engine: Engine, container: Container, port: int) -> Page:
     return response
 
 
-def check_page(engine: Engine, container: Container, page: Page, *, visits: int | None) -> None:
-    """Raise VerificationFailed unless it is the sample app's page from this container; ``visits`` None: without Redis."""
+def check_page(engine: Engine, container: Container, page: Page, *, visits: int | None, built: SamplePage | None = None) -> None:
+    """Raise VerificationFailed unless it is the sample app's page from this container, and says what ``built`` says.
+
+    ``visits`` None: without Redis.
+    """
     if page.status != 200:
         raise _failure(engine, container, f"the page at {page.url} answered {page.status}, not 200")
     shown = SamplePage.parse(page.body)
     counter = NO_REDIS if shown.has_counter and shown.visits is None else shown.visits
     for what, expected, actual in (
-        ("greeting", "Hello World!", shown.greeting),
+        ("greeting", built.greeting if built else shown.greeting, shown.greeting),
         ("host name", container.hostname, shown.hostname),
         ("counter", NO_REDIS if visits is None else visits, counter),
+        ("text", built.text if built else shown.text, shown.text),
     ):
         if actual != expected:
             content = actual if actual is not None else (page.body.strip()[:200] or "an empty page")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ WAITS_FOR = {
     "regctl run -p 4000:80 friendlyhello": "curl -fsS http://localhost:4000/",
     "regctl run username/repository:tag": RUNNING,
 }
+EDITS = {"regctl build -t friendlyhello .": ("app.py", "Hello {name}!", "Good day, {name}!")}
+"""What README tells its reader to change before a line is typed."""
 BUILT = ["regctl build -t friendlyhello ."]
 BEFORE = {
     "regctl rm --all": ["regctl run -d friendlyhello"],
@@ -62,6 +65,7 @@ BEFORE = {
     "regctl tag <image> username/repository:tag": BUILT,
 }
 """What a line wants to be there that the lines before it took away."""
+BEFORE_IN_README = {**BEFORE, "regctl rm --all": ["regctl run -d john/get-started:part2"]}
 
 TUTORIAL = """
 docker build -t friendlyhello .
@@ -87,25 +91,35 @@ def reader(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Reade
     return Reader(engine=own_engine, folder=checkout(tmp_path, kept_cache), answers=ANSWERS, waits_for=WAITS_FOR)
 
 
-def walk(reader: Reader, document: Path) -> None:
+def walk(reader: Reader, document: Path, before: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Type the lines of a document; what each printed."""
+    reader.here = reader.folder
+    printed = {}
     for line in commands(document):
-        for before in BEFORE.get(line, ()):
-            reader.types(before)
+        for needed in before.get(line, ()):
+            reader.types(needed)
         if line not in ELSEWHERE:
-            reader.types(line)
+            printed[line] = reader.types(line)
         elif line in INSTEAD:
-            reader.types(INSTEAD[line])
+            printed[line] = reader.types(INSTEAD[line])
+    return printed
 
 
 # What is executed.
 
 
-@pytest.mark.parametrize("document", [README, CHEAT_SHEET], ids=lambda path: path.stem)
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader, document: Path) -> None:
-    walk(reader, document)
+def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader) -> None:
+    """README with its edit, and then the cheat sheet, by one reader on one engine."""
+    reader.edits = EDITS
+    printed = walk(reader, README, BEFORE_IN_README)
+    assert "<h3>Hello World!</h3>" not in printed["regctl demo --json"]
+    assert "<h3>Good day, World!</h3>" in printed["regctl demo --json"].replace("\r\n", "")
+    assert "not moved" not in printed["regctl demo --purge"], "nothing that was left keeps a layer from being transferred"
+    reader.edits = {}
+    walk(reader, CHEAT_SHEET, BEFORE)
 
 
 @pytest.mark.engine
@@ -160,7 +174,7 @@ def skeleton(picture: Path) -> list[str]:
 def test_what_is_not_executed_is_used_up_and_tested_elsewhere() -> None:
     typed = [line for document in (README, CHEAT_SHEET, COMPOSE) for line in commands(document)]
     assert [line for line in ELSEWHERE if line not in typed] == []
-    assert [line for line in (*ANSWERS, *WAITS_FOR, *BEFORE, *INSTEAD) if line not in typed] == []
+    assert [line for line in (*ANSWERS, *WAITS_FOR, *BEFORE, *INSTEAD, *EDITS) if line not in typed] == []
     for test in ELSEWHERE.values():
         path, name = test.split("::")
         assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), test
@@ -183,6 +197,22 @@ def test_make_demo_is_regctl_demo() -> None:
 def test_make_verify_demo_is_regctl_verify() -> None:
     done = subprocess.run(["make", "--dry-run", "verify-demo", "ARGS=--json"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert any(line.startswith(".venv/bin/regctl verify ") and line.endswith(" --json") for line in done.stdout.splitlines())
+
+
+def test_make_verify_demo_expects_what_the_page_says_now(tmp_path: Path) -> None:
+    for folder in ("setup", "sample_app"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    app, dockerfile = tmp_path / "sample_app" / "app.py", tmp_path / "sample_app" / "Dockerfile"
+
+    def greeting() -> str:
+        return subprocess.run(["sh", "setup/greeting.sh"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert greeting() == "Hello World!\n"
+    app.write_text(app.read_text(encoding="utf-8").replace("Hello {name}!", "Good day, {name}!"), encoding="utf-8")
+    dockerfile.write_text(dockerfile.read_text(encoding="utf-8").replace("NAME=World", "NAME=Jo/Ann"), encoding="utf-8")
+    assert greeting() == "Good day, Jo/Ann!\n"
+    app.write_text("print('something else')\n", encoding="utf-8")
+    assert greeting() == "Hostname\n"
 
 
 def test_the_environment_has_regctl_once_it_is_activated() -> None:

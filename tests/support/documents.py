@@ -58,28 +58,36 @@ class Reader:
     engine: PrivateEngine
     folder: Path
     answers: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    edits: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Line -> file, text and new text: what is edited before it is typed."""
     waits_for: Mapping[str, str] = field(default_factory=dict)
     """Line that stays in front of its reader -> a shell command that succeeds once it has done its part; then comes Ctrl-C."""
 
     def __post_init__(self) -> None:
         self.here = self.folder
 
-    def types(self, line: str) -> None:
-        """Type ``line``, and see it succeed."""
+    def types(self, line: str) -> str:
+        """Type ``line``, and see it succeed; what it printed, where it ended by itself."""
+        if line in self.edits:
+            name, text, new = self.edits[line]
+            content = (self.here / name).read_text(encoding="utf-8")
+            assert text in content, (line, name)
+            (self.here / name).write_text(content.replace(text, new), encoding="utf-8")
         if line.startswith("cd "):
             self.here = (self.here / line.removeprefix("cd ")).resolve()
             assert self.here.is_relative_to(self.folder), line
-            return
+            return ""
         filled = self._filled(line)
         if line in self.waits_for:
             self._in_front(filled, self.waits_for[line])
-            return
+            return ""
         with Terminal(self._shell(filled)[1:], self._environment(), program=self._shell(filled)[:1]) as terminal:
             for question, answer in self.answers.get(line, ()):
                 terminal.wait_for(question)
                 terminal.type(f"{answer}\n")
             code = terminal.end()
         assert code == 0, f"{line}\n{terminal.text}"
+        return terminal.text
 
     def asks(self, line: str, *, code: int = 0, seconds: float = 600) -> str:
         """What ``line`` prints, when it has ended with ``code``."""
@@ -131,15 +139,23 @@ class Reader:
     def _environment(self) -> dict[str, str]:
         home = self.folder.parent / "home"
         programs = Path(sys.executable).parent
-        folders = {"HOME": str(home), "DOCKER_CONFIG": str(home / ".docker")}
+        # The package is the reader's own, too: what they edit in the sample app is what the demo builds.
+        folders = {"HOME": str(home), "DOCKER_CONFIG": str(home / ".docker"), "PYTHONPATH": str(self.folder)}
         return self.engine.environment({**folders, "PATH": f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
 def checkout(folder: Path, cache: Path) -> Path:
-    """What a reader has before them, the sample app and the compose file, and at home what one demo with a network kept."""
+    """What a reader has before them: sample app, compose file, and the package, in links; and at home what one demo with a network kept."""
     copy = folder / "registry-tool"
     shutil.copytree(resources.sample_app(), copy / "sample_app", ignore=shutil.ignore_patterns("wheels", "__pycache__"))
     shutil.copy(resources.compose_file(), copy)
+    package = copy / "registry_tool"
+    package.mkdir()
+    for path in (ROOT / "registry_tool").iterdir():
+        if path.name not in ("demo", "__pycache__"):
+            (package / path.name).symlink_to(path)
+    # A copy, as it finds the sample app by its own place.
+    shutil.copytree(ROOT / "registry_tool" / "demo", package / "demo")
     shutil.copytree(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
 

@@ -197,6 +197,26 @@ class TestFailures:
         nothing_is_left(engine, dirs)
         assert engine.image(f"{local.address}/{image}") is not None, "the pulled image stays"
 
+    @pytest.mark.parametrize("where", ["engine and registry", "registry"])
+    def test_tag_of_somebodys_is_not_moved_where_the_page_is_wrong(
+        self, run: Run, engine: Engine, app: Callable[[str], Path], image: str, local: LocalRegistry, tiny_image: Make, where: str
+    ) -> None:
+        name = f"{local.address}/{image}"
+        theirs = tiny_image(name)
+        engine.push(name)
+        if where == "registry":
+            engine.remove_image(name)
+        with open_registry(local.address) as registry:
+            reference = Reference.parse(name, default_host="")
+            before = registry.digest(reference.path, reference.tag or "latest")
+            result = run(context=app(BAD_PAGES["stranger"][0]))
+            assert result.error is not None
+            assert "host name should be" in result.error.message
+            assert [step.name for step in result.steps if not step.ok] == ["tag"]
+            assert registry.digest(reference.path, reference.tag or "latest") == before
+        left = engine.image(name)
+        assert (left.id if left else None) == (theirs if where == "engine and registry" else None)
+
     def test_failed_build_shows_the_end_of_its_output(self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path]) -> None:
         context = app("")
         with (context / "Dockerfile").open("a") as file:
@@ -276,6 +296,14 @@ class TestSuccess:
         document = to_json(result)
         assert document["probe_redis"] == {"visits": [1, 2, 3], "body": result.page_with_redis.body if result.page_with_redis else None}
         assert {entry.role for entry in result.images} == {"registry", "python", "redis"}
+        nothing_is_left(engine, dirs)
+
+    def test_changed_page_is_what_the_demo_proves(self, run: Run, engine: Engine, dirs: AppDirs, app: Callable[[str], Path]) -> None:
+        program = (resources.sample_app() / "app.py").read_text(encoding="utf-8").replace("Hello {name}!", "Good day, {name}!")
+        result = run(context=app(program), redis=True)
+        assert result.error is None, result.error.message
+        assert result.page is not None and result.page_with_redis is not None
+        assert all("<h3>Good day, World!</h3>" in page.body for page in (result.page, result.page_with_redis))
         nothing_is_left(engine, dirs)
 
     def test_second_demo_replaces_the_image(self, run: Run, engine: Engine, dirs: AppDirs) -> None:
