@@ -230,6 +230,7 @@ class FakeEnvironment:
     engine: Any
     counted: Traffic | None = None
     isolated: bool = True
+    kept: str | None = None
     host_ip: str = "127.0.0.1"
     info: EnvironmentInfo = CLEAN
 

@@ -44,6 +44,7 @@ class ThisEngine:
     kind: EnvironmentKind
     marks: Mapping[str, str] = field(default_factory=dict)
     isolated: bool = False
+    kept: str | None = None
     connects: Callable[..., socket.socket] = connect_to_loopback
     """How its ports are reached."""
 

@@ -77,6 +77,10 @@ def clean(environment: Environment, remote: RemoteImage) -> Check:
     images = environment.engine.images(all=True)
     evidence: dict[str, object] = {"images": len(images)}
     present = next((image for image in images if is_same(image, remote)), None)
+    if present is not None and environment.kept is not None:
+        detail = f"the engine has it already ({present.short_id}), and it stays there: {environment.kept}"
+        hint = "An engine that never had it verifies more: --on docker"
+        return Check(name="clean", ok=None, detail=detail, hint=hint, evidence=evidence)
     if present is not None:
         hint = "Remove it there first, or verify it on a clean engine: --on docker"
         return Check(name="clean", ok=False, detail=f"the engine had it already ({present.id[:19]})", hint=hint, evidence=evidence)
@@ -128,8 +132,20 @@ def damage(registry: Registry, remote: RemoteImage, pull: PullResult) -> Registr
     return None
 
 
-def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | None = None) -> Check:
-    """At least the image's bytes came, and hardly more. ``damaged`` is what :func:`damage` returned."""
+def read_instead(registry: Registry, remote: RemoteImage) -> RegistryToolError | None:
+    """Read the image from the registry where the engine fetches nothing, as it has it; the error where the registry has it not whole."""
+    try:
+        read_blobs(registry, remote)
+    except (Mismatch, NotFound, ConnectionLost) as error:
+        return error
+    return None
+
+
+def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | None = None, *, kept: bool = False) -> Check:
+    """At least the image's bytes came, and hardly more. ``damaged`` is what :func:`damage` returned.
+
+    ``kept``: the engine had the image, and ``damaged`` is what :func:`read_instead` returned.
+    """
     least, most = remote.size, remote.size + remote.size // 100 + MORE
     traffic = pull.traffic
     foreign = sum(is_foreign(layer) for layer in remote.image.layers) if remote.image else 0
@@ -143,6 +159,13 @@ def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | 
             evidence["damaged"] = damaged.message
             hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
         return Check(name="fetched", ok=False, detail=f"{pull.error.message}{received}", hint=hint, evidence=evidence)
+    if damaged is not None:
+        hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
+        return Check(name="fetched", ok=False, detail=damaged.message, hint=hint, evidence=evidence)
+    if kept:
+        detail = f"the engine has it already; {units.count(len(remote.blobs), 'blob')} were read from the registry instead, all whole"
+        missing = ("whether the engine can fetch it: it had it",)
+        return Check(name="fetched", ok=None, detail=detail, unchecked=missing, evidence=evidence)
     if traffic is None:
         return Check(name="fetched", ok=None, detail="pulled; bytes to this engine are not counted", evidence=evidence)
     exact = f"{units.size(traffic.down)} for an image of {units.size(least)}"

@@ -107,7 +107,11 @@ class _CheckRun:
             self._end(skipped("fetched", "there is none for this platform"))
             return PullResult()
         pull = pull_checks.pull(self._environment, remote, self._observer)
-        self._end(pull_checks.fetched(remote, pull, pull_checks.damage(self._registry, remote, pull)))
+        kept = self._environment.kept is not None
+        damaged = pull_checks.damage(self._registry, remote, pull)
+        if kept and pull.error is None:
+            damaged = pull_checks.read_instead(self._registry, remote)
+        self._end(pull_checks.fetched(remote, pull, damaged, kept=kept))
         if pull.transfer is not None:
             self._name = self._environment.local_name(remote.by_digest)
             self.pulled[self._name] = str(remote.digest)

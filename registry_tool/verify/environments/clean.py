@@ -39,6 +39,7 @@ class CleanEnvironment:
     """A clean engine and its tunnel. See :class:`registry_tool.verify.environments.environment.Environment`."""
 
     isolated = True
+    kept = None
     host_ip = "127.0.0.1"
 
     def __init__(self, info: EnvironmentInfo, engine: Engine, tunnel: Tunnel, labels: Mapping[str, str]) -> None:

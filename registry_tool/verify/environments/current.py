@@ -1,7 +1,7 @@
 """Environments that existed before: the current engine, or one that a docker context names. They verify less than a clean one.
 
-The image is removed from the engine first, unless that destroys something: another name or a container needs it, or the registry does not
-have all of it. Names that it had are restored at the end.
+The image is removed from the engine first, and gets its names again at the end. Where another name, a container or an image needs it, as
+after a build, it stays: nothing can be lost then, also where this process is killed, and the checks say what they could not look at.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import Conflict, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image, connect
 from registry_tool.oci.reference import DOCKER_HUB, Reference
@@ -21,8 +21,6 @@ from registry_tool.targets.registry import Registry
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.remote_image import RemoteImage, read_blobs, resolve
 from registry_tool.verify.result import EnvironmentInfo, EnvironmentKind
-
-_CLEAN = "A clean engine needs nothing removed: --on docker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +34,7 @@ class CurrentEngine:
     run_labels: Mapping[str, str] = field(default_factory=dict)
     removed: Image | None = None
     """The engine's image of that name before it was removed."""
+    kept: str | None = None
     isolated: bool = False
 
     def local_name(self, image: Reference) -> str:
@@ -67,12 +66,12 @@ class CurrentEngine:
 
 @contextmanager
 def open_here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
-    """The current engine without ``image``. Raises Conflict where that cannot be removed without loss; RegistryError, Unreachable."""
+    """The current engine without ``image``, or with it where it cannot be removed without loss. Raises RegistryError, Unreachable."""
     environment = CurrentEngine(
         info=_info(engine, "here", "here"), engine=engine, registry_host=image.host, run_labels=labels, removed=engine.image(str(image))
     )
-    with _image_removed(environment, image, registry):
-        yield environment
+    with _image_removed(environment, image, registry) as prepared:
+        yield prepared
 
 
 @contextmanager
@@ -88,8 +87,8 @@ def open_context(
     with connect(context=name) as engine:
         info = _info(engine, "context", f"context:{name}")
         environment = CurrentEngine(info=info, engine=engine, registry_host=registry_as or image.host, run_labels=labels)
-        with _image_removed(environment, image, registry):
-            yield environment
+        with _image_removed(environment, image, registry) as prepared:
+            yield prepared
 
 
 def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
@@ -100,22 +99,30 @@ def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
 
 
 @contextmanager
-def _image_removed(environment: CurrentEngine, image: Reference, registry: Registry) -> Iterator[None]:
+def _image_removed(environment: CurrentEngine, image: Reference, registry: Registry) -> Iterator[CurrentEngine]:
     try:
         remote = resolve(registry, image, environment.engine.info.platform)
     except (NotFound, Mismatch, InvalidManifest):
         # The first check reports it. Nothing will be pulled, so nothing has to be removed.
-        yield
+        yield environment
         return
     names = _names(environment, remote)
     before = _find_images(environment.engine, names)
+    if before and (kept := _user_of(environment, image, before)):
+        try:
+            yield replace(environment, kept=kept)
+        finally:
+            if not any(names[0] in present.digests for present in before):
+                # What the pull added. Other names stay, and with them the image.
+                with defer_signals():
+                    environment.engine.remove_image(names[0], missing_ok=True)
+        return
     if before:
-        _check_removable(environment, image, before)
         # The registry can give back what is removed: no layer is damaged.
         read_blobs(registry, remote)
     try:
         _remove(environment.engine, before)
-        yield
+        yield environment
     finally:
         with defer_signals():
             _restore(environment.engine, names, before, image.host)
@@ -132,28 +139,22 @@ def _find_images(engine: Engine, names: Iterable[str]) -> tuple[Image, ...]:
     return tuple({image.id: image for image in map(engine.image, names) if image}.values())
 
 
-def _check_removable(environment: CurrentEngine, image: Reference, before: tuple[Image, ...]) -> None:
-    """Raises Conflict where another name, a container or an image needs the image."""
+def _user_of(environment: CurrentEngine, image: Reference, before: tuple[Image, ...]) -> str | None:
+    """What needs the image, so that it cannot be removed: another name, a container, an image; None where nothing does."""
     ids = {present.id for present in before}
     local = Reference.parse(environment.local_name(image), default_host=DOCKER_HUB)
     for name in (name for present in before for name in (*present.names, *present.digests)):
         other = Reference.parse(name, default_host=DOCKER_HUB)
         is_digest = other.digest is not None and other.repository == local.repository
         if not is_digest and other not in (local, replace(local, digest=None)):
-            raise Conflict(
-                f"{image} cannot be removed from this engine: {name} is the same image", hint=f"Remove that name first. {_CLEAN}"
-            )
+            return f"{name} is the same image"
     for container in environment.engine.containers(all=True):
         if container.image_id in ids:
-            raise Conflict(
-                f"{image} cannot be removed from this engine: the container {container.name} uses it", hint=f"Remove that first. {_CLEAN}"
-            )
+            return f"the container {container.name} uses it"
     for child in environment.engine.images(all=True):
         if child.parent in ids:
-            raise Conflict(
-                f"{image} cannot be removed from this engine: {(*child.names, child.id)[0]} is built on it",
-                hint=f"Remove that first. {_CLEAN}",
-            )
+            return f"{(*child.names, child.short_id)[0]} is built on it"
+    return None
 
 
 def _remove(engine: Engine, images: Iterable[Image]) -> None:

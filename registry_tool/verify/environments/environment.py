@@ -39,6 +39,10 @@ class Environment(Protocol):
         """Whether only the registry can be reached from it."""
 
     @property
+    def kept(self) -> str | None:
+        """Why the image is still there, where removing it first would have lost something; else None."""
+
+    @property
     def host_ip(self) -> str:
         """Address on which the engine publishes ports: its loopback, or all (empty) where that is not this machine's."""
 

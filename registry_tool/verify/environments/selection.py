@@ -30,8 +30,7 @@ def open_environment(
     """Open the environment ``name`` for ``image``, whose registry is in its name.
 
     ``engine`` is the current one; ``registry_as`` is the registry's HOST:PORT as seen by a context's engine. What dead runs left
-    there is removed first, what this run made at the end. Raises EnvironmentUnavailable, UsageError (no such environment),
-    Conflict (``here`` and contexts: see :mod:`registry_tool.verify.environments.current`), Unreachable.
+    there is removed first, what this run made at the end. Raises EnvironmentUnavailable, UsageError (no such environment), Unreachable.
     """
     validate_name(name)
     if name in INNER:

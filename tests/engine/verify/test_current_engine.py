@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import Conflict, Mismatch, NotFound, UsageError, VerificationFailed
+from registry_tool.base.errors import Mismatch, NotFound, UsageError, VerificationFailed
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
@@ -20,7 +20,7 @@ from registry_tool.verify.spec import VerifySpec
 from tests.support import broken_images as images
 from tests.support.broken_images import Pushed
 from tests.support.damage import Damageable, in_a_container
-from tests.support.verify_images import check_named, reference
+from tests.support.verify_images import check_named, failed, reference
 from tests.unit.engine.test_endpoint import make_context
 
 pytestmark = pytest.mark.engine
@@ -116,43 +116,86 @@ def test_other_image_under_the_tag_stays(engine: Engine, pushed: Pushed, tiny_im
     assert left.id == built
 
 
-def _stays(engine: Engine, pushed: Pushed, kind: type[Exception], words: str) -> str | None:
+def _stays(engine: Engine, pushed: Pushed, kept: str) -> None:
+    """The image is in the engine all the time, with its names, also where the process is killed."""
     before = engine.image(pushed.name)
+    assert before is not None
 
     def use(environment: CurrentEngine) -> None:
-        pytest.fail("it was opened")
+        assert environment.kept == kept
+        engine.pull(environment.local_name(reference(_by_digest(pushed))))
+        inside = engine.image(pushed.name)
+        assert inside is not None
+        assert inside.names == before.names
 
-    with pytest.raises(kind, match=words) as caught:
-        _open(engine, pushed, use)
-    assert engine.image(pushed.name) == before is not None
-    return getattr(caught.value, "hint", None)
+    _open(engine, pushed, use)
+    assert engine.image(pushed.name) == before
 
 
-def test_image_with_another_name_is_a_conflict(engine: Engine, pushed: Pushed, unique: str) -> None:
+def test_image_with_another_name_stays(engine: Engine, pushed: Pushed, unique: str, dirs: AppDirs) -> None:
+    """As after the documented build, tag and push."""
     engine.pull(pushed.name)
     other = f"{unique}:kept"
     engine.tag(pushed.name, other)
     try:
-        hint = _stays(engine, pushed, Conflict, f"cannot be removed from this engine: {other} is the same image")
-        assert hint is not None
-        assert "--on docker" in hint
+        _stays(engine, pushed, f"{other} is the same image")
+        results = []
+        spec = VerifySpec(image=reference(pushed.name))
+        _open(engine, pushed, lambda environment: results.append(run_checks(environment, spec, current=engine, dirs=dirs)))
+        [result] = results
+        assert [(check_named(result, name).ok) for name in ("resolves", "clean", "fetched", "content")] == [True, None, None, True]
+        assert f"it stays there: {other} is the same image" in check_named(result, "clean").detail
+        assert "2 blobs were read from the registry instead" in check_named(result, "fetched").detail
     finally:
         engine.remove_image(other)
 
 
-def test_image_of_a_container_is_a_conflict(engine: Engine, pushed: Pushed, unique: str) -> None:
+def test_digest_that_the_pull_added_is_removed(engine: Engine, pushed: Pushed, unique: str) -> None:
+    engine.pull(_by_digest(pushed))
+    other = f"{unique}:kept"
+    engine.tag(_by_digest(pushed), other)
+    engine.remove_image(_by_digest(pushed))
+    before = engine.image(other)
+    try:
+        _open(engine, pushed, lambda environment: engine.pull(_by_digest(pushed)))
+        assert engine.image(other) == before
+        assert engine.image(_by_digest(pushed)) is None
+    finally:
+        engine.remove_image(other)
+
+
+def test_image_of_a_container_stays(engine: Engine, pushed: Pushed, unique: str) -> None:
     engine.pull(pushed.name)
     container = engine.create(ContainerSpec(image=pushed.name, name=f"{unique}-user"))
     try:
-        _stays(engine, pushed, Conflict, f"the container {unique}-user uses it")
+        _stays(engine, pushed, f"the container {unique}-user uses it")
     finally:
         engine.remove(container.id, force=True)
+
+
+def test_image_that_stays_and_is_damaged_in_the_registry_fails_fetched(
+    engine: Engine, pushed: Pushed, stock: Damageable, unique: str, dirs: AppDirs
+) -> None:
+    engine.pull(pushed.name)
+    other = f"{unique}:kept"
+    engine.tag(pushed.name, other)
+    stock.flip(pushed.own, at=len(pushed.own) // 2)
+    try:
+        results = []
+        spec = VerifySpec(image=reference(pushed.name))
+        _open(engine, pushed, lambda environment: results.append(run_checks(environment, spec, current=engine, dirs=dirs)))
+        assert "fetched" in failed(results[0]), "no engine noticed, as it has all of it"
+    finally:
+        engine.remove_image(other)
 
 
 def test_image_damaged_in_the_registry_is_not_removed(engine: Engine, pushed: Pushed, stock: Damageable) -> None:
     engine.pull(pushed.name)
     stock.flip(pushed.own, at=len(pushed.own) // 2)
-    _stays(engine, pushed, Mismatch, "digest")
+    before = engine.image(pushed.name)
+    with pytest.raises(Mismatch, match="digest"):
+        _open(engine, pushed, lambda environment: pytest.fail("it was opened"))
+    assert engine.image(pushed.name) == before is not None
 
 
 def test_unknown_name_removes_nothing(engine: Engine, stock: Damageable) -> None:

@@ -17,7 +17,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
-from registry_tool.verify.checks import container_run
+from registry_tool.verify.checks import container_run, pull_checks
 from registry_tool.verify.checks import run as runs
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.remote_image import RemoteImage
@@ -64,6 +64,7 @@ class Subject:
     engine: FakeContainers = field(default_factory=FakeContainers)
     traffic: Traffic | None = None
     isolated: bool = True
+    kept: str | None = None
     spec: VerifySpec = field(
         default_factory=lambda: VerifySpec(image=NAME, expect=MANIFEST.digest, probes=(PAGE,), timeout=0.2, stop_within=0.2)
     )
@@ -79,7 +80,9 @@ class Subject:
         monkeypatch.setattr(container_run, "DISK_INTERVAL", 0.0)
         self.engine.pulled = self.engine.pulled or self.image
         self.engine.programs = lambda spec: self.program
-        environment = FakeEnvironment(engine=self.engine, counted=self.traffic or Traffic(down=self.remote.size), isolated=self.isolated)
+        environment = FakeEnvironment(
+            engine=self.engine, counted=self.traffic or Traffic(down=self.remote.size), isolated=self.isolated, kept=self.kept
+        )
         engine = cast(Engine, self.engine)
         return runs.run_checks(environment, self.spec, current=engine, dirs=dirs, registry=cast(Any, _NoRegistry()))
 
@@ -260,6 +263,23 @@ def test_failure_of_the_engines_own_parts_is_the_environments(message: str, monk
     assert message in caught.value.message
     assert caught.value.exit_code == 3
     assert subject.engine.running == {}
+
+
+def test_image_that_stays_on_the_engine_is_read_from_the_registry(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
+    monkeypatch.setattr(pull_checks, "read_blobs", lambda registry, remote: None)
+    subject = Subject(kept="friendlyhello is the same image")
+    subject.engine.known["friendlyhello"] = IMAGE
+    result = subject.verify(monkeypatch, dirs)
+    assert result.ok
+    assert {check.name: check.ok for check in result.checks if check.ok is not True} == {"clean": None, "fetched": None}
+    assert check_named(result, "clean").detail.endswith("and it stays there: friendlyhello is the same image")
+    assert check_named(result, "fetched").unchecked == ("whether the engine can fetch it: it had it",)
+
+
+def test_image_that_stays_on_the_engine_and_is_damaged_in_the_registry_fails(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
+    result = Subject(kept="friendlyhello is the same image").verify(monkeypatch, dirs)
+    assert failed(result) == ["fetched"]
+    assert check_named(result, "fetched").detail == "there is nothing"
 
 
 def test_foreign_server_on_the_port_of_an_ended_container_is_not_probed(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
