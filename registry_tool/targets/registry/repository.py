@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
+from registry_tool.base import units
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import (
     AuthenticationFailed,
@@ -68,7 +69,8 @@ class Capabilities:
             skipped = [entry for entry in entries if not (isinstance(entry, str) and is_name(entry))]
             shown = ", ".join(ascii(entry)[:80] if isinstance(entry, str) else json.dumps(entry)[:80] for entry in skipped[:3])
             more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-            self.notes[f"{what}: skipped what the registry lists among its {member}, and is no name: {shown}{more}"] = None
+            count = units.count(len(skipped), "entry")
+            self.notes[f"{what}: skipped {count} of the list of {member}, not a valid name: {shown}{more}"] = None
         return names
 
     def can_delete(self, repository: str) -> bool:

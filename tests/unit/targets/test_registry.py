@@ -64,8 +64,8 @@ def test_entries_of_lists_that_are_no_names_are_skipped_and_noted() -> None:
         assert registry.repository("john/app").tags() == ("a",)
         assert list(registry.catalog()) == ["a"]
         tags_note, catalog_note = registry.notes
-    assert tags_note == f"{server.host}/john/app: skipped what the registry lists among its tags, and is no name: 1, null, '' and 1 more"
-    assert catalog_note.startswith(f"{server.host}: skipped what the registry lists among its repositories")
+    assert tags_note == f"{server.host}/john/app: skipped 4 entries of the list of tags, not a valid name: 1, null, '' and 1 more"
+    assert catalog_note.startswith(f"{server.host}: skipped 4 entries of the list of repositories")
 
 
 def test_truncated_list_of_tags_raises() -> None:
