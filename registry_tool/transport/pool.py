@@ -8,19 +8,22 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests.utils
 import urllib3
 import urllib3.connection
 
-from registry_tool.base.address import HostPort, is_loopback
+from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
 from registry_tool.base.page_client import USER_AGENT
-from registry_tool.transport import socks, tls, tracing
+from registry_tool.transport import tls, tracing
 from registry_tool.transport.responses import Response
 from registry_tool.transport.stream import BODY_TIMEOUTS, PacedResponse, ResponseStream, TooSlow
+
+if TYPE_CHECKING:
+    from registry_tool.transport.socks import SocksProxy
 
 TIMEOUTS = (3.05, 30.0)
 """Seconds to connect, and seconds to wait for the next bytes of a response."""
@@ -63,7 +66,7 @@ class HttpPool:
     def __init__(self, timeouts: tuple[float, float], *, unverified: str | None = None) -> None:
         self._timeouts = timeouts
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
-        self._unverified = HostPort.parse(unverified).host if unverified else None
+        self._unverified = urlsplit(f"//{unverified}").hostname if unverified else None
         self._pools: dict[str, _Route] = {}
         self._lock = threading.Lock()
         # On loopback no certificate is verified, as the engine does not; a warning would say nothing new.
@@ -133,7 +136,7 @@ class HttpPool:
                 proxy = None if local else _proxy(origin)
                 settings: dict[str, Any] = {"maxsize": CONNECTIONS}
                 if origin.startswith("https:"):
-                    verify = not local and (self._unverified is None or HostPort.parse(netloc).host != self._unverified)
+                    verify = not local and (self._unverified is None or urlsplit(origin).hostname != self._unverified)
                     settings["ssl_context"] = tls.ssl_context(host, verify=verify, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
                 socks_proxy = _socks_proxy(host, proxy)
                 pool = _manager(host, None if socks_proxy else proxy, settings).connection_from_url(origin)
@@ -225,21 +228,25 @@ def _proxy(origin: str) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
-def _socks_proxy(host: str, proxy: str | None) -> socks.SocksProxy | None:
+def _socks_proxy(host: str, proxy: str | None) -> SocksProxy | None:
     """The proxy, if it is one for SOCKS. Raises RegistryUnreachable where its URL cannot be read."""
+    if proxy is None or not proxy.lower().startswith("socks"):
+        return None
+    from registry_tool.transport.socks import SocksProxy  # noqa: PLC0415 - few have one
+
     try:
-        return socks.SocksProxy.parse(proxy) if proxy is not None and proxy.lower().startswith("socks") else None
+        return SocksProxy.parse(proxy)
     except ValueError as error:
-        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=_PROXY_HINT) from error
+        raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=_PROXY_HINT) from None
 
 
-def _through(proxy: socks.SocksProxy, kind: Any) -> Any:
+def _through(proxy: SocksProxy, kind: Any) -> Any:
     """The class of connections of ``kind`` through ``proxy``."""
 
     class Connection(kind):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
             try:
-                return socks.connect(proxy, self.host.strip("[]"), self.port, timeout=self.timeout)
+                return proxy.connect(self.host.strip("[]"), self.port, timeout=self.timeout)
             except OSError as error:
                 raise urllib3.exceptions.ProxyError("SOCKS", error) from error
 
@@ -255,5 +262,8 @@ def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.
         parts = urlsplit(proxy)
         address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return urllib3.ProxyManager(address, proxy_headers=headers, **settings)
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
+    except urllib3.exceptions.ProxySchemeUnknown as error:
         raise RegistryUnreachable(f"the proxy for {host} cannot be used: {error}", hint=_PROXY_HINT) from error
+    except (urllib3.exceptions.HTTPError, ValueError):
+        # Not quoted: a password with a '/' in it makes it unreadable.
+        raise RegistryUnreachable(f"the proxy for {host} cannot be used: it is no address", hint=_PROXY_HINT) from None

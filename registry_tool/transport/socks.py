@@ -35,32 +35,38 @@ class SocksProxy:
     @classmethod
     def parse(cls, url: str) -> SocksProxy:
         """Read ``socks5://[USER:PASSWORD@]HOST[:PORT]``. Raises ValueError, whose message has no password."""
-        parts = urlsplit(url)
-        scheme = parts.scheme.lower()
+        scheme = url.partition("://")[0].lower()
         if scheme not in _SCHEMES:
             raise ValueError(f"{scheme} is not supported, but socks5 is")
-        username, password = unquote(parts.username or ""), unquote(parts.password or "")
-        if not parts.hostname or max(len(username.encode()), len(password.encode())) > 255:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or _PORT
+        except ValueError:
+            # Not quoted: a password with a '/' in it makes it unreadable.
+            host = None
+        if not host:
             raise ValueError("it is no address")
-        return cls(host=parts.hostname, port=parts.port or _PORT, username=username, password=password)
+        username, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if max(len(username.encode()), len(password.encode())) > 255:
+            raise ValueError("user name or password are longer than 255 bytes")
+        return cls(host=host, port=port, username=username, password=password)
 
-
-def connect(proxy: SocksProxy, host: str, port: int, *, timeout: float | None) -> socket.socket:
-    """Connect to ``host`` through ``proxy``; ``timeout`` is in seconds, for each step. Raises OSError."""
-    connection = socket.create_connection((proxy.host, proxy.port), timeout=timeout)
-    try:
-        _log_in(connection, proxy)
-        connection.sendall(bytes((5, 1, 0)) + _address(host) + port.to_bytes(2, "big"))
-        _, reply, _, kind = _receive(connection, 4)
-        if reply:
-            why = _REPLIES[reply] if reply < len(_REPLIES) else f"reply {reply}"
-            raise OSError(f"{why} (SOCKS)")
-        length = {1: 4, 4: 16}.get(kind)
-        _receive(connection, (length if length is not None else _receive(connection, 1)[0]) + 2)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    def connect(self, host: str, port: int, *, timeout: float | None) -> socket.socket:
+        """Connect to ``host`` through the proxy; ``timeout`` is in seconds, for each step. Raises OSError."""
+        connection = socket.create_connection((self.host, self.port), timeout=timeout)
+        try:
+            _log_in(connection, self)
+            connection.sendall(bytes((5, 1, 0)) + _address(host) + port.to_bytes(2, "big"))
+            _, reply, _, kind = _receive(connection, 4)
+            if reply:
+                why = _REPLIES[reply] if reply < len(_REPLIES) else f"reply {reply}"
+                raise OSError(f"{why} (SOCKS)")
+            length = {1: 4, 4: 16}.get(kind)
+            _receive(connection, (length if length is not None else _receive(connection, 1)[0]) + 2)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _log_in(connection: socket.socket, proxy: SocksProxy) -> None:

@@ -207,6 +207,13 @@ def test_proxy_without_scheme_is_http(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *("socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "socks5://", "socks5://127.0.0.1:x", "socks5://["),
         *("ftp://127.0.0.1:1", "http://", "http://["),
+        # Unquoted, a slash or a question mark ends the address.
+        *(
+            f"{scheme}://john:{canary.password(end)}@127.0.0.1:1"
+            for scheme in ("http", "socks5")
+            for end in ("/x", "?x", "#x", "]", "x" * 300)
+        ),
+        *(f"{scheme}{canary.password('x')}@127.0.0.1:1" for scheme in ("socks5:", "socks5:/", "socks9://john:")),
     ],
 )
 def test_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
