@@ -22,12 +22,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from registry_tool.auth import credential_helpers, docker_config
+from registry_tool.auth import docker_config
 from registry_tool.base.errors import CredentialsError, UsageError
 
 TOKEN_USER = "<token>"  # noqa: S105
@@ -133,6 +134,12 @@ class HostCredentials:
             raise failure
         return None
 
+    def named(self) -> Iterator[tuple[str, _Store]]:
+        """The stores that environment variables name, with the variable's name."""
+        for variable, store in zip(("REGISTRY_AUTH_FILE", _VARIABLE), self._of_variables(), strict=True):
+            if isinstance(store, _Store):
+                yield variable, store
+
     def _all(self) -> Iterator[_Store | CredentialsError]:
         yield from self._stores
         for store in self._unread:
@@ -140,17 +147,22 @@ class HostCredentials:
             yield store
 
     def _open(self) -> Iterator[_Store | CredentialsError]:
-        named = self._auth_file or (Path(name) if (name := os.environ.get("REGISTRY_AUTH_FILE")) else None)
-        if named is not None:
+        if (named := self._auth_file) is not None:
             yield self._read(str(named), lambda: docker_config.load_object(named, name="", login=_PODMAN_LOGIN))
-        if self._auth_file is not None:
             return
-        if text := os.environ.get(_VARIABLE, "").strip():
-            yield self._read(_VARIABLE, lambda: docker_config.parse_object(text.encode(), _VARIABLE, hint=f"Repair or unset {_VARIABLE}."))
+        file, variable = self._of_variables()
+        yield from filter(None, (file, variable))
         yield self._read(str(docker_config.file()), docker_config.load)
-        path = auth_file() if named is None else None
+        path = auth_file() if file is None else None
         if path is not None:
             yield self._read(str(path), lambda: docker_config.load_object(path, name="", login=_PODMAN_LOGIN))
+
+    def _of_variables(self) -> tuple[_Store | CredentialsError | None, _Store | CredentialsError | None]:
+        """What ``$REGISTRY_AUTH_FILE`` names, and what ``$DOCKER_AUTH_CONFIG`` holds."""
+        path, text = os.environ.get("REGISTRY_AUTH_FILE"), os.environ.get(_VARIABLE, "").strip()
+        file = self._read(path, lambda: docker_config.load_object(Path(str(path)), name="", login=_PODMAN_LOGIN)) if path else None
+        hint = f"Repair or unset {_VARIABLE}."
+        return file, self._read(_VARIABLE, lambda: docker_config.parse_object(text.encode(), _VARIABLE, hint=hint)) if text else None
 
     def _read(self, name: str, load: Callable[[], dict[str, Any]]) -> _Store | CredentialsError:
         try:
@@ -206,6 +218,8 @@ def store(host: str, credential: Credential) -> Stored:
     entry: dict[str, str | None] = {"auth": None, "identitytoken": None, "username": None, "password": None}
     if helper:
         document = {"ServerURL": key, "Username": credential.username, "Secret": credential.password}
+        from registry_tool.auth import credential_helpers  # noqa: PLC0415 - starts programs, which takes long to import
+
         credential_helpers.call(helper, "store", json.dumps(document), secret=credential.password)
         # As docker does: other programs list what a user is logged in to by it.
         docker_config.save({"auths": {key: entry}})
@@ -218,6 +232,16 @@ def store(host: str, credential: Credential) -> Stored:
     return Stored(where=str(docker_config.file()), encrypted=False)
 
 
+def variable_with_other(host: str, credential: Credential) -> str | None:
+    """The environment variable, if any, whose credentials for ``host`` go before the stored ``credential``."""
+    for name, store in HostCredentials(host).named():
+        with suppress(CredentialsError):
+            other = store.find("")
+            if other is not None:
+                return name if other != credential else None
+    return None
+
+
 def erase(host: str) -> bool:
     """Erase the credential for ``host`` from all of docker's stores; whether there was one. Raises CredentialsError."""
     config = docker_config.load()
@@ -227,6 +251,8 @@ def erase(host: str) -> bool:
     helper = _helper(config, host)
     in_helper = helper is not None and _from_helper(helper, host) is not None
     if helper is not None and in_helper:
+        from registry_tool.auth import credential_helpers  # noqa: PLC0415 - starts programs, which takes long to import
+
         credential_helpers.call(helper, "erase", _key(host))
     return in_helper or any(entries.values())
 
@@ -272,6 +298,8 @@ def _path(key: str) -> str:
 
 
 def _from_helper(helper: str, host: str) -> Credential | None:
+    from registry_tool.auth import credential_helpers  # noqa: PLC0415 - starts programs, which takes long to import
+
     stored = credential_helpers.get(helper, _key(host))
     return Credential(*stored) if stored is not None else None
 

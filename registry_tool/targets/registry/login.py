@@ -57,6 +57,9 @@ def login(
         registry.ping()
         checked = registry.authenticated
     stored = credentials.store(host, credential)
+    before = credentials.variable_with_other(host, credential)
+    if before is not None:
+        on_warning(f"{before} has other credentials for {host}, and is read first: these are not used until it is unset")
     is_remembered = bool(plain_http or insecure) and not is_loopback(host)
     if is_remembered:
         host_settings.remember(host, HostSettings(plain_http=bool(plain_http), insecure=bool(insecure)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,23 @@ def test_insecure_login_sends_the_password_to_the_host_only_and_warns(tmp_path: 
             login(server.host, MARY, on_warning=warnings.append)
         assert other.requests == []
     assert len(warnings) == 2
+
+
+@pytest.mark.parametrize("variable", ["REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"])
+@pytest.mark.parametrize("other", [True, False])
+def test_login_that_another_store_goes_before_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, other: bool
+) -> None:
+    warnings: list[str] = []
+    with fake_server(guarded) as server:
+        packed = base64.b64encode(f"mary:{(WRONG if other else MARY).password}".encode()).decode()
+        text = json.dumps({"auths": {server.host: {"auth": packed}}})
+        file = canary.exempt(tmp_path / "auth.json")
+        file.write_text(text)
+        monkeypatch.setenv(variable, str(file) if variable == "REGISTRY_AUTH_FILE" else text)
+        login(server.host, MARY, on_warning=warnings.append)
+    said = f"{variable} has other credentials for {server.host}, and is read first: these are not used until it is unset"
+    assert warnings == ([said] if other else [])
 
 
 def test_loopback_is_not_remembered() -> None:
