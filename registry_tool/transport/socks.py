@@ -43,7 +43,7 @@ class SocksProxy:
             host, port = parts.hostname, parts.port or _PORT
         except ValueError:
             # Not quoted: a password with a '/' in it makes it unreadable.
-            host = None
+            raise ValueError("it is no address") from None
         if not host:
             raise ValueError("it is no address")
         username, password = unquote(parts.username or ""), unquote(parts.password or "")
