@@ -180,7 +180,7 @@ def root(ctx: click.Context, registry: str | None, context: str | None, debug: b
     if debug:
         ctx.with_resource(_log_requests(session.output))
     if version:
-        _print_versions(session)
+        print_versions(session)
         ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -207,7 +207,7 @@ def _log_requests(output: Output) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _print_versions(session: Session) -> None:
+def print_versions(session: Session) -> None:
     """Print three lines; an engine or a registry that is missing is no error."""
     versions: dict[str, str] = {}
     thread = threading.Thread(target=_query_versions, args=(session, versions), daemon=True)

@@ -60,6 +60,8 @@ COMMANDS = {
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
+    "help": Entry("help", SHELL, "Print the help of a command."),
+    "version": Entry("help", SHELL, "Print the versions of this tool, the engine and the registry."),
 }
 
 MANAGEMENT_COMMANDS = {
@@ -77,8 +79,6 @@ SUGGESTIONS = {
     "manifest": "regctl inspect --raw NAME",
     "config": "regctl inspect --config NAME",
     "docker": "the same without the word docker",
-    "version": "regctl --version",
-    "help": "regctl --help",
 }
 """Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""
 
@@ -129,7 +129,8 @@ class Root(CommandGroup):
     """The program's root command; its help lists the table in groups."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(names={name: name for name in COMMANDS}, **options)
+        settings = {"help_option_names": ["-h", "--help"]}
+        super().__init__(names={name: name for name in COMMANDS}, context_settings=settings, **options)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         names = MANAGEMENT_COMMANDS.get(cmd_name)

@@ -11,7 +11,7 @@ import click
 
 from registry_tool.base import units
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
@@ -22,7 +22,7 @@ _MAX_TAGS = 3
 
 
 @click.command("check")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completions.repositories)
 @click.option("--deep", is_flag=True, help="Read all content; compare digests, of unpacked layers, too.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a JUnit report.")
 @options.registry_access

@@ -29,4 +29,8 @@ def completion(session: Session, shell: str) -> None:
         raise LookupError(f"click knows no completion for {shell}")
     name = program_name.name()
     # Without trailing blanks, as people may keep the script in a repository.
-    session.output.lines(kind(root, {}, name, completion_variable(name)).source().rstrip().splitlines())
+    script = kind(root, {}, name, completion_variable(name)).source().rstrip().splitlines()
+    if shell == "bash":
+        # Otherwise a name is three words to bash where it has a tag.
+        script.append("COMP_WORDBREAKS=${COMP_WORDBREAKS//:}")
+    session.output.lines(script)

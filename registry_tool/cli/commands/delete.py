@@ -10,7 +10,7 @@ import click
 from registry_tool.base import units
 from registry_tool.base.codec import select
 from registry_tool.base.errors import NotFound, RegistryToolError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 
@@ -25,7 +25,7 @@ _MOST_TAGS = 200
 
 
 @click.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=completions.repositories)
 @click.option("--dry-run", is_flag=True, help="Show the plan; delete nothing.")
 @options.yes
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from registry_tool.base import labels, units
 from registry_tool.base.codec import select, to_json
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 from registry_tool.cli.views.go_template import ListFormat
@@ -24,8 +24,8 @@ BASE_PREFIX = "localhost/registry-tool/"
 
 
 @click.command("tag")
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=completions.images)
+@click.argument("target", shell_complete=completions.repositories)
 @options.quiet("the full name")
 @options.as_json
 @click.pass_obj
@@ -56,14 +56,14 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 
 
 @click.command("push")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.images)
 @click.option("--no-check", is_flag=True, help="Do not check that the registry has all of it.")
 @options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
-def push(session: Session, name: str, no_check: bool, quiet: bool) -> None:
-    """Push the image NAME to the local registry, and check that the registry has all of it.
+def push(session: Session, names: tuple[str, ...], no_check: bool, quiet: bool) -> int:
+    """Push the images NAME to the local registry, and check that the registry has all of each.
 
     If the engine has an image of exactly this name, it is tagged for the registry first: a push after a new build
     pushes the new image.
@@ -75,27 +75,30 @@ def push(session: Session, name: str, no_check: bool, quiet: bool) -> None:
     """
     from registry_tool.local.images import resolve, transfer
 
-    host = session.registry_host(name)
-    with session.observer(quiet=quiet) as observer:
-        observer.note(f"The push refers to repository [{resolve.registry_reference(name, host).repository}]")
-        pushed = transfer.push(session.engine, host, name, check=not no_check, observer=observer)
-    if pushed.note and not quiet:
-        session.output.note(pushed.note)
-    if pushed.warning:
-        session.output.note(pushed.warning)
-    members = {"checked": pushed.checked} | ({"note": pushed.note} if pushed.note else {})
-    _render_transfer(session, pushed.reference, pushed.result, quiet=quiet, members=members)
+    def push_one(name: str) -> _Transfer:
+        host = session.registry_host(name)
+        with session.observer(quiet=quiet) as observer:
+            observer.note(f"The push refers to repository [{resolve.registry_reference(name, host).repository}]")
+            pushed = transfer.push(session.engine, host, name, check=not no_check, observer=observer)
+        if pushed.note and not quiet:
+            session.output.note(pushed.note)
+        if pushed.warning:
+            session.output.note(pushed.warning)
+        members = {"checked": pushed.checked} | ({"note": pushed.note} if pushed.note else {})
+        return _Transfer(pushed.reference, pushed.result, members)
+
+    return _transfer_all(session, names, "pushed", push_one, quiet=quiet)
 
 
 @click.command("pull")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.repositories)
 @click.option("--platform", metavar="OS/ARCH", help="Platform of a multi-platform image: linux/arm64.")
 @options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
-def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None:
-    """Pull the image NAME from the local registry. Images on Docker Hub are named docker.io/….
+def pull(session: Session, names: tuple[str, ...], platform: str | None, quiet: bool) -> int:
+    """Pull the images NAME from the local registry. Images on Docker Hub are named docker.io/….
 
     \b
     Examples:
@@ -104,13 +107,16 @@ def pull(session: Session, name: str, platform: str | None, quiet: bool) -> None
     """
     from registry_tool.local.images import transfer
 
-    with session.observer(quiet=quiet) as observer:
-        reference, moved = transfer.pull(session.engine, session.registry_host(name), name, platform=platform, observer=observer)
-    _render_transfer(session, reference, moved, quiet=quiet)
+    def pull_one(name: str) -> _Transfer:
+        with session.observer(quiet=quiet) as observer:
+            reference, moved = transfer.pull(session.engine, session.registry_host(name), name, platform=platform, observer=observer)
+        return _Transfer(reference, moved, {})
+
+    return _transfer_all(session, names, "pulled", pull_one, quiet=quiet)
 
 
 @click.command("images")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completions.images)
 @click.option("-a", "--all", "everything", is_flag=True, help="Show intermediate images, too, and mark those of this tool.")
 @options.list_filters
 @options.list_format
@@ -165,7 +171,7 @@ def images(
 
 
 @click.command("rmi")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completions.images)
 @click.option("-f", "--force", is_flag=True, help="Also remove images with several names or a stopped container.")
 @click.option("--all", "everything", is_flag=True, help="Remove all images that this tool built, tagged or pulled; asks first.")
 @click.option("--bases", is_flag=True, help="With --all, also remove base images that were built here.")
@@ -307,9 +313,34 @@ def transfer_document(reference: Reference, moved: TransferResult) -> dict[str, 
     return {name: to_json(value) for name, value in result.items()} | {"bytes_moved": moved.bytes_moved}
 
 
-def _render_transfer(
-    session: Session, reference: Reference, moved: TransferResult, *, quiet: bool, members: Mapping[str, object] = {}
-) -> None:
-    lines = [str(reference), f"Digest: {moved.digest}", *([f"Status: {moved.status}"] if moved.status else [])]
-    document = transfer_document(reference, moved) | dict(members)
-    session.output.result(document, *([f"{reference.repository}@{moved.digest}"] if quiet else lines))
+class _Transfer(NamedTuple):
+    reference: Reference
+    moved: TransferResult
+    members: Mapping[str, object]
+    """Further members of its document."""
+
+    @property
+    def document(self) -> dict[str, object]:
+        return transfer_document(self.reference, self.moved) | dict(self.members)
+
+    def lines(self, *, quiet: bool) -> list[str]:
+        if quiet:
+            return [f"{self.reference.repository}@{self.moved.digest}"]
+        return [str(self.reference), f"Digest: {self.moved.digest}", *([f"Status: {self.moved.status}"] if self.moved.status else [])]
+
+
+def _transfer_all(session: Session, names: tuple[str, ...], word: str, transfer: Callable[[str], _Transfer], *, quiet: bool) -> int:
+    """Push or pull each name; of several, the others also after one failed. One has its own document, several have a list."""
+    if len(names) == 1:
+        done = transfer(names[0])
+        session.output.result(done.document, *done.lines(quiet=quiet))
+        return 0
+    documents: list[dict[str, object]] = []
+
+    def once(name: str) -> list[str]:
+        done = transfer(name)
+        documents.append(done.document)
+        return done.lines(quiet=quiet)
+
+    failures = session.for_each(names, once)
+    return session.output.finish({word: documents}, failures)

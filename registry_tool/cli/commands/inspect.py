@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
@@ -36,7 +36,7 @@ _STEP = re.compile(r"\[(\d+)\]")
 
 
 @click.command("inspect")
-@click.argument("name")
+@click.argument("name", shell_complete=completions.repositories)
 @click.option("--platform", metavar="OS/ARCH", type=options.platform, help="Platform of a multi-platform image.")
 @click.option("--raw", is_flag=True, help="Print the manifest, byte for byte.")
 @click.option("--config", "as_config", is_flag=True, help="Print the image's config, byte for byte.")

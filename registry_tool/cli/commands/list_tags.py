@@ -9,7 +9,7 @@ import click
 
 from registry_tool.base.codec import to_json
 from registry_tool.base.errors import RegistryError, RegistryToolError, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.output import exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
@@ -23,7 +23,7 @@ _MAX_CELL = 3
 
 
 @click.command("list-tags")
-@click.argument("name")
+@click.argument("name", shell_complete=completions.repositories)
 @click.option(
     "--sort",
     type=click.Choice(["name", "created", "size", "semver"]),

@@ -9,7 +9,7 @@ import click
 
 from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.cli import options, program_name
+from registry_tool.cli import completions, options, program_name
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
 
 
 @click.command("logs")
-@click.argument("name", default="default")
+@click.argument("name", default="default", shell_complete=completions.containers)
 @click.option("-f", "--follow", is_flag=True, help="Follow the output until Ctrl-C.")
 @click.option("-n", "--tail", metavar="LINES", type=options.tail, help="Print only the last lines; all is all of them.")
 @click.option("--since", metavar="TIME", type=options.since, help="Print only lines since TIME: 10m (ago), 2024-05-06T07:08:09Z.")

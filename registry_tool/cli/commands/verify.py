@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.cli import options
+from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import verify as view
 from registry_tool.verify import parsing
@@ -64,7 +64,7 @@ class OrderedCommand(click.Command):
 
 
 @click.command("verify", cls=OrderedCommand)
-@click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]")
+@click.argument("name", required=False, metavar="[NAME[:TAG][@DIGEST]]", shell_complete=completions.repositories)
 @click.option(
     "--on",
     "engines",

@@ -54,7 +54,6 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("digest", "x"), "regctl inspect -q"),
         (("image", "lss"), "regctl image ls"),
         (("docker", "ps"), SUGGESTIONS["docker"]),
-        (("version",), "regctl --version"),
         (("xyzzy",), "regctl --help"),
     ],
 )
@@ -73,7 +72,8 @@ def test_unknown_command_gets_a_suggestion(typed: Typed, arguments: tuple[str, .
     [
         ("--nope",),
         ("push",),
-        ("push", "a", "b"),
+        ("tag", "a"),
+        ("status", "a", "b"),
         ("push", "--nope", "a"),
         ("completion", "tcsh"),
         ("rm",),

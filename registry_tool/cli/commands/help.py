@@ -1,0 +1,43 @@
+"""``help`` and ``version``: the same as the options ``--help`` and ``--version``."""
+
+from __future__ import annotations
+
+import click
+
+from registry_tool.cli.session import Session
+
+
+@click.command("help")
+@click.argument("command", nargs=-1)
+@click.pass_context
+def help(context: click.Context, command: tuple[str, ...]) -> None:
+    """Print the help of COMMAND, or of this program.
+
+    \b
+    Examples:
+      regctl help
+      regctl help push
+    """
+    found = context.find_root()
+    for name in command:
+        group = found.command
+        if not isinstance(group, click.Group):
+            break
+        _, resolved, _ = group.resolve_command(found, [name])
+        if resolved is not None:
+            found = click.Context(resolved, parent=found, info_name=name)
+    click.echo(found.get_help())
+
+
+@click.command("version")
+@click.pass_obj
+def version(session: Session) -> None:
+    """Print the versions of this tool, the engine and the registry.
+
+    \b
+    Example:
+      regctl version
+    """
+    from registry_tool.cli.app import print_versions
+
+    print_versions(session)
