@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests.utils
@@ -166,7 +168,7 @@ class HttpPool:
         if isinstance(error, kinds.SSLError):
             return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, say --plain-http.")
         if isinstance(error, kinds.ProxyError):
-            if "407" in why and proxy is not None:
+            if re.search(r"\b407\b", why) and proxy is not None:
                 return _proxy_login_needed(host, proxy)
             hint = "Look at HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without one."
             return RegistryUnreachable(f"{host} cannot be reached through its proxy: {why}", hint=hint)
@@ -181,11 +183,12 @@ class HttpPool:
         return ConnectionLost(f"the connection to {host} was lost during {request}: {why}", hint=_LOG)
 
 
-class _Route(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
     """The pool for an origin; ``proxy`` is a URL with a password; ``names_urls``: requests name whole URLs, for the proxy."""
 
     pool: urllib3.HTTPConnectionPool
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     names_urls: bool
 
 
