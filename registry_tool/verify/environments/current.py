@@ -1,19 +1,25 @@
 """Environments that existed before: the current engine, or one that a docker context names. They verify less than a clean one.
 
-The image is removed from the engine first, and gets its names again at the end. Where another name, a container or an image needs it, as
-after a build, it stays: nothing can be lost then, also where this process is killed, and the checks say what they could not look at.
+The image is removed from the engine first, and gets its names again at the end: where this process is killed, from the next run, which
+finds them in a file. Where another name, a container or an image needs it, as after a build, it stays, and the checks say what they could
+not look at.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from registry_tool.base import files, runs
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.base.reader import Document
 from registry_tool.base.signals import defer_signals
 from registry_tool.engine import Engine, Image, connect
 from registry_tool.oci.reference import DOCKER_HUB, Reference
@@ -21,6 +27,8 @@ from registry_tool.targets.registry import Registry
 from registry_tool.verify.environments.environment import Traffic
 from registry_tool.verify.remote_image import RemoteImage, read_blobs, resolve
 from registry_tool.verify.result import EnvironmentInfo, EnvironmentKind
+
+MAX_RECORD = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +73,23 @@ class CurrentEngine:
 
 
 @contextmanager
-def open_here(engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str]) -> Iterator[CurrentEngine]:
-    """The current engine without ``image``, or with it where it cannot be removed without loss. Raises RegistryError, Unreachable."""
+def open_here(
+    engine: Engine, image: Reference, registry: Registry, *, labels: Mapping[str, str], record: Path | None = None
+) -> Iterator[CurrentEngine]:
+    """The current engine without ``image``, or with it where it cannot be removed without loss. Raises RegistryError, Unreachable.
+
+    What is removed is written to the file ``record`` as long as it is not there again (:func:`restore_interrupted`).
+    """
     environment = CurrentEngine(
         info=_info(engine, "here", "here"), engine=engine, registry_host=image.host, run_labels=labels, removed=engine.image(str(image))
     )
-    with _image_removed(environment, image, registry) as prepared:
+    with _image_removed(environment, image, registry, record) as prepared:
         yield prepared
 
 
 @contextmanager
 def open_context(
-    name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str]
+    name: str, image: Reference, registry: Registry, *, registry_as: str | None, labels: Mapping[str, str], record: Path | None = None
 ) -> Iterator[CurrentEngine]:
     """The engine of context ``name``, see ``open_here``. Raises UsageError where there is no such context or it needs ``registry_as``."""
     if registry_as is None and is_loopback(image.host):
@@ -87,8 +100,31 @@ def open_context(
     with connect(context=name) as engine:
         info = _info(engine, "context", f"context:{name}")
         environment = CurrentEngine(info=info, engine=engine, registry_host=registry_as or image.host, run_labels=labels)
-        with _image_removed(environment, image, registry) as prepared:
+        with _image_removed(environment, image, registry, record) as prepared:
             yield prepared
+
+
+def restore_interrupted(engine: Engine, state: Path, observer: Observer = SILENT) -> None:
+    """Restore on ``engine`` what runs removed that were killed then. What cannot be restored now is tried again by the next run."""
+    for path in sorted(record_file(state, "*").parent.glob("*.json")):
+        if not runs.is_over(state, path.stem):
+            continue
+        try:
+            removed = Document.read(path.read_bytes(), what=str(path), max_size=MAX_RECORD)
+            if removed.required_text("engine") != engine.id:
+                continue
+            by_digest = removed.required_text("by_digest")
+            _restore(engine, (by_digest,), removed.texts("tags"), host=removed.required_text("host"))
+            observer.note(f"{by_digest} is on this engine again: a run that was killed had removed it")
+        except (RegistryToolError, OSError) as error:
+            observer.note(f"what {path} names cannot be restored yet: {error}")
+            continue
+        path.unlink(missing_ok=True)
+
+
+def record_file(state: Path, run_id: str) -> Path:
+    """The file in which a run records what it removed."""
+    return state / "verify" / f"{run_id}.json"
 
 
 def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
@@ -99,7 +135,7 @@ def _info(engine: Engine, kind: EnvironmentKind, name: str) -> EnvironmentInfo:
 
 
 @contextmanager
-def _image_removed(environment: CurrentEngine, image: Reference, registry: Registry) -> Iterator[CurrentEngine]:
+def _image_removed(environment: CurrentEngine, image: Reference, registry: Registry, record: Path | None) -> Iterator[CurrentEngine]:
     try:
         remote = resolve(registry, image, environment.engine.info.platform)
     except (NotFound, Mismatch, InvalidManifest):
@@ -120,12 +156,21 @@ def _image_removed(environment: CurrentEngine, image: Reference, registry: Regis
     if before:
         # The registry can give back what is removed: no layer is damaged.
         read_blobs(registry, remote)
+    tags = tuple(name for present in before for name in present.names)
+    if before and record is not None:
+        content = {"engine": environment.engine.id, "by_digest": names[0], "tags": tags, "host": image.host}
+        files.atomic_write(record, json.dumps(content).encode())
     try:
         _remove(environment.engine, before)
         yield environment
     finally:
         with defer_signals():
-            _restore(environment.engine, names, before, image.host)
+            if before:
+                _restore(environment.engine, names, tags, host=image.host)
+                if record is not None:
+                    record.unlink(missing_ok=True)
+            else:
+                _remove(environment.engine, _find_images(environment.engine, names))
 
 
 def _names(environment: CurrentEngine, remote: RemoteImage) -> tuple[str, ...]:
@@ -163,13 +208,9 @@ def _remove(engine: Engine, images: Iterable[Image]) -> None:
             engine.remove_image(name, missing_ok=True)
 
 
-def _restore(engine: Engine, names: tuple[str, ...], before: tuple[Image, ...], host: str) -> None:
-    """The images that were there get their names again; one that was not there is removed."""
-    present = _find_images(engine, names)
-    if not before:
-        _remove(engine, present)
-        return
-    if not present:
+def _restore(engine: Engine, names: tuple[str, ...], tags: tuple[str, ...], *, host: str) -> None:
+    """Bring the image back that has ``names``, the first of which can be pulled, and give it its ``tags`` where those are free."""
+    if not _find_images(engine, names):
         try:
             engine.pull(names[0], known_as=host)
         except RegistryToolError as error:
@@ -177,6 +218,6 @@ def _restore(engine: Engine, names: tuple[str, ...], before: tuple[Image, ...], 
                 f"{names[0]} was removed from this engine and cannot be pulled again: {error.message}",
                 hint=f"When the registry responds again: docker pull {names[0]}",
             ) from error
-    for name in (name for image in before for name in image.names):
+    for name in tags:
         if engine.image(name) is None:
             engine.tag(names[0], name)

@@ -40,15 +40,18 @@ def open_environment(
     context = None if name == HERE else name.removeprefix(CONTEXT)
     if context is None:
         orphans.sweep(engine, dirs.state, labels.ROLE_VERIFY)
+        current.restore_interrupted(engine, dirs.state, observer)
     else:
         with connect(context=context) as other:
             orphans.sweep(other, dirs.state, labels.ROLE_VERIFY)
+            current.restore_interrupted(other, dirs.state, observer)
     with runs.begin(dirs.state) as run:
+        record = current.record_file(dirs.state, run.id)
         run_labels, registry = run.labels(labels.ROLE_VERIFY), open_registry(image.host)
         opened = (
-            current.open_here(engine, image, registry, labels=run_labels)
+            current.open_here(engine, image, registry, labels=run_labels, record=record)
             if context is None
-            else current.open_context(context, image, registry, registry_as=registry_as, labels=run_labels)
+            else current.open_context(context, image, registry, registry_as=registry_as, labels=run_labels, record=record)
         )
         with opened as environment:
             try:

@@ -84,7 +84,8 @@ class ServiceChecks:
         is_app = name in stack.replicas
         probes = tuple(probe for probe in self.probes if isinstance(probe, (Http, Tcp, Exec, Log))) if is_app else ()
         self._probe(stack, name, member, (*probes, *((Health(command=command),) if command else ())))
-        said = {*(inside for _, inside in definition.ports), *definition.expose}
+        probed = {probe.container for probe in probes if isinstance(probe, (Http, Tcp))}
+        said = {*(inside for _, inside in definition.ports), *definition.expose, *probed}
         # With a command of the file's own it may be another program than the one that the image exposes ports for.
         own_command = bool(definition.command or definition.entrypoint)
         exposed = set(self.exposed.get(member.service.name, ()))

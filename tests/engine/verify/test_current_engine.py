@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from registry_tool.base import runs
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import Mismatch, NotFound, UsageError, VerificationFailed
 from registry_tool.engine import ContainerSpec, Engine
@@ -15,6 +16,7 @@ from registry_tool.targets.registry import open_registry
 from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments import current
 from registry_tool.verify.environments.current import CurrentEngine
+from registry_tool.verify.environments.selection import open_environment
 from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.spec import VerifySpec
 from tests.support import broken_images as images
@@ -84,6 +86,32 @@ def test_image_that_was_not_pulled_is_restored_after_an_interruption(engine: Eng
     with pytest.raises(KeyboardInterrupt):
         _open(engine, pushed, use)
     assert engine.image(pushed.name) == before
+
+
+def test_image_is_restored_by_the_next_run_after_a_kill(
+    engine: Engine, pushed: Pushed, dirs: AppDirs, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.pull(pushed.name)
+    before = engine.image(pushed.name)
+    name = reference(pushed.name)
+    with runs.begin(dirs.state) as run, open_registry(name.host) as registry:
+        record = current.record_file(dirs.state, run.id)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(current, "_restore", _interrupt)
+            with current.open_here(engine, name, registry, labels=LABELS, record=record):
+                assert record.exists()
+        current.restore_interrupted(engine, dirs.state)
+        assert engine.image(pushed.name) is None, "that run is alive"
+    with open_environment(engine, "here", image=reference(f"{name.repository}:none"), dirs=dirs):
+        assert engine.image(pushed.name) == before
+    assert not record.exists()
+    record.write_text("no JSON")
+    current.restore_interrupted(engine, dirs.state)
+    assert record.exists(), "what cannot be read is left for a person"
+
+
+def _interrupt(*args: object, **more: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_image_that_cannot_be_pulled_again_is_a_failure_with_a_hint(engine: Engine, pushed: Pushed, stock: Damageable) -> None:

@@ -99,6 +99,13 @@ def _exposing(*ports: str) -> Callable[[Subject], None]:
     return change
 
 
+def _config(**members: Any) -> Callable[[Subject], None]:
+    def change(subject: Subject) -> None:
+        subject.remote = replace(subject.remote, config=replace(CONFIG, **members))
+
+    return change
+
+
 def _program(**members: Any) -> Callable[[Subject], None]:
     def change(subject: Subject) -> None:
         subject.program = Program(**members)
@@ -297,6 +304,7 @@ def test_foreign_server_on_the_port_of_an_ended_container_is_not_probed(monkeypa
     [
         ((_exposing("80/tcp", "53/udp", "8000-8010/tcp"),), "listens", ("53/udp: ", "8000-8010/tcp: ")),
         ((_exposing("53/udp"), _spec(probes=())), "listens", ("53/udp: ",)),
+        ((_config(stop_signal="SIGKILL"),), "ends", ("whether it ends by itself: ",)),
         ((_exposing(), _spec(probes=())), "starts", ("what it does: no probe, no EXPOSE and no HEALTHCHECK says",)),
         ((_exposing(), _program(ends=0), _spec(probes=(Exit(code=0),)), _healthcheck), "probes", ("the image's health check: ",)),
     ],
