@@ -27,7 +27,7 @@ _COMPARISON = re.compile(
 _PART = re.compile(r"[0-9]+|[a-z]+")
 _RUN = re.compile(r"[0-9]+|[^0-9]+")
 _PREFIXED = re.compile(r"(?P<prefix>[a-z][a-z._-]*[._-])(?P<version>v?[0-9].*)", re.IGNORECASE | re.ASCII)
-_COMMIT = re.compile(r"[0-9]{7,}(?![.0-9]).*", re.ASCII)
+_COMMIT = re.compile(r"[0-9]{7,}(?![.0-9]).*|[0-9a-f]{7,40}(?:[-_].*)?", re.ASCII)
 _DATE = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[0-9]{4}|[0-9]{6})?(?![0-9]).*", re.ASCII)
 
 _Numbers = tuple[int, ...]
@@ -47,7 +47,7 @@ class Version:
 
     @classmethod
     def parse(cls, tag: str) -> Version | None:
-        """None for a tag that names no version: ``latest``, ``stable-1``, ``7f3a``, ``1234567`` (a commit, unless it reads as a date)."""
+        """None for a tag that names no version: ``latest``, ``stable-1``, ``7f3a``, ``1234567``, ``12b3456`` (commits)."""
         match = _VERSION.fullmatch(tag)
         if match is None or (_COMMIT.fullmatch(tag) and not _DATE.fullmatch(tag)):
             return None

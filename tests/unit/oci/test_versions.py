@@ -51,6 +51,8 @@ def test_version_parse(tag: str, version: Version) -> None:
         "12345678",
         "1" * 40 + "-x",
         "1234567-dirty",
+        "12b3456",
+        "1a23456-amd64",
     ],
 )
 def test_version_parse_of_other_tags_is_none(tag: str) -> None:
