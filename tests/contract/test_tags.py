@@ -170,10 +170,15 @@ def test_catalog_page_after_the_end_is_empty(client: Client) -> None:
     assert (got.status, got.body, "link" in got.headers) == (200, b'{"repositories":[]}\n', False)
 
 
-def test_catalog_last_page_has_no_link(client: Client, unique: str, several: list[str]) -> None:
-    remainder = client.ask("GET", f"_catalog?n=1000&last={unique}").document["repositories"]
+def test_catalog_last_page_has_no_link(client: Client, unique: str) -> None:
+    # Beyond all other names: the real one sends a link where any folder follows, and a cancelled upload leaves one that is no repository.
+    names = [f"zz-{unique}/{letter}" for letter in "ab"]
+    for name in names:
+        client.blob(name, b"something")
+    remainder = client.ask("GET", f"_catalog?n=1000&last=zz-{unique}").document["repositories"]
+    assert remainder[:2] == names
 
-    got = client.ask("GET", f"_catalog?n={len(remainder)}&last={unique}")
+    got = client.ask("GET", f"_catalog?n={len(remainder)}&last=zz-{unique}")
 
     assert (got.document["repositories"], "link" in got.headers) == (remainder, False)
 
