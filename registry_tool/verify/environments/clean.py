@@ -151,7 +151,7 @@ class _Setup:
             image=self.python.name,
             name=self._forwarder,
             entrypoint=_FORWARDER,
-            command=("listen", host, str(registry.port)),
+            command=(host, str(registry.port)),
             network="none",
             volumes={self._name: SOCKETS},
             labels=self.labels,
@@ -198,7 +198,7 @@ class _Setup:
 
     def open_tunnel(self, registry: HostPort) -> Tunnel:
         """Connect this process to the forwarder's network."""
-        return Tunnel(lambda arguments: self.engine.exec_stream(self._forwarder, (*_FORWARDER, *arguments)), registry)
+        return Tunnel(lambda: self.engine.exec_stream(self._forwarder, _FORWARDER), registry)
 
     @contextmanager
     def wait_until_ready(self, container: Container, tunnel: Tunnel) -> Iterator[Engine]:

@@ -1,9 +1,10 @@
 """Program in the network of a clean engine: it joins its own input and output to one connection there.
 
-``listen HOST PORT`` is the container's process: it opens the port of the registry and hands that socket to each ``accept``.
-``accept`` takes one connection to that port, ``connect ADDRESS SECONDS`` makes one to ``unix:PATH`` or ``tcp:HOST:PORT``, and tries
-again for so long. Both wait for a byte of input, as output before that may be lost (Engine API, ExecStart), and write ``+`` when there
-is a connection; ``accept`` then waits for another byte, without which it resets the connection. The standard library of Python 3.9.
+With HOST and PORT it is the container's process: it opens the registry's port there and hands that socket to all others. These read
+from their first line of input what to do: ``accept`` takes one connection to that port, ``connect ADDRESS SECONDS`` makes one to
+``unix:PATH`` or ``tcp:HOST:PORT``, and tries again for so long. Output before the first input may be lost (Engine API, ExecStart).
+Both write ``+`` when there is a connection; ``accept`` then waits for a byte, without which it resets the connection. The standard
+library of Python 3.9.
 """
 
 from __future__ import annotations
@@ -102,19 +103,30 @@ def _send_input(connection: socket.socket) -> None:
         return  # the connection has ended, which the other thread sees
 
 
-def main(mode: str, *arguments: str) -> str | None:
-    """Run ``mode``; returns the error."""
+def main(*arguments: str) -> str | None:
+    """``listen`` with arguments, else what the first line of input says; returns the error."""
     try:
-        if mode == "listen":
+        if arguments:
             listen(*arguments)
-        elif os.read(0, 1):
-            # Also before a connect, after which the engine may pull at once.
-            listener = registry_listener()
-            if mode == "accept":
-                accept(listener)
-            else:
-                listener.close()
-                connect(*arguments)
+        mode, *words = _first_line().split()
+        # Also before a connect, after which the engine may pull at once.
+        listener = registry_listener()
+        if mode == "accept":
+            accept(listener)
+        else:
+            listener.close()
+            connect(*words)
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def _first_line() -> str:
+    """Byte by byte: what follows is the connection's."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            raise ConnectionError("the input has ended")
+        line += byte
+    return line.decode()

@@ -6,10 +6,11 @@ import select
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from registry_tool.base.address import HostPort
@@ -19,7 +20,8 @@ from registry_tool.verify.environments.environment import Traffic
 
 CONNECT_TIMEOUT = 10.0  # seconds for a connection
 _MAIN = b"\n\nimport sys\n\nsys.exit(main(*sys.argv[1:]))\n"
-_ACCEPTORS = 3  # execs that wait for a connection to the registry: starting one takes a tenth of a second
+_SPARE = 3  # execs that wait for something to do: starting one takes a tenth of a second, on a busy machine half of one
+_ACCEPTORS = 3  # execs that wait for a connection to the registry
 _RETRY = 0.5  # seconds until an exec is tried again that failed
 _CHUNK = 1 << 16
 
@@ -54,15 +56,17 @@ def program() -> bytes:
 class Tunnel:
     """Open until :meth:`close`. ``start`` execs the forwarder; ``registry`` is where this process reaches the registry."""
 
-    def __init__(self, start: Callable[[Sequence[str]], ExecStream], registry: HostPort) -> None:
+    def __init__(self, start: Callable[[], ExecStream], registry: HostPort) -> None:
         self._start = start
         self._registry = registry
         self._changing = threading.Lock()
         self._closed = threading.Event()
         self._streams: set[ExecStream] = set()
+        self._spare: SimpleQueue[ExecStream | ConnectionError] = SimpleQueue()
         self._traffic: Counter[str] = Counter()
-        for _ in range(_ACCEPTORS):
-            threading.Thread(target=self._accept_all, daemon=True).start()
+        for work, threads in ((self._add_spare, _SPARE), (self._accept_all, _ACCEPTORS)):
+            for _ in range(threads):
+                threading.Thread(target=work, daemon=True).start()
 
     def connect(self, target: int | str, *, timeout: float = CONNECT_TIMEOUT, wait: float = 0.0) -> socket.socket:
         """Connect to a port of the inner loopback, or to a unix socket's path, which may take ``wait`` seconds to be there.
@@ -70,9 +74,9 @@ class Tunnel:
         Raises ConnectionError, TimeoutError.
         """
         address = f"unix:{target}" if isinstance(target, str) else f"tcp:127.0.0.1:{target}"
-        stream = self._exec("connect", address, str(wait))
+        stream = self._take_spare()
         try:
-            output = _handshake(stream, timeout + wait)
+            output = _handshake(stream, f"connect {address} {wait}", timeout + wait)
         except BaseException:
             self._forget(stream)
             raise
@@ -97,19 +101,37 @@ class Tunnel:
         for stream in streams:
             with suppress(OSError):
                 stream.shut_down()
+        with suppress(Empty):
+            while True:
+                spare = self._spare.get_nowait()
+                if not isinstance(spare, ConnectionError):
+                    self._forget(spare)
+        for _ in range(_ACCEPTORS):
+            self._spare.put(ConnectionError("the tunnel is closed"))
 
-    def _exec(self, *arguments: str) -> ExecStream:
+    def _add_spare(self) -> None:
+        if self._closed.is_set():
+            return
         try:
-            stream = self._start(arguments)
+            stream = self._start()
         except RegistryToolError as error:
-            raise ConnectionError(error.message) from error
+            self._spare.put(ConnectionError(error.message))
+            return
         with self._changing:
-            self._streams.add(stream)
-            closed = self._closed.is_set()
-        if closed:
-            self._forget(stream)
+            if not self._closed.is_set():
+                self._streams.add(stream)
+                self._spare.put(stream)
+                return
+        stream.close()
+
+    def _take_spare(self) -> ExecStream:
+        if self._closed.is_set():
             raise ConnectionError("the tunnel is closed")
-        return stream
+        spare = self._spare.get()
+        threading.Thread(target=self._add_spare, daemon=True).start()
+        if isinstance(spare, ConnectionError):
+            raise spare
+        return spare
 
     def _forget(self, stream: ExecStream) -> None:
         with self._changing:
@@ -129,9 +151,9 @@ class Tunnel:
                 self._closed.wait(_RETRY)
 
     def _accept(self) -> None:
-        stream = self._exec("accept")
+        stream = self._take_spare()
         try:
-            output = _handshake(stream)
+            output = _handshake(stream, "accept")
             connection = self._connect_registry()
             stream.write(b"+")
         except BaseException:
@@ -186,9 +208,9 @@ class Tunnel:
         threading.Thread(target=receive, daemon=True).start()
 
 
-def _handshake(stream: ExecStream, timeout: float | None = None) -> Iterator[bytes]:
-    """Have the program begin; its output from the connection on. Raises ConnectionError, TimeoutError."""
-    stream.write(b"?")
+def _handshake(stream: ExecStream, command: str, timeout: float | None = None) -> Iterator[bytes]:
+    """Have the program do ``command``; its output from the connection on. Raises ConnectionError, TimeoutError."""
+    stream.write(f"{command}\n".encode())
     waiting = select.poll()
     waiting.register(stream.fileno(), select.POLLIN)
     if not waiting.poll(None if timeout is None else timeout * 1000):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -30,9 +30,9 @@ BLOB = b"content" * 10_000
 class LocalExec:
     """The program's streams as an engine hands them over: output and errors in frames over one socket."""
 
-    def __init__(self, path: Path, arguments: Sequence[str]) -> None:
-        command = [sys.executable, "-I", "-S", "-B", str(path), *arguments]
-        self.mode = arguments[0]
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-I", "-S", "-B", str(path)]
+        self.mode = ""
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         self._socket, self._frames = socket.socketpair()
         self._sending = threading.Lock()
@@ -62,6 +62,7 @@ class LocalExec:
 
     def write(self, content: bytes) -> None:
         assert self.process.stdin is not None
+        self.mode = self.mode or content.decode().split()[0]
         view = memoryview(content)
         while view:
             view = view[self.process.stdin.write(view) :]
@@ -89,15 +90,15 @@ class Inside:
         self.path = folder / "f.py"
         self.path.write_bytes(program())
         self.port = free_port()
-        self.listener = subprocess.Popen([sys.executable, "-I", "-S", "-B", str(self.path), "listen", "127.0.0.1", str(self.port)])
+        self.listener = subprocess.Popen([sys.executable, "-I", "-S", "-B", str(self.path), "127.0.0.1", str(self.port)])
         self.execs: list[LocalExec] = []
         self.fault: Exception | None = None
         wait_until(Path(f"{self.path}.sock").exists)
 
-    def start(self, arguments: Sequence[str]) -> LocalExec:
+    def start(self) -> LocalExec:
         if self.fault is not None:
             raise self.fault
-        self.execs.append(LocalExec(self.path, arguments))
+        self.execs.append(LocalExec(self.path))
         return self.execs[-1]
 
     @contextmanager
@@ -169,24 +170,21 @@ def test_connect_where_nobody_listens_is_refused(inside: Inside, registry: serve
 
 
 def test_engine_that_starts_no_exec_is_a_connection_error(inside: Inside, registry: server.RunningRegistry) -> None:
-    with inside.tunnel(registry.port) as tunnel:
-        inside.fault = EngineError("the container is not running")
-        with pytest.raises(ConnectionError, match="the container is not running"):
-            tunnel.connect(registry.port)
+    inside.fault = EngineError("the container is not running")
+    with inside.tunnel(registry.port) as tunnel, pytest.raises(ConnectionError, match="the container is not running"):
+        tunnel.connect(registry.port)
 
 
 def test_program_that_does_not_answer_is_a_time_out(inside: Inside, registry: server.RunningRegistry) -> None:
-    with inside.tunnel(registry.port) as tunnel:
-        inside.path.write_text("import sys; sys.stdin.read()")
-        with pytest.raises(TimeoutError):
-            tunnel.connect(registry.port, timeout=0.2)
+    inside.path.write_text("import sys; sys.stdin.read()")
+    with inside.tunnel(registry.port) as tunnel, pytest.raises(TimeoutError):
+        tunnel.connect(registry.port, timeout=0.2)
 
 
 def test_program_that_fails_is_a_connection_error_with_its_message(inside: Inside, registry: server.RunningRegistry) -> None:
-    with inside.tunnel(registry.port) as tunnel:
-        inside.path.write_text("import sys; sys.stdin.buffer.raw.read(1); sys.exit('no room')")
-        with pytest.raises(ConnectionError, match="no room"):
-            tunnel.connect(registry.port)
+    inside.path.write_text("import sys; sys.stdin.buffer.raw.read(1); sys.exit('no room')")
+    with inside.tunnel(registry.port) as tunnel, pytest.raises(ConnectionError, match="no room"):
+        tunnel.connect(registry.port)
 
 
 def test_registry_that_is_away_resets_connections_and_is_counted(inside: Inside) -> None:
