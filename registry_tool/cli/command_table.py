@@ -82,6 +82,16 @@ SUGGESTIONS = {
 }
 """Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""
 
+ELSEWHERE = {
+    "prune": "regctl delete removes tags and images from a registry; docker image prune removes an engine's unused images.",
+    "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
+    "copy": "skopeo copy or crane copy copies between registries; regctl pull, tag and push take an image through the engine.",
+    "save": "docker save writes an image to an archive, docker load reads it.",
+}
+ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"], "cp": ELSEWHERE["copy"], "sync": ELSEWHERE["copy"], "mirror": ELSEWHERE["copy"]}
+ELSEWHERE |= dict.fromkeys(("load", "export", "import"), ELSEWHERE["save"])
+"""What this tool does not do, and what does."""
+
 
 _SUBCOMMAND = f"{__name__}.called"
 
@@ -160,6 +170,8 @@ def print_help(ctx: click.Context) -> None:
 def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
     if typed in SUGGESTIONS:
         return f"Did you mean: {SUGGESTIONS[typed]}?"
+    if typed in ELSEWHERE:
+        return ELSEWHERE[typed]
     import difflib
 
     similar = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from registry_tool.content.check import CheckReport, Finding
 
 _MAX_TAGS = 3
+_REGISTRY = re.compile(r"(?:localhost|[^/@]*[.\]][^/@]*):[0-9]+")
+"""A registry's address; ``app:1`` is a repository and a tag."""
 
 
 @click.command("check")
-@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completions.repositories)
+@click.argument("names", nargs=-1, metavar="[NAME...|HOST:PORT]", shell_complete=completions.repositories)
 @click.option("--deep", is_flag=True, help="Read all content; compare digests, of unpacked layers, too.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a JUnit report.")
 @options.registry_access
@@ -31,14 +34,15 @@ _MAX_TAGS = 3
 def check(session: Session, names: tuple[str, ...], deep: bool, junit: Path | None) -> int:
     """Check that every image in the repositories NAME is complete; by default in all repositories of the local registry.
 
-    Follows every tag to its manifest, config and layers, an index to its children, and an image to its referrers. Each must
-    exist, be complete, and have the declared size and media type. Foreign layers may be elsewhere. The exit code is 1 if
-    there are findings.
+    HOST:PORT is another registry. Follows every tag to its manifest, config and layers, an index to its children, and an
+    image to its referrers. Each must exist, be complete, and have the declared size and media type. Foreign layers may be
+    elsewhere. The exit code is 1 if there are findings.
 
     \b
     Examples:
       regctl check
       regctl check --deep --junit report.xml john/get-started
+      regctl check localhost:5001
     """
     from registry_tool.content.check import check as look
 
@@ -58,6 +62,8 @@ def _repositories(session: Session, names: Sequence[str]) -> tuple[str, list[str
     """The registry, and the paths in it; None for all. Raises UsageError, InvalidReference, RegistryUnreachable."""
     if not names:
         return session.required_registry_host(), None
+    if len(names) == 1 and _REGISTRY.fullmatch(names[0]):
+        return options.registry_host(names[0]), None
     references = [session.repository(name, "check") for name in names]
     hosts = list(dict.fromkeys(reference.host for reference in references))
     if len(hosts) > 1:

@@ -54,6 +54,10 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("digest", "x"), "regctl inspect -q"),
         (("image", "lss"), "regctl image ls"),
         (("docker", "ps"), SUGGESTIONS["docker"]),
+        (("prune",), "docker image prune"),
+        (("gc", "x"), "garbage-collect"),
+        (("sync", "a", "b"), "skopeo copy"),
+        (("load", "-i", "x"), "docker load"),
         (("xyzzy",), "regctl --help"),
     ],
 )

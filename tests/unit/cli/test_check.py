@@ -42,6 +42,17 @@ def test_complete_registry_is_one_line(typed: Typed, registry: RunningRegistry) 
     assert re.fullmatch(r"2 images in 2 repositories: all complete \(4 blobs, [\d.]+kB read\)\n", answer.out)
 
 
+def test_registry_of_another_address_is_checked_as_a_whole(
+    typed: Typed, registry: RunningRegistry, damaged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", "localhost:1")
+    answer = typed("check", registry.host)
+    assert answer.code == 1
+    assert "3 images in 2 repositories" in answer.out
+    assert typed("check", registry.host, "whole").code == 2, "one of them is no repository"
+    assert typed("check", "localhost:99999").code == 2
+
+
 def test_empty_registry_is_complete(typed: Typed) -> None:
     answer = typed("check")
     assert (answer.code, answer.out) == (0, "0 images in 0 repositories: all complete (0 blobs, 0B read)\n")
