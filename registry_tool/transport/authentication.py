@@ -262,6 +262,8 @@ def token_requests(
     """
     realm = challenge.get("realm", "").strip()
     check_realm(host, realm, plain_http=plain_http)
+    # HTTPS:// in small letters, and nothing after a '#'.
+    realm = urlsplit(realm)._replace(fragment="").geturl()
     service = [("service", challenge["service"])] if challenge.get("service") else []
     scopes = challenge.get("scope", "").split()
     # As docker does: several scopes are several parameters.

@@ -10,7 +10,7 @@ from registry_tool.auth.credentials import Credential, HostCredentials, check_cr
 from registry_tool.auth.host_settings import HostSettings
 from registry_tool.base.address import is_loopback
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, TooManyRequests
+from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
 from registry_tool.oci.reference import check_repository, is_repository, registry_host
@@ -118,27 +118,29 @@ class Registry:
         pages = self._transport.pages(_CATALOG, params={"n": str(_PAGE)}, on_incomplete=note)
         try:
             first = next(pages)
-        except AuthenticationFailed as error:
-            error.hint = f"{error.hint}. Some registries show no catalog: name a repository."
-            raise
         except (RegistryError, NotFound, NotARegistry) as error:
-            response = error.response
-            if response is None or isinstance(error, TooManyRequests):
+            if not _may_be_about_the_number(error):
                 raise
-            if isinstance(error, (NotFound, NotARegistry)) or response.status in _NOT_SUPPORTED or response.code == "UNSUPPORTED":
-                # Where no registry is, there is no catalog either.
-                self.ping()
-                hint = f"Name a repository: regctl list-tags {self.host}/NAME"
-                missing = NotFound(f"{self.host} has no catalog: it does not list its repositories", hint=hint)
-                missing.response = response
-                raise missing from error
-            if response.status >= 500:
-                raise
-            # More than it sends at once (distribution, catalog.maxentries): it may say how many.
-            yield from self._transport.pages(_CATALOG, on_incomplete=note)
-            return
+            # It may be more than it sends at once (distribution, catalog.maxentries).
+            pages = self._transport.pages(_CATALOG, on_incomplete=note)
+            first = self._first_without_number(pages)
         yield first
         yield from pages
+
+    def _first_without_number(self, pages: Iterator[Response]) -> Response:
+        try:
+            return next(pages)
+        except (RegistryError, NotFound, NotARegistry) as error:
+            response = error.response
+            is_unsupported = response is not None and (response.status in _NOT_SUPPORTED or response.code == "UNSUPPORTED")
+            if not is_unsupported and not isinstance(error, (NotFound, NotARegistry)):
+                raise
+            # Where no registry is, there is no catalog either.
+            self.ping()
+            hint = f"Name a repository: regctl list-tags {self.host}/NAME"
+            missing = NotFound(f"{self.host} has no catalog: it does not list its repositories", hint=hint)
+            missing.response = response
+            raise missing from error
 
     def digest(self, repository: str, tag: str) -> Digest | None:
         """The digest that ``tag`` (or a digest) stands for now, None where it is not there. Raises InvalidReference."""
@@ -149,3 +151,12 @@ class Registry:
         except NotFound:
             return None
         return header_digest(response) or Digest.of(response.body or self._transport.get(path, headers=headers).body)
+
+
+def _may_be_about_the_number(error: RegistryToolError) -> bool:
+    """Whether a refused catalog may be had without a number of names."""
+    if isinstance(error, AuthenticationFailed):
+        error.hint = f"{error.hint}. Some registries show no catalog: name a repository."
+        return False
+    status = error.response.status if error.response is not None else 500
+    return (status < 500 or status in _NOT_SUPPORTED) and not isinstance(error, TooManyRequests)

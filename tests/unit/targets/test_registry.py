@@ -375,7 +375,7 @@ def test_refused_catalog_raises() -> None:
         list(registry.catalog())
 
 
-@pytest.mark.parametrize("status", [400, 406, 416, 422])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 416, 422, 501])
 def test_catalog_that_sends_fewer_names_at_once_is_asked_without_a_number(status: int) -> None:
     refused = {"errors": [{"code": "PAGINATION_NUMBER_INVALID", "message": "invalid number of results requested"}]}
 

@@ -71,6 +71,11 @@ def test_each_scope_is_a_parameter() -> None:
     assert wanted.headers == {"Authorization": "Basic " + base64.b64encode(f"mary:{MARY.password}".encode()).decode()}
 
 
+@pytest.mark.parametrize("realm", [f" {REALM} ", REALM.replace("https", "HTTPS"), f"{REALM}#x"])
+def test_realm_is_written_as_a_url_is(realm: str) -> None:
+    assert token_request(THERE, {"realm": realm}, MARY).url == REALM
+
+
 def test_request_without_credential_has_no_authorization() -> None:
     assert token_request(THERE, {"realm": REALM}, None).headers == {}
 
