@@ -59,10 +59,12 @@ FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonse
 SHOWN_ELSEWHERE = (
     "inspect: children[].",
     "inspect: referrers[].",
+    "list-tags: tags[].note",
     "check: findings[].",
     "check: error",
     "verify: error",
     "verify: against",
+    "verify: proven[].points[].unchecked",
 )
 """What this story's images do not have; ``tests/unit/cli/test_inspect.py``, ``…_check.py`` and ``…_verify.py`` see to it."""
 

@@ -31,7 +31,6 @@ _SHOWN = re.compile(r"^```(\w+)\n(.*?)^```$|\]\((pictures/[\w-]+\.svg)\)", re.MU
 _VARIES = [
     (r"(?m)^\[.*\] WARNING in app: .*\n", ""),  # comes before the page, or after it, where the look-up of a name takes long
     (r"\b(sha256:)?[0-9a-f]{12,64}\b", "ID"),
-    (r"stopping \w+_\w+", "stopping NAME"),
     (r"\bjust now\b|\babout an? \w+ ago\b|\d+ \w+ ago\b", "AGO"),
     (r"\bUp (Less than a second|About a minute|\d+ \w+)", "UP"),
     (r"(?m)^(localhost/registry-tool/(python +packages|registry +packages)|python +3\.13-slim|registry +2) .*\n", ""),

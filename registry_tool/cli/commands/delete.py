@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from registry_tool.base import units
-from registry_tool.base.codec import select
+from registry_tool.base.codec import select, to_json
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.cli import completions, options
 from registry_tool.cli.output import Output
@@ -25,7 +26,7 @@ _MOST_TAGS = 200
 
 
 @click.command("delete")
-@click.argument("name", shell_complete=completions.repositories)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.repositories)
 @click.option("--dry-run", is_flag=True, help="Show the plan; delete nothing.")
 @options.yes
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
@@ -38,7 +39,7 @@ _MOST_TAGS = 200
 @click.pass_obj
 def delete(
     session: Session,
-    name: str,
+    names: tuple[str, ...],
     dry_run: bool,
     yes: bool,
     allow_empty: bool,
@@ -51,40 +52,89 @@ def delete(
 
     If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too, with its
     signatures, attestations and SBOMs under cosign's tags (sha256-….sig, .att, .sbom). A digest is deleted with all its tags.
+    Several names are planned, asked about and deleted one after the other.
     The registry's garbage collection then frees the space. Before anything is deleted every other tag is read; --dry-run does
     so in small repositories only, and says what it does not know.
 
     \b
     Examples:
       regctl delete john/get-started:part2
+      regctl delete john/get-started:part1 john/get-started:part2
       regctl delete --dry-run 'john/get-started:part*'
     """
+    selected = [_select(session, name) for name in names]
+    wanted = _Request(
+        dry_run=dry_run,
+        yes=yes,
+        allow_empty=allow_empty,
+        keep_attached=no_referrers,
+        most_tags=_MOST_TAGS if dry_run and not siblings else None,
+        missing_ok=missing_ok,
+        quiet=quiet,
+    )
+    if len(selected) == 1:
+        done = _delete(session, *selected[0], wanted)
+        return 1 if done is None else session.output.finish(*done)
+    documents: list[dict[str, object]] = []
+    failures: list[RegistryToolError] = []
+    for reference, selection in selected:
+        # One after the other: a tag that goes may leave the next one alone on its image.
+        try:
+            done = _delete(session, reference, selection, wanted)
+        except RegistryToolError as error:
+            if error.exit_code != 1:
+                raise
+            done = {}, [error]
+            if not session.output.json:
+                session.output.print_error(error)
+        if done is None:
+            return 1
+        documents += [{member: to_json(value) for member, value in done[0].items()}] if done[0] else []
+        failures += done[1]
+    return session.output.finish({"deletions": documents}, failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    dry_run: bool
+    yes: bool
+    allow_empty: bool
+    keep_attached: bool
+    most_tags: int | None
+    missing_ok: bool
+    quiet: bool
+
+
+def _delete(
+    session: Session, reference: Reference, selection: Selection, wanted: _Request
+) -> tuple[dict[str, object], list[RegistryToolError]] | None:
+    """Plan, ask and delete; returns document and failures, or None where the answer was no."""
     from registry_tool.content import delete
 
-    reference, selection = _select(session, name)
+    out = session.output
     with session.open_registry(reference.host) as registry:
         repository = registry.repository(reference.path)
-        most_tags = _MOST_TAGS if dry_run and not siblings else None
-        plan = _plan(repository, selection, most_tags=most_tags, keep_attached=no_referrers, missing_ok=missing_ok)
+        plan = _plan(repository, selection, most_tags=wanted.most_tags, keep_attached=wanted.keep_attached, missing_ok=wanted.missing_ok)
         lines = [*render_plan(plan), *registry.notes]
-        notes = {"notes": registry.notes}
-        if dry_run:
-            shown = list(_names(plan)) if quiet else lines
-            session.output.result({"ok": True, "dry_run": True, **document(plan), **notes, "done": []}, *shown)
-            return 0
-        plan.check_allowed(allow_empty=allow_empty)
+        planned = {"dry_run": wanted.dry_run, **document(plan), "notes": registry.notes}
+        if wanted.dry_run:
+            if not out.json:
+                out.lines(list(_names(plan)) if wanted.quiet else lines)
+            return planned | {"done": []}, []
+        plan.check_allowed(allow_empty=wanted.allow_empty)
         if not plan.is_empty:
             delete.check_deletable(plan, repository)
-            if yes and not (quiet or session.output.json):
+            if wanted.yes and not (wanted.quiet or out.json):
                 for line in lines:
-                    session.output.note(line)
-            if not session.confirm(lines, yes=yes):
-                return 1
-        steps = delete.apply(plan, repository, allow_empty=allow_empty)
-        return _apply(session.output, plan.selection.repository, {**document(plan), **notes}, steps, quiet=quiet)
+                    out.note(line)
+            if not session.confirm(lines, yes=wanted.yes):
+                return None
+        steps = delete.apply(plan, repository, allow_empty=wanted.allow_empty)
+        done, failures = _apply(out, plan.selection.repository, steps, quiet=wanted.quiet)
+        return planned | {"done": done}, failures
 
 
-def _apply(out: Output, repository: str, planned: Mapping[str, object], steps: Iterable[Deleted], *, quiet: bool) -> int:
+def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: bool) -> tuple[list[Deleted], list[RegistryToolError]]:
     done: list[Deleted] = []
     failures: list[RegistryToolError] = []
     try:
@@ -97,7 +147,7 @@ def _apply(out: Output, repository: str, planned: Mapping[str, object], steps: I
         if not out.json:
             raise
         failures.append(error)
-    return out.finish({"dry_run": False, **planned, "done": done}, failures)
+    return done, failures
 
 
 def _select(session: Session, name: str) -> tuple[Reference, Selection]:

@@ -207,6 +207,34 @@ def test_delete_asks_on_a_terminal(registry: server.RunningRegistry, name: str) 
     assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
 
 
+def test_several_names_are_deleted_one_after_the_other(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+    """The second tag of an image is alone on it when the first is gone, so that nothing is left."""
+    made = three_tags(registry.port, name)
+    answer = typed("delete", "--yes", f"{name}:v1", f"{name}:none", f"{name}:v2", f"{name}:v3")
+    assert answer.code == 1
+    full = f"{registry.host}/{name}"
+    untagged = [f"Untagged: {full}:{tag}" for tag in ("v1", "v2", "v3")]
+    assert answer.out.splitlines() == [*untagged, f"Deleted: {full}@{made.digest}"]
+    assert "does not exist" in answer.err
+    assert tags(registry.port, name) in ([], None)
+
+
+def test_several_names_have_a_list_of_documents(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+    three_tags(registry.port, name)
+    document = typed("delete", "--dry-run", "--json", f"{name}:v1", f"{name}:v2").json
+    assert document["ok"] is True
+    assert [each["removals"][0]["tags"] for each in document["deletions"]] == [["v1"], ["v2"]]
+    document = typed("delete", "--yes", "--json", f"{name}:v1", f"{name}:none").json
+    assert (document["ok"], document["error"]["code"]) == (False, "not-found")
+    assert [len(each["done"]) for each in document["deletions"]] == [1]
+
+
+def test_a_wrong_name_among_several_deletes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
+    three_tags(registry.port, name)
+    assert typed("delete", "--yes", f"{name}:v1", "UPPER:1").code == 2
+    assert sorted(tags(registry.port, name) or []) == ["v1", "v2", "v3"]
+
+
 def test_output_is_what_was_deleted(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     made = three_tags(registry.port, name)
     assert typed("delete", "--yes", "-q", f"{name}:v1").out == f"{registry.host}/{name}:v1\n"
