@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests.utils
 import urllib3
 import urllib3.connection
 
@@ -139,7 +140,7 @@ class HttpPool:
                 settings: dict[str, Any] = {"maxsize": CONNECTIONS}
                 if origin.startswith("https:"):
                     verify = not local and (self._unverified is None or urlsplit(origin).hostname != self._unverified)
-                    settings["ssl_context"] = tls.ssl_context(host, verify=verify, bundle=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+                    settings["ssl_context"] = tls.ssl_context(host, verify=verify, bundle=_requests_utils().DEFAULT_CA_BUNDLE_PATH)
                 socks_proxy = _socks_proxy(host, proxy)
                 pool = _manager(host, None if socks_proxy else proxy, settings).connection_from_url(origin)
                 kind = _TlsConnection if pool.scheme == "https" else _PlainConnection
@@ -222,12 +223,22 @@ def _check_encoding(host: str, stream: ResponseStream) -> None:
     )
 
 
+def _requests_utils() -> Any:
+    """``requests.utils``, which takes as long to import as urllib3 does: only proxies and authorities need it."""
+    import requests.utils  # noqa: PLC0415
+
+    return requests.utils
+
+
 # --- proxies ---
 
 
 def _proxy(origin: str) -> str | None:
     """The proxy that the environment names for ``origin``, as requests reads it: it knows networks in NO_PROXY."""
-    proxy = requests.utils.select_proxy(origin, requests.utils.get_environ_proxies(origin, no_proxy=None))
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # elsewhere the system's settings count, too
+    utils = _requests_utils()
+    proxy = utils.select_proxy(origin, utils.get_environ_proxies(origin, no_proxy=None))
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
@@ -260,7 +271,7 @@ def _manager(host: str, proxy: str | None, settings: dict[str, Any]) -> urllib3.
     if proxy is None:
         return urllib3.PoolManager(**settings)
     try:
-        username, password = requests.utils.get_auth_from_url(proxy)
+        username, password = _requests_utils().get_auth_from_url(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=f"{username}:{password}") if username else {}
         parts = urlsplit(proxy)
         address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
