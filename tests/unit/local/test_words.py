@@ -95,7 +95,7 @@ def test_names_that_begin_like_a_digest_are_names() -> None:
     ("host", "words"),
     [
         ("unix:///no/such.sock", "correct DOCKER_HOST"),
-        (f"tcp://127.0.0.1:{free_port()}", "correct DOCKER_HOST"),
+        ("tcp://127.0.0.1:PORT", "correct DOCKER_HOST"),
         ("/var/run/docker.sock", "unix:///var/run/docker.sock"),
         ("unix:/var/run/docker.sock", "unix:///var/run/docker.sock"),
         ("tcp://localhost", "tcp://localhost:2375"),
@@ -105,7 +105,7 @@ def test_names_that_begin_like_a_digest_are_names() -> None:
     ],
 )
 def test_a_wrong_docker_host_is_what_is_blamed(typed: Typed, monkeypatch: pytest.MonkeyPatch, host: str, words: str) -> None:
-    monkeypatch.setenv("DOCKER_HOST", host)
+    monkeypatch.setenv("DOCKER_HOST", host.replace("PORT", str(free_port())))
     answer = typed("ps")
     assert "DOCKER_HOST" in answer.err
     assert words in answer.err
