@@ -47,7 +47,7 @@ class Inspection:
 
     ``siblings`` are other tags on the same digest; None: not requested. ``unread`` are other tags that could not be read,
     and may be siblings and share layers, too. ``others`` is how many other tags were not read as they were too many,
-    ``siblings_error`` why there is no list of them.
+    ``siblings_error`` why siblings are not known.
     ``referrers_error`` is why its referrers are not known, ``errors`` why something else is not.
     """
 
@@ -61,7 +61,7 @@ class Inspection:
     referrers: tuple[Referrer, ...]
     unread: tuple[str, ...] = ()
     others: int = 0
-    siblings_error: RegistryError | None = None
+    siblings_error: RegistryToolError | None = None
     referrers_error: RegistryToolError | None = None
     errors: tuple[RegistryToolError, ...] = ()
 
@@ -91,9 +91,16 @@ def inspect(
     names = _other_tags(contents, tag) if siblings else None
     is_read = isinstance(names, list) and (most_tags is None or len(names) <= most_tags)
     unread: list[str] = []
-    others, shared = None, None
+    others: tuple[str, ...] | None = None
+    shared: dict[Digest, list[str]] | None = None
+    siblings_error: RegistryToolError | None = names if isinstance(names, RegistryToolError) else None
     if isinstance(names, list) and is_read:
-        others, shared = _siblings(contents, descriptor, names, errors, unread, observer)
+        try:
+            others, shared = _siblings(contents, descriptor, names, unread, observer)
+        except RegistryToolError as error:
+            siblings_error = error
+            if is_registry_wide(error):
+                errors.append(error)
     root = _referrers(contents, descriptor, names if isinstance(names, list) else None)
     return Inspection(
         descriptor=descriptor,
@@ -104,10 +111,10 @@ def inspect(
         layers=_layers(image, config, shared),
         siblings=others,
         referrers=root.referrers,
-        unread=tuple(sorted(unread)),
+        unread=tuple(sorted(unread)) if others is not None else (),
         referrers_error=root.error,
         others=len(names) if isinstance(names, list) and not is_read else 0,
-        siblings_error=names if isinstance(names, RegistryError) else None,
+        siblings_error=siblings_error,
         errors=tuple(errors),
     )
 
@@ -169,11 +176,12 @@ def _layers(image: Manifest | None, config: Config | None, shared: dict[Digest, 
 
 
 def _siblings(
-    contents: Contents, descriptor: Descriptor, names: list[str], errors: list[RegistryToolError], unread: list[str], observer: Observer
-) -> tuple[tuple[str, ...] | None, dict[Digest, list[str]] | None]:
-    """(other tags on the same digest, blob -> other tags that have it); None for both where the registry refuses requests.
+    contents: Contents, descriptor: Descriptor, names: list[str], unread: list[str], observer: Observer
+) -> tuple[tuple[str, ...], dict[Digest, list[str]]]:
+    """(other tags on the same digest, blob -> other tags that have it).
 
-    Tags that cannot be read are added to ``unread``: their own table says what is wrong with them.
+    Tags that cannot be read are added to ``unread``: their own table says what is wrong with them. Raises what makes any
+    further request useless, or many in a row fail.
     """
 
     def read(name: str) -> tuple[Digest | None, Iterable[Digest], RegistryToolError | None]:
@@ -193,8 +201,7 @@ def _siblings(
         observer.advance("tags", done)
         failed_in_a_row = failed_in_a_row + 1 if error is not None and not isinstance(error, NotFound) else 0
         if error is not None and (is_registry_wide(error) or failed_in_a_row > MAX_FAILURES):
-            errors.append(error)
-            return None, None
+            raise error
         if digest == descriptor.digest:
             siblings.append(name)
         elif error is not None and not isinstance(error, NotFound):

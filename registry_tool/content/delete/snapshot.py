@@ -166,6 +166,7 @@ class _Reader:
         self._selection = selection
         self._manifests = {manifest.digest: manifest for manifest in known}
         self._is_known = bool(known)
+        self._is_named = False
         self._tags: dict[str, Descriptor] = {}
         self._unresolved: dict[str, str] = {}
         self._unlisted: dict[Digest, str] = {}
@@ -178,7 +179,10 @@ class _Reader:
         selected_names = selection.matching(names)
         is_complete = most_tags is None or len(names) <= most_tags or len(selected_names) > most_tags
         wanted = names if is_complete else selected_names
-        self._resolve(wanted)
+        # Selected ones first: where they can be read, it is not the repository that is refused.
+        self._resolve(selected_names)
+        chosen = set(selected_names)
+        self._resolve([name for name in wanted if name not in chosen])
         snapshot = RepositorySnapshot(
             tags={name: self._tags[name] for name in names if name in self._tags},
             manifests=self._manifests,
@@ -214,6 +218,7 @@ class _Reader:
             named = attempt(lambda: self._repository.resolve(str(digest)))
         if isinstance(named, NotFound):
             return None
+        self._is_named = isinstance(named, Descriptor)
         # It can be deleted all the same.
         return named if isinstance(named, Descriptor) else Descriptor(media_type="", digest=digest, size=0)
 
@@ -242,7 +247,7 @@ class _Reader:
                 lost.append(tag)
             else:
                 self._unresolved[tag] = descriptor.message
-                if not self._tags and len(self._unresolved) > MAX_FAILURES:
+                if not (self._tags or self._is_named) and len(self._unresolved) > MAX_FAILURES:
                     raise descriptor
         # A tag may be listed though its manifest is gone. A selected one can be removed; no other is on what is there.
         listed = self._names(None) if lost and not self._is_known else ()

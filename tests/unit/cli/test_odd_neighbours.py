@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -132,6 +133,21 @@ def test_tag_that_becomes_unreadable_after_the_plan_is_a_conflict(typed: Typed, 
     answer = typed("delete", "--yes", f"{APP}:v1")
     assert answer.code == 1
     assert "other cannot be read any more" in answer.err
+    assert is_there(watching, made.digest)
+
+
+def test_many_unreadable_tags_end_nothing_of_a_readable_one(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
+    for number in range(40):
+        put_manifest(watching.port, APP, f"odd{number}", made.raw, made.media_type)
+    watching.instead = lambda method, path: ("403 Forbidden", [], b"") if "/manifests/odd" in path else None
+    answer = typed("inspect", f"{APP}:v1")
+    assert (answer.code, "step 0" in answer.out) == (0, True)
+    assert re.search(r"^  siblings +not known: .*403", answer.out, re.MULTILINE)
+    for name in (f"{APP}:v1", f"{APP}@{made.digest}"):
+        plan = typed("delete", "--dry-run", name)
+        assert plan.code == 0
+        assert "and 35 more could not be read" in plan.out
+    assert typed("delete", "--yes", f"{APP}:v1").out == f"Untagged: {watching.host}/{APP}:v1\n"
     assert is_there(watching, made.digest)
 
 
