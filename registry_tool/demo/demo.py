@@ -1,8 +1,8 @@
 """The demo: up, build, tag, push, remove, pull, run, look.
 
 Each step verifies something, and the first that fails ends the demo: the image is gone before it is pulled, what is pulled has
-the digest that was pushed, and the page says what the image that was built says, and the host name of the container that was started
-from it. A tag that something else has is moved only once that page was seen.
+the digest that was pushed, and the page says what the image was built to say, and the host name of the container that was started from
+it. A name that something has already is moved only once the page of the image that was built was seen; the pulled one must be the same.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class _DemoRun:
     result: DemoResult
     run: runs.Run
     preview: Preview | None = None
+    built: SamplePage | None = None
+    """The page of the image that was built, where something would have been lost with a bad one."""
     target: str = ""
     friendly_borrowed: bool = False
     pulled: bool = False
@@ -94,11 +96,11 @@ class _DemoRun:
             image_id = self._build()
             target = self._tag(image_id, reference)
             pushed = self._push(target)
-            built = self._end_preview()
+            self._end_preview()
             self._remove(target, pushed, image_id)
             self._pull(target, pushed)
             PageSteps(
-                engine=self.engine, bases=self.bases, options=self.options, result=self.result, run=self.run, image=target, built=built
+                engine=self.engine, bases=self.bases, options=self.options, result=self.result, run=self.run, image=target, built=self.built
             ).execute()
             if self.options.keep:
                 self.run.keep()
@@ -153,10 +155,9 @@ class _DemoRun:
                 extra=prepared.extra,
                 observer=self.observer,
             )
-            self.preview = Preview.start(self.engine, self.run, image_id)
             friendly = self.engine.image(FRIENDLY)
             if friendly is not None and labels.DEMO not in friendly.labels:
-                self.preview.page()
+                self._look_first(image_id)
             with self._names_lock():
                 self.friendly_borrowed = True
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
@@ -182,7 +183,7 @@ class _DemoRun:
         self.result.reference = target
         with self.result.step("tag", f"docker tag {FRIENDLY} {target}") as step:
             if self._is_taken(reference):
-                self._preview.page()
+                self._look_first(image_id)
             with self._names_lock():
                 earlier = tag_backup.borrow(self.engine, self.run.id, target, image_id)
             step.detail = target
@@ -201,19 +202,15 @@ class _DemoRun:
         except (NoResponse, ValueError, AttributeError, TypeError):
             return True
 
-    def _end_preview(self) -> SamplePage | None:
-        """The page of the image that was built; None where it shows none: then neither does the pulled one, which is told there."""
-        try:
-            return self._preview.page()
-        except VerificationFailed:
-            return None
-        finally:
-            self._preview.remove()
+    def _look_first(self, image_id: str) -> None:
+        """See the page of the image that was built, once. Raises VerificationFailed."""
+        if self.built is None:
+            self.preview = Preview.start(self.engine, self.run, image_id)
+            self.built = self.preview.page()
 
-    @property
-    def _preview(self) -> Preview:
-        assert self.preview is not None  # noqa: S101 - it is built before it is tagged
-        return self.preview
+    def _end_preview(self) -> None:
+        if self.preview is not None:
+            self.preview.remove()
 
     def _push(self, target: str) -> Digest:
         with self.result.step("push", f"docker push {target}") as step:

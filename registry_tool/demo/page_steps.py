@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import string
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry_tool.base import labels
 from registry_tool.base.deadline import Deadline, poll
@@ -28,13 +32,12 @@ _REDIS_ATTEMPTS = 20
 _LOG_LINES = 10
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A container of the image that was built. What its page says is what the image was built to say, and the pulled one must say it."""
+    """A container of the image that was built."""
 
     engine: Engine
     container: Container
-    _page: SamplePage | None = None
 
     @classmethod
     def start(cls, engine: Engine, run: Run, image_id: str) -> Preview:
@@ -52,12 +55,10 @@ class Preview:
 
     def page(self) -> SamplePage:
         """Its page. Raises VerificationFailed where there is none, or that of another app."""
-        if self._page is None:
-            port = next((binding.host_port for binding in self.container.ports), 0)
-            page = wait_for_page(self.engine, self.container, port)
-            check_page(self.engine, self.container, page, visits=None)
-            self._page = SamplePage.parse(page.body)
-        return self._page
+        port = next((binding.host_port for binding in self.container.ports), 0)
+        page = wait_for_page(self.engine, self.container, port)
+        check_page(self.engine, self.container, page, visits=None)
+        return SamplePage.parse(page.body)
 
     def remove(self) -> None:
         """Remove the container."""
@@ -67,7 +68,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSteps:
-    """``image`` is the name that was pulled; ``built`` the page of the image that was built, None where that showed none."""
+    """``image`` is the name that was pulled; ``built`` the page of the image that was built, where that was seen."""
 
     engine: Engine
     bases: BaseImageResolver
@@ -85,9 +86,7 @@ class PageSteps:
             step.detail = f"{container.name} on port {port}"
         with self.result.step("look", f"curl http://localhost:{port}/") as step:
             page = self.result.page = wait_for_page(self.engine, container, port)
-            check_page(self.engine, container, page, visits=None, built=self.built)
-            if self.built is None:
-                raise _failure(self.engine, container, "the image showed no page when it was built: nothing says what this one should be")
+            self._check(container, page, visits=None)
             step.detail = f"{page.status}, from {container.hostname}: {NO_REDIS}"
         if self.options.redis:
             # The page beside Redis takes its port.
@@ -95,6 +94,9 @@ class PageSteps:
             self._run_with_redis()
         elif self.options.keep:
             self.result.kept.append(container.name)
+
+    def _check(self, container: Container, page: Page, *, visits: int | None) -> None:
+        check_page(self.engine, container, page, visits=visits, built=self.built, pattern=page_pattern(self.options.context, container))
 
     def _run_with_redis(self) -> None:
         network = f"registry-tool-demo-{self.run.id}"
@@ -114,7 +116,7 @@ class PageSteps:
         with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
             for visits in (1, 2, 3):
                 page = self.result.page_with_redis = self._counted_page(container, port, first=visits == 1)
-                check_page(self.engine, container, page, visits=visits, built=self.built)
+                self._check(container, page, visits=visits)
                 self.result.visits.append(visits)
             step.detail = f"visits {', '.join(map(str, self.result.visits))}"
         if self.options.keep:
@@ -175,8 +177,40 @@ def wait_for_page(engine: Engine, container: Container, port: int) -> Page:
     return response
 
 
-def check_page(engine: Engine, container: Container, page: Page, *, visits: int | None, built: SamplePage | None = None) -> None:
-    """Raise VerificationFailed unless it is the sample app's page from this container, and says what ``built`` says.
+def page_pattern(context: Path, container: Container) -> re.Pattern[str] | None:
+    """What the page of the app in ``context`` should look like, by ``HTML`` in its source and by ``container``'s variables.
+
+    None where that is not to be seen there: somebody has made another app of it.
+    """
+    try:
+        module = ast.parse((context / "app.py").read_bytes())
+        [text] = [
+            constant.value
+            for node in module.body
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["HTML"]
+            for constant in ast.walk(node.value)
+            if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+        ]
+        fields = list(string.Formatter().parse(text))
+    except (OSError, SyntaxError, ValueError):
+        return None
+    name = dict(variable.partition("=")[::2] for variable in container.environment).get("NAME", "")
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&#34;")):
+        name = name.replace(character, entity)
+    values = {None: "", "name": f"(?i:{re.escape(name)})"}
+    return re.compile("".join(re.escape(literal) + values.get(field, ".*?") for literal, field, _, _ in fields), re.DOTALL)
+
+
+def check_page(
+    engine: Engine,
+    container: Container,
+    page: Page,
+    *,
+    visits: int | None,
+    built: SamplePage | None = None,
+    pattern: re.Pattern[str] | None = None,
+) -> None:
+    """Raise VerificationFailed unless it is the sample app's page from this container, and says what ``built`` and ``pattern`` do.
 
     ``visits`` None: without Redis.
     """
@@ -193,6 +227,13 @@ def check_page(engine: Engine, container: Container, page: Page, *, visits: int 
         if actual != expected:
             content = actual if actual is not None else (page.body.strip()[:200] or "an empty page")
             raise _failure(engine, container, f"the page's {what} should be {expected!r}, and it is {content!r}")
+    if pattern is not None and not pattern.search(page.body):
+        content = page.body.strip()[:200] or "an empty page"
+        raise _failure(engine, container, f"the page should say {_readable(pattern)!r}, as app.py has it, and it is {content!r}")
+
+
+def _readable(pattern: re.Pattern[str]) -> str:
+    return re.sub(r"\\(.)", r"\1", re.sub(r"\(\?i:(.*?)\)", r"\1", pattern.pattern.replace(".*?", "…")))
 
 
 def _failure(engine: Engine, container: Container, message: str) -> VerificationFailed:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import Page
-from registry_tool.demo.page_steps import check_page
+from registry_tool.demo import resources
+from registry_tool.demo.page_steps import check_page, page_pattern
 from registry_tool.engine import Container
 from registry_tool.local.sample_page import NO_REDIS, SamplePage
 
@@ -67,6 +71,52 @@ def test_other_page_is_refused_with_the_difference(built: str, body: str, visits
         check_page(ENGINE, CONTAINER, _page(body), visits=visits, built=_built(built))
     assert message in caught.value.message
     assert caught.value.excerpt == ("the log",)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "body"),
+    [
+        (None, "World", _body("<h3>Hello World!</h3>")),
+        (None, "World", _body("<h3>Hello WORLD!</h3>", visits="7")),
+        (None, "A & 'B'", _body("<h3>Hello A &amp; &#39;B&#39;!</h3>")),
+        ('HTML = "<h1>{name}, (good) day</h1>" "{hostname}"', "World", _body("<h1>World, (good) day</h1>")),
+        ('HTML = """<h3>Hi\n{name}</h3>"""', "World", _body("<h3>Hi\nWorld</h3>")),
+    ],
+)
+def test_page_of_the_source_is_accepted(source: str | None, name: str, body: str, tmp_path: Path) -> None:
+    check_page(ENGINE, CONTAINER, _page(body), visits=7 if "> 7" in body else None, pattern=_pattern(source, name, tmp_path))
+
+
+def _pattern(source: str | None, name: str, folder: Path) -> re.Pattern[str]:
+    if source is not None:
+        (folder / "app.py").write_text(source, encoding="utf-8")
+    context = resources.sample_app() if source is None else folder
+    pattern = page_pattern(context, replace(CONTAINER, environment=("PATH=/", f"NAME={name}")))
+    assert pattern is not None
+    return pattern
+
+
+@pytest.mark.parametrize(
+    ("source", "body"),
+    [
+        (None, _body("<h3>Good day!</h3>")),
+        (None, _body("<h3>Hello !</h3>")),
+        (None, _body("<h3>Hello world?</h3>")),
+        ('HTML = "<h3>Good day, {name}!</h3>"', _body()),
+    ],
+)
+def test_page_that_the_source_does_not_say_is_refused(source: str | None, body: str, tmp_path: Path) -> None:
+    with pytest.raises(VerificationFailed, match="the page should say '<h3>.* World!</h3>.*, as app.py has it, and it is '<h3>"):
+        check_page(ENGINE, CONTAINER, _page(body), visits=None, pattern=_pattern(source, "World", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "source", [None, "", "no python (", "HTML = template()", "HTML = 'a{'", "HTML = 'a'\nHTML = 'b'", "TEXT = 'a'", "HTML = 'a' + 'b'"]
+)
+def test_app_without_a_page_in_its_source_has_no_pattern(source: str | None, tmp_path: Path) -> None:
+    if source is not None:
+        (tmp_path / "app.py").write_text(source, encoding="utf-8")
+    assert page_pattern(tmp_path, CONTAINER) is None
 
 
 def test_other_status_is_refused() -> None:
