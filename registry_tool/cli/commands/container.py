@@ -247,7 +247,7 @@ def _fields(container: Container, *, no_trunc: bool) -> dict[str, str]:
         "Ports": ", ".join(map(_port, container.ports)),
         "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
-        "Mounts": ",".join(container.mounts.values()),
+        "Mounts": ",".join(filter(None, container.mounts.values())),
         "Networks": ",".join(container.networks),
     }
 

@@ -15,11 +15,12 @@ import click
 
 from registry_tool.base import labels
 from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
+from registry_tool.base.signals import defer_signals
 from registry_tool.cli import completions, options
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
-    from registry_tool.engine import ContainerSpec, Engine
+    from registry_tool.engine import Container, ContainerSpec, Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -246,7 +247,7 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
     from registry_tool.cli import terminal
 
     engine = session.engine
-    container = engine.create(spec)
+    created: list[Container] = []
 
     def stop() -> None:
         session.output.note(f"stopping {container.name}")
@@ -255,6 +256,9 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
     started = False
     with terminal.SignalForwarder(lambda name: engine.kill(container.id, signal=name), stop, active=forward) as signals:
         try:
+            with defer_signals():
+                created.append(engine.create(spec))
+            container = created[0]
             with engine.attach(container.id, stdin=spec.interactive) as stream:
                 # Before the start: a container that is removed, or restarted, has no exit code any more.
                 waiting = engine.begin_wait(container.id, removed=spec.remove) if spec.remove or spec.restart != "no" else None
@@ -276,9 +280,9 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
             if started:
                 # Nobody sees what it prints any more.
                 with suppress(RegistryToolError):
-                    engine.stop(container.id)
-            else:
-                engine.remove(container.id, force=True, missing_ok=True)
+                    engine.stop(created[0].id)
+            for each in created if not started else ():
+                engine.remove(each.id, force=True, missing_ok=True)
             raise
 
 
