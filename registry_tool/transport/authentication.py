@@ -148,6 +148,8 @@ class Authenticator:
             return self._failures[purpose[0]]
         if error.response is None:
             return error
+        if purpose[0] not in self._resolved:
+            return self._without_challenge(error)
         if self._resolved.get(purpose[0]) is not None:
             if error.response.status != 401 or purpose != _CATALOG:
                 return error
@@ -160,6 +162,16 @@ class Authenticator:
             explained = AuthenticationFailed(error.message, hint=hint)
         explained.response = error.response
         return explained
+
+    def _without_challenge(self, error: AuthenticationFailed) -> AuthenticationFailed:
+        """``error`` where nobody was asked who he is: of a storage that the registry redirected to, say."""
+        response = error.response
+        if response is None or response.status != 401:
+            return error
+        words = f"{response.status} {response.code} {response.message}".strip()
+        refused = AuthenticationFailed(f"{self._host}: {response.method} {response.path}: {words}", hint=error.hint)
+        refused.response = response
+        return refused
 
     def _grant(self, purpose: Purpose, scheme: str, challenge: Mapping[str, str], sent: str | None) -> _Grant | None:
         credential = self._resolve(purpose)

@@ -111,6 +111,36 @@ def test_named_file_has_the_credentials(typed: Typed, tmp_path: Path, command: t
         assert typed(*command, "--authfile", str(tmp_path / "nowhere.json"), name).code == 2
 
 
+@pytest.mark.parametrize(
+    ("entry", "refused"),
+    [
+        ({"registrytoken": PASSWORD.replace(" ", "-")}, "nothing"),
+        ({"identitytoken": PASSWORD}, "POST"),
+        ({"auth": BASIC.partition(" ")[2]}, "GET"),
+        ({"auth": BASIC.partition(" ")[2]}, "both"),
+    ],
+)
+def test_secret_of_each_kind_is_in_no_debug_output(typed: Typed, tmp_path: Path, entry: dict[str, str], refused: str) -> None:
+    secrets: list[str] = []
+
+    def answer(received: ReceivedRequest) -> Reply:
+        authorization = received.headers.get("authorization", "")
+        secrets.append(authorization + received.body.decode())
+        if received.path.startswith("/token"):
+            return reply({}, 405) if refused in (received.method, "both") else reply({"token": "t0ken"})
+        if authorization.startswith(("Bearer", "Basic")):
+            return reply({"repositories": ["app"]})
+        return reply({}, 401, www_authenticate=f'Bearer realm="http://{server.host}/token",service="r", Basic realm="x"')
+
+    file = canary.exempt(tmp_path / "auth.json")
+    with fake_server(answer) as server:
+        file.write_text(json.dumps({"auths": {server.host: entry}}))
+        result = typed("--debug", "catalog", "-q", "--authfile", str(file), server.host)
+    assert (result.code, result.out) == (0, "app\n")
+    assert "/v2/_catalog" in result.err
+    assert any(secret.startswith(("Basic ", "Bearer ")) or "password=" in secret for secret in secrets)
+
+
 def test_broken_helper_is_a_note_where_a_public_registry_answers(typed: Typed) -> None:
     def answer(received: ReceivedRequest) -> Reply:
         if received.path.startswith("/token"):

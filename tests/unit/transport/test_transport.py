@@ -512,6 +512,19 @@ def test_challenge_of_another_host_is_not_answered() -> None:
         assert all("authorization" not in request.headers for request in server.requests)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_refusal_of_another_host_says_nothing_of_credentials(status: int) -> None:
+    with (
+        fake_server(lambda request: reply({}, status, www_authenticate='Basic realm="x"')) as other,
+        fake_server(lambda request: elsewhere(other, "/blob")) as server,
+        Transport(server.host, credential=lambda repository: MARY) as transport,
+        pytest.raises(AuthenticationFailed, match=f"GET /v2/a/blobs/x: {status}") as caught,
+    ):
+        transport.get("/v2/a/blobs/x")
+    for words in ("stored", "does not accept", "no such repository"):
+        assert words not in f"{caught.value.message} {caught.value.hint}"
+
+
 def test_endless_redirects_are_an_error() -> None:
     with (
         fake_server(lambda request: Reply(status=302, headers={"Location": request.path + "x"})) as server,
