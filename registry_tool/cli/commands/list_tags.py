@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_tool.base import units
 from registry_tool.base.codec import to_json
 from registry_tool.base.errors import RegistryError, RegistryToolError, UsageError
 from registry_tool.cli import completions, options
@@ -109,12 +110,15 @@ def _render(
     session: Session, reference: Reference, table: TagTable, notes: tuple[str, ...], wanted: Options, *, digests: bool, quiet: bool
 ) -> int:
     out = session.output
+    # A limit leaves out what was read for the order.
+    total = sum(row.size or 0 for row in table.rows) if wanted.level == "details" and wanted.limit is None else None
     errors: list[tuple[str | None, RegistryToolError]] = [(row.name, row.error) for row in table.rows if row.error is not None]
     if table.stopped is not None:
         errors.append((None, table.stopped))
     if out.json:
         documents = [{"tag": name, **to_json(error)} for name, error in errors]
-        out.document({"repository": reference.repository, "tags": table.rows, "errors": documents, "notes": notes})
+        sizes = {"size": total, "unique_size": table.size if total is not None else None}
+        out.document({"repository": reference.repository, "tags": table.rows, **sizes, "errors": documents, "notes": notes})
     elif quiet:
         out.lines([formatting.one_line(row.name) for row in table.rows])
     elif wanted.level == "names":
@@ -123,6 +127,9 @@ def _render(
         limit = _MAX_CELL if out.on_terminal else None
         heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
         out.table(heads, [_cells(row, digests=digests, limit=limit) for row in table.rows])
+        if out.on_terminal and total and len(table.rows) > 1:
+            shared = f"{formatting.size(table.size)} with shared layers counted once"
+            out.line(f"{units.count(len(table.rows), 'tag')}: {formatting.size(total)} in total, {shared}")
     if not out.json:
         for note in notes:
             out.note(formatting.one_line(note))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_tool.base import units
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_image, make_index, put_manifest
@@ -38,6 +39,14 @@ def test_table_and_document_have_the_same_values(typed: Typed, watching: Recordi
     document = typed("list-tags", "--json", APP).json
     assert document["repository"] == f"{watching.host}/{APP}"
     assert document["errors"] == []
+    # "latest" is "v1" once more, and the index has both images again.
+    sizes = (document["size"], document["unique_size"])
+    assert sizes == (2 * (amd.size + arm.size) + amd.size, amd.size + arm.size)
+    assert typed("list-tags", "--json", "--limit", "1", APP).json["size"] is None
+    with Terminal(["list-tags", APP]) as terminal:
+        assert terminal.end() == 0
+    last = terminal.text.splitlines()[-1]
+    assert last == f"4 tags: {units.size(sizes[0])} in total, {units.size(sizes[1])} with shared layers counted once"
     result = {tag["name"]: tag for tag in document["tags"]}
     assert result["v1"] == {
         "name": "v1",
