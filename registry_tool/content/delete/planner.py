@@ -36,7 +36,12 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
         if keep_attached or not more:
             break
         attached = {**dict(sorted(more.items())), **attached}
-    tags = all_tags
+    # What may be needed by something that is not read keeps the image that it is attached to, too: then both stay.
+    kept = {snapshot.tags[tag].digest for tag, subject in attached.items() if subject not in deleted}
+    attached = {tag: subject for tag, subject in attached.items() if subject in deleted}
+    deleted -= closure(kept, snapshot.children).keys() - named
+    tags |= attached.keys()
+    chosen = {digest: None for digest in chosen if digest in named or not tags.isdisjoint(snapshot.tags_on(digest))}
     removals = [_removal(snapshot, digest, tags, deleted, attached) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
     plan = DeletionPlan(
         selection=selection,

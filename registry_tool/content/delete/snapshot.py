@@ -153,9 +153,9 @@ def take_snapshot(
 ) -> RepositorySnapshot:
     """Read a repository: resolve each tag, read each manifest once, and none that is ``known``.
 
-    Referrers are listed of what is selected, of ``about``, and of what these contain. Tags that vanish meanwhile are
-    left out. With more than ``most_tags``, of which fewer are selected, only these are looked at. What single tags and manifests fail with
-    is kept. Raises NotFound where there is no such repository, and what concerns all of it.
+    Referrers are listed of what is selected, of ``about``, of what these contain, and of what is attached to them. Tags that
+    vanish meanwhile are left out. With more than ``most_tags``, of which fewer are selected, only these are looked at. What
+    single tags and manifests fail with is kept. Raises NotFound where there is no such repository, and what concerns all of it.
     """
     return _Reader(repository, selection, known).read(about, most_tags)
 
@@ -198,8 +198,14 @@ class _Reader:
             _add(snapshot, node)
         selected = [self._tags[tag] for tag in selection.matching(self._tags)] if selection.digest is None else roots[-1:] if named else []
         selected += [self._manifests[digest].descriptor for digest in about if digest in self._manifests]
-        for node in traverse(selected, self._with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
-            _add(snapshot, node, again=True)
+        listed: set[Digest] = set()
+        while selected:
+            for node in traverse(selected, self._with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+                _add(snapshot, node, again=True)
+                listed.add(node.descriptor.digest)
+            # What is attached to them is deleted with them.
+            attached = [each for tag, each in self._tags.items() if attached_subject(tag) in listed]
+            selected = [each for each in attached if each.digest not in listed]
         return snapshot
 
     def _with_referrers(self, descriptor: Descriptor) -> Node:

@@ -132,12 +132,17 @@ class Writer:
             raise failure from error
 
     def _require_siblings(self, tag: str, removal: Removal) -> None:
-        """What should lose one tag must not have lost all of them."""
-        if not removal.siblings:
+        """What should lose one tag must not have lost all of them, nor be gone where something that stays needs it."""
+        digests = (removal.digest,)
+        if removal.siblings:
+            if self._leads_to(removal.siblings[0], digests):
+                return
+            what = f", and with it {', '.join(removal.siblings)}"
+            hint = "This registry cannot remove one of several tags. Push the image again, under the tags that should stay."
+        elif removal.indexes or removal.referrers:
+            what = ", which others need: " + ", ".join(str(each.digest) for each in (*removal.indexes, *removal.referrers))
+            hint = "This registry deletes an image with its last tag. Push the image again, under another tag."
+        else:
             return
-        sibling, digests = removal.siblings[0], (removal.digest,)
-        if not self._leads_to(sibling, digests) and not self._leads_to(str(removal.digest), digests):
-            raise RegistryError(
-                f"with the tag {tag} the registry has deleted {self._name}@{removal.digest}, and with it {', '.join(removal.siblings)}",
-                hint="This registry cannot remove one of several tags. Push the image again, under the tags that should stay.",
-            )
+        if not self._leads_to(str(removal.digest), digests):
+            raise RegistryError(f"with the tag {tag} the registry has deleted {self._name}@{removal.digest}{what}", hint=hint)

@@ -20,6 +20,7 @@ from registry_tool.base.errors import (
     NotARegistry,
     NotFound,
     RegistryError,
+    RegistryToolError,
     TooManyRequests,
 )
 from registry_tool.oci import manifest as manifests
@@ -218,10 +219,15 @@ class Repository:
     def referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """The manifests whose subject it is, with artifact types and annotations, from the registry's list or the tag scheme's.
 
-        Whatever the former is refused with, except a missing login, the latter is asked for; raises what that raises.
+        Whatever the former is refused with, except a missing login, the latter is asked for; raises what that raises. Where
+        there is none either, and the refusal may be of this one request, that is raised: the referrers are not known.
         """
-        listed = self._own_list(descriptor.digest)
-        return referrers.by_tag(self, descriptor.digest) if listed is None else listed
+        listed, refusal = self._own_list(descriptor.digest)
+        if listed is None:
+            listed = referrers.by_tag(self, descriptor.digest)
+            if refusal is not None and not listed:
+                raise refusal
+        return listed
 
     def listed_referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...] | None:
         """The same from the registry's own list only; None where it keeps none. Raises RegistryError where it refuses to say."""
@@ -290,17 +296,18 @@ class Repository:
         self._capabilities.referrers = listed is not None
         return listed
 
-    def _own_list(self, subject: Digest) -> tuple[Descriptor, ...] | None:
-        """The registry's own list; None where it keeps none, or refuses it."""
+    def _own_list(self, subject: Digest) -> tuple[tuple[Descriptor, ...] | None, RegistryToolError | None]:
+        """The registry's own list; None where it keeps none, or refuses it, and then why if it may keep one all the same."""
         try:
-            return self._referrers(subject)
+            return self._referrers(subject), None
         except (RegistryError, NotARegistry) as error:
             status = error.response.status if error.response is not None else 401
             if isinstance(error, TooManyRequests) or (isinstance(error, AuthenticationFailed) and status == 401):
                 raise
             if status in (400, 405, 406, 410, 501):
                 self._capabilities.referrers = False
-            return None
+            may_have_one = status == 403 or (status >= 500 and status != 501)
+            return None, error if may_have_one else None
 
     def _mismatch(self, response: Response, what: str) -> Mismatch:
         return Mismatch(

@@ -14,8 +14,9 @@ from registry_tool import server
 from registry_tool.base.errors import AuthenticationFailed, ConfirmationRequired, Conflict, NotFound, RegistryError, UsageError
 from registry_tool.content import delete
 from registry_tool.content.delete import DeletionPlan, Selection, advice, writes
+from registry_tool.oci import manifest as manifests
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
+from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, OCI_IMAGE, OCI_INDEX, tombstone
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
 from tests.support.content import (
@@ -301,6 +302,18 @@ def test_unknown_referrers_keep_the_manifest(repository: Repository, proxy: Faul
     assert there(proxy, made.digest)
 
 
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_refused_list_of_referrers_keeps_the_manifest(repository: Repository, proxy: FaultyProxy, status: int) -> None:
+    """A registry that keeps lists of its own has none under a tag: where it refuses one, the image may be signed."""
+    made = make_image(proxy.target, NAME, "v1")
+    proxy.inject(respond_with(status), path="/referrers/")
+    plan = delete.plan(repository, of("v1"))
+    assert plan.removals[0].untag_only
+    assert [why for why in plan.scope.unread if why.startswith(f"the referrers of {made.digest}: ")]
+    assert applied(repository, plan) == [("untagged", ("v1",))]
+    assert there(proxy, made.digest)
+
+
 @pytest.mark.parametrize("hanging", ["resolve", "manifest", "referrers"])
 def test_ctrl_c_does_not_wait_for_requests_under_way(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = FakeRepository(lists_referrers=True, untags=True)
@@ -422,6 +435,24 @@ def test_registry_that_deletes_all_tags_with_one_is_an_error(repository: Reposit
     proxy.inject(respond_with(404), method="DELETE", path="no-such-tag")
     proxy.inject(lambda received, forward: forward(whole), method="DELETE", path="/v1$")
     with pytest.raises(RegistryError, match="and with it v2, v3"):
+        applied(repository, plan)
+
+
+@pytest.mark.parametrize("need", [make_index, make_artifact])
+def test_registry_that_deletes_with_a_tag_what_others_need_is_an_error(
+    repository: Repository, proxy: FaultyProxy, need: Callable[..., object]
+) -> None:
+    made = make_image(proxy.target, NAME, "v1")
+    if need is make_index:
+        make_index(proxy.target, NAME, "many", made)
+    else:
+        make_artifact(proxy.target, NAME, made)
+    plan = delete.plan(repository, of("v1"))
+    assert plan.removals[0].untag_only
+    whole = ReceivedRequest(method="DELETE", path=f"/v2/{NAME}/manifests/{made.digest}", headers={}, body=b"")
+    proxy.inject(respond_with(404), method="DELETE", path="no-such-tag")
+    proxy.inject(lambda received, forward: forward(whole), method="DELETE", path="/v1$")
+    with pytest.raises(RegistryError, match=f"has deleted localhost/{NAME}@{made.digest}, which others need"):
         applied(repository, plan)
 
 
@@ -639,6 +670,34 @@ def test_attached_image_with_another_tag_is_only_untagged(repository: Repository
     put_manifest(proxy.target, NAME, "kept", retag_of[2], OCI_IMAGE)
     assert applied(repository, delete.plan(repository, of("v1"))) == [("untagged", (name,)), ("deleted", ("v1",))]
     assert tags(proxy.target, NAME) == ["kept"]
+
+
+def test_image_is_kept_with_its_signature_where_something_unknown_may_need_that(repository: Repository, proxy: FaultyProxy) -> None:
+    make_image(proxy.target, NAME, "v1")
+    made = at(proxy, "v1")
+    make_image(proxy.target, NAME, name := f"{made.replace(':', '-')}.sig")
+    odd = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.example+json", "of": at(proxy, name)}).encode()
+    make_image(proxy.target, NAME, "odd")
+    headers = {"Content-Type": "application/vnd.example+json"}
+    proxy.inject(lambda received, forward: Reply(body=odd, headers=headers), path=f"/manifests/(odd|{Digest.of(odd)})$")
+    plan = delete.plan(repository, of("v1"))
+    assert [(removal.tags, removal.untag_only) for removal in plan.removals] == [(("v1",), True)]
+    assert applied(repository, plan) == [("untagged", ("v1",))]
+    assert set(tags(proxy.target, NAME) or ()) == {name, "odd"}
+    assert there(proxy, made)
+
+
+def test_image_whose_signature_has_a_referrer_is_deleted() -> None:
+    repository = FakeRepository(lists_referrers=True, untags=True)
+    image, signature = (manifests.image(EMPTY, [EMPTY], artifact_type="application/x", annotations={"a": name}) for name in "is")
+    repository.push_manifest(image, "v1")
+    repository.push_manifest(signature, f"sha256-{image.digest.hex}.sig")
+    repository.push_manifest(manifests.image(EMPTY, [EMPTY], artifact_type="application/x", subject=signature.descriptor), None)
+    plan = delete.plan(repository, of("v1"))
+    assert [(removal.untag_only, len(removal.referrers)) for removal in plan.removals] == [(True, 1), (False, 0)]
+    list(delete.apply(plan, repository))
+    assert image.digest not in repository.manifests
+    assert signature.digest in repository.manifests
 
 
 # --- what goes, and what stays ---
