@@ -298,7 +298,7 @@ class Transport:
         """Send the request, and again to where a redirect leads; only the registry gets ``authorization``."""
         method, path, origin = request.method, request.path, self._find_origin()
         shown = path if path.isprintable() and "?" not in path else tracing.redacted(path)
-        url = path if "://" in path.partition("?")[0] else origin + path
+        url = origin + path if path.startswith("/") else path
         for _ in range(MAX_REDIRECTS + 1):
             is_own = url.startswith(f"{origin}/")
             headers = {**request.headers, "Authorization": authorization} if is_own and authorization else request.headers

@@ -409,6 +409,12 @@ def test_loop_of_links_ends_with_a_warning() -> None:
     assert warning == f"{server.host} names no next page that can be requested: the list of /v2/_catalog may be incomplete"
 
 
+def test_page_whose_path_has_a_url_in_it_is_requested_here() -> None:
+    links = {"/v2/_catalog?n=1": "/v2/_catalog/http://elsewhere.example/x?n=1"}
+    with fake_server(chain(links)) as server:
+        assert paths(server) == ["/v2/_catalog?n=1", "/v2/_catalog/http://elsewhere.example/x?n=1"]
+
+
 def test_link_without_rel_is_followed_on_the_same_list_and_else_warned_of() -> None:
     links = {"/v2/_catalog": "/v2/_catalog?last=a", "/v2/_catalog?last=a": "/v2/other?last=b"}
 
