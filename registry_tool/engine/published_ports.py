@@ -52,7 +52,8 @@ def check(binding: PortBinding) -> None:
     if match is None or not is_port(int(match["port"])):
         raise UsageError(f"{binding.container_port[:80]!r} is not a container's port", hint="It looks like 80/tcp.")
     if binding.host_ip:
-        _address(binding.host_ip, binding.host_ip)
+        # As it is sent: an engine reads no address in brackets, and publishes on every one instead.
+        _check_ip(binding.host_ip, binding.host_ip)
     first, last = binding.host_port, binding.last_host_port
     try:
         for port in (first or None, last):
@@ -74,9 +75,12 @@ def host_ports(binding: PortBinding) -> str:
 def _address(text: str, address: str) -> str:
     if not address:
         return ""
-    inner = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    return _check_ip(text, address[1:-1] if address.startswith("[") and address.endswith("]") else address)
+
+
+def _check_ip(text: str, address: str) -> str:
     try:
-        return parse_ip(inner)
+        return parse_ip(address)
     except ValueError:
         hint = "Without an address the port is published on every one: -p 127.0.0.1:4000:80 is for this machine alone."
         raise UsageError(f"{text[:80]!r}: {address[:80]!r} is not an IP address", hint=hint) from None

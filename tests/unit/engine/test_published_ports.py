@@ -78,6 +78,7 @@ def test_what_is_no_port_to_publish_is_a_usage_error_of_one_short_line(text: str
         ({"host_ip": "127.0.0"}, "'127.0.0' is not an IP address"),
         ({"host_ip": "localhost"}, "'localhost' is not an IP address"),
         ({"host_ip": " "}, "' ' is not an IP address"),
+        ({"host_ip": "[::1]"}, "'[::1]' is not an IP address"),
         ({"host_port": -1}, "-1 is not a port"),
         ({"host_port": 65536}, "65536 is not a port"),
         ({"host_port": True}, "True is not a port"),
