@@ -43,7 +43,8 @@ def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: 
         )
     with tempfile.TemporaryDirectory(prefix="registry-tool-build-") as folder:
         id_file = Path(folder) / "id"
-        code, errors = _run([docker, *_arguments(options, id_file)], _environment(endpoint), tar, log)
+        environment = _environment(endpoint)
+        code, errors = _run([docker, *_arguments(options, id_file, environment)], environment, tar, log)
         log.close()
         if code:
             log.error = log.error or (errors[-1] if errors else f"docker buildx build ended with exit code {code}")
@@ -63,12 +64,13 @@ def available() -> str | None:
     return docker if result.returncode == 0 else None
 
 
-def _arguments(options: BuildOptions, id_file: Path) -> list[str]:
+def _arguments(options: BuildOptions, id_file: Path, environment: Mapping[str, str]) -> list[str]:
     arguments = ["buildx", "build", "--load", "--progress", "plain", "--iidfile", str(id_file), "--file", options.dockerfile]
     for tag in options.tags:
         arguments += ["--tag", tag]
     for key, value in options.build_args.items():
-        arguments += ["--build-arg", f"{key}={value}"]
+        # What a person keeps in the environment is shown to nobody who lists processes.
+        arguments += ["--build-arg", key if environment.get(key) == value else f"{key}={value}"]
     for key, value in options.labels.items():
         arguments += ["--label", f"{key}={value}"]
     if options.target:
