@@ -64,8 +64,15 @@ class Images:
         repository, tag = split_tag(name)
         with self._client.call(f"the import of {name}") as api:
             output: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
-        _raise_errors(json.loads(line) for line in output.splitlines() if line.strip())
+        events = [json.loads(line) for line in output.splitlines() if line.strip()]
+        _raise_errors(events)
         imported = self.image(name)
+        if imported is None and events and (image_id := str(events[-1].get("id") or events[-1].get("status") or "")):
+            # podman 4 tags it "latest", whatever the tag.
+            self.tag(image_id, name)
+            imported, latest = self.image(name), self.image(f"{repository}:latest")
+            if imported is not None and latest is not None and latest.id == imported.id:
+                self.remove_image(f"{repository}:latest", missing_ok=True)
         if imported is None:
             raise EngineError(f"the engine imported {name} and does not have it")
         return imported.id

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from registry_tool.base.errors import EngineError, NotFound, PullFailed, PushFailed, RegistryToolError, RegistryUnreachable
 from registry_tool.engine import Engine
-from tests.support.fake_engine import call, events, fake_engine, query
-from tests.support.fake_server import Reply, reply
+from tests.support.fake_engine import Answers, call, events, fake_engine, query
+from tests.support.fake_server import ReceivedRequest, Reply, reply
 
 DIGEST = f"sha256:{'1' * 64}"
 HTTP = "trying to reuse blob sha256:12 at destination: http: server gave HTTP response to HTTPS client"
@@ -107,3 +108,24 @@ def test_plain_http_is_allowed_on_loopback_alone(host: str, insecure: bool) -> N
     assert query(pull) == {"fromImage": name, "tag": "1", "platform": "linux/arm64"} | expected
     assert query(by_digest) == {"fromImage": name, "tag": DIGEST} | expected
     assert all("x-registry-auth" in request.headers for request in (push, pull, by_digest))
+
+
+def test_an_image_that_podman_imported_as_latest_gets_its_tag(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"")
+    names: list[str] = []
+
+    def tag(request: ReceivedRequest) -> Reply:
+        names.append(f"{query(request)['repo']}:{query(request)['tag']}")
+        return reply(None, 201)
+
+    answers: Answers = {
+        "POST /images/create": events({"status": "sha256:1", "id": "sha256:1"}),
+        "POST /images/sha256:1/tag": tag,
+        "GET /images/localhost/a:1/json": lambda request: reply({"Id": "sha256:1"}) if names else reply({"message": "no such image"}, 404),
+        "GET /images/localhost/a:latest/json": reply({"Id": "sha256:1"}),
+        "DELETE /images/localhost/a:latest": reply([{"Untagged": "localhost/a:latest"}]),
+    }
+    with fake_engine(answers) as (engine, server):
+        assert engine.import_image(tmp_path / "x.tar", name="localhost/a:1") == "sha256:1"
+        assert "DELETE /images/localhost/a:latest" in map(call, server.requests)
+    assert names == ["localhost/a:1"]
