@@ -305,7 +305,9 @@ def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, lo
         for words in (("push", unique), ("pull", unique), ("list-tags", unique)):
             assert f"what answers at {web.host} is no registry" in said(typed("--registry", web.host, *words), 3), words
             refused(typed("--registry", web.host, words[0], "--json", unique), 3, "not-a-registry")
-        assert "is no registry" in said(typed("--registry", web.host, "run", f"{unique}absent"), 3)
+        answer = typed("--registry", web.host, "run", f"{unique}absent")
+        assert answer.code == 125, "as docker's, where a container was not run"
+        assert f"what answers at {web.host} is no registry" in answer.err.splitlines()[-2]
         answer = spawn("login", "-u", "john", "--password-stdin", web.host, stdin=PASSWORD)
         assert f"what answers at {web.host} is no registry" in said(answer, 3)
 
