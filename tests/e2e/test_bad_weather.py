@@ -108,13 +108,13 @@ def refused(answer: Answer, code: int, kind: str) -> str:
     ],
     ids=" ".join,
 )
-def test_a_name_that_cannot_be_is_exit_2(typed: Typed, local: LocalRegistry, command: Sequence[str]) -> None:
+def test_name_that_cannot_be_is_a_usage_error(typed: Typed, local: LocalRegistry, command: Sequence[str]) -> None:
     positional = "NAME" in command
     for name in BAD_NAMES:
         if "--name=NAME" in command and command[0] == "run" and name in ("", "UPPER"):
             continue  # docker takes these
         words = [word.replace("NAME", name).replace("IMAGE", local.image) for word in command]
-        said(typed(words[0], *(("--",) if positional else ()), *words[1:]), 2)
+        said(typed(words[0], *(("--",) if positional else ()), *words[1:]), 125 if command[0] == "run" else 2)
         if command[0] == "run":
             continue  # --json is for -d
         answer = typed(words[0], "--json", *(("--",) if positional else ()), *words[1:])
