@@ -156,7 +156,9 @@ class _StackRun:
             unchecked.append(f"faults of {', '.join(others)}: only a Redis is stopped")
         if plan.replicas == 1:
             unchecked.append("the death of a replica: there is one")
-        unchecked += [f"{service.replaces}: {service.name} ran a helper image" for service in plan.services if service.replaces]
+        unchecked += [
+            f"the image {service.replaces}: {service.name} ran the helper image instead" for service in plan.services if service.replaces
+        ]
         unchecked += [f"exit {probe}: a service does not end" for probe in self._spec.probes if isinstance(probe, Exit)]
 
     def remove_images(self) -> None:

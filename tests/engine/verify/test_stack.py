@@ -320,7 +320,7 @@ def test_page_without_expectations_keeps_its_redis(written: Prove) -> None:
     assert (observed["counter"], observed["answers"]["answers"], observed["answers"]["host_names"]) == (False, 20, [])
     assert observed["replica_killed"]["replicas"] == ["web-2"]
     assert "redis_stopped" not in observed
-    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "Redis's faults", "redis"]
+    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "Redis's faults", "the image redis"]
 
 
 def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -> None:
@@ -329,7 +329,7 @@ def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -
     assert point.ok, point
     observed: Any = point.evidence
     assert (observed["redis_stopped"]["answers"], observed["redis_started"]["answers"]) == (4, 4)
-    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "redis"]
+    assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "the image redis"]
     point = written(_serving("def say(): return 'sorry' if counter.visit() is None else 'It works!'"), probes=expecting)
     assert point.ok is False
     assert point.detail == "with Redis stopped: /: 'It works!' is not in the answer: 'sorry'"

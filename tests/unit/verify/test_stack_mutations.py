@@ -275,7 +275,7 @@ def test_each_service_is_in_the_evidence(monkeypatch: pytest.MonkeyPatch, tmp_pa
             [
                 "visit numbers: the page has no line of visits",
                 "the death of a replica: there is one",
-                "redis:6: redis ran a helper image",
+                "the image redis:6: redis ran the helper image instead",
             ],
         ),
         (
