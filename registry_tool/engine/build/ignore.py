@@ -40,7 +40,11 @@ def keeping(patterns: Sequence[IgnorePattern], *paths: str) -> tuple[IgnorePatte
 
 
 class Ignored:
-    """Which paths are ignored: the last pattern that matches a path, or a folder above it, decides."""
+    """Which paths are ignored: the last pattern that matches a path, or a folder above it, decides.
+
+    As in docker, a pattern that would change nothing is not tried: an exception for a folder that is not ignored is none for
+    what is ignored in it.
+    """
 
     def __init__(self, patterns: Sequence[IgnorePattern]) -> None:
         self._patterns = patterns
@@ -50,7 +54,7 @@ class Ignored:
         matches = []
         ignored = False
         for index, pattern in enumerate(self._patterns):
-            matched = (index < len(above) and above[index]) or pattern.regex.fullmatch(path) is not None
+            matched = (index < len(above) and above[index]) or (pattern.exception == ignored and pattern.regex.fullmatch(path) is not None)
             matches.append(matched)
             if matched:
                 ignored = not pattern.exception
