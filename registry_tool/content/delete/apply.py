@@ -11,7 +11,7 @@ from typing import Literal, NoReturn
 
 from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError, TooManyRequests
 from registry_tool.content.delete import advice
-from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Tombstone
 from registry_tool.content.delete.planner import with_dependents
 from registry_tool.content.delete.snapshot import Deletable, RepositorySnapshot, take_snapshot
 from registry_tool.content.delete.writes import Writer
@@ -50,14 +50,11 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
         raise ValueError("a plan that was made without looking at all tags")
     check_deletable(plan, repository)
     writer = Writer(repository, plan.selection.repository, {manifest.digest: manifest for manifest in plan.manifests})
-    for tombstone in plan.unfinished:
-        # Whatever the tag stands for now, this digest is a tombstone's and nothing else's.
-        writer.delete(tombstone.descriptor, tags=(tombstone.tag,))
-        yield Deleted(what="finished", tags=(tombstone.tag,))
     guard = _Guard(plan, repository)
     failures: list[RegistryError] = []
     kept: set[Digest] = set()
     steps = [
+        *((None, partial(_finish, tombstone, writer)) for tombstone in plan.unfinished),
         *((removal.digest, partial(_remove, removal, writer, guard, repository)) for removal in plan.removals),
         *((None, partial(_untag_unresolved, tag, writer, guard)) for tag in plan.unresolved),
     ]
@@ -92,6 +89,12 @@ def _needed(plan: DeletionPlan, digest: Digest | None) -> set[Digest]:
         return [*(each.digest for each in named), *([image] if image is not None else [])]
 
     return set(closure([digest], follow)) if digest is not None else set()
+
+
+def _finish(tombstone: Tombstone, writer: Writer) -> Iterator[Deleted]:
+    # Whatever the tag stands for now, this digest is a tombstone's and nothing else's.
+    writer.delete(tombstone.descriptor, tags=(tombstone.tag,))
+    yield Deleted(what="finished", tags=(tombstone.tag,))
 
 
 def _remove(removal: Removal, writer: Writer, guard: _Guard, repository: Deletable) -> Iterator[Deleted]:

@@ -426,6 +426,16 @@ def test_unfinished_deletion_that_cannot_be_finished_is_an_error(repository: Rep
         applied(repository, plan)
 
 
+def test_unfinished_deletion_that_is_refused_ends_no_other(repository: Repository, proxy: FaultyProxy) -> None:
+    locked = push_tombstone(proxy, "old")
+    make_image(proxy.target, NAME, "v1")
+    plan = delete.plan(repository, of("v1"))
+    proxy.inject(respond_with(403), method="DELETE", path=locked)
+    with pytest.raises(RegistryError, match="403"):
+        applied(repository, plan)
+    assert tags(proxy.target, NAME) == ["old"]
+
+
 def test_registry_that_deletes_all_tags_with_one_is_an_error(repository: Repository, proxy: FaultyProxy) -> None:
     """Some registries delete the manifest where a tag is to be removed."""
     made = make_image(proxy.target, NAME, "v1")
