@@ -35,7 +35,7 @@ def check_push(pushed: Reference, digest: Digest, *, cure: Callable[[], str], au
     """
     try:
         with open_registry(pushed.host, auth_file=auth_file) as registry:
-            problems, total = _problems(registry.repository(pushed.path), pushed.tag, digest)
+            problems, total, now = _problems(registry.repository(pushed.path), pushed.tag, digest)
     except (RegistryError, Unreachable, CredentialsError) as error:
         return f"{pushed} was pushed, and not checked: {error.message}"
     if problems:
@@ -45,15 +45,18 @@ def check_push(pushed: Reference, digest: Digest, *, cure: Callable[[], str], au
             hint=cure(),
             excerpt=tuple(lines),
         )
+    if now not in (None, digest):
+        return f"{pushed} was pushed as {digest}, and is {now} now: something else was pushed since, or the registry keeps its tags"
     return None
 
 
-def _problems(repository: Repository, tag: str | None, digest: Digest) -> tuple[list[str], int]:
-    """What is wrong, a line for each part, and the number of parts. Raises what concerns all requests."""
+def _problems(repository: Repository, tag: str | None, digest: Digest) -> tuple[list[str], int, Digest | None]:
+    """What is wrong, a line for each part, the number of parts, and what the tag stands for. Raises what concerns all requests."""
     problems: list[str] = []
+    now: Digest | None = None
     if tag is not None:
         try:
-            repository.resolve(tag)
+            now = repository.resolve(tag).digest
         except (NotFound, Mismatch, InvalidManifest) as error:
             problems.append(f"tag {tag}: {error.message}")
 
@@ -78,7 +81,7 @@ def _problems(repository: Repository, tag: str | None, digest: Digest) -> tuple[
             raise RegistryError(state.detail)
         if state.problem or state.in_doubt:
             problems.append(f"{blob.digest}: {'missing' if state.problem == 'missing' else f'not {blob.size} bytes'}")
-    return problems, len(nodes) + len(blobs) + (tag is not None)
+    return problems, len(nodes) + len(blobs) + (tag is not None), now
 
 
 def _reason(error: RegistryToolError | None) -> str:

@@ -47,6 +47,14 @@ def test_a_missing_layer_is_a_failure(damageable: Damageable, unique: str) -> No
     assert problems(damageable.port, made) == [f"{gone}: missing"]
 
 
+def test_a_tag_that_is_at_another_image_is_a_warning(damageable: Damageable, unique: str) -> None:
+    before = make_image(damageable.port, unique, "1", layer(b"before"))
+    made = make_image(damageable.port, unique, "2", layer(unique.encode()))
+    assert look(damageable.port, made) is None
+    warning = look(damageable.port, made, tag="1")
+    assert f"was pushed as {made.digest}, and is {before.digest} now" in (warning or "")
+
+
 def test_a_missing_config_is_a_failure(damageable: Damageable, unique: str) -> None:
     made = make_image(damageable.port, unique, "1", layer(unique.encode()))
     gone = damageable.remove(made.config)
@@ -140,6 +148,7 @@ class FakeEngine:
     """An engine that has the image, and pushed it already. ``is_local`` is of its address."""
 
     def __init__(self, digest: str, *, is_local: bool = True) -> None:
+        self.auth_file = None
         self.endpoint = SimpleNamespace(is_local=is_local)
         self.digest = digest
 
