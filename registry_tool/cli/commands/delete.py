@@ -63,7 +63,7 @@ def delete(
       regctl delete --dry-run 'john/get-started:part*'
     """
     selected = [_select(session, name) for name in names]
-    wanted = _Request(
+    wanted = _DeleteRequest(
         dry_run=dry_run,
         yes=yes,
         allow_empty=allow_empty,
@@ -95,7 +95,7 @@ def delete(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Request:
+class _DeleteRequest:
     dry_run: bool
     yes: bool
     allow_empty: bool
@@ -106,7 +106,7 @@ class _Request:
 
 
 def _delete(
-    session: Session, reference: Reference, selection: Selection, wanted: _Request
+    session: Session, reference: Reference, selection: Selection, wanted: _DeleteRequest
 ) -> tuple[dict[str, object], list[RegistryToolError]] | None:
     """Plan, ask and delete; returns document and failures, or None where the answer was no."""
     from registry_tool.content import delete
