@@ -89,16 +89,18 @@ class ServiceChecks:
         # With a command of the file's own it may be another program than the one that the image exposes ports for.
         own_command = bool(definition.command or definition.entrypoint)
         exposed = set(self.exposed.get(member.service.name, ()))
-        wanted, maybe = (said, exposed - said) if own_command else (said | exposed, set[int]())
-        listens = self._check_listening(stack, name, member, wanted, maybe)
+        strict = is_app and not own_command
+        wanted, maybe = (said | exposed, set[int]()) if strict else (said, exposed - said)
+        # Images of others expose ports that want settings: one that is open is enough.
+        listens = self._check_listening(stack, name, member, wanted, maybe, one=not own_command and not said)
         if not (probes or command or listens or is_app):
             self._add_unchecked(f"{member.service.name}: it runs; no port and no health check says more")
         return {"probes": len(probes), "health": list(command), "listening": sorted(listens)}
 
     def _check_listening(
-        self, stack: RunningStack, name: str, member: StackContainer, wanted: Collection[int], maybe: Collection[int]
+        self, stack: RunningStack, name: str, member: StackContainer, wanted: Collection[int], maybe: Collection[int], *, one: bool
     ) -> Collection[int]:
-        """The ports of ``wanted`` and ``maybe`` where it listens: all of ``wanted``. Raises VerificationFailed."""
+        """The ports where it listens: all of ``wanted``, and with ``one`` at least one of ``maybe``. Raises VerificationFailed."""
         if not wanted and not maybe:
             return ()
         until, settled = self.deadline.within(self.timeout), self.deadline.within(_SETTLES)
@@ -109,8 +111,12 @@ class ServiceChecks:
                 self.check_running(stack, "while it was looked at")
                 self._add_unchecked(f"{member.service.name}: whether it listens on {_ports({*wanted, *maybe})}: no program in it says")
                 return ()
-            missing = set(wanted) - seen.reachable
-            if not missing and (set(maybe) <= seen.reachable or settled.passed):
+            missing, closed = set(wanted) - seen.reachable, set(maybe) - seen.reachable
+            if one and closed == set(maybe):
+                missing |= closed
+            if not missing and (not closed or settled.passed):
+                if closed:
+                    self._add_unchecked(f"{member.service.name}: {_ports(closed)} of its image, where nobody listens")
                 return {*wanted, *maybe} & seen.reachable
             if until.passed:
                 message = f"{name} does not listen on {_ports(missing)}: {seen}"

@@ -132,6 +132,10 @@ GREEN: Mapping[str, tuple[Change, ...]] = {
         _service("worker", healthcheck={"disable": True}),
     ),
     "every kind of probe": (_spec(probes=(Tcp(published=4001, container=80), PAGE, Exec(command=("look",)), Log(text="serving"))),),
+    "an image that exposes more than it listens on": (
+        _service("worker", expose=[]),
+        _engine("pulled", Image(id=WORKER, exposed=("7000/tcp", "9000/tcp"))),
+    ),
     "a worker of the app's own image, with a command of its own": (
         _service("worker", image=str(APP), command=["work"], expose=[]),
         _programs(worker=Program(listens=frozenset())),
@@ -258,6 +262,14 @@ def test_each_service_is_in_the_evidence(monkeypatch: pytest.MonkeyPatch, tmp_pa
             (_service("worker", expose=[]), _programs(worker=Program(listens=frozenset()))),
             [
                 "worker: it runs; no port and no health check says more",
+                "visit numbers: the page has no line of visits",
+                "faults of worker: only a Redis is stopped",
+            ],
+        ),
+        (
+            (_service("worker", expose=[]), _engine("pulled", Image(id=WORKER, exposed=("7000/tcp", "9000/tcp")))),
+            [
+                "worker: 7000/tcp of its image, where nobody listens",
                 "visit numbers: the page has no line of visits",
                 "faults of worker: only a Redis is stopped",
             ],
