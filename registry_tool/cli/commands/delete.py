@@ -12,7 +12,7 @@ from registry_tool.base import units
 from registry_tool.base.codec import select, to_json
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.cli import completions, options
-from registry_tool.cli.output import Output
+from registry_tool.cli.output import Output, exit_code
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def delete(
         try:
             done = _delete(session, reference, selection, wanted)
         except RegistryToolError as error:
-            if error.exit_code != 1:
+            # What was deleted before is part of the document.
+            if error.exit_code != 1 and not (session.output.json and documents):
                 raise
             done = {}, [error]
             if not session.output.json:
@@ -91,6 +92,8 @@ def delete(
             return 1
         documents += [{member: to_json(value) for member, value in done[0].items()}] if done[0] else []
         failures += done[1]
+        if exit_code(failures) > 1:
+            break
     return session.output.finish({"deletions": documents}, failures)
 
 

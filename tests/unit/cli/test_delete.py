@@ -229,6 +229,17 @@ def test_several_names_have_a_list_of_documents(typed: Typed, registry: server.R
     assert [len(each["done"]) for each in document["deletions"]] == [1]
 
 
+def test_what_was_deleted_before_a_registry_that_does_not_answer_is_in_the_document(
+    typed: Typed, registry: server.RunningRegistry, name: str
+) -> None:
+    three_tags(registry.port, name)
+    answer = typed("delete", "--json", "--yes", f"{name}:v1", "127.0.0.1:1/john/app:v1", f"{name}:v2")
+    assert answer.code == 3
+    assert [len(each["done"]) for each in answer.json["deletions"]] == [1]
+    assert answer.json["error"]["code"] == "registry-unreachable"
+    assert sorted(tags(registry.port, name) or ()) == ["v2", "v3"]
+
+
 def test_a_wrong_name_among_several_deletes_nothing(typed: Typed, registry: server.RunningRegistry, name: str) -> None:
     three_tags(registry.port, name)
     assert typed("delete", "--yes", f"{name}:v1", "UPPER:1").code == 2
