@@ -110,7 +110,7 @@ def _unresolved(selection: Selection, snapshot: RepositorySnapshot) -> tuple[str
 
 def _unread(snapshot: RepositorySnapshot) -> tuple[str, ...]:
     tags = (f"{tag}: {why}" for tag, why in (*snapshot.unresolved.items(), *snapshot.dangling.items()))
-    rest = ["tags that the registry does not list: its list may be incomplete"] if snapshot.has_unlisted_tags else []
+    rest = ["tags that are not known: the list may be incomplete, or has other names"] if snapshot.has_unlisted_tags else []
     return (*rest, *sorted([*tags, *snapshot.unread.values(), *snapshot.unlisted.values()]))
 
 

@@ -111,6 +111,7 @@ class Repository:
         self.path = path
         self._transport = transport
         self._capabilities = capabilities or Capabilities(transport)
+        self._has_other_names = False
         self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining)
 
     @property
@@ -131,13 +132,19 @@ class Repository:
         """
         tags: dict[str, None] = {}
         for response in self._transport.pages(self._tags_path, on_incomplete=self._capabilities.add_note):
-            tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", is_tag)))
+            tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", self._is_tag)))
         return tuple(tags)
+
+    def _is_tag(self, name: str) -> bool:
+        valid = is_tag(name)
+        # A registry of another grammar (v1+build) may have an image that this name alone keeps; a digest keeps none.
+        self._has_other_names |= not valid and bool(name) and _LIKE_DIGEST.fullmatch(name) is None
+        return valid
 
     @property
     def has_unlisted_tags(self) -> bool:
-        """Whether there may be more tags than :meth:`tags` returned: the registry named a next page that cannot be requested."""
-        return self._tags_path in self._transport.incomplete_lists
+        """Whether there may be more tags than :meth:`tags` returned: names of another grammar, or a next page that cannot be requested."""
+        return self._has_other_names or self._tags_path in self._transport.incomplete_lists
 
     def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest stands for now, whatever it is, by a HEAD; by its content where the headers do not say.

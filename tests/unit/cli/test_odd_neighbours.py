@@ -271,6 +271,13 @@ def test_digest_in_the_list_keeps_no_image_alive(typed: Typed, watching: Recordi
     assert typed("inspect", "--json", f"{APP}:v1").json["siblings"] == []
 
 
+@pytest.mark.parametrize("name", ["v1+build", "-v1", "t" * 129, "größe"])
+def test_name_of_another_grammar_may_keep_the_image_alive(typed: Typed, watching: RecordingServer, made: PushedManifest, name: str) -> None:
+    with_rubbish(watching, ["v1", name])
+    answer = typed("delete", "--dry-run", f"{APP}:v1")
+    assert f"untag v1; image {made.digest} stays" in answer.out
+
+
 def test_entries_that_are_no_repositories_are_skipped_and_noted(typed: Typed, watching: RecordingServer, made: PushedManifest) -> None:
     with_rubbish(watching, [APP, None, 3, "", "UPPER", "a//b", "../x", "x" * 256])
     for arguments in (("-q",), ()):

@@ -280,7 +280,7 @@ def test_manifest_is_only_untagged_where_the_list_of_tags_may_be_incomplete(repo
     proxy.inject(lambda received, forward: Reply(body=listed, headers={"Link": link}), path="/tags/list")
     plan = delete.plan(repository, of("v1"))
     assert plan.removals[0].untag_only
-    assert "its list may be incomplete" in plan.scope.unread[0]
+    assert "the list may be incomplete" in plan.scope.unread[0]
     assert applied(repository, plan) == [("untagged", ("v1",))]
     assert at(proxy, "v2") == made.digest
 
