@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import copy_cache
 from tests.support.private_engine import PrivateEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns]
@@ -63,7 +63,7 @@ CLEAN: tuple[list[str], list[str], list[str]] = (["registry-tool-default"], [], 
 
 @pytest.fixture
 def bench(own_engine: PrivateEngine, kept_cache: Path, tmp_path: Path) -> Bench:
-    shutil.copytree(kept_cache, tmp_path / "cache" / "registry-tool")
+    copy_cache(kept_cache, tmp_path / "cache" / "registry-tool")
     return Bench(own_engine, tmp_path)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import registry_tool
 from registry_tool.demo import resources
+from tests.support.paths import copy_cache
 from tests.support.private_engine import PrivateEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns]
@@ -62,7 +63,7 @@ class Offline:
 def offline(empty_engine: PrivateEngine, kept_cache: Path, checkout: Path, tmp_path: Path) -> Offline:
     cache = tmp_path / "cache"
     # A copy: what these demos write may not help the next test.
-    shutil.copytree(kept_cache, cache / "registry-tool")
+    copy_cache(kept_cache, cache / "registry-tool")
     folders = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state")}
     return Offline(engine=empty_engine, checkout=checkout, folders=folders)
 

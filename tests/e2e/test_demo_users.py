@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import PrivateEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns]
@@ -95,7 +95,7 @@ def test_base_images_absent_no_hub_and_no_packages(unplugged: PrivateEngine, fol
 def test_without_root_but_with_an_engine_the_demo_succeeds(unplugged: PrivateEngine, folders: Path, kept_cache: Path) -> None:
     _open(unplugged)
     cache = folders / ".cache" / "registry-tool"
-    shutil.copytree(kept_cache, cache)
+    copy_cache(kept_cache, cache)
     for path in (folders / ".cache", cache, *cache.rglob("*")):
         os.chown(path, SOMEBODY, SOMEBODY)
     done = run(unplugged, folders, "demo", "--json", "--redis")
@@ -116,7 +116,7 @@ def test_a_home_that_cannot_be_written_to_is_said_and_borne(unplugged: PrivateEn
 
 
 def test_a_proxy_is_never_asked_for_loopback(unplugged: PrivateEngine, folders: Path, kept_cache: Path) -> None:
-    shutil.copytree(kept_cache, folders / ".cache" / "registry-tool")
+    copy_cache(kept_cache, folders / ".cache" / "registry-tool")
     dead = "http://127.0.0.1:9"
     done = run(unplugged, folders, "demo", "--json", somebody=False, HTTP_PROXY=dead, HTTPS_PROXY=dead, http_proxy=dead, https_proxy=dead)
     assert done.returncode == 0, done.stdout + done.stderr

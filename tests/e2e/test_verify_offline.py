@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from registry_tool.base.dirs import AppDirs
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import DOCKER_ENGINE, PODMAN_ENGINE, BaseImageResolver
 from registry_tool.verify.report.report import VerifyReport
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import private_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns, pytest.mark.soak]
@@ -25,7 +24,7 @@ def test_it_ends_green(kept_cache: Path, session_engine: Engine, session_dirs: A
     for base in (DOCKER_ENGINE, PODMAN_ENGINE):
         bases.archive(bases.ensure(base))
     cache = tmp_path / "cache"
-    shutil.copytree(kept_cache, cache / "registry-tool")
+    copy_cache(kept_cache, cache / "registry-tool")
     environment = {"XDG_CACHE_HOME": str(cache), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
     verify_job = tmp_path / "proof.json"
     with private_engine(tmp_path / "engine") as engine:

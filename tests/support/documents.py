@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry_tool.demo import resources
 from tests.support.cli_runner import Terminal
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import PrivateEngine
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -156,7 +156,7 @@ def checkout(folder: Path, cache: Path) -> Path:
             (package / path.name).symlink_to(path)
     # A copy, as it finds the sample app by its own place.
     shutil.copytree(ROOT / "registry_tool" / "demo", package / "demo")
-    shutil.copytree(cache, folder / "home" / ".cache" / "registry-tool")
+    copy_cache(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
 
 
