@@ -209,7 +209,9 @@ def cut_request_after(proxy: FaultyProxy, count: int) -> Fault:
 def respond_with(status: int, **headers: str) -> Fault:
     """Respond with an error document of ``status``, without the registry. ``retry_after`` is the header Retry-After."""
     converted = {name.replace("_", "-"): value for name, value in headers.items()}
-    body = json.dumps({"errors": [{"code": _CODES.get(status, "UNKNOWN"), "message": f"a made-up {status}"}]}).encode()
+    document = {"errors": [{"code": _CODES.get(status, "UNKNOWN"), "message": f"a made-up {status}"}]}
+    # 204 has no content (RFC 9110, 15.3.5): what is sent all the same is read as the next response.
+    body = b"" if status == 204 else json.dumps(document).encode()
     return lambda request, forward: Reply(status=status, headers={"Content-Type": JSON, **converted}, body=body)
 
 
