@@ -50,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Who runs this in the background of a shell gives it a Ctrl-C that does nothing, and every child would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # nohup does the same to the first
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     canary.watch(config)
 
 
