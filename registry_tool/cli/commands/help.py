@@ -18,15 +18,15 @@ def help(context: click.Context, command: tuple[str, ...]) -> None:
       regctl help
       regctl help push
     """
-    found = context.find_root()
+    current = context.find_root()
     for name in command:
-        group = found.command
+        group = current.command
         if not isinstance(group, click.Group):
             break
-        _, resolved, _ = group.resolve_command(found, [name])
+        _, resolved, _ = group.resolve_command(current, [name])
         if resolved is not None:
-            found = click.Context(resolved, parent=found, info_name=name)
-    click.echo(found.get_help())
+            current = click.Context(resolved, parent=current, info_name=name)
+    click.echo(current.get_help())
 
 
 @click.command("version")

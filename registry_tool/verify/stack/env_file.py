@@ -34,7 +34,7 @@ def parse(content: bytes, *, file: str, variables: Mapping[str, str], raw: bool 
         text = content.decode("utf-8-sig").replace("\r\n", "\n") + "\n"
     except UnicodeDecodeError as error:
         raise at_line(file, content[: error.start].count(b"\n") + 1, "not UTF-8") from error
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     at = 0
     while at < len(text):
         if skipped := _SKIPPED.match(text, at):
@@ -45,13 +45,13 @@ def parse(content: bytes, *, file: str, variables: Mapping[str, str], raw: bool 
         if match is None:
             raise at_line(file, line, "not a variable with a value", hint="A line is NAME=VALUE, or a comment that begins with #.")
         try:
-            value, at = _raw(text, match.end("equals")) if raw else _value(text, match.end(), {**found, **variables})
+            value, at = _raw(text, match.end("equals")) if raw else _value(text, match.end(), {**values, **variables})
         except ValueError as error:
             raise at_line(file, line, f"{match['name'][:80]}: {error}") from error
         if "\0" in value:
             raise at_line(file, line, f"{match['name'][:80]}: there is a zero byte in it")
-        found[match["name"]] = value
-    return found
+        values[match["name"]] = value
+    return values
 
 
 def _raw(text: str, at: int) -> tuple[str, int]:

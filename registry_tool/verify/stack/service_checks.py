@@ -85,14 +85,14 @@ class ServiceChecks:
         probes = tuple(probe for probe in self.probes if isinstance(probe, (Http, Tcp, Exec, Log))) if is_app else ()
         self._probe(stack, name, member, (*probes, *((Health(command=command),) if command else ())))
         probed = {probe.container for probe in probes if isinstance(probe, (Http, Tcp))}
-        said = {*(inside for _, inside in definition.ports), *definition.expose, *probed}
+        declared = {*(inside for _, inside in definition.ports), *definition.expose, *probed}
         # With a command of the file's own it may be another program than the one that the image exposes ports for.
         own_command = bool(definition.command or definition.entrypoint)
         exposed = set(self.exposed.get(member.service.name, ()))
         strict = is_app and not own_command
-        wanted, maybe = (said | exposed, set[int]()) if strict else (said, exposed - said)
+        wanted, maybe = (declared | exposed, set[int]()) if strict else (declared, exposed - declared)
         # Images of others expose ports that want settings: one that is open is enough.
-        listens = self._check_listening(stack, name, member, wanted, maybe, one=not own_command and not said)
+        listens = self._check_listening(stack, name, member, wanted, maybe, one=not own_command and not declared)
         if not (probes or command or listens or is_app):
             self._add_unchecked(f"{member.service.name}: it runs; no port and no health check says more")
         return {"probes": len(probes), "health": list(command), "listening": sorted(listens)}
