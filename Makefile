@@ -10,7 +10,7 @@ python = .venv/bin/python
 pytest = $(python) -m pytest
 fast = 'not engine and not podman and not redis and not compose and not netns and not slow and not soak'
 
-.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-fast coverage soak bench lint format reference docs dist lock clean
+.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-fast coverage soak bench matrix matrix-short lint format reference docs dist lock clean
 
 help:
 	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
@@ -21,6 +21,8 @@ help:
 	@echo 'make coverage    which branches the fast tests take'
 	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
 	@echo 'make bench       how long things take, beside docker, skopeo and the limit of a server'
+	@echo 'make matrix      the tests that need an engine, on other engines: Docker 26 and 28, Podman 5 (ARGS="--only sid-podman -- TESTS")'
+	@echo 'make matrix-short  what a person does first, on Docker 28 with the containerd store and on Podman 5'
 	@echo 'make lint        ruff, mypy, the import contract, shellcheck'
 	@echo 'make format      lets ruff rewrite what it can'
 	@echo 'make reference   docs/cli.md and the schemas anew from help texts and types'
@@ -79,6 +81,15 @@ bench: setup-dev engine
 	@sh setup/parts.sh demo
 	@sh setup/parts.sh bench
 	@$(python) -m bench.run $(ARGS)
+
+# A clean container for each engine, from Debian's packages: minutes for the first, and long for all.
+matrix: setup-dev engine
+	@sh setup/parts.sh matrix
+	@$(python) -m tests.matrix $(ARGS)
+
+matrix-short: setup-dev engine
+	@sh setup/parts.sh matrix
+	@$(python) -m tests.matrix --short $(ARGS)
 
 lint: setup-dev
 	@$(python) -m ruff check .

@@ -4,6 +4,7 @@
 #   parts.sh demo    what builds base images where Docker Hub cannot be reached
 #   parts.sh test    what the tests use
 #   parts.sh bench   what the bench compares with
+#   parts.sh matrix  what makes the images of the matrix
 #
 # Elsewhere it lists what is missing and exits with 0: the tool reports what it needs, and tests skip.
 set -eu
@@ -35,7 +36,12 @@ main() {
         bench)
             need skopeo skopeo
             need wrk wrk ;;
-        *) stop 2 'usage: parts.sh demo|test|bench' ;;
+        matrix)
+            need mmdebstrap mmdebstrap
+            need docker docker.io
+            need git git
+            [ -e "$root/usr/share/keyrings/debian-archive-keyring.gpg" ] || missing="$missing debian-archive-keyring" ;;
+        *) stop 2 'usage: parts.sh demo|test|bench|matrix' ;;
     esac
     [ -n "$missing" ] || return 0
     if may_install; then
@@ -61,6 +67,7 @@ reason() {
         demo) echo 'Docker Hub does not answer, base images are built here' ;;
         test) echo 'the tests need more programs' ;;
         bench) echo 'the bench compares with more programs' ;;
+        matrix) echo 'the matrix needs more programs' ;;
     esac
 }
 
