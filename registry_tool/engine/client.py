@@ -146,6 +146,11 @@ class SdkClient(docker.APIClient):
         with _raise_for_status(self.get(self._endpoint_url("distribution", name, "json"), headers=headers, timeout=timeout)):
             return
 
+    def image_manifests(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """The manifests of an image's index, with what is there of each (Engine API 1.48, containerd image store)."""
+        with _raise_for_status(self.get(self._endpoint_url("images", name, "json"), params={"manifests": "1"})) as response:
+            return response.json().get("Manifests") or ()
+
     def push_image(self, repository: str, tag: str, auth: Mapping[str, str], *, insecure: bool) -> Iterator[Any]:
         """Push ``repository:tag``; the events. ``insecure`` lets podman use plain HTTP; docker does by itself, on loopback."""
         return self._transfer(("images", repository, "push"), {"tag": tag}, auth, insecure=insecure)

@@ -67,6 +67,11 @@ class Engine(Builds, Transfer, Containers, Networks):
         )
 
     @property
+    def has_containerd_store(self) -> bool:
+        """Whether it keeps images in containerd's store: as they are in a registry, with the layers' compression."""
+        return ["driver-type", "io.containerd.snapshotter.v1"] in (self._info.get("DriverStatus") or [])
+
+    @property
     def _info(self) -> dict[str, Any]:
         if self._prefetch is not None:
             self._prefetch.join()

@@ -41,6 +41,21 @@ class Images:
             entries = api.images(all=all, filters=merged_filters(labels, filters))
         return tuple(_of_listing(entry) for entry in entries)
 
+    def missing_platforms(self, name: str) -> tuple[Platform, ...]:
+        """Platforms of the image ``name`` that the engine knows from its index and does not have. Raises NotFound."""
+        with self._client.call(f"looking for the platforms of {name}") as api:
+            manifests = api.image_manifests(name)
+        platforms = (
+            (item.get("Descriptor") or {}).get("platform")
+            for item in manifests
+            if item.get("Kind") == "image" and not item.get("Available")
+        )
+        return tuple(
+            Platform(os=str(item.get("os", "")), architecture=str(item.get("architecture", "")), variant=str(item.get("variant") or ""))
+            for item in platforms
+            if isinstance(item, Mapping)
+        )
+
     def tag(self, image: str, name: str) -> None:
         """Tag ``image`` as ``name``. Raises NotFound."""
         repository, tag = split_tag(name)

@@ -67,6 +67,7 @@ class TransferLog:
     def __init__(self, observer: Observer) -> None:
         self.progress = LayerProgress(observer)
         self.descriptor: Descriptor | None = None
+        self.partial_of: Digest | None = None
         self.status = ""
         self.error: str | None = None
 
@@ -76,6 +77,8 @@ class TransferLog:
         aux, status = event.get("aux"), event.get("status")
         if isinstance(aux, dict) and isinstance(aux.get("Digest"), str):
             self._digest(aux["Digest"], _number(aux.get("Size")) or 0)
+        if isinstance(aux, dict) and aux.get("manifestPushedInsteadOfIndex"):
+            self.partial_of = _original_index(aux) or self.partial_of
         if not isinstance(status, str):
             return
         if status.startswith("Digest: "):
@@ -175,6 +178,14 @@ def _last_overwrite(line: str) -> str:
 def _is_layer_event(event: Event, status: str) -> bool:
     # The id of "Pulling from library/redis" is the tag.
     return bool(event.get("id")) and not status.startswith("Pulling from")
+
+
+def _original_index(aux: Mapping[str, Any]) -> Digest | None:
+    index = aux.get("originalIndex")
+    try:
+        return Digest.parse(str(index["digest"])) if isinstance(index, dict) and "digest" in index else None
+    except ValueError:
+        return None
 
 
 def _number(value: Any) -> int | None:

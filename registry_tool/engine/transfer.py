@@ -138,7 +138,12 @@ def _transfer(
 
 def _result(name: str, log: TransferLog, descriptor: Descriptor) -> TransferResult:
     return TransferResult(
-        reference=name, descriptor=descriptor, status=log.status, layers=log.progress.layers, bytes_moved=log.progress.bytes_moved
+        reference=name,
+        descriptor=descriptor,
+        status=log.status,
+        layers=log.progress.layers,
+        bytes_moved=log.progress.bytes_moved,
+        partial_of=log.partial_of,
     )
 
 

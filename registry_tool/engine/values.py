@@ -224,6 +224,8 @@ class TransferResult:
     layers: Mapping[str, str] = field(default_factory=dict)
     bytes_moved: int = 0
     """Bytes of the layers that were transferred, by the engine's count: compressed on a pull, uncompressed on a push."""
+    partial_of: Digest | None = None
+    """The index of which only one platform was pushed, as the engine does not have the others (containerd image store)."""
 
     @property
     def digest(self) -> Digest | None:

@@ -84,7 +84,17 @@ def push(session: Session, names: tuple[str, ...], no_check: bool, quiet: bool) 
             session.output.note(pushed.note)
         if pushed.warning:
             session.output.note(pushed.warning)
-        members = {"checked": pushed.checked} | ({"note": pushed.note} if pushed.note else {})
+        for line in pushed.partial:
+            session.output.note(line)
+        members = {
+            "checked": pushed.checked,
+            **({"note": pushed.note} if pushed.note else {}),
+            **(
+                {"partial_of": str(pushed.result.partial_of), "missing": [str(platform) for platform in pushed.missing]}
+                if pushed.partial
+                else {}
+            ),
+        }
         return _Transfer(pushed.reference, pushed.result, members)
 
     return _transfer_all(session, names, "pushed", push_one, quiet=quiet)

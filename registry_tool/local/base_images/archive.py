@@ -168,6 +168,15 @@ def work_folder(parent: Path, name: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+def compress(tar: Path) -> Path:
+    """Replace ``tar`` by a gzip of it; returns its path. Raises OSError."""
+    target = tar.with_name(f"{tar.name}.gz")
+    with tar.open("rb") as source, target.open("wb") as stream, gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
+        shutil.copyfileobj(source, packed, _CHUNK)
+    tar.unlink()
+    return target
+
+
 @contextmanager
 def open_archive(path: Path) -> Iterator[BinaryIO]:
     """Open a copy to read what the engine saved: podman's API takes no compressed tar (4.3). Raises EngineError, OSError."""

@@ -11,7 +11,7 @@ from registry_tool.base import files, labels
 from registry_tool.base.errors import CredentialsError, EngineError, NotFound, ProvisionFailed, RegistryError, RegistryUnreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
-from registry_tool.local.base_images.archive import ImageArchive, ImportedImages, work_folder
+from registry_tool.local.base_images.archive import ImageArchive, ImportedImages, compress, work_folder
 from registry_tool.local.base_images.recipes import REGISTRY, Base
 
 FROM_ENGINE = "engine"
@@ -131,7 +131,9 @@ class BaseImageResolver:
             versions = " ".join(f"{name}={version}" for name, version in built.versions.items())
             marks = {labels.ROLE: labels.ROLE_BASE, labels.BASE: base.role, labels.PACKAGES: versions}
             changes = [*base.recipe.changes, *(f'LABEL {key}="{value}"' for key, value in marks.items())]
-            self._engine.import_image(built.tar, name=base.local_name, changes=changes)
+            # containerd's store keeps a layer as it was imported, and a push sends it so.
+            tar = compress(built.tar) if self._engine.has_containerd_store else built.tar
+            self._engine.import_image(tar, name=base.local_name, changes=changes)
         image = self._record(base, base.local_name, FROM_PACKAGES)
         try:
             self._archive.save(self._engine, base.role, platform, name=image.name, id=image.id, source=FROM_PACKAGES, packages=versions)

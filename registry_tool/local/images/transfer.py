@@ -13,6 +13,7 @@ from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
 from registry_tool.local.registry.spec import name_option
+from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference, has_host
 from registry_tool.targets.registry import open_registry
 
@@ -22,6 +23,7 @@ class PushResult:
     """What was pushed, its full name, and a note where that was tagged for it.
 
     ``checked``: all of it was seen in the registry. ``warning`` says why it was not, where it should have been.
+    ``missing`` are platforms of the image that the engine does not have, so that they were not pushed; ``partial`` says so.
     """
 
     reference: Reference
@@ -29,6 +31,8 @@ class PushResult:
     note: str | None = None
     checked: bool = False
     warning: str | None = None
+    missing: tuple[Platform, ...] = ()
+    partial: tuple[str, ...] = ()
 
 
 def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = True, observer: Observer = SILENT) -> PushResult:
@@ -59,7 +63,16 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
         _check_registry(target.host, engine.auth_file)
         raise
     warning = _check(engine, target, result) if check else None
-    return PushResult(reference=target, result=result, note=note, checked=check and warning is None, warning=warning)
+    missing = _missing_platforms(engine, target) if result.partial_of is not None else ()
+    return PushResult(
+        reference=target,
+        result=result,
+        note=note,
+        checked=check and warning is None,
+        warning=warning,
+        missing=missing,
+        partial=_describe_partial(engine, target, result.partial_of, missing) if result.partial_of is not None else (),
+    )
 
 
 def pull(
@@ -73,6 +86,28 @@ def pull(
     except (NotFound, RegistryUnreachable) as error:
         error.hint = resolve.hub_hint(error, text)
         raise
+
+
+def _missing_platforms(engine: Engine, target: Reference) -> tuple[Platform, ...]:
+    try:
+        return engine.missing_platforms(str(target))
+    except RegistryToolError:  # the push went well
+        return ()
+
+
+def _describe_partial(engine: Engine, target: Reference, index: Digest, missing: tuple[Platform, ...]) -> tuple[str, ...]:
+    """That one platform was pushed in the place of ``index``, and what pushes all of them."""
+    image = engine.image(str(target))
+    elsewhere = [
+        name for name in (image.digests if image else ()) if name.endswith(f"@{index}") and not name.startswith(f"{target.repository}@")
+    ]
+    source = elsewhere[0] if elsewhere else "NAME"
+    pulls = ", ".join(f"regctl pull --platform {platform} {source}" for platform in missing) or f"regctl pull --platform OS/ARCH {source}"
+    what = ", ".join(map(str, missing)) or "other platforms"
+    return (
+        f"{target}: one platform of {index} was pushed, and not the index: the engine does not have {what}",
+        f"To push all of it, pull the rest, then push again: {pulls}",
+    )
 
 
 def _check(engine: Engine, target: Reference, result: TransferResult) -> str | None:

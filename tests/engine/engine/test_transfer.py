@@ -23,7 +23,8 @@ from registry_tool.base.errors import AuthenticationFailed, CredentialsError, No
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.registry import LocalRegistry
 from tests.support import canary
-from tests.support.requirements import free_port
+from tests.support.content import make_image, make_index
+from tests.support.requirements import free_port, missing
 
 pytestmark = pytest.mark.engine
 
@@ -234,3 +235,26 @@ def test_with_a_password_for_the_namespace_in_a_named_file(
         engine.push(name)
     engine.auth_file = file
     assert engine.push(name).digest == engine.pull(name).digest
+
+
+def test_a_platform_that_was_not_pulled_is_missing_in_a_push_until_it_is(engine: Engine, local: LocalRegistry, unique: str) -> None:
+    """docker's containerd image store pushes one platform's manifest then, with another digest."""
+    if not engine.has_containerd_store:
+        missing("containerd-store", "this engine keeps images in another store")
+    own = engine.info.platform
+    other = "linux/s390x" if own.architecture != "s390x" else "linux/amd64"
+    children = [make_image(local.port, f"{unique}/source", None, platform=platform) for platform in (str(own), other)]
+    made = make_index(local.port, f"{unique}/source", "1", *children)
+    source, copy = f"{local.address}/{unique}/source:1", f"{local.address}/{unique}/copy:1"
+    try:
+        engine.pull(source)
+        engine.tag(source, copy)
+        pushed = engine.push(copy)
+        assert str(pushed.partial_of) == made.digest
+        assert [str(platform) for platform in engine.missing_platforms(copy)] == [other]
+        engine.pull(f"{source.rpartition(':')[0]}@{made.digest}", platform=other)
+        pushed = engine.push(copy)
+        assert (pushed.partial_of, str(pushed.digest)) == (None, made.digest)
+    finally:
+        for name in (copy, source):
+            engine.remove_image(name, force=True, missing_ok=True)

@@ -24,6 +24,7 @@ from registry_tool.local.base_images import Base, BaseImageResolver, packages
 from registry_tool.local.base_images.recipes import ImageFile, Recipe
 from registry_tool.local.base_images.resolver import HUB_TIMEOUT
 from registry_tool.local.registry import LocalRegistry
+from registry_tool.targets.registry import open_registry
 from tests.support.requirements import missing
 
 pytestmark = pytest.mark.engine
@@ -290,6 +291,22 @@ class TestPackages:
         assert image.labels[labels.PACKAGES].startswith("busybox-static=1:")
         assert engine.image(base.official) is None
         assert _output(engine, result.name) == unique
+
+    def test_layers_of_a_stand_in_are_pushed_compressed(
+        self, engine: Engine, base: Base, local: LocalRegistry, tmp_path: Path, unique: str
+    ) -> None:
+        """Also where the engine sends them as they were imported: containerd's image store."""
+        name = f"{local.address}/{unique}/base:1"
+        for made_here in (True, False):
+            if not made_here:  # it comes from the copy
+                _forget(engine, base.local_name)
+            engine.tag(_offline(BaseImageResolver(engine, tmp_path)).ensure(base).name, name)
+            pushed = engine.push(name)
+            engine.remove_image(name, force=True)
+            with open_registry(local.address) as registry:
+                manifest = registry.repository(f"{unique}/base").manifest("1")
+            assert manifest.descriptor.digest == pushed.digest
+            assert [layer.media_type.rpartition(".")[2].rpartition("+")[2] for layer in manifest.layers] == ["gzip"]
 
     def test_archived_stand_in_needs_no_network(self, engine: Engine, base: Base, tmp_path: Path) -> None:
         first = _offline(BaseImageResolver(engine, tmp_path)).ensure(base)

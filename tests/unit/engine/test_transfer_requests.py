@@ -13,6 +13,7 @@ from tests.support.fake_engine import Answers, call, events, fake_engine, query
 from tests.support.fake_server import ReceivedRequest, Reply, reply
 
 DIGEST = f"sha256:{'1' * 64}"
+OTHER = f"sha256:{'2' * 64}"
 HTTP = "trying to reuse blob sha256:12 at destination: http: server gave HTTP response to HTTPS client"
 
 # What may go wrong
@@ -129,3 +130,35 @@ def test_an_image_that_podman_imported_as_latest_gets_its_tag(tmp_path: Path) ->
         assert engine.import_image(tmp_path / "x.tar", name="localhost/a:1") == "sha256:1"
         assert "DELETE /images/localhost/a:latest" in map(call, server.requests)
     assert names == ["localhost/a:1"]
+
+
+def test_a_push_of_one_platform_in_the_place_of_an_index_tells_which_index() -> None:
+    aux = {"manifestPushedInsteadOfIndex": True, "originalIndex": {"digest": DIGEST}, "selectedManifest": {"digest": OTHER}}
+    answers = {"POST /images/localhost:5000/x/push": events({"aux": aux}, {"status": f"1: digest: {OTHER} size: 498"})}
+    with fake_engine(answers) as (engine, _):
+        pushed = engine.push("localhost:5000/x:1")
+    assert (str(pushed.partial_of), str(pushed.digest)) == (DIGEST, OTHER)
+
+
+@pytest.mark.parametrize("index", [None, {}, {"digest": 1}, {"digest": "sha256:no"}, []])
+def test_a_push_whose_index_cannot_be_read_is_a_push(index: object) -> None:
+    aux = {"manifestPushedInsteadOfIndex": True, "originalIndex": index}
+    answers = {"POST /images/localhost:5000/x/push": events({"aux": aux}, {"status": f"1: digest: {OTHER} size: 498"})}
+    with fake_engine(answers) as (engine, _):
+        assert engine.push("localhost:5000/x:1").partial_of is None
+
+
+def test_missing_platforms_are_those_of_images_whose_content_is_not_there() -> None:
+    def manifest(kind: str, available: bool, architecture: str, **extra: str) -> dict[str, object]:
+        return {"Kind": kind, "Available": available, "Descriptor": {"platform": {"os": "linux", "architecture": architecture, **extra}}}
+
+    manifests = [
+        manifest("image", True, "amd64"),
+        manifest("image", False, "arm", variant="v7"),
+        manifest("attestation", False, "unknown"),
+        {"Kind": "image", "Available": False, "Descriptor": {}},
+    ]
+    with fake_engine({"GET /images/x/json": reply({"Manifests": manifests})}) as (engine, _):
+        assert [str(platform) for platform in engine.missing_platforms("x")] == ["linux/arm/v7"]
+    with fake_engine({"GET /images/x/json": reply({"Id": "an older engine"})}) as (engine, _):
+        assert engine.missing_platforms("x") == ()

@@ -14,7 +14,7 @@ from registry_tool.local import registry as local_registry
 from registry_tool.local.images import transfer
 from registry_tool.local.images.push_check import check_push
 from registry_tool.local.registry import LocalRegistry
-from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from tests.support.content import OCI_IMAGE, PushedManifest, layer, make_image, make_index, sha256
@@ -151,13 +151,20 @@ class FakeEngine:
         self.auth_file = None
         self.endpoint = SimpleNamespace(is_local=is_local)
         self.digest = digest
+        self.partial_of: Digest | None = None
 
     def image(self, name: str) -> object:
-        return SimpleNamespace(id="sha256:1", short_id="1", names=(name,))
+        digests = (f"{name.rpartition(':')[0]}@{self.partial_of}", f"localhost:5000/source@{self.partial_of}")
+        return SimpleNamespace(id="sha256:1", short_id="1", names=(name,), digests=digests)
+
+    def missing_platforms(self, name: str) -> tuple[Platform, ...]:
+        return (Platform(os="linux", architecture="arm64"),)
 
     def push(self, name: str, *, observer: object) -> TransferResult:
         descriptor = Descriptor(media_type=OCI_IMAGE, digest=Digest.parse(self.digest), size=1)
-        return TransferResult(reference=name, descriptor=descriptor, layers={"012345678901": "Layer already exists"})
+        return TransferResult(
+            reference=name, descriptor=descriptor, layers={"012345678901": "Layer already exists"}, partial_of=self.partial_of
+        )
 
 
 def push(damageable: Damageable, made: PushedManifest, *, is_local: bool = True, check: bool = True) -> transfer.PushResult:
@@ -217,3 +224,17 @@ def test_what_the_real_registry_only_remembers_is_found_and_after_a_restart_as_w
         assert problems(registry.port, made) == [f"{gone}: missing"]
         registry.restart()
         assert problems(registry.port, made) == [f"{gone}: missing"]
+
+
+def test_a_push_of_one_platform_of_several_says_which_are_missing_and_how_to_get_them(damageable: Damageable, unique: str) -> None:
+    made = make_image(damageable.port, unique, "1", layer(unique.encode()))
+    engine = FakeEngine(made.digest)
+    engine.partial_of = Digest.parse(f"sha256:{'1' * 64}")
+    name = f"localhost:{damageable.port}/{made.repository}:{made.tag}"
+    pushed = transfer.push(cast(Engine, engine), f"localhost:{damageable.port}", name)
+    assert pushed.checked
+    assert pushed.missing == (Platform(os="linux", architecture="arm64"),)
+    assert pushed.partial == (
+        f"{name}: one platform of {engine.partial_of} was pushed, and not the index: the engine does not have linux/arm64",
+        f"To push all of it, pull the rest, then push again: regctl pull --platform linux/arm64 localhost:5000/source@{engine.partial_of}",
+    )
