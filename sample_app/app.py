@@ -59,7 +59,7 @@ class Counter:
         try:
             return redis.incr("counter")
         except RedisError as error:
-            app.logger.warning("no answer from Redis: %s", error)
+            app.logger.warning("no response from Redis: %s", error)
             with self._changed:
                 if self._redis is redis:
                     self._redis = None

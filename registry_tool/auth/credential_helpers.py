@@ -72,7 +72,7 @@ def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
             output, errors = process.communicate(text.encode(), timeout=HELPER_TIMEOUT)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise _error(helper, f"did not answer within {HELPER_TIMEOUT:g} s") from None
+            raise _error(helper, f"did not respond within {HELPER_TIMEOUT:g} s") from None
         except BaseException:
             _kill(process)
             raise

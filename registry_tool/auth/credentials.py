@@ -75,7 +75,7 @@ def check_credential(credential: Credential) -> None:
         raise UsageError("a login needs a user name and a password", hint="regctl login -u NAME asks for the password.")
     if ":" in credential.username:
         # RFC 7617: the first colon ends the user name.
-        raise UsageError(f"a user name has no ':' in it: {credential.username!r}")
+        raise UsageError(f"a user name cannot contain ':': {credential.username!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class HostCredentials:
 
     def __init__(self, host: str, *, auth_file: Path | None = None) -> None:
         if auth_file is not None and not auth_file.exists():
-            raise UsageError(f"there is no file {auth_file}", hint="It is podman's auth.json or docker's config.json.")
+            raise UsageError(f"no such file: {auth_file}", hint="It is podman's auth.json or docker's config.json.")
         self._host = host
         self._auth_file = auth_file
         self._stores: list[_Store | CredentialsError] = []
@@ -308,7 +308,7 @@ def _from_entry(file: str, key: str, entry: Mapping[str, Any]) -> Credential | N
     token = _token(entry, "registrytoken")
     if token:
         if not token.isascii() or not token.isprintable():
-            raise CredentialsError(f"{file} holds no token for {key!r} where it should", hint=_LOGIN)
+            raise CredentialsError(f"{file} has no valid token for {key!r}", hint=_LOGIN)
         return Credential("", token, is_registry_token=True)
     token = _token(entry, "identitytoken")
     if token:
@@ -316,7 +316,7 @@ def _from_entry(file: str, key: str, entry: Mapping[str, Any]) -> Credential | N
     if entry.get("auth"):
         username, colon, password = _decode(str(entry["auth"]))
         if not colon:
-            raise CredentialsError(f"{file} holds no user and password for {key!r} where it should", hint=_LOGIN)
+            raise CredentialsError(f"{file} has no valid user name and password for {key!r}", hint=_LOGIN)
         return Credential(username, password.strip("\0"))
     name, secret = entry.get("username"), entry.get("password")
     return Credential(str(name), str(secret)) if name and secret else None

@@ -122,7 +122,7 @@ def _read(document: Document, name: str, hint: Any) -> Any:
         return document.texts(name) if inner is str else tuple(from_json(inner, each) for each in document.objects(name))
     if origin is Literal:
         text = document.required_text(name)
-        return text if text in arguments else document.refuse(name, f"{text[:80]!a} is none of {', '.join(arguments)}")
+        return text if text in arguments else document.refuse(name, f"{text[:80]!a} is not one of {', '.join(arguments)}")
     if hint == AnyText:
         return document.text(name) or ""
     if hint is bool:

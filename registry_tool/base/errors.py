@@ -61,11 +61,11 @@ class EngineNotPermitted(Unreachable, code="engine-not-permitted"):
 
 
 class EngineTimeout(Unreachable, code="engine-timeout"):
-    """An engine did not answer in time."""
+    """An engine did not respond in time."""
 
 
 class EnvironmentUnavailable(Unreachable, code="no-place"):
-    """An engine to verify on cannot be had; ``excerpt`` is the end of its log, where it has one."""
+    """An engine to verify on is not available; ``excerpt`` is the end of its log, where it has one."""
 
 
 class RegistryUnreachable(Unreachable, code="registry-unreachable"):
@@ -89,7 +89,7 @@ class Conflict(RegistryToolError, code="conflict"):
 
 
 class PortTaken(Conflict, code="port-taken"):
-    """The requested port is held by something else, which the message names."""
+    """The requested port is in use by something else, which the message names."""
 
 
 class EngineError(RegistryToolError, code="engine-error"):
@@ -139,7 +139,7 @@ class InvalidManifest(RegistryToolError, code="invalid-manifest"):
     """The manifest's bytes, where their digest is right."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: tuple[str, ...] = ()) -> None:
-        default = "It was pushed so, or something changes it on the way here: push the image again."
+        default = "It was pushed like this, or is changed in transit: push the image again."
         super().__init__(message, hint=hint or default, excerpt=excerpt)
 
 

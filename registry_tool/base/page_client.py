@@ -65,11 +65,11 @@ def get_page(url: str, *, timeout: float) -> Page:
                 raise
             return get(others[0])
     except ConnectionRefusedError as error:
-        raise NoResponse(f"nothing answers at {url}: connection refused") from error
+        raise NoResponse(f"connection refused: {url}") from error
     except TimeoutError as error:
-        raise NoResponse(f"no answer from {url} within {timeout:g} s") from error
+        raise NoResponse(f"no response from {url} within {timeout:g} s") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NoResponse(f"no whole answer from {url}: {str(error) or type(error).__name__}") from error
+        raise NoResponse(f"incomplete response from {url}: {str(error) or type(error).__name__}") from error
 
 
 class PageClient:
@@ -109,9 +109,9 @@ class PageClient:
         except NoResponse:
             raise
         except TimeoutError as error:
-            raise NoResponse(f"no answer within {timeout:g} s") from error
+            raise NoResponse(f"no response within {timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoResponse(f"no whole answer: {str(error) or type(error).__name__}") from error
+            raise NoResponse(f"incomplete response: {str(error) or type(error).__name__}") from error
 
 
 def _get(connection: http.client.HTTPConnection, url: str, target: str, headers: Mapping[str, str], deadline: Deadline) -> Page:

@@ -74,7 +74,7 @@ class Document:
             # A decoder's own words end in "line 1 column 5 (char 4)"; nothing of the document is in them.
             raise source.error(f"{what}: not JSON as it should be: {error}", hint=source.hint) from None
         if not isinstance(document, dict):
-            raise source.error(f"{what}: a JSON object is wanted, not {_KINDS[type(document)]}", hint=source.hint)
+            raise source.error(f"{what}: a JSON object is required, not {_KINDS[type(document)]}", hint=source.hint)
         return cls(document, source=source)
 
     def has(self, key: str) -> bool:
@@ -137,7 +137,7 @@ class Document:
         """A number that is there and not negative."""
         value = self.members.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.refuse(key, "missing" if value is None else f"a number is wanted, not {self.describe(value)}")
+            self.refuse(key, "missing" if value is None else f"a number is required, not {self.describe(value)}")
         return float(value) if value >= 0 else self.refuse(key, f"{value} is less than 0")
 
     def inner(self, key: str) -> Document:
@@ -192,7 +192,7 @@ class Document:
         if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
             name = "a whole number" if wanted is int else self.source.kinds[wanted]
             hint = self.source.hints.get(wanted) if (wanted is dict) == key.endswith("]") else None
-            self.refuse(key, f"{name} is wanted, not {self.describe(value)}", hint=hint and hint.format(key=key.partition("[")[0]))
+            self.refuse(key, f"{name} is required, not {self.describe(value)}", hint=hint and hint.format(key=key.partition("[")[0]))
         return value
 
 
@@ -216,7 +216,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"{twice[:80]!a} comes twice")
+        raise ValueError(f"{twice[:80]!a} appears twice")
     return members
 
 

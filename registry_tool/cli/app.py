@@ -161,7 +161,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     envvar="REGISTRY_TOOL_REGISTRY",
     show_envvar=True,
     type=options.registry_host,
-    help="Registry for names without a host; by default the local registry.",
+    help="Registry for names without a host.  [default: the local one]",
 )
 @click.option("-c", "--context", metavar="NAME", help="Docker context of the engine to use.")
 @click.option("--debug", is_flag=True, help="Show requests to registries, and the traceback of an error.")

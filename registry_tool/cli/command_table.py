@@ -178,4 +178,4 @@ def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
     if similar:
         path = ctx.command_path.partition(" ")[2]
         return f"Did you mean: {' or '.join(' '.join(filter(None, ('regctl', path, name))) for name in similar)}?"
-    return "List the commands with: regctl --help"
+    return "See: regctl --help"

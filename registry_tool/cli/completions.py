@@ -1,6 +1,6 @@
 """Names for the shell's completion: containers and images of the engine, repositories and tags of the local registry.
 
-A shell waits for them, so that what cannot be had at once is left out, whatever the reason.
+A shell waits for them, so that what is not available at once is left out, whatever the reason.
 """
 
 from __future__ import annotations

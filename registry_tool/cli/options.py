@@ -78,7 +78,7 @@ def registry_access(command: Command) -> Command:
 details = click.option(
     "--details/--no-details",
     default=None,
-    help="Fetch manifests and configs, or not; by default only from a registry on this machine. Docker Hub counts each as a pull.",
+    help="Fetch manifests and configs, or not; Docker Hub counts each as a pull.  [default: only from a registry on this machine]",
 )
 
 

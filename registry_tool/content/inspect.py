@@ -136,7 +136,7 @@ def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) 
     """``manifest``, an index's only image, or its one for ``platform`` (NotFound where there is none); None where it could be several."""
     if manifest.kind == "image":
         if platform is not None and not contents.details(manifest.descriptor, platform).fits:
-            raise NotFound(f"{manifest.digest} is no image for {platform}", hint="Leave --platform out.")
+            raise NotFound(f"{manifest.digest} is not an image for {platform}", hint="Leave --platform out.")
         return manifest
     images = contents.platform_images(manifest)
     if platform is None:
@@ -145,7 +145,7 @@ def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) 
         if image.platform is not None and image.platform.fits(platform):
             return contents.manifest(image)
     known = ", ".join(sorted({str(image.platform) for image in images})) or "none"
-    raise NotFound(f"there is no image for {platform} in {manifest.digest}", hint=f"It has: {known}")
+    raise NotFound(f"there is not an image for {platform} in {manifest.digest}", hint=f"It has: {known}")
 
 
 def _config(contents: Contents, image: Manifest | None, errors: list[RegistryToolError]) -> Config | None:

@@ -116,7 +116,7 @@ class _DemoRun:
         if port is not None:
             held_by = ports.holder(port, self.engine.containers(), local=self.engine.endpoint.is_local)
         if held_by is not None:
-            raise PortTaken(f"port {port} is held by {held_by}", hint="Name another with -p, or leave -p out to get the next free one.")
+            raise PortTaken(f"port {port} is in use by {held_by}", hint="Name another with -p, or leave -p out to get the next free one.")
 
     # Each method is one step, in their order.
 
@@ -249,7 +249,7 @@ class _DemoRun:
             if remaining := self._present(*left):
                 raise VerificationFailed(
                     f"{remaining[0]} is still in the engine after it was removed",
-                    hint="Something else uses the image of this demo: look with regctl ps -a and regctl images.",
+                    hint="Something else uses the image of this demo: see regctl ps -a and regctl images.",
                 )
 
     def _pull(self, target: str, pushed: Digest) -> None:

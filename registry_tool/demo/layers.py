@@ -57,7 +57,7 @@ def describe_shared_layers(engine: Engine, image: Image, moved: TransferResult) 
         return ""
     others = (engine.image(listed.id) for listed in engine.images() if listed.id != image.id)
     holders = [other.names[0] if other.names else other.id for other in others if other and set(other.layers) & set(image.layers)]
-    return f"; {units.count(there, 'layer')} not moved, held by {', '.join(holders) or 'the build cache'}"
+    return f"; {units.count(there, 'layer')} not transferred, in use by {', '.join(holders) or 'the build cache'}"
 
 
 def describe_transfer(moved: TransferResult, word: str, verb: str) -> str:

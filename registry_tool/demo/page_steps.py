@@ -46,7 +46,7 @@ class Preview:
             image=image_id,
             name=f"registry-tool-demo-{run.id}-preview",
             labels=run.labels(labels.ROLE_DEMO),
-            # Where nobody listens: the look-up of a name that is not there takes its time.
+            # Where nothing listens: the look-up of a name that is not there takes its time.
             environment={"REDIS_HOST": "127.0.0.1"},
             ports=(PortBinding(container_port=APP_PORT, host_port=0, host_ip="127.0.0.1"),),
         )

@@ -256,7 +256,7 @@ class EngineClient:
             raise self._connection_lost(action) from error
         except (OSError, http.client.HTTPException) as error:
             if any(isinstance(cause, TimeoutError) for cause in causes(error)):
-                raise EngineTimeout(f"the engine did not answer in time during {action}", hint="Is it busy? Try again.") from error
+                raise EngineTimeout(f"the engine did not respond in time during {action}", hint="Is it busy? Try again.") from error
             raise self._connection_lost(action) from error
 
     def stream(self, action: str, start: Callable[[SdkClient], Iterator[T]]) -> Generator[T, None, None]:

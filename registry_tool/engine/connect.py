@@ -52,7 +52,7 @@ def _check_socket(endpoint: Endpoint, path: Path) -> None:
         raise EngineNotPermitted(f"this user may not use the engine's socket {where}", hint=_permission_hint(path)) from error
     except ConnectionRefusedError as error:
         raise EngineNotFound(
-            f"a container engine is installed but not running: nobody listens at {where}", hint=hint or start_hint()
+            f"a container engine is installed but not running: nothing listens at {where}", hint=hint or start_hint()
         ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         is_installed = any(shutil.which(program) for program in ("dockerd", "docker", "podman"))
@@ -78,7 +78,7 @@ def _connect_error(endpoint: Endpoint, error: Exception) -> Unreachable:
     chain = causes(error)
     responded = any(getattr(cause, "response", None) is not None for cause in chain)
     if responded or any(isinstance(cause, ValueError | KeyError | http.client.HTTPException) for cause in chain):
-        return EngineNotFound(f"what answers at {where} is no container engine, or one that is not ready", hint=hint)
+        return EngineNotFound(f"the server at {where} is not a container engine, or not ready", hint=hint)
     reason = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
     return EngineNotFound(f"no container engine answers at {where}: {reason}", hint=hint)
 

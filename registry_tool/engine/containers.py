@@ -241,7 +241,7 @@ class Containers:
             return code is not None
 
         if not poll(ended, Deadline(_EXEC_ENDS)) or code is None:
-            raise EngineError("the command closed its output and is still running", hint="See it with: regctl exec CONTAINER ps")
+            raise EngineError("the command closed its output and is still running", hint="See: regctl exec CONTAINER ps")
         return code
 
     def bytes_written(self, id: str) -> int:

@@ -79,7 +79,7 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
     failed = f"the {verb} of {name} failed"
     if _contains(message, _PLAIN_HTTP):
         return (PlainHttpRefused if kind is PullFailed else kind)(
-            f"{failed}: {host} speaks plain HTTP, and the engine wants HTTPS there",
+            f"{failed}: {host} speaks plain HTTP, and the engine expects HTTPS",
             hint=f'Docker: list "{host}" in "insecure-registries" of daemon.json; podman: insecure = true for it in registries.conf.',
         )
     if _contains(message, _UNTRUSTED):
@@ -87,7 +87,7 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
             f"{failed}: the engine does not trust {host}: {message}", hint="Its certificate authority belongs into /etc/docker/certs.d."
         )
     if _contains(message, _HTML):
-        return NotARegistry(f"what answers at {host} is no registry: {message}", hint="Is the port right? Something else listens there.")
+        return NotARegistry(f"the server at {host} is not a registry: {message}", hint="Is the port right? Something else listens there.")
     if _contains(message, _DENIED):
         return AuthenticationFailed(f"{host} refused the {verb} of {name}: {message}", hint=f"regctl login {host}")
     if _contains(message, _FULL):

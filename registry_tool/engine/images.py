@@ -75,7 +75,7 @@ class Images:
     def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
         """Import the root file system ``tar``, with Dockerfile instructions; returns its id. Raises NotFound (no file), EngineError."""
         if not tar.is_file():
-            raise NotFound(f"there is no file {tar}")
+            raise NotFound(f"no such file: {tar}")
         repository, tag = split_tag(name)
         with self._client.call(f"the import of {name}") as api:
             output: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)

@@ -201,13 +201,13 @@ def _media_type(document: Document, declared: str | None) -> str:
     if media_type not in IMAGES and media_type not in INDEXES:
         raise _unknown_type(media_type)
     if document.required_number("schemaVersion") != 2:
-        document.refuse("schemaVersion", f"2 is wanted, not {document.members['schemaVersion']}")
+        document.refuse("schemaVersion", f"2 is required, not {document.members['schemaVersion']}")
     return media_type
 
 
 def _unknown_type(media_type: str) -> UnknownMediaType:
     what = f"{_shown(media_type)} is" if media_type else "it has none, and is"
-    return UnknownMediaType(f"mediaType: {what} neither an image nor an index", hint="Look at it with: regctl inspect --raw")
+    return UnknownMediaType(f"mediaType: {what} neither an image nor an index", hint="See: regctl inspect --raw")
 
 
 def _blob_descriptor(document: Document) -> Descriptor:

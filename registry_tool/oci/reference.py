@@ -36,7 +36,7 @@ class Reference:
         if not text:
             raise InvalidReference("the name is empty", hint=_EXAMPLE)
         if text.startswith(("http://", "https://")):
-            raise InvalidReference(f"{_shown(text)} is an address for a browser, not a name", hint="Leave out the http:// or https://.")
+            raise InvalidReference(f"{_shown(text)} is a URL, not a name", hint="Leave out the http:// or https://.")
         name, at, digest_text = text.partition("@")
         try:
             digest = Digest.parse(digest_text) if at else None

@@ -13,7 +13,7 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
 
-_HINT = "Look with regctl check: what is stored there may be damaged, or something on the way changes it."
+_HINT = "See regctl check: what is stored there may be damaged, or changed in transit."
 
 
 class Readable(Protocol):

@@ -191,7 +191,7 @@ class Authenticator:
             why = "a user name and a password, and a token is stored for it"
         elif not challenges:
             why = "a login, and does not say which (no WWW-Authenticate)"
-        return AuthenticationFailed(f"{self._host} wants {why}", hint=f"Log in: regctl login {self._host}")
+        return AuthenticationFailed(f"{self._host} requires {why}", hint=f"Log in: regctl login {self._host}")
 
     def _token_grant(self, purpose: Purpose, challenge: Mapping[str, str], *, refused: str | None = None) -> _Grant:
         challenge = {**challenge, "scope": challenge.get("scope") or default_scope(purpose)}
@@ -314,7 +314,7 @@ def check_realm(host: str, realm: str, *, plain_http: bool = False) -> None:
     except ValueError:
         allowed = False
     if not allowed:
-        raise AuthenticationFailed(f"{host} wants passwords sent to {realm[:200]!r}, which is not TLS: refused", hint=_ASK)
+        raise AuthenticationFailed(f"{host} sends passwords to {realm[:200]!r}, which is not TLS: refused", hint=_ASK)
 
 
 def read_token(host: str, realm: str, document: Any) -> Token:

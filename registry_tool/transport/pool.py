@@ -167,20 +167,20 @@ class HttpPool:
                 hint = "Its certificate is another server's: check the address, and who answers there."
             return RegistryUnreachable(f"{host} cannot be trusted: {root.verify_message}", hint=hint)
         if isinstance(error, kinds.SSLError):
-            return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, say --plain-http.")
+            return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, use --plain-http.")
         if isinstance(error, kinds.ProxyError):
             if re.search(r"\b407\b", why) and proxy is not None:
                 return _proxy_login_needed(host, proxy)
             hint = "Look at HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without one."
             return RegistryUnreachable(f"{host} cannot be reached through its proxy: {why}", hint=hint)
         if isinstance(root, http.client.BadStatusLine) and not isinstance(root, OSError):
-            return NotARegistry(f"what answers at {host} is no registry: it does not speak HTTP", hint=f"Find out what listens at {host}.")
+            return NotARegistry(f"the server at {host} is not a registry: it does not speak HTTP", hint=f"Find out what listens at {host}.")
         if isinstance(error, (kinds.NewConnectionError, kinds.ConnectTimeoutError)):
             return nothing_answers(host, why)
         if isinstance(root, TooSlow):
-            return RegistryUnreachable(f"{host} answers {request} too slowly: {why}", hint=_LOG)
+            return RegistryUnreachable(f"{host} responds to {request} too slowly: {why}", hint=_LOG)
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
-            return RegistryUnreachable(f"{host} did not answer {request} within {self._timeouts[1]:g} s", hint=_LOG)
+            return RegistryUnreachable(f"{host} did not respond to {request} within {self._timeouts[1]:g} s", hint=_LOG)
         return ConnectionLost(f"the connection to {host} was lost during {request}: {why}", hint=_LOG)
 
 
@@ -196,7 +196,7 @@ class _Route:
 def _proxy_login_needed(host: str, proxy: str) -> RegistryUnreachable:
     scheme, _, address = proxy.partition("://")
     _, login, name = address.rpartition("@")
-    why = "does not accept the user name or the password" if login else "wants a user name and a password"
+    why = "does not accept the user name or the password" if login else "requires a user name and a password"
     hint = "They are in HTTPS_PROXY and HTTP_PROXY: http://USER:PASSWORD@HOST:PORT."
     return RegistryUnreachable(f"the proxy {scheme}://{name} on the way to {host} {why} (407)", hint=hint)
 

@@ -42,6 +42,8 @@ _PARAMETER = re.compile(r';\s*(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<
 _MAX_LINKS = 8192
 """Characters of links that are read."""
 
+_OF_REPOSITORY = re.compile(r"/v2/(?P<name>.+)/(?P<kind>tags/list|manifests/|blobs/|referrers/)")
+
 MAX_MESSAGE = 300
 """Characters of a registry's own messages that are shown."""
 
@@ -63,7 +65,7 @@ class Response:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise RegistryError(
-                f"the answer to {self.method} {self.path} is not JSON, though its status is {self.status}",
+                f"the response to {self.method} {self.path} is not JSON, though its status is {self.status}",
                 hint=f"Look at it: curl {self.url}. Something between here and the registry may be answering.",
             ) from None
 
@@ -169,26 +171,36 @@ def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolE
         hint = f"Name the registry's own address with --registry, or find out what listens at {host}."
         if _is_airplay(response):
             hint = "It is this Mac's AirPlay receiver. Turn it off (System Settings, AirDrop & Handoff), or use another port."
-        return NotARegistry(f"what answers at {host} is no registry: {request} gives a web page ({response.status})", hint=hint)
+        return NotARegistry(f"the server at {host} is not a registry: {request} gives a web page ({response.status})", hint=hint)
     if response.status < 400:
         return None
     message = f"{host}: {request}: {response.message}"
     if response.status == 403:
         return AuthenticationFailed(message, hint=login)
     if response.status == 404:
-        return NotFound(message, hint="Look at how the name is spelled.")
+        return _not_found(host, response) or NotFound(message, hint="Check the name.")
     if response.status == 405:
         return RegistryError(message, hint="The registry does not allow this: it may be read-only, or have deletion turned off.")
     if response.status == 407:
         hint = "Name the proxy, with user and password, in HTTPS_PROXY and HTTP_PROXY."
         return RegistryUnreachable(
-            f"a proxy on the way to {host} wants a user name and a password: {request}: {response.message}", hint=hint
+            f"a proxy on the way to {host} requires a user name and a password: {request}: {response.message}", hint=hint
         )
     if response.status == 429:
         seconds = response.headers.get("retry-after", "").strip()
         wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
-        return TooManyRequests(message, hint=f"The registry wants fewer requests: {wait}.")
+        return TooManyRequests(message, hint=f"Rate limit reached: {wait}.")
     return RegistryError(message, hint="Look at the registry's log.")
+
+
+def _not_found(host: str, response: Response) -> NotFound | None:
+    """The error for a repository that is not there; the registry's own message is added where it says more."""
+    code, _ = next(iter(_error_entries(response.body)), ("", ""))
+    match = _OF_REPOSITORY.match(response.path)
+    if match is None or not (code == "NAME_UNKNOWN" or match["kind"] == "tags/list"):
+        return None
+    words = "" if code == "NAME_UNKNOWN" else f": {response.message}"
+    return NotFound(f"there is no repository {match['name']} at {host}{words}", hint=f"See: regctl catalog {host}")
 
 
 def _is_airplay(response: Response) -> bool:

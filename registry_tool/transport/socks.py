@@ -81,7 +81,7 @@ def _log_in(connection: socket.socket, proxy: SocksProxy) -> None:
         if _receive(connection, 2)[1]:
             raise OSError("it does not accept the user name or the password (SOCKS)")
     elif method != _NO_LOGIN:
-        raise OSError("it wants a user name and a password (SOCKS)")
+        raise OSError("it requires a user name and a password (SOCKS)")
 
 
 def _address(host: str) -> bytes:

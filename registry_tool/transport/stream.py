@@ -129,7 +129,7 @@ class ResponseStream:
                     raise
             if received > limit:
                 raise RegistryError(
-                    f"the answer to {self.response.method} {self.response.path} is larger than {limit} bytes: not read",
+                    f"the response to {self.response.method} {self.response.path} is larger than {limit} bytes: not read",
                     hint=f"Look at it: curl {self.response.url}",
                 )
         if chunks:

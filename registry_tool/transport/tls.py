@@ -66,7 +66,7 @@ def _load_authorities(context: ssl.SSLContext, host: str, path: Path, variable: 
 def _load_client_certificate(context: ssl.SSLContext, host: str, certificate: Path) -> None:
     def refuse_password() -> str:
         # Without this OpenSSL would ask on the terminal, below every bar and in the middle of a script.
-        raise _unusable(host, certificate, "its key wants a password, which nobody can be asked for here")
+        raise _unusable(host, certificate, "its key needs a password, which is not supported")
 
     key = certificate.with_suffix(".key")
     if not key.exists():

@@ -21,7 +21,7 @@ def page_error(probe: Http, page: Page) -> str | None:
     if not status_fits(probe, page):
         return f"the status is {page.status}, and {probe.status or 'one below 400'} was expected: {excerpt(page.body)}"
     missing = next((text for text in probe.text if text not in page.body), None)
-    return _json_error(probe, page) if missing is None else f"{missing!r} is not in the answer: {excerpt(page.body)}"
+    return _json_error(probe, page) if missing is None else f"{missing!r} is not in the response: {excerpt(page.body)}"
 
 
 def _json_error(probe: Http, page: Page) -> str | None:
@@ -30,7 +30,7 @@ def _json_error(probe: Http, page: Page) -> str | None:
     try:
         document = json.loads(page.body)
     except (ValueError, RecursionError):
-        return f"the answer is no JSON: {excerpt(page.body)}"
+        return f"the response is not JSON: {excerpt(page.body)}"
     for path, expected in probe.json:
         try:
             value = value_at(document, path)

@@ -16,7 +16,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
     {
         "resolves": "the name resolves to the expected digest",
         "clean": "the engine had no image before",
-        "fetched": "what the image is made of came from the registry, and nothing else did",
+        "fetched": "the image's content was downloaded from the registry, and nothing else",
         "digest": "the engine reports the registry's digest",
         "content": "config and layers are the registry's",
         "platform": "the image is for the engine's platform",
@@ -24,7 +24,7 @@ CHECKS: Mapping[str, str] = MappingProxyType(
         "listens": "it listens on the ports that it exposes",
         "probes": "all probes succeed",
         "ends": "it ends on its stop signal",
-        "alone": "it needed nothing but its image",
+        "alone": "it needed only its image",
         "stack": "its services work together and survive each other's failures",
     }
 )

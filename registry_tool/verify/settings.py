@@ -136,7 +136,7 @@ def _names(table: Document, key: str, parse: Callable[[str], str]) -> tuple[str,
         except ValueError as error:
             table.refuse(key, str(error))
         if name in names[:index]:
-            table.refuse(key, f"{name!r} comes twice")
+            table.refuse(key, f"{name!r} appears twice")
     return names
 
 
@@ -201,7 +201,7 @@ def _texts(table: Document, key: str) -> tuple[str, ...]:
     if isinstance(value, list):
         return table.texts(key, empty=False)
     if value is not None and not isinstance(value, str):
-        table.refuse(key, f"text or a list of text is wanted, not {table.describe(value)}")
+        table.refuse(key, f"text or a list of text is required, not {table.describe(value)}")
     text = table.text(key, empty=False)
     return () if text is None else (text,)
 
@@ -209,7 +209,7 @@ def _texts(table: Document, key: str) -> tuple[str, ...]:
 def _json(table: Document) -> tuple[tuple[str, str], ...]:
     for name, value in table.members.items():
         if not isinstance(value, (str, int, float, bool)):
-            table.refuse(name, "text, a number, true or false is wanted")
+            table.refuse(name, "text, a number, true or false is required")
     return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in table.members.items())
 
 
@@ -250,7 +250,7 @@ def _syntax_error(message: str, text: str) -> str:
     """The decoder's message after the line's number and its key. What follows a ``=`` may be a secret, and is not shown."""
     what, at, position = message.partition(" (at ")
     if re.match(r"Cannot (?:overwrite|mutate|declare|define|redefine|update|append)|Duplicate", what):
-        what = "a name comes twice"
+        what = "a name appears twice"
     lines = text.split("\n")
     while len(lines) > 1 and not lines[-1].strip():
         lines.pop()

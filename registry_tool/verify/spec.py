@@ -44,7 +44,7 @@ class Http:
         if self.status is not None and not 100 <= self.status <= 599:
             _refuse(f"{self.status} is not an HTTP status", "They go from 100 to 599.")
         if not all(self.text):
-            _refuse("no text is in every page", "Say what should be in it.")
+            _refuse("no text is in every page", "Give the text to look for.")
         if not all(path for path, _ in self.json):
             _refuse("a JSON value is found by a path", "It looks like visits=7 or user.name=john.")
         if self.within is not None:
@@ -119,7 +119,7 @@ class Log:
 
     def __post_init__(self) -> None:
         if not self.text:
-            _refuse("no text is in every log", "Say what should be in it.")
+            _refuse("no text is in every log", "Give the text to look for.")
 
     def __str__(self) -> str:
         return self.text

@@ -205,4 +205,4 @@ class _Run:
         except RegistryToolError as error:
             if ready or isinstance(error, (UsageError, EnvironmentUnavailable)):
                 raise
-            raise EnvironmentUnavailable(f"{name} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt) from error
+            raise EnvironmentUnavailable(f"{name} is not available: {error.message}", hint=error.hint, excerpt=error.excerpt) from error

@@ -215,7 +215,7 @@ def test_a_port_with_something_else_on_it_names_what_has_it(typed: Typed, engine
     with fake_server(lambda received: Reply(body=b"<html>")) as web:
         for words in (("up", "--port"), ("demo", "--registry-port")):
             message = refused(typed(words[0], "--json", "--name", unique, words[1], str(web.port)), 1, "port-taken")
-            assert f"port {web.port} is held by the process " in message
+            assert f"port {web.port} is in use by the process " in message
             assert f"(pid {os.getpid()})" in message
     assert engine.volume(resource_name(unique)) is None, "an up that failed leaves no volume behind"
 
@@ -303,13 +303,13 @@ def test_a_web_page_in_the_place_of_a_registry_is_named_as_such(typed: Typed, lo
     with fake_server(lambda received: page) as web:
         assert typed("--registry", web.host, "tag", local.image, unique).code == 0
         for words in (("push", unique), ("pull", unique), ("list-tags", unique)):
-            assert f"what answers at {web.host} is no registry" in said(typed("--registry", web.host, *words), 3), words
+            assert f"the server at {web.host} is not a registry" in said(typed("--registry", web.host, *words), 3), words
             refused(typed("--registry", web.host, words[0], "--json", unique), 3, "not-a-registry")
         answer = typed("--registry", web.host, "run", f"{unique}absent")
         assert answer.code == 125, "as docker's, where a container was not run"
-        assert f"what answers at {web.host} is no registry" in answer.err.splitlines()[-2]
+        assert f"the server at {web.host} is not a registry" in answer.err.splitlines()[-2]
         answer = spawn("login", "-u", "john", "--password-stdin", web.host, stdin=PASSWORD)
-        assert f"what answers at {web.host} is no registry" in said(answer, 3)
+        assert f"the server at {web.host} is not a registry" in said(answer, 3)
 
 
 # Passwords and those who keep them
@@ -353,7 +353,7 @@ def test_a_wrong_password_is_exit_1_everywhere(typed: Typed, local: LocalRegistr
     [
         (None, "is not installed"),
         ("echo '<html>'", "prints something that is not a credential"),
-        ("sleep 60", "did not answer within"),
+        ("sleep 60", "did not respond within"),
         ("echo no such keychain; exit 3", "no such keychain"),
     ],
     ids=["missing", "rubbish", "hangs", "fails"],

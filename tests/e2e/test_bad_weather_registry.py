@@ -139,7 +139,7 @@ WEATHER: dict[str, Callable[[PushedManifest], Other]] = {
 
 @pytest.fixture(params=WEATHER)
 def bad(request: pytest.FixtureRequest, watching: RecordingServer) -> PushedManifest:
-    """One of three images whose manifest cannot be had as it should."""
+    """One of three images whose manifest is not available as it should."""
     for tag in ("good", "whole"):
         make_image(watching.port, APP, tag, layer(tag.encode()))
     made = make_image(watching.port, APP, "bad", layer(b"bad"))

@@ -80,7 +80,7 @@ def test_base_images_absent_no_hub_and_no_root(unplugged: PrivateEngine, folders
     _open(unplugged)
     done = run(unplugged, folders, "demo")
     assert done.returncode == 1, done.stderr
-    assert "registry:2 cannot be had" in said_and_hinted(done)
+    assert "registry:2 is not available" in said_and_hinted(done)
 
 
 def test_base_images_absent_no_hub_and_no_packages(unplugged: PrivateEngine, folders: Path, tmp_path: Path) -> None:

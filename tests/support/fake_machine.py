@@ -37,7 +37,7 @@ class Machine:
             assert real, f"{name} is missing on this machine"
             (self.bin / name).symlink_to(real)
         self.program("python", ASK)
-        self.answer("silent nobody listens")
+        self.answer("silent nothing listens")
         self.is_user(0)
         self.is_system("Linux")
         self.has_packages()

@@ -2,7 +2,7 @@
 or unplugs an engine does so to one of these.
 
 ``lo`` alone means that nothing outside exists; with ``swallow=True`` a default route leads into a link at whose other end
-nobody listens, so that every packet to the outside is swallowed. The host's own routes and firewall are never touched.
+nothing listens, so that every packet to the outside is swallowed. The host's own routes and firewall are never touched.
 """
 
 from __future__ import annotations

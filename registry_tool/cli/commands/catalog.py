@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @options.as_json
 @click.pass_obj
 def catalog(session: Session, registry: str | None, details: bool | None, quiet: bool) -> int:
-    """List the repositories of a registry (by default the local one) with number of tags, size and last change.
+    """List the repositories of a registry (by default the local one) with number of tags, size and newest image.
 
-    The size is that of all images, with shared content counted once. The last change is the creation time of the newest image:
+    SIZE is that of all images, with shared content counted once. NEWEST IMAGE is the age of the image that was created last:
     registries do not record when it was pushed. With --no-details only tags are counted.
 
     \b
@@ -47,7 +47,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, quiet:
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:
             listed = listing.catalog(opened, details=full, cache=cache, observer=observer)
-    return _render(session, host, listed, opened.notes)
+    return _render(session, host, listed, opened.notes, shortened=details is None and not full)
 
 
 def _print_notes(session: Session, notes: Sequence[str]) -> None:
@@ -55,20 +55,23 @@ def _print_notes(session: Session, notes: Sequence[str]) -> None:
         session.output.note(formatting.one_line(note))
 
 
-def _render(session: Session, host: str, listed: Catalog, notes: tuple[str, ...]) -> int:
+def _render(session: Session, host: str, listed: Catalog, notes: tuple[str, ...], *, shortened: bool) -> int:
     out = session.output
     errors = [(summary.name, error) for summary in listed.repositories for error in summary.errors]
     if out.json:
         documents = [{"repository": name, **to_json(error)} for name, error in errors]
         out.document({"registry": host, "repositories": listed.repositories, "errors": documents, "notes": notes})
     else:
-        heads = ("REPOSITORY", "TAGS", "SIZE", "LAST CHANGE")
+        heads = ("REPOSITORY", "TAGS", "SIZE", "NEWEST IMAGE")
         head, *lines = formatting.columns(heads, [_cells(summary) for summary in listed.repositories])
         out.spans((head, "head"))
         for summary, line in zip(listed.repositories, lines, strict=True):
             out.spans((line, "dim" if summary.tags == 0 else ""))
         for name, error in errors:
             out.note(formatting.one_line(f"{name}: {error.message}"))
+        if shortened and listed.repositories:
+            out.flush()
+            out.note("Use --details for size and newest image.")
         _print_notes(session, notes)
         if listed.stopped is not None:
             out.note("not all repositories could be read")

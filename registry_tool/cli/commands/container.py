@@ -77,7 +77,14 @@ def start(session: Session, names: tuple[str, ...], missing_ok: bool) -> int:
 @click.command("restart")
 @click.argument("names", nargs=-1, required=True, shell_complete=completions.containers)
 @click.option(
-    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Time until it is killed."
+    "-t",
+    "--time",
+    "seconds",
+    metavar="SECONDS",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Time before it is killed.",
 )
 @options.missing_ok
 @options.as_json
@@ -95,7 +102,14 @@ def restart(session: Session, names: tuple[str, ...], seconds: int, missing_ok: 
 @click.command("stop")
 @click.argument("names", nargs=-1, required=True, shell_complete=completions.running_containers)
 @click.option(
-    "-t", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=0), default=10, show_default=True, help="Time until it is killed."
+    "-t",
+    "--time",
+    "seconds",
+    metavar="SECONDS",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Time before it is killed.",
 )
 @options.missing_ok
 @options.as_json
@@ -133,7 +147,10 @@ def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool
 @click.argument("names", nargs=-1, shell_complete=completions.containers)
 @click.option("-f", "--force", is_flag=True, help="Also remove running containers.")
 @click.option(
-    "--all", "everything", is_flag=True, help='Remove what "run" started, and what killed runs of "demo" and "verify" left; asks first.'
+    "--all",
+    "everything",
+    is_flag=True,
+    help='Remove what "run" started, and what killed runs of "demo" and "verify" left (asks for confirmation).',
 )
 @options.yes
 @options.missing_ok
@@ -205,7 +222,7 @@ def _each(session: Session, names: tuple[str, ...], word: str, act: Callable[[st
     def once(name: str) -> list[str]:
         container = session.engine.container(name)
         if container is None:
-            raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
+            raise NotFound(f"no such container: {name}", hint="See: regctl ps -a")
         act(container.id)
         done.append(name)
         return [name]

@@ -173,7 +173,7 @@ def _plan(repository: Repository, selection: Selection, *, most_tags: int | None
         return delete.DeletionPlan(selection=selection, removals=(), absent=True, scope=delete.Scope(tags=0, manifests=0))
     if plan.absent and not missing_ok:
         what = f"no tag matches {selection}" if selection.pattern is not None else f"{selection} does not exist"
-        raise NotFound(what, hint=f"See what there is: regctl list-tags {selection.repository}")
+        raise NotFound(what, hint=f"See: regctl list-tags {selection.repository}")
     return plan
 
 
@@ -210,7 +210,7 @@ def _removal(removal: Removal) -> Iterator[str]:
     if removal.untag_only:
         yield f"  untag {tags}; {what} stays"
         if removal.siblings:
-            yield f"    other tags of it: {', '.join(removal.siblings)}"
+            yield f"    tags with the same digest: {', '.join(removal.siblings)}"
         yield from (f"    {held} contains it" for held in _describe(removal.indexes))
         yield from (f"    {held} refers to it" for held in _describe(removal.referrers))
         if not (removal.siblings or removal.indexes or removal.referrers):

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @click.command("demo")
 @click.option("--image", metavar="NAME:TAG", default="john/get-started:part2", show_default=True, help="Name of the image.")
-@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port of the page; by default the first free one from 4000.")
+@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port of the page.  [default: first free from 4000]")
 @click.option(
     "--registry-port",
     metavar="PORT",
     type=options.port_number,
-    help="Port of the registry; by default its present one, or the first free one from 5000.",
+    help="Port of the registry.  [default: its current one, or first free from 5000]",
 )
 @click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the local registry.")
-@click.option("--redis", is_flag=True, help="Then run it with Redis, and check that it counts visits.")
+@click.option("--redis", is_flag=True, help="Also run it with Redis, and check that it counts visits.")
 @click.option("--keep", is_flag=True, help="Leave the container running.")
 @click.option("--purge", is_flag=True, help="Remove the base layers, too, so that the pull transfers every layer.")
 @options.as_json

@@ -57,7 +57,7 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 
 @click.command("push")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.images)
-@click.option("--no-check", is_flag=True, help="Do not check that the registry has all of it.")
+@click.option("--no-check", is_flag=True, help="Do not check that the registry has every part.")
 @options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
@@ -183,7 +183,7 @@ def images(
 @click.command("rmi")
 @click.argument("names", nargs=-1, shell_complete=completions.images)
 @click.option("-f", "--force", is_flag=True, help="Also remove images with several names or a stopped container.")
-@click.option("--all", "everything", is_flag=True, help="Remove all images that this tool built, tagged or pulled; asks first.")
+@click.option("--all", "everything", is_flag=True, help="Remove all images that this tool built, tagged or pulled (asks for confirmation).")
 @click.option("--bases", is_flag=True, help="With --all, also remove base images that were built here.")
 @options.yes
 @options.missing_ok

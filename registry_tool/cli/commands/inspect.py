@@ -44,7 +44,7 @@ _STEP = re.compile(r"\[(\d+)\]")
 @click.option(
     "--siblings/--no-siblings",
     default=None,
-    help=f"Show what other tags share with it, or not; by default in a registry on this machine, up to {_MOST_TAGS} tags.",
+    help=f"Show other tags with the same digest or layers, or not.  [default: on this machine, up to {_MOST_TAGS} tags]",
 )
 @options.registry_access
 @options.quiet("the digest")
@@ -99,7 +99,7 @@ def inspect(
                 session.output.line(str(image.digest))
                 return 0
             if as_config and image.config is None:
-                raise NotFound(f"{reference} has no config", hint="Look at it with: regctl inspect --raw")
+                raise NotFound(f"{reference} has no config", hint="See: regctl inspect --raw")
             _write(session, contents.raw_config(image.config) if as_config and image.config else image.raw)
             return 0
         tag = None if reference.digest is not None else reference.or_latest().tag
@@ -144,14 +144,16 @@ def _lookup(repository: Repository, reference: Reference, request: Callable[[str
     try:
         return request(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
     except NotFound as error:
+        if error.response is not None and error.response.code == "NAME_UNKNOWN":
+            raise
         if reference.digest is not None or reference.tag is not None:
-            hint = f"See what there is with: regctl list-tags {reference.repository}"
+            hint = f"See: regctl list-tags {reference.repository}"
             raise NotFound(f"there is no image {reference}: {error.message}", hint=hint) from error
         tags = sorted(repository.tags())
         if not tags:
             raise NotFound(f"{reference.repository} has no tags", hint="Push an image to it: regctl push NAME") from error
         shown = tuple(tags[:_MAX_TAGS]) + ((f"and {len(tags) - _MAX_TAGS} more",) if len(tags) > _MAX_TAGS else ())
-        hint = f"Say which of its {len(tags)} tags: regctl inspect {reference.repository}:{tags[0]}"
+        hint = f"Choose one of its {len(tags)} tags: regctl inspect {reference.repository}:{tags[0]}"
         raise NotFound(f"{reference.repository} has no tag latest; it has these:", hint=hint, excerpt=shown) from error
 
 

@@ -58,8 +58,8 @@ def list_tags(
 ) -> int:
     """List the tags of the repository NAME; without a host it is in the local registry.
 
-    Siblings are other tags of the same digest. Manifests and configs are fetched from a registry on this machine; from any
-    other only digests, unless --details is given. With -q or --no-details only the list is fetched; it may still contain a tag
+    SAME DIGEST AS lists other tags of the same digest. Manifests and configs are fetched from a registry on this machine; from
+    any other only digests, unless --details is given. With -q or --no-details only the list is fetched; it may still contain a tag
     whose deletion was not finished.
 
     \b
@@ -82,7 +82,7 @@ def list_tags(
     )
     needs_details = "--platform" if platform else f"--sort {sort}" if sort in ("created", "size") else None
     if needs_details and details is False:
-        raise UsageError(f"{needs_details} needs the details that --no-details leaves out", hint="Leave out one of the two.")
+        raise UsageError(f"{needs_details} needs the details that --no-details leaves out", hint="Omit one of the two.")
     reference = session.repository(name, "list-tags")
     quiet = quiet and not session.output.json
     wanted = _with_scope(wanted, details, needs_details, is_local=is_loopback(reference.host), quiet=quiet)
@@ -125,12 +125,15 @@ def _render(
         out.table(("TAG",), [(row.name,) for row in table.rows])
     else:
         limit = _MAX_CELL if out.on_terminal else None
-        heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE")
+        heads = ("TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SAME DIGEST AS", "TYPE")
         out.table(heads, [_cells(row, digests=digests, limit=limit) for row in table.rows])
         if out.on_terminal and total and len(table.rows) > 1:
             shared = f"{formatting.size(table.size)} with shared layers counted once"
             out.line(f"{units.count(len(table.rows), 'tag')}: {formatting.size(total)} in total, {shared}")
     if not out.json:
+        if wanted.level == "digests" and table.rows and not quiet:
+            out.flush()
+            out.note("Use --details for size, age, platforms.")
         for note in notes:
             out.note(formatting.one_line(note))
     if table.vanished:
@@ -138,7 +141,7 @@ def _render(
     if table.stopped is not None and not out.json:
         # The table comes first, also if both streams go to one file.
         out.flush()
-        out.note(f"not all of {table.count} tags could be read: {table.looked_at} queried, {len(table.rows)} shown")
+        out.note(f"only {table.looked_at} of {units.count(table.count, 'tag')} could be read")
         out.print_error(table.stopped)
     # With --quiet the list of names is complete, also where an image is damaged.
     return exit_code([error for name, error in errors if name is None or not quiet])

@@ -15,13 +15,13 @@ def _reject_argument(context: click.Context, parameter: click.Parameter, value: 
     if value is not None and not context.resilient_parsing:
         raise UsageError(
             "a password is not taken as an argument: other users can see it, and it stays in the shell's history",
-            hint="Leave it out to be asked for it, or pipe it in with --password-stdin.",
+            hint="Omit it to be prompted, or pipe it in with --password-stdin.",
         )
 
 
 @click.command("login")
 @click.argument("server", required=False)
-@click.option("-u", "--username", metavar="USER", help="User name; asked for if it is not given.")
+@click.option("-u", "--username", metavar="USER", help="User name (prompted if omitted).")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("-p", "--password", "argument", hidden=True, expose_value=False, callback=_reject_argument)
 @options.connection
@@ -54,7 +54,7 @@ def login(session: Session, server: str | None, username: str | None, password_s
     )
     if stored.is_remembered:
         how = "by plain HTTP, unencrypted" if session.plain_http else "without a check of its certificate"
-        out.note(f"from now on {host} is reached {how}; regctl logout {host} forgets it")
+        out.note(f"remembered: {host} is reached {how}; to forget it: regctl logout {host}")
     if not stored.checked:
         out.note(f"{host} requires no login: the password was stored unchecked")
     if not stored.encrypted:

@@ -21,14 +21,12 @@ _name = click.option("--name", metavar="NAME", default="default", show_default=T
 
 @click.command("up")
 @_name
-@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port to listen on; by default the first free one from 5000.")
-@click.option("--auth", metavar="USER", help="Require a login as USER; asks for the password.")
+@click.option("-p", "--port", metavar="PORT", type=options.port_number, help="Port to listen on.  [default: first free from 5000]")
+@click.option("--auth", metavar="USER", help="Require a login as USER (prompts for the password).")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
 @click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
-@click.option("--restart", metavar="POLICY", help="no, always, unless-stopped (the default), on-failure[:N].")
-@click.option(
-    "--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="How long to wait for its response."
-)
+@click.option("--restart", metavar="POLICY", help="no, always, unless-stopped or on-failure[:N].  [default: unless-stopped]")
+@click.option("--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="Time limit until it is ready.")
 @options.quiet("its address")
 @options.as_json
 @click.pass_obj
@@ -76,7 +74,7 @@ def up(
 
 @click.command("down")
 @_name
-@click.option("-v", "--volumes", is_flag=True, help="Also remove its content; asks first.")
+@click.option("-v", "--volumes", is_flag=True, help="Also remove its content (asks for confirmation).")
 @options.yes
 @options.missing_ok
 @options.as_json
@@ -185,7 +183,7 @@ def logs(session: Session, name: str, follow: bool, tail: int | None, since: str
     registry = local_registry.find(engine, name)
     container = engine.container(registry.container_id if registry else name)
     if container is None:
-        hint = "Start it with: regctl up" if name == "default" else "See what there is with: regctl status, regctl ps -a"
+        hint = "Start it with: regctl up" if name == "default" else "See: regctl status, regctl ps -a"
         raise NotFound(f"there is neither a registry nor a container named {name}" if name != "default" else "no local registry", hint=hint)
     for stream, chunk in engine.logs(container.id, follow=follow, tail=tail, since=since, timestamps=timestamps):
         (session.output.write_bytes if stream == "stdout" else session.output.write_error_bytes)(chunk)
@@ -209,5 +207,5 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
 
 
 def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:
-    state = registry.state if registry.state != "running" or answering else "running, does not answer"
+    state = registry.state if registry.state != "running" or answering else "running, not responding"
     return [registry.name, registry.address, state, registry.user or "anyone", registry.image, registry.volume, registry.started_by]

@@ -46,8 +46,8 @@ def _process_options(command: Command) -> Command:
                 type=click.Path(path_type=Path),
                 help="Set the variables in FILE, a KEY=VALUE on each line.",
             ),
-            click.option("-u", "--user", metavar="USER[:GROUP]", default="", help="User that runs it; by default the image's."),
-            click.option("-w", "--workdir", "working_dir", metavar="FOLDER", help="Folder inside that it runs in."),
+            click.option("-u", "--user", metavar="USER[:GROUP]", default="", help="User to run as.  [default: the image's]"),
+            click.option("-w", "--workdir", "working_dir", metavar="FOLDER", help="Working folder in the container."),
         )
     ):
         command = option(command)
@@ -166,7 +166,7 @@ def exec(session: Session, /, name: str, command: tuple[str, ...], detach: bool,
     engine = session.engine
     container = engine.container(name)
     if container is None:
-        raise NotFound(f"no such container: {name}", hint="See what there is with: regctl ps -a")
+        raise NotFound(f"no such container: {name}", hint="See: regctl ps -a")
     spec = ExecSpec(
         command=command,
         environment=_environment(given),

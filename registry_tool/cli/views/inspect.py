@@ -102,7 +102,7 @@ def _manifest_facts(inspection: Inspection) -> dict[str, str]:
         "size": formatting.size(details.size),
         "shared": _shared_size(inspection.layers),
         "platforms": ", ".join(map(str, details.platforms)),
-        "siblings": _siblings(inspection),
+        "same digest as": _siblings(inspection),
         "unread tags": ", ".join(inspection.unread),
         "subject": str(inspection.manifest.subject.digest) if inspection.manifest.subject else "",
         "referrers": f"not known: {inspection.referrers_error.message}" if inspection.referrers_error is not None else "",

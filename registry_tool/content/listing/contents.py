@@ -31,7 +31,7 @@ MAX_MANIFESTS = 1000
 """Manifests that one tag leads to."""
 
 _CREATED = "org.opencontainers.image.created"
-_HINT = "Look at it with: regctl inspect --raw"
+_HINT = "See: regctl inspect --raw"
 
 Type = Literal["image", "index", "artifact", "signature", "unknown"]
 

@@ -67,7 +67,7 @@ class _Listing:
         for name in absent:
             if name not in vanished:
                 detail = f"the tag is listed, but its manifest is missing: {self._errors[name].message}"
-                rows.append(Row(name=name, error=NotFound(detail, hint="Look with: regctl check")))
+                rows.append(Row(name=name, error=NotFound(detail, hint="See: regctl check")))
         if self._total > _WORTH_A_BAR:
             self._observer.finish("tags", "read the tags")
         return TagTable(

@@ -66,7 +66,7 @@ class BuiltRootfs:
 
 
 def build(base: Base, platform: Platform, folder: Path, observer: Observer) -> BuiltRootfs:
-    """Make ``base``'s root file system in ``folder``. Raises ProvisionFailed: "the base image … cannot be had: …, and MESSAGE"."""
+    """Make ``base``'s root file system in ``folder``. Raises ProvisionFailed: "the base image … is not available: …, and MESSAGE"."""
     distribution, tool = _requirements(platform)
     observer.start(base.role, f"Unpacking {distribution.name} packages for {base.local_name}")
     try:

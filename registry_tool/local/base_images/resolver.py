@@ -95,7 +95,7 @@ class BaseImageResolver:
             if self._engine.image(copy.name) is None:
                 raise ValueError(f"there is no {copy.name} in it")
         except (ValueError, EngineError) as error:
-            self._observer.note(f"the kept copy of the {base.role} image cannot be used and was thrown away: {error}")
+            self._observer.note(f"the kept copy of the {base.role} image cannot be used and was discarded: {error}")
             self._archive.discard(base.role, platform)
             return None
         return self._record(base, copy.name, copy.source)
@@ -116,7 +116,7 @@ class BaseImageResolver:
         except ProvisionFailed as error:
             by_hand = f"docker load -i FILE brings {base.official} from a machine that has it (docker save -o FILE {base.official})."
             raise ProvisionFailed(
-                f"the base image {base.official} cannot be had: {', '.join(tried)}, and {error.message}",
+                f"the base image {base.official} is not available: {', '.join(tried)}, and {error.message}",
                 hint=f"{error.hint.rstrip('.')}; or: {by_hand}" if error.hint else by_hand,
                 excerpt=error.excerpt,
             ) from error

@@ -41,7 +41,7 @@ def prepare(
 ) -> BuildInputs:
     """Prepare the inputs of ``context``; ``build_args`` take precedence.
 
-    Raises BuildFailed without a Dockerfile, ProvisionFailed where a base image cannot be had.
+    Raises BuildFailed without a Dockerfile, ProvisionFailed where a base image is not available.
     """
     chosen = dict(build_args or {})
     text = (dockerfile or DockerfileSource.on_disk(context or Path())).text

@@ -71,7 +71,7 @@ def hub_hint(error: RegistryToolError, text: str) -> str | None:
 def not_found(text: str) -> NotFound:
     """The error for an image that is neither in the engine nor in the local registry."""
     hub = Reference.parse(text, default_host=DOCKER_HUB).or_latest() if not text.startswith("sha256:") else None
-    hint = "See what there is with: regctl images"
+    hint = "See: regctl images"
     if hub is not None and not has_host(text):
         hint += f". From Docker Hub it is spelled out: {hub}"
     return NotFound(f"no such image: {text}", hint=hint)

@@ -53,7 +53,7 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
             engine.tag(typed.id, str(target))
             note = f"tagged {typed.short_id} as {target}" + (f" (it was {present.short_id})" if present else "")
     elif present is None:
-        hint = f"Build it first: regctl build -t {text} . (or see what there is: regctl images)"
+        hint = f"Build it first: regctl build -t {text} . (see: regctl images)"
         if engine.image(text) is not None:
             hint = f"{text} is an image's id. Name it first: regctl tag {text} NAME, then: regctl push NAME"
         raise NotFound(f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}", hint=hint)

@@ -66,7 +66,7 @@ def next_free(containers: Iterable[Container], *, local: bool, avoid: Collection
 
 def port_taken(port: int, held_by: str) -> PortTaken:
     """The error for a taken port."""
-    return PortTaken(f"port {port} is held by {held_by}", hint="Name another with --port, or leave --port out to get the next free one.")
+    return PortTaken(f"port {port} is in use by {held_by}", hint="Name another with --port, or leave --port out to get the next free one.")
 
 
 def _publishes(container: Container, port: int) -> bool:

@@ -23,7 +23,7 @@ class PortState(Enum):
 
     REGISTRY = "a registry"
     FAILING = "a registry that reports an error"
-    OTHER = "something that is no registry"
+    OTHER = "something that is not a registry"
     NOTHING = "nothing"
 
 
@@ -84,7 +84,7 @@ def _media_type(page: Page) -> str:
 
 def _not_a_registry(registry: LocalRegistry, probe: PortProbe) -> NotARegistry:
     return NotARegistry(
-        f"what answers on {LOOPBACK}:{registry.port} here is no registry ({probe.detail} on /v2/)",
+        f"the server on {LOOPBACK}:{registry.port} is not a registry ({probe.detail} on /v2/)",
         hint=f"It is not the container {registry.container_name} that answers. "
         f"Take another port: regctl up{name_option(registry.name)} --port {registry.port + 1}",
     )
@@ -107,7 +107,7 @@ def _timeout_error(engine: Engine, registry: LocalRegistry, probe: PortProbe, ti
         )
     if not _responds_inside(engine, registry):
         return RegistryUnreachable(
-            f"the registry did not answer within {timeout:g} s, neither here nor inside its container",
+            f"the registry did not respond within {timeout:g} s, neither here nor inside its container",
             hint="A slow machine may need more: --timeout 120",
             excerpt=engine.log_tail(registry.container_id, _LOG_LINES),
         )

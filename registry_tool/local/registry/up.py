@@ -221,11 +221,11 @@ def _create_on_port(request: _UpRequest, image: str, wanted: VolumeState) -> tup
         if _create_and_start(request, image, port, wanted):
             return True, f"{note}; this registry is on {port}" if note else None
         # Taken meanwhile, or by something that only the engine sees.
-        held_by = _port_holder(request, port) or "something else, says the engine"
+        held_by = _port_holder(request, port) or "something else, according to the engine"
         if request.port is not None:
             raise ports.port_taken(port, held_by)
         taken.add(port)
-        note = note or f"port {port} is held by {held_by}"
+        note = note or f"port {port} is in use by {held_by}"
 
 
 def _choose_port(request: _UpRequest, remembered: int | None, taken: set[int]) -> tuple[int, str | None]:
@@ -238,12 +238,12 @@ def _choose_port(request: _UpRequest, remembered: int | None, taken: set[int]) -
         held_by = _port_holder(request, remembered)
         if held_by is None:
             return remembered, None
-        reason = f"its port {remembered} is held by {held_by}"
+        reason = f"its port {remembered} is in use by {held_by}"
     # A stopped registry keeps its port.
     others = {other.port for other in lookup.find_all(request.engine) if other.name != request.name}
     port, held_by = ports.next_free(request.engine.containers(), local=request.engine.endpoint.is_local, avoid=taken | others)
     if reason is None and held_by is not None:
-        reason = f"port {spec.DEFAULT_PORT} is held by {held_by}"
+        reason = f"port {spec.DEFAULT_PORT} is in use by {held_by}"
     return port, reason
 
 

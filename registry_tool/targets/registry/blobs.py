@@ -144,14 +144,14 @@ class ResumingReader:
             first, size = _range(response)
             if first != self._offset:
                 raise RegistryError(
-                    f"{self._transport.host} answers {response.method} {response.path} from byte {first}, not {self._offset}",
+                    f"{self._transport.host} responds to {response.method} {response.path} from byte {first}, not {self._offset}",
                     hint="Look at the registry's proxy, if it has one.",
                 )
         else:
             size = parse_number(response.headers.get("content-length", ""))
         if size is not None and size != self._size:
             raise Mismatch(
-                f"{self._transport.host} has {size} bytes where {self._size} should be: {response.path}", hint="Look with regctl check."
+                f"{self._transport.host} has {size} bytes where {self._size} should be: {response.path}", hint="See: regctl check"
             )
         skipped = self._offset if response.status != 206 else 0
         while skipped and (piece := stream.read(min(skipped, _PIECE))):

@@ -93,7 +93,7 @@ class Registry:
             self._transport.get("/v2/")
         except NotFound as error:
             # The one path that every registry has.
-            raise NotARegistry(f"what answers at {self.host} is no registry: {error.message}", hint=error.hint) from error
+            raise NotARegistry(f"the server at {self.host} is not a registry: {error.message}", hint=error.hint) from error
 
     @property
     def notes(self) -> tuple[str, ...]:

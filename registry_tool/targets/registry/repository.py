@@ -64,7 +64,9 @@ class Capabilities:
         entries = (document.get(member) or []) if isinstance(document, dict) else None
         if not isinstance(entries, list):
             host = self._transport.host
-            raise RegistryError(f"{host} answers {response.path} with something that is no list of {member}", hint="Look at its log.")
+            raise RegistryError(
+                f"{host} responds to {response.path} with something that is not a list of {member}", hint="Look at its log."
+            )
         names = tuple(entry for entry in entries if isinstance(entry, str) and is_name(entry))
         if len(names) < len(entries):
             skipped = [entry for entry in entries if not (isinstance(entry, str) and is_name(entry))]
@@ -318,7 +320,7 @@ class Repository:
 
     def _mismatch(self, response: Response, what: str) -> Mismatch:
         return Mismatch(
-            f"{self.host} answers {response.method} {response.path} with {what}",
+            f"{self.host} responds to {response.method} {response.path} with {what}",
             hint=f"What is stored there may be damaged: regctl check {self.name}",
         )
 

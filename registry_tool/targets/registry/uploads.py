@@ -91,7 +91,7 @@ class Upload:
     def _next_location(self, response: Response) -> str:
         if not response.headers.get("location"):
             raise RegistryError(
-                f"{self._transport.host} answers {response.method} {response.path} without a Location header", hint="Look at its log."
+                f"{self._transport.host} responds to {response.method} {response.path} without a Location header", hint="Look at its log."
             )
         return self._transport.location(response)
 
@@ -148,4 +148,4 @@ def check_digest(host: str, response: Response, digest: Digest) -> None:
     """Raises Mismatch where the registry reports that it stored something else."""
     reported = response.headers.get("docker-content-digest")
     if reported and reported.strip() != str(digest) and reported.startswith(f"{digest.algorithm}:"):
-        raise Mismatch(f"{host} stored {reported[:140]!r} in place of {digest}", hint="Something on the way changes what is sent.")
+        raise Mismatch(f"{host} stored {reported[:140]!r} in place of {digest}", hint="It is changed in transit.")

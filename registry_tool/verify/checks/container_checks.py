@@ -16,7 +16,7 @@ from registry_tool.verify.spec import Health, Http, Tcp
 
 _KILLED = 128 + 9  # exit code after SIGKILL; not every engine reports that it was for memory
 _KILL = ("SIGKILL", "KILL", "9")
-_DISK_HINT = "What it keeps belongs into a volume; more is allowed by the limits."
+_DISK_HINT = "Store its data in a volume, or raise the limit of disk space."
 _STOP_HINT = "Process 1 gets no signal that it does not handle: handle it, or begin the shell script's last line with exec."
 
 
@@ -36,7 +36,7 @@ def starts(run: ContainerRun, *, fits: bool) -> Check:
     if not fits:
         # The check of the platform has failed already.
         return Check(name="starts", ok=None, detail=f"it does not, as it is for another platform: {problem}", evidence=evidence)
-    return _failed(run, "starts", problem, hint or "Its last words are in the log.", evidence, run.start_seconds)
+    return _failed(run, "starts", problem, hint or "See its log.", evidence, run.start_seconds)
 
 
 def listens(run: ContainerRun) -> Check:
@@ -46,7 +46,7 @@ def listens(run: ContainerRun) -> Check:
     if not ports:
         return Check(name="listens", ok=None, detail="it says of no TCP port that it listens there (EXPOSE)", unchecked=unchecked)
     if run.ended_early:
-        return skipped("listens", "it runs no more")
+        return skipped("listens", "it is not running any more")
     listening = run.listening
     evidence: dict[str, object] = {"exposed": list(ports), "seen_by": "/proc/net/tcp" if listening else "connections"}
     if listening is not None:
@@ -58,11 +58,13 @@ def listens(run: ContainerRun) -> Check:
         loopback, note = [], " (seen by connecting: there is no program in it that could tell)"
         missing = sorted(port for port in ports if not run.connects.get(port, False))
     if loopback:
-        detail = f"{_ports(loopback)} {'is' if len(loopback) == 1 else 'are'} open on its loopback only, where nobody else reaches it"
-        hint = "Have it listen on 0.0.0.0, not on 127.0.0.1 or localhost."
+        detail = (
+            f"{_ports(loopback)} {'is' if len(loopback) == 1 else 'are'} open on its loopback only, which is not reachable from outside"
+        )
+        hint = "Make it listen on 0.0.0.0, not on 127.0.0.1 or localhost."
         return _failed(run, "listens", detail, hint, evidence, run.listen_seconds)
     if missing:
-        detail = f"nobody listens on {_ports(missing)}, which it exposes{note}"
+        detail = f"nothing listens on {_ports(missing)}, which it exposes{note}"
         hint = "Let EXPOSE and what the program listens on be the same port."
         return _failed(run, "listens", detail, hint, evidence, run.listen_seconds)
     detail = f"{_ports(ports)}{'' if listening else note}"
@@ -70,7 +72,7 @@ def listens(run: ContainerRun) -> Check:
 
 
 def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
-    """All probes hold. One that fails because nobody listens, or because the container has ended, is that check's failure."""
+    """All probes hold. One that fails because nothing listens, or because the container has ended, is that check's failure."""
     if not run.probe_results:
         return Check(name="probes", ok=None, detail="there are no probes")
     closed = set(run.exposed) - (run.listening.reachable if run.listening else set()) if listens.ok is False else set()
@@ -103,14 +105,14 @@ _PROBE_HINTS = {
 
 
 def _confirmed(result: ProbeResult, run: ContainerRun) -> ProbeResult:
-    """``result``, no success where an engine took the connection and nobody listens inside."""
+    """``result``, no success where an engine took the connection and nothing listens inside."""
     if result.ok and isinstance(result.probe, Tcp) and run.listening and result.probe.container not in run.listening.reachable:
-        return replace(result, ok=False, observed=f"the engine takes connections, and nobody listens in the container: {run.listening}")
+        return replace(result, ok=False, observed=f"the engine takes connections, and nothing listens in the container: {run.listening}")
     return result
 
 
 def _own_failure(result: ProbeResult, closed: set[int], starts: Check) -> ProbeResult:
-    """``result``, no failure where it follows from that of another check. ``closed`` are ports on which nobody listens."""
+    """``result``, no failure where it follows from that of another check. ``closed`` are ports on which nothing listens."""
     if result.ok is None and starts.ok:
         return replace(result, ok=False, observed=f"it had ended already ({result.observed})")
     follows = isinstance(result.probe, (Http, Tcp)) and result.probe.container in closed
@@ -125,7 +127,7 @@ def ends(run: ContainerRun) -> Check:
     if run.ended_early:
         if not _may_end(run):
             return skipped("ends", "it ended before it was stopped")
-        return Check(name="ends", ok=True, detail=f"by itself, with code {_code(run)}", evidence=evidence, seconds=run.run_seconds)
+        return Check(name="ends", ok=True, detail=f"it exited with code {_code(run)}", evidence=evidence, seconds=run.run_seconds)
     if run.killed:
         detail = f"it did not end within {run.spec.stop_within:g} s of {run.signal}, and was killed"
         return _failed(run, "ends", detail, _STOP_HINT, evidence | {"code": None}, run.stop_seconds)
@@ -204,7 +206,7 @@ def _early_end(run: ContainerRun) -> tuple[str, str | None]:
         return f"it needed more memory than {units.size(limits.memory)}, and {ended}", more
     if code == _KILLED:
         return f"it was ended with code {code}, as what needs more memory than {units.size(limits.memory)}", more
-    return f"it ended by itself with code {code}, {run.run_seconds:.1f} s after its start", hints.for_log(run.excerpt)
+    return f"it exited with code {code}, {run.run_seconds:.1f} s after its start", hints.for_log(run.excerpt)
 
 
 def _failed(run: ContainerRun, name: str, detail: str, hint: str, evidence: dict[str, object], seconds: float) -> Check:

@@ -16,26 +16,26 @@ _NO_FILE = (
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"(?:loading shared librar(?:ies|y)|Library not loaded):? (?P<it>[^\s:]+)",
-        "The image lacks {it}: have the Dockerfile install what brings it.",
+        "{it} is not in the image: install its package in the Dockerfile.",
     ),
     (r"exec format error", "It is made for another processor: build it for this platform, or for both."),
-    (_NO_NETWORK, "It wants the network: what it needs at its start belongs into the image, or beside it (--with redis, --stack FILE)."),
+    (_NO_NETWORK, "It needs the network: what it needs at its start belongs into the image, or beside it (--with redis, --stack FILE)."),
     (
         r"can't start new thread|can't fork|[Cc]annot fork|fork: |Resource temporarily unavailable",
-        "It has more processes or threads than the limit lets it.",
+        "It needs more processes or threads than its limit.",
     ),
-    (r"File too large|No space left on device", "It writes more than the limit lets it: what it keeps belongs into a volume."),
-    (r"MemoryError|Cannot allocate memory|[Oo]ut of memory", "It needs more memory than the limit gives it."),
+    (r"File too large|No space left on device", "It writes more than its limit: store its data in a volume."),
+    (r"MemoryError|Cannot allocate memory|[Oo]ut of memory", "It needs more memory than its limit."),
     (
         r"\r: |\r['\"]?(?:: | )?(?:command )?not found|bad interpreter.*\^M|\\r",
         "A script of it has lines that end in CR LF: save it with LF, and say so in .gitattributes (*.sh text eol=lf).",
     ),
-    (_NO_FILE, "It wants {it}, which is not in the image: COPY it into it, as what is mounted from a machine stays there."),
+    (_NO_FILE, "It needs {it}, which is not in the image: COPY it into it, as what is mounted from a machine stays there."),
     (
         r"Operation not permitted|Permission denied|permission denied|PermissionError|EPERM|must be root",
-        "It wants a right that containers do not have by themselves: a capability, a device or --privileged is not part of an image.",
+        "It needs a privilege that containers do not have: a capability, a device or --privileged is not part of an image.",
     ),
-    (r"[Aa]ddress already in use", "Two parts of it want one port."),
+    (r"[Aa]ddress already in use", "Two parts of it use one port."),
 )
 
 

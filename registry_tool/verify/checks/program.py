@@ -13,7 +13,7 @@ _SEE_MESSAGE = "The engine's message says what it could not do."
 def explain(engine: Engine, container: str, command: Sequence[str], message: str) -> str | None:
     """The hint for ``command``, which did not start in ``container`` with the engine's ``message``; None where there is none."""
     if not command:
-        return "The image says of no command that it runs: its Dockerfile needs CMD or ENTRYPOINT."
+        return "The image has no command to run: its Dockerfile needs CMD or ENTRYPOINT."
     path = command[0]
     try:
         content = engine.get_file(container, path) if path.startswith("/") else None
@@ -47,7 +47,7 @@ def explain_file(path: str, content: bytes | None, interpreter_exists: bool | No
             return f"{path} is made for another processor: build it for this platform, or for both."
         return f"{path} is neither a program of this platform nor a script: its first line should be #!/bin/sh or the like."
     if content.startswith(b"\x7fELF"):
-        return f"{path} is there, and what loads it is not: it was linked on another distribution (glibc, musl)."
+        return f"{path} is there, and its loader is not: it was linked on another distribution (glibc, musl)."
     return _SEE_MESSAGE
 
 

@@ -52,15 +52,17 @@ def resolves(spec: VerifySpec, remote: RemoteImage, local: Image | None) -> Chec
         if expected == digest:
             return Check(name="resolves", ok=True, detail=f"{digest}, as expected", evidence=evidence)
         hint = f"Something else was pushed to that name since. Push again, or verify what was meant: {spec.image.with_digest(expected)}"
-        return Check(name="resolves", ok=False, detail=f"it leads to {digest}, and {expected} was expected", hint=hint, evidence=evidence)
+        return Check(
+            name="resolves", ok=False, detail=f"it resolves to {digest}, and {expected} was expected", hint=hint, evidence=evidence
+        )
     if local is None:
         detail = f"{digest}; not compared, as nothing says what it should be"
-        hint = "Say what must be there: --expect sha256:…, as push -q prints it."
+        hint = "Give the expected digest: --expect sha256:…, as push -q prints it."
         return Check(name="resolves", ok=None, detail=detail, hint=hint, evidence=evidence)
     evidence["compared"] = {"id": local.id, "digests": list(local.digests)}
     if is_same(local, remote):
         return Check(name="resolves", ok=True, detail=f"{digest}, as on the current engine", evidence=evidence)
-    detail = f"it leads to {digest}, and the current engine has another image under this name ({local.id[:19]})"
+    detail = f"it resolves to {digest}, and the current engine has another image under this name ({local.id[:19]})"
     return Check(name="resolves", ok=False, detail=detail, hint=f"Push what was built: regctl push {spec.image}", evidence=evidence)
 
 
@@ -109,7 +111,9 @@ def pull(environment: Environment, remote: RemoteImage, observer: Observer) -> P
     try:
         transfer = call_with_deadline(lambda: environment.engine.pull(name, known_as=remote.name.host, observer=activity), left)
     except DeadlineExceeded:
-        stalled = PullFailed(f"the pull stood still for {STALL_TIMEOUT:g} s", hint="Does the registry still answer? Its log: regctl logs")
+        stalled = PullFailed(
+            f"the pull made no progress for {STALL_TIMEOUT:g} s", hint="Does the registry still answer? Its log: regctl logs"
+        )
         return PullResult(error=stalled, traffic=environment.traffic())
     except RegistryToolError as error:
         if isinstance(error, Unreachable) and not isinstance(error, RegistryUnreachable):
@@ -153,29 +157,29 @@ def fetched(remote: RemoteImage, pull: PullResult, damaged: RegistryToolError | 
     if traffic is not None:
         evidence |= {"connections": traffic.connections, "refused": traffic.refused}
     if pull.error is not None:
-        received = f"; {units.size(traffic.down)} of {units.size(least)} came" if traffic else ""
-        hint = pull.error.hint or f"Is what the registry has whole? regctl check {remote.name.repository}"
+        received = f"; downloaded {units.size(traffic.down)} of {units.size(least)}" if traffic else ""
+        hint = pull.error.hint or f"Is the image in the registry complete? See: regctl check {remote.name.repository}"
         if damaged is not None:
             evidence["damaged"] = damaged.message
-            hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
+            hint = f"The image in the registry is damaged (see: regctl check {remote.name.repository}). Push it again."
         return Check(name="fetched", ok=False, detail=f"{pull.error.message}{received}", hint=hint, evidence=evidence)
     if damaged is not None:
-        hint = f"What the registry has is damaged: regctl check {remote.name.repository} says what. Push it again."
+        hint = f"The image in the registry is damaged (see: regctl check {remote.name.repository}). Push it again."
         return Check(name="fetched", ok=False, detail=damaged.message, hint=hint, evidence=evidence)
     if kept:
-        detail = f"the engine has it already; {units.count(len(remote.blobs), 'blob')} were read from the registry instead, all whole"
-        missing = ("whether the engine can fetch it: it had it",)
+        detail = f"the engine has it already; {units.count(len(remote.blobs), 'blob')} were read from the registry instead, all complete"
+        missing = ("whether the engine can download it: it had it",)
         return Check(name="fetched", ok=None, detail=detail, unchecked=missing, evidence=evidence)
     if traffic is None:
         return Check(name="fetched", ok=None, detail="pulled; bytes to this engine are not counted", evidence=evidence)
-    exact = f"{units.size(traffic.down)} for an image of {units.size(least)}"
+    exact = f"downloaded {units.size(traffic.down)}; image is {units.size(least)}"
     if traffic.down < least:
-        detail = f"too little was fetched: {exact}"
+        detail = f"too little was downloaded: {exact}"
         hint = "Some of it came from elsewhere: this engine is not as clean as it should be, or has another way to the image."
         return Check(name="fetched", ok=False, detail=detail, hint=hint, evidence=evidence)
     if traffic.down > most:
-        hint = "Something else was fetched beside it, or parts of it more than once: look at the registry's log."
-        return Check(name="fetched", ok=False, detail=f"too much was fetched: {exact}", hint=hint, evidence=evidence)
+        hint = "Something else was downloaded, too, or parts of it more than once: see the registry's log."
+        return Check(name="fetched", ok=False, detail=f"too much was downloaded: {exact}", hint=hint, evidence=evidence)
     unchecked = (f"{units.count(foreign, 'foreign layer')}: from the address in the manifest",) if foreign else ()
     return Check(name="fetched", ok=True, detail=exact, unchecked=unchecked, evidence=evidence)
 
@@ -190,7 +194,7 @@ def digest(remote: RemoteImage, pull: PullResult) -> Check:
     if reported == remote.digest and any(Reference.parse(name, default_host="").digest in _digests(remote) for name in kept):
         return Check(name="digest", ok=True, detail=str(reported), evidence=evidence)
     detail = f"the engine reports {reported} and keeps {', '.join(kept) or 'none'}; the registry has {remote.digest}"
-    return Check(name="digest", ok=False, detail=detail, hint="Does something on the way change what is fetched?", evidence=evidence)
+    return Check(name="digest", ok=False, detail=detail, hint="Is it changed in transit, as by a proxy?", evidence=evidence)
 
 
 def content(remote: RemoteImage, pull: PullResult) -> Check:
@@ -218,7 +222,7 @@ def content(remote: RemoteImage, pull: PullResult) -> Check:
         # A store that keeps images by manifest: that names the config.
         return Check(name="content", ok=True, detail=f"{count}, and the config by the manifest that is the id there", evidence=evidence)
     detail = f"the engine has another config: {id}, not {config}"
-    return Check(name="content", ok=False, detail=detail, hint="Something rewrote it on the way: pull without a mirror.", evidence=evidence)
+    return Check(name="content", ok=False, detail=detail, hint="It was rewritten in transit: pull without a mirror.", evidence=evidence)
 
 
 def platform(engine: Engine, remote: RemoteImage, pull: PullResult) -> Check:

@@ -73,7 +73,7 @@ class _CheckRun:
         """All checks but the stack's; the remote image is compared with ``local`` where no digest is expected."""
         remote = self._resolve(local)
         if remote is None:
-            self._skip_rest("the name leads to nothing that can be read")
+            self._skip_rest("the name resolves to nothing that can be read")
             return
         self._begin("clean")
         self._end(pull_checks.clean(self._environment, remote))

@@ -85,7 +85,7 @@ def open_clean(engine: Engine, kind: str, *, image: Reference, dirs: AppDirs, ob
             if isinstance(error, Unreachable):
                 raise
             raise EnvironmentUnavailable(
-                f"a clean {kind} cannot be had: {error.message}", hint=error.hint, excerpt=error.excerpt
+                f"a clean {kind} is not available: {error.message}", hint=error.hint, excerpt=error.excerpt
             ) from error
         yield environment
 

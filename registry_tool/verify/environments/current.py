@@ -95,7 +95,7 @@ def open_context(
     if registry_as is None and is_loopback(image.host):
         raise UsageError(
             f"to the engine of the context {name}, {image.host} is itself",
-            hint="Say how it reaches the registry: --registry-as HOST:PORT (and it must trust that one).",
+            hint="Give the registry's address as that engine reaches it: --registry-as HOST:PORT (and it must trust that one).",
         )
     with connect(context=name) as engine:
         info = _info(engine, "context", f"context:{name}")

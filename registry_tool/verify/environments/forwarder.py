@@ -127,6 +127,6 @@ def _first_line() -> str:
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:
-            raise ConnectionError("the input has ended")
+            raise ConnectionError("end of input")
         line += byte
     return line.decode()

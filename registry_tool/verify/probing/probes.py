@@ -22,7 +22,7 @@ IN_A_ROW = 3  # times that a page must hold: some answer as they should only onc
 RESPONSE_TIMEOUT = 10.0  # seconds for one response, where the probe says nothing else
 MIN_TIMEOUT = 1.0  # seconds for the last response, also where less is left: a reason is worth more than the time
 PAUSE = 0.02  # seconds between two rounds
-CLOSE_WAIT = 0.25  # seconds after which an open connection counts: engines accept, and close again, on ports on which nobody listens
+CLOSE_WAIT = 0.25  # seconds after which an open connection counts: engines accept, and close again, on ports on which nothing listens
 
 Inspect = Callable[[], Container | None]  # returns the container's state now; None where it is gone
 
@@ -176,7 +176,7 @@ def _port(target: ProbeTarget, probe: Tcp, timeout: float) -> tuple[bool, str]:
     except OSError as error:
         return False, f"no connection: {error.strerror or error}"
     if not greeting:
-        return False, "the connection was closed at once: nobody listens"
+        return False, "the connection was closed at once: nothing listens"
     return True, f"it takes connections, and says {greeting!r}"
 
 
@@ -198,7 +198,7 @@ def _log(target: ProbeTarget, probe: Log, timeout: float) -> tuple[bool, str]:
     except (DeadlineExceeded, RegistryToolError) as error:
         return False, f"its log could not be read: {getattr(error, 'message', 'not in time')}"
     holds = probe.text in text
-    return holds, "it is in the log" if holds else f"it is not in the log of {len(text)} letters"
+    return holds, "it is in the log" if holds else f"it is not in the log ({len(text)} characters)"
 
 
 def _read_log(engine: Engine, container: str, limit: int) -> str:

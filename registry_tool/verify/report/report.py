@@ -193,10 +193,10 @@ def _check_digest(document: Document) -> None:
     try:
         computed = Digest.of(canonical(content), digest.algorithm)
     except ValueError:
-        document.refuse("digest", "there is a number beyond all bounds in this report")
+        document.refuse("digest", "a number in this report is too large")
     if computed != digest:
-        hint = f"It proves nothing any more. {_HINT}"
-        document.refuse(None, f"changed after it was made: it says {digest}, and its content is {computed}", hint=hint)
+        hint = f"It is no longer valid. {_HINT}"
+        document.refuse(None, f"changed after it was made: it names {digest}, and its content has {computed}", hint=hint)
 
 
 def _kinds(kind: type[RegistryToolError]) -> Iterator[type[RegistryToolError]]:

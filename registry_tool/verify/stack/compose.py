@@ -300,7 +300,7 @@ def _environment(service: Document) -> dict[str, str]:
         if value is None:
             service.refuse(key, f"{name[:80]!r} has no value: {_MACHINE}", hint="Write NAME: VALUE; an empty one as ''.")
         if name in variables:
-            service.refuse(key, f"{name[:80]!r} comes twice")
+            service.refuse(key, f"{name[:80]!r} appears twice")
         if not _VARIABLE.fullmatch(name) or "\0" in value:
             service.refuse(key, f"{name[:80]!r} is not a variable")
         variables[name] = value

@@ -81,7 +81,7 @@ def plan_stack(spec: VerifySpec, variables: Mapping[str, str]) -> StackPlan | No
         return _plan(_from_options(spec), spec) if spec.redis or spec.replicas > 1 else None
     if spec.redis or spec.replicas > 1:
         raise UsageError(
-            "--stack says which services there are, and how many of each", hint="Leave away --with and --replicas, or write them there."
+            "--stack says which services there are, and how many of each", hint="Omit --with and --replicas, or write them there."
         )
     return _plan(compose.load(spec.stack, variables), spec)
 
@@ -93,7 +93,7 @@ def app_port(plan: StackPlan, spec: VerifySpec, exposed: tuple[str, ...]) -> int
     image_ports = [int(name.partition("/")[0]) for name in exposed if name.endswith("/tcp")]
     for port in (*probed, *published, *image_ports):
         return port
-    raise VerificationFailed("nothing says on which port the image listens", hint="Say it: --http 4000:80 or --tcp 6379:6379")
+    raise VerificationFailed("nothing says on which port the image listens", hint="Give it: --http 4000:80 or --tcp 6379:6379")
 
 
 def _from_options(spec: VerifySpec) -> Composition:

@@ -227,7 +227,7 @@ class Resilience:
 
     def _ask(self, timeout: float, when: str) -> StackResponse:
         if self.deadline.passed:
-            raise self._failed(f"{when}: the time for the stack is over", "Its answers may be slow.")
+            raise self._failed(f"{when}: timed out", "Its answers may be slow.")
         try:
             return self.client.ask(timeout=timeout)
         except NoResponse as error:

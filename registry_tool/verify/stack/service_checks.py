@@ -116,7 +116,7 @@ class ServiceChecks:
                 missing |= closed
             if not missing and (not closed or settled.passed):
                 if closed:
-                    self._add_unchecked(f"{member.service.name}: {_ports(closed)} of its image, where nobody listens")
+                    self._add_unchecked(f"{member.service.name}: {_ports(closed)} of its image, where nothing listens")
                 return {*wanted, *maybe} & seen.reachable
             if until.passed:
                 message = f"{name} does not listen on {_ports(missing)}: {seen}"

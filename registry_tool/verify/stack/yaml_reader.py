@@ -52,7 +52,7 @@ def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Do
     if members is None:
         raise UsageError(f"{file} is empty")
     if not isinstance(members, dict):
-        raise at_line(file, 1, "a mapping is wanted, KEY: VALUE")
+        raise at_line(file, 1, "a mapping is required, KEY: VALUE")
 
     def position(path: str) -> str:
         while path and path not in lines:
@@ -110,7 +110,7 @@ class _Decoder:
         for key_node, value in own:
             key, key_path = self._key(key_node, path)
             if key in members:
-                raise at_line(self._file, _line(key_node), f"{key_path}: comes twice")
+                raise at_line(self._file, _line(key_node), f"{key_path}: appears twice")
             self._lines[key_path] = _line(key_node)
             members[key] = self.decode(value, key_path, depth + 1)
         for source in self._merged(node, path):
@@ -142,11 +142,11 @@ class _Decoder:
         """The mappings that ``<<`` names, and those that they name, the preferred ones first (YAML merge key 1.1)."""
         merges = [value for key, value in node.value if key.tag == _MERGE]
         if len(merges) > 1:
-            raise at_line(self._file, _line(merges[1]), f"{join(path, '<<')}: comes twice")
+            raise at_line(self._file, _line(merges[1]), f"{join(path, '<<')}: appears twice")
         for merge in merges:
             for source in merge.value if isinstance(merge, SequenceNode) else [merge]:
                 if not isinstance(source, MappingNode):
-                    raise at_line(self._file, _line(source), f"{join(path, '<<')}: a mapping is wanted, or a list of them")
+                    raise at_line(self._file, _line(source), f"{join(path, '<<')}: a mapping is required, or a list of them")
                 if depth > MAX_DEPTH:
                     raise at_line(self._file, _line(source), f"nested more than {MAX_DEPTH} deep")
                 self._count(source)

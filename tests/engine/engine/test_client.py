@@ -78,7 +78,7 @@ def test_the_engine_dies_during_a_build(cut: CutProxy, far: Engine, engine: Engi
 
 
 def _remove_half_built(engine: Engine, unique: str) -> None:
-    """The engine needs a moment to see that nobody listens any more; what it made until then stays without a name."""
+    """The engine needs a moment to see that nothing listens any more; what it made until then stays without a name."""
     time.sleep(0.5)
     while left := engine.images(all=True, labels={"run": unique}):
         for image in left:
@@ -157,7 +157,7 @@ def test_one_connection_carries_call_after_call(cut: CutProxy, far: Engine, uniq
 def test_silent_engine_times_out(cut: CutProxy, far: Engine) -> None:
     far._client.api.timeout = 1
     cut.cut_at, cut.stall = b"/images/json", True
-    with pytest.raises(EngineTimeout, match="did not answer in time during listing the images"):
+    with pytest.raises(EngineTimeout, match="did not respond in time during listing the images"):
         far.images()
 
 

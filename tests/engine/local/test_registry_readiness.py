@@ -133,7 +133,7 @@ def test_other_server_on_the_port_is_reported_at_once(engine: Engine, registry: 
     with _serving(200, HTML, b"<html>It works!</html>") as port, pytest.raises(NotARegistry) as failure:
         wait_until_ready(engine, replace(registry, port=port), timeout=60)
 
-    assert failure.value.message == f"what answers on 127.0.0.1:{port} here is no registry (HTTP 200, text/html on /v2/)"
+    assert failure.value.message == f"the server on 127.0.0.1:{port} is not a registry (HTTP 200, text/html on /v2/)"
     assert failure.value.hint is not None
     assert "--port" in failure.value.hint
 

@@ -181,7 +181,7 @@ def test_another_restart_policy_is_set(bring: Bring, engine: Engine) -> None:
 
 
 def test_a_taken_port_is_an_error_that_names_the_process(bring: Bring, engine: Engine, listening: int, unique: str) -> None:
-    with pytest.raises(PortTaken, match=rf"port {listening} is held by the process .* \(pid \d+\)"):
+    with pytest.raises(PortTaken, match=rf"port {listening} is in use by the process .* \(pid \d+\)"):
         bring(port=listening)
 
     assert local_registry.find(engine, unique) is None
@@ -226,10 +226,10 @@ def test_taken_remembered_port_is_replaced_with_a_note(bring: Bring, engine: Eng
 
     assert moved.registry.port != port
     assert moved.port_note is not None
-    assert moved.port_note.startswith(f"its port {port} is held by the process ")
+    assert moved.port_note.startswith(f"its port {port} is in use by the process ")
     assert moved.port_note.endswith(f"this registry is on {moved.registry.port}")
     # Somebody else's registry may have taken it in between; then the line says so.
-    taken = f"port {moved.registry.port} is held by " in (again.port_note or "")
+    taken = f"port {moved.registry.port} is in use by " in (again.port_note or "")
     assert again.registry.port == moved.registry.port or taken
 
 
@@ -255,7 +255,7 @@ def test_port_refused_by_the_engine_is_followed_by_the_next(bring: Bring, listen
 
     assert up.registry.port > listening
     assert up.port_note is not None
-    assert up.port_note.startswith(f"port {listening} is held by something else, says the engine")
+    assert up.port_note.startswith(f"port {listening} is in use by something else, according to the engine")
 
 
 def test_failed_move_restores_the_running_registry(bring: Bring, engine: Engine, listening: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_failed_move_restores_the_running_registry(bring: Bring, engine: Engine,
     secret = _secret(engine, first.registry.container_id)
     monkeypatch.setattr(ports, "is_taken", lambda port: False)
 
-    with pytest.raises(PortTaken, match=f"port {listening} is held by something else, says the engine"):
+    with pytest.raises(PortTaken, match=f"port {listening} is in use by something else, according to the engine"):
         bring(port=listening, auth=Auth(user="jane", password=SECOND))
 
     again = bring(image=_no_image)

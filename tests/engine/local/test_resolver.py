@@ -267,7 +267,7 @@ def test_error_names_every_source_and_a_way_out(engine: Engine, base: Base, tmp_
     with pytest.raises(ProvisionFailed) as caught:
         _offline(BaseImageResolver(engine, tmp_path)).ensure(base)
     tried = "not in the engine, docker.io does not answer, and building it from packages needs mmdebstrap"
-    assert caught.value.message == f"the base image {base.official} cannot be had: {tried}"
+    assert caught.value.message == f"the base image {base.official} is not available: {tried}"
     assert caught.value.exit_code == 1
     assert "apt-get install mmdebstrap" in (caught.value.hint or "")
     assert "docker load" in (caught.value.hint or "")

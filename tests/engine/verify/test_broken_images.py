@@ -65,32 +65,30 @@ TWELVE: Mapping[str, Broken] = {
     "wrong-port": Broken(
         make=_program("serve(8080)"),
         check="listens",
-        detail="nobody listens on 80/tcp, which it exposes; it listens on 8080",
+        detail="nothing listens on 80/tcp, which it exposes; it listens on 8080",
         hint="the same port",
     ),
     "bind-mount": Broken(
         make=_program("open('/data/settings.json')\nserve()"),
         check="starts",
-        detail="it ended by itself with code 1",
+        detail="it exited with code 1",
         hint="/data/settings.json, which is not in the image",
     ),
     "internet": Broken(
         make=_program("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=2)\nserve()"),
         check="starts",
-        detail="it ended by itself with code 1",
-        hint="wants the network",
+        detail="it exited with code 1",
+        hint="needs the network",
     ),
     "architecture": Broken(make=_wrong_machine, check="platform", detail=f"it is for linux/{images.OTHERS}", hint="--platform"),
     "library": Broken(make=_no_library, check="starts", detail="with code 127", hint="The image lacks lib"),
     "capability": Broken(
         make=_program("import socket\nsocket.sethostname('other')\nserve()"),
         check="starts",
-        detail="it ended by itself with code 1",
-        hint="a right that containers do not have",
+        detail="it exited with code 1",
+        hint="a privilege that containers do not have",
     ),
-    "crlf": Broken(
-        make=_crlf, check="starts", detail="no such file or directory|it ended by itself", hint=r"/start.sh has lines that end in CR LF"
-    ),
+    "crlf": Broken(make=_crlf, check="starts", detail="no such file or directory|it exited", hint=r"/start.sh has lines that end in CR LF"),
     "sigterm": Broken(
         make=_program("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()"),
         check="ends",
@@ -102,7 +100,7 @@ TWELVE: Mapping[str, Broken] = {
     "once": Broken(
         make=_program("page = lambda asked, path: 'Hello World!' if asked == 1 else 'Goodbye.'\nserve()"),
         check="probes",
-        detail="it held once, and then no more: 'Hello World!' is not in the answer: 'Goodbye.'",
+        detail="it held once, and then no more: 'Hello World!' is not in the response: 'Goodbye.'",
         hint="Request the page",
     ),
 }
@@ -120,21 +118,21 @@ HARMFUL: Mapping[str, Broken] = {
     "prints": Broken(
         make=_program("while True: print('never ' * 1000)"),
         check="listens",
-        detail="nobody listens on 80/tcp",
+        detail="nothing listens on 80/tcp",
         hint="the same port",
         more={"limits": Limits(log=1 << 20)},
     ),
     "forks": Broken(
         make=_program("import time\nwhile True:\n    if not os.fork(): time.sleep(1000)"),
         check="starts",
-        detail="it ended by itself with code 1",
+        detail="it exited with code 1",
         hint="more processes or threads",
         more={"limits": Limits(processes=32)},
     ),
     "fills": Broken(
         make=_program("file = open('/big', 'wb')\nwhile True: file.write(bytes(1 << 20))"),
         check="starts",
-        detail="it ended by itself with code 1|it wrote more than 33.6MB",
+        detail="it exited with code 1|it wrote more than 33.6MB",
         hint="belongs into a volume",
         more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
     ),
@@ -150,7 +148,7 @@ HARMFUL: Mapping[str, Broken] = {
     "silent": Broken(
         make=_program("import socket, time\ns = socket.create_server(('0.0.0.0', 80))\ntime.sleep(1000)"),
         check="probes",
-        detail="http 4000:80/: no answer within",
+        detail="http 4000:80/: no response within",
         hint="Request the page",
     ),
 }
@@ -241,7 +239,7 @@ def test_tag_that_moved_after_the_push_fails_resolves(
     meant = images.push_program(stock.port, "moved", base, "serve()  # as it was meant")
     now = images.push_program(stock.port, "moved", base, "serve()  # somebody else's")
     result = run_checks(at(now.name), _spec(now.name, {"expect": meant.digest}), current=engine, dirs=dirs)
-    _fails_only(result, "resolves", f"leads to {now.digest}, and {meant.digest} was", "pushed to that name")
+    _fails_only(result, "resolves", f"resolves to {now.digest}, and {meant.digest} was", "pushed to that name")
     assert check_named(result, "probes").ok
 
 
@@ -279,7 +277,7 @@ def test_program_that_ends_needs_an_exit_probe(
     spec = VerifySpec(image=reference(pushed.name), probes=(Log(text="done"), Exit(code=3)), timeout=5.0)
     result = run_checks(at(pushed.name), spec, current=engine, dirs=dirs)
     assert failed(result) == []
-    assert check_named(result, "ends").detail == "by itself, with code 3"
+    assert check_named(result, "ends").detail == "it exited with code 3"
     result = run_checks(at(pushed.name), replace(spec, probes=(Exit(code=0),)), current=engine, dirs=dirs)
     assert failed(result) == ["probes"]
     assert "it ended with code 3" in check_named(result, "probes").detail

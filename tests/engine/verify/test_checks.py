@@ -312,7 +312,7 @@ def test_tag_that_moved_from_the_digest_beside_it_fails_resolves(
     spec = VerifySpec(image=replace(reference(now.name), digest=meant.digest))
     result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert check_named(result, "resolves").ok is False
-    assert f"leads to {now.digest}, and {meant.digest} was expected" in check_named(result, "resolves").detail
+    assert f"resolves to {now.digest}, and {meant.digest} was expected" in check_named(result, "resolves").detail
     assert check_named(result, "fetched").ok is True, "what the tag leads to now is looked at all the same"
 
 

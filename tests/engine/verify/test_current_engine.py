@@ -105,7 +105,7 @@ def test_image_is_restored_by_the_next_run_after_a_kill(
     with open_environment(engine, "here", image=reference(f"{name.repository}:none"), dirs=dirs):
         assert engine.image(pushed.name) == before
     assert not record.exists()
-    record.write_text("no JSON")
+    record.write_text("not JSON")
     current.restore_interrupted(engine, dirs.state)
     assert record.exists(), "what cannot be read is left for a person"
 

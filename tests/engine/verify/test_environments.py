@@ -187,7 +187,7 @@ def test_missing_base_image_makes_clean_engines_unavailable(
         raise ProvisionFailed("no base image anywhere", hint="Bring one.", excerpt=("E: nothing",))
 
     monkeypatch.setattr(BaseImageResolver, "ensure", ensure)
-    with pytest.raises(EnvironmentUnavailable, match="a clean docker cannot be had: no base image anywhere") as caught:
+    with pytest.raises(EnvironmentUnavailable, match="a clean docker is not available: no base image anywhere") as caught:
         open_environment(engine, "docker", image=reference(pushed), dirs=dirs).__enter__()
     assert (caught.value.exit_code, caught.value.hint, caught.value.excerpt) == (3, "Bring one.", ("E: nothing",))
 

@@ -155,13 +155,13 @@ def test_replicas_with_counters_of_their_own_fail(written: Prove) -> None:
 def test_page_that_hangs_without_redis_fails(written: Prove) -> None:
     slow = "def say():\n    said = count()\n    if said == DISABLED: time.sleep(6)\n    return TUTORIAL + said"
     point = written(_serving(slow))
-    assert (point.ok, point.detail) == (False, "with Redis stopped: no answer within 4 s")
+    assert (point.ok, point.detail) == (False, "with Redis stopped: no response within 4 s")
 
 
 @pytest.mark.soak
 def test_time_limit_of_the_verification_is_kept(written: Prove) -> None:
     point = written(_serving("def say():\n    time.sleep(.1)\n    return TUTORIAL + count()"), limits=Limits(seconds=2.0))
-    assert (point.ok, point.detail) == (False, "while all was well: the time for the stack is over")
+    assert (point.ok, point.detail) == (False, "while all was well: timed out")
 
 
 @pytest.mark.soak
@@ -332,7 +332,7 @@ def test_page_with_an_expected_text_must_hold_it_without_redis(written: Prove) -
     assert [text.partition(":")[0] for text in point.unchecked] == ["visit numbers", "the image redis"]
     point = written(_serving("def say(): return 'sorry' if counter.visit() is None else 'It works!'"), probes=expecting)
     assert point.ok is False
-    assert point.detail == "with Redis stopped: /: 'It works!' is not in the answer: 'sorry'"
+    assert point.detail == "with Redis stopped: /: 'It works!' is not in the response: 'sorry'"
 
 
 @pytest.mark.soak

@@ -183,7 +183,7 @@ def test_invalid_docker_auth_config_is_named_and_not_quoted(podmans: Path, monke
 
 def test_invalid_entry_of_docker_auth_config_is_named_with_it(podmans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {HOST: {"auth": "%%%"}}}))
-    with pytest.raises(CredentialsError, match=f"DOCKER_AUTH_CONFIG holds no user and password for '{HOST}'"):
+    with pytest.raises(CredentialsError, match=f"DOCKER_AUTH_CONFIG has no valid user name and password for '{HOST}'"):
         credentials.find(HOST)
 
 
@@ -197,7 +197,7 @@ def test_named_file_is_the_only_store(tmp_path: Path, podmans: Path, monkeypatch
 
 
 def test_named_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no file .*named\.json"):
+    with pytest.raises(UsageError, match=r"no such file: .*named\.json"):
         HostCredentials(HOST, auth_file=tmp_path / "named.json")
 
 

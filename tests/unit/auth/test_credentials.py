@@ -94,7 +94,7 @@ def test_helper_that_hangs_is_killed_with_its_children(helper: Helper, tmp_path:
     monkeypatch.setattr(credential_helpers, "HELPER_TIMEOUT", 0.5)
     helper(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
     begun = time.monotonic()
-    with pytest.raises(CredentialsError, match=r"docker-credential-test did not answer within 0\.5 s"):
+    with pytest.raises(CredentialsError, match=r"docker-credential-test did not respond within 0\.5 s"):
         credentials.find(HOST)
     assert time.monotonic() - begun < 60
     child = int((tmp_path / "child").read_text())
@@ -226,7 +226,7 @@ def test_registry_token_goes_before_all_else() -> None:
 def test_registry_token_that_is_no_header_is_an_error(token: str) -> None:
     docker_config.save({"auths": {HOST: {"registrytoken": token}}})
     canary.exempt(docker_config.file())
-    with pytest.raises(CredentialsError, match=f"holds no token for '{HOST}'"):
+    with pytest.raises(CredentialsError, match=f"has no valid token for '{HOST}'"):
         credentials.find(HOST)
 
 

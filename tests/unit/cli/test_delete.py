@@ -74,7 +74,7 @@ def test_delete_without_terminal_shows_the_plan_and_is_refused(registry: server.
     answer = spawn("delete", f"{name}:v1")
     assert answer.code == 2
     assert answer.out == ""
-    assert "other tags of it: v2, v3" in answer.err
+    assert "tags with the same digest: v2, v3" in answer.err
     assert made.digest in answer.err
     assert "--yes" in answer.err
     assert tags(registry.port, name) == ["v1", "v2", "v3"]
@@ -295,7 +295,7 @@ def test_deletion_in_a_large_repository_looks_at_every_tag(typed: Typed, watchin
 
 def test_small_repository_is_read_whole_by_a_dry_run(typed: Typed, watching: RecordingServer) -> None:
     many_tags(watching.port, watching.registry.storage, "john/app", 190)
-    assert "other tags of it: v2" in typed("delete", "--dry-run", "john/app:v1").out
+    assert "tags with the same digest: v2" in typed("delete", "--dry-run", "john/app:v1").out
 
 
 # --- on a real registry, and on ours ---

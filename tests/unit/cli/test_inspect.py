@@ -267,7 +267,7 @@ def test_siblings_are_not_known_where_tags_are_not_listed(
     watching.instead = lambda method, path: (status, [], b"") if path.endswith("/tags/list") else None
     answer = typed("inspect", f"{APP}:v1")
     assert (answer.code, "step 1" in answer.out) == (0, True)
-    assert re.search(r"^  siblings +not known: ", answer.out, re.MULTILINE)
+    assert re.search(r"^  same digest as +not known: ", answer.out, re.MULTILINE)
     assert typed("inspect", "--json", f"{APP}:v1").json["siblings"] is None
 
 
@@ -294,7 +294,7 @@ def test_config_with_one_wrong_member_is_shown_without_it(typed: Typed, watching
     put_manifest(watching.port, APP, "v1", made.raw.replace(old, new), made.media_type)
     answer = typed("inspect", f"{APP}:v1")
     assert answer.code == 1
-    assert "config.Cmd: an array is wanted, not a string" in answer.err
+    assert "config.Cmd: an array is required, not a string" in answer.err
     assert "org.example.title   an app" in answer.out
     document = typed("inspect", "--json", f"{APP}:v1").json
     assert (document["config"]["cmd"], document["config"]["platform"], document["created"]) == ([], "linux/amd64", "2024-05-06T07:08:09Z")

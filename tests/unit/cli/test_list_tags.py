@@ -30,7 +30,7 @@ def test_table_and_document_have_the_same_values(typed: Typed, watching: Recordi
     answer = typed("list-tags", APP)
     assert (answer.code, answer.err) == (0, "")
     head, *lines = (re.split(" {3,}", line) for line in answer.out.splitlines())
-    assert head == ["TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SIBLINGS", "TYPE"]
+    assert head == ["TAG", "DIGEST", "CREATED", "SIZE", "PLATFORMS", "SAME DIGEST AS", "TYPE"]
     cells = {line[0]: line[1:] for line in lines}
     assert list(cells) == ["arm", "latest", "multi", "v1"]
     assert cells["arm"] == [Digest.parse(arm.digest).short, "-", f"{arm.size}B", "linux/arm64/v8", "-", "image"]
@@ -106,6 +106,30 @@ def test_remote_registry_is_asked_for_digests_only(typed: Typed, watching: Recor
     assert "--details" in answer.err
 
 
+def test_table_of_a_remote_registry_says_which_option_shows_the_rest(typed: Typed, watching: RecordingServer, elsewhere: None) -> None:
+    make_image(watching.port, APP, "v1")
+    shortened = [["list-tags", APP], ["catalog"]]
+    for command in shortened:
+        answer = typed(command[0], "--plain-http", *command[1:])
+        assert (answer.code, answer.err.count("Use --details for size")) == (0, 1)
+        for option in ("--details", "--no-details", "--json", "-q"):
+            assert "Use --details" not in typed(command[0], "--plain-http", option, *command[1:]).err
+
+
+def test_repository_that_does_not_exist_is_named_with_its_registry(typed: Typed, watching: RecordingServer) -> None:
+    make_image(watching.port, APP, "v1")
+    for command, name in (
+        ("list-tags", "john/nothing"),
+        ("inspect", "john/nothing"),
+        ("delete", "john/nothing:*"),
+        ("check", "john/nothing"),
+    ):
+        answer = typed(command, name)
+        assert answer.code == 1
+        assert f"there is no repository john/nothing at {watching.host}\n" in answer.err
+        assert f"hint: See: regctl catalog {watching.host}" in answer.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -157,7 +181,7 @@ def test_too_many_requests_prints_the_rows_so_far_and_the_error(typed: Typed, wa
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 31
     assert "linux/amd64" in answer.out
-    assert "not all of 30 tags could be read" in answer.err
+    assert "of 30 tags could be read" in answer.err
     watching.forget()
     document = typed("list-tags", "--json", APP).json
     assert document["errors"][-1]["tag"] is None

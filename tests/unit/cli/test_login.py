@@ -75,7 +75,7 @@ def test_plain_http_of_a_login_holds_for_other_commands_until_the_logout(typed: 
         monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
         answer = typed("login", "-u", "john", "--password-stdin", "--plain-http", server.host)
         assert (answer.code, answer.out) == (0, f"Logged in to {server.host} as john\n")
-        assert f"from now on {server.host} is reached by plain HTTP, unencrypted; regctl logout {server.host} forgets it" in answer.err
+        assert f"remembered: {server.host} is reached by plain HTTP, unencrypted; to forget it: regctl logout {server.host}" in answer.err
         answer = typed("catalog", "-q", server.host)
         assert (answer.code, answer.out) == (0, "app\n")
         answer = typed("logout", server.host)

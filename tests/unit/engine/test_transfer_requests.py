@@ -33,7 +33,7 @@ HTTP = "trying to reuse blob sha256:12 at destination: http: server gave HTTP re
         (reply({"message": {"no": "text"}}, 500), PushFailed, "no"),
         (reply(["a list"], 500), PushFailed, "a list"),
         (reply(None, 500), PushFailed, "null"),
-        (Reply(status=500, body=b"no JSON"), PushFailed, "no JSON"),
+        (Reply(status=500, body=b"not JSON"), PushFailed, "not JSON"),
         (Reply(status=500, body=b""), PushFailed, "without a message (status 500)"),
         (events({"status": "Preparing"}, {"errorDetail": {"message": HTTP}, "error": HTTP}), PushFailed, "speaks plain HTTP"),
     ],

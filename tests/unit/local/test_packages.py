@@ -83,7 +83,7 @@ def test_variants_have_debians_names() -> None:
 
 
 class TestFailures:
-    """The message is the end of a sentence: ``the base image … cannot be had: …, and MESSAGE``."""
+    """The message is the end of a sentence: ``the base image … is not available: …, and MESSAGE``."""
 
     def test_other_system_is_provision_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Distribution, "current", classmethod(lambda cls: None))

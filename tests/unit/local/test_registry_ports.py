@@ -131,7 +131,7 @@ def test_no_port_at_all_is_a_conflict() -> None:
 def test_the_error_names_port_and_holder() -> None:
     error = ports.port_taken(5000, "the container 'web'")
 
-    assert error.message == "port 5000 is held by the container 'web'"
+    assert error.message == "port 5000 is in use by the container 'web'"
     assert error.hint is not None
     assert "--port" in error.hint
 

@@ -135,16 +135,16 @@ def test_parse_time_of_placeholders_is_none(value: object) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"os": 1}, "os: a string is wanted, not a number"),
-        ({"config": []}, "config: an object is wanted, not an array"),
-        ({"config": {"Env": ["A=b", 7]}}, "config.Env[1]: a string is wanted, not a number"),
-        ({"config": {"Cmd": "python"}}, "config.Cmd: an array is wanted, not a string"),
-        ({"config": {"Labels": {"k": 1}}}, "config.Labels.k: a string is wanted, not a number"),
-        ({"config": {"ExposedPorts": []}}, "config.ExposedPorts: an object is wanted, not an array"),
+        ({"os": 1}, "os: a string is required, not a number"),
+        ({"config": []}, "config: an object is required, not an array"),
+        ({"config": {"Env": ["A=b", 7]}}, "config.Env[1]: a string is required, not a number"),
+        ({"config": {"Cmd": "python"}}, "config.Cmd: an array is required, not a string"),
+        ({"config": {"Labels": {"k": 1}}}, "config.Labels.k: a string is required, not a number"),
+        ({"config": {"ExposedPorts": []}}, "config.ExposedPorts: an object is required, not an array"),
         ({"rootfs": {"diff_ids": ["x"]}}, "rootfs.diff_ids[0]: not a digest: 'x'"),
         ({"rootfs": {"diff_ids": [None]}}, "rootfs.diff_ids[0]: not a digest: ''"),
-        ({"history": [{}, {"empty_layer": "no"}]}, "history[1].empty_layer: true or false is wanted, not a string"),
-        ({"history": ["x"]}, "history[0]: an object is wanted, not a string"),
+        ({"history": [{}, {"empty_layer": "no"}]}, "history[1].empty_layer: true or false is required, not a string"),
+        ({"history": ["x"]}, "history[0]: an object is required, not a string"),
     ],
 )
 def test_parse_config_wrong_member_is_named_with_its_path(members: dict[str, Any], message: str) -> None:

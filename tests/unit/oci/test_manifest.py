@@ -186,29 +186,29 @@ def broken(path: str, value: Any) -> dict[str, Any]:
     [
         ("layers/2/digest", "sha256:abc", r"layers[2].digest: not 64 lower-case hexadecimal digits: 'abc'"),
         ("layers/2/digest", ..., r"layers[2].digest: missing"),
-        ("layers/0/digest", 7, r"layers[0].digest: a string is wanted, not a number"),
+        ("layers/0/digest", 7, r"layers[0].digest: a string is required, not a number"),
         ("layers/1/size", -1, r"layers[1].size: -1 is less than 0"),
-        ("layers/1/size", "1", r"layers[1].size: a whole number is wanted, not a string"),
-        ("layers/1/size", 1.0, r"layers[1].size: a whole number is wanted, not a number"),
-        ("layers/1/size", True, r"layers[1].size: a whole number is wanted, not true or false"),
+        ("layers/1/size", "1", r"layers[1].size: a whole number is required, not a string"),
+        ("layers/1/size", 1.0, r"layers[1].size: a whole number is required, not a number"),
+        ("layers/1/size", True, r"layers[1].size: a whole number is required, not true or false"),
         ("layers/1/size", ..., r"layers[1].size: missing"),
         ("layers/1/mediaType", ..., r"layers[1].mediaType: missing"),
         ("layers/1", None, r"layers[1].digest: missing"),
-        ("layers/1", [], r"layers[1]: an object is wanted, not an array"),
-        ("layers", {}, r"layers: an array is wanted, not an object"),
+        ("layers/1", [], r"layers[1]: an object is required, not an array"),
+        ("layers", {}, r"layers: an array is required, not an object"),
         ("config", ..., r"config: missing"),
         ("config", None, r"config: missing"),
-        ("config", "x", r"config: an object is wanted, not a string"),
+        ("config", "x", r"config: an object is required, not a string"),
         ("config/digest", "md5:" + "0" * 32, r"config.digest: not a digest algorithm this tool knows: 'md5'"),
-        ("config/annotations", {"a": 1}, r"config.annotations.a: a string is wanted, not a number"),
-        ("config/annotations", {"\x1b[2J": 1}, r"config.annotations.'\x1b[2J': a string is wanted, not a number"),
-        ("config/urls", ["a", 1], r"config.urls[1]: a string is wanted, not a number"),
-        ("config/platform", {"os": 1}, r"config.platform.os: a string is wanted, not a number"),
+        ("config/annotations", {"a": 1}, r"config.annotations.a: a string is required, not a number"),
+        ("config/annotations", {"\x1b[2J": 1}, r"config.annotations.'\x1b[2J': a string is required, not a number"),
+        ("config/urls", ["a", 1], r"config.urls[1]: a string is required, not a number"),
+        ("config/platform", {"os": 1}, r"config.platform.os: a string is required, not a number"),
         ("subject/size", None, r"subject.size: missing"),
-        ("annotations", [], r"annotations: an object is wanted, not an array"),
-        ("artifactType", {}, r"artifactType: a string is wanted, not an object"),
+        ("annotations", [], r"annotations: an object is required, not an array"),
+        ("artifactType", {}, r"artifactType: a string is required, not an object"),
         ("schemaVersion", ..., r"schemaVersion: missing"),
-        ("schemaVersion", 3, r"schemaVersion: 2 is wanted, not 3"),
+        ("schemaVersion", 3, r"schemaVersion: 2 is required, not 3"),
         ("mediaType", "text/plain", r"mediaType: 'text/plain' is neither an image nor an index"),
         ("mediaType", "\x1b[31mred\n", r"mediaType: '\x1b[31mred\n' is neither an image nor an index"),
         ("manifests", [], r"manifests: does not belong into the manifest of an image"),
@@ -265,16 +265,16 @@ def test_parse_schema_1_is_an_error(document: object, said: str | None) -> None:
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": "\\ud800"}', "not UTF-8"),
         (b'{"\\udfff": 1}', "not UTF-8"),
-        (b"[]", "a JSON object is wanted, not an array"),
-        (b"null", "a JSON object is wanted, not null"),
-        (b'"x"', "a JSON object is wanted, not a string"),
-        (b"true", "a JSON object is wanted, not true or false"),
+        (b"[]", "a JSON object is required, not an array"),
+        (b"null", "a JSON object is required, not null"),
+        (b'"x"', "a JSON object is required, not a string"),
+        (b"true", "a JSON object is required, not true or false"),
         (b'{"a": NaN}', "NaN is no number"),
         (b'{"a": -Infinity}', "-Infinity is no number"),
         (b'{"a": ' + b"9" * 5000 + b"}", "a number of 5000 digits"),
         (b'{"a": ' + b"9" * 20 + b"}", "a number of 20 digits"),
-        (b'{"a": 1, "a": 2}', "'a' comes twice"),
-        (b'{"a": {"\\u001b[2J": 1, "x": 2, "\\u001b[2J": 2}}', r"'\\x1b\[2J' comes twice"),
+        (b'{"a": 1, "a": 2}', "'a' appears twice"),
+        (b'{"a": {"\\u001b[2J": 1, "x": 2, "\\u001b[2J": 2}}', r"'\\x1b\[2J' appears twice"),
         (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested more than 100 deep"),
         (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, "nested too deeply"),
         (b"[" * 1_000_000, "nested too deeply"),
@@ -299,9 +299,9 @@ def test_parse_largest_allowed_size() -> None:
 
 
 def test_parse_many_duplicate_names_are_refused_in_time() -> None:
-    """What looks for the one that comes twice must not do so once for each name."""
+    """What looks for the one that appears twice must not do so once for each name."""
     names = ",".join(f'"{number}":1' for number in range(300_000))
-    with pytest.raises(InvalidManifest, match="'299999' comes twice"):
+    with pytest.raises(InvalidManifest, match="'299999' appears twice"):
         parse(f'{{{names},"299999":1}}'.encode())
 
 

@@ -73,8 +73,8 @@ def test_error_is_the_message() -> None:
 
 
 def test_unavailable_engine_is_missing_and_no_failure() -> None:
-    error = Failure(code="no-place", message="podman cannot be had: no packages", hint="Install it.")
-    with pytest.raises(pytest.skip.Exception, match="podman cannot be had: no packages\nInstall it.\nnot here, either"):
+    error = Failure(code="no-place", message="podman is not available: no packages", hint="Install it.")
+    with pytest.raises(pytest.skip.Exception, match="podman is not available: no packages\nInstall it.\nnot here, either"):
         Recorder(made(STARTS, error=error, notes=("not here, either",))).portable(NAME, on=["docker", "podman"])
     with pytest.raises(NotPortable, match="nothing listens on 80"):
         Recorder(made(RED, error=error)).portable(NAME, on=["docker", "podman"])

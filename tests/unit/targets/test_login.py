@@ -94,7 +94,11 @@ def test_missing_credential_helper_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("credential", "why"),
-    [(Credential("", "x"), "needs a user name"), (Credential("mary", ""), "needs a user name"), (Credential("a:b", "x"), "no ':' in it")],
+    [
+        (Credential("", "x"), "needs a user name"),
+        (Credential("mary", ""), "needs a user name"),
+        (Credential("a:b", "x"), "cannot contain ':'"),
+    ],
 )
 def test_invalid_credential_is_refused_before_any_request(credential: Credential, why: str) -> None:
     with fake_server(open_to_all) as server:

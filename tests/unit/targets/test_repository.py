@@ -204,7 +204,7 @@ def test_wrong_digest_header_is_a_mismatch(repository: Repository, proxy: Faulty
         lambda: repository.manifest(pushed.digest),
         lambda: repository.resolve(str(pushed.digest)),
     ):
-        with pytest.raises(Mismatch, match=rf"answers (GET|HEAD) /v2/{repository.path}/manifests/"):
+        with pytest.raises(Mismatch, match=rf"responds to (GET|HEAD) /v2/{repository.path}/manifests/"):
             ask()
 
 

@@ -68,19 +68,20 @@ def test_challenge_without_credential_asks_for_a_login(words: str) -> None:
     "credential", [Credential("<token>", canary.password()), Credential("", canary.password(), is_registry_token=True)]
 )
 def test_token_does_not_answer_basic(credential: Credential) -> None:
-    with pytest.raises(AuthenticationFailed, match="wants a user name and a password, and a token is stored"):
+    with pytest.raises(AuthenticationFailed, match="requires a user name and a password, and a token is stored"):
         header(Authenticator(HOST, credential, Maker()), PULL, challenge('Basic realm="x"'))
 
 
 @pytest.mark.parametrize(
-    ("words", "why"), [("Negotiate", "wants another login than a password or a token"), ("", r"does not say which \(no WWW-Authenticate\)")]
+    ("words", "why"),
+    [("Negotiate", "requires another login than a password or a token"), ("", r"does not say which \(no WWW-Authenticate\)")],
 )
 def test_challenge_that_no_credential_meets_says_what_is_wanted(words: str, why: str) -> None:
     with pytest.raises(AuthenticationFailed, match=why):
         header(Authenticator(HOST, MARY, Maker()), PULL, challenge(words))
 
 
-# --- a token that cannot be had, and a password that is offered beside it ---
+# --- a token that is not available, and a password that is offered beside it ---
 
 
 def failing(request: TokenRequest) -> Response:

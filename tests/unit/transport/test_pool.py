@@ -289,7 +289,7 @@ def test_socks_proxy_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, r
 def test_socks_proxy_that_wants_a_password_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
     with socks_server(1, user=("john", "x")) as proxy:
         monkeypatch.setenv("all_proxy", f"socks5://{proxy.host}")
-        with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match="proxy: it wants a user name"):
+        with Transport("registry.invalid") as transport, pytest.raises(RegistryUnreachable, match="proxy: it requires a user name"):
             transport.get("/v2/")
 
 
@@ -312,7 +312,7 @@ def test_407_is_blamed_on_the_proxy(monkeypatch: pytest.MonkeyPatch, plain: bool
             pytest.raises(RegistryUnreachable) as caught,
         ):
             transport.get("/v2/")
-    why = "does not accept the user name or the password" if secret else "wants a user name and a password"
+    why = "does not accept the user name or the password" if secret else "requires a user name and a password"
     assert caught.value.message == f"the proxy http://{proxy} on the way to registry.invalid {why} (407)"
 
 
@@ -320,7 +320,7 @@ def test_407_without_a_known_proxy_is_blamed_on_one_on_the_way() -> None:
     with (
         fake_server(lambda request: Reply(status=407)) as server,
         Transport(server.host) as transport,
-        pytest.raises(RegistryUnreachable, match="a proxy on the way to .* wants a user name and a password: GET /v2/: 407"),
+        pytest.raises(RegistryUnreachable, match="a proxy on the way to .* requires a user name and a password: GET /v2/: 407"),
     ):
         transport.get("/v2/")
 

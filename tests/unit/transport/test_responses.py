@@ -28,7 +28,7 @@ def errors(code: str, message: str) -> bytes:
         (400, RegistryError, "log"),
         (401, AuthenticationFailed, "regctl login localhost:5000"),
         (403, AuthenticationFailed, "regctl login localhost:5000"),
-        (404, NotFound, "spelled"),
+        (404, NotFound, "name"),
         (405, RegistryError, "read-only"),
         (429, TooManyRequests, "wait"),
         (500, RegistryError, "log"),
@@ -36,12 +36,34 @@ def errors(code: str, message: str) -> bytes:
     ],
 )
 def test_error_carries_the_response(status: int, kind: type[Exception], hint: str) -> None:
-    error = error_from(HOST, answer(status, errors("SOME_CODE", "some message")))
+    error = error_from(HOST, answer(status, errors("SOME_CODE", "some message"), path="/v2/_catalog?n=2"))
     assert type(error) is kind
-    for part in (HOST, "GET /v2/a/tags/list?n=2", str(status), "SOME_CODE", "some message"):
+    for part in (HOST, "GET /v2/_catalog?n=2", str(status), "SOME_CODE", "some message"):
         assert part in error.message
     assert error.hint
     assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v2/john/app/tags/list?n=2", errors("NAME_UNKNOWN", "unknown"), f"there is no repository john/app at {HOST}"),
+        ("/v2/john/app/manifests/v1", errors("NAME_UNKNOWN", "unknown"), f"there is no repository john/app at {HOST}"),
+        ("/v2/a/tags/list", errors("NOT_FOUND", "no project"), f"there is no repository a at {HOST}: 404 NOT_FOUND no project"),
+        ("/v2/a/tags/list", b"404 page not found", f"there is no repository a at {HOST}: 404 Not Found"),
+    ],
+)
+def test_repository_that_does_not_exist_is_named_with_the_command_that_lists_them(path: str, body: bytes, message: str) -> None:
+    error = error_from(HOST, answer(404, body, path=path))
+    assert isinstance(error, NotFound)
+    assert (error.message, error.hint) == (message, f"See: regctl catalog {HOST}")
+
+
+@pytest.mark.parametrize("path", ["/v2/a/manifests/v1", "/v2/a/blobs/sha256:0", "/v2/_catalog", "/v2/"])
+def test_other_404_names_the_request(path: str) -> None:
+    error = error_from(HOST, answer(404, errors("MANIFEST_UNKNOWN", "no such tag"), path=path))
+    assert isinstance(error, NotFound)
+    assert error.message == f"{HOST}: GET {path}: 404 MANIFEST_UNKNOWN no such tag"
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 307])
@@ -83,7 +105,7 @@ def test_server_message_has_no_control_characters() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[" * 99_999, b"\xff"])
 def test_json_of_no_json_is_an_error(body: bytes) -> None:
-    with pytest.raises(RegistryError, match=r"the answer to GET /v2/a/tags/list\?n=2 is not JSON"):
+    with pytest.raises(RegistryError, match=r"the response to GET /v2/a/tags/list\?n=2 is not JSON"):
         answer(body=body).json()
 
 

@@ -22,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def dripping(head: bytes, piece: bytes, pause: float, times: int = 10_000) -> Callable[[socket.socket], None]:
-    """For ``listening``: says ``head``, and then ``piece`` again and again until nobody listens any more."""
+    """For ``listening``: says ``head``, and then ``piece`` again and again until nothing listens any more."""
 
     def serve(connection: socket.socket) -> None:
         if b"GET" not in connection.recv(65536):
@@ -54,7 +54,7 @@ def test_response_below_the_least_rate_is_too_slow(head: bytes, piece: bytes) ->
     with (
         tcp_server(dripping(head, piece, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as transport,
-        pytest.raises(RegistryUnreachable, match="answers GET /v2/ too slowly: less than 1024 bytes a second"),
+        pytest.raises(RegistryUnreachable, match="responds to GET /v2/ too slowly: less than 1024 bytes a second"),
     ):
         transport.get("/v2/")
     assert time.monotonic() - begun < 60
@@ -112,7 +112,7 @@ def test_endless_body_is_refused() -> None:
             observed.set()
 
     with tcp_server(serve) as host, Transport(host, plain_http=True) as transport:
-        with pytest.raises(RegistryError, match="the answer to GET /v2/ is larger than 1000000 bytes: not read"):
+        with pytest.raises(RegistryError, match="the response to GET /v2/ is larger than 1000000 bytes: not read"):
             transport.get("/v2/", limit=1_000_000)
         assert observed.wait(60), "the connection was not closed"
 
@@ -194,5 +194,5 @@ def test_stream_that_stalls_is_an_error() -> None:
         transport.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
-        with pytest.raises(RegistryUnreachable, match=r"did not answer GET /v2/a/blobs/x within 0\.6 s"):
+        with pytest.raises(RegistryUnreachable, match=r"did not respond to GET /v2/a/blobs/x within 0\.6 s"):
             stream.read(4)

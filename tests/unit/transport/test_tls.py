@@ -135,7 +135,7 @@ def test_key_with_a_password_is_refused_without_a_prompt(own_folders: Path, auth
     certificate, key = authority.sign("client")
     shutil.copy(certificate, folder / "client.cert")
     openssl("ec", "-aes256", "-passout", "pass:x", "-in", key, "-out", folder / "client.key")
-    with pytest.raises(RegistryUnreachable, match=r"client\.cert: its key wants a password"):
+    with pytest.raises(RegistryUnreachable, match=r"client\.cert: its key needs a password"):
         tls.ssl_context(HOST, verify=True, bundle=bundle)
 
 

@@ -177,7 +177,7 @@ RED: dict[str, tuple[str, str, tuple[Callable[[Subject], None], ...]]] = {
     "no such program": ("starts", "exec: /app: no such file or directory", (_engine("refuse", _only_the_program),)),
     "no such user": ("starts", "unable to find user", (_engine("refuse", _only_the_user),)),
     "no such folder": ("starts", "chdir to cwd", (_engine("refuse", lambda spec: EngineError("runc: chdir to cwd (/nowhere)")),)),
-    "ends at once": ("starts", "ended by itself with code 1", (_program(ends=1),)),
+    "ends at once": ("starts", "exited with code 1", (_program(ends=1),)),
     "ends well, and exposes a port": ("starts", "with code 0", (_program(ends=0), _spec(probes=()))),
     "ends well, and has a page to show": ("starts", "with code 0", (_exposing(), _program(ends=0))),
     "ends well, and has a health check": ("starts", "with code 0", (_exposing(), _program(ends=0), _spec(probes=()), _healthcheck)),
@@ -193,16 +193,16 @@ RED: dict[str, tuple[str, str, tuple[Callable[[Subject], None], ...]]] = {
         "wrote more than",
         (_exposing(), _program(written=10**6), _spec(probes=(Exit(code=137),), limits=Limits(disk=1000))),
     ),
-    "other port": ("listens", "nobody listens on 80/tcp", (_program(listens=frozenset({8080})),)),
+    "other port": ("listens", "nothing listens on 80/tcp", (_program(listens=frozenset({8080})),)),
     "loopback": ("listens", "loopback", (_program(listens=frozenset(), loopback=frozenset({80})),)),
-    "one of two ports": ("listens", "nobody listens on 81/tcp", (_exposing("80/tcp", "81/tcp"),)),
-    "other text": ("probes", "is not in the answer", (_program(page=lambda path: (200, "Goodbye")),)),
+    "one of two ports": ("listens", "nothing listens on 81/tcp", (_exposing("80/tcp", "81/tcp"),)),
+    "other text": ("probes", "is not in the response", (_program(page=lambda path: (200, "Goodbye")),)),
     "other status": ("probes", "the status is 500", (_program(page=lambda path: (500, "Hello World!")),)),
     "other path": ("probes", "the status is 404", (_spec(probes=(PAGE, replace(PAGE, path="/other"))),)),
-    "other JSON": ("probes", "no JSON", (_spec(probes=(replace(PAGE, text=(), json=(("a", "1"),)),)),)),
+    "other JSON": ("probes", "not JSON", (_spec(probes=(replace(PAGE, text=(), json=(("a", "1"),)),)),)),
     "connections that the engine takes": (
         "probes",
-        "nobody listens in the container",
+        "nothing listens in the container",
         (_exposing(), _program(listens=frozenset(), accepts=True), _spec(probes=(Tcp(published=4000, container=80),))),
     ),
     "port that is not published": ("probes", "refused", (_exposing(), _program(listens=frozenset()), _spec(probes=(PAGE,)))),
@@ -280,7 +280,7 @@ def test_image_that_stays_on_the_engine_is_read_from_the_registry(monkeypatch: p
     assert result.ok
     assert {check.name: check.ok for check in result.checks if check.ok is not True} == {"clean": None, "fetched": None}
     assert check_named(result, "clean").detail.endswith("and it stays there: friendlyhello is the same image")
-    assert check_named(result, "fetched").unchecked == ("whether the engine can fetch it: it had it",)
+    assert check_named(result, "fetched").unchecked == ("whether the engine can download it: it had it",)
 
 
 def test_image_that_stays_on_the_engine_and_is_damaged_in_the_registry_fails(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:

@@ -87,10 +87,10 @@ DOCUMENT = json.dumps({"name": "john", "visits": [{"count": 7}, {"count": 7.5}],
     [
         (404, "gone", {}, "the status is 404, and one below 400 was expected: 'gone'"),
         (200, "here", {"status": 404}, "the status is 200, and 404 was expected: 'here'"),
-        (200, "Goodbye", {"text": ("Good", "Hello")}, "'Hello' is not in the answer: 'Goodbye'"),
-        (200, "", {"text": ("Hello",)}, "'Hello' is not in the answer: nothing"),
-        (200, "no\x1b[31m json", {"json": (("a", "1"),)}, "the answer is no JSON: 'no�[31m json'"),
-        (200, "[" * 100_000, {"json": (("a", "1"),)}, "the answer is no JSON"),
+        (200, "Goodbye", {"text": ("Good", "Hello")}, "'Hello' is not in the response: 'Goodbye'"),
+        (200, "", {"text": ("Hello",)}, "'Hello' is not in the response: nothing"),
+        (200, "no\x1b[31m json", {"json": (("a", "1"),)}, "the response is not JSON: 'no�[31m json'"),
+        (200, "[" * 100_000, {"json": (("a", "1"),)}, "the response is not JSON"),
         (200, DOCUMENT, {"json": (("visits.0.count", "8"),)}, "visits.0.count is '7', and 8 was expected"),
         (200, DOCUMENT, {"json": (("visits.2.count", "8"),)}, "visits.2.count: there is no '2'"),
         (200, DOCUMENT, {"json": (("name.first", "j"),)}, "name.first: there is no 'first'"),
@@ -131,13 +131,13 @@ def test_page_that_holds_only_once_fails() -> None:
     with _serving(lambda number, path: (200, "Hello" if number == 1 else "Goodbye", 0.0)) as server:
         result = _run(_page(text=("Hello",)), server.port, seconds=60)
     assert (result.ok, result.attempts) == (False, 2)
-    assert result.observed.startswith("it held once, and then no more: 'Hello' is not in the answer")
+    assert result.observed.startswith("it held once, and then no more: 'Hello' is not in the response")
 
 
 def test_page_that_takes_too_long_fails() -> None:
     with _serving(lambda number, path: (200, "", 1.5)) as server:
         result = _run(_page(within=0.1), server.port, seconds=0.8)
-    assert (result.ok, result.observed) == (False, "no answer within 0.1 s")
+    assert (result.ok, result.observed) == (False, "no response within 0.1 s")
 
 
 @pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
@@ -148,7 +148,7 @@ def test_refused_connection_fails_the_probe(asked: Probe) -> None:
 
 
 def test_port_that_closes_the_connection_at_once_fails() -> None:
-    """What an engine publishes takes connections also where nobody listens inside."""
+    """What an engine publishes takes connections also where nothing listens inside."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -163,7 +163,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
         result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.5)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert (result.ok, result.observed) == (False, "the connection was closed at once: nobody listens")
+    assert (result.ok, result.observed) == (False, "the connection was closed at once: nothing listens")
 
 
 def test_port_that_keeps_the_connection_open_holds() -> None:

@@ -62,7 +62,7 @@ def test_failed_pull_has_its_reason_and_its_bytes(damaged: RegistryToolError | N
     failed = PullResult(error=PullFailed("the pull failed"), traffic=Traffic(down=100, refused=2))
     check = pull_checks.fetched(REMOTE, failed, damaged)
     assert check.ok is False
-    assert check.detail.startswith("the pull failed; 100B of ")
+    assert check.detail.startswith("the pull failed; downloaded 100B of ")
     assert check.evidence["refused"] == 2
     assert check.hint is not None
     assert ("Push it again" in check.hint) is (damaged is not None)

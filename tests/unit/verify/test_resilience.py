@@ -88,7 +88,7 @@ def _run(
 
 def _failing_without_redis(number: int, redis: bool) -> dict[str, Any]:
     if not redis:
-        raise NoResponse("/: 'hello' is not in the answer: 'sorry'")
+        raise NoResponse("/: 'hello' is not in the response: 'sorry'")
     return {}
 
 
@@ -105,7 +105,7 @@ def test_probe_that_holds_withstands_all_faults() -> None:
 
 
 def test_probe_that_does_not_hold_without_redis_fails_with_the_log() -> None:
-    with pytest.raises(VerificationFailed, match="with Redis stopped: /: 'hello' is not in the answer") as caught:
+    with pytest.raises(VerificationFailed, match="with Redis stopped: /: 'hello' is not in the response") as caught:
         _run(FakeStack(1, redis=True), _failing_without_redis)
     assert caught.value.excerpt == ("the log",)
 

@@ -186,12 +186,15 @@ RED: Mapping[str, tuple[str, tuple[Change, ...]]] = {
     "a job does not end": ("job-1 did not end within 0.3 s", (*_job(), _programs(job=Program()))),
     "what ends is no job": ("job-1 ended with code 0", _job("service_started")),
     "one replica has another page": (
-        "no answer comes from web-2 (/: 'Hello World!' is not in the answer",
+        "no answer comes from web-2 (/: 'Hello World!' is not in the response",
         (_programs(web_2=Program(page=lambda path: (200, ""))),),
     ),
-    "the page says something else": ("'Hello World!' is not in the answer", (_programs(web=Program(page=lambda path: (200, "Goodbye"))),)),
+    "the page says something else": (
+        "'Hello World!' is not in the response",
+        (_programs(web=Program(page=lambda path: (200, "Goodbye"))),),
+    ),
     "a page after a port": (
-        "'Goodbye' is not in the answer",
+        "'Goodbye' is not in the response",
         (_spec(probes=(Tcp(published=4001, container=81), replace(PAGE, text=("Goodbye",)))),),
     ),
     "a second page": ("the status is 404", (_spec(probes=(PAGE, replace(PAGE, path="/other"))),)),
@@ -269,7 +272,7 @@ def test_each_service_is_in_the_evidence(monkeypatch: pytest.MonkeyPatch, tmp_pa
         (
             (_service("worker", expose=[]), _engine("pulled", Image(id=WORKER, exposed=("7000/tcp", "9000/tcp")))),
             [
-                "worker: 7000/tcp of its image, where nobody listens",
+                "worker: 7000/tcp of its image, where nothing listens",
                 "visit numbers: the page has no line of visits",
                 "faults of worker: only a Redis is stopped",
             ],

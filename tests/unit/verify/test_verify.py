@@ -93,7 +93,7 @@ def test_default_environment_is_docker(fake: FakeEnvironments, spec: VerifySpec,
     ("error", "message"),
     [
         (EnvironmentUnavailable("too old", hint="Do."), "too old"),
-        (ProvisionFailed("no", hint="Do."), "docker cannot be had: no"),
+        (ProvisionFailed("no", hint="Do."), "docker is not available: no"),
     ],
 )
 def test_unavailable_default_falls_back_to_the_current_engine_with_a_note(
@@ -107,7 +107,7 @@ def test_unavailable_default_falls_back_to_the_current_engine_with_a_note(
 
 
 def test_required_docker_that_is_unavailable_is_a_failure(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
-    fake.missing["docker"] = EnvironmentUnavailable("docker cannot be had: no", hint="Do.")
+    fake.missing["docker"] = EnvironmentUnavailable("docker is not available: no", hint="Do.")
     report = run(spec, dirs, require=["docker"])
     assert not report.ok
     assert names(report) == ["here"], "the others are verified all the same"
@@ -121,7 +121,7 @@ def test_requested_environment_that_is_unavailable_is_an_error(fake: FakeEnviron
     assert names(report) == ["podman"], "the other has its turn"
     assert report.error is not None
     assert (report.error.code, report.error.exit_code) == ("no-place", 3)
-    assert (report.error.message, report.error.hint) == ("docker cannot be had: something is in the way", "Move it.")
+    assert (report.error.message, report.error.hint) == ("docker is not available: something is in the way", "Move it.")
 
 
 def test_neither_docker_nor_the_current_engine_is_an_error(fake: FakeEnvironments, spec: VerifySpec, dirs: AppDirs) -> None:
