@@ -199,7 +199,7 @@ def test_running_registry_is_unchanged_where_the_new_port_is_taken(bring: Bring,
 def test_taken_port_names_the_registry_on_it(bring: Bring, unique: str) -> None:
     other = bring(name=f"{unique}-other", port=free_port())
 
-    with pytest.raises(PortTaken, match=f"held by the registry '{unique}-other' of this tool"):
+    with pytest.raises(PortTaken, match=f"in use by the registry '{unique}-other' of this tool"):
         bring(port=other.registry.port)
 
 
@@ -208,7 +208,7 @@ def test_taken_port_names_the_container_on_it(bring: Bring, engine: Engine, regi
     binding = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
     container = engine.run(ContainerSpec(image=registry_image, name=f"{unique}-web", ports=(binding,)))
     try:
-        with pytest.raises(PortTaken, match=f"held by the container '{unique}-web'"):
+        with pytest.raises(PortTaken, match=f"in use by the container '{unique}-web'"):
             bring(port=port)
     finally:
         engine.remove(container.id, force=True)
@@ -238,7 +238,7 @@ def test_stopped_registry_with_taken_port_is_moved(bring: Bring, engine: Engine)
     push_tag(first.registry.port, "john/app", "one")
     engine.stop(first.registry.container_id)
     with _held(first.registry.port):
-        with pytest.raises(PortTaken, match="held by the process"):
+        with pytest.raises(PortTaken, match="in use by the process"):
             bring(port=first.registry.port)
         moved = bring()
 

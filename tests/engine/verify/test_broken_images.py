@@ -81,7 +81,7 @@ TWELVE: Mapping[str, Broken] = {
         hint="needs the network",
     ),
     "architecture": Broken(make=_wrong_machine, check="platform", detail=f"it is for linux/{images.OTHERS}", hint="--platform"),
-    "library": Broken(make=_no_library, check="starts", detail="with code 127", hint="The image lacks lib"),
+    "library": Broken(make=_no_library, check="starts", detail="with code 127", hint=r"lib\S+ is not in the image"),
     "capability": Broken(
         make=_program("import socket\nsocket.sethostname('other')\nserve()"),
         check="starts",
@@ -96,7 +96,7 @@ TWELVE: Mapping[str, Broken] = {
         hint="Process 1",
         more={"stop_within": 1.0},
     ),
-    "layer": Broken(make=_damaged, check="fetched", detail="the pull of .* failed", hint="damaged: regctl check .* Push it again"),
+    "layer": Broken(make=_damaged, check="fetched", detail="the pull of .* failed", hint="damaged .see: regctl check .*Push it again"),
     "once": Broken(
         make=_program("page = lambda asked, path: 'Hello World!' if asked == 1 else 'Goodbye.'\nserve()"),
         check="probes",
@@ -133,7 +133,7 @@ HARMFUL: Mapping[str, Broken] = {
         make=_program("file = open('/big', 'wb')\nwhile True: file.write(bytes(1 << 20))"),
         check="starts",
         detail="it exited with code 1|it wrote more than 33.6MB",
-        hint="belongs into a volume",
+        hint="ata in a volume",
         more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
     ),
     "many-files": Broken(
@@ -142,7 +142,7 @@ HARMFUL: Mapping[str, Broken] = {
         ),
         check="starts",
         detail="it wrote more than 33.6MB",
-        hint="belongs into a volume",
+        hint="ata in a volume",
         more={"limits": Limits(disk=32 << 20), "timeout": 8.0},
     ),
     "silent": Broken(

@@ -183,7 +183,7 @@ def test_layers_already_present_are_missing_in_the_bytes(
     environment.engine.pull(f"{pushed.name.rpartition(':')[0]}@{pushed.digest}")
     result = run_checks(environment, VerifySpec(image=reference(pushed.name)), current=engine, dirs=dirs)
     assert {"clean", "fetched"} <= set(failed(result))
-    assert check_named(result, "fetched").detail.startswith("too little was fetched")
+    assert check_named(result, "fetched").detail.startswith("too little was downloaded")
 
 
 def test_missing_name_fails_and_skips_the_other_checks(
@@ -243,7 +243,7 @@ def test_stalled_pull_is_given_up(
         actual = resolve(registry, image, environment.engine.info.platform)
     arrival = pull_checks.pull(environment, actual, SILENT)
     assert arrival.error is not None
-    assert "stood still" in arrival.error.message
+    assert "made no progress" in arrival.error.message
     assert pull_checks.fetched(actual, arrival).ok is False
 
 
