@@ -14,7 +14,9 @@ from registry_tool.local.base_images.recipes import Recipe
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _EXCLUDED = re.compile(
-    "(dev|proc|sys|boot|etc/(apt|dpkg|init[.]d|systemd)|usr/share/(doc|man|info|locale|lintian)|var/(cache|log|lib/apt|lib/dpkg))/"
+    "(dev|proc|sys|boot|etc/(apt|dpkg|init[.]d|systemd)|usr/share/(doc|man|info|locale|lintian)|var/(cache|log|lib/apt|lib/dpkg)"
+    # glibc's conversions for iconv (8 MB), which knows UTF-8 without them, and copies of the time zones.
+    "|usr/lib/([^/]+/)?gconv|usr/share/zoneinfo/(posix|right))/"
 )
 # This machine's, copied in by the tool that unpacks.
 _HOST_FILES = frozenset({"etc/resolv.conf", "etc/hostname", "etc/hosts", "etc/passwd", "etc/group"})
