@@ -45,6 +45,8 @@ class Program:
     then_ends: int = 0
     listens: frozenset[int] = frozenset({80})
     loopback: frozenset[int] = frozenset()
+    cat: bool = True
+    """Whether the image has ``cat``, with which one sees where it listens."""
     accepts: bool = False
     """The engine takes connections whether somebody listens or not."""
     page: Page = hello
@@ -117,7 +119,7 @@ class FakeContainers:
         program = self.programs(spec)
         container = replace(
             container,
-            networks={spec.network: f"10.0.0.{next(self._ids)}"} if spec.network else {},
+            networks={spec.network or "bridge": f"10.0.0.{next(self._ids)}"},
             privileges=program.privileges,
             command=spec.command,
             health_command=self.health_commands.get(spec.image, ()),
@@ -163,7 +165,7 @@ class FakeContainers:
         if not one.container.running:
             raise Conflict("it is not running")
         if command[0] == "cat":
-            return 0, _table(one.program)
+            return (0, _table(one.program)) if one.program.cat else (127, b"")
         return one.program.health, b"looked"
 
     def logs(self, id: str, *, follow: bool = False, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
@@ -195,9 +197,12 @@ class FakeContainers:
 
     # Connections.
 
-    def connect(self, port: int) -> socket.socket:
-        """What answers on a published port. Raises ConnectionRefusedError."""
+    def connect(self, port: int, host: str | None = None) -> socket.socket:
+        """What answers on a published port, or on one of a container's address. Raises ConnectionRefusedError."""
         for one in self.running.values():
+            if host in one.container.networks.values() and one.container.running and port in one.program.listens:
+                return _served(partial(_answer, one.program))
+        for one in self.running.values() if host is None else ():
             for binding in one.container.ports:
                 if binding.host_port == port and one.container.running:
                     inside = int(binding.container_port.partition("/")[0])
@@ -232,13 +237,14 @@ class FakeEnvironment:
     isolated: bool = True
     kept: str | None = None
     host_ip: str = "127.0.0.1"
+    reaches_containers: bool = True
     info: EnvironmentInfo = CLEAN
 
     def local_name(self, image: Reference) -> str:
         return str(image)
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
-        connection: socket.socket = self.engine.connect(port)
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
+        connection: socket.socket = self.engine.connect(port, host)
         connection.settimeout(timeout)
         return connection
 

@@ -32,8 +32,8 @@ def opened(engine: Engine, kind: str, name: str, dirs: AppDirs) -> Iterator[Envi
         yield environment
 
 
-def connect_to_loopback(port: int, *, timeout: float) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=timeout)
+def connect_to_loopback(port: int, *, timeout: float, host: str | None = None) -> socket.socket:
+    return socket.create_connection((host or "127.0.0.1", port), timeout=timeout)
 
 
 @dataclass
@@ -56,9 +56,10 @@ class ThisEngine:
         return str(image)
 
     host_ip = "127.0.0.1"
+    reaches_containers = False
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
-        return self.connects(port, timeout=timeout)
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
+        return self.connects(port, timeout=timeout, host=host)
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
         return None

@@ -106,9 +106,15 @@ _PROBE_HINTS = {
 
 def _confirmed(result: ProbeResult, run: ContainerRun) -> ProbeResult:
     """``result``, no success where an engine took the connection and nothing listens inside."""
-    if result.ok and isinstance(result.probe, Tcp) and run.listening and result.probe.container not in run.listening.reachable:
-        return replace(result, ok=False, observed=f"the engine takes connections, and nothing listens in the container: {run.listening}")
-    return result
+    if not (result.ok and isinstance(result.probe, Tcp)):
+        return result
+    if run.listening is None:
+        open_inside, note = run.connects.get(result.probe.container, True), "no connection stays open"
+    else:
+        open_inside, note = result.probe.container in run.listening.reachable, str(run.listening)
+    if open_inside:
+        return result
+    return replace(result, ok=False, observed=f"the engine takes connections, and nothing listens in the container: {note}")
 
 
 def _own_failure(result: ProbeResult, closed: set[int], starts: Check) -> ProbeResult:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from registry_tool.base.address import is_port
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
@@ -18,7 +18,15 @@ from registry_tool.verify.checks.engine_fault import check_engine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.probing import listening
 from registry_tool.verify.probing.listening import Listening
-from registry_tool.verify.probing.probes import PAUSE, ProbeResult, ProbeTarget, has_ended, run_probes
+from registry_tool.verify.probing.probes import (
+    CLOSE_WAIT,
+    PAUSE,
+    UNCONFIRMED_CLOSE_WAIT,
+    ProbeResult,
+    ProbeTarget,
+    has_ended,
+    run_probes,
+)
 from registry_tool.verify.spec import Exit, Health, Http, Probe, Tcp, VerifySpec
 
 IDLE = 1.0  # seconds for which a container runs that has no probes
@@ -49,7 +57,7 @@ class ContainerRun:
     probe_results: tuple[ProbeResult, ...] = ()
     listening: Listening | None = None
     connects: dict[int, bool] = field(default_factory=dict)
-    """Exposed port -> whether it takes connections, where ``listening`` could not be read."""
+    """Exposed or probed TCP port -> whether it takes connections, where ``listening`` could not be read."""
     excerpt: tuple[str, ...] = ()
     """The end of its log."""
     ports: dict[int, int] = field(default_factory=dict)
@@ -179,7 +187,7 @@ class ContainerRun:
         timeout = self._deadline.within(self.spec.timeout)
         with self._timed("probe_seconds"):
             if self.probes:
-                self.probe_results = self._probe(self.probes, self.ports, timeout)
+                self.probe_results = run_probes(self._target(self.ports), self.probes, timeout=timeout, inspect=self._inspect)
             else:
                 self._wait_for_end(IDLE)
         with self._timed("listen_seconds"):
@@ -191,10 +199,9 @@ class ContainerRun:
             # Some engines start a container before they know that its program does not start.
             self.program_hint = self._program_error(self.excerpt[0])
 
-    def _probe(self, probes: tuple[Probe, ...], ports: dict[int, int], timeout: Deadline) -> tuple[ProbeResult, ...]:
+    def _target(self, ports: Mapping[int, int]) -> ProbeTarget:
         container = self.container.id if self.container else ""
-        target = ProbeTarget(environment=self.environment, container=container, ports=ports, log=2 * self.spec.limits.log)
-        return run_probes(target, probes, timeout=timeout, inspect=self._inspect)
+        return ProbeTarget(environment=self.environment, container=container, ports=ports, log=2 * self.spec.limits.log)
 
     def _listen(self, timeout: Deadline) -> None:
         """See where it listens: once all probes hold it does, or soon will."""
@@ -202,16 +209,26 @@ class ContainerRun:
         while wanted and self.container is not None and not has_ended(self._inspect()):
             self.listening = listening.read(self.engine, self.container.id)
             if self.listening is None:
-                # A port that is not its own may be published by any other's number.
-                bound = {binding.container_port: binding.host_port for binding in self.container.ports}
-                probes = tuple(Tcp(published=port, container=port) for port in self.exposed)
-                ports = {port: bound[f"{port}/tcp"] for port in self.exposed if f"{port}/tcp" in bound}
-                results = self._probe(probes, ports, timeout)
-                self.connects = {probe.published: result.ok is True for probe, result in zip(probes, results, strict=True)}
+                self.connects = self._connect(self.container, sorted(wanted), timeout)
                 return
             if wanted <= self.listening.reachable or timeout.passed:
                 return
             self._wait_for_end(_LISTEN_PAUSE)
+
+    def _connect(self, container: Container, ports: Sequence[int], timeout: Deadline) -> dict[int, bool]:
+        """Which ``ports`` of the container take connections."""
+        address = next(filter(None, container.networks.values()), None) if self.environment.reaches_containers else None
+        # A port that is not its own may be published by any other's number.
+        bound = {binding.container_port: binding.host_port for binding in container.ports}
+        published = {port: bound[f"{port}/tcp"] for port in ports if f"{port}/tcp" in bound}
+        target = replace(
+            self._target({port: port for port in ports} if address else published),
+            address=address,
+            close_wait=CLOSE_WAIT if address else UNCONFIRMED_CLOSE_WAIT,
+        )
+        probes = tuple(Tcp(published=port, container=port) for port in ports)
+        results = run_probes(target, probes, timeout=timeout, inspect=self._inspect)
+        return {probe.published: result.ok is True for probe, result in zip(probes, results, strict=True)}
 
     def _read_log(self) -> None:
         container, deadline = self.container.id if self.container else "", Deadline(_LOG_TIMEOUT)

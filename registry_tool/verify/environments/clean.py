@@ -39,6 +39,7 @@ class CleanEnvironment:
     """A clean engine and its tunnel. See :class:`registry_tool.verify.environments.environment.Environment`."""
 
     isolated = True
+    reaches_containers = True
     kept = None
     host_ip = "127.0.0.1"
 
@@ -52,9 +53,9 @@ class CleanEnvironment:
         """See ``Environment``."""
         return str(image)
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
         """See ``Environment``."""
-        return self._tunnel.connect(port, timeout=timeout)
+        return self._tunnel.connect((host, port) if host else port, timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic:
         """See ``Environment``."""

@@ -44,6 +44,8 @@ class CurrentEngine:
     """The engine's image of that name before it was removed."""
     kept: str | None = None
     isolated: bool = False
+    reaches_containers: bool = False
+    """The engine may be in a virtual machine."""
 
     def local_name(self, image: Reference) -> str:
         """See ``Environment``."""
@@ -59,9 +61,9 @@ class CurrentEngine:
         host = None if self.engine.endpoint.is_local else urlsplit(self.engine.endpoint.url).hostname
         return host or "127.0.0.1"
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
         """See ``Environment``."""
-        return socket.create_connection((self._engine_host, port), timeout=timeout)
+        return socket.create_connection((host or self._engine_host, port), timeout=timeout)
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
         """See ``Environment``."""

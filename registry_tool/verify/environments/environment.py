@@ -49,8 +49,12 @@ class Environment(Protocol):
     def local_name(self, image: Reference) -> str:
         """The engine's name for ``image``: the registry may have another name there."""
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
-        """Connect to a port that the engine publishes; the socket keeps the timeout (seconds). Raises OSError."""
+    @property
+    def reaches_containers(self) -> bool:
+        """Whether :meth:`connect` reaches a container at its own address."""
+
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
+        """Connect to a port that the engine publishes, or to one of ``host``; the socket keeps the timeout (seconds). Raises OSError."""
 
     def traffic(self, *, reset: bool = False) -> Traffic | None:
         """Traffic with the registry; None where it is not counted."""

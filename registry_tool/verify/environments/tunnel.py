@@ -68,12 +68,13 @@ class Tunnel:
             for _ in range(threads):
                 threading.Thread(target=work, daemon=True).start()
 
-    def connect(self, target: int | str, *, timeout: float = CONNECT_TIMEOUT, wait: float = 0.0) -> socket.socket:
-        """Connect to a port of the inner loopback, or to a unix socket's path, which may take ``wait`` seconds to be there.
+    def connect(self, target: int | str | tuple[str, int], *, timeout: float = CONNECT_TIMEOUT, wait: float = 0.0) -> socket.socket:
+        """Connect to a port of the inner loopback or of a host, or to a unix socket's path, which may take ``wait`` seconds to be there.
 
         Raises ConnectionError, TimeoutError.
         """
-        address = f"unix:{target}" if isinstance(target, str) else f"tcp:127.0.0.1:{target}"
+        host, port = target if isinstance(target, tuple) else ("127.0.0.1", target)
+        address = f"unix:{target}" if isinstance(target, str) else f"tcp:{host}:{port}"
         stream = self._take_spare()
         try:
             output = _handshake(stream, f"connect {address} {wait}", timeout + wait)

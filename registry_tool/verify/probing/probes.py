@@ -23,6 +23,7 @@ RESPONSE_TIMEOUT = 10.0  # seconds for one response, where the probe says nothin
 MIN_TIMEOUT = 1.0  # seconds for the last response, also where less is left: a reason is worth more than the time
 PAUSE = 0.02  # seconds between two rounds
 CLOSE_WAIT = 0.25  # seconds after which an open connection counts: engines accept, and close again, on ports on which nothing listens
+UNCONFIRMED_CLOSE_WAIT = 2.0  # seconds, where nothing else tells whether anything listens: the engine of a busy machine closes late
 
 Inspect = Callable[[], Container | None]  # returns the container's state now; None where it is gone
 
@@ -49,13 +50,17 @@ class ProbeResult:
 class ProbeTarget:
     """The container. ``ports``: published port of the spec -> published port in fact. ``log`` is how many bytes of it are read.
 
-    A port that is not among ``ports`` is the container's no more: what listens there belongs to somebody else.
+    A port that is not among ``ports`` is the container's no more: what listens there belongs to somebody else. With ``address``, the
+    container's own, ``ports`` are those inside, too: no engine's proxy accepts in its place. A TCP connection counts that stays open for
+    ``close_wait`` seconds.
     """
 
     environment: Environment
     container: str
     ports: Mapping[int, int]
     log: int
+    address: str | None = None
+    close_wait: float = CLOSE_WAIT
 
     @property
     def engine(self) -> Engine:
@@ -66,7 +71,7 @@ class ProbeTarget:
         """Connect to a port of the spec. Raises OSError, also where the container does not publish it."""
         if published not in self.ports:
             raise OSError("the container does not publish the port")
-        return self.environment.connect(self.ports[published], timeout=timeout)
+        return self.environment.connect(self.ports[published], host=self.address, timeout=timeout)
 
 
 def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadline, inspect: Inspect) -> tuple[ProbeResult, ...]:
@@ -168,7 +173,7 @@ def _page(target: ProbeTarget, probe: Http, timeout: float) -> tuple[bool, str]:
 def _port(target: ProbeTarget, probe: Tcp, timeout: float) -> tuple[bool, str]:
     try:
         with target.connect(probe.published, timeout) as connection:
-            connection.settimeout(CLOSE_WAIT)
+            connection.settimeout(target.close_wait)
             try:
                 greeting = connection.recv(64)
             except TimeoutError:

@@ -152,6 +152,7 @@ GREEN: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "as it is": (),
     "a job": (_exposing(), _program(ends=0), _spec(probes=(Exit(code=0),))),
     "health check that succeeds": (_healthcheck,),
+    "no program that tells where it listens": (_program(cat=False),),
     "every kind of probe": (_spec(probes=(PAGE, Tcp(published=4001, container=80), Exec(command=("look",)), Log(text="serving"))),),
 }
 
@@ -204,6 +205,16 @@ RED: dict[str, tuple[str, str, tuple[Callable[[Subject], None], ...]]] = {
         "probes",
         "nothing listens in the container",
         (_exposing(), _program(listens=frozenset(), accepts=True), _spec(probes=(Tcp(published=4000, container=80),))),
+    ),
+    "connections that the engine takes, seen from outside": (
+        "probes",
+        "no connection stays open",
+        (_exposing(), _program(listens=frozenset(), accepts=True, cat=False), _spec(probes=(Tcp(published=4000, container=80),))),
+    ),
+    "exposed port on which the engine takes connections": (
+        "listens",
+        "nothing listens on 81/tcp",
+        (_exposing("80/tcp", "81/tcp"), _program(accepts=True, cat=False)),
     ),
     "port that is not published": ("probes", "refused", (_exposing(), _program(listens=frozenset()), _spec(probes=(PAGE,)))),
     "command fails": ("probes", "it ended with code 3", (_program(health=3), _spec(probes=(Exec(command=("look",)),)))),

@@ -65,8 +65,8 @@ def _serving(answer: Callable[[int, str], tuple[int, str, float]]) -> Iterator[S
 class _LocalEnvironment:
     """As much of an environment as a probe from outside needs."""
 
-    def connect(self, port: int, *, timeout: float) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def connect(self, port: int, *, timeout: float, host: str | None = None) -> socket.socket:
+        return socket.create_connection((host or "127.0.0.1", port), timeout=timeout)
 
 
 def _run(probe: Probe, port: int, *, seconds: float = 0.3, inspect: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:
