@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from registry_tool.base.address import is_port
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
@@ -18,15 +18,7 @@ from registry_tool.verify.checks.engine_fault import check_engine
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.probing import listening
 from registry_tool.verify.probing.listening import Listening
-from registry_tool.verify.probing.probes import (
-    CLOSE_WAIT,
-    PAUSE,
-    UNCONFIRMED_CLOSE_WAIT,
-    ProbeResult,
-    ProbeTarget,
-    has_ended,
-    run_probes,
-)
+from registry_tool.verify.probing.probes import PAUSE, ProbeResult, ProbeTarget, has_ended, open_ports, run_probes
 from registry_tool.verify.spec import Exit, Health, Http, Probe, Tcp, VerifySpec
 
 IDLE = 1.0  # seconds for which a container runs that has no probes
@@ -209,26 +201,11 @@ class ContainerRun:
         while wanted and self.container is not None and not has_ended(self._inspect()):
             self.listening = listening.read(self.engine, self.container.id)
             if self.listening is None:
-                self.connects = self._connect(self.container, sorted(wanted), timeout)
+                self.connects = open_ports(self._target({}), self.container, wanted, timeout=timeout, inspect=self._inspect)
                 return
             if wanted <= self.listening.reachable or timeout.passed:
                 return
             self._wait_for_end(_LISTEN_PAUSE)
-
-    def _connect(self, container: Container, ports: Sequence[int], timeout: Deadline) -> dict[int, bool]:
-        """Which ``ports`` of the container take connections."""
-        address = next(filter(None, container.networks.values()), None) if self.environment.reaches_containers else None
-        # A port that is not its own may be published by any other's number.
-        bound = {binding.container_port: binding.host_port for binding in container.ports}
-        published = {port: bound[f"{port}/tcp"] for port in ports if f"{port}/tcp" in bound}
-        target = replace(
-            self._target({port: port for port in ports} if address else published),
-            address=address,
-            close_wait=CLOSE_WAIT if address else UNCONFIRMED_CLOSE_WAIT,
-        )
-        probes = tuple(Tcp(published=port, container=port) for port in ports)
-        results = run_probes(target, probes, timeout=timeout, inspect=self._inspect)
-        return {probe.published: result.ok is True for probe, result in zip(probes, results, strict=True)}
 
     def _read_log(self) -> None:
         container, deadline = self.container.id if self.container else "", Deadline(_LOG_TIMEOUT)

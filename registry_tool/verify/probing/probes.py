@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -91,6 +91,21 @@ def run_probes(target: ProbeTarget, probes: Sequence[Probe], *, timeout: Deadlin
 
     poll(all_decided, timeout, pause=PAUSE)
     return tuple(each.result(ended=ended) for each in attempts)
+
+
+def open_ports(
+    target: ProbeTarget, container: Container, ports: Collection[int], *, timeout: Deadline, inspect: Inspect
+) -> dict[int, bool]:
+    """Which of the container's TCP ``ports`` take connections; without those that cannot be reached from here.
+
+    They are connected to at the container's own address where the environment reaches it.
+    """
+    address = next(filter(None, container.networks.values()), None) if target.environment.reaches_containers else None
+    bound = {binding.container_port: binding.host_port for binding in container.ports}
+    reached = {port: port if address else bound[f"{port}/tcp"] for port in sorted(ports) if address or f"{port}/tcp" in bound}
+    target = replace(target, ports=reached, address=address, close_wait=CLOSE_WAIT if address else UNCONFIRMED_CLOSE_WAIT)
+    results = run_probes(target, [Tcp(published=port, container=port) for port in reached], timeout=timeout, inspect=inspect)
+    return {port: result.ok is True for port, result in zip(reached, results, strict=True)}
 
 
 def has_ended(container: Container | None) -> bool:

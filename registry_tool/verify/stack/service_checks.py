@@ -13,7 +13,8 @@ from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.engine import Container
 from registry_tool.verify.probing import listening
-from registry_tool.verify.probing.probes import PAUSE, ProbeTarget, has_ended, run_probes
+from registry_tool.verify.probing.listening import Listening
+from registry_tool.verify.probing.probes import PAUSE, ProbeTarget, has_ended, open_ports, run_probes
 from registry_tool.verify.spec import Exec, Health, Http, Log, Probe, Tcp
 from registry_tool.verify.stack.compose import HEALTHY
 from registry_tool.verify.stack.plan import StackService
@@ -105,8 +106,7 @@ class ServiceChecks:
             return ()
         until, settled = self.deadline.within(self.timeout), self.deadline.within(_SETTLES)
         while True:
-            container = stack.environment.engine.container(member.container.id)
-            seen = None if has_ended(container) else listening.read(stack.environment.engine, member.container.id)
+            seen = self._listening(stack, member, {*wanted, *maybe})
             if seen is None:
                 self.check_running(stack, "while it was looked at")
                 self._add_unchecked(f"{member.service.name}: whether it listens on {_ports({*wanted, *maybe})}: no program in it says")
@@ -123,6 +123,17 @@ class ServiceChecks:
                 raise _failed(stack, member, message, "It should listen on 0.0.0.0, on the ports of ports, expose and EXPOSE.")
             time.sleep(_PAUSE)
 
+    def _listening(self, stack: RunningStack, member: StackContainer, ports: Collection[int]) -> Listening | None:
+        """Where it listens now, of ``ports`` at least; None where no program in it says, and not all can be connected to."""
+        container = stack.environment.engine.container(member.container.id)
+        if container is None or has_ended(container):
+            return None
+        if seen := listening.read(stack.environment.engine, container.id):
+            return seen
+        opened = open_ports(_target(stack, member, {}), container, ports, timeout=Deadline(0), inspect=lambda: container)
+        reachable = frozenset(port for port, is_open in opened.items() if is_open)
+        return Listening(reachable=reachable, loopback=frozenset()) if set(ports) <= set(opened) else None
+
     def _probe(self, stack: RunningStack, name: str, member: StackContainer, probes: Sequence[Probe]) -> None:
         """Raises VerificationFailed where one of ``probes`` does not hold in time."""
         if not probes:
@@ -134,7 +145,7 @@ class ServiceChecks:
             for probe in probes
             if isinstance(probe, (Http, Tcp)) and f"{probe.container}/tcp" in bound
         }
-        target = ProbeTarget(environment=stack.environment, container=member.container.id, ports=ports, log=2 * stack.limits.log)
+        target = _target(stack, member, ports)
         healthcheck = member.service.definition.healthcheck
         timeout = self.deadline.within(max(self.timeout, healthcheck.start_period if healthcheck else 0.0))
 
@@ -157,6 +168,10 @@ class ServiceChecks:
     def _add_unchecked(self, text: str) -> None:
         if text not in self.unchecked:
             self.unchecked.append(text)
+
+
+def _target(stack: RunningStack, member: StackContainer, ports: Mapping[int, int]) -> ProbeTarget:
+    return ProbeTarget(environment=stack.environment, container=member.container.id, ports=ports, log=2 * stack.limits.log)
 
 
 def _of(stack: RunningStack, service: str) -> list[tuple[str, StackContainer]]:

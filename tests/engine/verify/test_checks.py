@@ -130,7 +130,7 @@ def test_health_check_of_the_image_is_run(
     environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
 ) -> None:
     pushed = _app(stock, base, unique, healthcheck=("CMD-SHELL", "test -e /healthy"))
-    spec = VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=2.0)
+    spec = VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=5.0)
     result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert failed(result) == ["probes"]
     assert check_named(result, "probes").detail.startswith("health /bin/sh -c 'test -e /healthy': it ended with code 1")

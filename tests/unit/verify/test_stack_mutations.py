@@ -131,6 +131,7 @@ GREEN: Mapping[str, tuple[Change, ...]] = {
         _programs(worker=Program(listens=frozenset({9000}), health=1)),
         _service("worker", healthcheck={"disable": True}),
     ),
+    "no program in a service tells where it listens": (_programs(worker=Program(listens=frozenset({9000}), cat=False)),),
     "every kind of probe": (_spec(probes=(Tcp(published=4001, container=80), PAGE, Exec(command=("look",)), Log(text="serving"))),),
     "an image that exposes more than it listens on": (
         _service("worker", expose=[]),
@@ -150,6 +151,10 @@ RED: Mapping[str, tuple[str, tuple[Change, ...]]] = {
     "the database ends at once": ("redis-1 ended with code 1", (_programs(redis=Program(ends=1)),)),
     "the database does not come back": ("redis-1 ended with code 1", (_lost_after_restart,)),
     "a service does not listen": ("worker-1 does not listen on 9000/tcp", (_programs(worker=Program(listens=frozenset())),)),
+    "a service does not listen, and no program in it tells": (
+        "worker-1 does not listen on 9000/tcp",
+        (_programs(worker=Program(listens=frozenset(), accepts=True, cat=False)),),
+    ),
     "a service listens on its loopback": (
         "worker-1 does not listen on 9000/tcp",
         (_programs(worker=Program(listens=frozenset(), loopback=frozenset({9000}))),),
