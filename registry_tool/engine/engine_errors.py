@@ -32,6 +32,8 @@ _NO_REGISTRY = (
     "server misbehaving",
     "client.timeout exceeded",
     ": eof",
+    "use of closed network connection",
+    "broken pipe",
 )
 _DENIED = (
     "no basic auth credentials",
@@ -41,13 +43,15 @@ _DENIED = (
     "denied:",
     "incorrect username or password",
 )
+_UNAUTHENTICATED = ("no basic auth credentials", "401 unauthorized", "incorrect username or password")
+"""Beside these, "repository does not exist or may require authorization" (containerd) is about the password."""
 _PLAIN_HTTP = ("server gave http response to https client",)
 _UNTRUSTED = ("x509:", "tls: failed to verify")
 _HTML = ("invalid character '<'",)
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
-_BROKEN = ("unexpected http status: 5", "unknown: unknown error")
+_BROKEN = ("unexpected http status: 5", "500 internal server error", "blob upload invalid", "unknown: unknown error")
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 _NO_COMMAND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
@@ -60,7 +64,7 @@ class PlainHttpRefused(PullFailed):
 
 def push_error(name: str, message: str) -> RegistryToolError:
     """The error for a failed push of ``name``."""
-    if _contains(message, _ABSENT_HERE):
+    if _contains(message, (*_ABSENT_HERE, "tag does not exist")):
         return NotFound(f"the engine has no image {name}", hint="regctl images lists those that are there.")
     return _transfer_error(name, message, "push", PushFailed)
 
@@ -68,7 +72,7 @@ def push_error(name: str, message: str) -> RegistryToolError:
 def pull_error(name: str, message: str) -> RegistryToolError:
     """The error for a failed pull of ``name``."""
     # Docker Hub does not distinguish private from missing: "pull access denied …, repository does not exist or …".
-    if _contains(message, _ABSENT_THERE) and not _contains(message, (*_NO_REGISTRY, *_HTML)):
+    if _contains(message, _ABSENT_THERE) and not _contains(message, (*_NO_REGISTRY, *_HTML, *_UNAUTHENTICATED)):
         hint = f"Is the name right, and was it pushed? regctl list-tags {_reference(name).repository}"
         return NotFound(f"there is no image {name} in its registry: {message}", hint=hint)
     return _transfer_error(name, message, "pull", PullFailed)
@@ -88,7 +92,7 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
         )
     if _contains(message, _HTML):
         return NotARegistry(f"the server at {host} is not a registry: {message}", hint="Is the port right? Something else listens there.")
-    if _contains(message, _DENIED):
+    if _contains(message, (*_DENIED, *_UNAUTHENTICATED)):
         return AuthenticationFailed(f"{host} refused the {verb} of {name}: {message}", hint=f"regctl login {host}")
     if _contains(message, _FULL):
         whose = "the registry's" if kind is PushFailed else "the engine's"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from registry_tool.base.errors import EngineError, NotFound
+from registry_tool.base.errors import Conflict, EngineError, NotFound
 from registry_tool.engine.streams import event_error
 from registry_tool.engine.values import Image, RemovedImage
 from registry_tool.oci.descriptor import Platform
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
 
 _NO_NAME = "<none>"
+_TRIES = 5
 
 
 class Images:
@@ -37,9 +39,15 @@ class Images:
         self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = (), filters: Mapping[str, Sequence[str]] = {}
     ) -> tuple[Image, ...]:
         """Images with these labels (empty: any value), newest first, without layers and platform; ``all`` with intermediate ones."""
+        wanted = merged_filters(labels, filters)
+        for _ in range(_TRIES - 1):
+            with suppress(NotFound):  # containerd's store: an image is removed meanwhile
+                return self._listed(all, wanted)
+        return self._listed(all, wanted)
+
+    def _listed(self, all: bool, filters: Mapping[str, Any]) -> tuple[Image, ...]:
         with self._client.call("listing the images") as api:
-            entries = api.images(all=all, filters=merged_filters(labels, filters))
-        return tuple(_of_listing(entry) for entry in entries)
+            return tuple(_of_listing(entry) for entry in api.images(all=all, filters=filters))
 
     def missing_platforms(self, name: str) -> tuple[Platform, ...]:
         """Platforms of the image ``name`` that the engine knows from its index and does not have. Raises NotFound."""
@@ -64,23 +72,59 @@ class Images:
 
     def remove_image(self, name: str, *, force: bool = False, missing_ok: bool = False) -> RemovedImage:
         """Untag ``name``; the image goes with its last name. Raises NotFound unless ``missing_ok``; Conflict (a container uses it)."""
+        parents = self._parents(name)
         events: Any = ()
         with self._client.call(f"removing {name}", missing_ok=missing_ok) as api:
             events = api.remove_image(name, force=force) or ()
+        if parents:
+            self._remove_parents(parents)
         return RemovedImage(
             untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
             deleted=tuple(event["Deleted"] for event in events if event.get("Deleted")),
         )
+
+    def _parents(self, name: str) -> list[str]:
+        """Ids of an image in containerd's store, and of those without a name that the classic builder made before it, newest first."""
+        ids: list[str] = []
+        image = self.image(name)
+        if image is None or not image.in_containerd_store:
+            return []
+        while image is not None and image.id not in ids and (not ids or image.is_nameless):
+            ids.append(image.id)
+            image = self.image(image.parent) if image.parent else None
+        return ids if len(ids) > 1 else []
+
+    def _remove_parents(self, ids: Sequence[str]) -> None:
+        """Remove what only the first of ``ids`` needed: containerd's store forgets such images where two shared some of them."""
+        removed, *parents = ids
+        if self.image(removed) is not None:
+            return
+        listed = (self.image(image.id) for image in self.images(all=True))
+        needed = {image.parent for image in listed if image is not None and image.id not in parents}
+        for parent in parents:
+            image = self.image(parent)
+            if parent in needed or (image is not None and not image.is_nameless):
+                return
+            with suppress(Conflict), self._client.call(f"removing {parent}", missing_ok=True) as api:
+                api.remove_image(parent)
 
     def import_image(self, tar: Path, *, name: str, changes: Sequence[str] = ()) -> str:
         """Import the root file system ``tar``, with Dockerfile instructions; returns its id. Raises NotFound (no file), EngineError."""
         if not tar.is_file():
             raise NotFound(f"no such file: {tar}")
         repository, tag = split_tag(name)
-        with self._client.call(f"the import of {name}") as api:
-            output: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
-        events = [json.loads(line) for line in output.splitlines() if line.strip()]
-        _raise_errors(events)
+        before = self.image(name)
+        try:
+            with self._client.call(f"the import of {name}") as api:
+                output: str = api.import_image_from_file(str(tar), repository, tag, list(changes) or None)
+            events = [json.loads(line) for line in output.splitlines() if line.strip()]
+            _raise_errors(events)
+        except EngineError:
+            # containerd's store has the image before it unpacks its layer.
+            unusable = self.image(name)
+            if unusable is not None and (before is None or before.id != unusable.id):
+                self.remove_image(name, force=True, missing_ok=True)
+            raise
         imported = self.image(name)
         if imported is None and events and (image_id := str(events[-1].get("id") or events[-1].get("status") or "")):
             # podman 4 tags it "latest", whatever the tag.
@@ -135,6 +179,16 @@ def rfc3339(seconds: object) -> str:
         return ""
 
 
+def _names(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    # A listing spells what is not there "<none>:<none>"; an inspection leaves it out. containerd's store has digests among the tags.
+    return tuple(name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME) and "@" not in name)
+
+
+def _digests(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    among_tags = (name for name in entry.get("RepoTags") or () if "@" in name)
+    return tuple(dict.fromkeys(name for name in (*(entry.get("RepoDigests") or ()), *among_tags) if not name.startswith(_NO_NAME)))
+
+
 def _raise_errors(events: Iterable[Mapping[str, Any]]) -> None:
     for event in events:
         if error := event_error(event):
@@ -145,8 +199,8 @@ def _of_inspection(entry: Mapping[str, Any]) -> Image:
     config = entry.get("Config") or {}
     return Image(
         id=entry["Id"],
-        names=tuple(entry.get("RepoTags") or ()),
-        digests=tuple(entry.get("RepoDigests") or ()),
+        names=_names(entry),
+        digests=_digests(entry),
         parent=entry.get("Parent") or "",
         created=entry.get("Created") or "",
         size=entry.get("Size") or 0,
@@ -154,15 +208,15 @@ def _of_inspection(entry: Mapping[str, Any]) -> Image:
         layers=tuple((entry.get("RootFS") or {}).get("Layers") or ()),
         platform=Platform(os=entry.get("Os") or "", architecture=entry.get("Architecture") or "", variant=entry.get("Variant") or ""),
         exposed=tuple(sorted(config.get("ExposedPorts") or ())),
+        in_containerd_store="Descriptor" in entry or any(digest.endswith(f"@{entry['Id']}") for digest in _digests(entry)),
     )
 
 
 def _of_listing(entry: Mapping[str, Any]) -> Image:
-    # A listing spells what is not there "<none>:<none>"; an inspection leaves it out.
     return Image(
         id=entry["Id"],
-        names=tuple(name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME)),
-        digests=tuple(digest for digest in entry.get("RepoDigests") or () if not digest.startswith(_NO_NAME)),
+        names=_names(entry),
+        digests=_digests(entry),
         parent=entry.get("ParentId") or "",
         created=rfc3339(entry.get("Created")),
         size=entry.get("Size") or 0,

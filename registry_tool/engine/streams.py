@@ -37,6 +37,8 @@ class LayerProgress:
     def add(self, event: Event) -> None:
         """Take an event that carries a layer's id."""
         key, status = str(event["id"]), str(event["status"])
+        if status == "Pull complete" and self._rows.get(key) == "Already exists":
+            return  # containerd's store unpacks what it did not have to transfer
         if status in _FINAL or status.startswith("Mounted from "):
             if key not in self._rows:
                 self._observer.start(key, status)

@@ -39,6 +39,13 @@ class Image:
     platform: Platform | None = None
     exposed: tuple[str, ...] = ()
     """``80/tcp``."""
+    in_containerd_store: bool = False
+    """Whether ``id`` is its manifest's or index's digest, as in containerd's image store; not known of a listing."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it has neither a tag nor a digest by which it was pulled."""
+        return not self.names and not self.digests
 
     @property
     def short_id(self) -> str:

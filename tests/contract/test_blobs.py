@@ -72,11 +72,16 @@ def test_range(client: Client, blob: str, method: str, asked: str, first: int, l
         ("bytes=x", b"invalid range\n", None),
     ],
 )
-def test_unsatisfiable_range_has_the_length_of_the_blob(client: Client, blob: str, asked: str, said: bytes, total: str | None) -> None:
+def test_unsatisfiable_range_has_the_length_of_the_blob(
+    client: Client, blob: str, asked: str, said: bytes, total: str | None, request: pytest.FixtureRequest
+) -> None:
     got = client.ask_incomplete("GET", blob, Range=asked)
 
-    assert (got.status, got.body, got.broken) == (416, said, True)
-    assert (got.headers["content-length"], got.headers.get("content-range")) == ("1000", total)
+    assert (got.status, got.body, got.headers.get("content-range")) == (416, said, total)
+    expected = [("1000", True)]
+    if "in a container" in request.node.name:  # Go's library since 1.23
+        expected.append((str(len(said)), False))
+    assert (got.headers["content-length"], got.broken) in expected
 
 
 def test_if_range(client: Client, blob: str) -> None:

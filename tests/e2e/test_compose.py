@@ -20,7 +20,7 @@ from registry_tool.local.registry import Auth, UpResult, spec
 from registry_tool.local.registry.spec import RegistrySettings
 from tests.support import canary
 from tests.support.registry_over_http import ask, push_tag, tags
-from tests.support.requirements import free_port, missing
+from tests.support.requirements import free_port, missing, wait_for_registry
 
 
 def _document() -> dict[str, Any]:
@@ -240,6 +240,7 @@ def test_a_password_is_asked_for_again_where_compose_ran_without_it(
     bring(port=port, auth=auth)
     local_registry.down(engine, unique)
     compose("up", "-d")
+    wait_for_registry(port)
     assert ask(port, "GET", "/v2/")[0] == 200  # as the file's comment says
 
     up = bring(auth=auth)

@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 CHECKOUT = "/registry-tool"
 _START = Path(__file__).with_name("start.sh")
 _READY_WITHIN = 120  # seconds
+_TRIES = 2  # an index may not answer once
 _VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/tmp")
 """An overlay upon an overlay cannot be mounted: these are volumes, and go with the container."""
 _WHEELS = "registry-tool-matrix-wheels"
@@ -57,8 +58,11 @@ class Place:
 
 
 @contextmanager
-def open_place(row: Row, *, image_name: str) -> Iterator[Place]:
-    """A clean engine of ``row``. Whatever a killed run left of the same row is removed first. Raises Failed, Unavailable."""
+def open_place(row: Row, *, image_name: str, requirements: str) -> Iterator[Place]:
+    """A clean engine of ``row``, with the packages of ``requirements`` (``run``, ``dev``) in the virtual environment.
+
+    Whatever a killed run left of the same row is removed first. Raises Failed, Unavailable.
+    """
     name = f"registry-tool-matrix-{row.name}"
     with _alone(row):
         _remove(name)
@@ -66,7 +70,7 @@ def open_place(row: Row, *, image_name: str) -> Iterator[Place]:
             _start(row, name, image_name)
             place = Place(row=row, container=name)
             _wait(place)
-            _check_out(place)
+            _check_out(place, requirements)
             yield place
         finally:
             _remove(name)
@@ -136,14 +140,21 @@ def _wait(place: Place) -> None:
         raise Failed(f"{place.row.name}: the engine does not start: {error}\n{log.stdout}{log.stderr}") from error
 
 
-def _check_out(place: Place) -> None:
+def _check_out(place: Place, requirements: str) -> None:
     run("docker", "exec", place.container, "mkdir", CHECKOUT)
     with subprocess.Popen(["git", "-C", str(ROOT), "archive", "HEAD"], stdout=subprocess.PIPE) as archive:
         run("docker", "cp", "-", f"{place.container}:{CHECKOUT}", stdin=archive.stdout)
     if archive.returncode:
         raise Failed("git archive failed")
     say(f"{place.row.name}: {versions(place)}; making the virtual environment …")
-    place.run("sh", "setup/venv.sh", "dev", timeout=900)
+    for left in reversed(range(_TRIES)):
+        try:
+            place.run("sh", "setup/venv.sh", requirements, timeout=900)
+        except Failed as error:
+            if not left:
+                raise Unavailable(f"Python's packages cannot be had: {error}") from error
+        else:
+            return
 
 
 def versions(place: Place) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, RegistryUnreachable, UsageError
@@ -14,7 +13,7 @@ from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
 from registry_tool.local.registry.spec import name_option
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reference import Reference, has_host
+from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 from registry_tool.targets.registry import open_registry
 
 
@@ -60,7 +59,7 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
     try:
         result = engine.push(str(target), observer=observer)
     except PushFailed:
-        _check_registry(target.host, engine.auth_file)
+        _check_registry(target.host, engine)
         raise
     warning = _check(engine, target, result) if check else None
     missing = _missing_platforms(engine, target) if result.partial_of is not None else ()
@@ -84,6 +83,8 @@ def pull(
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
         return reference, engine.pull(str(reference), observer=observer, platform=platform)
     except (NotFound, RegistryUnreachable) as error:
+        if isinstance(error, NotFound):
+            _check_registry(resolve.registry_reference(text, registry_host).host, engine)
         error.hint = resolve.hub_hint(error, text)
         raise
 
@@ -127,10 +128,12 @@ def _cure(engine: Engine, host: str) -> str:
     return f"It reports layers that it no longer has, as after a garbage collection in it. {restart}, then push again."
 
 
-def _check_registry(host: str, auth_file: Path | None) -> None:
-    """Raise NotARegistry where ``host`` is none: a web server that accepts everything is one to an engine, until the end of a push."""
+def _check_registry(host: str, engine: Engine) -> None:
+    """Raise NotARegistry where ``host`` is none: to an engine, a web server may be one that has not this image, or accepts all."""
+    if host == DOCKER_HUB or (is_loopback(host) and not engine.endpoint.is_local):
+        return
     try:
-        with open_registry(host, auth_file=auth_file) as registry:
+        with open_registry(host, auth_file=engine.auth_file) as registry:
             registry.ping()
     except NotARegistry:
         raise
@@ -180,6 +183,7 @@ def ensure_image(
     try:
         result = engine.pull(str(target), platform=str(platform) if platform else None, observer=observer)
     except NotFound as error:
+        _check_registry(target.host, engine)
         raise NotFound(f"no such image: {text} is neither in the engine nor at {target.host}", hint=resolve.not_found(text).hint) from error
     image = engine.image(str(target))
     if image is None:

@@ -86,13 +86,15 @@ def _remove_half_built(engine: Engine, unique: str) -> None:
                 engine.remove_image(image.id, force=True)
 
 
-@pytest.mark.parametrize("cut_at", [b"The push refers to", b"Preparing", b'"aux"'])
+@pytest.mark.parametrize("cut_at", [b"The push refers to", b"Preparing", b": digest: sha256:", b'"aux"'])
 def test_the_engine_dies_during_a_push(
-    cut: CutProxy, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str, cut_at: bytes
+    cut: CutProxy, engine: Engine, far: Engine, local: LocalRegistry, tiny_image: Callable[..., str], unique: str, cut_at: bytes
 ) -> None:
     name = f"{local.address}/{unique}/line:1"
     tiny_image(name)
     cut.cut_at = cut_at
+    if engine.has_containerd_store and cut_at in (b"Preparing", b'"aux"'):
+        pytest.skip("containerd's store does not report this")
     with pytest.raises(Unreachable, match="stopped answering during the push"):
         far.push(name)
 

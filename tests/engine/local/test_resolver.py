@@ -185,7 +185,7 @@ class TestKept:
         assert engine.image(base.official) is None
         assert not kept.exists()
         assert not description.exists()
-        assert any("thrown away" in note for note in listening.notes)
+        assert any("was discarded" in note for note in listening.notes)
 
     def test_copy_refused_by_the_engine_is_discarded(
         self, engine: Engine, base: Base, tiny_image: MakeImage, tmp_path: Path, without_packages: None
@@ -202,7 +202,7 @@ class TestKept:
         description.write_text(json.dumps({**json.loads(description.read_text()), "sha256": known, "size": kept.stat().st_size}))
         with pytest.raises(ProvisionFailed):
             bases.ensure(base)
-        assert any("thrown away" in note for note in listening.notes)
+        assert any("was discarded" in note for note in listening.notes)
         assert not kept.exists()
 
 

@@ -21,6 +21,7 @@ from registry_tool.base.errors import (
 from registry_tool.engine.engine_errors import create_error, pull_error, push_error, start_error
 
 NAME = "localhost:5000/john/get-started:part2"
+DENIED = f'resolving "{NAME}": pull access denied, repository does not exist or may require authorization: authorization failed'
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,19 @@ NAME = "localhost:5000/john/get-started:part2"
         ("write /var/lib/registry/x: no space left on device", PushFailed, "room"),
         ("An image does not exist locally with the tag: localhost:5000/john/get-started", NotFound, "regctl images"),
         ("tag does not exist locally", NotFound, "regctl images"),
+        # docker 28 with containerd's image store
+        ("tag does not exist: localhost:5000/john/get-started:part2", NotFound, "regctl images"),
+        ("write tcp 127.0.0.1:1->127.0.0.1:5000: use of closed network connection", RegistryUnreachable, "regctl up"),
+        ("failed to copy: write tcp 127.0.0.1:1->127.0.0.1:5000: write: broken pipe", RegistryUnreachable, "regctl up"),
+        (
+            "unexpected status from POST request to http://localhost:5000/v2/x/blobs/uploads/: 401 Unauthorized",
+            AuthenticationFailed,
+            "login",
+        ),
         ("something new", PushFailed, ""),
         ("received unexpected HTTP status: 500 Internal Server Error", PushFailed, "disk full"),
+        ("error from registry: blob upload invalid", PushFailed, "disk full"),
+        ("unexpected status from PUT request to http://localhost:5000/v2/x/uploads/1: 500 Internal Server Error", PushFailed, "disk full"),
     ],
 )
 def test_push_error_by_message(message: str, kind: type[RegistryToolError], hint: str) -> None:
@@ -73,6 +85,19 @@ def test_push_error_by_message(message: str, kind: type[RegistryToolError], hint
         (NAME, "connect: connection refused", RegistryUnreachable, "regctl up"),
         (NAME, "error parsing HTTP 404 response body: invalid character '<' …: \"<h1>not found</h1>\"", NotARegistry, "port"),
         (NAME, "unauthorized: authentication required", AuthenticationFailed, "regctl login"),
+        # docker 28 with containerd's image store
+        (
+            NAME,
+            f"{DENIED}: no basic auth credentials",
+            AuthenticationFailed,
+            "regctl login",
+        ),
+        (
+            NAME,
+            f"{DENIED} (server message: insufficient_scope)",
+            NotFound,
+            "list-tags",
+        ),
         (NAME, "failed to register layer: write /bin/x: no space left on device", PullFailed, "room"),
         (NAME, "no matching manifest for linux/arm64/v8 in the manifest list entries", NotFound, ""),
         (NAME, "filesystem layer verification failed for digest sha256:ab", PullFailed, ""),

@@ -230,3 +230,11 @@ def test_frames_are_split_at_any_chunk_boundaries(size: int) -> None:
 def test_truncated_frame_is_unreachable(end: int) -> None:
     with pytest.raises(Unreachable, match="stopped answering"):
         list(demultiplex([FRAMES[:end]]))
+
+
+def test_a_layer_that_was_there_was_not_pulled_although_it_is_complete() -> None:
+    """docker 28 with containerd's image store."""
+    observer = RecordingObserver()
+    log = transfer(progress("a", "Pulling fs layer"), progress("a", "Already exists"), progress("a", "Pull complete"), observer=observer)
+    assert log.progress.layers == {"a": "Already exists"}
+    assert observer.rows[-1] == ("finish", "a", "Already exists")
