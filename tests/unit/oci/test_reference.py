@@ -78,7 +78,7 @@ def parse(text: str) -> Reference:
         ("bücher.example/app", "is not a host"),
         ("[::1/app", "'[::1' is not a host"),
         ("[::1]x/app", "is not a host"),
-        ("https://localhost:5000/app", "an address for a browser"),
+        ("https://localhost:5000/app", "is a URL, not a name"),
         ("ftp://localhost:5000/app", "'ftp:' is not a host"),
         ("user@localhost:5000/app", "not a digest"),
         # length
