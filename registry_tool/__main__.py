@@ -6,10 +6,11 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 
-def run() -> int:
-    """Run the command that was typed and end the process with its exit code; returns it where standard output is gone.
+def run() -> NoReturn:
+    """Run the command that was typed, and end the process with its exit code.
 
     Loading modules makes many objects that all stay. To look through them for garbage at the start, and to take them apart
     one by one at the end, is a third of what a short command takes: the first is done more seldom, the second not at all.
@@ -18,13 +19,12 @@ def run() -> int:
     from registry_tool.cli.app import main
 
     code = main()
-    with suppress(OSError):
-        # A pipe that nobody reads: Python's own end knows what to do.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe that nobody reads, a full disk: it was reported where that was possible.
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from registry_tool import __version__
-from registry_tool.base.address import HostPort, is_loopback
+from registry_tool.base.address import NO_SUCH_ADDRESS, HostPort, is_loopback
 from registry_tool.base.deadline import Deadline
 
 MAX_BYTES = 1 << 20
@@ -63,7 +63,12 @@ def get_page(url: str, *, timeout: float) -> Page:
         except ConnectionRefusedError:
             if not others:
                 raise
-            return get(others[0])
+            try:
+                return get(others[0])
+            except OSError as error:
+                if error.errno not in NO_SUCH_ADDRESS:
+                    raise
+            raise
     except ConnectionRefusedError as error:
         raise NoResponse(f"connection refused: {url}") from error
     except TimeoutError as error:

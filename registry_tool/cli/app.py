@@ -23,7 +23,7 @@ import registry_tool
 from registry_tool.base.errors import RegistryToolError, UsageError
 from registry_tool.cli import options, program_name
 from registry_tool.cli.command_table import Root
-from registry_tool.cli.output import Output, OutputClosed
+from registry_tool.cli.output import Output, OutputClosed, discard_stdout
 from registry_tool.cli.session import Session
 
 INTERRUPTED = 130
@@ -48,10 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminating_signals():
             return _run(session, arguments)
     except OutputClosed:
-        # Redirected to the null device, so that the interpreter's last flush does not fail.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        # So that the interpreter's last flush does not fail.
+        discard_stdout()
         return 1
 
 
@@ -87,6 +85,11 @@ def _run(session: Session, arguments: list[str]) -> int:
         # click writes its help past our output.
         raise OutputClosed from error
     except OSError as error:
+        try:
+            # click writes its help past our output.
+            output.flush()
+        except RegistryToolError as write_error:
+            return _report(session, write_error)
         # It was not handled below: a folder that cannot be written, a full disk.
         where = f": {error.filename}" if error.filename else ""
         hint = "--debug before the command shows where it happened."

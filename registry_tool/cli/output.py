@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from registry_tool.base.errors import RegistryToolError
@@ -26,6 +26,24 @@ class OutputClosed(Exception):
 def is_terminal(stream: IO[Any]) -> bool:
     """Whether ``stream`` is a terminal that understands control sequences, and not a CI log."""
     return stream.isatty() and os.environ.get("TERM", "") != "dumb" and not os.environ.get("CI")
+
+
+def discard_stdout() -> None:
+    """Redirect standard output to the null device, with what is buffered for it."""
+    with suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def print_error_text(text: str) -> None:
+    """Print on standard error. On a full disk there is nothing that could be said, and nothing ends for it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 class Output:
@@ -48,7 +66,7 @@ class Output:
         stream = sys.stderr if self.json else sys.stdout
         text = "".join(_painted(formatting.printable(text), _STYLES[style], stream) for text, style in spans).rstrip()
         if self.json:
-            print(text, file=sys.stderr, flush=True)
+            print_error_text(text)
         else:
             self._write(text + "\n")
 
@@ -90,7 +108,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""
-        print(formatting.printable(text), file=sys.stderr, flush=True)
+        print_error_text(formatting.printable(text))
 
     def report_error(self, error: RegistryToolError) -> None:
         """Print an error: with ``json`` as a document (docs/json.md, Failures), otherwise as :meth:`print_error` does."""
@@ -105,7 +123,7 @@ class Output:
         lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
         if error.hint:
             lines.append(f"{_painted('hint:', '36', sys.stderr)} {program_name.with_command(formatting.one_line(error.hint))}")
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        print_error_text("\n".join(lines))
 
     def finish(self, document: Mapping[str, object], failures: Sequence[RegistryToolError]) -> int:
         """End a command that goes on after failures: print the document if ``json``; return the exit code."""
@@ -137,6 +155,8 @@ def _write_errors() -> Iterator[None]:
     except BrokenPipeError as error:
         raise OutputClosed from error
     except OSError as error:
+        # What is buffered would fail once more.
+        discard_stdout()
         raise RegistryToolError(f"cannot write to standard output: {error.strerror or error}", hint="Is the disk full?") from error
 
 

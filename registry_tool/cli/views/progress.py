@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry_tool.base import units
 from registry_tool.base.progress import Silent
-from registry_tool.cli.output import is_terminal
+from registry_tool.cli.output import is_terminal, print_error_text
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
@@ -144,4 +144,4 @@ def _row(key: str, label: str) -> str:
 
 
 def _print(text: str) -> None:
-    print(formatting.printable(text), file=sys.stderr, flush=True)
+    print_error_text(formatting.printable(text))

@@ -82,13 +82,13 @@ def _describe(container: Container) -> str:
 
 
 def _accepts(family: socket.AddressFamily, address: str, port: int) -> bool:
-    with socket.socket(family) as trial:
-        trial.settimeout(0.5)
-        try:
+    try:
+        with socket.socket(family) as trial:
+            trial.settimeout(0.5)
             trial.connect((address, port))
-        except OSError:
-            # Refused, no such address family, no route.
-            return False
+    except OSError:
+        # Refused, no such address family, no route.
+        return False
     return True
 
 

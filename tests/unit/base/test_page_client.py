@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,19 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 def test_get_page_nothing_listens() -> None:
     with pytest.raises(NoResponse, match="connection refused: http://localhost:1/"):
         get_page("http://localhost:1/", timeout=1)
+
+
+@pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH])
+def test_get_page_nothing_listens_on_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    connect = socket.create_connection
+
+    def without_ipv6(address: tuple[str, int], *arguments: Any, **options: Any) -> socket.socket:
+        if ":" in address[0]:
+            raise OSError(error, os.strerror(error))
+        return connect(address, *arguments, **options)
+
+    monkeypatch.setattr(socket, "create_connection", without_ipv6)
+    test_get_page_nothing_listens()
 
 
 def test_get_page_unknown_host() -> None:

@@ -185,11 +185,19 @@ def test_closed_pipe_prints_no_error() -> None:
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", ["completion bash", "--help", "push --json"])
 def test_full_disk_is_an_error_in_two_lines(arguments: str) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"], capture_output=True, text=True, check=False, timeout=60
-    )
+    # What is buffered is written once more when Python ends.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    shell = ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=60, env=environment)
     assert done.returncode == (2 if "push" in arguments else 1)
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize(("arguments", "code"), [("push", 2), ("--help", 0), ("list-tags localhost:1/x", 3), ("push --json", 2)])
+def test_errors_on_a_full_disk_keep_their_exit_code(arguments: str, code: int) -> None:
+    shell = ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} 2> /dev/full"]
+    assert subprocess.run(shell, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode == code
 
 
 def test_closed_standard_streams_are_no_error() -> None:

@@ -79,7 +79,7 @@ def test_env_file_is_read_as_docker_reads_it() -> None:
         ("/srv/data:/data:ro", "/srv/data:/data:ro"),
         ("./data:/data", f"{Path.cwd()}/data:/data"),
         (".:/data:ro,z", f"{Path.cwd()}:/data:ro,z"),
-        ("../x:/data", f"{Path.cwd().parent}/x:/data"),
+        ("../x:/data", f"{Path.cwd().parent / 'x'}:/data"),
         ("/data", "/data"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +36,16 @@ def _container(port: int, *, host_ip: str = "", state: str = "running", own: dic
 
 def test_a_port_with_a_listener_is_taken(listening: socket.socket) -> None:
     assert ports.is_taken(listening.getsockname()[1])
+
+
+def test_a_free_port_is_free_on_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_ipv6(family: socket.AddressFamily) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return socket.socket(family)
+
+    monkeypatch.setattr(ports, "socket", SimpleNamespace(**{**vars(socket), "socket": without_ipv6}))
+    assert not ports.is_taken(1)
 
 
 def test_a_port_that_is_bound_and_not_listened_on_is_taken() -> None:
