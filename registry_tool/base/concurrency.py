@@ -10,8 +10,13 @@ from typing import Generic, TypeVar
 
 from registry_tool.base.errors import TooManyRequests
 
-MAX_REQUESTS = 8
-"""Requests under way at a time: more do not make a registry faster, and look like an attack to some."""
+NEAR_REQUESTS = 8
+"""Requests under way at a time to a registry that is near: more do not make it faster, and look like an attack to some."""
+FAR_REQUESTS = 32
+"""The same to one that is far away, at most. As many as :data:`_RATE` takes, which is about what this process can send."""
+
+_RATE = 1000
+"""Requests a second that are aimed at where a response takes its time on the way."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,17 +24,18 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def map_unordered(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = MAX_REQUESTS
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int | Callable[[], int] = NEAR_REQUESTS
 ) -> Iterator[tuple[Item, Result]]:
     """Map ``items`` in up to ``threads`` threads; yield (item, result) in order of completion.
 
-    A thread takes its next item when it is free. What ``function`` or ``items`` raises is raised here. No item is taken
-    after that, nor once the caller stops iterating; calls under way then are not waited for.
+    A thread takes its next item when it is free; where ``threads`` is a function, more are started when it returns more.
+    What ``function`` or ``items`` raises is raised here. No item is taken after that, nor once the caller stops iterating;
+    calls under way then are not waited for.
     """
-    if isinstance(items, Sized):
-        threads = min(threads, len(items))
+    most = len(items) if isinstance(items, Sized) else None
     results: SimpleQueue[tuple[Item, Result] | BaseException | None] = SimpleQueue()
     lock, source, stopped = threading.Lock(), iter(items), threading.Event()
+    started = ended = 0
 
     def work() -> None:
         try:
@@ -45,13 +51,18 @@ def map_unordered(
         else:
             results.put(None)
 
-    for _ in range(threads):
-        threading.Thread(target=work, daemon=True).start()
     try:
-        while threads:
+        while True:
+            wanted = max(1, threads() if callable(threads) else threads)
+            # Where one has ended, there is nothing left to take.
+            while not ended and started < (wanted if most is None else min(wanted, most)):
+                threading.Thread(target=work, daemon=True).start()
+                started += 1
+            if ended == started:
+                return
             result = results.get()
             if result is None:
-                threads -= 1
+                ended += 1
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -60,7 +71,9 @@ def map_unordered(
         stopped.set()
 
 
-def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = MAX_REQUESTS) -> Iterator[Result]:
+def map_ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int | Callable[[], int] = NEAR_REQUESTS
+) -> Iterator[Result]:
     """Map as :func:`map_unordered` does; yield the results in the order of ``items``."""
     waiting: dict[int, Result] = {}
     following = 0
@@ -78,6 +91,9 @@ class SingleFlight(Generic[Key, Result]):
         self._values: dict[Key, Result] = {}
         self._futures: dict[Key, Future[Result]] = {}
         self._lock = threading.Lock()
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
 
     def get(self, key: Key, compute: Callable[[], Result]) -> Result:
         """Return the value of ``key``, computed now if nobody did before. Raises what ``compute`` raised."""
@@ -102,14 +118,16 @@ class SingleFlight(Generic[Key, Result]):
 
 
 class RateLimiter:
-    """Context manager around a request: at most MAX_REQUESTS are under way, and no more than the registry still allows.
+    """Context manager around a request: as many are under way as help, and no more than the registry still allows.
 
-    ``remaining`` gives the ``RateLimit-Remaining`` of its last response, None where it sends none. Entering raises
-    TooManyRequests, before anything is sent, where nothing is left.
+    ``remaining`` gives the ``RateLimit-Remaining`` of its last response, None where it sends none; ``latency`` the least
+    seconds that a response took, None until that is known. Entering raises TooManyRequests, before anything is sent,
+    where nothing is left.
     """
 
-    def __init__(self, remaining: Callable[[], int | None] = lambda: None) -> None:
+    def __init__(self, remaining: Callable[[], int | None] = lambda: None, latency: Callable[[], float | None] = lambda: None) -> None:
         self._remaining = remaining
+        self._latency = latency
         self._least: int | None = None
         self._under_way = 0
         self._changed = threading.Condition()
@@ -127,11 +145,26 @@ class RateLimiter:
     def __exit__(self, *details: object) -> None:
         with self._changed:
             self._under_way -= 1
-            self._changed.notify_all()
+            if self._under_way:
+                self._changed.notify(max(1, self._limit() - self._under_way))
+            else:
+                # Where nothing is left, each has to raise.
+                self._changed.notify_all()
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether the registry counts requests, and allows only so many."""
+        return self._remaining() is not None
+
+    def helpful_requests(self) -> int:
+        """Requests under way at a time that help: the farther away the registry is, the more."""
+        latency = self._latency()
+        return NEAR_REQUESTS if latency is None else max(NEAR_REQUESTS, min(round(latency * _RATE), FAR_REQUESTS))
 
     def _limit(self) -> int:
         """The least that was reported: responses overtake each other, and an older one would promise more than there is."""
         remaining = self._remaining()
         if remaining is not None:
             self._least = remaining if self._least is None else min(remaining, self._least)
-        return MAX_REQUESTS if self._least is None else min(self._least, MAX_REQUESTS)
+        most = self.helpful_requests()
+        return most if self._least is None else min(self._least, most)

@@ -87,7 +87,11 @@ def _numbered(role: Role, path: str, descriptors: Iterable[Descriptor]) -> tuple
 
 
 def traverse(
-    roots: Iterable[Descriptor], read: Callable[[Descriptor], Node], follow: Callable[[Node], list[Descriptor]], *, threads: int = 1
+    roots: Iterable[Descriptor],
+    read: Callable[[Descriptor], Node],
+    follow: Callable[[Node], list[Descriptor]],
+    *,
+    threads: int | Callable[[], int] = 1,
 ) -> Iterator[Node]:
     """Visit ``roots`` and what ``follow`` leads to from there: each digest once, breadth first, always in the same order.
 

@@ -187,7 +187,7 @@ def _siblings(
     def read(name: str) -> tuple[Digest | None, Iterable[Digest], RegistryToolError | None]:
         digest = None
         try:
-            other = contents.resolve(name)
+            other = contents.resolve(name, with_manifest=True)
             digest = other.digest
             return digest, contents.blobs(other), None
         except RegistryToolError as error:
@@ -197,7 +197,7 @@ def _siblings(
     shared: dict[Digest, list[str]] = {}
     failed_in_a_row = 0
     observer.start("tags", "reading the other tags", len(names))
-    for done, (name, (digest, blobs, error)) in enumerate(map_unordered(read, names), 1):
+    for done, (name, (digest, blobs, error)) in enumerate(map_unordered(read, names, threads=contents.source.limiter.helpful_requests), 1):
         observer.advance("tags", done)
         failed_in_a_row = failed_in_a_row + 1 if error is not None and not isinstance(error, NotFound) else 0
         if error is not None and (is_registry_wide(error) or failed_in_a_row > MAX_FAILURES):

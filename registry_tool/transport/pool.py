@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ import urllib3
 import urllib3.connection
 
 from registry_tool.base.address import is_loopback
+from registry_tool.base.concurrency import FAR_REQUESTS
 from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
 from registry_tool.base.page_client import USER_AGENT
 from registry_tool.transport import tls, tracing
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
 
 TIMEOUTS = (3.05, 30.0)
 """Seconds to connect, and seconds to wait for the next bytes of a response."""
-CONNECTIONS = 16
+CONNECTIONS = FAR_REQUESTS
 """Connections that are kept for each origin; more threads than that open more, which are not kept."""
+
+_LATENCY_SAMPLE = 8
+"""Responses of which one was on a connection that was there, and not delayed by what others asked for."""
 
 Content = bytes | Iterable[bytes]
 
@@ -71,9 +76,16 @@ class HttpPool:
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
         self._unverified = urlsplit(f"//{unverified}").hostname if unverified else None
         self._pools: dict[str, _Route] = {}
+        self._latencies = 0
+        self._least_latency = math.inf
         self._lock = threading.Lock()
         # On loopback no certificate is verified, as the engine does not; a warning would say nothing new.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds to the head of a response at least; None until some have come."""
+        return self._least_latency if self._latencies >= _LATENCY_SAMPLE else None
 
     def close(self) -> None:
         """Close all connections."""
@@ -121,7 +133,10 @@ class HttpPool:
             tracing.log_failure(method, url, error.message)
             raise error from cause
         response = Response(method=method, path=path, url=url, status=raw.status, headers=raw.headers, body=b"")
-        tracing.log_response(response, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        tracing.log_response(response, seconds)
+        self._least_latency = min(self._least_latency, seconds)
+        self._latencies += 1
         stream = ResponseStream(response, raw, _ERRORS, to_error, BODY_TIMEOUTS * self._timeouts[1])
         if response.status == 407 and route.proxy is not None:
             stream.close()

@@ -123,6 +123,11 @@ class Transport:
         """Whether the registry asked for authentication and was answered."""
         return self._authenticator.authenticated
 
+    @property
+    def latency(self) -> float | None:
+        """Seconds that a response takes at least; None until some have come."""
+        return self._pool.latency
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()

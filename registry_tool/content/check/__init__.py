@@ -15,9 +15,6 @@ from registry_tool.targets.registry import Registry
 
 __all__ = ["RULES", "CheckReport", "Finding", "RepositoryReport", "Rule", "check"]
 
-_REPOSITORIES = 4
-"""Repositories at a time; requests are limited for themselves."""
-
 
 def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep: bool = False, observer: Observer = SILENT) -> CheckReport:
     """Check all that the tags of ``repositories`` (paths; None: all there are) lead to.
@@ -44,7 +41,7 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     try:
         # Sorted and each once, whatever a catalog says.
         paths = sorted(set(registry.catalog() if repositories is None else repositories))
-        for path, result in map_unordered(check_repository, paths, threads=_REPOSITORIES):
+        for path, result in map_unordered(check_repository, paths, threads=lambda: registry.limiter.helpful_requests() // 2):
             if isinstance(result, RepositoryReport):
                 reports.append(result)
             elif repositories is not None and not _is_listed(registry, path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from registry_tool.base import units
-from registry_tool.base.concurrency import MAX_REQUESTS, map_unordered
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.content.check import consistency
 from registry_tool.content.check.blobs import BlobContent, BlobStatus, blob_status
@@ -76,7 +76,7 @@ class RepositoryCheck:
 
         lost = []
         self._run.expect(things=len(tags))
-        for tag, descriptor in map_unordered(resolve, tags):
+        for tag, descriptor in map_unordered(resolve, tags, threads=self._run.registry.limiter.helpful_requests):
             self._run.checked()
             if isinstance(descriptor, Descriptor):
                 self._roots[descriptor.digest] = descriptor
@@ -94,7 +94,8 @@ class RepositoryCheck:
             with self._run.request():
                 return read_node(descriptor, lambda each: self._repository.manifest(each.digest), referrers)
 
-        for node in traverse(self._roots.values(), read, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+        roots, threads = self._roots.values(), self._run.registry.limiter.helpful_requests
+        for node in traverse(roots, read, lambda node: [*node.children, *node.referrers], threads=threads):
             if node.manifest is not None:
                 self._run.received(len(node.manifest.raw))
                 if node.manifest.is_tombstone:
@@ -214,7 +215,7 @@ class RepositoryCheck:
                 return status, None
             return status, self._run.read(self._repository, replace(descriptor, size=status.size), as_config=is_config)
 
-        for descriptor, (status, content) in map_unordered(examine, descriptors):
+        for descriptor, (status, content) in map_unordered(examine, descriptors, threads=self._run.registry.limiter.helpful_requests):
             if content is not None and not content.problem:
                 self._contents[descriptor.digest] = content
             self._check_blob(descriptor.digest, status, content, named[descriptor.digest])

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-from registry_tool.base.concurrency import MAX_REQUESTS, map_unordered
+from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError
 from registry_tool.content.delete.plan import Selection
 from registry_tool.content.graph import Graph, Node, attempt, read_node, traverse
+from registry_tool.content.tag_reader import TagReader
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, SCHEMA_1, Manifest, is_foreign
@@ -171,6 +172,7 @@ class _Reader:
         self._unresolved: dict[str, str] = {}
         self._unlisted: dict[Digest, str] = {}
         self._dangling: dict[str, str] = {}
+        self._reader = TagReader(repository, is_kept=self._manifests.__contains__, keep=self._keep)
 
     def read(self, about: Iterable[Digest], most_tags: int | None) -> RepositorySnapshot:
         selection = self._selection
@@ -194,13 +196,14 @@ class _Reader:
             has_unlisted_tags=self._repository.has_unlisted_tags,
         )
         roots = [*snapshot.tags.values(), *([named] if named else [])]
-        for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=MAX_REQUESTS):
+        threads = self._repository.limiter.helpful_requests
+        for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=threads):
             _add(snapshot, node)
         selected = [self._tags[tag] for tag in selection.matching(self._tags)] if selection.digest is None else roots[-1:] if named else []
         selected += [self._manifests[digest].descriptor for digest in about if digest in self._manifests]
         listed: set[Digest] = set()
         while selected:
-            for node in traverse(selected, self._with_referrers, lambda node: [*node.children, *node.referrers], threads=MAX_REQUESTS):
+            for node in traverse(selected, self._with_referrers, lambda node: [*node.children, *node.referrers], threads=threads):
                 _add(snapshot, node, again=True)
                 listed.add(node.descriptor.digest)
             # What is attached to them is deleted with them.
@@ -242,11 +245,10 @@ class _Reader:
         """Fill in what ``names`` stand for, or why that is not known."""
 
         def resolve(tag: str) -> Descriptor | RegistryToolError:
-            with self._repository.limiter:
-                return attempt(lambda: self._repository.resolve(tag))
+            return attempt(lambda: self._reader.resolve(tag))
 
         lost = []
-        for tag, descriptor in map_unordered(resolve, names):
+        for tag, descriptor in map_unordered(resolve, names, threads=self._repository.limiter.helpful_requests):
             if isinstance(descriptor, Descriptor):
                 self._tags[tag] = descriptor
             elif isinstance(descriptor, NotFound):
@@ -260,6 +262,9 @@ class _Reader:
         dangling = [tag for tag in lost if tag in listed]
         self._unresolved |= dict.fromkeys(self._selection.matching(dangling), _DANGLING)
         self._dangling |= {tag: _DANGLING for tag in dangling if tag not in self._unresolved}
+
+    def _keep(self, manifest: Manifest) -> None:
+        self._manifests[manifest.digest] = manifest
 
     def _manifest(self, descriptor: Descriptor) -> Manifest:
         if descriptor.digest not in self._manifests:

@@ -13,11 +13,9 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import is_registry_wide
 from registry_tool.content.listing.table import Options
 from registry_tool.content.listing.tags import MAX_FAILURES, list_tags
+from registry_tool.content.tag_reader import GetSavings
 from registry_tool.targets.cache import Cache
 from registry_tool.targets.registry import Registry
-
-_REPOSITORIES = 4
-"""Repositories at a time; requests are limited for themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +42,11 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
     """Summarize each repository (without ``details`` only its tags' number); ``observer`` counts them. Raises what listing them raises."""
     options = Options(level="details" if details else "names")
     stopped: list[RegistryToolError] = []
+    savings = GetSavings()
 
     def summarize(name: str) -> RepositorySummary:
         try:
-            table = list_tags(registry.repository(name), options, cache=cache)
+            table = list_tags(registry.repository(name), options, cache=cache, savings=savings)
         except NotFound:
             # distribution lists what never had a tag, and then does not know it.
             return RepositorySummary(name=name, tags=0)
@@ -66,7 +65,8 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
     observer.start("catalog", "reading the repositories", len(names))
     summaries: list[RepositorySummary] = []
     failed_in_a_row = 0
-    for _, summary in map_unordered(summarize, takewhile(lambda _: not stopped, names), threads=_REPOSITORIES):
+    waiting, limiter = takewhile(lambda _: not stopped, names), registry.limiter
+    for _, summary in map_unordered(summarize, waiting, threads=lambda: limiter.helpful_requests() // 2):
         summaries.append(summary)
         failed_in_a_row = failed_in_a_row + 1 if summary.tags is None else 0
         if failed_in_a_row > MAX_FAILURES:

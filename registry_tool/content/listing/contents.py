@@ -18,6 +18,7 @@ from registry_tool.base.errors import (
     Unreachable,
 )
 from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, traverse, without_bytes
+from registry_tool.content.tag_reader import GetSavings, TagReader
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import Config, parse_config
@@ -60,23 +61,36 @@ class Details:
 
 
 class Contents:
-    """Reads a repository, through ``cache``. Threads may share it. ``remember``: keep all in memory, too: for one image, not a table."""
+    """Reads a repository, through ``cache``. Threads may share it.
 
-    def __init__(self, source: Target, cache: Cache | None = None, *, remember: bool = False) -> None:
+    ``remember``: keep all in memory, too: for one image, not a table. ``savings`` may be those of other repositories.
+    """
+
+    def __init__(self, source: Target, cache: Cache | None = None, *, remember: bool = False, savings: GetSavings | None = None) -> None:
         self.source = source
         self._cache = MemoryCache(cache) if remember else cache or NoCache()
         self._manifests: SingleFlight[Digest, Manifest] = SingleFlight()
         self._configs: SingleFlight[Digest, tuple[datetime | None, Platform | None, str | None]] = SingleFlight()
+        self._tags = TagReader(source, is_kept=self._is_kept, keep=self._keep, savings=savings)
 
     def tags(self) -> tuple[str, ...]:
         """Every tag. Raises NotFound where there is no such repository."""
         with self.source.limiter:
             return self.source.tags()
 
-    def resolve(self, tag: str) -> Descriptor:
-        """Return what ``tag`` stands for now. Raises NotFound."""
+    def resolve(self, tag: str, *, with_manifest: bool = False) -> Descriptor:
+        """Return what ``tag`` stands for now; ``with_manifest``: :meth:`kept_manifest` of it is needed, too. Raises NotFound."""
+        if with_manifest:
+            return self._tags.resolve(tag)
         with self.source.limiter:
             return self.source.resolve(tag)
+
+    def _is_kept(self, manifest: Digest) -> bool:
+        return manifest in self._manifests or self._cache.get(manifest) is not None
+
+    def _keep(self, manifest: Manifest) -> None:
+        self._cache.put(manifest.digest, manifest.raw)
+        self._manifests.get(manifest.digest, lambda: without_bytes(manifest))
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Return the manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what requests raise."""

@@ -13,6 +13,7 @@ from registry_tool.base.errors import ConnectionLost, NotFound, RegistryError, R
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import Contents, Details, is_registry_wide
 from registry_tool.content.listing.table import Options, Row, TagTable, selected, sort_rows
+from registry_tool.content.tag_reader import GetSavings
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import may_be_tombstone
@@ -28,21 +29,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def list_tags(source: Target, options: Options | None = None, *, cache: Cache | None = None, observer: Observer = SILENT) -> TagTable:
+def list_tags(
+    source: Target,
+    options: Options | None = None,
+    *,
+    cache: Cache | None = None,
+    observer: Observer = SILENT,
+    savings: GetSavings | None = None,
+) -> TagTable:
     """Make the table of ``source``'s tags.
 
-    Each tag costs one HEAD, each manifest and config that is not in ``cache`` one GET. A tag that cannot be looked up,
+    Each tag costs one HEAD, each manifest and config that is not in ``cache`` one GET; where the first few tags lead to as
+    many manifests that are not, a tag costs one GET of its manifest instead of both. A tag that cannot be looked up,
     or leads to something damaged, is a row that says so. Where the registry refuses any more requests, the table has
     the rows so far. ``observer`` gets tags, not bytes. Raises what listing the tags raises, and NotFound.
     """
-    return _Listing(source, options or Options(), cache, observer).table()
+    return _Listing(Contents(source, cache, savings=savings), options or Options(), observer).table()
 
 
 class _Listing:
-    def __init__(self, source: Target, options: Options, cache: Cache | None, observer: Observer) -> None:
-        self._contents = Contents(source, cache)
+    def __init__(self, contents: Contents, options: Options, observer: Observer) -> None:
+        self._contents = contents
         self._options = options
         self._observer = observer
+        self._described: set[str] = set()
         self._descriptors: dict[str, Descriptor] = {}
         self._errors: dict[str, RegistryToolError] = {}
         self._details: dict[Digest, Details | RegistryToolError] = {}
@@ -58,6 +68,8 @@ class _Listing:
         if self._options.level == "names":
             return TagTable(rows=sort_rows([Row(name=name) for name in chosen], self._options), count=len(names))
         count = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
+        if self._options.level == "details":
+            self._described.update(chosen[:count])
         self._total = len(names if self._options.siblings else chosen) + (count if self._options.level == "details" else 0)
         if self._total > _WORTH_A_BAR:
             self._observer.start("tags", "reading the tags", self._total)
@@ -97,7 +109,7 @@ class _Listing:
     # --- what a tag stands for ---
 
     def _resolve(self, names: Collection[str]) -> None:
-        for name, descriptor in self._map(self._contents.resolve, names):
+        for name, descriptor in self._map(lambda name: self._contents.resolve(name, with_manifest=name in self._described), names):
             if isinstance(descriptor, RegistryToolError):
                 self._errors[name] = descriptor
             else:
@@ -193,7 +205,7 @@ class _Listing:
             self._failed_in_a_row = 0
             return result
 
-        for item, result in map_unordered(attempt, items):
+        for item, result in map_unordered(attempt, items, threads=self._contents.source.limiter.helpful_requests):
             if isinstance(result, RegistryToolError) and (result is self._stopped or is_registry_wide(result)):
                 continue
             yield item, result

@@ -30,7 +30,7 @@ class Registry:
         self.host = transport.host
         self._transport = transport
         self.capabilities = Capabilities(transport)
-        self.limiter = RateLimiter(lambda: transport.rate_limit_remaining)
+        self.limiter = RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
         """To be entered for each request of whoever makes many."""
 
     @classmethod

@@ -114,7 +114,7 @@ class Repository:
         self._transport = transport
         self._capabilities = capabilities or Capabilities(transport)
         self._has_other_names = False
-        self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining)
+        self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
 
     @property
     def name(self) -> str:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from registry_tool.base.concurrency import MAX_REQUESTS, RateLimiter, SingleFlight, map_ordered, map_unordered
+from registry_tool.base.concurrency import NEAR_REQUESTS, RateLimiter, SingleFlight, map_ordered, map_unordered
 from registry_tool.base.errors import TooManyRequests
 
 Map = Callable[..., Iterator[Any]]
@@ -44,6 +45,21 @@ def test_map_runs_as_many_threads_as_it_may_and_no_more(parallel_map: Map) -> No
         under_way.remove(number)
 
     assert len(list(parallel_map(work, range(100), threads=4))) == 100
+
+
+@both
+def test_map_starts_more_threads_once_it_may(parallel_map: Map) -> None:
+    allowed = [1]
+    together = threading.Barrier(4, timeout=60)
+
+    def work(number: int) -> int:
+        if number == 0:
+            allowed[0] = 4
+        else:
+            together.wait()
+        return number
+
+    assert sorted(map(str, parallel_map(work, range(9), threads=lambda: allowed[0]))) and together.n_waiting == 0
 
 
 def test_map_takes_no_item_before_a_thread_is_free_for_it() -> None:
@@ -132,9 +148,64 @@ def most_under_way(limiter: RateLimiter, requests: Iterable[int]) -> int:
     return most[0]
 
 
-@pytest.mark.parametrize(("remaining", "limit"), [(None, MAX_REQUESTS), (1000, MAX_REQUESTS), (3, 3)])
+@pytest.mark.parametrize(("remaining", "limit"), [(None, NEAR_REQUESTS), (1000, NEAR_REQUESTS), (3, 3)])
 def test_rate_limiter_bounds_the_requests_under_way(remaining: int | None, limit: int) -> None:
     assert most_under_way(RateLimiter(lambda: remaining), range(60)) == limit
+
+
+@pytest.mark.parametrize(("latency", "requests"), [(None, 8), (0.0005, 8), (0.012, 12), (0.03, 30), (0.5, 32)])
+def test_more_requests_help_the_farther_away_a_registry_is(latency: float | None, requests: int) -> None:
+    limiter = RateLimiter(latency=lambda: latency)
+    assert limiter.helpful_requests() == requests
+    together = threading.Barrier(requests, timeout=60)
+
+    def request(number: int) -> None:
+        with limiter:
+            together.wait()
+
+    assert len(list(map_unordered(request, range(2 * requests), threads=limiter.helpful_requests))) == 2 * requests
+
+
+def test_requests_that_wait_begin_once_the_registry_turns_out_to_be_far_away() -> None:
+    latencies: list[float] = []
+    limiter = RateLimiter(latency=lambda: min(latencies, default=None))
+    together = threading.Barrier(30, timeout=60)
+
+    def request() -> None:
+        with limiter:
+            together.wait()
+
+    threads = [threading.Thread(target=request, daemon=True) for _ in range(30)]
+    with limiter:
+        for thread in threads:
+            thread.start()
+        latencies.append(0.03)
+    for thread in threads:
+        thread.join(60)
+    assert not together.broken
+
+
+def test_all_that_wait_are_refused_where_nothing_is_left() -> None:
+    left = [1]
+    limiter = RateLimiter(lambda: left[0])
+    refused: SimpleQueue[int] = SimpleQueue()
+    begun = threading.Barrier(2, timeout=60)
+
+    def request(number: int) -> None:
+        try:
+            with limiter:
+                left[0] = 0
+                begun.wait()
+        except TooManyRequests:
+            refused.put(number)
+
+    threads = [threading.Thread(target=request, args=(number,), daemon=True) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    for thread in threads:
+        thread.join(60)
+    assert refused.qsize() == 9
 
 
 def test_rate_limiter_trusts_the_least_that_was_reported() -> None:

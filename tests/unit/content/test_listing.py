@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base import concurrency
 from registry_tool.base.errors import (
     AuthenticationFailed,
     ConnectionLost,
     InvalidManifest,
+    Mismatch,
     NotFound,
     RegistryError,
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.content.listing import Options, Row, TagTable, list_tags
+from registry_tool.content.listing import Options, Row, TagTable, catalog, list_tags
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
@@ -35,6 +37,13 @@ APP = "john/app"
 def registry() -> Iterator[RecordingServer]:
     with recording_server() as watching:
         yield watching
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each response leads to is known before the next request."""
+    for name in ("NEAR_REQUESTS", "FAR_REQUESTS"):
+        monkeypatch.setattr(concurrency, name, 1)
 
 
 def table(registry: RecordingServer, cache: ContentCache | None = None, **options: Any) -> TagTable:
@@ -274,18 +283,67 @@ def test_each_manifest_and_config_is_fetched_once(registry: RecordingServer) -> 
     assert registry.counts["HEAD"] == 43
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 def test_warm_table_is_one_head_a_tag(registry: RecordingServer, tmp_path: Path) -> None:
     with one_connection(registry.port):
         for number in range(20):
             make_image(registry.port, APP, f"v{number}")
     with ContentCache(tmp_path / "cache.sqlite") as cache:
         cold = table(registry, cache=cache)
-    assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
+    assert registry.counts == {"GET": 1 + 40, "HEAD": 4}
     with ContentCache(tmp_path / "cache.sqlite") as cache:
         assert table(registry, cache=cache) == cold
     assert registry.counts == {"GET": 1, "HEAD": 20}
 
 
+@pytest.mark.usefixtures("one_at_a_time")
+def test_tags_that_share_images_from_somewhere_on_are_looked_up_by_head(registry: RecordingServer) -> None:
+    large = {"annotations": {"a": "x" * 5000}}
+    with one_connection(registry.port):
+        for number in range(12):
+            make_image(registry.port, APP, f"a{number:02}", layer(str(number).encode()))
+        also(registry, make_image(registry.port, APP, "b00", extra=large), *(f"b{number:02}" for number in range(1, 30)))
+    assert len(table(registry).rows) == 42
+    by_tag = [path for method, path in registry.requests if method == "GET" and "/manifests/" in path and "sha256:" not in path]
+    assert len(by_tag) == 8 + 1 + 3, "three that were needless take more bytes than those before had saved"
+    assert registry.counts["HEAD"] == 42 - len(by_tag)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_tag_whose_manifest_is_damaged_is_the_same_row_by_get_as_by_head(registry: RecordingServer) -> None:
+    with one_connection(registry.port):
+        for number in range(8):
+            made = make_image(registry.port, APP, f"v{number}", layer(str(number).encode()))
+    damage(registry, made.digest, b"{}")
+    by_get = table(registry).rows[-1]
+    assert registry.times("GET", "/manifests/v7") == registry.times("HEAD", "/manifests/v7") == 1
+    by_head = table(registry, matches="v7").rows[0]
+    assert (by_get.name, by_get.digest, str(by_get.error)) == (by_head.name, by_head.digest, str(by_head.error))
+    assert isinstance(by_get.error, Mismatch)
+
+
+def test_catalog_of_small_repositories_learns_from_the_first(registry: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "NEAR_REQUESTS", 2)
+    monkeypatch.setattr(concurrency, "FAR_REQUESTS", 2)
+    with one_connection(registry.port):
+        for number in range(20):
+            make_image(registry.port, f"john/app{number:02}", "v1", layer(str(number).encode()))
+    registry.forget()
+    with open_registry(registry.host) as opened:
+        assert {summary.tags for summary in catalog(opened).repositories} == {1}
+    assert registry.counts == {"GET": 1 + 20 + 20 + 20, "HEAD": 4}
+
+
+def test_where_requests_are_counted_a_manifest_is_fetched_once(registry: RecordingServer) -> None:
+    registry.headers = lambda method, path: [("RateLimit-Remaining", "1000;w=21600")]
+    with one_connection(registry.port):
+        for number in range(20):
+            make_image(registry.port, APP, f"v{number}")
+    table(registry)
+    assert registry.counts == {"GET": 1 + 40, "HEAD": 20}
+
+
+@pytest.mark.usefixtures("one_at_a_time")
 def test_limit_saves_requests_where_names_give_the_order(registry: RecordingServer) -> None:
     with one_connection(registry.port):
         for number in range(30):
@@ -295,7 +353,7 @@ def test_limit_saves_requests_where_names_give_the_order(registry: RecordingServ
     assert [row.siblings for row in table(registry, limit=2, siblings=False, level="digests").rows] == [None, None]
     assert registry.counts == {"GET": 1, "HEAD": 2}
     table(registry, limit=2, sort="created")
-    assert registry.counts == {"GET": 1 + 60, "HEAD": 30}
+    assert registry.counts == {"GET": 1 + 60, "HEAD": 4}
 
 
 def test_ten_thousand_tags_fit_in_memory(registry: RecordingServer) -> None:
@@ -481,16 +539,17 @@ def refuse_from(number: int, status: str, path_part: str = "/manifests/") -> obj
     return answer
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 def test_too_many_requests_end_with_the_rows_so_far(registry: RecordingServer) -> None:
     with one_connection(registry.port):
         for number in range(40):
             make_image(registry.port, APP, f"v{number:02}")
-    registry.instead = refuse_from(50, "429 Too Many Requests")  # type: ignore[assignment]
+    registry.instead = refuse_from(42, "429 Too Many Requests")  # type: ignore[assignment]
     result = table(registry)
     assert isinstance(result.stopped, TooManyRequests)
     assert (result.count, len(result.rows), result.looked_at) == (40, 40, 40)
-    assert sum(row.size is not None for row in result.rows) == 10
-    assert len(registry.requests) < 1 + 50 + 10 + 16
+    assert sum(row.size is not None for row in result.rows) == 2
+    assert len(registry.requests) < 1 + 42 + 2 + 16
     registry.instead = refuse_from(15, "429 Too Many Requests")  # type: ignore[assignment]
     result = table(registry)
     assert (len(result.rows), result.looked_at) == (15, 15)

@@ -30,6 +30,15 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "is_loopback", lambda host: False)
 
 
+def test_latency_is_known_after_some_responses() -> None:
+    with fake_server(lambda request: Reply(pause=0.02)) as server, Transport(server.host) as transport:
+        for number in range(8):
+            assert transport.latency is None
+            transport.get(f"/v2/a/manifests/{number}")
+        assert transport.latency is not None
+        assert transport.latency >= 0.02
+
+
 # --- packing ---
 
 
