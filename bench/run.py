@@ -11,13 +11,15 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, run, table
 from bench.proof import proofs
 from bench.tables import tables
 
+PROOFS = 2
+"""Counted runs on clean engines at most, of which each takes ten seconds."""
 TARGET = ROOT / "bench" / "results" / "latest.json"
 
 
@@ -26,16 +28,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each (5)")
     parser.add_argument("--whole-loop", action="store_true", help="have skopeo look at all 1,000 tags, once (minutes)")
     asked = parser.parse_args()
-    results = [
-        alone("regctl --help", asked.runs, 0.12, "--help"),
-        demo(asked.runs),
-        alone("regctl status", asked.runs, 0.4, "status"),
-        *proofs(asked.runs),
-        *tables(asked.runs, whole_loop=asked.whole_loop),
-    ]
+    results: list[Result] = []
+    # A row is printed as soon as it is measured.
+    for result in measured(asked.runs, whole_loop=asked.whole_loop):
+        print(table([result]), flush=True)
+        results.append(result)
     write(results)
-    print(table(results))
     print(f"written to {TARGET.relative_to(ROOT)}")
+
+
+def measured(runs: int, *, whole_loop: bool) -> Iterator[Result]:
+    """All rows, one after the other."""
+    yield alone("regctl --help", runs, 0.12, "--help")
+    yield demo(runs)
+    yield alone("regctl status", runs, 0.4, "status")
+    yield from tables(runs, whole_loop=whole_loop)
+    yield from proofs(min(runs, PROOFS))
 
 
 def alone(name: str, runs: int, most: float, *arguments: str) -> Result:

@@ -24,7 +24,7 @@ end
 """
 
 
-def seconds_for(host: str, paths: Sequence[str], *, accept: str, duration: int = 4) -> float:
+def seconds_for(host: str, paths: Sequence[str], *, accept: str, duration: int = 2) -> float:
     """Seconds that the server at ``host`` takes to answer GETs of all ``paths``, by its rate over ``duration`` seconds.
 
     Raises ValueError where it does not answer all of them well.

@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 . setup/system.sh
 
 python=${SETUP_PYTHON:-.venv/bin/python}
+crane=.cache/bench/crane
 
 main() {
     missing=
@@ -35,7 +36,8 @@ main() {
             need make make ;;
         bench)
             need skopeo skopeo
-            need wrk wrk ;;
+            need wrk wrk
+            has crane || [ -x "$crane" ] || fetch_crane ;;
         matrix)
             need mmdebstrap mmdebstrap
             need docker docker.io
@@ -57,6 +59,29 @@ need() {
     program=$1
     shift
     in_sbin "$program" || missing="$missing $*"
+}
+
+# Older suites have no crane: the program alone is taken out of the package of Debian's unstable one, and nothing is installed.
+# What fails leaves a row of the bench out.
+fetch_crane() {
+    may_install || return 0
+    say 'the bench compares with crane: fetching its package from Debian sid (apt-get) …'
+    folder=$(mktemp -d)
+    mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial" "${crane%/*}"
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$keys] http://deb.debian.org/debian sid main" >"$folder/sources.list"
+    if (cd "$folder" && apt_sid update && apt_sid download crane && dpkg-deb -x crane_*.deb package) >"$folder/log" 2>&1; then
+        cp "$folder/package/usr/bin/crane" "$crane"
+    else
+        say "it could not be fetched; going on without: $(tail -n 1 "$folder/log")"
+    fi
+    rm -rf "$folder"
+}
+
+# apt-get with Debian sid as its only source, and nothing kept of that.
+apt_sid() {
+    apt-get -qq -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$folder/lists" \
+        -o "Dir::Cache=$folder/cache" -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
 }
 
 # ip, iptables and nsenter may be in a folder that only root has on PATH.

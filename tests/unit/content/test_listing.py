@@ -314,9 +314,10 @@ def test_tag_whose_manifest_is_damaged_is_the_same_row_by_get_as_by_head(registr
     with one_connection(registry.port):
         for number in range(8):
             made = make_image(registry.port, APP, f"v{number}", layer(str(number).encode()))
-    damage(registry, made.digest, b"{}")
+    damage(registry, made.digest, made.raw + b" ")
     by_get = table(registry).rows[-1]
-    assert registry.times("GET", "/manifests/v7") == registry.times("HEAD", "/manifests/v7") == 1
+    by_tag = [method for method, path in registry.requests if path.endswith("/manifests/v7")]
+    assert by_tag[:2] == ["GET", "HEAD"]
     by_head = table(registry, matches="v7").rows[0]
     assert (by_get.name, by_get.digest, str(by_get.error)) == (by_head.name, by_head.digest, str(by_head.error))
     assert isinstance(by_get.error, Mismatch)
