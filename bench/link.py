@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 ROUND_TRIP = 0.03
 """Seconds: half of it in each direction."""
@@ -37,7 +37,9 @@ class Link:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to_there = await asyncio.open_connection("127.0.0.1", self._port, limit=_PIECE)
-        await asyncio.gather(self._pass_on(reader, to_there, count=True), self._pass_on(there, writer), return_exceptions=True)
+        # A connection that is still there at the end is cut.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._pass_on(reader, to_there, count=True), self._pass_on(there, writer), return_exceptions=True)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False) -> None:
         loop = asyncio.get_running_loop()
