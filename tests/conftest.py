@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from registry_tool import server
+from registry_tool.base import concurrency
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound, Unreachable
 from registry_tool.base.progress import SILENT
@@ -165,6 +166,13 @@ def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """What is tried again is tried again at once; how long it waits is held down where that is the question."""
     if request.module.__name__.rpartition(".")[2] != "test_retry":
         monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+
+
+@pytest.fixture(autouse=True)
+def near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let registries be near, as they are: on a busy machine they answer as if they were far away, and get more requests at a time."""
+    if request.module.__name__.rpartition(".")[2] != "test_concurrency":
+        monkeypatch.setattr(concurrency, "FAR_REQUESTS", concurrency.NEAR_REQUESTS)
 
 
 @pytest.fixture

@@ -312,8 +312,9 @@ def test_tags_that_share_images_from_somewhere_on_are_looked_up_by_head(registry
 @pytest.mark.usefixtures("one_at_a_time")
 def test_tag_whose_manifest_is_damaged_is_the_same_row_by_get_as_by_head(registry: RecordingServer) -> None:
     with one_connection(registry.port):
-        for number in range(8):
-            made = make_image(registry.port, APP, f"v{number}", layer(str(number).encode()))
+        for number in range(7):
+            make_image(registry.port, APP, f"v{number}", layer(str(number).encode()))
+        made = make_image(registry.port, APP, "v7")
     damage(registry, made.digest, made.raw + b" ")
     by_get = table(registry).rows[-1]
     by_tag = [method for method, path in registry.requests if path.endswith("/manifests/v7")]
