@@ -23,6 +23,7 @@ from registry_tool.base.progress import SILENT
 from registry_tool.demo.resources import sample_app
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PYTHON, REDIS, BaseImage, BaseImageResolver, wheels
+from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -56,15 +57,21 @@ def python_image(python: BaseImage) -> str:
     return python.name
 
 
-@pytest.fixture
-def context(session_engine: Engine, session_dirs: AppDirs, python: BaseImage, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole_context(session_engine: Engine, session_dirs: AppDirs, python: BaseImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The app's folder with the wheels in it, as ``regctl build`` sends it."""
-    folder = tmp_path / "context"
+    folder = tmp_path_factory.mktemp("sample") / "context"
     shutil.copytree(sample_app(), folder, ignore=shutil.ignore_patterns("wheels", "__pycache__"))
     result = wheels(session_engine, python.name, python.id, folder / "requirements.txt", session_dirs.cache)
     assert result is not None
     shutil.copytree(result, folder / "wheels")
     return folder
+
+
+@pytest.fixture
+def context(whole_context: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(whole_context, tmp_path / "context"))
 
 
 @pytest.fixture
@@ -97,9 +104,16 @@ def build(docker: Docker, python_image: str, unique: str) -> Iterator[Build]:
         docker("rmi", "-f", name)
 
 
-@pytest.fixture
-def image(build: Build, context: Path) -> str:
-    return build(context)[0]
+@pytest.fixture(scope="module")
+def image(session_engine: Engine, whole_context: Path, python_image: str) -> Iterator[str]:
+    """The app's image, built once: what runs it changes nothing in it."""
+    name = f"{unique_name()}:app"
+    words = [DOCKER, "build", "-t", name, "--build-arg", f"BASE_IMAGE={python_image}", str(whole_context)]
+    plain = {"DOCKER_HOST": session_engine.endpoint.url, "DOCKER_CONFIG": str(whole_context.parent), "DOCKER_BUILDKIT": "0"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False, env=os.environ | plain)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield name
+    session_engine.remove_image(name, force=True)
 
 
 @pytest.fixture
@@ -178,7 +192,7 @@ def test_without_wheels_an_index_is_asked(docker: Docker, context: Path, python_
     assert "No matching distribution found for flask" in message
 
 
-def test_nothing_else_of_the_folder_is_in_the_image(docker: Docker, image: str, context: Path) -> None:
+def test_nothing_else_of_the_folder_is_in_the_image(docker: Docker, image: str) -> None:
     assert docker("run", "--rm", image, "ls", "-A", "/app") == "app.py"
 
 
