@@ -53,6 +53,7 @@ def test_missing_parts_are_only_named_where_they_may_not_be_installed(machine: M
 def test_the_bench_gets_what_it_compares_with(machine: Machine) -> None:
     machine.program("apt-get")
     machine.program("skopeo")
+    machine.program("crane")
     done = machine.run("setup/parts.sh", "bench")
     assert done.stderr.startswith("the bench compares with more programs: installing Debian's wrk ")
     [call] = machine.calls("apt-get")
