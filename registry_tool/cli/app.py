@@ -227,7 +227,7 @@ def _query_versions(session: Session, versions: dict[str, str]) -> None:
     try:
         engine = session.engine
         info = engine.info
-        versions["engine"] = f"{info.version} ({info.platform}, {engine.endpoint.url})"
+        versions["engine"] = f"{info.product} {info.version} ({info.platform}, {engine.endpoint.url})"
         running = next((registry for registry in local_registry.find_all(engine) if registry.running), None)
         if running is None:
             versions["registry"] = "none running"

@@ -47,7 +47,7 @@ def demo(
 
     Demos of one image name on one engine run one after the other; what dead ones left is removed first.
     """
-    result = DemoResult(listener=listener, redis=options.redis)
+    result = DemoResult(listener=listener, is_podman=engine.is_podman, redis=options.redis)
     try:
         wanted = Reference.parse(options.image, default_host="localhost").or_latest()
         with _demo_lock(engine, dirs.state, wanted, observer), runs.begin(dirs.state) as run:
@@ -161,7 +161,8 @@ class _DemoRun:
             with self._names_lock():
                 self.friendly_borrowed = True
                 tag_backup.borrow(self.engine, self.run.id, FRIENDLY, image_id)
-                self.result.build_cache = layers.BUILD_CACHE if layers.tag_cache(self.engine, self.run, image_id) else None
+                bases = [base.id for base in prepared.bases]
+                self.result.build_cache = layers.BUILD_CACHE if layers.tag_cache(self.engine, self.run, image_id, bases) else None
             self.result.image_id = image_id
             step.detail = (
                 f"{image_id.removeprefix('sha256:')[:12]} on {', '.join(f'{base.name} ({base.source})' for base in prepared.bases)}"

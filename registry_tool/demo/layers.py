@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from registry_tool.base import labels, units
 from registry_tool.base.errors import NotFound
 from registry_tool.base.runs import Run
@@ -13,8 +15,8 @@ from registry_tool.local.base_images import PYTHON, BaseImageResolver
 BUILD_CACHE = "localhost/registry-tool/build-cache:sample-app"
 
 
-def tag_cache(engine: Engine, run: Run, image_id: str) -> bool:
-    """Tag the parent of this run's image; False where there is none, as with BuildKit.
+def tag_cache(engine: Engine, run: Run, image_id: str, bases: Iterable[str] = ()) -> bool:
+    """Tag the parent of this run's image; False where there is none but one of ``bases`` (ids), as with BuildKit and podman.
 
     The classic builder caches its steps as untagged parents of the image, which are removed with it. The parent before this
     run's labels gets a tag, so that the next build is quick.
@@ -22,7 +24,7 @@ def tag_cache(engine: Engine, run: Run, image_id: str) -> bool:
     parent = engine.image(image_id)
     while parent is not None and parent.labels.get(labels.DEMO) == run.id:
         parent = engine.image(parent.parent) if parent.parent else None
-    if parent is None:
+    if parent is None or parent.id in bases:
         return False
     before = engine.image(BUILD_CACHE)
     if before is None or before.id != parent.id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStep:
-    """A step that ended: the docker command it stands for, its duration in seconds, and a detail."""
+    """A step that ended: the command of docker or podman that it stands for, its duration in seconds, and a detail."""
 
     JSON_MEMBERS: ClassVar = "name ok seconds command detail"
     name: str
@@ -71,6 +72,8 @@ class DemoResult:
 
     JSON_MEMBERS: ClassVar = "ok image registry steps probe=page images probe_redis? kept? kept_network? error?"
     listener: DemoListener | None = None
+    is_podman: bool = False
+    """Whether the engine is podman; then the steps' commands are for its client."""
     run: str = ""
     """The id in the labels of what this run makes."""
     steps: list[DemoStep] = field(default_factory=list)
@@ -97,19 +100,26 @@ class DemoResult:
         """Report a step for the length of the block; it failed if the block raises."""
         draft = StepDraft(command=command)
         if self.listener is not None:
-            self.listener.begin(name, command)
+            self.listener.begin(name, self._for_client(command))
         started = monotonic()
         try:
             yield draft
         except RegistryToolError as error:
-            self._end(DemoStep(name=name, command=draft.command, seconds=monotonic() - started, ok=False, detail=error.message))
+            self._end(name, draft.command, seconds=monotonic() - started, ok=False, detail=error.message)
             raise
-        self._end(DemoStep(name=name, command=draft.command, seconds=monotonic() - started, detail=draft.detail))
+        self._end(name, draft.command, seconds=monotonic() - started, detail=draft.detail)
 
-    def _end(self, step: DemoStep) -> None:
+    def _end(self, name: str, command: str, *, seconds: float, ok: bool = True, detail: str) -> None:
+        step = DemoStep(name=name, command=self._for_client(command), seconds=seconds, ok=ok, detail=detail)
         self.steps.append(step)
         if self.listener is not None:
             self.listener.end(step)
+
+    def _for_client(self, command: str) -> str:
+        """A docker command as the engine's own client takes it: podman's asks even loopback for TLS, unless it is told not to."""
+        if not self.is_podman:
+            return command
+        return re.sub("^docker (push|pull) ", r"podman \1 --tls-verify=false ", re.sub("^docker (?!push|pull)", "podman ", command))
 
     @property
     def ok(self) -> bool:

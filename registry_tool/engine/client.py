@@ -28,6 +28,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10  # seconds for the first response
 CALL_TIMEOUT = 120  # seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow.
 _CHUNK = 1 << 20
+_PODMAN_HEADER = "Libpod-API-Version"
 _SOCKET_BASE = "http+docker://localhost"  # the SDK's base URL of an engine behind a unix socket
 
 
@@ -79,6 +80,9 @@ class SdkClient(docker.APIClient):
     it cannot read. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
     """
 
+    is_podman = False
+    """Whether the engine is podman, which the response to a ping tells."""
+
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
 
@@ -119,7 +123,9 @@ class SdkClient(docker.APIClient):
     def _retrieve_server_version(self) -> str:
         """Read it from the header of a ping, as docker's own client does: for ``/version`` an engine starts two programs."""
         try:
-            return str(_raise_for_status(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers["Api-Version"])
+            headers = _raise_for_status(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers
+            self.is_podman = _PODMAN_HEADER in headers
+            return str(headers["Api-Version"])
         except Exception as error:
             raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error
 
@@ -160,17 +166,25 @@ class SdkClient(docker.APIClient):
         params = {"fromImage": repository, "tag": tag, **({"platform": platform} if platform is not None else {})}
         return self._transfer(("images", "create"), params, auth, insecure=insecure)
 
-    def libpod_pull(self, name: str, auth: Mapping[str, str], *, platform: str | None) -> Iterator[Any]:
-        """Pull ``name`` over plain HTTP with podman's own interface: its docker-compatible one cannot (podman 4)."""
+    def libpod_pull(
+        self, name: str, auth: Mapping[str, str], *, platform: str | None, insecure: bool, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """Pull ``name`` with podman's own interface: its docker-compatible one cannot use plain HTTP (podman 4).
+
+        ``timeout`` is in seconds for each event.
+        """
         names = ("OS", "Arch", "Variant")
         params = {"reference": name, **(dict(zip(names, platform.split("/"), strict=False)) if platform is not None else {})}
-        return self._transfer(("libpod", "images", "pull"), params, auth, insecure=True)
+        return self._transfer(("libpod", "images", "pull"), params, auth, insecure=insecure, timeout=timeout)
 
-    def _transfer(self, parts: Sequence[str], params: dict[str, str], auth: Mapping[str, str], *, insecure: bool) -> Iterator[Any]:
+    def _transfer(
+        self, parts: Sequence[str], params: dict[str, str], auth: Mapping[str, str], *, insecure: bool, timeout: float | None = None
+    ) -> Iterator[Any]:
         # The SDK's own methods have no place for podman's parameter, which docker does not look at.
         params |= {"tlsVerify": "false"} if insecure else {}
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth))}
-        return self._stream_helper(self.post(self._endpoint_url(*parts), params=params, headers=headers, stream=True), decode=True)
+        response = self.post(self._endpoint_url(*parts), params=params, headers=headers, stream=True, timeout=timeout)
+        return self._stream_helper(response, decode=True)
 
     def load(self, source: BinaryIO) -> Iterator[Any]:
         """Load a tar of images. The SDK's method gives the engine two minutes for it."""
@@ -199,6 +213,11 @@ class SdkClient(docker.APIClient):
         """Request a container's exit code; the response's headers come at once, its body at the end."""
         url = self._endpoint_url("containers", container, "wait")
         return _raise_for_status(self.post(url, params={"condition": condition}, stream=True))
+
+    def past_events(self, container: str, *, since: int) -> Iterator[Any]:
+        """A container's events since ``since`` (Unix seconds) until now; ``stream`` is podman's parameter."""
+        params = {"since": since, "stream": "false", "filters": json.dumps({"container": [container]})}
+        return self._stream_helper(self.get(self._endpoint_url("events"), params=params, stream=True), decode=True)
 
     def exec_output(self, id: str) -> Iterator[bytes]:
         """Start an exec; its framed output. The SDK's own method loses what comes together with the answer's headers."""
@@ -242,9 +261,10 @@ class EngineClient:
         try:
             yield self.api
         except docker.errors.APIError as error:
-            if error.status_code == 404 and missing_ok:
+            refusal = _error_from(error, action)
+            if isinstance(refusal, NotFound) and missing_ok:
                 return
-            raise _error_from(error, action) from error
+            raise refusal from error
         except UnicodeEncodeError as error:
             # Bytes of the command line that the locale cannot decode are surrogates in it.
             raise UsageError(
@@ -302,7 +322,8 @@ def _explanation(response: Any) -> str:
 
 def _error_from(error: docker.errors.APIError, action: str) -> RegistryToolError:
     message = _one_line(error.explanation or "") or f"the engine refused {action} without a message (status {error.status_code})"
-    if error.status_code == 404:
+    # Podman's status is 500 for a container that is removed while it looks at it.
+    if error.status_code == 404 or message.endswith(": no such container"):
         return NotFound(message)
     if error.status_code == 409:
         return Conflict(message)

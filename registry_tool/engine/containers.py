@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
 
 _MAX_LINKS = 5
+_HAS_DEPENDENTS = "has dependent containers"  # podman's message; docker removes what others depend on
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _EXEC_ENDS = 10.0  # seconds until a command whose output has ended has an exit code
+_EVENTS_SINCE = 3600  # seconds that events are read back: the engine's clock may differ
 _REMOVAL_TIMEOUT = 15  # seconds to wait for a removal that somebody else began
 _LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1  # seconds that the end of a log is waited for, and between two reads of it
 _LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500  # bytes of a log's end that are kept, and characters of a line
@@ -43,6 +45,36 @@ class ExitWait:
         if error := document.get("Error"):
             raise EngineError(str(error.get("Message") or error))
         return int(document["StatusCode"])
+
+
+class PodmanRemovalWait(ExitWait):
+    """The same for a container that podman removes: it is waited for until its exit, as podman reports 0 at the removal."""
+
+    def exit_code(self) -> int:
+        """See ``ExitWait``; a container that was removed before podman looked for its exit code has it in the engine's events."""
+        try:
+            code = super().exit_code()
+        except (EngineError, NotFound):
+            # What removes the container writes its events after that.
+            poll(lambda: self._code_in_events() is not None, Deadline(_REMOVAL_TIMEOUT))
+            reported = self._code_in_events()
+            if reported is None:
+                raise
+            code = reported
+        poll(self._is_gone, Deadline(_REMOVAL_TIMEOUT))
+        return code
+
+    def _code_in_events(self) -> int | None:
+        with self._client.call(f"reading the events of {self._id}") as api:
+            exits = [event for event in api.past_events(self._id, since=int(time.time()) - _EVENTS_SINCE) if event.get("Action") == "die"]
+        code = ((exits[-1].get("Actor") or {}).get("Attributes") or {}).get("containerExitCode") if exits else None
+        return int(code) if str(code).isdigit() else None
+
+    def _is_gone(self) -> bool:
+        with self._client.call(f"looking at the container {self._id}", missing_ok=True) as api:
+            api.inspect_container(self._id)
+            return False
+        return True
 
 
 class Containers:
@@ -127,7 +159,9 @@ class Containers:
         try:
             with self._client.call(f"removing the container {id}", missing_ok=missing_ok) as api:
                 api.remove_container(id, v=True, force=force)
-        except Conflict as error:
+        except (Conflict, EngineError) as error:
+            if _HAS_DEPENDENTS in error.message:
+                raise Conflict(error.message, hint="Remove those first: they share its network or its volumes.") from error
             if "already in progress" not in error.message:
                 raise
             # Polled: an engine that is asked to wait for a removal which is nearly done may never respond (Docker 20.10).
@@ -145,6 +179,8 @@ class Containers:
     def begin_wait(self, id: str, *, removed: bool) -> ExitWait:
         """Begin to wait for its next exit, or with ``removed`` for its removal. To be called before the start. Raises NotFound."""
         with self._client.call(f"waiting for the container {id}") as api:
+            if removed and api.is_podman:
+                return PodmanRemovalWait(self._client, id, api.begin_wait(id, condition="next-exit"))
             return ExitWait(self._client, id, api.begin_wait(id, condition="removed" if removed else "next-exit"))
 
     def logs(
@@ -173,10 +209,14 @@ class Containers:
         return tuple(line[:_LONGEST_LINE] for line in content.decode(errors="replace").splitlines() if line.strip())[-lines:]
 
     def attach(self, id: str, *, stdin: bool) -> AttachedStream:
-        """Attach to its streams; before the start, to get all output. Raises NotFound."""
-        with self._client.call(f"attaching to the container {id}") as api:
-            params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
-            return AttachedStream(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
+        """Attach to its streams; before the start, to get all output. Raises NotFound; what :meth:`start` raises."""
+        try:
+            with self._client.call(f"attaching to the container {id}") as api:
+                params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
+                return AttachedStream(api.attach_socket(id, params=params), tty=bool(api.inspect_container(id)["Config"]["Tty"]))
+        except RegistryToolError as error:
+            # Podman prepares the container now, and reports what docker reports at the start.
+            raise start_error(error) from error
 
     def resize(self, id: str, *, rows: int, columns: int) -> None:
         """Set the size of its terminal."""

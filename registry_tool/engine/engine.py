@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from contextlib import suppress
 from functools import cached_property
@@ -33,6 +34,11 @@ class Engine(Builds, Transfer, Containers, Networks):
         """Its address and how that was found."""
         return self._client.endpoint
 
+    @property
+    def is_podman(self) -> bool:
+        """Whether it is podman, as its first response told."""
+        return self._client.api.is_podman
+
     def prefetch_info(self) -> None:
         """Prefetch ``/info`` in a background thread: the engine starts programs for it, and few responses take longer."""
 
@@ -47,6 +53,9 @@ class Engine(Builds, Transfer, Containers, Networks):
     @cached_property
     def id(self) -> str:
         """The engine's id: the same whatever address it is reached by."""
+        if self.is_podman:
+            # Podman makes up another one for each response.
+            return hashlib.sha256(f"{self._info.get('Name')}\n{self._info.get('DockerRootDir')}".encode()).hexdigest()
         return str(self._info.get("ID") or "")
 
     @cached_property
@@ -54,15 +63,13 @@ class Engine(Builds, Transfer, Containers, Networks):
         """Version, platform and storage of the engine; requested once."""
         with self._client.call("asking what it is") as api:
             version = api.version()
-        # podman's interface has a "Podman Engine" among its components.
-        components = [str(part.get("Name") or "") for part in version.get("Components") or ()]
         return EngineInfo(
             name=self._info.get("Name") or "",
             version=version.get("Version") or "",
             api_version=api.api_version,
             platform=Platform(os=version.get("Os") or "", architecture=version.get("Arch") or ""),
             storage=self._info.get("Driver") or "",
-            product="Podman" if any(name.startswith("Podman") for name in components) else "Docker",
+            product="Podman" if self.is_podman else "Docker",
             kernel=self._info.get("KernelVersion") or "",
         )
 

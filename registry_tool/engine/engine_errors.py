@@ -1,4 +1,4 @@
-"""Engines' messages (docker 20.10 to 29 and podman 4, without error codes) as this tool's errors with hints. Pure."""
+"""Engines' messages (docker 20.10 to 29, podman 4 and 5, without error codes) as this tool's errors with hints. Pure."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ _BROKEN = ("unexpected http status: 5", "500 internal server error", "blob uploa
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 _NO_COMMAND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
+_PREPARING = re.compile("^preparing container [0-9a-f]{64} for attach: ")  # podman's
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
 
 
@@ -108,17 +109,18 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
 def start_error(error: RegistryToolError) -> RegistryToolError:
     """The error for a failed start; ``error`` itself where nothing more is known."""
     if _contains(error.message, _PORT_TAKEN):
-        match = re.search(r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):(\d+)", error.message)
-        port = f"port {match[2]}" if match else "a port"
+        match = re.search(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]| ):(\d+)", error.message)
+        port = f"port {match[1]}" if match else "a port"
         return PortTaken(f"{port} is taken: {error.message}", hint="Choose another one, or stop what holds it.")
     if _contains(error.message, _PORT_FORBIDDEN):
         return EngineError(error.message, hint="This engine may not bind ports below 1024: choose a higher one.")
-    if isinstance(error, NotFound | EngineError) and "no such container" not in error.message.lower():
+    if isinstance(error, NotFound | EngineError | Conflict) and "no such container" not in error.message.lower():
         # As docker's client tells them apart.
-        if _contains(error.message, _NO_COMMAND):
-            return CommandNotFound(error.message, hint="Is it in the image? A command replaces the image's own: regctl run IMAGE COMMAND")
-        if _contains(error.message, _NOT_EXECUTABLE):
-            return CommandNotExecutable(error.message, hint="Is it a program, and executable? In the Dockerfile: RUN chmod +x FILE")
+        message = _PREPARING.sub("", error.message)
+        if _contains(message, _NO_COMMAND):
+            return CommandNotFound(message, hint="Is it in the image? A command replaces the image's own: regctl run IMAGE COMMAND")
+        if _contains(message, _NOT_EXECUTABLE):
+            return CommandNotExecutable(message, hint="Is it a program, and executable? In the Dockerfile: RUN chmod +x FILE")
     if isinstance(error, NotFound) and "no such container" not in error.message.lower():
         # A command that is not in the image is a 404, too, on some engines.
         return EngineError(error.message)

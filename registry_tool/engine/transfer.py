@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from registry_tool.auth import credentials
+from registry_tool.auth import credentials, host_settings
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
@@ -23,9 +23,10 @@ from registry_tool.base.errors import (
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.engine_errors import PlainHttpRefused, pull_error, push_error
 from registry_tool.engine.images import Images, split_tag
-from registry_tool.engine.streams import DOCKER_MANIFEST, TransferLog
+from registry_tool.engine.streams import DOCKER_MANIFEST, TransferLog, event_error
 from registry_tool.engine.values import TransferResult
 from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 Auth = Mapping[str, str]
@@ -39,12 +40,15 @@ class Transfer(Images):
     """Where credentials are read from, instead of all other stores."""
 
     def push(self, name: str, *, observer: Observer = SILENT) -> TransferResult:
-        """Push ``name``. Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed."""
+        """Push ``name``. On loopback, and where a login remembered so, podman may use plain HTTP, as docker does by its own settings.
+
+        Raises NotFound (no such image here), RegistryUnreachable, AuthenticationFailed, PushFailed.
+        """
         repository, tag = split_tag(name)
 
         def start(auth: Auth) -> Events:
             return self._client.stream(
-                f"the push of {name}", lambda api: api.push_image(repository, tag, auth, insecure=is_loopback(_host(name)))
+                f"the push of {name}", lambda api: api.push_image(repository, tag, auth, insecure=_is_insecure(_host(name)))
             )
 
         log = _transfer(name, start, push_error, observer, auth_file=self.auth_file)
@@ -52,53 +56,79 @@ class Transfer(Images):
             raise PushFailed(f"the engine ended the push of {name} without a digest", hint="Push again; the engine's log may say more.")
         return _result(name, log, log.descriptor)
 
-    def pull(self, name: str, *, platform: str | None = None, known_as: str | None = None, observer: Observer = SILENT) -> TransferResult:
+    def pull(
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        known_as: str | None = None,
+        expected: Digest | None = None,
+        observer: Observer = SILENT,
+    ) -> TransferResult:
         """Pull ``name``, for ``platform`` (``linux/arm64``) or the engine's own.
 
-        ``known_as`` is the host whose credentials are used, where the engine knows the registry by another name.
+        ``known_as`` is the host whose credentials are used, where the engine knows the registry by another name. ``expected`` is the
+        digest that ``name`` has in its registry: podman does not report which of an image's digests it pulled.
 
         Raises NotFound, RegistryUnreachable, AuthenticationFailed, PullFailed.
         """
         reference = Reference.parse(name, default_host=DOCKER_HUB)
         repository, tag = (split_tag(name.partition("@")[0])[0], str(reference.digest)) if reference.digest else split_tag(name)
+        insecure = _is_insecure(reference.host)
 
         def start(auth: Auth) -> Events:
             return self._client.stream(
                 f"the pull of {name}",
-                lambda api: api.pull_image(repository, tag, auth, platform=platform, insecure=is_loopback(reference.host)),
+                lambda api: api.pull_image(repository, tag, auth, platform=platform, insecure=insecure),
             )
 
         def start_libpod(auth: Auth) -> Events:
-            return self._client.stream(f"the pull of {name}", lambda api: api.libpod_pull(name, auth, platform=platform))
+            return self._client.stream(f"the pull of {name}", lambda api: api.libpod_pull(name, auth, platform=platform, insecure=True))
 
         try:
             log = _transfer(name, start, pull_error, observer, auth_file=self.auth_file, host=known_as)
         except PlainHttpRefused:
-            if not is_loopback(reference.host):
+            if not insecure:
                 raise
             log = _transfer(name, start_libpod, pull_error, observer, auth_file=self.auth_file, host=known_as)
-        return _result(name, log, log.descriptor or self._descriptor_of(name))
+        return _result(name, log, log.descriptor or self._descriptor_of(name, reference.digest or expected))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
         reference = Reference.parse(name, default_host=DOCKER_HUB)
         auth = credentials.find(reference.host, repository=reference.path, auth_file=self.auth_file, on_error=lambda error: None)
         try:
+            if self._client.api.is_podman:
+                return self._begins_to_pull(name, _auth_config(auth), timeout)
             with self._client.call(f"asking for {name}") as api:
                 api.distribution(name, _auth_config(auth), timeout=timeout)
         except (EngineError, NotFound, EngineTimeout):
             return False
         return True
 
-    def _descriptor_of(self, name: str) -> Descriptor:
-        """The digest that the pulled image carries: podman's interface ends a pull without ``Digest:``."""
+    def _begins_to_pull(self, name: str, auth: Auth, timeout: float) -> bool:
+        """Whether podman, which cannot be asked whether a registry has an image, gets to its layers; the pull is broken off there."""
+        insecure = _is_insecure(_host(name))
+        pull = self._client.stream(
+            f"asking for {name}", lambda api: api.libpod_pull(name, auth, platform=None, insecure=insecure, timeout=timeout)
+        )
+        with closing(pull) as events:
+            following = (event for event in events if not str(event.get("stream", "")).startswith("Trying to pull"))
+            first = next(following, None)
+        return first is not None and event_error(first) is None
+
+    def _descriptor_of(self, name: str, expected: Digest | None) -> Descriptor:
+        """The digest of the image that was pulled: podman's interface ends a pull without ``Digest:``.
+
+        It keeps every manifest of an image, also the one that it made when it built it, and does not tell which is the registry's.
+        """
         image = self.image(name)
         repository = Reference.parse(name, default_host=DOCKER_HUB).repository
-        for known in image.digests if image else ():
-            reference = Reference.parse(known, default_host=DOCKER_HUB)
-            if reference.repository == repository and reference.digest is not None:
-                return Descriptor(media_type=DOCKER_MANIFEST, digest=reference.digest, size=0)
-        raise PullFailed(f"the engine ended the pull of {name} without a digest", hint="Pull again; the engine's log may say more.")
+        kept = [Reference.parse(each, default_host=DOCKER_HUB) for each in image.digests] if image else []
+        digests = [each.digest for each in kept if each.digest is not None and each.repository == repository]
+        if not digests:
+            raise PullFailed(f"the engine ended the pull of {name} without a digest", hint="Pull again; the engine's log may say more.")
+        return Descriptor(media_type=DOCKER_MANIFEST, digest=expected if expected in digests else digests[0], size=0)
 
 
 def _transfer(
@@ -145,6 +175,12 @@ def _result(name: str, log: TransferLog, descriptor: Descriptor) -> TransferResu
         bytes_moved=log.progress.bytes_moved,
         partial_of=log.partial_of,
     )
+
+
+def _is_insecure(host: str) -> bool:
+    """Whether podman may use plain HTTP, or a certificate that is not trusted: on loopback, and where a login remembered so."""
+    settings = host_settings.load(host)
+    return is_loopback(host) or settings.plain_http or settings.insecure
 
 
 def _host(name: str) -> str:

@@ -126,12 +126,24 @@ def sweep_plugin_registries(engine: Engine, state: Path) -> None:
 def _remove(engine: Engine, containers: Iterable[Container], networks: Iterable[Network], volumes: Iterable[Volume]) -> None:
     # Somebody else may sweep at the same time, so anything may be gone. Two at a time: an engine in a container takes a while
     # to end, and so does what shares its network.
-    for _ in concurrency.map_unordered(lambda item: engine.remove(item.id, force=True, missing_ok=True), containers, threads=2):
-        continue
+    removals = concurrency.map_unordered(lambda item: _remove_container(engine, item), containers, threads=2)
+    needed = [item for item, removed in removals if not removed]
+    # Podman removes nothing whose network another container shares: now that one is gone.
+    for item in needed:
+        engine.remove(item.id, force=True, missing_ok=True)
     for network in networks:
         _remove_network(engine, network)
     for volume in volumes:
         engine.remove_volume(volume.name, missing_ok=True)
+
+
+def _remove_container(engine: Engine, container: Container) -> bool:
+    """Remove a container; False where another one has to go first."""
+    try:
+        engine.remove(container.id, force=True, missing_ok=True)
+    except Conflict:
+        return False
+    return True
 
 
 def _remove_network(engine: Engine, listed: Network) -> None:

@@ -15,12 +15,13 @@ Answers = Mapping[str, Reply | Callable[[ReceivedRequest], Reply]]
 
 
 @contextmanager
-def fake_engine(answers: Answers) -> Iterator[tuple[Engine, FakeServer]]:
+def fake_engine(answers: Answers, *, podman: bool = False) -> Iterator[tuple[Engine, FakeServer]]:
     """An engine for the block, connected, and the server behind it; what is not in ``answers`` is not there (404)."""
+    known_by = {"Libpod-API-Version": "4.3.1"} if podman else {}
 
     def respond(request: ReceivedRequest) -> Reply:
         if request.path.endswith("/_ping"):
-            return Reply(body=b"OK", headers={"Api-Version": "1.41"})
+            return Reply(body=b"OK", headers={"Api-Version": "1.41", **known_by})
         answer = answers.get(call(request), reply({"message": "page not found"}, 404))
         return answer(request) if callable(answer) else answer
 

@@ -136,7 +136,8 @@ def run(session: Session, /, image: str, command: tuple[str, ...], pull: str, si
         out.note(present.note)
     if present.result:
         out.note(f"Digest: {present.result.digest}")
-        out.note(f"Status: {present.result.status}")
+        if present.result.status:
+            out.note(f"Status: {present.result.status}")
     proxies = docker_config.proxy_variables(session.engine.endpoint.url)
     spec = replace(spec, image=present.name, environment={**proxies, **spec.environment})
     if not given["detach"]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry_tool.auth import credentials, docker_config
 from registry_tool.base.errors import BuildFailed, Conflict, EngineError, InvalidReference, NotFound
@@ -19,7 +19,6 @@ from registry_tool.engine.build.dockerfile import added_hosts, base_images, need
 from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
-from registry_tool.engine.values import EngineInfo
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 EXCERPT_LINES = 20
@@ -31,12 +30,6 @@ _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
 
 class Builds(Images):
     """The engine's builder. A part of :class:`~registry_tool.engine.engine.Engine`."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def info(self) -> EngineInfo:
-            """Of the whole engine."""
 
     def build(
         self,
@@ -71,7 +64,7 @@ class Builds(Images):
         )
         files = contexts.files(context, source, extra)
         reason = needs_buildkit(source.text, build_args)
-        if reason and self.info.product != "Podman":  # its own builder does all of it
+        if reason and not self._client.api.is_podman:  # its own builder does all of it
             log = BuildLog(observer)
             buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
             return self._tag_result(log, options, (log.image_id, *options.tags), source.text)

@@ -81,7 +81,8 @@ def pull(
     try:
         reference = resolve.registry_reference(text, registry_host)
         observer.note(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
-        return reference, engine.pull(str(reference), observer=observer, platform=platform)
+        expected = _registry_digest(engine, reference)
+        return reference, engine.pull(str(reference), observer=observer, platform=platform, expected=expected)
     except (NotFound, RegistryUnreachable) as error:
         if isinstance(error, NotFound):
             _check_registry(resolve.registry_reference(text, registry_host).host, engine)
@@ -111,11 +112,27 @@ def _describe_partial(engine: Engine, target: Reference, index: Digest, missing:
     )
 
 
+def _registry_digest(engine: Engine, reference: Reference) -> Digest | None:
+    """The digest of a tag in its registry, for podman, which does not report it; None where it is not needed or not known."""
+    if not engine.is_podman or reference.tag is None or reference.digest is not None or _is_elsewhere(engine, reference.host):
+        return None
+    try:
+        with open_registry(reference.host, auth_file=engine.auth_file) as registry:
+            return registry.repository(reference.path).resolve(reference.tag).digest
+    except RegistryToolError:
+        return None  # the engine's error says more
+
+
+def _is_elsewhere(engine: Engine, host: str) -> bool:
+    """Whether ``host`` is on the engine's machine, and that is not this one."""
+    return is_loopback(host) and not engine.endpoint.is_local
+
+
 def _check(engine: Engine, target: Reference, result: TransferResult) -> str | None:
     """Check a push; returns why it could not be checked. Raises PushFailed."""
     if result.digest is None:
         return f"{target} was pushed, and not checked: the engine did not report its digest"
-    if is_loopback(target.host) and not engine.endpoint.is_local:
+    if _is_elsewhere(engine, target.host):
         return f"{target} was pushed, and not checked: {target.host} is on the engine's machine"
     return check_push(target, result.digest, auth_file=engine.auth_file, cure=lambda: _cure(engine, target.host))
 
@@ -181,7 +198,8 @@ def ensure_image(
         observer.note(f"Unable to find image '{text}' locally")
     observer.note(f"{target.tag or target.digest}: Pulling from {target.path}")
     try:
-        result = engine.pull(str(target), platform=str(platform) if platform else None, observer=observer)
+        expected = _registry_digest(engine, target)
+        result = engine.pull(str(target), platform=str(platform) if platform else None, observer=observer, expected=expected)
     except NotFound as error:
         _check_registry(target.host, engine)
         raise NotFound(f"no such image: {text} is neither in the engine nor at {target.host}", hint=resolve.not_found(text).hint) from error

@@ -278,7 +278,7 @@ def test_version_of_a_hanging_engine_times_out(tmp_path: Path) -> None:
 def test_version_has_that_of_the_engine(typed: Typed, engine: object) -> None:
     answer = typed("--version")
     assert answer.code == 0
-    assert f"engine: {engine.info.version} (" in answer.out  # type: ignore[attr-defined]
+    assert f"engine: {engine.info.product} {engine.info.version} (" in answer.out  # type: ignore[attr-defined]
 
 
 def test_completion_script_is_for_the_name_that_was_called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,241 @@
+"""What podman's docker-compatible interface answers otherwise than docker, with answers as podman 4.3 gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from registry_tool.auth import host_settings
+from registry_tool.auth.host_settings import HostSettings
+from registry_tool.base import labels
+from registry_tool.base.errors import CommandNotExecutable, CommandNotFound, Conflict, EngineError, NotFound, PortTaken, RegistryToolError
+from registry_tool.demo.result import DemoResult
+from registry_tool.engine.build.source import DockerfileSource
+from registry_tool.local import orphans
+from registry_tool.local.images import transfer
+from registry_tool.oci.digest import Digest
+from registry_tool.server import RunningRegistry
+from tests.support.content import make_image
+from tests.support.fake_engine import Answers, call, events, fake_engine, query
+from tests.support.fake_server import ReceivedRequest, Reply, reply
+
+OTHER, WANTED, THIRD = (Digest.parse(f"sha256:{digit * 64}") for digit in "123")
+NAME = "10.0.0.1:5000/a"
+ID = "c" * 64
+
+# What may go wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (events({"stream": "Trying to pull docker.io…"}, {"stream": "Getting image source signatures\n"}), True),
+        (events({"stream": "Trying to pull docker.io…"}, {"error": "dial tcp: lookup registry-1.docker.io: no such host"}), False),
+        (events({"stream": "Trying to pull docker.io…"}), False),
+        (events(), False),
+        (reply({"cause": "x", "message": "denied", "response": 500}, 500), False),
+    ],
+    ids=["its layers begin", "no such host", "only a try", "nothing", "an error"],
+)
+def test_whether_podman_reaches_a_registry_is_known_by_the_begin_of_a_pull(answer: Reply, expected: bool) -> None:
+    with fake_engine({"POST /libpod/images/pull": answer}, podman=True) as (engine, server):
+        assert engine.can_pull("docker.io/library/registry:2", timeout=60) is expected
+    assert not any("distribution" in request.path for request in server.requests), "podman does not have it"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            'exec: "nosuch": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found',
+            CommandNotFound,
+        ),
+        ('exec: "/nope": stat /nope: no such file or directory: OCI not found', CommandNotFound),
+        ('exec: "/etc/passwd": permission denied: OCI permission denied', CommandNotExecutable),
+        ("cannot listen on the TCP port: listen tcp4 :4000: bind: address already in use", PortTaken),
+    ],
+)
+def test_what_podman_cannot_start_fails_at_the_attachment_as_docker_does_at_the_start(words: str, kind: type[RegistryToolError]) -> None:
+    answers = {f"POST /containers/{ID}/attach": reply({"message": f"preparing container {ID} for attach: runc: {words}"}, 409)}
+    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(kind) as raised:
+        engine.attach(ID, stdin=False)
+    assert words in raised.value.message
+
+
+def test_the_taken_port_is_named_where_podman_names_no_address() -> None:
+    words = "cannot listen on the TCP port: listen tcp4 :4000: bind: address already in use"
+    answers = {"POST /containers/c/start": reply({"message": words}, 500)}
+    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(PortTaken, match="port 4000 is taken"):
+        engine.start("c")
+
+
+def test_a_container_that_goes_while_podman_looks_at_it_is_not_there() -> None:
+    gone = reply({"cause": "no such container", "message": f"container {ID} does not exist in database: no such container"}, 500)
+    with fake_engine({f"GET /containers/{ID}/json": gone, f"DELETE /containers/{ID}": gone}, podman=True) as (engine, _):
+        assert engine.container(ID) is None
+        engine.remove(ID, missing_ok=True)
+        with pytest.raises(NotFound):
+            engine.remove(ID)
+
+
+def die(code: str) -> dict[str, object]:
+    return {"Action": "die", "Actor": {"ID": ID, "Attributes": {"containerExitCode": code}}}
+
+
+@pytest.mark.parametrize(
+    ("waited", "in_events", "code"),
+    [
+        ({"StatusCode": 3, "Error": None}, (), 3),
+        ({"StatusCode": 0, "Error": {"Message": "container does not exist in database: no such container"}}, (die("3"),), 3),
+        ({"StatusCode": 0, "Error": {"Message": "no such container"}}, ({"Action": "start"}, die("1"), die("0"), {"Action": "remove"}), 0),
+    ],
+    ids=["waited for", "only in the events", "restarted"],
+)
+def test_exit_code_of_a_container_that_podman_removes(waited: object, in_events: tuple[dict[str, object], ...], code: int) -> None:
+    answers = {f"POST /containers/{ID}/wait": reply(waited), "GET /events": events(*in_events)}
+    with fake_engine(answers, podman=True) as (engine, server):
+        assert engine.begin_wait(ID, removed=True).exit_code() == code
+    [request] = [each for each in server.requests if call(each) == f"POST /containers/{ID}/wait"]
+    assert query(request) == {"condition": "next-exit"}, "podman reports 0 to who waits for the removal"
+
+
+def test_exit_code_that_is_known_nowhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_tool.engine.containers._REMOVAL_TIMEOUT", 0)
+    answers = {f"POST /containers/{ID}/wait": reply({"StatusCode": 0, "Error": {"Message": "so it is"}}), "GET /events": events()}
+    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(EngineError, match="so it is"):
+        engine.begin_wait(ID, removed=True).exit_code()
+
+
+def test_docker_is_waited_for_until_it_has_removed_the_container() -> None:
+    with fake_engine({f"POST /containers/{ID}/wait": reply({"StatusCode": 3})}) as (engine, server):
+        assert engine.begin_wait(ID, removed=True).exit_code() == 3
+    assert query(server.requests[-1]) == {"condition": "removed"}
+
+
+def test_a_container_whose_network_another_one_shares_is_removed_after_that() -> None:
+    listing = [{"Id": id, "Names": [f"/{id}"], "Labels": {}} for id in ("forwarder", "engine")]
+    left = {"forwarder", "engine"}
+
+    def remove(request: ReceivedRequest) -> Reply:
+        id = call(request).rpartition("/")[2]
+        if id == "forwarder" and "engine" in left:
+            return reply({"message": "container forwarder has dependent containers which must be removed before it: engine"}, 500)
+        left.discard(id)
+        return Reply(status=204)
+
+    answers: Answers = {
+        "GET /containers/json": reply(listing),
+        "GET /networks": reply([]),
+        "GET /volumes": reply({"Volumes": []}),
+        "DELETE /containers/forwarder": remove,
+        "DELETE /containers/engine": remove,
+    }
+    with fake_engine(answers, podman=True) as (engine, _):
+        with pytest.raises(Conflict, match="has dependent containers"):
+            engine.remove("forwarder", force=True)
+        orphans.clear(engine, {labels.VERIFY: "1"})
+    assert left == set()
+
+
+# What goes well
+
+
+@pytest.mark.parametrize(("podman", "product"), [(True, "Podman"), (False, "Docker")])
+def test_the_first_response_tells_what_the_engine_is(podman: bool, product: str) -> None:
+    answers = {"GET /version": reply({"Version": "4.3.1"}), "GET /info": reply({})}
+    with fake_engine(answers, podman=podman) as (engine, server):
+        assert engine.is_podman is podman
+        assert [request.path for request in server.requests] == ["/_ping"]
+        assert (engine.info.product, engine.info.product) == (product, product)
+    assert sorted(call(request) for request in server.requests[1:]) == ["GET /info", "GET /version"]
+
+
+def test_the_id_of_a_podman_is_the_same_each_time_and_another_ones_is_another() -> None:
+    numbers = count()
+
+    def ids(root: str) -> Iterator[str]:
+        def info(request: ReceivedRequest) -> Reply:
+            return reply({"ID": f"made up {next(numbers)}", "Name": "host", "DockerRootDir": root})
+
+        for _ in range(2):
+            with fake_engine({"GET /info": info}, podman=True) as (engine, _):
+                yield engine.id
+
+    first, second = ids("/var/lib/containers/storage")
+    [other] = set(ids("/home/john/.local/share/containers/storage"))
+    assert first == second != other
+    with fake_engine({"GET /info": reply({"ID": "ABCD"})}) as (engine, _):
+        assert engine.id == "ABCD"
+
+
+def pulling(*digests: Digest) -> Answers:
+    image = {"Id": "sha256:1", "RepoDigests": [f"other.example.com/a@{THIRD}", *(f"{NAME}@{digest}" for digest in digests)]}
+    return {
+        "POST /images/create": events({"status": "Download complete", "id": "1"}),
+        f"GET /images/{NAME}:1/json": reply(image),
+        f"GET /images/{NAME}@{WANTED}/json": reply(image),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected", "reported"),
+    [((OTHER, WANTED), WANTED, WANTED), ((OTHER, WANTED), None, OTHER), ((WANTED,), OTHER, WANTED), ((OTHER, WANTED), THIRD, OTHER)],
+    ids=["the registry's", "not known", "another one is there", "that of another repository"],
+)
+def test_of_the_digests_that_podman_keeps_the_registrys_is_reported(
+    kept: tuple[Digest, ...], expected: Digest | None, reported: Digest
+) -> None:
+    with fake_engine(pulling(*kept), podman=True) as (engine, _):
+        assert engine.pull(f"{NAME}:1", expected=expected).digest == reported
+
+
+def test_what_is_pulled_by_its_digest_has_that() -> None:
+    with fake_engine(pulling(OTHER, WANTED), podman=True) as (engine, _):
+        assert engine.pull(f"{NAME}@{WANTED}").digest == WANTED
+
+
+def test_pull_asks_the_registry_which_digest_it_is(registry: RunningRegistry) -> None:
+    pushed = make_image(registry.port, "a", "1")
+    name, digest = f"{registry.host}/a", Digest.parse(pushed.digest)
+    image = {"Id": "sha256:1", "RepoDigests": [f"{name}@{OTHER}", f"{name}@{digest}"]}
+    answers = {"POST /images/create": events({"status": "Download complete", "id": "1"}), f"GET /images/{name}:1/json": reply(image)}
+    with fake_engine(answers, podman=True) as (engine, _):
+        assert transfer.pull(engine, registry.host, "a:1")[1].digest == digest
+
+
+@pytest.mark.parametrize("settings", [HostSettings(plain_http=True), HostSettings(insecure=True)])
+def test_where_a_login_remembered_so_podman_may_use_plain_http(settings: HostSettings) -> None:
+    host_settings.remember("10.0.0.1:5000", settings)
+    answers = {f"POST /images/{NAME}/push": events({"status": f"1: digest: {WANTED} size: 123"}), **pulling(WANTED)}
+    with fake_engine(answers, podman=True) as (engine, server):
+        engine.push(f"{NAME}:1")
+        engine.pull(f"{NAME}:1")
+    sent = [query(request).get("tlsVerify") for request in server.requests if request.method == "POST"]
+    assert sent == ["false", "false"]
+
+
+@pytest.mark.parametrize(
+    ("command", "typed"),
+    [
+        ("docker build -t x docker", "podman build -t x docker"),
+        ("docker push localhost:5000/a", "podman push --tls-verify=false localhost:5000/a"),
+        ("docker pull localhost:5000/a", "podman pull --tls-verify=false localhost:5000/a"),
+        ("curl http://localhost:4000/", "curl http://localhost:4000/"),
+    ],
+)
+def test_the_demo_shows_commands_of_podmans_client(command: str, typed: str) -> None:
+    result = DemoResult(is_podman=True)
+    with result.step("step", command):
+        pass
+    with pytest.raises(EngineError), result.step("step", command):
+        raise EngineError("no")
+    assert [step.command for step in result.steps] == [typed, typed]
+
+
+def test_builds_that_need_buildkit_go_to_podmans_own_builder() -> None:
+    answers = {"POST /build": events({"stream": "Successfully built 123456789012\n"}), "GET /images/123456789012/json": reply({"Id": "1"})}
+    source = DockerfileSource(content=b"FROM a\nRUN --mount=type=cache,target=/x true\n")
+    with fake_engine(answers, podman=True) as (engine, _):
+        assert engine.build(None, dockerfile=source) == "1"
