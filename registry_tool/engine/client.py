@@ -28,7 +28,6 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10  # seconds for the first response
 CALL_TIMEOUT = 120  # seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow.
 _CHUNK = 1 << 20
-_PODMAN_HEADER = "Libpod-API-Version"
 _SOCKET_BASE = "http+docker://localhost"  # the SDK's base URL of an engine behind a unix socket
 
 
@@ -80,8 +79,8 @@ class SdkClient(docker.APIClient):
     it cannot read. Credentials are found by :mod:`registry_tool.auth.credentials` and passed to each call instead.
     """
 
-    is_podman = False
-    """Whether the engine is podman, which the response to a ping tells."""
+    podman_version = ""
+    """Podman's version, from the response to a ping; empty where the engine is docker."""
 
     registry_config: Mapping[str, Mapping[str, str]] = {}
     """Credentials for the base images of the next build: host -> auth config."""
@@ -95,6 +94,11 @@ class SdkClient(docker.APIClient):
             # It requests the version, and leaves its connections open where that fails.
             self.close()
             raise
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether the engine is podman."""
+        return bool(self.podman_version)
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         if type(adapter) is UnixHTTPAdapter:
@@ -124,7 +128,7 @@ class SdkClient(docker.APIClient):
         """Read it from the header of a ping, as docker's own client does: for ``/version`` an engine starts two programs."""
         try:
             headers = _raise_for_status(self.get(f"{self.base_url}/_ping", timeout=self.timeout)).headers
-            self.is_podman = _PODMAN_HEADER in headers
+            self.podman_version = str(headers.get("Libpod-API-Version") or "")
             return str(headers["Api-Version"])
         except Exception as error:
             raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error

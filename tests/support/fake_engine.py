@@ -15,9 +15,12 @@ Answers = Mapping[str, Reply | Callable[[ReceivedRequest], Reply]]
 
 
 @contextmanager
-def fake_engine(answers: Answers, *, podman: bool = False) -> Iterator[tuple[Engine, FakeServer]]:
-    """An engine for the block, connected, and the server behind it; what is not in ``answers`` is not there (404)."""
-    known_by = {"Libpod-API-Version": "4.3.1"} if podman else {}
+def fake_engine(answers: Answers, *, podman: str = "") -> Iterator[tuple[Engine, FakeServer]]:
+    """An engine for the block, connected, and the server behind it; what is not in ``answers`` is not there (404).
+
+    ``podman`` is podman's version; without it the engine is docker.
+    """
+    known_by = {"Libpod-API-Version": podman} if podman else {}
 
     def respond(request: ReceivedRequest) -> Reply:
         if request.path.endswith("/_ping"):

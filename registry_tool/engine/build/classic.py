@@ -15,13 +15,16 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
 from registry_tool.engine.build.buildkit import BuildOptions
-from registry_tool.engine.build.dockerfile import added_hosts, base_images, needs_buildkit
+from registry_tool.engine.build.dockerfile import added_hosts, base_images, has_heredocs, needs_buildkit
 from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 
 EXCERPT_LINES = 20
+
+_PODMAN_HEREDOCS = (4, 8)  # the version of podman whose builder (buildah 1.33) reads here-documents
+_PODMAN_STEP = re.compile(r" &imagebuilder\.Step\{.*")  # what podman adds to the error of an unknown instruction
 
 _ATTEMPTS = 3
 _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
@@ -68,6 +71,8 @@ class Builds(Images):
             log = BuildLog(observer)
             buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
             return self._tag_result(log, options, (log.image_id, *options.tags), source.text)
+        if version := self._client.api.podman_version:
+            _check_heredocs(source.text, version)
         # docker's own client does so for BuildKit.
         options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url), **build_args})
         registry_config = _registry_config(source.text, options.build_args)
@@ -120,13 +125,23 @@ class Builds(Images):
         return built.id
 
 
+def _check_heredocs(text: str, version: str) -> None:
+    """Raise BuildFailed where a podman of ``version`` would read a here-document as instructions."""
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _PODMAN_HEREDOCS and has_heredocs(text):
+        raise BuildFailed(
+            f"this Dockerfile has a here-document, which the builder of podman {version} cannot read",
+            hint="Podman 4.8 can; or write the lines as a file and COPY it, or as one RUN with && between them.",
+        )
+
+
 class BaseImageUnavailable(BuildFailed):
     """A base image is not in the engine, and could not be pulled."""
 
 
 def _build_error(message: str, text: str, excerpt: tuple[str, ...]) -> BuildFailed:
     """The error of a failed build of the Dockerfile ``text``."""
-    failed = f"the build failed: {message}"
+    failed = f"the build failed: {_PODMAN_STEP.sub('', message)}"
     no_network = any(mark in message for mark in ("no such host", "dial tcp", "i/o timeout", "network is unreachable"))
     if no_network and any(host in message for host in added_hosts(text)):
         hint = "The engine cannot reach that address: download the file into the Dockerfile's folder, and COPY it."

@@ -78,6 +78,11 @@ def added_hosts(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] for match in hosts if match))
 
 
+def has_heredocs(text: str) -> bool:
+    """Whether an instruction has a here-document."""
+    return any("\n" in operands for _, operands in instructions(text))
+
+
 def arguments(text: str) -> dict[str, str]:
     """Each ``ARG`` before the first FROM with its default (empty where it has none)."""
     defaults: dict[str, str] = {}

@@ -10,7 +10,16 @@ import pytest
 from registry_tool.auth import host_settings
 from registry_tool.auth.host_settings import HostSettings
 from registry_tool.base import labels
-from registry_tool.base.errors import CommandNotExecutable, CommandNotFound, Conflict, EngineError, NotFound, PortTaken, RegistryToolError
+from registry_tool.base.errors import (
+    BuildFailed,
+    CommandNotExecutable,
+    CommandNotFound,
+    Conflict,
+    EngineError,
+    NotFound,
+    PortTaken,
+    RegistryToolError,
+)
 from registry_tool.demo.result import DemoResult
 from registry_tool.engine.build.source import DockerfileSource
 from registry_tool.local import orphans
@@ -40,7 +49,7 @@ ID = "c" * 64
     ids=["its layers begin", "no such host", "only a try", "nothing", "an error"],
 )
 def test_whether_podman_reaches_a_registry_is_known_by_the_begin_of_a_pull(answer: Reply, expected: bool) -> None:
-    with fake_engine({"POST /libpod/images/pull": answer}, podman=True) as (engine, server):
+    with fake_engine({"POST /libpod/images/pull": answer}, podman="4.3.1") as (engine, server):
         assert engine.can_pull("docker.io/library/registry:2", timeout=60) is expected
     assert not any("distribution" in request.path for request in server.requests), "podman does not have it"
 
@@ -59,7 +68,7 @@ def test_whether_podman_reaches_a_registry_is_known_by_the_begin_of_a_pull(answe
 )
 def test_what_podman_cannot_start_fails_at_the_attachment_as_docker_does_at_the_start(words: str, kind: type[RegistryToolError]) -> None:
     answers = {f"POST /containers/{ID}/attach": reply({"message": f"preparing container {ID} for attach: runc: {words}"}, 409)}
-    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(kind) as raised:
+    with fake_engine(answers, podman="4.3.1") as (engine, _), pytest.raises(kind) as raised:
         engine.attach(ID, stdin=False)
     assert words in raised.value.message
 
@@ -67,13 +76,13 @@ def test_what_podman_cannot_start_fails_at_the_attachment_as_docker_does_at_the_
 def test_the_taken_port_is_named_where_podman_names_no_address() -> None:
     words = "cannot listen on the TCP port: listen tcp4 :4000: bind: address already in use"
     answers = {"POST /containers/c/start": reply({"message": words}, 500)}
-    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(PortTaken, match="port 4000 is taken"):
+    with fake_engine(answers, podman="4.3.1") as (engine, _), pytest.raises(PortTaken, match="port 4000 is taken"):
         engine.start("c")
 
 
 def test_a_container_that_goes_while_podman_looks_at_it_is_not_there() -> None:
     gone = reply({"cause": "no such container", "message": f"container {ID} does not exist in database: no such container"}, 500)
-    with fake_engine({f"GET /containers/{ID}/json": gone, f"DELETE /containers/{ID}": gone}, podman=True) as (engine, _):
+    with fake_engine({f"GET /containers/{ID}/json": gone, f"DELETE /containers/{ID}": gone}, podman="4.3.1") as (engine, _):
         assert engine.container(ID) is None
         engine.remove(ID, missing_ok=True)
         with pytest.raises(NotFound):
@@ -95,7 +104,7 @@ def die(code: str) -> dict[str, object]:
 )
 def test_exit_code_of_a_container_that_podman_removes(waited: object, in_events: tuple[dict[str, object], ...], code: int) -> None:
     answers = {f"POST /containers/{ID}/wait": reply(waited), "GET /events": events(*in_events)}
-    with fake_engine(answers, podman=True) as (engine, server):
+    with fake_engine(answers, podman="4.3.1") as (engine, server):
         assert engine.begin_wait(ID, removed=True).exit_code() == code
     [request] = [each for each in server.requests if call(each) == f"POST /containers/{ID}/wait"]
     assert query(request) == {"condition": "next-exit"}, "podman reports 0 to who waits for the removal"
@@ -104,7 +113,7 @@ def test_exit_code_of_a_container_that_podman_removes(waited: object, in_events:
 def test_exit_code_that_is_known_nowhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.engine.containers._REMOVAL_TIMEOUT", 0)
     answers = {f"POST /containers/{ID}/wait": reply({"StatusCode": 0, "Error": {"Message": "so it is"}}), "GET /events": events()}
-    with fake_engine(answers, podman=True) as (engine, _), pytest.raises(EngineError, match="so it is"):
+    with fake_engine(answers, podman="4.3.1") as (engine, _), pytest.raises(EngineError, match="so it is"):
         engine.begin_wait(ID, removed=True).exit_code()
 
 
@@ -132,21 +141,37 @@ def test_a_container_whose_network_another_one_shares_is_removed_after_that() ->
         "DELETE /containers/forwarder": remove,
         "DELETE /containers/engine": remove,
     }
-    with fake_engine(answers, podman=True) as (engine, _):
+    with fake_engine(answers, podman="4.3.1") as (engine, _):
         with pytest.raises(Conflict, match="has dependent containers"):
             engine.remove("forwarder", force=True)
         orphans.clear(engine, {labels.VERIFY: "1"})
     assert left == set()
 
 
+HEREDOC = b"FROM a\nRUN <<EOF\necho a\nEOF\n"
+
+
+def test_a_here_document_that_podmans_builder_cannot_read_is_refused() -> None:
+    with fake_engine({}, podman="4.7.2") as (engine, _), pytest.raises(BuildFailed, match=r"here-document.* podman 4\.7\.2") as raised:
+        engine.build(None, dockerfile=DockerfileSource(content=HEREDOC))
+    assert raised.value.hint is not None
+
+
+def test_an_unknown_instruction_is_named_without_the_builders_insides() -> None:
+    words = 'building at STEP "BAD ": Build error: Unknown instruction: "BAD" &imagebuilder.Step{Env:[]string{"PATH=/bin"}, Command:"bad"}'
+    with fake_engine({"POST /build": events({"error": words})}, podman="4.3.1") as (engine, _), pytest.raises(BuildFailed) as raised:
+        engine.build(None, dockerfile=DockerfileSource(content=b"FROM a\nBAD x\n"))
+    assert raised.value.message.endswith('Unknown instruction: "BAD"')
+
+
 # What goes well
 
 
-@pytest.mark.parametrize(("podman", "product"), [(True, "Podman"), (False, "Docker")])
-def test_the_first_response_tells_what_the_engine_is(podman: bool, product: str) -> None:
+@pytest.mark.parametrize(("podman", "product"), [("4.3.1", "Podman"), ("", "Docker")])
+def test_the_first_response_tells_what_the_engine_is(podman: str, product: str) -> None:
     answers = {"GET /version": reply({"Version": "4.3.1"}), "GET /info": reply({})}
     with fake_engine(answers, podman=podman) as (engine, server):
-        assert engine.is_podman is podman
+        assert engine.is_podman is bool(podman)
         assert [request.path for request in server.requests] == ["/_ping"]
         assert (engine.info.product, engine.info.product) == (product, product)
     assert sorted(call(request) for request in server.requests[1:]) == ["GET /info", "GET /version"]
@@ -160,7 +185,7 @@ def test_the_id_of_a_podman_is_the_same_each_time_and_another_ones_is_another() 
             return reply({"ID": f"made up {next(numbers)}", "Name": "host", "DockerRootDir": root})
 
         for _ in range(2):
-            with fake_engine({"GET /info": info}, podman=True) as (engine, _):
+            with fake_engine({"GET /info": info}, podman="4.3.1") as (engine, _):
                 yield engine.id
 
     first, second = ids("/var/lib/containers/storage")
@@ -187,12 +212,12 @@ def pulling(*digests: Digest) -> Answers:
 def test_of_the_digests_that_podman_keeps_the_registrys_is_reported(
     kept: tuple[Digest, ...], expected: Digest | None, reported: Digest
 ) -> None:
-    with fake_engine(pulling(*kept), podman=True) as (engine, _):
+    with fake_engine(pulling(*kept), podman="4.3.1") as (engine, _):
         assert engine.pull(f"{NAME}:1", expected=expected).digest == reported
 
 
 def test_what_is_pulled_by_its_digest_has_that() -> None:
-    with fake_engine(pulling(OTHER, WANTED), podman=True) as (engine, _):
+    with fake_engine(pulling(OTHER, WANTED), podman="4.3.1") as (engine, _):
         assert engine.pull(f"{NAME}@{WANTED}").digest == WANTED
 
 
@@ -201,7 +226,7 @@ def test_pull_asks_the_registry_which_digest_it_is(registry: RunningRegistry) ->
     name, digest = f"{registry.host}/a", Digest.parse(pushed.digest)
     image = {"Id": "sha256:1", "RepoDigests": [f"{name}@{OTHER}", f"{name}@{digest}"]}
     answers = {"POST /images/create": events({"status": "Download complete", "id": "1"}), f"GET /images/{name}:1/json": reply(image)}
-    with fake_engine(answers, podman=True) as (engine, _):
+    with fake_engine(answers, podman="4.3.1") as (engine, _):
         assert transfer.pull(engine, registry.host, "a:1")[1].digest == digest
 
 
@@ -209,7 +234,7 @@ def test_pull_asks_the_registry_which_digest_it_is(registry: RunningRegistry) ->
 def test_where_a_login_remembered_so_podman_may_use_plain_http(settings: HostSettings) -> None:
     host_settings.remember("10.0.0.1:5000", settings)
     answers = {f"POST /images/{NAME}/push": events({"status": f"1: digest: {WANTED} size: 123"}), **pulling(WANTED)}
-    with fake_engine(answers, podman=True) as (engine, server):
+    with fake_engine(answers, podman="4.3.1") as (engine, server):
         engine.push(f"{NAME}:1")
         engine.pull(f"{NAME}:1")
     sent = [query(request).get("tlsVerify") for request in server.requests if request.method == "POST"]
@@ -234,8 +259,11 @@ def test_the_demo_shows_commands_of_podmans_client(command: str, typed: str) -> 
     assert [step.command for step in result.steps] == [typed, typed]
 
 
-def test_builds_that_need_buildkit_go_to_podmans_own_builder() -> None:
+@pytest.mark.parametrize(
+    ("version", "content"),
+    [("4.3.1", b"FROM a\nRUN --mount=type=cache,target=/x true\n"), ("4.8.0", HEREDOC), ("5.8.6", HEREDOC), ("unknown", b"FROM a\n")],
+)
+def test_builds_that_need_buildkit_go_to_podmans_own_builder(version: str, content: bytes) -> None:
     answers = {"POST /build": events({"stream": "Successfully built 123456789012\n"}), "GET /images/123456789012/json": reply({"Id": "1"})}
-    source = DockerfileSource(content=b"FROM a\nRUN --mount=type=cache,target=/x true\n")
-    with fake_engine(answers, podman=True) as (engine, _):
-        assert engine.build(None, dockerfile=source) == "1"
+    with fake_engine(answers, podman=version) as (engine, _):
+        assert engine.build(None, dockerfile=DockerfileSource(content=content)) == "1"
