@@ -101,6 +101,8 @@ def install_hint(platform: str = sys.platform) -> str:
 
 def start_hint(platform: str = sys.platform) -> str:
     """What to do where an installed engine does not answer."""
+    if shutil.which("podman") and not shutil.which("docker" if platform == "darwin" else "dockerd"):
+        return _podman_hint(platform)
     if platform == "darwin":
         return "Start it (open -a Docker), or name another one in DOCKER_HOST."
     if "microsoft" in os.uname().release.lower():
@@ -108,6 +110,14 @@ def start_hint(platform: str = sys.platform) -> str:
     if Path("/run/systemd/system").is_dir():
         return "Start it: sudo systemctl start docker."
     return "Start it: sudo service docker start."
+
+
+def _podman_hint(platform: str) -> str:
+    if platform == "darwin":
+        return "Start podman's machine: podman machine start."
+    if not Path("/run/systemd/system").is_dir():
+        return "Start podman's service: podman system service --time=0 &"
+    return f"Start podman's socket: {'sudo systemctl' if os.geteuid() == 0 else 'systemctl --user'} start podman.socket."
 
 
 def _permission_hint(path: Path) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import UsageError
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
+PODMAN_SOCKET = "/run/podman/podman.sock"
 DEFAULT_CONTEXT = "default"
 
 
@@ -99,7 +102,7 @@ def _of_context(name: str) -> Endpoint:
 
 
 def _default() -> Endpoint:
-    candidates = [Path(DEFAULT_SOCKET), *_user_sockets()]
+    candidates = [Path(DEFAULT_SOCKET), *_user_sockets(), *_podman_sockets()]
     # Not Path.exists(): another user's folder in the path makes that raise PermissionError.
     chosen = next((path for path in candidates if os.access(path, os.F_OK)), candidates[0])
     return Endpoint(url=f"unix://{chosen}", source="the default socket")
@@ -111,6 +114,17 @@ def _user_sockets() -> list[Path]:
     rootless = [Path(runtime) / "docker.sock"] if runtime else []
     desktop = Path.home() / ".docker" / "run" / "docker.sock"
     return [desktop, *rootless] if sys.platform == "darwin" else [*rootless, desktop]
+
+
+def _podman_sockets() -> list[Path]:
+    """Podman's sockets, for this user and for root, or of its machine; none where docker's engine is installed and just not running."""
+    if shutil.which("docker" if sys.platform == "darwin" else "dockerd"):
+        return []
+    if sys.platform == "darwin":
+        machine = Path.home() / ".local" / "share" / "containers" / "podman" / "machine" / "podman.sock"
+        return [Path(tempfile.gettempdir()) / "podman" / "podman-machine-default-api.sock", machine]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return [*([Path(runtime) / "podman" / "podman.sock"] if runtime else []), Path(PODMAN_SOCKET)]
 
 
 def _tls_files(folder: Path, *, verify: bool) -> Tls:

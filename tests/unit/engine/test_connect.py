@@ -140,11 +140,18 @@ def test_ssh_without_paramiko_is_refused_with_an_alternative(monkeypatch: pytest
     assert "me@far.example" in error.hint
 
 
-def test_hints_depend_on_the_platform() -> None:
+def test_hints_depend_on_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "apt-get" in install_hint("linux")
     assert "Docker Desktop" in install_hint("darwin")
     assert "open -a Docker" in start_hint("darwin")
     assert "start" in start_hint("linux")
+
+
+def test_hint_where_podman_alone_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "podman" else None)
+    assert "podman" in start_hint("linux")
+    assert start_hint("darwin") == "Start podman's machine: podman machine start."
 
 
 @pytest.mark.engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -155,8 +156,26 @@ def test_http_https_and_bare_addresses_are_tcp(monkeypatch: pytest.MonkeyPatch, 
     assert endpoint.find().url == meant
 
 
+@pytest.mark.parametrize(
+    ("programs", "expected"),
+    [((), "run/podman/podman.sock"), (("dockerd",), "absent.sock")],
+    ids=["podman alone", "docker is installed"],
+)
+def test_podmans_rootless_socket_is_used_where_docker_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, programs: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setattr(endpoint, "DEFAULT_SOCKET", str(tmp_path / "absent.sock"))
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "run" / "podman").mkdir(parents=True)
+    (tmp_path / "run" / "podman" / "podman.sock").touch()
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    assert endpoint.find() == Endpoint(url=f"unix://{tmp_path}/{expected}", source="the default socket")
+
+
 def test_rootless_socket_is_used_without_the_default_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(endpoint, "DEFAULT_SOCKET", str(tmp_path / "absent.sock"))
+    monkeypatch.setattr(endpoint, "PODMAN_SOCKET", str(tmp_path / "absent-podman.sock"))
     assert endpoint.find() == Endpoint(url=f"unix://{tmp_path}/absent.sock", source="the default socket")
     desktop = Path.home() / ".docker" / "run" / "docker.sock"
     desktop.parent.mkdir(parents=True)

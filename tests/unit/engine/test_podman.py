@@ -169,7 +169,7 @@ def test_an_unknown_instruction_is_named_without_the_builders_insides() -> None:
 
 @pytest.mark.parametrize(("podman", "product"), [("4.3.1", "Podman"), ("", "Docker")])
 def test_the_first_response_tells_what_the_engine_is(podman: str, product: str) -> None:
-    answers = {"GET /version": reply({"Version": "4.3.1"}), "GET /info": reply({})}
+    answers = {"GET /version": reply({"Version": "4.3.1"}), "GET /info": reply({"Name": "host"})}
     with fake_engine(answers, podman=podman) as (engine, server):
         assert engine.is_podman is bool(podman)
         assert [request.path for request in server.requests] == ["/_ping"]
