@@ -220,7 +220,7 @@ class SdkClient(docker.APIClient):
 
     def past_events(self, container: str, *, since: int) -> Iterator[Any]:
         """A container's events since ``since`` (Unix seconds) until now; ``stream`` is podman's parameter."""
-        params = {"since": since, "stream": "false", "filters": json.dumps({"container": [container]})}
+        params: dict[str, str | int] = {"since": since, "stream": "false", "filters": json.dumps({"container": [container]})}
         return self._stream_helper(self.get(self._endpoint_url("events"), params=params, stream=True), decode=True)
 
     def exec_output(self, id: str) -> Iterator[bytes]:

@@ -68,13 +68,15 @@ class PodmanRemovalWait(ExitWait):
         with self._client.call(f"reading the events of {self._id}") as api:
             exits = [event for event in api.past_events(self._id, since=int(time.time()) - _EVENTS_SINCE) if event.get("Action") == "die"]
         code = ((exits[-1].get("Actor") or {}).get("Attributes") or {}).get("containerExitCode") if exits else None
-        return int(code) if str(code).isdigit() else None
+        return int(code) if isinstance(code, str) and code.isdigit() else None
 
     def _is_gone(self) -> bool:
-        with self._client.call(f"looking at the container {self._id}", missing_ok=True) as api:
-            api.inspect_container(self._id)
-            return False
-        return True
+        try:
+            with self._client.call(f"looking at the container {self._id}") as api:
+                api.inspect_container(self._id)
+        except NotFound:
+            return True
+        return False
 
 
 class Containers:

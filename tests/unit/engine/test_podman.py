@@ -124,7 +124,7 @@ def test_docker_is_waited_for_until_it_has_removed_the_container() -> None:
 
 
 def test_a_container_whose_network_another_one_shares_is_removed_after_that() -> None:
-    listing = [{"Id": id, "Names": [f"/{id}"], "Labels": {}} for id in ("forwarder", "engine")]
+    listing: list[dict[str, object]] = [{"Id": id, "Names": [f"/{id}"], "Labels": {}} for id in ("forwarder", "engine")]
     left = {"forwarder", "engine"}
 
     def remove(request: ReceivedRequest) -> Reply:
