@@ -174,7 +174,10 @@ class _Setup:
             labels=self.labels,
             cgroupns="private",
         )
-        narrow = replace(plain, cap_add=_CAPABILITIES, security_opt=("seccomp=unconfined", "apparmor=unconfined"), unmasked=True)
+        # Podman's interface does not take the lists of masked paths.
+        unmask = ("unmask=ALL",) if self.engine.is_podman else ()
+        options = ("seccomp=unconfined", "apparmor=unconfined", *unmask)
+        narrow = replace(plain, cap_add=_CAPABILITIES, security_opt=options, unmasked=True)
         refused: list[EngineError] = []
         for spec in (replace(plain, privileged=True), narrow):
             try:
