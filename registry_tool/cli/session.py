@@ -132,8 +132,11 @@ class Session:
         with ContentCache(path, observer) as cache:
             yield cache
 
-    def confirm(self, plan: Sequence[str], *, yes: bool) -> bool:
-        """Show the plan and ask. Raises ConfirmationRequired where there is neither ``--yes`` nor a terminal."""
+    def confirm(self, plan: Sequence[str], *, yes: bool, otherwise: str = "Nothing was removed.") -> bool:
+        """Show the plan and ask; ``otherwise`` is printed where the answer is no.
+
+        Raises ConfirmationRequired where there is neither ``--yes`` nor a terminal.
+        """
         if yes:
             return True
         for line in plan:
@@ -144,7 +147,7 @@ class Session:
 
         if click.confirm("Go ahead?", err=True):
             return True
-        self.output.note("Nothing was removed.")
+        self.output.note(otherwise)
         return False
 
     def for_each(self, names: Sequence[str], act: Callable[[str], Sequence[str]], *, missing_ok: bool = False) -> list[RegistryToolError]:

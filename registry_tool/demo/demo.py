@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry_tool.base import files, labels, runs, units
 from registry_tool.base.dirs import AppDirs
-from registry_tool.base.errors import PortTaken, RegistryToolError, UsageError, VerificationFailed
+from registry_tool.base.errors import Conflict, PortTaken, RegistryToolError, UsageError, VerificationFailed
 from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.base.signals import defer_signals
@@ -29,7 +29,8 @@ from registry_tool.local import orphans, tag_backup
 from registry_tool.local.base_images import BaseImage, BaseImageResolver
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.images import build_inputs
-from registry_tool.local.registry import LocalRegistry, ports
+from registry_tool.local.registry import LocalRegistry, PortMove, ports
+from registry_tool.local.registry.spec import name_option
 from registry_tool.local.sample_page import SamplePage
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
@@ -60,6 +61,16 @@ def demo(
     except RegistryToolError as error:
         result.error = error
     return result
+
+
+def _refuse_move(move: PortMove) -> None:
+    """Raise Conflict where the registry's new port makes names of images lead nowhere."""
+    if move.names:
+        port = move.after.rpartition(":")[2]
+        raise Conflict(
+            f"the registry {move.name} is at {move.before}, and names of images begin with that: {move.names[0]}",
+            hint=f"Omit --registry-port, or move it first: regctl up{name_option(move.name)} --port {port}",
+        )
 
 
 def _demo_lock(engine: Engine, state: Path, wanted: Reference, observer: Observer) -> AbstractContextManager[None]:
@@ -128,6 +139,7 @@ class _DemoRun:
                 name=self.options.registry,
                 port=self.options.registry_port,
                 bases=self.bases,
+                on_move=_refuse_move,
                 observer=self.observer,
             )
             registry = started.up.registry

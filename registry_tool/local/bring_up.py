@@ -9,7 +9,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY, BaseImage, BaseImageResolver
-from registry_tool.local.registry import Auth, UpResult
+from registry_tool.local.registry import Auth, OnMove, UpResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ def registry_up(
     restart: str | None = None,
     timeout: float = 30.0,
     bases: BaseImageResolver | None = None,
+    on_move: OnMove | None = None,
     observer: Observer = SILENT,
 ) -> RegistryUp:
     """Start the local registry ``name``; options and errors as of :func:`local_registry.up` and :meth:`BaseImageResolver.ensure`."""
@@ -41,6 +42,15 @@ def registry_up(
         return base_image.name
 
     up = local_registry.up(
-        engine, image=image, name=name, port=port, auth=auth, restart=restart, timeout=timeout, state=dirs.state, observer=observer
+        engine,
+        image=image,
+        name=name,
+        port=port,
+        auth=auth,
+        restart=restart,
+        timeout=timeout,
+        state=dirs.state,
+        on_move=on_move,
+        observer=observer,
     )
     return RegistryUp(up=up, base_image=base_image)

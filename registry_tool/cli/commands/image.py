@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from registry_tool.engine import Image, TransferResult
     from registry_tool.oci.reference import Reference
 
+_PATTERN = re.compile(r"[*?\[]")
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 BASE_PREFIX = "localhost/registry-tool/"
 """The beginning of the names of base images that were built here."""
 
@@ -147,6 +150,9 @@ def images(
 ) -> None:
     """List the engine's images, newest first; with NAME, only those of that name.
 
+    NAME is a repository, an image of it, an id or a pattern ('john/*'). If the engine has no such name, it is looked for in the
+    local registry's.
+
     \b
     Examples:
       regctl images
@@ -158,7 +164,9 @@ def images(
     listed = sorted(session.engine.images(all=everything, filters=options.filters(filters)), key=lambda image: image.created, reverse=True)
     rows = [(image, *pair) for image in listed for pair in _repository_tags(image)]
     if name is not None:
-        rows = _matching(rows, name, host)
+        rows, note = _matching(rows, name, host)
+        if note and not quiet:
+            session.output.note(note)
         if not rows and not missing_ok:
             from registry_tool.local.images import resolve
 
@@ -284,25 +292,56 @@ def _repository_tags(image: Image) -> list[tuple[str, str]]:
     return [(digest.partition("@")[0], "<none>") for digest in image.digests] or [("<none>", "<none>")]
 
 
-def _matching(rows: list[tuple[Image, str, str]], name: str, host: str | None) -> list[tuple[Image, str, str]]:
-    """The rows with the name as typed or, if there are none, with that name in the local registry."""
-    from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
+_Rows = list[tuple["Image", str, str]]
 
-    for default in (DOCKER_HUB, host):
-        if default is None:
-            continue
-        wanted = Reference.parse(name, default_host=default)
-        matching = [
-            row
-            for row in rows
-            if row[1] != "<none>"
-            and Reference.parse(row[1], default_host=DOCKER_HUB).repository == wanted.repository
-            and wanted.tag in (None, row[2])
-            and (wanted.digest is None or any(digest.endswith(str(wanted.digest)) for digest in row[0].digests))
-        ]
-        if matching or has_host(name):
-            return matching
-    return []
+
+def _matching(rows: _Rows, name: str, host: str | None) -> tuple[_Rows, str | None]:
+    """The rows that ``name`` means: as typed, else in the local registry, else by its id; a note where both names are there.
+
+    Raises InvalidReference.
+    """
+    from registry_tool.oci.reference import DOCKER_HUB, has_host
+
+    if _PATTERN.search(name):
+        return [row for row in rows if _matches_pattern(row[1], row[2], name)], None
+    by_id = [row for row in rows if _is_id_of(name, row[0])] if _ID.fullmatch(name) else []
+    if by_id and name.startswith("sha256:"):
+        return by_id, None
+    typed = _named(rows, name, DOCKER_HUB)
+    local = _named(rows, name, host) if host is not None and not has_host(name) else []
+    note = None
+    if typed and {row[0].id for row in typed}.isdisjoint(row[0].id for row in local) and local:
+        note = f"using {name}; {host}/{name} is another image"
+    return typed or local or by_id, note
+
+
+def _named(rows: _Rows, name: str, default_host: str) -> _Rows:
+    from registry_tool.oci.reference import DOCKER_HUB, Reference
+
+    wanted = Reference.parse(name, default_host=default_host)
+    return [
+        row
+        for row in rows
+        if row[1] != "<none>"
+        and Reference.parse(row[1], default_host=DOCKER_HUB).repository == wanted.repository
+        and wanted.tag in (None, row[2])
+        and (wanted.digest is None or any(digest.endswith(str(wanted.digest)) for digest in row[0].digests))
+    ]
+
+
+def _is_id_of(text: str, image: Image) -> bool:
+    return image.id.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
+
+
+def _matches_pattern(repository: str, tag_: str, pattern: str) -> bool:
+    """Docker's patterns: ``*`` and ``?`` stay within one component of a name; a pattern without a tag is for all tags."""
+    import fnmatch
+
+    if repository == "<none>":
+        return False
+    name = f"{repository}:{tag_}" if ":" in pattern.rpartition("/")[2] else repository
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _document(image: Image, repository: str, tag_: str, host: str | None) -> dict[str, object]:

@@ -13,8 +13,10 @@ from registry_tool.cli import completions, options, program_name
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
-    from registry_tool.local.registry import LocalRegistry
+    from registry_tool.cli.views.progress import ProgressLines
+    from registry_tool.local.registry import LocalRegistry, PortMove
 
+_MAX_NAMES = 5
 
 _name = click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the registry.")
 
@@ -27,6 +29,7 @@ _name = click.option("--name", metavar="NAME", default="default", show_default=T
 @click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
 @click.option("--restart", metavar="POLICY", help="no, always, unless-stopped or on-failure[:N].  [default: unless-stopped]")
 @click.option("--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="Time limit until it is ready.")
+@options.yes
 @options.quiet("its address")
 @options.as_json
 @click.pass_obj
@@ -39,11 +42,13 @@ def up(
     password_stdin: bool,
     restart: str | None,
     timeout: float,
+    yes: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Start the local registry. Nothing happens if it is running already.
 
-    Its content is in a volume, which stays when the container is removed. It is reachable from this machine only.
+    Its content is in a volume, which stays when the container is removed. It is reachable from this machine only. --port moves
+    a registry that has another port; asks for confirmation if the engine has images named after the old address.
 
     \b
     Examples:
@@ -58,10 +63,21 @@ def up(
     who = None
     if auth is not None:
         who = Auth(user=auth, password=options.password(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
-    with session.observer(quiet=quiet) as observer:
-        result = registry_up(
-            session.engine, session.dirs, name=name, port=port, auth=who, restart=restart, timeout=timeout, observer=observer
-        )
+    try:
+        with session.observer(quiet=quiet) as observer:
+            result = registry_up(
+                session.engine,
+                session.dirs,
+                name=name,
+                port=port,
+                auth=who,
+                restart=restart,
+                timeout=timeout,
+                on_move=lambda move: _confirm_move(session, observer, move, yes=yes),
+                observer=observer,
+            )
+    except _DeclinedError:
+        return 1
     registry, image = result.up.registry, result.base_image
     created, source, port_note = result.up.created, image.source if image else None, result.up.port_note
     if port_note and not (quiet or session.output.json):
@@ -70,6 +86,24 @@ def up(
     text = f"{registry.name}: {'started' if created else 'already up'} at {registry.address} ({made_from})"
     document = {"registry": registry, "created": created, "provisioned": source, "port_note": port_note}
     session.output.result(document, registry.address if quiet else text)
+    return 0
+
+
+class _DeclinedError(Exception):
+    """The answer to a question was no."""
+
+
+def _confirm_move(session: Session, observer: ProgressLines, move: PortMove, *, yes: bool) -> None:
+    """Ask before names of images lead nowhere. Raises ConfirmationRequired."""
+    if not move.names:
+        return
+    observer.stop()
+    shown = [f"  {name}" for name in move.names[:_MAX_NAMES]]
+    if len(move.names) > _MAX_NAMES:
+        shown.append(f"  and {len(move.names) - _MAX_NAMES} more")
+    lines = [f"This moves the registry {move.name} from {move.before} to {move.after}. These names of images no longer lead to it:", *shown]
+    if not session.confirm(lines, yes=yes, otherwise="Nothing was changed."):
+        raise _DeclinedError
 
 
 @click.command("down")

@@ -7,13 +7,15 @@ from registry_tool.local.registry.lookup import LocalRegistry, find, find_all
 from registry_tool.local.registry.passwords import Auth
 from registry_tool.local.registry.readiness import PortProbe, PortState, is_ready, probe_port, wait_until_ready
 from registry_tool.local.registry.spec import DEFAULT_NAME, compose_env
-from registry_tool.local.registry.up import UpResult, up
+from registry_tool.local.registry.up import OnMove, PortMove, UpResult, up
 
 __all__ = [
     "DEFAULT_NAME",
     "Auth",
     "DownResult",
     "LocalRegistry",
+    "OnMove",
+    "PortMove",
     "PortProbe",
     "PortState",
     "UpResult",

@@ -25,12 +25,26 @@ _TRIES, _PAUSE = 40, 0.05  # how often it starts over after a concurrent change,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpResult:
-    """What ``up`` did. ``port_note`` says why the port is not the usual or remembered one, where it is not."""
+    """What ``up`` did. ``port_note`` says why the port is not the usual or remembered one, where it is not, or where it was before."""
 
     registry: LocalRegistry
     created: bool
     """Whether a container was created: there was none, or one of another configuration."""
     port_note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMove:
+    """A registry's change to another port. ``names`` of images on the engine begin with the address ``before``, and lead nowhere then."""
+
+    name: str
+    before: str
+    after: str
+    names: tuple[str, ...]
+
+
+OnMove = Callable[[PortMove], None]
+"""Called before a registry gets another port; what it raises leaves the registry as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,7 @@ class _UpRequest:
     auth: Auth | None
     restart: str | None
     state: Path
+    on_move: OnMove | None
 
     def applied_to(self, state: VolumeState) -> VolumeState:
         """``state`` with these options."""
@@ -68,6 +83,7 @@ def up(
     restart: str | None = None,
     timeout: float = 30.0,
     state: Path,
+    on_move: OnMove | None = None,
     observer: Observer = SILENT,
 ) -> UpResult:
     """Start the registry ``name`` and wait until it is ready, ``timeout`` seconds at most.
@@ -83,7 +99,7 @@ def up(
         spec.check_port(port)
     if restart is not None:
         spec.check_restart(restart)
-    request = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state)
+    request = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state, on_move=on_move)
     with lock(engine, name, state, observer):
         created, note = _ensure_started(request)
         current = lookup.find(engine, name)
@@ -120,7 +136,9 @@ def _create_new(request: _UpRequest) -> tuple[bool, str | None]:
         if request.engine.image(image) is None:
             raise
         raise _ConcurrentChange from error
-    return _create(request, image, request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate())))
+    note = _announce_move(request, stored.settings.port if stored else None)
+    created, reason = _create(request, image, request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate())))
+    return created, reason or note
 
 
 def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | None]:
@@ -177,13 +195,36 @@ def _replace(request: _UpRequest, current: LocalRegistry, stored: VolumeState, w
         )
     if request.port is not None and request.port != current.port:
         _check_free(request, request.port)
+    note = _announce_move(request, current.port, host=current.host)
     remove(request.engine, current)
     try:
-        return _create(request, current.image, wanted.with_port(request.port or current.port or wanted.settings.port))
+        created, reason = _create(request, current.image, wanted.with_port(request.port or current.port or wanted.settings.port))
+        return created, reason or note
     except RegistryToolError:
         if current.running:
             _create(replace(request, port=None), current.image, stored.with_port(current.port or None))
         raise
+
+
+def _announce_move(request: _UpRequest, before: int | None, *, host: str = "localhost") -> str | None:
+    """Call ``on_move`` where the registry was on another port; returns the note about it."""
+    if not before or request.port in (None, before):
+        return None
+    move = PortMove(
+        name=request.name,
+        before=f"{host}:{before}",
+        after=f"{host}:{request.port}",
+        names=_names_at(request.engine, (f"{host}:{before}/", f"127.0.0.1:{before}/")),
+    )
+    if request.on_move is not None:
+        request.on_move(move)
+    return f"moved from {move.before} to {move.after}"
+
+
+def _names_at(engine: Engine, beginnings: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of images that begin so; of an image without names, those by digest."""
+    names = {name for image in engine.images() for name in image.names or image.digests if name.startswith(beginnings)}
+    return tuple(sorted(names))
 
 
 def remove(engine: Engine, current: LocalRegistry) -> None:

@@ -35,6 +35,38 @@ def test_port_in_use_names_the_container_that_has_it(typed: Typed, name: str) ->
     assert name in answer.json["error"]["message"]
 
 
+def test_another_port_is_told_and_asks_where_names_of_images_would_lead_nowhere(
+    typed: Typed, name: str, engine: Engine, registry_image: str, tmp_path: Path
+) -> None:
+    first, second, third = free_port(), free_port(), free_port()
+    assert typed("up", "--name", name, "--port", str(first)).code == 0
+    moved = typed("up", "--name", name, "--port", str(second))
+    assert (moved.code, f"moved from localhost:{first} to localhost:{second}" in moved.err) == (0, True)
+
+    named = f"localhost:{second}/{name}:v1"
+    image = engine.image(registry_image)
+    assert image is not None
+    engine.tag(image.id, named)
+    try:
+        refused = spawn("up", "--name", name, "--port", str(third))
+        assert refused.code == 2
+        assert f"from localhost:{second} to localhost:{third}" in refused.err
+        assert named in refused.err
+        assert "--yes" in refused.err
+        assert typed("status", "--name", name, "-q").out == f"localhost:{second}\n"
+        demo = typed("demo", "--name", name, "--registry-port", str(third))
+        assert (demo.code, f"up --name {name} --port {third}" in demo.err) == (1, True)
+        assert typed("status", "--name", name, "-q").out == f"localhost:{second}\n"
+        # Its content and its port are in its volume.
+        assert typed("down", "--name", name).code == 0
+        assert spawn("up", "--name", name, "--port", str(third)).code == 2
+        assert typed("up", "--name", name, "--port", str(third), "--yes", "--json").json["port_note"] == (
+            f"moved from localhost:{second} to localhost:{third}"
+        )
+    finally:
+        engine.remove_image(named)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
