@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -46,6 +47,11 @@ def print_error_text(text: str) -> None:
         pass
 
 
+def columns(stream: IO[Any]) -> int | None:
+    """The width of the terminal that ``stream`` is, ``COLUMNS`` if set; None where it is none."""
+    return shutil.get_terminal_size().columns if is_terminal(stream) else None
+
+
 class Output:
     """Output of a command. With ``json`` the result, and an error, is one JSON document."""
 
@@ -56,6 +62,11 @@ class Output:
     def on_terminal(self) -> bool:
         """Whether standard output is a terminal: long values are shortened there, and whole for scripts."""
         return is_terminal(sys.stdout)
+
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal that results are shown on; None for scripts, where nothing is shortened or wrapped."""
+        return columns(sys.stderr if self.json else sys.stdout)
 
     def line(self, text: str = "") -> None:
         """Print one line of the result."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from registry_tool.base import units
 from registry_tool.base.errors import (
     AuthenticationFailed,
     ErrorResponse,
@@ -188,7 +189,7 @@ def _error(host: str, response: Response, *, is_registry: bool) -> RegistryToolE
         )
     if response.status == 429:
         seconds = response.headers.get("retry-after", "").strip()
-        wait = f"wait {seconds} seconds" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
+        wait = f"wait {units.count(int(seconds), 'second')}" if re.fullmatch(r"[0-9]{1,9}", seconds) else "wait a little"
         return TooManyRequests(message, hint=f"Rate limit reached: {wait}.")
     return RegistryError(message, hint="Look at the registry's log.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_tool.base import labels
+from registry_tool.base import labels, units
 from registry_tool.base.codec import select
 from registry_tool.base.errors import NotFound, UsageError
 from registry_tool.cli import completions, options
@@ -194,7 +194,7 @@ def _rm_all(session: Session, *, yes: bool) -> int:
     volumes = [volume.name for volume in (*of_demos.volumes, *of_verifications.volumes)]
     plan = [f"  {each.name or each.short_id} ({each.image}, {each.status or each.state})" for each in containers.values()]
     plan += [f"  network {name}" for name in networks] + [f"  volume {name}" for name in volumes]
-    headline = f"These containers will be removed ({len(containers)}):" if containers else "These will be removed:"
+    headline = f"{units.count(len(containers), 'container')} will be removed:" if containers else "These will be removed:"
     if plan and not session.confirm([headline, *plan], yes=yes):
         return 1
     done: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from registry_tool.base import units
 from registry_tool.base.codec import select, to_json
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.cli import completions, options
-from registry_tool.cli.output import Output, exit_code
+from registry_tool.cli.output import Output, columns, exit_code
 from registry_tool.cli.session import Session
+from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
     from registry_tool.content.delete import Deleted, DeletionPlan, Dependent, Removal, Selection
@@ -119,18 +121,19 @@ def _delete(
         repository = registry.repository(reference.path)
         plan = _plan(repository, selection, most_tags=wanted.most_tags, keep_attached=wanted.keep_attached, missing_ok=wanted.missing_ok)
         lines = [*render_plan(plan), *registry.notes]
+        shown = [formatting.fitted(line, columns(sys.stderr)) for line in lines]
         planned = {"dry_run": wanted.dry_run, **document(plan), "notes": registry.notes}
         if wanted.dry_run:
             if not out.json:
-                out.lines(list(_names(plan)) if wanted.quiet else lines)
+                out.lines(list(_names(plan)) if wanted.quiet else [formatting.fitted(line, out.columns) for line in lines])
             return planned | {"done": []}, []
         plan.check_allowed(allow_empty=wanted.allow_empty)
         if not plan.is_empty:
             delete.check_deletable(plan, repository)
             if wanted.yes and not (wanted.quiet or out.json):
-                for line in lines:
+                for line in shown:
                     out.note(line)
-            if not session.confirm(lines, yes=wanted.yes):
+            if not session.confirm(shown, yes=wanted.yes):
                 return None
         steps = delete.apply(plan, repository, allow_empty=wanted.allow_empty)
         done, failures = _apply(out, plan.selection.repository, steps, quiet=wanted.quiet)

@@ -211,7 +211,9 @@ def rmi(session: Session, names: tuple[str, ...], force: bool, everything: bool,
     wanted: Iterable[str] = names
     if everything:
         wanted = [name for image in session.engine.images() for name in removable_names(image, host, bases=bases)]
-        if wanted and not session.confirm([f"These images will be removed ({len(wanted)}):", *(f"  {name}" for name in wanted)], yes=yes):
+        if wanted and not session.confirm(
+            [f"{units.count(len(wanted), 'image')} will be removed:", *(f"  {name}" for name in wanted)], yes=yes
+        ):
             return 1
     untagged: list[str] = []
     deleted: list[str] = []

@@ -153,7 +153,7 @@ def _lookup(repository: Repository, reference: Reference, request: Callable[[str
         if not tags:
             raise NotFound(f"{reference.repository} has no tags", hint="Push an image to it: regctl push NAME") from error
         shown = tuple(tags[:_MAX_TAGS]) + ((f"and {len(tags) - _MAX_TAGS} more",) if len(tags) > _MAX_TAGS else ())
-        hint = f"Choose one of its {len(tags)} tags: regctl inspect {reference.repository}:{tags[0]}"
+        hint = f"Choose one: regctl inspect {reference.repository}:{tags[0]}"
         raise NotFound(f"{reference.repository} has no tag latest; it has these:", hint=hint, excerpt=shown) from error
 
 

@@ -40,7 +40,9 @@ class DemoView:
         head = ((f"{step.name:<14} ", "bold"), mark, (f" {formatting.seconds(step.seconds):>7}  ", ""))
         if is_terminal(sys.stderr) if self._output.json else self._output.on_terminal:
             # On a line of its own, a long command can be copied.
-            self._output.spans(*head, (step.detail if step.ok else "", ""))
+            width = self._output.columns
+            detail = formatting.fitted(step.detail, width and width - sum(len(text) for text, _ in head))
+            self._output.spans(*head, (detail if step.ok else "", ""))
             self._output.spans((f"  $ {step.command}", "dim"))
         else:
             self._output.spans(*head, (f"$ {step.command}", ""), (f"  # {step.detail}" if step.detail else "", ""))

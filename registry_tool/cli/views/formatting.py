@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -12,6 +13,7 @@ from registry_tool.base import units
 UNKNOWN = "-"
 """Cell of a table for a value that is not known."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LONG_DIGEST = re.compile(r"((?:sha256|sha384|sha512):[0-9a-f]{12})[0-9a-f]{52,}")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -84,6 +86,22 @@ def one_line(text: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters; ``…`` is the last where some were cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def fitted(text: str, width: int | None) -> str:
+    """``text`` with the first twelve digits of its digests where it is longer than ``width`` (None: any length fits)."""
+    return text if width is None or _width(text) <= width else _LONG_DIGEST.sub(r"\1", text)
+
+
+def wrapped(head: str, text: str, width: int | None) -> list[str]:
+    """``head`` and ``text`` on lines of ``width`` (None: one line), broken between words; a word too long beside ``head`` goes below."""
+    if width is None or _width(head + text) <= width:
+        return [head + text]
+    beside = max(map(_width, text.split()), default=0) <= width - _width(head)
+    margin = " " * (_width(head) if beside else 4)
+    parts = textwrap.wrap(text, max(width - len(margin), 1), break_long_words=False, break_on_hyphens=False)
+    lines = [margin + part for part in parts]
+    return [head + parts[0], *lines[1:]] if beside else [head.rstrip(), *lines]
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

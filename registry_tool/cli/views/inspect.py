@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from registry_tool.oci.descriptor import Descriptor
     from registry_tool.oci.reference import Reference
 
-_WIDTH = 60
+_LEAST = 20
+"""Characters of the last column of a table, however narrow the terminal is."""
 
 
 def document(reference: Reference, inspection: Inspection) -> dict[str, object]:
@@ -76,16 +77,16 @@ def render(out: Output, reference: Reference, inspection: Inspection) -> None:
     for title, pairs in (("LABELS", config.labels if config else {}), ("ANNOTATIONS", manifest.annotations)):
         if pairs:
             _section(out, title, pairs)
-    width = _WIDTH if out.on_terminal else None
     if manifest.children:
         out.line()
         out.table(("IMAGE", "PLATFORM", "MEDIA TYPE"), [_child_cells(child) for child in manifest.children])
     if inspection.layers:
         out.line()
-        out.table(("LAYER", "SIZE", "SHARED WITH", "MADE BY"), [_layer_cells(layer, width) for layer in inspection.layers])
+        short = out.on_terminal
+        _table(out, ("LAYER", "SIZE", "SHARED WITH", "MADE BY"), [_layer_cells(layer, short=short) for layer in inspection.layers])
     if config is not None and config.history:
         out.line()
-        out.table(("HISTORY", "LAYER", "STEP"), [_history_cells(step, width) for step in config.history])
+        _table(out, ("HISTORY", "LAYER", "STEP"), [_history_cells(step) for step in config.history])
     if inspection.referrers:
         _section(out, "REFERRERS", {})
         out.lines([line for referrer in inspection.referrers for line in _tree(referrer, "  ")])
@@ -142,19 +143,24 @@ def _child_cells(child: Descriptor) -> tuple[str, ...]:
     return child.digest.short, platform, child.media_type
 
 
-def _layer_cells(layer: Layer, width: int | None) -> tuple[str, ...]:
+def _table(out: Output, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print a table; on a terminal the last column is as wide as there is room."""
+    if out.columns is not None:
+        used = len(formatting.columns(heads, [(*row[:-1], "") for row in rows])[0]) - len(heads[-1])
+        limit = max(out.columns - used, _LEAST)
+        rows = [(*row[:-1], formatting.shortened(formatting.one_line(row[-1]), limit)) for row in rows]
+    out.table(heads, rows)
+
+
+def _layer_cells(layer: Layer, *, short: bool) -> tuple[str, ...]:
     shared = ",".join(layer.shared or ()) or formatting.UNKNOWN
-    if width is not None and layer.shared and len(layer.shared) > 2:
+    if short and layer.shared and len(layer.shared) > 2:
         shared = units.count(len(layer.shared), "tag")
-    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, _shortened(layer.step, width)
+    return layer.descriptor.digest.short, units.size(layer.descriptor.size), shared, layer.step
 
 
-def _history_cells(step: HistoryEntry, width: int | None) -> tuple[str, ...]:
-    return formatting.age(step.created), "no" if step.empty_layer else "yes", _shortened(step.created_by, width)
-
-
-def _shortened(text: str, width: int | None) -> str:
-    return text if width is None else formatting.shortened(formatting.one_line(text), width)
+def _history_cells(step: HistoryEntry) -> tuple[str, ...]:
+    return formatting.age(step.created), "no" if step.empty_layer else "yes", step.created_by
 
 
 def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
@@ -170,7 +176,7 @@ def _section(out: Output, title: str, facts: Mapping[str, str]) -> None:
 def _facts(out: Output, facts: Mapping[str, str]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        out.line(f"  {formatting.one_line(name).ljust(width)}   {formatting.one_line(value)}")
+        out.lines(formatting.wrapped(f"  {formatting.one_line(name).ljust(width)}   ", formatting.one_line(value), out.columns))
 
 
 def _tree(referrer: Referrer, indent: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from registry_tool.base import dirs, files, labels
+from registry_tool.base import dirs, files, labels, units
 from registry_tool.base.errors import EngineError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import ContainerSpec, Engine
@@ -188,7 +188,7 @@ def _run_pip(command: Sequence[str], part: Path, observer: Observer) -> str | No
             return "no index answers"
         errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
         return errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {process.returncode}"
-    observer.finish("wheels", f"Fetched {len(list(wheels.iterdir()))} wheels")
+    observer.finish("wheels", f"Fetched {units.count(len(list(wheels.iterdir())), 'wheel')}")
     return None
 
 

@@ -82,7 +82,7 @@ def probes(run: ContainerRun, listens: Check, starts: Check) -> Check:
     unchecked = ("the image's health check: the program is to end",) if command and run.may_exit else ()
     failed = [result for result in results if result.ok is False]
     if failed:
-        hint = hints.for_log(run.excerpt) or _PROBE_HINTS[failed[0].kind]
+        hint = hints.for_log(run.excerpt) or _probe_hint(failed[0], run)
         return _failed(run, "probes", "; ".join(map(_probe_detail, failed)), hint, evidence, run.probe_seconds)
     unknown = next((result for result in results if result.ok is None), None)
     detail = "; ".join(map(_probe_detail, results)) if unknown is None else f"undecided: {_probe_detail(unknown)}"
@@ -94,9 +94,17 @@ def _probe_detail(result: ProbeResult) -> str:
     return f"{result.kind} {result.probe}: {result.observed}"
 
 
+def _probe_hint(result: ProbeResult, run: ContainerRun) -> str:
+    probe = result.probe
+    if isinstance(probe, Http):
+        ports, page = f"{probe.published}:{probe.container}", f"http://localhost:{probe.published}{probe.path}"
+        return f"Request the page as the probe does: regctl run -d -p {ports} {run.spec.image}, then: curl {shlex.quote(page)}"
+    if isinstance(probe, Tcp):
+        return f"Does it listen on port {probe.container}, and on 0.0.0.0?"
+    return _PROBE_HINTS[result.kind]
+
+
 _PROBE_HINTS = {
-    "http": "Request the page as the probe does: regctl run -d -p 4000:80 NAME, then curl.",
-    "tcp": "Does it listen on that port, and on 0.0.0.0?",
     "exec": "Is the command in the image, and right?",
     "health": "Run it as the engine does: regctl exec NAME, then the command of HEALTHCHECK. --timeout gives it longer.",
     "log": "Its last lines are below.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
+from registry_tool.base import units
 from registry_tool.base.deadline import Deadline, DeadlineExceeded, call_with_deadline, poll
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.base.page_client import NoResponse, PageClient
@@ -218,7 +219,7 @@ def _log(target: ProbeTarget, probe: Log, timeout: float) -> tuple[bool, str]:
     except (DeadlineExceeded, RegistryToolError) as error:
         return False, f"its log could not be read: {getattr(error, 'message', 'not in time')}"
     holds = probe.text in text
-    return holds, "it is in the log" if holds else f"it is not in the log ({len(text)} characters)"
+    return holds, "it is in the log" if holds else f"it is not in the log ({units.count(len(text), 'character')})"
 
 
 def _read_log(engine: Engine, container: str, limit: int) -> str:

@@ -74,3 +74,29 @@ def test_cell_is_one_line_without_control_characters() -> None:
 @given(st.text())
 def test_printable_text_has_no_control_characters(text: str) -> None:
     assert not set(formatting.printable(text)) & {"\x1b", "\x9b", "\x07", "\r", "\x08", "\u202e"}
+
+
+LONG = f"sha256:{'a1' * 32}"
+
+
+def test_digest_is_short_only_where_its_line_does_not_fit() -> None:
+    line = f"  untag v1; image {LONG} stays"
+    assert formatting.fitted(line, 80) == "  untag v1; image sha256:a1a1a1a1a1a1 stays"
+    assert formatting.fitted(line, 120) == formatting.fitted(line, None) == line
+    assert formatting.fitted(f"{LONG} {LONG[:30]}", 80) == f"sha256:a1a1a1a1a1a1 {LONG[:30]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("one two", None, ["  name   one two"]),
+        ("one two", 16, ["  name   one two"]),
+        ("one two three", 16, ["  name   one two", "         three"]),
+        ("long-name four", 14, ["  name", "    long-name", "    four"]),
+        (LONG, 80, [f"  name   {LONG}"]),
+        (LONG, 79, ["  name", f"    {LONG}"]),
+        ("", 3, ["  name   "]),
+    ],
+)
+def test_text_is_wrapped_beside_its_name_or_below_it(text: str, width: int | None, lines: list[str]) -> None:
+    assert formatting.wrapped("  name   ", text, width) == lines

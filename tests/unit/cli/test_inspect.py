@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -258,6 +259,28 @@ def test_signatures_under_cosigns_tags_are_referrers(typed: Typed, watching: Rec
     )
     assert len(document["referrers"]) == 2
     assert Digest.parse(signature.digest).short in typed("inspect", option, f"{APP}:v1").out
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_lines_fit_the_terminal_and_use_all_of_it(watching: RecordingServer, columns: int) -> None:
+    image = make_image(watching.port, APP, "v1")
+    document = json.loads(image.config)
+    steps = [f"RUN {number} " + "x " * 200 for number in range(len(document["rootfs"]["diff_ids"]))]
+    document["history"] = [{"created": "2024-05-06T07:08:09Z", "created_by": step} for step in steps]
+    document["config"]["Env"] = [f"NAME{number}=value" for number in range(20)]
+    config = json.dumps(document).encode()
+    make_blob(watching.port, APP, config)
+    manifest = json.loads(image.raw)
+    manifest["config"] |= {"digest": str(Digest.of(config)), "size": len(config)}
+    made = put_manifest(watching.port, APP, "v1", json.dumps(manifest).encode(), image.media_type)
+    put_manifest(watching.port, APP, "a-tag-with-a-long-name", json.dumps(manifest).encode(), image.media_type)
+    with Terminal(["inspect", f"{APP}:v1"], {"COLUMNS": str(columns)}) as terminal:
+        assert terminal.end() == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.text).splitlines()
+    assert max(map(len, lines)) == columns
+    assert sum(line.endswith("…") for line in lines) == 2 * len(steps)
+    assert made in terminal.text.split()
+    assert all(len(line) > columns - 3 for line in lines if line.endswith("…"))
 
 
 @pytest.mark.parametrize("status", ["401 No", "403 No", "405 No", "500 No"])
