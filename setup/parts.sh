@@ -26,6 +26,7 @@ main() {
             need podman podman runc netavark aardvark-dns
             need skopeo skopeo
             need curl curl
+            need openssl openssl
             need redis-server redis-server
             docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
             need ip iproute2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import shutil
 import signal
 import tarfile
 import uuid
@@ -119,6 +120,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was taken or left."""
     for line in config.stash.get(_DAMAGE, []):
         terminalreporter.write_line(f"the tests did not leave the engine as it was: {line}", red=True)
+
+
+@pytest.fixture(scope="session")
+def has_openssl() -> None:
+    """What makes certificates."""
+    if shutil.which("openssl") is None:
+        missing("openssl", "it makes certificates")
 
 
 @pytest.fixture(scope="session")

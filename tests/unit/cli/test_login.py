@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,9 +83,8 @@ def test_plain_http_of_a_login_holds_for_other_commands_until_the_logout(typed: 
         assert typed("catalog", "-q", server.host).code == 3
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_unchecked_certificate_is_said_by_each_command(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     for module in (transport, pool, registry_module, login_module):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,9 +176,8 @@ def test_refused_login_remembers_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert host_settings.load(server.host) == HostSettings()
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_insecure_login_sends_the_password_to_the_host_only_and_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     certificate, warnings = self_signed(tmp_path), list[str]()
     token_server = reply({}, 401, www_authenticate="")

@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -235,9 +234,8 @@ def test_remembered_plain_http_is_used_unless_an_argument_says_otherwise(monkeyp
             registry.ping()
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_unchecked_certificate_is_warned_of_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     warnings: list[str] = []
     with fake_server(lambda received: Reply(), certificate=self_signed(tmp_path)) as server:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -22,9 +21,8 @@ def test_plain_http_is_detected_without_a_request() -> None:
         assert server.requests == []
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_tls_is_detected(tmp_path: Path) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     with fake_server(lambda request: Reply(), certificate=self_signed(tmp_path)) as server:
         assert find_origin(server.host, plain_http=None, timeout=60) == f"https://{server.host}"
         assert find_origin(server.host, plain_http=True, timeout=60) == f"http://{server.host}"

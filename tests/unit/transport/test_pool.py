@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
-import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -134,9 +133,8 @@ def test_lost_connection(words: bytes, kind: type[Exception]) -> None:
 # --- certificates ---
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     certificate = self_signed(tmp_path)  # for localhost and 127.0.0.1
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -151,9 +149,8 @@ def test_certificate_of_another_name_is_not_trusted(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.usefixtures("has_openssl")
 def test_variable_that_names_the_authorities_is_the_one_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     (tmp_path / "other").mkdir()
     trusted = self_signed(tmp_path / "other")
@@ -169,9 +166,8 @@ def test_variable_that_names_the_authorities_is_the_one_in_the_hint(tmp_path: Pa
     assert caught.value.hint == f"Put the certificate of its authority into {trusted} ({name}), or into docker's certs.d."
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_insecure_host_is_not_verified_and_others_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     certificate = self_signed(tmp_path)
 
@@ -255,9 +251,8 @@ def test_socks_proxy_gets_addresses_as_such(monkeypatch: pytest.MonkeyPatch, hos
     assert proxy.asked == [(host.rpartition(":")[0].strip("[]"), 5000)]
 
 
+@pytest.mark.usefixtures("has_openssl")
 def test_socks_proxy_carries_tls_that_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     away(monkeypatch)
     certificate = self_signed(tmp_path)
     with fake_server(lambda request: Reply(), certificate=certificate) as server, socks_server(server.port) as proxy:

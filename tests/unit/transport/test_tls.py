@@ -46,22 +46,18 @@ def openssl(*arguments: str | Path) -> None:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
+def authority(has_openssl: None, tmp_path: Path) -> Authority:
     key, certificate = tmp_path / "ca.key", tmp_path / "ca.pem"
     openssl("req", "-x509", *NEW_KEY, "-days", "2", "-subj", "/CN=nobody", "-keyout", key, "-out", certificate)
     return Authority(tmp_path, certificate, key)
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def bundle(has_openssl: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of one authority that has signed nothing here: what stands for those that come with requests."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "bundle.pem"
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
     openssl(
         *("req", "-x509", *NEW_KEY, "-days", "2", "-subj", "/CN=other", "-out", path),
         *("-keyout", tmp_path / "bundle.key"),

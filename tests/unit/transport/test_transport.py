@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -143,9 +142,7 @@ def test_origin_is_detected_again_after_a_failure() -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate")
+def certificate(has_openssl: None, tmp_path: Path) -> Path:
     return self_signed(tmp_path)
 
 
