@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,17 @@ def current_context() -> str | None:
 _PROXIES = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "ftpProxy": "FTP_PROXY", "noProxy": "NO_PROXY", "allProxy": "ALL_PROXY"}
 
 
-def proxy_variables(engine: str) -> dict[str, str]:
+def proxy_variables(engine: str, on_warning: Callable[[str], None]) -> dict[str, str]:
     """The variables that docker gives to builds and containers (``proxies``), in upper and lower case.
 
-    ``engine`` is the engine's URL: its own entry counts before ``default``. Raises CredentialsError as :func:`load`.
+    ``engine`` is the engine's URL: its own entry counts before ``default``. A configuration that cannot be read is a warning, as
+    in docker.
     """
-    proxies = load().get("proxies")
+    try:
+        proxies = load().get("proxies")
+    except CredentialsError as error:
+        on_warning(f"{error.message}: going on without its proxies")
+        return {}
     entry = (proxies.get(engine) or proxies.get("default")) if isinstance(proxies, dict) else None
     variables: dict[str, str] = {}
     for member, name in _PROXIES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -59,11 +59,33 @@ def ps(session: Session, everything: bool, filters: tuple[str, ...], template: s
         out.table(heads, rows)
 
 
+_time = click.option(
+    "-t",
+    "--time",
+    "seconds",
+    metavar="SECONDS",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Time before it is killed.",
+)
+_signal = click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Signal to send: TERM, HUP, 9.")
+
+
+def _acts_on(complete: Callable[..., Any], *more: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Names of containers and the options of a command for them, ``more`` among them."""
+    names = click.argument("names", nargs=-1, required=True, shell_complete=complete)
+
+    def decorate(command: Any) -> Any:
+        for decorator in (click.pass_obj, options.as_json, options.missing_ok, *reversed(more), names):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 @click.command("start")
-@click.argument("names", nargs=-1, required=True, shell_complete=completions.containers)
-@options.missing_ok
-@options.as_json
-@click.pass_obj
+@_acts_on(completions.containers)
 def start(session: Session, names: tuple[str, ...], missing_ok: bool) -> int:
     """Start stopped containers.
 
@@ -75,20 +97,7 @@ def start(session: Session, names: tuple[str, ...], missing_ok: bool) -> int:
 
 
 @click.command("restart")
-@click.argument("names", nargs=-1, required=True, shell_complete=completions.containers)
-@click.option(
-    "-t",
-    "--time",
-    "seconds",
-    metavar="SECONDS",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="Time before it is killed.",
-)
-@options.missing_ok
-@options.as_json
-@click.pass_obj
+@_acts_on(completions.containers, _time)
 def restart(session: Session, names: tuple[str, ...], seconds: int, missing_ok: bool) -> int:
     """Stop containers as "stop" does, and start them again.
 
@@ -100,20 +109,7 @@ def restart(session: Session, names: tuple[str, ...], seconds: int, missing_ok: 
 
 
 @click.command("stop")
-@click.argument("names", nargs=-1, required=True, shell_complete=completions.running_containers)
-@click.option(
-    "-t",
-    "--time",
-    "seconds",
-    metavar="SECONDS",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="Time before it is killed.",
-)
-@options.missing_ok
-@options.as_json
-@click.pass_obj
+@_acts_on(completions.running_containers, _time)
 def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: bool) -> int:
     """Stop containers; those that do not exit in time are killed.
 
@@ -125,11 +121,7 @@ def stop(session: Session, names: tuple[str, ...], seconds: int, missing_ok: boo
 
 
 @click.command("kill")
-@click.argument("names", nargs=-1, required=True, shell_complete=completions.running_containers)
-@click.option("-s", "--signal", metavar="SIGNAL", default="KILL", show_default=True, help="Signal to send: TERM, HUP, 9.")
-@options.missing_ok
-@options.as_json
-@click.pass_obj
+@_acts_on(completions.running_containers, _signal)
 def kill(session: Session, names: tuple[str, ...], signal: str, missing_ok: bool) -> int:
     """Kill containers, or send them another signal.
 

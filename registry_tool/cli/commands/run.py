@@ -138,7 +138,7 @@ def run(session: Session, /, image: str, command: tuple[str, ...], pull: str, si
         out.note(f"Digest: {present.result.digest}")
         if present.result.status:
             out.note(f"Status: {present.result.status}")
-    proxies = docker_config.proxy_variables(session.engine.endpoint.url)
+    proxies = docker_config.proxy_variables(session.engine.endpoint.url, out.note)
     spec = replace(spec, image=present.name, environment={**proxies, **spec.environment})
     if not given["detach"]:
         return _run_attached(session, spec, forward=sig_proxy)

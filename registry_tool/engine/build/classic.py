@@ -74,7 +74,7 @@ class Builds(Images):
         if version := self._client.api.podman_version:
             _check_heredocs(source.text, version)
         # docker's own client does so for BuildKit.
-        options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url), **build_args})
+        options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url, observer.note), **build_args})
         registry_config = _registry_config(source.text, options.build_args)
         attempts_left = _ATTEMPTS
         while True:
@@ -153,15 +153,21 @@ def _build_error(message: str, text: str, excerpt: tuple[str, ...]) -> BuildFail
 
 
 def _registry_config(text: str, build_args: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The credentials there are for the base images' registries: host -> auth config."""
+    """The credentials there are for the base images: host -> auth config, and host/path where another image of the host has others.
+
+    Docker takes one for a host, podman also those of a path.
+    """
     configs: dict[str, dict[str, str]] = {}
     for name in base_images(text, dict(build_args)):
         try:
-            host = Reference.parse(name, default_host=DOCKER_HUB).host
+            reference = Reference.parse(name, default_host=DOCKER_HUB)
         except InvalidReference:
             # The builder reports what is wrong with it, and where.
             continue
-        credential = credentials.find(host, on_error=lambda error: None)
+        host = reference.host
+        credential = credentials.find(host, repository=reference.path, on_error=lambda error: None)
         if credential is not None:
-            configs["https://index.docker.io/v1/" if host == DOCKER_HUB else host] = credential.as_auth_config()
+            config = credential.as_auth_config()
+            if configs.setdefault("https://index.docker.io/v1/" if host == DOCKER_HUB else host, config) != config:
+                configs[f"{host}/{reference.path}"] = config
     return configs

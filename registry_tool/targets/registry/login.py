@@ -53,6 +53,8 @@ def login(
     NotARegistry, RegistryError, CredentialsError, UsageError.
     """
     host = registry_host(host)
+    if plain_http is None and not is_loopback(host) and host_settings.load(host).plain_http:
+        on_warning(f"the password is sent to {host} unencrypted, by plain HTTP (remembered; regctl logout {host} forgets it)")
     with Registry.open(host, plain_http=plain_http, insecure=insecure, credential=credential, on_warning=on_warning) as registry:
         registry.ping()
         checked = registry.authenticated

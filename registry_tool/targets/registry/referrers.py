@@ -29,7 +29,7 @@ def tag_of(subject: Digest) -> str:
 def from_registry(transport: Transport, repository: str, subject: Digest) -> tuple[Descriptor, ...] | None:
     """The registry's own list, empty for a repository or digest that it does not know; None where it answers with no list.
 
-    Raises what the request raises, apart from NotFound.
+    Raises what the request raises: NotFound where there is no such list.
     """
     referrers: dict[Digest, Descriptor] = {}
     try:
@@ -40,7 +40,7 @@ def from_registry(transport: Transport, repository: str, subject: Digest) -> tup
                 return None
             page = manifests.parse(response.body, OCI_INDEX)
             referrers.update((child.digest, child) for child in page.children)
-    except (NotFound, InvalidManifest):
+    except InvalidManifest:
         return None
     return tuple(referrers.values())
 

@@ -36,6 +36,8 @@ from registry_tool.transport.responses import Response
 
 _ACCEPT: Mapping[str, str] = {"Accept": ACCEPT}
 _LIKE_DIGEST = re.compile(r"[A-Za-z0-9+._-]*:\S*")
+_UNKNOWN = ("NAME_UNKNOWN", "MANIFEST_UNKNOWN")
+"""Codes of a 404 that is about one repository or manifest, and not about the interface."""
 _MANIFESTS = frozenset((*IMAGES, *INDEXES, *SCHEMA_1))
 
 
@@ -50,6 +52,11 @@ class Capabilities:
         """Whether it lists referrers itself; None until one list was requested."""
         self.notes: dict[str, None] = {}
         """What a person should know of its responses, in order."""
+
+    def set_referrers(self, is_listed: bool) -> None:
+        """Remember whether referrers are listed. A registry that listed some lists them, whatever it answers for another digest."""
+        with self._lock:
+            self.referrers = is_listed or bool(self.referrers)
 
     def add_note(self, note: str) -> None:
         """Add to the notes, each once."""
@@ -298,11 +305,16 @@ class Repository:
         return f"/v2/{self.path}/blobs/{quote(str(descriptor.digest), safe=':')}", {}
 
     def _referrers(self, subject: Digest) -> tuple[Descriptor, ...] | None:
-        """The registry's own list; not requested again once it has turned out that it keeps none."""
+        """The registry's own list; not requested again once it has turned out that it keeps none for any digest."""
         if self._capabilities.referrers is False:
             return None
-        listed = referrers.from_registry(self._transport, self.path, subject)
-        self._capabilities.referrers = listed is not None
+        try:
+            listed = referrers.from_registry(self._transport, self.path, subject)
+        except NotFound as error:
+            if error.response is not None and error.response.code in _UNKNOWN:
+                return None
+            listed = None
+        self._capabilities.set_referrers(listed is not None)
         return listed
 
     def _own_list(self, subject: Digest) -> tuple[tuple[Descriptor, ...] | None, RegistryToolError | None]:
@@ -314,7 +326,7 @@ class Repository:
             if isinstance(error, TooManyRequests) or (isinstance(error, AuthenticationFailed) and status == 401):
                 raise
             if status in (400, 405, 406, 410, 501):
-                self._capabilities.referrers = False
+                self._capabilities.set_referrers(False)
             may_have_one = status == 403 or (status >= 500 and status != 501)
             return None, error if may_have_one else None
 

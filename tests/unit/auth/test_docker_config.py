@@ -140,12 +140,19 @@ def test_current_context_is_dockers(
 @pytest.mark.parametrize("proxies", [None, 3, [], {}, {"default": None}, {"default": 3}, {"default": {"httpProxy": 3, "noProxy": ""}}])
 def test_proxies_without_a_value_are_no_variables(config: Path, proxies: object) -> None:
     config.write_text(json.dumps({"proxies": proxies}))
-    assert docker_config.proxy_variables("unix:///var/run/docker.sock") == {}
+    assert docker_config.proxy_variables("unix:///var/run/docker.sock", pytest.fail) == {}
 
 
 def test_proxies_of_the_engine_count_before_the_default(config: Path) -> None:
     default = {"httpProxy": "http://p:1", "httpsProxy": "http://p:2", "noProxy": "a,b", "ftpProxy": "f", "allProxy": "s", "other": "x"}
     config.write_text(json.dumps({"proxies": {"default": default, "tcp://far:2375": {"httpProxy": "http://q"}}}))
-    assert docker_config.proxy_variables("tcp://far:2375") == {"HTTP_PROXY": "http://q", "http_proxy": "http://q"}
+    assert docker_config.proxy_variables("tcp://far:2375", pytest.fail) == {"HTTP_PROXY": "http://q", "http_proxy": "http://q"}
     expected = {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://p:2", "NO_PROXY": "a,b", "FTP_PROXY": "f", "ALL_PROXY": "s"}
-    assert docker_config.proxy_variables("unix:///x") == expected | {name.lower(): value for name, value in expected.items()}
+    assert docker_config.proxy_variables("unix:///x", pytest.fail) == expected | {name.lower(): value for name, value in expected.items()}
+
+
+def test_unreadable_configuration_is_a_warning_where_its_proxies_are_wanted(config: Path) -> None:
+    config.write_text('{"auths": ')
+    warnings: list[str] = []
+    assert docker_config.proxy_variables("unix:///x", warnings.append) == {}
+    assert warnings == [f"docker's configuration {config} is not a JSON object: going on without its proxies"]

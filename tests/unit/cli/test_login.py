@@ -77,6 +77,10 @@ def test_plain_http_of_a_login_holds_for_other_commands_until_the_logout(typed: 
         assert f"remembered: {server.host} is reached by plain HTTP, unencrypted; to forget it: regctl logout {server.host}" in answer.err
         answer = typed("catalog", "-q", server.host)
         assert (answer.code, answer.out) == (0, "app\n")
+        assert "unencrypted" not in answer.err
+        monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+        again = typed("login", "-u", "john", "--password-stdin", server.host)
+        assert (again.code, again.err.count(f"the password is sent to {server.host} unencrypted")) == (0, 1)
         answer = typed("logout", server.host)
         assert answer.code == 0
         assert f"{server.host} is reached by TLS again" in answer.err

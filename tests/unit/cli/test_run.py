@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from registry_tool.auth import docker_config
 from registry_tool.base.errors import Conflict
 from registry_tool.cli.terminal import SignalForwarder
 from tests.support.cli_runner import Typed
@@ -104,6 +105,16 @@ def test_run_without_an_engine_is_125(typed: Typed, monkeypatch: pytest.MonkeyPa
     assert typed("run", "x").code == 125
     assert typed("container", "run", "x").code == 125
     assert typed("ps").code == 3
+
+
+def test_broken_configuration_of_docker_is_a_warning(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker_config.file().parent.mkdir(parents=True, exist_ok=True)
+    docker_config.file().write_text("{")
+    with engine_of(monkeypatch, GOOD) as server:
+        answer = typed("run", "-d", "x")
+        created(server)
+    assert answer.code == 0
+    assert answer.err.count("going on without its proxies") == 1
 
 
 def test_pull_never_pulls_nothing_and_is_125(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

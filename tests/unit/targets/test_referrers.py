@@ -159,6 +159,32 @@ def test_refused_list_is_that_of_the_tag(repository: Repository, proxy: FaultyPr
     assert proxy.count("GET", "/referrers/") == (1 if is_remembered else 2)
 
 
+@pytest.mark.parametrize(("code", "requests"), [("MANIFEST_UNKNOWN", 2), ("NAME_UNKNOWN", 2), ("UNSUPPORTED", 1), ("", 1)])
+def test_404_about_one_manifest_is_not_remembered_for_the_registry(code: str, requests: int) -> None:
+    body = {"errors": [{"code": code, "message": "no"}]} if code else "404 page not found"
+    with fake_server(lambda received: reply(body, 404)) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        for label in "xy":
+            assert repository.referrers(artifact(label).descriptor) == ()
+        assert sum("/referrers/" in received.path for received in server.requests) == requests
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_registry_that_listed_referrers_is_asked_again_after_a_refusal(status: int) -> None:
+    subject, other, third = (artifact(label) for label in ("subject", "other", "third"))
+    listing = Listing([artifact("a", subject)])
+
+    def answer(received: ReceivedRequest) -> Reply:
+        if str(other.digest) in received.path:
+            return Reply(status=status)
+        return listing(received) if "/referrers/" in received.path else Reply(status=404)
+
+    with fake_server(answer) as server, open_registry(server.host) as registry:
+        repository = registry.repository("a")
+        assert [labels(repository, each) for each in (subject, other, third)] == [["a"], [], ["a"]]
+        assert sum("/referrers/" in received.path for received in server.requests) == 3
+
+
 @pytest.mark.parametrize("status", [401, 429])
 def test_list_that_needs_a_login_or_patience_raises(repository: Repository, proxy: FaultyProxy, status: int) -> None:
     proxy.inject(faulty_proxy.respond_with(status, retry_after="3600"), path="/referrers/")
