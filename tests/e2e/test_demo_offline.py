@@ -14,7 +14,8 @@ import pytest
 
 import registry_tool
 from registry_tool.demo import resources
-from tests.support.paths import copy_cache
+from tests.support import documents
+from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import PrivateEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.netns]
@@ -81,3 +82,21 @@ def test_no_demo_waits_for_an_answer_where_every_packet_is_swallowed(offline: Of
     with offline.engine.swallowing():
         offline.first()
         offline.purged()
+
+
+def test_lines_for_a_class_without_a_network_work_from_a_copied_cache(
+    empty_engine: PrivateEngine, kept_cache: Path, tmp_path: Path
+) -> None:
+    """What is kept stands for the teacher's demo, which needs a network; everything else is typed, on an engine that has nothing."""
+    first, pack, unpack, last = documents.commands(ROOT / "docs" / "classroom.md")
+    assert first == last == "regctl demo --redis"
+    teacher = documents.Reader(engine=empty_engine, folder=documents.checkout(tmp_path / "teacher", kept_cache))
+    teacher.types(pack)
+    (tmp_path / "empty").mkdir()
+    laptop = documents.Reader(engine=empty_engine, folder=documents.checkout(tmp_path / "laptop", tmp_path / "empty"))
+    shutil.move(teacher.folder / "registry-tool-cache.tar", laptop.folder)
+    shutil.rmtree(tmp_path / "teacher")
+    assert empty_engine.run(["docker", "images", "-q"]).stdout == ""
+    laptop.types(unpack)
+    printed = laptop.types(last)
+    assert "(visits: 1, 2, 3)" in printed
