@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_tool.base import units
 from registry_tool.base.codec import to_json
 from registry_tool.cli import options
 from registry_tool.cli.output import exit_code
@@ -67,6 +68,11 @@ def _render(session: Session, host: str, listed: Catalog, notes: tuple[str, ...]
         out.spans((head, "head"))
         for summary, line in zip(listed.repositories, lines, strict=True):
             out.spans((line, "dim" if summary.tags == 0 else ""))
+        sizes = [summary.size for summary in listed.repositories if summary.size is not None]
+        if out.on_terminal and len(sizes) > 1:
+            tags = units.count(sum(summary.tags or 0 for summary in listed.repositories), "tag")
+            repositories = units.count(len(listed.repositories), "repository")
+            out.line(f"{repositories}, {tags}: {formatting.size(sum(sizes))} in total")
         for name, error in errors:
             out.note(formatting.one_line(f"{name}: {error.message}"))
         if shortened and listed.repositories:

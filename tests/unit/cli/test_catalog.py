@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+from registry_tool.base import units
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_blob, make_image
@@ -111,3 +112,13 @@ def test_empty_repositories_are_dim_on_a_terminal(watching: RecordingServer) -> 
         assert terminal.end() == 0
     assert re.search(r"\x1b\[2mvoid[^\n]*\x1b\[0m", terminal.text)
     assert not re.search(r"\x1b\[2mfull", terminal.text)
+
+
+def test_total_of_several_repositories_is_below_the_table_on_a_terminal(typed: Typed, watching: RecordingServer) -> None:
+    for name, tag in (("one", "v1"), ("two", "v1"), ("two", "v2")):
+        make_image(watching.port, name, tag, layer(f"{name} {tag}".encode() * 500))
+    total = sum(each["size"] for each in typed("catalog", "--json").json["repositories"])
+    with Terminal(["catalog"]) as terminal:
+        assert terminal.end() == 0
+    assert f"2 repositories, 3 tags: {units.size(total)} in total" in terminal.text
+    assert "in total" not in typed("catalog").out
