@@ -255,6 +255,16 @@ def test_changed_image_fails_the_check_that_is_about_it(name: str, monkeypatch: 
     assert subject.engine.running == {}, "its container is removed"
 
 
+def test_hint_of_a_failed_page_has_its_own_ports_and_path(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
+    subject = Subject(program=Program(page=lambda path: (500, "no")))
+    probe = replace(PAGE, published=8123, path="/status?a=1&b=2")
+    _spec(probes=(probe,))(subject)
+    hint = check_named(subject.verify(monkeypatch, dirs), "probes").hint
+    assert hint == (
+        f"Request the page as the probe does: regctl run -d -p 8123:80 {NAME}, then: curl 'http://localhost:8123/status?a=1&b=2'"
+    )
+
+
 def test_every_check_of_an_image_is_among_those_that_can_fail() -> None:
     assert {check for check, _, _ in RED.values()} == set(CHECKS) - {"stack"}
 
