@@ -95,7 +95,7 @@ def test_digest_is_short_only_where_its_line_does_not_fit() -> None:
         ("long-name four", 14, ["  name", "    long-name", "    four"]),
         (LONG, 80, [f"  name   {LONG}"]),
         (LONG, 79, ["  name", f"    {LONG}"]),
-        ("", 3, ["  name   "]),
+        ("", 3, ["  name"]),
     ],
 )
 def test_text_is_wrapped_beside_its_name_or_below_it(text: str, width: int | None, lines: list[str]) -> None:

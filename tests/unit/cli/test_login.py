@@ -179,7 +179,7 @@ def test_login_stores_and_logout_removes_credentials(guarded: str, own_folders: 
     config = own_folders / ".docker" / "config.json"
     assert config.stat().st_mode & 0o777 == 0o600
     assert guarded in json.loads(config.read_text())["auths"]
-    assert "NAME_UNKNOWN" in spawn("list-tags", f"{guarded}/{unique}").err
+    assert f"there is no repository {unique} at {guarded}" in spawn("list-tags", f"{guarded}/{unique}").err
     assert spawn("logout", guarded).code == 0
     assert guarded not in json.loads(config.read_text()).get("auths", {})
 
