@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.link import ROUND_TRIP, link_to
-from bench.measure import REGCTL, ROOT, Result, in_turn, run
+from bench.measure import REGCTL, ROOT, Result, in_turn, progress, run
 from bench.repositories import Filled
 
 SAMPLE = 64
@@ -21,6 +22,7 @@ _CRANE = ROOT / ".cache" / "bench" / "crane"
 
 def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
     """Rows of tables over a link: ``few`` with details, ``names`` with names only."""
+    progress("a registry that is far away")
     how = f"a proxy of its own: {1000 * ROUND_TRIP:g} ms for a round trip"
     with link_to(int(few.host.rpartition(":")[2])) as link, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         before = link.requests
@@ -50,7 +52,7 @@ def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
         seconds = in_turn(min(runs, 3), **contestants)
     name = f"{len(few.tags):,} tags with details over 30 ms"
     if crane is None:
-        print("crane is missing: what is compared with it is left out")
+        print("crane is missing: what is compared with it is left out", file=sys.stderr)
         return
     note = f"{how}; crane manifest and crane config of {SAMPLE} tags in each run, times {len(few.tags) / SAMPLE:g}"
     yield Result(name=f"{name} / xargs -P {AT_A_TIME} crane", ours=seconds["ours"], theirs=seconds["theirs"], most=0.5, note=note)

@@ -77,12 +77,20 @@ def run(command: Sequence[str], **environment: str) -> Run:
 
 def said(*command: str) -> str:
     """What a command prints that is not measured, and must succeed."""
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()).stdout
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=_environment())
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
-def in_turn(runs: int, **contestants: Callable[[], float]) -> dict[str, list[float]]:
+def progress(text: str) -> None:
+    """Say on standard error what is measured now."""
+    print(f"{text} …", file=sys.stderr, flush=True)
+
+
+def in_turn(runs: int, *, warm_up: bool = True, **contestants: Callable[[], float]) -> dict[str, list[float]]:
     """All once to warm up, then ``runs`` times in turn (A B A B …), so that all see the same weather; the results of each."""
-    for contestant in contestants.values():
+    for contestant in contestants.values() if warm_up else ():
         contestant()
     rounds = [[contestant() for contestant in contestants.values()] for _ in range(runs)]
     return {name: list(results) for name, results in zip(contestants, zip(*rounds, strict=True), strict=True)}

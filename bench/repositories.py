@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.measure import REGCTL, said
+from bench.measure import REGCTL, progress, said
+from registry_tool.base import units
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.oci import manifest
 from registry_tool.oci.descriptor import Descriptor
@@ -45,6 +46,7 @@ def registry() -> Iterator[str]:
 
 def filled(host: str, path: str, count: int, *, images: int | None = None) -> Filled:
     """Push ``count`` tags, each on an image of its own with a config of its own, or on one of so many ``images``."""
+    progress(f"filling {path} with {units.count(count, 'tag')}")
     with open_registry(host) as registry:
         repository = registry.repository(path)
         layer = _described(_LAYER, "application/vnd.oci.image.layer.v1.tar")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from bench.demo import demo
-from bench.measure import REGCTL, ROOT, Result, run, table
+from bench.measure import REGCTL, ROOT, Result, progress, run, table
 from bench.proof import proofs
 from bench.tables import tables
 
@@ -40,6 +40,7 @@ def main() -> None:
 def measured(runs: int, *, whole_loop: bool) -> Iterator[Result]:
     """All rows, one after the other."""
     yield alone("regctl --help", runs, 0.12, "--help")
+    progress("demo")
     yield demo(runs)
     yield alone("regctl status", runs, 0.4, "status")
     yield from tables(runs, whole_loop=whole_loop)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from bench.measure import REGCTL, Result, in_turn, run
+from bench.measure import REGCTL, Result, in_turn, progress, run
 
 RUNS = 15
 
 
 def starts(one_tag: str) -> Iterator[Result]:
     """``one_tag`` is a repository of one tag. Whole processes, byte code cached."""
+    progress("start-up")
     for name, command, libraries, most in (
         ("list-tags of one tag", ("list-tags", one_tag), "click, urllib3", 1.2),
         ("status", ("status",), "click, docker", 1.1),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import wrk
 from bench.far import far_away
-from bench.measure import REGCTL, Result, in_turn, run
+from bench.measure import REGCTL, Result, in_turn, progress, run
 from bench.repositories import Filled, filled, registry
 from bench.startup import starts
 from registry_tool.oci import manifest
@@ -37,6 +37,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> Iterator[Result]:
 
 
 def _one_thousand(runs: int, few: Tables, *, whole_loop: bool) -> Iterator[Result]:
+    progress("1,000 tags")
     contestants: dict[str, Callable[[], float]] = {"cold": few.cold, "warm": few.warm}
     if _is_here("wrk"):
         contestants["wrk"] = lambda: wrk.seconds_for(few.of.host, few.of.paths, accept=manifest.ACCEPT)
@@ -52,6 +53,7 @@ def _one_thousand(runs: int, few: Tables, *, whole_loop: bool) -> Iterator[Resul
 
 def _ten_thousand(few: Tables, many: Tables) -> Iterator[Result]:
     """Once: that takes as long as all the others together."""
+    progress("10,000 tags")
     tenth, small = [FEW / MANY * many.cold()], [few.cold() for _ in range(3)]
     yield Result(name="10,000 tags, cold, a tenth / 1,000 tags, cold", ours=tenth, theirs=small, most=1.2)
     smaller, larger = (max(each.memory) / 1e6 for each in (few, many))
