@@ -61,7 +61,7 @@ def demo(runs: int) -> Result:
                 said("docker", "rmi", target)
 
         try:
-            seconds = in_turn(runs, ours=ours, theirs=theirs)
+            seconds = in_turn(runs, {"ours": ours, "theirs": theirs})
         finally:
             said("docker", "rmi", keeper)
             images = said("docker", "images", "-q", "--filter", f"reference={address}/bench/*").split()

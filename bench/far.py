@@ -49,7 +49,7 @@ def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
 
         crane = shutil.which("crane") or (str(_CRANE) if _CRANE.is_file() else None)
         contestants: dict[str, Callable[[], float]] = {"ours": ours} if crane is None else {"ours": ours, "theirs": theirs}
-        seconds = in_turn(min(runs, 3), **contestants)
+        seconds = in_turn(min(runs, 3), contestants)
     name = f"{len(few.tags):,} tags with details over 30 ms"
     if crane is None:
         print("crane is missing: what is compared with it is left out", file=sys.stderr)

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def progress(text: str) -> None:
     print(f"{text} …", file=sys.stderr, flush=True)
 
 
-def in_turn(runs: int, *, warm_up: bool = True, **contestants: Callable[[], float]) -> dict[str, list[float]]:
+def in_turn(runs: int, contestants: Mapping[str, Callable[[], float]], *, warm_up: bool = True) -> dict[str, list[float]]:
     """All once to warm up, then ``runs`` times in turn (A B A B …), so that all see the same weather; the results of each."""
     for contestant in contestants.values() if warm_up else ():
         contestant()

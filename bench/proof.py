@@ -32,7 +32,7 @@ def proofs(runs: int) -> Iterator[Result]:
     for kind in INNER:
         progress(f"verify on a clean {kind}: {2 * runs} engines")
         # Each engine is a new one; nothing gets warm.
-        seconds = in_turn(runs, warm_up=False, ours=partial(_proven, kind, image), theirs=partial(_typed, kind, image))
+        seconds = in_turn(runs, {"ours": partial(_proven, kind, image), "theirs": partial(_typed, kind, image)}, warm_up=False)
         yield Result(
             name=f"regctl verify on a clean {kind} / the same typed there",
             ours=seconds["ours"],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from bench.measure import REGCTL, Result, in_turn, progress, run
 
@@ -17,9 +18,10 @@ def starts(one_tag: str) -> Iterator[Result]:
         ("list-tags of one tag", ("list-tags", one_tag), "click, urllib3", 1.2),
         ("status", ("status",), "click, docker", 1.1),
     ):
-        seconds = in_turn(
-            RUNS,
-            ours=lambda command=command: run([*REGCTL, *command]).seconds,  # type: ignore[misc]
-            theirs=lambda libraries=libraries: run([sys.executable, "-c", f"import {libraries}"]).seconds,  # type: ignore[misc]
-        )
+        lines = {"ours": [*REGCTL, *command], "theirs": [sys.executable, "-c", f"import {libraries}"]}
+        seconds = in_turn(RUNS, {whose: partial(_seconds, line) for whose, line in lines.items()})
         yield Result(name=f"{name} / python -c 'import {libraries}'", ours=seconds["ours"], theirs=seconds["theirs"], most=most)
+
+
+def _seconds(line: Sequence[str]) -> float:
+    return run(line).seconds

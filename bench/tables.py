@@ -44,7 +44,7 @@ def _one_thousand(runs: int, few: Tables, *, whole_loop: bool) -> Iterator[Resul
     with_skopeo = _is_here("skopeo")
     if with_skopeo and not whole_loop:
         contestants["skopeo"] = lambda: _inspected(few.of, random.sample(few.of.tags, SAMPLE)) * FEW / SAMPLE
-    seconds = in_turn(runs, **contestants)
+    seconds = in_turn(runs, contestants)
     if with_skopeo and whole_loop:
         seconds["skopeo"] = [_inspected(few.of, few.of.tags)]
     yield from _beside_others(seconds, whole_loop=whole_loop)

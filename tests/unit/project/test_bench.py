@@ -64,7 +64,7 @@ def test_contestants_take_turns_and_the_first_round_does_not_count() -> None:
         turns.append(name)
         return float(len(turns))
 
-    assert in_turn(2, a=lambda: takes("a"), b=lambda: takes("b")) == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
+    assert in_turn(2, {"a": lambda: takes("a"), "b": lambda: takes("b")}) == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
     assert "".join(turns) == "ababab"
 
 
