@@ -335,7 +335,7 @@ def kept_cache(session_engine: Engine, session_dirs: AppDirs) -> Path:
         _set_aside(bases, base)
     python = bases.ensure(PYTHON)
     result = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
-    assert result is not None, "the wheels of the sample app is not available"
+    assert result is not None, "the wheels of the sample app are not available"
     return session_dirs.cache
 
 

@@ -145,7 +145,7 @@ def image_of(contents: Contents, manifest: Manifest, platform: Platform | None) 
         if image.platform is not None and image.platform.fits(platform):
             return contents.manifest(image)
     known = ", ".join(sorted({str(image.platform) for image in images})) or "none"
-    raise NotFound(f"there is not an image for {platform} in {manifest.digest}", hint=f"It has: {known}")
+    raise NotFound(f"there is no image for {platform} in {manifest.digest}", hint=f"It has: {known}")
 
 
 def _config(contents: Contents, image: Manifest | None, errors: list[RegistryToolError]) -> Config | None:

@@ -314,7 +314,7 @@ def check_realm(host: str, realm: str, *, plain_http: bool = False) -> None:
     except ValueError:
         allowed = False
     if not allowed:
-        raise AuthenticationFailed(f"{host} sends passwords to {realm[:200]!r}, which is not TLS: refused", hint=_ASK)
+        raise AuthenticationFailed(f"{host} asks for passwords at {realm[:200]!r}, which is not TLS: refused", hint=_ASK)
 
 
 def read_token(host: str, realm: str, document: Any) -> Token:

@@ -126,6 +126,7 @@ def test_index_lists_its_images(typed: Typed, watching: RecordingServer) -> None
     answer = typed("inspect", "--config", f"{APP}:multi")
     assert (answer.code, "--platform" in answer.err) == (2, True)
     answer = typed("inspect", "--platform", "linux/s390x", f"{APP}:multi")
+    assert "there is no image for linux/s390x in sha256:" in answer.err
     assert answer.code == 1
     assert "linux/amd64, linux/arm64/v8" in answer.err
 
