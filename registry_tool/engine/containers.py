@@ -46,6 +46,10 @@ class ExitWait:
             raise EngineError(str(error.get("Message") or error))
         return int(document["StatusCode"])
 
+    def close(self) -> None:
+        """End the request without the exit code."""
+        self._response.close()
+
 
 class PodmanRemovalWait(ExitWait):
     """The same for a container that podman removes: it is waited for until its exit, as podman reports 0 at the removal."""

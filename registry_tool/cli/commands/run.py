@@ -21,6 +21,7 @@ from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec, Engine
+    from registry_tool.engine.containers import ExitWait
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -249,6 +250,7 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
 
     engine = session.engine
     created: list[Container] = []
+    waiting: ExitWait | None = None
 
     def stop() -> None:
         session.output.note(f"stopping {container.name}")
@@ -278,6 +280,8 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
                 return 0
             return waiting.exit_code() if waiting else engine.wait(container.id)
         except BaseException:
+            if waiting is not None:
+                waiting.close()
             if started:
                 # Nobody sees what it prints any more.
                 with suppress(RegistryToolError):
