@@ -66,7 +66,7 @@ class Subject:
     isolated: bool = True
     kept: str | None = None
     spec: VerifySpec = field(
-        default_factory=lambda: VerifySpec(image=NAME, expect=MANIFEST.digest, probes=(PAGE,), timeout=0.2, stop_within=0.2)
+        default_factory=lambda: VerifySpec(image=NAME, expect=MANIFEST.digest, probes=(PAGE,), timeout=60.0, stop_within=60.0)
     )
 
     def verify(self, monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> EnvironmentResult:
@@ -246,7 +246,7 @@ def test_good_image_passes(name: str, monkeypatch: pytest.MonkeyPatch, dirs: App
 def test_changed_image_fails_the_check_that_is_about_it(name: str, monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
     check, detail, changes = RED[name]
     subject = Subject()
-    for change in changes:
+    for change in (_spec(timeout=1.0, stop_within=1.0), *changes):
         change(subject)
     result = subject.verify(monkeypatch, dirs)
     assert failed(result) == [check], [(each.name, each.ok, each.detail) for each in result.checks]
@@ -258,7 +258,7 @@ def test_changed_image_fails_the_check_that_is_about_it(name: str, monkeypatch: 
 def test_hint_of_a_failed_page_has_its_own_ports_and_path(monkeypatch: pytest.MonkeyPatch, dirs: AppDirs) -> None:
     subject = Subject(program=Program(page=lambda path: (500, "no")))
     probe = replace(PAGE, published=8123, path="/status?a=1&b=2")
-    _spec(probes=(probe,))(subject)
+    _spec(probes=(probe,), timeout=1.0)(subject)
     hint = check_named(subject.verify(monkeypatch, dirs), "probes").hint
     assert hint == (
         f"Request the page as the probe does: regctl run -d -p 8123:80 {NAME}, then: curl 'http://localhost:8123/status?a=1&b=2'"
