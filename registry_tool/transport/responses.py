@@ -96,9 +96,11 @@ class Response:
                 if page is not None:
                     return page, False
                 is_unread = True
-        pages = [self._page(target, origin) for target in unnamed]
+        pages = [page for page in (self._page(target, origin) for target in unnamed) if page is not None]
+        # A path may begin with ``//``, which alone would be read as a host.
+        urls = [(page, urlsplit(f"{origin}{page}" if page.startswith("/") else page)) for page in pages]
         path = urlsplit(self.url).path
-        same_list = [page for page in pages if page is not None and urlsplit(page).query and urlsplit(page).path == path]
+        same_list = [page for page, url in urls if url.query and url.path == path]
         return (same_list[0], False) if same_list else (None, is_unread or bool(unnamed))
 
     def _page(self, target: str, origin: str) -> str | None:

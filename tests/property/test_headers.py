@@ -40,6 +40,7 @@ def stays_at_home(link: str) -> None:
 @given(headers | link_like)
 @example("<//>; rel=next")
 @example("<" * 300_000)  # several headers are one when they are read
+@example("////[")
 @example("<a>" + "; a=" * 16_000)
 @example("<a>;" + " " * 65_000)
 @example('<a>; rel="' * 6_000)
