@@ -14,6 +14,8 @@ NEAR_REQUESTS = 8
 """Requests under way at a time to a registry that is near: more do not make it faster, and look like an attack to some."""
 FAR_REQUESTS = 32
 """The same to one that is far away, at most. As many as :data:`_RATE` takes, which is about what this process can send."""
+REPOSITORIES = 4
+"""Repositories that are read at a time: each sends as many requests as the limiter allows, and more would only wait for it."""
 
 _RATE = 1000
 """Requests a second that are aimed at where a response takes its time on the way."""
@@ -56,7 +58,9 @@ def map_unordered(
             wanted = max(1, threads() if callable(threads) else threads)
             # Where one has ended, there is nothing left to take.
             while not ended and started < (wanted if most is None else min(wanted, most)):
-                threading.Thread(target=work, daemon=True).start()
+                if not _start(work, required=not started):
+                    most = started
+                    break
                 started += 1
             if ended == started:
                 return
@@ -69,6 +73,17 @@ def map_unordered(
                 yield result
     finally:
         stopped.set()
+
+
+def _start(work: Callable[[], None], *, required: bool) -> bool:
+    """Start a thread; returns whether the machine has one more, which is an error only where it is ``required``."""
+    try:
+        threading.Thread(target=work, daemon=True).start()
+    except RuntimeError:
+        if required:
+            raise
+        return False
+    return True
 
 
 def map_ordered(
@@ -94,6 +109,11 @@ class SingleFlight(Generic[Key, Result]):
 
     def __contains__(self, key: Key) -> bool:
         return key in self._values
+
+    def keep(self, key: Key, value: Result) -> None:
+        """Keep ``value``, unless there is one; a failure that is kept goes."""
+        with self._lock:
+            self._values.setdefault(key, value)
 
     def get(self, key: Key, compute: Callable[[], Result]) -> Result:
         """Return the value of ``key``, computed now if nobody did before. Raises what ``compute`` raised."""

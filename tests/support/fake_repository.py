@@ -37,12 +37,12 @@ class FakeRepository:
         self.locked: set[Digest] = set()
 
     def resolve(self, reference: str) -> Descriptor:
-        if reference in self.refused and reference in self.digests:
-            raise AuthenticationFailed(f"403 {reference}")
         return self.manifest(reference).descriptor
 
     def manifest(self, reference: str | Digest) -> Manifest:
         text = str(reference)
+        if text in self.refused and text in self.digests:
+            raise AuthenticationFailed(f"403 {text}")
         digest = Digest.parse(text) if ":" in text else self.digests.get(text)
         if digest is None or digest not in self.manifests:
             raise NotFound(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from registry_tool.base import units
-from registry_tool.base.concurrency import map_unordered
+from registry_tool.base.concurrency import REPOSITORIES, map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.check.findings import RULES, CheckReport, Finding, RepositoryReport, Rule
@@ -41,7 +41,7 @@ def check(registry: Registry, repositories: Iterable[str] | None = None, *, deep
     try:
         # Sorted and each once, whatever a catalog says.
         paths = sorted(set(registry.catalog() if repositories is None else repositories))
-        for path, result in map_unordered(check_repository, paths, threads=lambda: registry.limiter.helpful_requests() // 2):
+        for path, result in map_unordered(check_repository, paths, threads=REPOSITORIES):
             if isinstance(result, RepositoryReport):
                 reports.append(result)
             elif repositories is not None and not _is_listed(registry, path):

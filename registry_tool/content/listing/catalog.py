@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import takewhile
 from typing import ClassVar
 
-from registry_tool.base.concurrency import map_unordered
+from registry_tool.base.concurrency import REPOSITORIES, map_unordered
 from registry_tool.base.errors import NotFound, RegistryToolError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import is_registry_wide
@@ -65,8 +65,7 @@ def catalog(registry: Registry, *, details: bool = True, cache: Cache | None = N
     observer.start("catalog", "reading the repositories", len(names))
     summaries: list[RepositorySummary] = []
     failed_in_a_row = 0
-    waiting, limiter = takewhile(lambda _: not stopped, names), registry.limiter
-    for _, summary in map_unordered(summarize, waiting, threads=lambda: limiter.helpful_requests() // 2):
+    for _, summary in map_unordered(summarize, takewhile(lambda _: not stopped, names), threads=REPOSITORIES):
         summaries.append(summary)
         failed_in_a_row = failed_in_a_row + 1 if summary.tags is None else 0
         if failed_in_a_row > MAX_FAILURES:

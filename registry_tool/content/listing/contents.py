@@ -90,7 +90,7 @@ class Contents:
 
     def _keep(self, manifest: Manifest) -> None:
         self._cache.put(manifest.digest, manifest.raw)
-        self._manifests.get(manifest.digest, lambda: without_bytes(manifest))
+        self._manifests.keep(manifest.digest, without_bytes(manifest))
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Return the manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what requests raise."""

@@ -216,3 +216,28 @@ def test_rate_limiter_trusts_the_least_that_was_reported() -> None:
 def test_rate_limiter_with_nothing_left_raises_before_the_request() -> None:
     with pytest.raises(TooManyRequests), RateLimiter(lambda: 0):
         raise AssertionError("it was sent")
+
+
+def test_map_goes_on_with_the_threads_that_could_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, 0
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal started
+        if started == 2:
+            raise RuntimeError("can't start new thread")
+        started += 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert dict(map_unordered(str, range(50), threads=8)) == {number: str(number) for number in range(50)}
+    with pytest.raises(RuntimeError):
+        list(map_unordered(str, range(50), threads=8))
+
+
+def test_kept_value_takes_the_place_of_a_failure() -> None:
+    flight: SingleFlight[str, int] = SingleFlight()
+    with pytest.raises(ZeroDivisionError):
+        flight.get("a", lambda: 1 // 0)
+    flight.keep("a", 1)
+    flight.keep("a", 2)
+    assert flight.get("a", lambda: 3) == 1

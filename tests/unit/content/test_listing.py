@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -325,8 +326,7 @@ def test_tag_whose_manifest_is_damaged_is_the_same_row_by_get_as_by_head(registr
 
 
 def test_catalog_of_small_repositories_learns_from_the_first(registry: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "NEAR_REQUESTS", 2)
-    monkeypatch.setattr(concurrency, "FAR_REQUESTS", 2)
+    monkeypatch.setattr(sys.modules["registry_tool.content.listing.catalog"], "REPOSITORIES", 1)
     with one_connection(registry.port):
         for number in range(20):
             make_image(registry.port, f"john/app{number:02}", "v1", layer(str(number).encode()))
