@@ -215,10 +215,11 @@ def test_context_arrives_unchanged(engine: Engine, build: Build, folder: Path, r
     assert not (folder / "wheels").exists()
 
 
-def test_a_dockerfile_of_another_name_and_from_elsewhere(engine: Engine, folder: Path, build: Build) -> None:
+def test_a_dockerfile_of_another_name_and_from_elsewhere(engine: Engine, folder: Path, build: Build, unique: str) -> None:
     (folder / "sub").mkdir()
-    (folder / "sub" / "Other").write_text("FROM scratch\nLABEL from=sub\n")
-    (folder.parent / "Outside").write_text("FROM scratch\nLABEL from=outside\n")
+    # Another run on the same engine would share the steps, and remove them.
+    (folder / "sub" / "Other").write_text(f"FROM scratch\nLABEL run={unique} from=sub\n")
+    (folder.parent / "Outside").write_text(f"FROM scratch\nLABEL run={unique} from=outside\n")
     for dockerfile, label in (("sub/Other", "sub"), ("../Outside", "outside")):
         source = DockerfileSource.on_disk(folder.parent / folder.name, folder / dockerfile)
         image = engine.image(build("FROM nothing-of-this-is-read", dockerfile=source))
