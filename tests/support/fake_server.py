@@ -104,10 +104,12 @@ class FakeServer:
         handler.send_response(response.status)
         for name, value in response.headers.items():
             handler.send_header(name, value)
-        if response.status not in (204, 304) and "content-length" not in {name.lower() for name in response.headers}:
+        # These have no content (RFC 9110, 15.3.5 and 15.4.5): what is sent all the same is read as the next response.
+        has_content = response.status not in (204, 304)
+        if has_content and "content-length" not in {name.lower() for name in response.headers}:
             handler.send_header("Content-Length", str(len(response.body) + response.missing))
         handler.end_headers()
-        if handler.command != "HEAD":
+        if has_content and handler.command != "HEAD":
             self._send_body(handler, response)
 
     def _send_body(self, handler: BaseHTTPRequestHandler, response: Reply) -> None:
