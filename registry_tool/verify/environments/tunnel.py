@@ -212,8 +212,11 @@ class Tunnel:
 def _handshake(stream: ExecStream, command: str, timeout: float | None = None) -> Iterator[bytes]:
     """Have the program do ``command``; its output from the connection on. Raises ConnectionError, TimeoutError."""
     stream.write(f"{command}\n".encode())
+    descriptor = stream.fileno()
+    if descriptor < 0:
+        raise ConnectionError("the connection was closed")
     waiting = select.poll()
-    waiting.register(stream.fileno(), select.POLLIN)
+    waiting.register(descriptor, select.POLLIN)
     if not waiting.poll(None if timeout is None else timeout * 1000):
         raise TimeoutError("no connection in time")
     errors: list[bytes] = []

@@ -64,8 +64,11 @@ class LocalExec:
         assert self.process.stdin is not None
         self.mode = self.mode or content.decode().split()[0]
         view = memoryview(content)
-        while view:
-            view = view[self.process.stdin.write(view) :]
+        try:
+            while view:
+                view = view[self.process.stdin.write(view) :]
+        except ValueError as error:  # closed by another thread: a socket raises OSError then
+            raise BrokenPipeError(str(error)) from error
 
     def close_input(self) -> None:
         assert self.process.stdin is not None
