@@ -60,19 +60,19 @@ class PodmanRemovalWait(ExitWait):
             code = super().exit_code()
         except (EngineError, NotFound):
             # What removes the container writes its events after that.
-            poll(lambda: self._code_in_events() is not None, Deadline(_REMOVAL_TIMEOUT))
-            reported = self._code_in_events()
-            if reported is None:
+            reported = poll(self._code_in_events, Deadline(_REMOVAL_TIMEOUT))
+            if not reported:
                 raise
-            code = reported
+            [code] = reported
         poll(self._is_gone, Deadline(_REMOVAL_TIMEOUT))
         return code
 
-    def _code_in_events(self) -> int | None:
+    def _code_in_events(self) -> tuple[int, ...]:
+        """The exit code of its last end; empty where no event has it."""
         with self._client.call(f"reading the events of {self._id}") as api:
             exits = [event for event in api.past_events(self._id, since=int(time.time()) - _EVENTS_SINCE) if event.get("Action") == "die"]
         code = ((exits[-1].get("Actor") or {}).get("Attributes") or {}).get("containerExitCode") if exits else None
-        return int(code) if isinstance(code, str) and code.isdigit() else None
+        return (int(code),) if isinstance(code, str) and code.isdigit() else ()
 
     def _is_gone(self) -> bool:
         try:

@@ -147,7 +147,7 @@ def _cure(engine: Engine, host: str) -> str:
 
 def _check_registry(host: str, engine: Engine) -> None:
     """Raise NotARegistry where ``host`` is none: to an engine, a web server may be one that has not this image, or accepts all."""
-    if host == DOCKER_HUB or (is_loopback(host) and not engine.endpoint.is_local):
+    if host == DOCKER_HUB or _is_elsewhere(engine, host):
         return
     try:
         with open_registry(host, auth_file=engine.auth_file) as registry:
