@@ -43,8 +43,8 @@ def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
             named = Path(folder) / "named"
             named.write_text("".join(f"{link.address}/{few.path}:{tag}\n" for tag in tags), encoding="ascii")
             # Digest, size, time and platform of an image are in these two.
-            asked = f'"{crane}" manifest "$0" && "{crane}" config "$0"'
-            script = f"xargs -P {AT_A_TIME} -I REF sh -c '{asked}' REF <{named} >/dev/null"
+            requests = f'"{crane}" manifest "$0" && "{crane}" config "$0"'
+            script = f"xargs -P {AT_A_TIME} -I REF sh -c '{requests}' REF <{named} >/dev/null"
             return run(["sh", "-c", script]).seconds * len(few.tags) / SAMPLE
 
         crane = shutil.which("crane") or (str(_CRANE) if _CRANE.is_file() else None)

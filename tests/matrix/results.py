@@ -37,7 +37,7 @@ def read_junit(path: Path, *, versions: str, commit: str, date: str) -> Counts:
     failed: list[str] = []
     skipped: Counter[str] = Counter()
     passed = 0
-    for case in ET.parse(path).iter("testcase"):  # noqa: S314
+    for case in ET.parse(path).iter("testcase"):  # noqa: S314 - pytest wrote it
         outcomes = {child.tag: child for child in case}
         if "failure" in outcomes or "error" in outcomes:
             failed.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '')}")
@@ -88,7 +88,7 @@ def tables(results: Iterable[tuple[str, Counts]]) -> str:
 def write_page(page: Path = PAGE) -> None:
     """Write the tables into the page, whose other lines stay."""
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, following = text.partition(BEGIN)
+    _, end, after = following.partition(END)
     assert begin and end, f"{page} has no generated part"
     page.write_text(f"{before}{begin}\n\n{tables(kept())}\n\n{end}{after}", encoding="utf-8")
