@@ -122,7 +122,7 @@ def test_an_engine_that_lives_but_does_not_answer_is_waited_for_and_not_doubled(
     machine.file("sys/fs/cgroup/cpu/tasks")
     machine.file("var/log/docker.log", "last words\n")
     machine.dockerd()
-    done = machine.engine()
+    done = machine.engine(SETUP_TIMEOUT="1")
     assert done.returncode == 3
     assert "process 4711" in done.stderr
     assert "last words" in done.stderr
