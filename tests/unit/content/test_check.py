@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from registry_tool import server
+from registry_tool.base import compression
 from registry_tool.base.codec import to_json
 from registry_tool.base.errors import NotARegistry, NotFound, RegistryUnreachable, TooManyRequests
 from registry_tool.content import check
-from registry_tool.content.check import RULES, CheckReport, Finding, decompress
+from registry_tool.content.check import RULES, CheckReport, Finding
 from registry_tool.content.graph import MAX_DEPTH
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY_CONTENT, tombstone
@@ -355,7 +356,7 @@ def test_layers_that_cannot_be_unpacked_here_are_a_note(
     proxy.reset()
     assert checked(proxy).notes == (), "nobody asked for it"
     image_of(registry.port, "a", "1", config([layer(b"one")]), ZSTD, content=zstd_packed(plain))
-    monkeypatch.setattr(decompress, "CAN_ZSTD", False)
+    monkeypatch.setattr(compression, "CAN_ZSTD", False)
     proxy.reset()
     assert checked(proxy, deep=True).notes == (note,)
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base.compression import Compression
 from registry_tool.content.check import consistency
 from registry_tool.content.check.blobs import BlobContent, ConfigFacts
-from registry_tool.content.check.decompress import Compression, Unpacked
+from registry_tool.content.check.decompress import Unpacked
 from registry_tool.content.graph import edges
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_tool.base import compression
+from registry_tool.base.compression import Compression
 from registry_tool.content.check import decompress
-from registry_tool.content.check.decompress import Compression, Decompressor, Unpacked
+from registry_tool.content.check.decompress import Decompressor, Unpacked
 from registry_tool.oci.digest import Digest
 from tests.support.content import zstd_packed
 
@@ -79,8 +81,8 @@ def test_zstd_that_needs_too_much_memory_is_not_unpacked() -> None:
 
 
 def test_zstd_is_not_unpacked_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decompress, "CAN_ZSTD", False)
-    monkeypatch.delattr(decompress, "zstd")
+    monkeypatch.setattr(compression, "CAN_ZSTD", False)
+    monkeypatch.delattr(compression, "zstd")
     assert unpack(Z_WHOLE) == Unpacked("zstd")
     assert unpack(b"\x28\xb5\x2f\xfd rubbish", step=1) == Unpacked("zstd")
     assert unpack(WHOLE) == Unpacked("gzip", Digest.of(b"whole"))

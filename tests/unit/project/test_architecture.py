@@ -21,7 +21,7 @@ PACKAGE = ROOT / "registry_tool"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS_OF = {
-    "backports": {"content"},
+    "backports": {"base"},
     "bcrypt": {"local"},
     "click": {"cli"},
     "docker": {"engine"},
