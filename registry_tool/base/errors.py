@@ -151,6 +151,10 @@ class Mismatch(RegistryToolError, code="mismatch"):
     """Content has another digest or size than its descriptor says."""
 
 
+class InvalidArchive(RegistryToolError, code="invalid-archive"):
+    """An archive of images is cut, damaged, or has members that no archive of images has."""
+
+
 class ProvisionFailed(RegistryToolError, code="provision-failed"):
     """No source has a base image."""
 
