@@ -48,13 +48,18 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock at ``path`` for the block, as many may if ``shared``; ``waiting`` is called once where another process has it."""
+def lock(path: Path, *, shared: bool = False, wait: bool = True, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock at ``path`` for the block, as many may if ``shared``; ``waiting`` is called once where another process has it.
+
+    Raises BlockingIOError then, unless it may ``wait``.
+    """
     # The file stays: after a removal two processes could lock two files of one name.
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not _try(handle, shared=shared):
+            if not wait:
+                raise BlockingIOError(f"another process has the lock {path}")
             if waiting is not None:
                 waiting()
             # Polling instead of a blocking flock: a signal's exception must get through in between.
