@@ -85,7 +85,7 @@ def _tests(row: Row, chosen: Sequence[str], jobs: str) -> bool:
         junit = Path(folder) / "junit.xml"
         # netns: these start a docker of their own, whatever the row's engine is.
         selection = chosen or ["-m", f"{_MARKS} and not netns" if row.engine == "podman" else _MARKS]
-        line = [".venv/bin/python", "-m", "pytest", "-n", jobs, "-q", "--junitxml=/tmp/junit.xml", *selection]
+        line = [".venv/bin/python", "-m", "pytest", "-n", jobs, "-v", "--junitxml=/tmp/junit.xml", *selection]
         status = place.show("env", "REGISTRY_TOOL_REQUIRE=engine", *line, timeout=_TIMEOUT)
         if not chosen and status in (0, 1):
             place.copy_out("/tmp/junit.xml", junit)
