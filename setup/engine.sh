@@ -4,7 +4,7 @@
 #   responds                used
 #   installed but stopped   started: by systemd where that runs, otherwise detached
 #   socket not permitted    reported
-#   not installed           Debian's packages, as root on Debian or Ubuntu without another docker; otherwise explained
+#   not installed           Debian's packages, with docker's client, as root on Debian or Ubuntu without another docker; otherwise explained
 #
 # No engine's configuration is ever changed. Exit code 0, or 3 as of regctl where no engine responds;
 # with `--if-possible` it explains and exits with 0 (the tests then skip what needs an engine).
@@ -88,6 +88,8 @@ on_linux() {
         give_up "$other is installed, but no engine answers" 'start it; nothing is installed beside another docker'
     elif may_install; then
         install 'no container engine here' docker.io iptables || give_up 'no container engine, and apt-get could not install one (see above)'
+        # A package of its own since Debian 13. The tool does without; the demo's lines and the tests do not.
+        has docker || install 'docker.io brings no client' docker-cli || say 'apt-get could not install it (see above); going on without'
         if has_systemd && unit=$(stopped_unit); then
             by_systemd "$unit"
         elif dockerd=$(find_dockerd); then

@@ -32,6 +32,8 @@ main() {
             need ip iproute2
             need iptables iptables
             need nsenter util-linux
+            # where there is no engine, setup/engine.sh brings the client with it
+            ! in_sbin dockerd || need docker docker-cli
             need dash dash
             need shellcheck shellcheck
             need make make ;;
@@ -41,7 +43,7 @@ main() {
             has crane || [ -x "$crane" ] || fetch_crane ;;
         matrix)
             need mmdebstrap mmdebstrap
-            need docker docker.io
+            need docker "$(if in_sbin dockerd; then echo docker-cli; else echo docker.io; fi)"
             need git git
             [ -e "$root/usr/share/keyrings/debian-archive-keyring.gpg" ] || missing="$missing debian-archive-keyring" ;;
         *) stop 2 'usage: parts.sh demo|test|bench|matrix' ;;

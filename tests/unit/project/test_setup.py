@@ -41,6 +41,17 @@ def test_missing_parts_are_installed_in_one_go(machine: Machine) -> None:
     assert done.stderr.startswith("the tests need more programs: installing Debian's ")
 
 
+@pytest.mark.parametrize("parts", ["test", "matrix"])
+def test_an_engine_without_a_client_gets_one(machine: Machine, parts: str) -> None:
+    """Since Debian 13 docker's client is a package of its own."""
+    machine.program("apt-get")
+    machine.dockerd()
+    assert machine.run("setup/parts.sh", parts).returncode == 0
+    [call] = machine.calls("apt-get")
+    assert "docker-cli" in call.split()
+    assert "docker.io" not in call.split()
+
+
 def test_missing_parts_are_only_named_where_they_may_not_be_installed(machine: Machine) -> None:
     machine.is_user(1000)
     machine.program("apt-get")

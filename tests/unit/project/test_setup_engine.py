@@ -185,6 +185,24 @@ def test_a_bare_debian_gets_its_own_packages_after_a_line(machine: Machine) -> N
     assert "--no-install-recommends" in first
 
 
+def test_client_in_a_package_of_its_own_is_installed_too(machine: Machine) -> None:
+    machine.file("lists")
+    machine.program("apt-get", APT)
+    done = machine.engine()
+    assert done.returncode == 0, done.stderr
+    assert "docker.io brings no client: installing Debian's docker-cli (apt-get) …" in done.stderr
+    assert [call.partition(" install ")[2] for call in machine.calls("apt-get")] == ["docker.io iptables", "docker-cli"]
+
+
+def test_client_that_cannot_be_installed_is_no_reason_to_end(machine: Machine) -> None:
+    machine.file("lists")
+    machine.program("apt-get", 'case "$*" in *docker-cli*) echo "E: no docker-cli"; exit 100 ;; esac\n' + APT)
+    done = machine.engine()
+    assert done.returncode == 0, done.stderr
+    assert "E: no docker-cli" in done.stderr
+    assert "going on without" in done.stderr
+
+
 def test_an_apt_that_fails_is_told_with_its_last_lines(machine: Machine) -> None:
     machine.program("apt-get", "echo E: no network; exit 100")
     done = machine.engine()
