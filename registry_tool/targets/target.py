@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import Mismatch
@@ -56,6 +56,20 @@ class Target(Protocol):
 
     def delete(self, descriptor: Descriptor) -> None:
         """Delete a manifest, and with it every tag that stands for it. Raises NotFound."""
+
+
+@runtime_checkable
+class RemoteTarget(Protocol):
+    """What a repository of a registry can besides: take blobs over from its other repositories, cancel what was begun."""
+
+    def can_mount_from(self, source: Target) -> bool:
+        """Whether ``source`` is another repository of the same registry."""
+
+    def mount(self, descriptor: Descriptor, source: Target) -> bool:
+        """Take a blob over from ``source``; returns whether that was done. It can be pushed where not, for whatever reason."""
+
+    def cancel_uploads(self) -> None:
+        """Cancel all uploads under way, as far as the registry can."""
 
 
 def verified(stream: Readable, descriptor: Descriptor) -> io.RawIOBase:

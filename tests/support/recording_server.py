@@ -64,9 +64,9 @@ class RecordingServer:
 
 
 @contextmanager
-def recording_server() -> Iterator[RecordingServer]:
-    """An empty registry for the block."""
-    watching = RecordingServer(server.Application(server.MemoryStorage()))
+def recording_server(*, foreign_urls: bool = False) -> Iterator[RecordingServer]:
+    """An empty registry for the block; with ``foreign_urls`` it takes manifests of non-distributable layers."""
+    watching = RecordingServer(server.Application(server.MemoryStorage(), foreign_urls=foreign_urls))
     with server.run_server(watching) as serving:
         watching.host, watching.port = serving.host, serving.port
         yield watching

@@ -30,7 +30,7 @@ from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manife
 from registry_tool.oci.reference import check_repository, is_tag
 from registry_tool.targets.registry import referrers, uploads
 from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte, parse_number
-from registry_tool.targets.target import Readable, verified
+from registry_tool.targets.target import Readable, Target, verified
 from registry_tool.transport import Transport
 from registry_tool.transport.responses import Response
 
@@ -121,6 +121,7 @@ class Repository:
         self._transport = transport
         self._capabilities = capabilities or Capabilities(transport)
         self._has_other_names = False
+        self._sessions = uploads.UploadSessions()
         self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
 
     @property
@@ -275,7 +276,21 @@ class Repository:
 
     def push(self, descriptor: Descriptor, stream: Readable) -> None:
         """Push a blob. Raises Mismatch where ``stream`` is not what ``descriptor`` says; nothing is stored then."""
-        uploads.push(self._transport, self.path, descriptor, stream)
+        uploads.push(self._transport, self.path, descriptor, stream, self._sessions)
+
+    def can_mount_from(self, source: Target) -> bool:
+        """Whether ``source`` is another repository of this registry."""
+        return isinstance(source, Repository) and source.host == self.host and source.path != self.path
+
+    def mount(self, descriptor: Descriptor, source: Target) -> bool:
+        """Mount a blob from another repository of this registry; returns whether that was done. It can be pushed where not."""
+        if not isinstance(source, Repository) or not self.can_mount_from(source):
+            return False
+        return uploads.mount(self._transport, self.path, descriptor.digest, source.path)
+
+    def cancel_uploads(self) -> None:
+        """Cancel the uploads under way, as far as the registry can."""
+        self._sessions.cancel()
 
     # --- inside ---
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
@@ -18,20 +21,57 @@ WHOLE = 64 << 20
 
 _OCTETS = "application/octet-stream"
 _PIECE = 1 << 18
+_NO_CONTENT = {"Content-Length": "0"}
 _STATUS_TRIES = 3
+_DELAY = 0.1
+"""Seconds before the status of a session is requested, more after each failure."""
+_TRANSIENT = (500, 502, 503, 504)
+
+
+class UploadSessions:
+    """The uploads under way of one repository, so that an interrupted program can cancel them. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._open: set[Upload] = set()
+        self._lock = threading.Lock()
+
+    def add(self, upload: Upload) -> None:
+        """Remember an upload that was begun."""
+        with self._lock:
+            self._open.add(upload)
+
+    def discard(self, upload: Upload) -> None:
+        """Forget an upload that ended."""
+        with self._lock:
+            self._open.discard(upload)
+
+    def cancel(self) -> None:
+        """Cancel all that are under way; a failure of one ends no other."""
+        with self._lock:
+            uploads = list(self._open)
+        for upload in uploads:
+            with suppress(RegistryToolError):
+                upload.cancel()
 
 
 class Upload:
-    """One upload session; as a context manager, cancelled at the end unless it was finished. Raises what ``Transport`` does."""
+    """One upload session; as a context manager, cancelled at the end unless it was finished. Raises what ``Transport`` does.
 
-    def __init__(self, transport: Transport, repository: str) -> None:
+    ``begun`` is the response that began it; without one a new session is requested.
+    """
+
+    def __init__(
+        self, transport: Transport, repository: str, sessions: UploadSessions | None = None, *, begun: Response | None = None
+    ) -> None:
         self._transport = transport
-        response = transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers={"Content-Length": "0"})
+        self._sessions = sessions or UploadSessions()
+        response = begun or transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers=_NO_CONTENT)
         self._location: str | None = self._next_location(response)
         minimum = response.headers.get("oci-chunk-min-length", "")
         self.chunk = max(CHUNK, int(minimum[:9]) if minimum.isascii() and minimum.isdigit() else 0)
         """Bytes of each chunk but the last: at least what the registry wants."""
         self._sent = 0
+        self._sessions.add(self)
 
     def __enter__(self) -> Upload:
         return self
@@ -45,22 +85,31 @@ class Upload:
                 raise
 
     def write(self, chunk: bytes) -> None:
-        """Send the next chunk. If the connection is lost, what of it did not arrive is sent again, if the registry kept the session."""
+        """Send the next chunk. What of it the registry does not have is sent again, if it kept the session.
+
+        That is after a lost connection, an error that may pass, and an acknowledgement of less than was sent.
+        """
         unsent = memoryview(chunk)
-        for tries_left in reversed(range(_STATUS_TRIES)):
+        tries_left = _STATUS_TRIES
+        while unsent:
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{self._sent}-{self._sent + len(unsent) - 1}"}
             try:
                 response = self._transport.send("PATCH", self._open_location(), headers=headers, body=bytes(unsent))
-            except ConnectionLost as lost:
-                if not tries_left:
+            except (ConnectionLost, RegistryError) as error:
+                tries_left -= 1
+                if not tries_left or not _may_pass(error):
                     raise
-                unsent = unsent[self._arrived(lost, len(unsent)) :]
-                if not unsent:
-                    return
+                time.sleep(_DELAY * (_STATUS_TRIES - tries_left))
+                unsent = unsent[self._arrived(error, len(unsent)) :]
             else:
                 self._location = self._next_location(response)
-                self._sent += len(unsent)
-                return
+                arrived = self._acknowledged(response, len(unsent))
+                tries_left -= not arrived
+                if not tries_left:
+                    raise RegistryError(
+                        f"{self._transport.host} accepts chunks of an upload, and stores nothing of them", hint="Look at its log."
+                    )
+                unsent = unsent[arrived:]
 
     def finish(self, digest: Digest, content: bytes | Iterator[bytes] = b"", *, size: int | None = None) -> None:
         """End with ``content``, bytes or pieces of ``size`` bytes in all: everything that was sent is ``digest``. Raises Mismatch."""
@@ -68,11 +117,13 @@ class Upload:
         headers = {"Content-Type": _OCTETS, "Content-Length": str(length)}
         response = self._transport.send("PUT", self._open_location(), headers=headers, params={"digest": str(digest)}, body=content)
         self._location = None
+        self._sessions.discard(self)
         check_digest(self._transport.host, response, digest)
 
     def cancel(self) -> None:
         """Cancel the upload, unless it is finished. The specification does not require registries to support that."""
         location, self._location = self._location, None
+        self._sessions.discard(self)
         if location is None:
             return
         try:
@@ -95,34 +146,68 @@ class Upload:
             )
         return self._transport.location(response)
 
-    def _arrived(self, lost: ConnectionLost, sent: int) -> int:
-        """How many bytes of the last chunk arrived; the session goes on behind them. Raises ``lost`` where that is unknown."""
+    def _acknowledged(self, response: Response, sent: int) -> int:
+        """How many of ``sent`` bytes the registry has by a response of its that accepts them; the session goes on behind them."""
+        end = _end(response)
+        if end is not None and self._sent <= end < self._sent + sent:
+            # Some report the chunk's own range, or nothing that makes sense: the session's status decides.
+            with suppress(RegistryToolError):
+                return self._arrived(RegistryError("no status"), sent)
+        self._sent += sent
+        return sent
+
+    def _arrived(self, error: RegistryToolError, sent: int) -> int:
+        """How many bytes of the last chunk arrived; the session goes on behind them. Raises ``error`` where that is unknown."""
         try:
             response = self._transport.get(self._open_location())
         except (NotFound, RegistryError):
             # registry:2 drops a session that breaks in the middle of a chunk, and knows none by the location before the last.
-            raise lost from None
-        self._location = self._next_location(response)
-        # "0-99" of 100 bytes; registry:2 says "0-0" of none, too.
-        _, dash, last = response.headers.get("range", "").partition("-")
-        end = parse_number(last) if dash else None
-        end = 0 if end is None or (end == 0 and self._sent == 0) else end + 1
+            raise error from None
+        end = _end(response)
+        # registry:2 says "0-0" of none, too.
+        end = 0 if end is None or (end == 1 and self._sent == 0) else end
         arrived = end - self._sent
         if not 0 <= arrived <= sent:
-            raise lost from None
+            raise error from None
+        self._location = self._next_location(response)
         self._sent = end
         return arrived
 
 
-def push(transport: Transport, repository: str, descriptor: Descriptor, stream: Readable) -> None:
+def _end(response: Response) -> int | None:
+    """Bytes that a session has, by its ``Range``: "0-99" is 100; None where it does not say."""
+    _, dash, last = response.headers.get("range", "").partition("-")
+    end = parse_number(last) if dash else None
+    return None if end is None else end + 1
+
+
+def _may_pass(error: RegistryToolError) -> bool:
+    return isinstance(error, ConnectionLost) or (error.response is not None and error.response.status in _TRANSIENT)
+
+
+def mount(transport: Transport, repository: str, digest: Digest, source: str) -> bool:
+    """Mount a blob from the repository ``source``; returns whether the registry did (distribution-spec, "Mounting a blob")."""
+    params = {"mount": str(digest), "from": source}
+    try:
+        response = transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers=_NO_CONTENT, params=params)
+        if response.status == 201:
+            return True
+        with Upload(transport, repository, begun=response):
+            return False
+    except (NotFound, RegistryError):
+        # Whoever may not read the other repository may still push to this one.
+        return False
+
+
+def push(transport: Transport, repository: str, descriptor: Descriptor, stream: Readable, sessions: UploadSessions | None = None) -> None:
     """Push what ``stream`` gives. Raises Mismatch where it is not what ``descriptor`` says; nothing is stored then."""
     source = verified(stream, descriptor)
     if descriptor.size <= CHUNK:
         content = _read(source, descriptor.size + 1)
-        with Upload(transport, repository) as upload:
+        with Upload(transport, repository, sessions) as upload:
             upload.finish(descriptor.digest, content)
         return
-    with Upload(transport, repository) as upload:
+    with Upload(transport, repository, sessions) as upload:
         if descriptor.size <= WHOLE:
             upload.finish(descriptor.digest, iter(lambda: _read(source, _PIECE), b""), size=descriptor.size)
             return

@@ -10,7 +10,7 @@ import pytest
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.targets.registry import Presence, Repository, open_registry, uploads
+from registry_tool.targets.registry import Presence, Registry, Repository, open_registry, uploads
 from tests.support import faulty_proxy
 from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply
 from tests.support.faulty_proxy import FaultyProxy
@@ -24,6 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "CHUNK", 10)
     monkeypatch.setattr(uploads, "WHOLE", 100)
     monkeypatch.setattr(uploads, "_PIECE", 7)
+    monkeypatch.setattr(uploads, "_DELAY", 0.0)
 
 
 def some(size: int) -> bytes:
@@ -248,3 +249,105 @@ def test_upload_to_another_host_gets_no_password() -> None:
 def test_push_to_an_unknown_repository_raises_not_found() -> None:
     with fake_server(lambda asked: reply({}, 404)) as server, open_registry(server.host) as registry, pytest.raises(NotFound):
         push(registry.repository("a"), b"x")
+
+
+# --- acknowledged in part, refused for a while ---
+
+
+@pytest.mark.parametrize("kept", [0, 4, 9])
+def test_acknowledgement_of_less_than_was_sent_has_the_rest_sent_again(small: None, kept: int) -> None:
+    stored = bytearray()
+
+    def answer(asked: ReceivedRequest) -> Reply:
+        if asked.method == "PATCH":
+            first = int(asked.headers["content-range"].partition("-")[0])
+            assert first == len(stored)
+            stored.extend(asked.body[:kept] if len(server.requests) == 3 else asked.body)
+        headers = {"Location": f"/v2/a/blobs/uploads/x?at={len(stored)}", "Range": f"0-{max(0, len(stored) - 1)}"}
+        return Reply(status=204 if asked.method == "GET" else 202, body=b"", headers=headers)
+
+    with fake_server(answer) as server, open_registry(server.host) as registry:
+        push(registry.repository("a"), some(120))
+    assert stored == some(120)
+
+
+def test_registry_that_stores_nothing_of_any_chunk_fails_the_upload(small: None) -> None:
+    def answer(asked: ReceivedRequest) -> Reply:
+        return Reply(status=202, body=b"", headers={"Location": "/v2/a/blobs/uploads/x", "Range": "0-0"})
+
+    with fake_server(answer) as server, open_registry(server.host) as registry, pytest.raises(RegistryError, match="stores nothing"):
+        push(registry.repository("a"), some(120))
+
+
+def test_range_of_the_chunk_alone_is_not_believed_against_the_sessions_status(small: None) -> None:
+    stored = bytearray()
+
+    def answer(asked: ReceivedRequest) -> Reply:
+        if asked.method == "PATCH":
+            stored.extend(asked.body)
+        end = max(0, len(stored) - 1) if asked.method == "GET" else 9
+        return Reply(
+            status=204 if asked.method == "GET" else 202, body=b"", headers={"Location": "/v2/a/blobs/uploads/x", "Range": f"0-{end}"}
+        )
+
+    with fake_server(answer) as server, open_registry(server.host) as registry:
+        push(registry.repository("a"), some(120))
+    assert stored == some(120)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_chunk_that_is_refused_for_a_while_is_sent_again(repository: Repository, proxy: FaultyProxy, small: None, status: int) -> None:
+    proxy.inject(faulty_proxy.respond_with(status), method="PATCH", after=2, times=1)
+    content = some(155)
+    with repository.fetch(push(repository, content)) as stream:
+        assert stream.read() == content
+
+
+# --- mounts ---
+
+
+def test_blob_is_mounted_from_another_repository(opened: Registry, proxy: FaultyProxy, unique: str) -> None:
+    descriptor = push(opened.repository(f"{unique}/a"), some(50))
+    there = opened.repository(f"{unique}/b")
+    proxy.reset()
+    assert there.mount(descriptor, opened.repository(f"{unique}/a"))
+    assert methods(proxy) == ["POST"]
+    assert there.last_byte(descriptor) is Presence.WHOLE
+
+
+def test_blob_that_cannot_be_mounted_leaves_no_session(opened: Registry, proxy: FaultyProxy, unique: str) -> None:
+    push(opened.repository(f"{unique}/a"), some(50))
+    proxy.reset()
+    assert not opened.repository(f"{unique}/b").mount(described(some(60)), opened.repository(f"{unique}/a"))
+    assert methods(proxy) == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 500])
+def test_refused_mount_is_no_failure(opened: Registry, proxy: FaultyProxy, unique: str, status: int) -> None:
+    proxy.inject(faulty_proxy.respond_with(status), method="POST")
+    assert not opened.repository(f"{unique}/b").mount(described(some(5)), opened.repository(f"{unique}/a"))
+
+
+def test_blob_is_mounted_from_no_other_registry_and_not_from_itself(opened: Registry, proxy: FaultyProxy, unique: str) -> None:
+    repository = opened.repository(unique)
+    with open_registry("127.0.0.1:1") as other:
+        assert not repository.mount(described(some(5)), other.repository("a"))
+    assert not repository.mount(described(some(5)), opened.repository(unique))
+    assert methods(proxy) == []
+
+
+# --- interrupted ---
+
+
+def test_uploads_under_way_are_cancelled(repository: Repository, proxy: FaultyProxy, small: None) -> None:
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 40:
+                repository.cancel_uploads()
+                assert methods(proxy)[-1] == "DELETE"
+            return super().read(size)
+
+    with pytest.raises(ValueError, match="has ended"):
+        repository.push(described(some(155)), Interrupted(some(155)))
+    repository.cancel_uploads()
+    assert methods(proxy).count("DELETE") == 1

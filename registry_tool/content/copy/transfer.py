@@ -1,0 +1,257 @@
+"""Carry out a plan: blobs in parallel, each once; then manifests, children before parents; tags at the very end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from io import BytesIO
+from typing import TypeVar
+
+from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
+from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, NotFound, RegistryError, RegistryToolError, Unreachable
+from registry_tool.content.copy.planner import can_mount
+from registry_tool.content.copy.values import (
+    Action,
+    BlobCounts,
+    BlobTask,
+    CopiedImage,
+    CopyListener,
+    CopyPlan,
+    PlannedImage,
+)
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, Manifest
+from registry_tool.targets.target import Readable, RemoteTarget, Target
+
+RETRY_DELAYS = (0.5, 2.0, 6.0)
+"""Seconds before a blob is sent again, or a manifest, where the failure may pass."""
+BLOBS = 6
+"""Blobs under way at a time: more do not fill a line better, and each holds a chunk in memory."""
+
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_LOST_UPLOAD = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID")
+"""Codes of a registry that lost an upload, or bytes of it: what was sent had the right digest."""
+
+Result = TypeVar("Result")
+Place = tuple[Digest, int]
+"""Content and the destination that it is for."""
+
+
+class Copier:
+    """Copies what a plan names."""
+
+    def __init__(self, plan: CopyPlan, listener: CopyListener, *, threads: int | None) -> None:
+        self._plan = plan
+        self._listener = listener
+        self._threads = threads or BLOBS
+        self._lock = threading.Lock()
+        self._actions: list[tuple[Action, int]] = []
+        self._changed: set[Place] = set()
+        self._failed: dict[Place, RegistryToolError] = {}
+        self._unreachable: dict[tuple[int, int], RegistryToolError] = {}
+        self._pushed: SingleFlight[Place, Descriptor] = SingleFlight()
+
+    def run(self) -> tuple[CopiedImage, ...]:
+        """Copier everything; returns what became of each image, in the plan's order. Raises KeyboardInterrupt, uploads cancelled."""
+        try:
+            for _ in map_unordered(self._transfer_blob, self._plan.tasks, threads=min(self._threads, BLOBS)):
+                pass
+            stored = list(map_ordered(self._push_manifests, self._plan.images, threads=self._threads))
+            return tuple(map_ordered(self._tag, zip(self._plan.images, stored, strict=True), threads=self._threads))
+        except BaseException:
+            self._cancel_uploads()
+            raise
+
+    @property
+    def counts(self) -> BlobCounts:
+        """What became of the blobs until now."""
+        with self._lock:
+            numbers = {action: sum(made == action for made, _ in self._actions) for action in ("sent", "mounted", "skipped")}
+            sent, total = sum(size for made, size in self._actions if made == "sent"), sum(size for _, size in self._actions)
+        return BlobCounts(**numbers, bytes_sent=sent, bytes_total=total)
+
+    def _cancel_uploads(self) -> None:
+        for destination in {id(image.job.destination): image.job.destination for image in self._plan.images}.values():
+            if isinstance(destination, RemoteTarget):
+                with suppress(RegistryToolError):
+                    destination.cancel_uploads()
+
+    # --- blobs ---
+
+    def _transfer_blob(self, task: BlobTask) -> None:
+        """Bring a blob to each destination that lacks it: one after the other, so that a later one can mount it."""
+        for _ in task.present:
+            self._finish(task.descriptor, "skipped")
+        holders = list(task.present)
+        for source, destination in task.places:
+            place = task.descriptor.digest, id(destination)
+            try:
+                action = self._transfer_to(destination, source, holders, task.descriptor)
+            except RegistryToolError as error:
+                self._failed[place] = error
+                self._listener.blob_finished(task.descriptor, None)
+            else:
+                holders.append(destination)
+                self._changed.add(place)
+                self._finish(task.descriptor, action)
+
+    def _finish(self, descriptor: Descriptor, action: Action) -> None:
+        with self._lock:
+            self._actions.append((action, descriptor.size))
+        self._listener.blob_finished(descriptor, action)
+
+    def _transfer_to(self, destination: Target, source: Target, holders: list[Target], descriptor: Descriptor) -> Action:
+        for holder in (*holders, source):
+            if isinstance(destination, RemoteTarget) and can_mount(destination, holder):
+                with destination.limiter:
+                    if destination.mount(descriptor, holder):
+                        return "mounted"
+        self._send(source, destination, descriptor)
+        return "sent"
+
+    def _send(self, source: Target, destination: Target, descriptor: Descriptor) -> None:
+        """Send a blob, again where a failure may pass. Where one place turned out to be unreachable, no other blob waits for it."""
+        pair = id(source), id(destination)
+        attempts = 0
+
+        def send() -> None:
+            nonlocal attempts
+            attempts += 1
+            if pair in self._unreachable:
+                raise self._unreachable[pair]
+            if attempts > 1 and destination.exists(descriptor):
+                return
+            self._listener.blob_started(descriptor)
+            with _limited(source, destination), _content(source, descriptor) as stream:
+                destination.push(descriptor, _Counted(stream, lambda sent: self._listener.blob_progress(descriptor, sent)))
+
+        try:
+            _retried(send)
+        except Unreachable as error:
+            if not isinstance(error, ConnectionLost):
+                self._unreachable[pair] = error
+            raise
+
+    # --- manifests and tags ---
+
+    def _push_manifests(self, image: PlannedImage) -> Descriptor | RegistryToolError | None:
+        """Push all but what is tagged; returns the descriptor of the root, where it was pushed, or why the image is not complete."""
+        place = id(image.job.destination)
+        failures = [self._failed[blob.digest, place] for blob in image.blobs if (blob.digest, place) in self._failed]
+        if image.error is not None or failures:
+            return image.error or failures[0]
+        if image.is_tagged and not image.job.options.referrers and not self._is_changed(image):
+            return None
+        tagged = {manifest.digest for _, manifest in image.tagged}
+        try:
+            stored: Descriptor | None = None
+            for manifest in image.manifests:
+                if manifest.digest not in tagged:
+                    pushed = self._push(image, manifest)
+                    stored = pushed if manifest is image.manifests[-1] else stored
+            return stored
+        except RegistryToolError as error:
+            return error
+
+    def _is_changed(self, image: PlannedImage) -> bool:
+        return any((blob.digest, id(image.job.destination)) in self._changed for blob in image.blobs)
+
+    def _push(self, image: PlannedImage, manifest: Manifest, tag: str | None = None) -> Descriptor:
+        destination = image.job.destination
+
+        def push() -> Descriptor:
+            with destination.limiter:
+                return destination.push_manifest(manifest, tag)
+
+        if tag is not None:
+            return _retried(push)
+        return self._pushed.get((manifest.digest, id(destination)), partial(_retried, push))
+
+    def _tag(self, pushed: tuple[PlannedImage, Descriptor | RegistryToolError | None]) -> CopiedImage:
+        image, stored = pushed
+        error = stored if isinstance(stored, RegistryToolError) else None
+        digest = stored.digest if isinstance(stored, Descriptor) else image.root.digest if image.root is not None else None
+        if error is None:
+            try:
+                for tag, manifest in image.tagged:
+                    tagged = self._push(image, manifest, tag)
+                    if image.root is not None and manifest.digest == image.root.digest:
+                        digest = tagged.digest
+            except RegistryToolError as failure:
+                error = failure
+        if error is not None:
+            copied = image.result("failed", error=error)
+        else:
+            copied = image.result("unchanged" if image.is_tagged and not self._is_changed(image) else "copied", stored_digest=digest)
+        self._listener.image_finished(image, copied)
+        return copied
+
+
+class _Counted:
+    """A stream that reports how many bytes were read."""
+
+    def __init__(self, stream: Readable, report: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._report = report
+        self._count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._stream.read(size)
+        self._count += len(piece)
+        if piece:
+            self._report(self._count)
+        return piece
+
+
+@contextmanager
+def _content(source: Target, descriptor: Descriptor) -> Iterator[Readable]:
+    if descriptor.digest == EMPTY.digest:
+        # Everybody knows its two bytes, and some sources do not store them.
+        yield BytesIO(EMPTY_CONTENT)
+        return
+    with source.fetch(descriptor) as stream:
+        yield stream
+
+
+@contextmanager
+def _limited(source: Target, destination: Target) -> Iterator[None]:
+    """Enter both limiters, once where they are the same, and always in one order: two copies must not wait for each other."""
+    limiters = {id(limiter): limiter for limiter in (source.limiter, destination.limiter)}
+    with ExitStack() as stack:
+        for _, limiter in sorted(limiters.items()):
+            stack.enter_context(limiter)
+        yield
+
+
+def _retried(attempt: Callable[[], Result]) -> Result:
+    """The result of ``attempt``, repeated after a failure that may pass."""
+    for delay in RETRY_DELAYS:
+        try:
+            return attempt()
+        except RegistryToolError as error:
+            if not is_transient(error):
+                raise
+        time.sleep(delay)
+    return attempt()
+
+
+def is_transient(error: RegistryToolError) -> bool:
+    """Whether another attempt from the start may succeed: a lost connection or upload, 429, 5xx, a token that ended under way."""
+    if isinstance(error, ConnectionLost):
+        return True
+    response = error.response
+    if response is None:
+        return False
+    is_upload = "/blobs/uploads/" in response.path
+    if isinstance(error, AuthenticationFailed):
+        # A body that is read while it is sent is sent once; a new session has a new token.
+        return response.status == 401 and response.method == "PUT" and is_upload
+    if isinstance(error, NotFound):
+        return is_upload and response.method != "POST"
+    return isinstance(error, (RegistryError, Unreachable)) and (
+        response.status in _TRANSIENT or (is_upload and (response.code in _LOST_UPLOAD or response.status == 416))
+    )
