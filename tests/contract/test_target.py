@@ -15,6 +15,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_CONFIG, OCI_IMAGE, Manifest
+from registry_tool.targets.archive import ArchiveWriter, open_archive
 from registry_tool.targets.layout import Layout
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.target import Target
@@ -52,17 +53,28 @@ def layout_place(folder: Path, ending: ExitStack) -> Place:
     return Place(layout, lambda: ending.enter_context(Layout.open(folder / "layout")))
 
 
+def archive_place(folder: Path, ending: ExitStack) -> Place:
+    writer = ending.enter_context(ArchiveWriter(folder / "images.tar"))
+
+    def committed() -> Target:
+        writer.commit()
+        return ending.enter_context(open_archive(folder / "images.tar"))
+
+    return Place(writer, committed)
+
+
 CHANGEABLE = ["registry", pytest.param("local", marks=pytest.mark.engine), "layout"]
 
 
 def place_of(request: pytest.FixtureRequest) -> Place:
     ending = request.getfixturevalue("ending")
-    if request.param == "layout":
-        return layout_place(request.getfixturevalue("tmp_path"), ending)
+    if request.param in ("layout", "archive"):
+        folder: Path = request.getfixturevalue("tmp_path")
+        return layout_place(folder, ending) if request.param == "layout" else archive_place(folder, ending)
     return registry_place(request.getfixturevalue(request.param).port, request.getfixturevalue("unique"), ending)
 
 
-@pytest.fixture(params=CHANGEABLE)
+@pytest.fixture(params=[*CHANGEABLE, "archive"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Every place that is written to and read."""
     return place_of(request)

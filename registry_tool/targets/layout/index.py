@@ -10,7 +10,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_INDEX
-from registry_tool.oci.reference import Reference, has_host
+from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 
 REF_NAME = "org.opencontainers.image.ref.name"
 """Annotation of an entry: the name under which skopeo, podman and others find it."""
@@ -56,9 +56,17 @@ class LayoutIndex:
         return tuple(LayoutImage(name=name_of(entry), descriptor=bare(entry)) for entry in self.entries)
 
     def find(self, name: str) -> Descriptor | None:
-        """The entry of this name, None where there is none. Raises Conflict where several images have it."""
-        for key in (IMAGE_NAME, REF_NAME):
-            named = {entry.digest: entry for entry in self.entries if entry.annotations.get(key) == name}
+        """The entry of this name, also as docker shortens it (``app`` for ``docker.io/library/app:latest``); None where there is none.
+
+        Raises Conflict where several images have it.
+        """
+        whole = _whole_name(name)
+        for is_named in (
+            lambda entry: entry.annotations.get(IMAGE_NAME) == name,
+            lambda entry: entry.annotations.get(REF_NAME) == name,
+            lambda entry: whole is not None and _whole_name(name_of(entry) or "") == whole,
+        ):
+            named = {entry.digest: entry for entry in self.entries if is_named(entry)}
             if len(named) > 1:
                 names = ", ".join(sorted({name_of(entry) or str(entry.digest) for entry in named.values()})[:5])
                 raise Conflict(f"{len(named)} images have the name {name}", hint=f"Name one of them: {names}")
@@ -109,6 +117,14 @@ def _annotations(name: str | None) -> dict[str, str]:
     if name is None:
         return {}
     return {REF_NAME: name} | ({IMAGE_NAME: name} if _is_whole(name) else {})
+
+
+def _whole_name(name: str) -> Reference | None:
+    """What a name means to docker; None where it is no name of an image."""
+    try:
+        return Reference.parse(name, default_host=DOCKER_HUB).or_latest()
+    except InvalidReference:
+        return None
 
 
 def _is_whole(name: str) -> bool:

@@ -47,13 +47,13 @@ class Layout(LayoutReader):
         self._read: tuple[object, LayoutIndex] | None = None
         self._unsynced: set[Path] = set()
 
-    @classmethod
-    def open(cls, folder: Path, *, write: bool = False) -> Layout:
+    @staticmethod
+    def open(folder: Path, *, write: bool = False) -> Layout:
         """Open a folder, to ``write`` to it also one that is empty, or not there yet.
 
         Raises NotFound, InvalidManifest, Conflict where another process writes to it, or where it is a folder of something else.
         """
-        layout = cls(folder)
+        layout = Layout(folder)
         if write:
             layout._begin()
             return layout
@@ -213,7 +213,7 @@ class Layout(LayoutReader):
             try:
                 self._held.enter_context(files.lock(marker, wait=False))
             except BlockingIOError:
-                raise Conflict(f"another process writes to {self.folder}", hint="Wait until it has ended.") from None
+                raise Conflict(f"another process writes to {self.name}", hint="Wait until it has ended.") from None
             try:
                 self._prepare(marker)
             except BaseException:
