@@ -13,14 +13,12 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from registry_tool import __version__
+from registry_tool.base import USER_AGENT
 from registry_tool.base.address import NO_SUCH_ADDRESS, HostPort, is_loopback
 from registry_tool.base.deadline import Deadline
 
 MAX_BYTES = 1 << 20
 """As much of a page as is read."""
-
-USER_AGENT = f"registry-tool/{__version__}"
 
 
 class NoResponse(OSError):

@@ -6,7 +6,6 @@ JSON at all (NaN, other encodings). What would cost too much is refused before i
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -83,6 +82,8 @@ class Document:
 
     def only(self, known: Collection[str], *, reasons: Mapping[str, str] | None = None, extensions: bool = False) -> None:
         """Refuse members that are not ``known``; ``reasons`` are why some are not. ``extensions``: those called ``x-…`` may be there."""
+        import difflib  # noqa: PLC0415 - for what is refused
+
         reasons = reasons or {}
         for key in self.members:
             if key not in known and not (extensions and key.startswith("x-")):

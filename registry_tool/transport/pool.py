@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import urllib3
 import urllib3.connection
 
+from registry_tool.base import USER_AGENT
 from registry_tool.base.address import is_loopback
 from registry_tool.base.concurrency import FAR_REQUESTS
 from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
-from registry_tool.base.page_client import USER_AGENT
 from registry_tool.transport import tls, tracing
 from registry_tool.transport.responses import Response
 from registry_tool.transport.stream import BODY_TIMEOUTS, PacedResponse, ResponseStream, TooSlow

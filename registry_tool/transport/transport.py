@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from registry_tool.auth.credentials import Credential
 from registry_tool.base.address import HostPort, is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
@@ -23,10 +23,13 @@ from registry_tool.base.errors import (
     TooManyRequests,
 )
 from registry_tool.transport import retry, tracing
-from registry_tool.transport.authentication import Authenticator, Purpose, TokenRequest, purpose
 from registry_tool.transport.pool import TIMEOUTS, Content, HttpPool, nothing_answers
 from registry_tool.transport.responses import Response, error_from
 from registry_tool.transport.stream import ResponseStream
+
+if TYPE_CHECKING:
+    from registry_tool.auth.credentials import Credential
+    from registry_tool.transport.authentication import Authenticator, Purpose, TokenRequest
 
 MAX_BODY = 32 << 20
 """Bytes of a body that is read whole, unless another limit is given: a list of 200,000 long tags."""
@@ -104,7 +107,8 @@ class Transport:
         self._kinds_with_head: set[str] = set()
         self._kinds_without_head: set[str] = set()
         self._refusals_in_a_row = 0
-        self._authenticator = Authenticator(host, credential, self._request_token, plain_http=bool(plain_http))
+        self._credential = credential
+        self._authenticator: Authenticator | None = None
         self._on_warning = on_warning
         self._warnings: set[str] = set()
         self.incomplete_lists: set[str] = set()
@@ -121,7 +125,7 @@ class Transport:
     @property
     def authenticated(self) -> bool:
         """Whether the registry asked for authentication and was answered."""
-        return self._authenticator.authenticated
+        return self._authenticator is not None and self._authenticator.authenticated
 
     @property
     def latency(self) -> float | None:
@@ -240,12 +244,12 @@ class Transport:
         try:
             stream = self._retry(request.method, request.path, lambda: self._attempt(request), repeatable=repeatable)
         except AuthenticationFailed as error:
-            explained = self._authenticator.explained(error, purpose(request.method, request.path))
+            explained = self._challenged().explained(error, _purpose(request))
             if explained is error:
                 raise
             raise explained from error
         self._is_registry = True
-        failure = self._authenticator.failure
+        failure = self._authenticator.failure if self._authenticator is not None else None
         if failure is not None:
             self._warn(f"{failure.message}: going on without credentials")
         return stream
@@ -273,11 +277,10 @@ class Transport:
             time.sleep(delay)
 
     def _attempt(self, request: _Request) -> ResponseStream:
-        need = purpose(request.method, request.path)
-        sent = self._authenticator.header(need)
+        sent = self._authenticator.header(_purpose(request)) if self._authenticator is not None else None
         stream = self._follow(request, sent)
         if request.is_repeatable and self._is_challenge(stream):
-            stream = self._authenticate(request, need, stream, sent)
+            stream = self._authenticate(request, stream, sent)
         remaining = stream.response.rate_limit_remaining
         if remaining is not None:
             self.rate_limit_remaining = remaining
@@ -289,15 +292,24 @@ class Transport:
         # Where a redirect led elsewhere, the challenge is not the registry's.
         return stream.response.status == 401 and stream.response.url.startswith(f"{self._find_origin()}/")
 
-    def _authenticate(self, request: _Request, need: Purpose, stream: ResponseStream, sent: str | None) -> ResponseStream:
+    def _authenticate(self, request: _Request, stream: ResponseStream, sent: str | None) -> ResponseStream:
         """Send the request again, with each header that may meet the challenge, until one does."""
         stream.read_body(_MAX_TOKEN)
-        for header in self._authenticator.headers(need, stream.response, sent=sent):
+        for header in self._challenged().headers(_purpose(request), stream.response, sent=sent):
             stream = self._follow(request, header)
             if not self._is_challenge(stream):
                 break
             stream.read_body(_MAX_TOKEN)
         return stream
+
+    def _challenged(self) -> Authenticator:
+        """What answers the registry's challenges. Most on this machine make none: it is not even imported before the first."""
+        from registry_tool.transport.authentication import Authenticator  # noqa: PLC0415
+
+        with self._lock:
+            if self._authenticator is None:
+                self._authenticator = Authenticator(self.host, self._credential, self._request_token, plain_http=bool(self.plain_http))
+            return self._authenticator
 
     def _follow(self, request: _Request, authorization: str | None) -> ResponseStream:
         """Send the request, and again to where a redirect leads; only the registry gets ``authorization``."""
@@ -361,6 +373,12 @@ class Transport:
 
         # Issuing a token changes nothing, whatever the method.
         return self._retry("GET", path, attempt).response
+
+
+def _purpose(request: _Request) -> Purpose:
+    from registry_tool.transport.authentication import purpose  # noqa: PLC0415 - see _challenged
+
+    return purpose(request.method, request.path)
 
 
 def _with_query(path: str, params: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
 
 if TYPE_CHECKING:
-    from registry_tool.content.listing import Catalog, RepositorySummary
+    from registry_tool.content.listing.catalog import Catalog, RepositorySummary
 
 
 @click.command("catalog")
@@ -37,7 +37,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, quiet:
       regctl catalog -q registry.example.com
     """
     from registry_tool.base.address import is_loopback
-    from registry_tool.content import listing
+    from registry_tool.content.listing.catalog import catalog as summarize
 
     host = options.registry_host(registry) if registry is not None else session.required_registry_host()
     with session.open_registry(host) as opened, session.observer(quiet=quiet, counting=True) as observer:
@@ -47,7 +47,7 @@ def catalog(session: Session, registry: str | None, details: bool | None, quiet:
             return 0
         full = is_loopback(host) if details is None else details
         with session.content_cache(observer) as cache:
-            listed = listing.catalog(opened, details=full, cache=cache, observer=observer)
+            listed = summarize(opened, details=full, cache=cache, observer=observer)
     return _render(session, host, listed, opened.notes, shortened=details is None and not full)
 
 

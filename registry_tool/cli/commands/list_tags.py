@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from registry_tool.base import units
-from registry_tool.base.codec import to_json
 from registry_tool.base.errors import RegistryError, RegistryToolError, UsageError
 from registry_tool.cli import completions, options
 from registry_tool.cli.output import exit_code
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry_tool.content.listing import Options, Row, TagTable
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
+    from registry_tool.oci.versions import Range
 
 _MAX_CELL = 3
 
@@ -71,12 +72,11 @@ def list_tags(
     from registry_tool.base.address import is_loopback
     from registry_tool.content.listing import Options
     from registry_tool.content.listing import list_tags as tag_table
-    from registry_tool.oci.versions import Range
 
     wanted = Options(
         sort=sort,  # type: ignore[arg-type] # click has checked it
         matches=matches,
-        within=Range.parse(within) if within is not None else None,
+        within=_range(within) if within is not None else None,
         limit=limit,
         platform=platform,
     )
@@ -89,10 +89,16 @@ def list_tags(
     with (
         session.open_registry(reference.host) as registry,
         session.observer(quiet=quiet, counting=True) as observer,
-        session.content_cache(observer) as cache,
+        session.content_cache(observer) if wanted.level != "names" else nullcontext() as cache,
     ):
         table = tag_table(registry.repository(reference.path), wanted, cache=cache, observer=observer)
     return _render(session, reference, table, registry.notes, wanted, digests=digests, quiet=quiet)
+
+
+def _range(text: str) -> Range:
+    from registry_tool.oci.versions import Range
+
+    return Range.parse(text)
 
 
 def _with_scope(wanted: Options, details: bool | None, needs_details: str | None, *, is_local: bool, quiet: bool) -> Options:
@@ -116,6 +122,8 @@ def _render(
     if table.stopped is not None:
         errors.append((None, table.stopped))
     if out.json:
+        from registry_tool.base.codec import to_json
+
         documents = [{"tag": name, **to_json(error)} for name, error in errors]
         sizes = {"size": total, "unique_size": table.size if total is not None else None}
         out.document({"repository": reference.repository, "tags": table.rows, **sizes, "errors": documents, "notes": notes})

@@ -6,13 +6,15 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.content.listing.contents import Type
-from registry_tool.oci import versions
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from registry_tool.oci import versions
 
 Sort = Literal["name", "created", "size", "semver"]
 Level = Literal["names", "digests", "details"]
@@ -103,6 +105,8 @@ def sort_rows(rows: Sequence[Row], options: Options) -> tuple[Row, ...]:
 
 
 def _newest_version_first(names: list[str]) -> list[str]:
+    from registry_tool.oci import versions  # noqa: PLC0415 - few tables are sorted like this
+
     keys = {name: versions.order(name) for name in names}
     # Stable sorts: of one version, the release stays before its variants; versions behind a prefix stay with it.
     result = sorted(names, key=lambda name: keys[name][3:])

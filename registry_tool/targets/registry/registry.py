@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from registry_tool.auth import host_settings
-from registry_tool.auth.credentials import Credential, HostCredentials, check_credential
-from registry_tool.auth.host_settings import HostSettings
 from registry_tool.base.address import is_loopback
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import AuthenticationFailed, NotARegistry, NotFound, RegistryError, RegistryToolError, TooManyRequests
@@ -16,6 +15,10 @@ from registry_tool.oci.manifest import ACCEPT
 from registry_tool.oci.reference import check_repository, is_repository, registry_host
 from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
 from registry_tool.transport import Response, Transport, log_warning
+
+if TYPE_CHECKING:
+    from registry_tool.auth.credentials import Credential, HostCredentials
+    from registry_tool.auth.host_settings import HostSettings
 
 _CATALOG = "/v2/_catalog"
 _NOT_SUPPORTED = (405, 501)
@@ -53,21 +56,18 @@ class Registry:
         UsageError.
         """
         host = registry_host(host)
-        if isinstance(credential, tuple):
-            credential = Credential(*credential)
         if credential is not None:
-            check_credential(credential)
-        stored = HostCredentials(host, auth_file=auth_file)
-        settings = host_settings.load(host) if not is_loopback(host) else HostSettings()
-        unchecked = settings.insecure if insecure is None else insecure
+            credential = _checked(credential)
+        settings = _settings(host) if not is_loopback(host) else None
+        unchecked = (settings is not None and settings.insecure) if insecure is None else insecure
         if unchecked and not is_loopback(host):
             remembered = f" (remembered; regctl logout {host} forgets it)" if insecure is None else ""
             on_warning(f"the certificate of {host} is not checked: others on the way can read and change everything{remembered}")
         transport = Transport(
             host,
-            plain_http=settings.plain_http or None if plain_http is None else plain_http,
+            plain_http=(settings is not None and settings.plain_http) or None if plain_http is None else plain_http,
             insecure=unchecked,
-            credential=credential or stored.find,
+            credential=credential or _stored(host, auth_file),
             on_warning=on_warning,
         )
         return cls(transport)
@@ -151,6 +151,38 @@ class Registry:
         except NotFound:
             return None
         return header_digest(response) or Digest.of(response.body or self._transport.get(path, headers=headers).body)
+
+
+# What a registry on this machine rarely needs is imported when it does.
+
+
+def _checked(credential: Credential | tuple[str, str]) -> Credential:
+    from registry_tool.auth.credentials import Credential, check_credential  # noqa: PLC0415
+
+    if isinstance(credential, tuple):
+        credential = Credential(*credential)
+    check_credential(credential)
+    return credential
+
+
+def _settings(host: str) -> HostSettings:
+    from registry_tool.auth import host_settings  # noqa: PLC0415
+
+    return host_settings.load(host)
+
+
+def _stored(host: str, auth_file: Path | None) -> Callable[[str], Credential | None]:
+    """The function that looks a credential up, by repository. Raises UsageError where ``auth_file`` is not there."""
+
+    @cache
+    def credentials() -> HostCredentials:
+        from registry_tool.auth.credentials import HostCredentials  # noqa: PLC0415
+
+        return HostCredentials(host, auth_file=auth_file)
+
+    if auth_file is not None:
+        credentials()
+    return lambda repository: credentials().find(repository)
 
 
 def _may_be_about_the_number(error: RegistryToolError) -> bool:

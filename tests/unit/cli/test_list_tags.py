@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -244,3 +246,23 @@ def test_no_progress_bar_in_a_pipe(typed: Typed, watching: RecordingServer) -> N
     answer = typed("list-tags", APP)
     assert answer.err == ""
     assert len(answer.out.splitlines()) == 202
+
+
+def test_list_of_a_registry_on_this_machine_imports_only_what_it_needs(watching: RecordingServer) -> None:
+    make_image(watching.port, APP, "v1")
+    code = (
+        f"import sys; from registry_tool.cli.app import main; code = main({['list-tags', f'{watching.host}/{APP}']}); "
+        "heavy = {'docker', 'requests', 'rich', 'difflib', 'registry_tool.engine', 'registry_tool.oci.versions'} & set(sys.modules); "
+        "heavy |= {'registry_tool.auth.credentials', 'registry_tool.auth.host_settings', 'registry_tool.transport.authentication', "
+        "'registry_tool.content.listing.catalog'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "v1" in done.stdout
+
+
+def test_quiet_opens_no_cache(typed: Typed, watching: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(watching.port, APP, "v1")
+    monkeypatch.delattr("registry_tool.targets.cache.ContentCache")
+    assert typed("list-tags", "-q", f"{watching.host}/{APP}").out == "v1\n"

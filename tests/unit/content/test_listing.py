@@ -20,7 +20,8 @@ from registry_tool.base.errors import (
     RegistryUnreachable,
     TooManyRequests,
 )
-from registry_tool.content.listing import Options, Row, TagTable, catalog, list_tags
+from registry_tool.content.listing import Options, Row, TagTable, list_tags
+from registry_tool.content.listing.catalog import catalog
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_IMAGE, tombstone
