@@ -25,6 +25,7 @@ ROOMS_OF = {
     "bcrypt": {"local"},
     "click": {"cli"},
     "docker": {"engine"},
+    "isal": {"base"},
     "pytest": {"pytest_plugin"},
     "requests": {"transport"},
     "rich": {"cli"},
