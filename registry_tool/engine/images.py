@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -63,6 +63,11 @@ class Images:
             for item in platforms
             if isinstance(item, Mapping)
         )
+
+    def history_sizes(self, name: str) -> tuple[int, ...]:
+        """Bytes that each step of the build of ``name`` added, the last step first. Raises NotFound."""
+        with self._client.call(f"looking for the history of {name}") as api:
+            return tuple(int(step.get("Size") or 0) for step in api.history(name))  # type: ignore[no-untyped-call]
 
     def tag(self, image: str, name: str) -> None:
         """Tag ``image`` as ``name``. Raises NotFound."""
@@ -138,7 +143,11 @@ class Images:
 
     def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
         """Write the images ``names`` as one tar to ``target``. Raises NotFound; OSError where ``target`` cannot be written to."""
-        target.writelines(self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names)))
+        target.writelines(self.image_archive(names))
+
+    def image_archive(self, names: Sequence[str]) -> Generator[bytes, None, None]:
+        """The same tar in chunks. Closing it makes the engine stop."""
+        return self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names))
 
     def load_image(self, source: BinaryIO) -> tuple[str, ...]:
         """Load a tar of ``docker save``; returns the images' names, or their ids where they have none. Raises EngineError."""

@@ -292,6 +292,14 @@ class Repository:
         """Cancel the uploads under way, as far as the registry can."""
         self._sessions.cancel()
 
+    def upload(self) -> uploads.Upload:
+        """Begin an upload of content whose digest is not known yet; a context manager, which cancels it unless it is finished."""
+        return uploads.Upload(self._transport, self.path, self._sessions)
+
+    def sibling(self, path: str) -> Repository:
+        """Another repository of the same registry. Raises InvalidReference."""
+        return Repository(self._transport, path, self._capabilities, self.limiter)
+
     # --- inside ---
 
     def _read_manifest(self, reference: str, response: Response | None = None) -> tuple[Response, Digest]:

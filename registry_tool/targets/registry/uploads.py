@@ -94,7 +94,8 @@ class Upload:
         while unsent:
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{self._sent}-{self._sent + len(unsent) - 1}"}
             try:
-                response = self._transport.send("PATCH", self._open_location(), headers=headers, body=bytes(unsent))
+                body = chunk if len(unsent) == len(chunk) else bytes(unsent)
+                response = self._transport.send("PATCH", self._open_location(), headers=headers, body=body)
             except (ConnectionLost, RegistryError) as error:
                 tries_left -= 1
                 if not tries_left or not _may_pass(error):

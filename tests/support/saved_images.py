@@ -1,0 +1,96 @@
+"""Archives as engines save images: docker's old format, the OCI layout of Docker 25 and later, podman's."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from registry_tool.engine import Image
+from tests.support.content import sha256
+
+Format = Literal["old", "oci", "podman"]
+FORMATS: tuple[Format, ...] = ("old", "oci", "podman")
+
+
+@dataclass
+class SavedImage:
+    """An image of plain ``layers``, and its archive in chunks of ``chunk`` bytes; ``reads`` counts how often that was begun."""
+
+    layers: Sequence[bytes]
+    format: Format = "old"
+    chunk: int = 1000
+    config: bytes = b""
+    reads: int = 0
+    cut: int | None = None
+    fault: BaseException | None = None
+    """Raised in the place of what follows ``cut``."""
+    replaced: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    """Content of files that the archive has in the place of others; None: not at all."""
+
+    def __post_init__(self) -> None:
+        document = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": ["/file"]},
+            "rootfs": {"type": "layers", "diff_ids": [sha256(layer) for layer in self.layers]},
+        }
+        self.config = self.config or json.dumps(document).encode()
+
+    @property
+    def image(self) -> Image:
+        """The image as the engine lists it."""
+        return Image(id=sha256(self.config), layers=tuple(sha256(layer) for layer in self.layers))
+
+    def archive(self) -> Generator[bytes, None, None]:
+        """The engine's stream."""
+        self.reads += 1
+        raw = self._tar()
+        end = len(raw) if self.cut is None else self.cut
+        for at in range(0, end, self.chunk):
+            yield raw[at : min(at + self.chunk, end)]
+        if self.fault is not None:
+            raise self.fault
+
+    def _tar(self) -> bytes:
+        files: dict[str, bytes | str] = {}
+        unique: dict[str, str] = {}
+        for number, layer in enumerate(self.layers):
+            digest = _hex(layer)
+            if self.format == "oci":
+                files[f"blobs/sha256/{digest}"] = layer
+                continue
+            folder = _hex(f"{number} {digest}".encode())
+            files |= {f"{folder}/VERSION": b"1.0", f"{folder}/json": b"{}"}
+            if self.format == "podman":
+                files |= {f"{digest}.tar": layer, f"{folder}/layer.tar": f"../{digest}.tar"}
+            else:
+                # A layer that appears twice is a link the second time.
+                files[f"{folder}/layer.tar"] = f"../{unique[digest]}/layer.tar" if digest in unique else layer
+                unique.setdefault(digest, folder)
+        config = _hex(self.config)
+        if self.format == "oci":
+            files |= {f"blobs/sha256/{config}": self.config, "index.json": b"{}", "oci-layout": b"{}"}
+            files[f"blobs/sha256/{_hex(b'manifest')}"] = b"manifest"
+        else:
+            files[f"{config}.json"] = self.config
+        files |= {"manifest.json": b"[]", "repositories": b"{}"}
+        target = io.BytesIO()
+        with tarfile.open(fileobj=target, mode="w") as tar:
+            for path, content in sorted(files.items()):
+                entry = tarfile.TarInfo(path)
+                if isinstance(content, str):
+                    entry.type, entry.linkname = tarfile.SYMTYPE, content
+                    tar.addfile(entry)
+                elif (stored := self.replaced.get(content, content)) is not None:
+                    entry.size = len(stored)
+                    tar.addfile(entry, io.BytesIO(stored))
+        return target.getvalue()
+
+
+def _hex(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
