@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry_tool.engine import Engine
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.cache import Cache
+    from registry_tool.targets.layer_cache import LayerCache
     from registry_tool.targets.registry import Registry
 
 
@@ -130,6 +131,19 @@ class Session:
             yield NoCache()
             return
         with ContentCache(path, observer) as cache:
+            yield cache
+
+    @contextmanager
+    def layer_cache(self, observer: Observer) -> Iterator[LayerCache]:
+        """Open the cache of compressed layers; one that stores nothing where its folder cannot be used."""
+        from registry_tool.targets.layer_cache import LayerCache
+
+        try:
+            path: Path | None = self.dirs.cache / "layers.sqlite"
+        except OSError as error:
+            observer.note(f"the cache cannot be used: {error.strerror or error}")
+            path = None
+        with LayerCache(path, observer) as cache:
             yield cache
 
     def confirm(self, plan: Sequence[str], *, yes: bool, otherwise: str = "Nothing was removed.") -> bool:

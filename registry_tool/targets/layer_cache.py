@@ -82,6 +82,11 @@ class LayerCache:
                         found[diff_id] = (str(repository).removeprefix(prefix), layer)
         return found
 
+    def has(self, diff_ids: Iterable[str]) -> bool:
+        """Whether all were pushed, to whatever repository."""
+        with self._lock:
+            return all(self._execute("SELECT 1 FROM layer WHERE diff_id = ? LIMIT 1", (diff_id,)) for diff_id in set(diff_ids))
+
     def put(self, repository: str, diff_id: str, layer: CompressedLayer) -> None:
         """Keep what ``diff_id`` is in ``repository``; at once, as the process may be killed."""
         values = (repository, diff_id, str(layer.digest), layer.size, layer.plain_size)

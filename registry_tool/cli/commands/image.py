@@ -18,6 +18,7 @@ from registry_tool.cli.views.go_template import ListFormat
 
 if TYPE_CHECKING:
     from registry_tool.engine import Image, TransferResult
+    from registry_tool.local.images.push_route import Via
     from registry_tool.oci.reference import Reference
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -60,16 +61,26 @@ def tag(session: Session, source: str, target: str, quiet: bool) -> None:
 
 @click.command("push")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.images)
+@click.option(
+    "--via",
+    type=click.Choice(["auto", "direct", "engine"]),
+    default="auto",
+    show_default=True,
+    help="Who pushes: the engine, or this program from the engine's archive (direct).",
+)
 @click.option("--no-check", is_flag=True, help="Do not check that the registry has every part.")
 @options.auth_file
 @options.quiet("REPOSITORY@DIGEST")
 @options.as_json
 @click.pass_obj
-def push(session: Session, names: tuple[str, ...], no_check: bool, quiet: bool) -> int:
+def push(session: Session, names: tuple[str, ...], via: Via, no_check: bool, quiet: bool) -> int:
     """Push the images NAME to the local registry, and check that the registry has all of each.
 
     If the engine has an image of exactly this name, it is tagged for the registry first: a push after a new build
     pushes the new image.
+
+    Where the engine would compress most of an image anew, this program reads it from the engine and pushes it
+    directly, which is faster; the image keeps its id.
 
     \b
     Examples:
@@ -82,7 +93,9 @@ def push(session: Session, names: tuple[str, ...], no_check: bool, quiet: bool) 
         host = session.registry_host(name)
         with session.observer(quiet=quiet) as observer:
             observer.note(f"The push refers to repository [{resolve.registry_reference(name, host).repository}]")
-            pushed = transfer.push(session.engine, host, name, check=not no_check, observer=observer)
+            with session.layer_cache(observer) as cache:
+                pushed = transfer.push(session.engine, host, name, via=via, cache=cache, check=not no_check, observer=observer)
+            observer.note(f"Pushed by {'this program' if pushed.route.via == 'direct' else 'the engine'}: {pushed.route.reason}")
         if pushed.note and not quiet:
             session.output.note(pushed.note)
         if pushed.warning:
@@ -91,6 +104,8 @@ def push(session: Session, names: tuple[str, ...], no_check: bool, quiet: bool) 
             session.output.note(line)
         members = {
             "checked": pushed.checked,
+            "via": pushed.route.via,
+            "reason": pushed.route.reason,
             **({"note": pushed.note} if pushed.note else {}),
             **(
                 {"partial_of": str(pushed.result.partial_of), "missing": [str(platform) for platform in pushed.missing]}

@@ -1,4 +1,4 @@
-"""Push, pull and run of typed names, by the engine."""
+"""Push, pull and run of typed names, by the engine; a push also directly."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.base.progress import SILENT, Observer
+from registry_tool.content.direct import push_image
 from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
+from registry_tool.local.images.push_route import PushRoute, Via, choose_route
 from registry_tool.local.registry.spec import name_option
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
-from registry_tool.targets.registry import open_registry
+from registry_tool.targets.layer_cache import LayerCache
+from registry_tool.targets.registry import Registry, open_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +25,13 @@ class PushResult:
     """What was pushed, its full name, and a note where that was tagged for it.
 
     ``checked``: all of it was seen in the registry. ``warning`` says why it was not, where it should have been.
-    ``missing`` are platforms of the image that the engine does not have, so that they were not pushed; ``partial`` says so.
+    ``route`` says who pushed it, and why. ``missing`` are platforms of the image that the engine does not have, so that they were not
+    pushed; ``partial`` says so.
     """
 
     reference: Reference
     result: TransferResult
+    route: PushRoute
     note: str | None = None
     checked: bool = False
     warning: str | None = None
@@ -34,8 +39,20 @@ class PushResult:
     partial: tuple[str, ...] = ()
 
 
-def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = True, observer: Observer = SILENT) -> PushResult:
+def push(
+    engine: Engine,
+    registry_host: str | None,
+    text: str,
+    *,
+    via: Via = "engine",
+    cache: LayerCache | None = None,
+    check: bool = True,
+    observer: Observer = SILENT,
+) -> PushResult:
     """Push the image of ``text``; with ``check``, look whether the registry has all of it then.
+
+    ``via`` says who pushes it: the engine, this program (``direct``), or whoever is faster (``auto``); ``cache`` has the layers that
+    this program pushed before.
 
     Where the engine has ``text`` as typed, that image is tagged with the registry's name first, so that a new build is what is pushed.
     Raises UsageError for a digest; NotFound where the engine has neither name; PushFailed where the registry lacks what was pushed;
@@ -56,22 +73,51 @@ def push(engine: Engine, registry_host: str | None, text: str, *, check: bool = 
         if engine.image(text) is not None:
             hint = f"{text} is an image's id. Name it first: regctl tag {text} NAME, then: regctl push NAME"
         raise NotFound(f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}", hint=hint)
-    try:
-        result = engine.push(str(target), observer=observer)
-    except PushFailed:
-        _check_registry(target.host, engine)
-        raise
+    image = typed or present
+    route, result = _push(engine, target, image, via, cache or LayerCache(), observer)
     warning = _check(engine, target, result) if check else None
     missing = _missing_platforms(engine, target) if result.partial_of is not None else ()
     return PushResult(
         reference=target,
         result=result,
+        route=route,
         note=note,
         checked=check and warning is None,
         warning=warning,
         missing=missing,
         partial=_describe_partial(engine, target, result.partial_of, missing) if result.partial_of is not None else (),
     )
+
+
+def _push(
+    engine: Engine, target: Reference, image: Image | None, via: Via, cache: LayerCache, observer: Observer
+) -> tuple[PushRoute, TransferResult]:
+    route = PushRoute(via="engine", reason="as requested")
+    if image is not None and via != "engine":
+        with open_registry(target.host, auth_file=engine.auth_file, on_warning=observer.note) as registry:
+            route = choose_route(engine, image, target, registry, via, cache)
+            if route.via == "direct":
+                return route, _push_directly(engine, target, image, registry, cache, observer)
+    try:
+        return route, engine.push(str(target), observer=observer)
+    except PushFailed:
+        _check_registry(target.host, engine)
+        raise
+
+
+def _push_directly(
+    engine: Engine, target: Reference, image: Image, registry: Registry, cache: LayerCache, observer: Observer
+) -> TransferResult:
+    pushed = push_image(
+        image,
+        lambda: engine.image_archive([image.id]),
+        registry.repository(target.path),
+        target.tag or "latest",
+        cache=cache,
+        observer=observer,
+    )
+    layers = {diff_id.removeprefix("sha256:")[:12]: status for diff_id, status in pushed.layers.items()}
+    return TransferResult(reference=str(target), descriptor=pushed.descriptor, layers=layers, bytes_moved=pushed.bytes_sent)
 
 
 def pull(

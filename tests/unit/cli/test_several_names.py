@@ -25,7 +25,10 @@ def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     answers: dict[str, Reply | Callable[[ReceivedRequest], Reply]] = {
         "POST /images/create": pulled,
         **{f"POST /images/10.0.0.1:5000/{name}/push": pushed for name in ("a", "b")},
-        **{f"GET /images/10.0.0.1:5000/{name}:latest/json": reply({"Id": f"sha256:{name}"}) for name in ("a", "b")},
+        **{
+            f"GET /images/10.0.0.1:5000/{name}:latest/json": reply({"Id": f"sha256:{name}", "RepoDigests": [f"mary/{name}@{DIGEST}"]})
+            for name in ("a", "b")
+        },
     }
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", "10.0.0.1:5000")
     with fake_engine(answers) as (_, server):

@@ -35,6 +35,15 @@ def test_layers_are_known_by_repository_and_diff_id_at_once_and_in_the_next_run(
     with LayerCache(path) as third:
         third.put(NAME, PLAIN, other)
         assert third.find(NAME, [PLAIN]) == {PLAIN: other}
+        assert third.find_elsewhere("localhost:5000", [PLAIN]) == {PLAIN: ("john/app", other)}
+        assert third.find_elsewhere("localhost:500", [PLAIN]) == {}
+        assert third.has([PLAIN, PLAIN])
+        assert not third.has([PLAIN, str(Digest.of(b"other"))])
+
+
+def test_layers_are_known_whatever_repository_they_were_pushed_to() -> None:
+    with LayerCache() as nothing:
+        assert not nothing.has([PLAIN])
 
 
 def test_without_a_path_nothing_is_kept() -> None:
