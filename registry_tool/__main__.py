@@ -16,6 +16,7 @@ def run() -> NoReturn:
     one by one at the end, is a third of what a short command takes: the first is done more seldom, the second not at all.
     """
     gc.set_threshold(100_000, 50, 50)
+    sys.unraisablehook = report_unraisable
     from registry_tool.cli.app import main
 
     code = main()
@@ -24,6 +25,12 @@ def run() -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(code)
+
+
+def report_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    """Print an error of a finalizer, but for the attributes that an object lacks whose constructor Ctrl-C interrupted."""
+    if not isinstance(failure.exc_value, AttributeError):
+        sys.__unraisablehook__(failure)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ import posixpath
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.deadline import Deadline, poll
-from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, RegistryToolError, UsageError
+from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken, RegistryToolError, UsageError
 from registry_tool.engine import published_ports
 from registry_tool.engine.attach import AttachedStream
-from registry_tool.engine.engine_errors import create_error, start_error
+from registry_tool.engine.engine_errors import PORT_HINT, create_error, start_error
+from registry_tool.engine.image_names import familiar, stored_name
 from registry_tool.engine.images import merged_filters, rfc3339
 from registry_tool.engine.streams import demultiplex
 from registry_tool.engine.values import Container, ContainerSpec, ExecSpec, Mount, PortBinding, Privileges
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
 
 _MAX_LINKS = 5
+_LINKS_WITHOUT_END = ("too many links", "too many levels of symbolic links")  # docker's message, and podman's
 _HAS_DEPENDENTS = "has dependent containers"  # podman's message; docker removes what others depend on
+_PODMAN_UNMASKED = ("unmask=ALL",)  # podman's interface does not take the lists of masked paths
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _EXEC_ENDS = 10.0  # seconds until a command whose output has ended has an exit code
 _EVENTS_SINCE = 3600  # seconds that events are read back: the engine's clock may differ
@@ -108,11 +112,13 @@ class Containers:
 
     def create(self, spec: ContainerSpec) -> Container:
         """Create a container without starting it. Raises NotFound (no such image), Conflict (the name is taken), EngineError."""
+        spec = replace(spec, image=stored_name(self._client, spec.image))
         try:
             with self._client.call(f"creating a container of {spec.image}") as api:
-                created: Any = api.create_container_from_config(configuration(spec), spec.name, spec.platform)  # type: ignore[no-untyped-call]
+                config = configuration(spec, podman=api.is_podman)
+                created: Any = api.create_container_from_config(config, spec.name, spec.platform)  # type: ignore[no-untyped-call]
         except RegistryToolError as error:
-            raise create_error(error, image=spec.image, name=spec.name) from error
+            raise create_error(error, image=familiar(spec.image), name=spec.name) from error
         container = self.container(created["Id"])
         if container is None:
             raise NotFound(f"the container {created['Id'][:12]} is gone")
@@ -120,6 +126,7 @@ class Containers:
 
     def start(self, id: str) -> None:
         """Start a container. Raises NotFound; PortTaken; EngineError for a command that cannot run."""
+        self._check_ports(id)
         try:
             with self._client.call(f"starting the container {id}") as api:
                 api.start(id)
@@ -216,6 +223,7 @@ class Containers:
 
     def attach(self, id: str, *, stdin: bool) -> AttachedStream:
         """Attach to its streams; before the start, to get all output. Raises NotFound; what :meth:`start` raises."""
+        self._check_ports(id)
         try:
             with self._client.call(f"attaching to the container {id}") as api:
                 params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
@@ -319,7 +327,7 @@ class Containers:
                     raise
                 return None
             except EngineError as error:
-                if "too many links" in error.message:
+                if any(words in error.message for words in _LINKS_WITHOUT_END):
                     return None
                 raise
             with tarfile.open(fileobj=io.BytesIO(content)) as tar:
@@ -331,6 +339,19 @@ class Containers:
                 return stream.read() if stream is not None else None
         return None
 
+    def _check_ports(self, id: str) -> None:
+        """Raise PortTaken where another container has a port that ``id`` publishes, before podman does.
+
+        What its network's program (netavark 1.4) takes back then are rules of the other container, too, which loses its port.
+        """
+        starting = self.container(id) if self._client.api.is_podman else None
+        if starting is None or starting.running or not starting.ports:
+            return
+        for other in self.containers():
+            taken = published_ports.find_conflict(starting.ports, other.ports) if other.id != starting.id else None
+            if taken is not None:
+                raise PortTaken(f"port {taken.host_port} is taken by the container {other.name}", hint=PORT_HINT)
+
     def _log_end(self, id: str, lines: int) -> bytes:
         content = b""
         for _, chunk in self.logs(id, tail=lines):
@@ -338,8 +359,8 @@ class Containers:
         return content
 
 
-def configuration(spec: ContainerSpec) -> dict[str, Any]:
-    """``spec`` as the body of ContainerCreate (Engine API). Raises UsageError where a port is not one."""
+def configuration(spec: ContainerSpec, *, podman: bool = False) -> dict[str, Any]:
+    """``spec`` as the body of ContainerCreate (Engine API), for ``podman`` as it takes it. Raises UsageError where a port is not one."""
     config: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command) or None,
@@ -356,14 +377,14 @@ def configuration(spec: ContainerSpec) -> dict[str, Any]:
         "AttachStdin": spec.interactive,
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _host_configuration(spec),
+        "HostConfig": _host_configuration(spec, podman=podman),
     }
     if spec.network and spec.network not in ("host", "none", "default") and not spec.network.startswith("container:"):
         config["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"Aliases": list(spec.aliases)}}}
     return {key: value for key, value in config.items() if value is not None}
 
 
-def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
+def _host_configuration(spec: ContainerSpec, *, podman: bool) -> dict[str, Any]:
     bindings: dict[str, list[dict[str, str]]] = {}
     for binding in spec.ports:
         published_ports.check(binding)
@@ -371,6 +392,7 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
         bindings.setdefault(binding.container_port, []).append(address)
     policy, _, retries = spec.restart.partition(":")
     suffix = ":ro" if spec.read_only_volumes else ""
+    security = (*spec.security_opt, *(_PODMAN_UNMASKED if spec.unmasked and podman else ()))
     host: dict[str, Any] = {
         "PortBindings": bindings,
         "PublishAllPorts": spec.publish_all,
@@ -386,7 +408,7 @@ def _host_configuration(spec: ContainerSpec) -> dict[str, Any]:
         **_limits(spec),
         "Privileged": spec.privileged or None,
         "CapAdd": list(spec.cap_add) or None,
-        "SecurityOpt": list(spec.security_opt) or None,
+        "SecurityOpt": list(security) or None,
         "CgroupnsMode": spec.cgroupns,
         # An empty list is not the same as none.
         "MaskedPaths": [] if spec.unmasked else None,
@@ -420,7 +442,7 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
     return Container(
         id=entry["Id"],
         name=(entry.get("Name") or "").lstrip("/"),
-        image=config.get("Image") or "",
+        image=familiar(config.get("Image") or ""),
         image_id=entry.get("Image") or "",
         state=status,
         created=entry.get("Created") or "",
@@ -430,7 +452,7 @@ def _of_inspection(entry: Mapping[str, Any]) -> Container:
         ports=_bound(settings.get("Ports") or {}) or _bound((entry.get("HostConfig") or {}).get("PortBindings") or {}),
         environment=tuple(config.get("Env") or ()),
         mounts=_mounts(entry),
-        networks=_networks(settings),
+        networks=_networks(settings, mode=str((entry.get("HostConfig") or {}).get("NetworkMode") or "")),
         hostname=config.get("Hostname") or "",
         exit_code=state.get("ExitCode") if status in ("exited", "dead") else None,
         entrypoint=_as_tuple(config.get("Entrypoint")),
@@ -447,7 +469,7 @@ def _of_listing(entry: Mapping[str, Any]) -> Container:
         id=entry["Id"],
         # A linked container has further names, "/other/alias": its proper one has one slash.
         name=next((name.lstrip("/") for name in entry.get("Names") or () if name.count("/") <= 1), ""),
-        image=entry.get("Image") or "",
+        image=familiar(entry.get("Image") or ""),
         image_id=entry.get("ImageID") or "",
         state=entry.get("State") or "",
         status=entry.get("Status") or "",
@@ -464,7 +486,7 @@ def _of_listing(entry: Mapping[str, Any]) -> Container:
             if port.get("PublicPort")
         ),
         mounts=_mounts(entry),
-        networks=_networks(entry.get("NetworkSettings") or {}),
+        networks=_networks(entry.get("NetworkSettings") or {}, mode=str((entry.get("HostConfig") or {}).get("NetworkMode") or "")),
     )
 
 
@@ -511,5 +533,7 @@ def _as_tuple(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) and value else tuple(value or ())
 
 
-def _networks(settings: Mapping[str, Any]) -> dict[str, str]:
+def _networks(settings: Mapping[str, Any], *, mode: str) -> dict[str, str]:
+    if mode.startswith("container:"):
+        return {}  # podman lists those of the container whose network it is in
     return {name: (entry or {}).get("IPAddress") or "" for name, entry in (settings.get("Networks") or {}).items()}

@@ -47,7 +47,7 @@ _UNAUTHENTICATED = ("no basic auth credentials", "401 unauthorized", "incorrect 
 """Beside these, "repository does not exist or may require authorization" (containerd) is about the password."""
 _PLAIN_HTTP = ("server gave http response to https client",)
 _UNTRUSTED = ("x509:", "tls: failed to verify")
-_HTML = ("invalid character '<'",)
+_HTML = ("invalid character '<'", "<html", "<!doctype html")
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
@@ -57,6 +57,8 @@ _NO_COMMAND = ("executable file not found", "no such file or directory", "system
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
 _PREPARING = re.compile("^preparing container [0-9a-f]{64} for attach: ")  # podman's
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
+
+PORT_HINT = "Choose another one, or stop what holds it."
 
 
 class PlainHttpRefused(PullFailed):
@@ -111,7 +113,7 @@ def start_error(error: RegistryToolError) -> RegistryToolError:
     if _contains(error.message, _PORT_TAKEN):
         match = re.search(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]| ):(\d+)", error.message)
         port = f"port {match[1]}" if match else "a port"
-        return PortTaken(f"{port} is taken: {error.message}", hint="Choose another one, or stop what holds it.")
+        return PortTaken(f"{port} is taken: {error.message}", hint=PORT_HINT)
     if _contains(error.message, _PORT_FORBIDDEN):
         return EngineError(error.message, hint="This engine may not bind ports below 1024: choose a higher one.")
     if isinstance(error, NotFound | EngineError | Conflict) and "no such container" not in error.message.lower():

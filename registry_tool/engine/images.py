@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from registry_tool.base.errors import Conflict, EngineError, NotFound
+from registry_tool.engine import image_names
 from registry_tool.engine.streams import event_error
 from registry_tool.engine.values import Image, RemovedImage
 from registry_tool.oci.descriptor import Platform
@@ -29,11 +30,15 @@ class Images:
 
     def image(self, name: str) -> Image | None:
         """The image of that name, digest or id; None where there is none."""
-        try:
-            with self._client.call(f"looking for the image {name}") as api:
-                return _of_inspection(api.inspect_image(name))  # type: ignore[no-untyped-call]
-        except NotFound:
-            return None
+        for candidate in image_names.candidates(name) if self._client.api.is_podman else (name,):
+            try:
+                with self._client.call(f"looking for the image {name}") as api:
+                    image = _of_inspection(api.inspect_image(candidate))  # type: ignore[no-untyped-call]
+            except NotFound:
+                continue
+            if not self._client.api.is_podman or image_names.is_meant(candidate, image.id):
+                return image
+        return None
 
     def images(
         self, *, all: bool = False, labels: Mapping[str, str] | Iterable[str] = (), filters: Mapping[str, Sequence[str]] = {}
@@ -71,22 +76,28 @@ class Images:
 
     def tag(self, image: str, name: str) -> None:
         """Tag ``image`` as ``name``. Raises NotFound."""
-        repository, tag = split_tag(name)
+        repository, tag = self._new_name(name)
+        stored = image_names.stored_name(self._client, image)
         with self._client.call(f"tagging {image}") as api:
-            api.tag(image, repository, tag)
+            api.tag(stored, repository, tag)
 
     def remove_image(self, name: str, *, force: bool = False, missing_ok: bool = False) -> RemovedImage:
         """Untag ``name``; the image goes with its last name. Raises NotFound unless ``missing_ok``; Conflict (a container uses it)."""
         parents = self._parents(name)
+        stored = image_names.stored_name(self._client, name)
         events: Any = ()
         with self._client.call(f"removing {name}", missing_ok=missing_ok) as api:
-            events = api.remove_image(name, force=force) or ()
+            events = api.remove_image(stored, force=force) or ()
         if parents:
             self._remove_parents(parents)
         return RemovedImage(
-            untagged=tuple(event["Untagged"] for event in events if event.get("Untagged")),
-            deleted=tuple(event["Deleted"] for event in events if event.get("Deleted")),
+            untagged=tuple(image_names.familiar(event["Untagged"]) for event in events if event.get("Untagged")),
+            deleted=tuple(_with_algorithm(event["Deleted"]) for event in events if event.get("Deleted")),
         )
+
+    def _new_name(self, name: str) -> tuple[str, str]:
+        """Repository and tag of a name to give."""
+        return split_tag(image_names.new_name(name, podman=self._client.api.is_podman))
 
     def _parents(self, name: str) -> list[str]:
         """Ids of an image in containerd's store, and of those without a name that the classic builder made before it, newest first."""
@@ -117,7 +128,7 @@ class Images:
         """Import the root file system ``tar``, with Dockerfile instructions; returns its id. Raises NotFound (no file), EngineError."""
         if not tar.is_file():
             raise NotFound(f"no such file: {tar}")
-        repository, tag = split_tag(name)
+        repository, tag = self._new_name(name)
         before = self.image(name)
         try:
             with self._client.call(f"the import of {name}") as api:
@@ -147,14 +158,17 @@ class Images:
 
     def image_archive(self, names: Sequence[str]) -> Generator[bytes, None, None]:
         """The same tar in chunks. Closing it makes the engine stop."""
-        return self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(names))
+        stored = [image_names.stored_name(self._client, name) for name in names]
+        return self._client.stream(f"the saving of {', '.join(names)}", lambda api: api.save(stored))
 
     def load_image(self, source: BinaryIO) -> tuple[str, ...]:
         """Load a tar of ``docker save``; returns the images' names, or their ids where they have none. Raises EngineError."""
         events: list[Any] = list(self._client.stream("the loading of images", lambda api: api.load(source)))
         _raise_errors(events)
         text = "".join(str(event.get("stream", "")) for event in events)
-        return tuple(re.findall(r"^Loaded image(?: ID)?: (\S+)", text, re.MULTILINE))
+        # Podman names all of them in one line, and "localhost/NAME" where the tar has no host.
+        lines = re.findall(r"^Loaded image(?: ID)?: (\S+)", text, re.MULTILINE)
+        return tuple(image_names.familiar(name) for line in lines for name in line.split(","))
 
 
 def split_tag(name: str) -> tuple[str, str]:
@@ -190,12 +204,19 @@ def rfc3339(seconds: object) -> str:
 
 def _names(entry: Mapping[str, Any]) -> tuple[str, ...]:
     # A listing spells what is not there "<none>:<none>"; an inspection leaves it out. containerd's store has digests among the tags.
-    return tuple(name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME) and "@" not in name)
+    names = (name for name in entry.get("RepoTags") or () if not name.startswith(_NO_NAME) and "@" not in name)
+    return tuple(map(image_names.familiar, names))
 
 
 def _digests(entry: Mapping[str, Any]) -> tuple[str, ...]:
     among_tags = (name for name in entry.get("RepoTags") or () if "@" in name)
-    return tuple(dict.fromkeys(name for name in (*(entry.get("RepoDigests") or ()), *among_tags) if not name.startswith(_NO_NAME)))
+    digests = (name for name in (*(entry.get("RepoDigests") or ()), *among_tags) if not name.startswith(_NO_NAME))
+    return tuple(dict.fromkeys(map(image_names.familiar, digests)))
+
+
+def _with_algorithm(id: str) -> str:
+    # podman's interface leaves it out here
+    return id if ":" in id else f"sha256:{id}"
 
 
 def _raise_errors(events: Iterable[Mapping[str, Any]]) -> None:

@@ -6,12 +6,14 @@ An engine publishes on every address where it is given one that it cannot read, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from registry_tool.base.address import MAX_PORT, check_port, is_port, parse_ip
 from registry_tool.base.errors import UsageError
 from registry_tool.engine.values import PortBinding
 
 _FORMS = "It looks like -p 4000:80, -p 127.0.0.1:4000:80, -p 4000-4005:80-85 or -p 80."
+_EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - nothing is bound here
 _RANGE = re.compile(r"(?P<first>[0-9]{1,20})(?:-(?P<last>[0-9]{1,20}))?", re.ASCII)
 _CONTAINER_PORT = re.compile(r"(?P<port>[0-9]{1,5})/(?:tcp|udp|sctp)", re.ASCII)
 
@@ -70,6 +72,21 @@ def host_ports(binding: PortBinding) -> str:
     if not binding.host_port:
         return ""
     return str(binding.host_port) + (f"-{binding.last_host_port}" if binding.last_host_port is not None else "")
+
+
+def find_conflict(wanted: Iterable[PortBinding], held: Iterable[PortBinding]) -> PortBinding | None:
+    """The first of ``wanted`` whose port on the engine's machine is among ``held``, on the same address or on every one."""
+    holders = [(binding.host_port, _protocol(binding), binding.host_ip) for binding in held]
+    for binding in wanted:
+        for port, protocol, address in holders:
+            is_same = binding.host_port == port != 0 and binding.last_host_port is None and protocol == _protocol(binding)
+            if is_same and (address == binding.host_ip or _EVERY_ADDRESS & {address, binding.host_ip}):
+                return binding
+    return None
+
+
+def _protocol(binding: PortBinding) -> str:
+    return binding.container_port.partition("/")[2]
 
 
 def _address(text: str, address: str) -> str:

@@ -21,6 +21,7 @@ _MOVED = ("Pushed", "Pull complete", "Download complete")  # the last one is pod
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _PUSHED = re.compile(r"\S+: digest: (\S+) size: (\d+)")
+_UNHANDLED = "(UNHANDLED LOGLEVEL)"  # in a line of podman's own log, about an instruction that the error names
 _FRAME = struct.Struct(">BxxxL")
 _STDERR = 2
 
@@ -136,7 +137,7 @@ class BuildLog:
 
     def _line(self, line: str) -> None:
         plain = _ANSI.sub("", _last_overwrite(line)).rstrip()
-        if not plain:
+        if not plain or _UNHANDLED in plain:
             return
         self.lines.append(plain)
         self._observer.note(plain)

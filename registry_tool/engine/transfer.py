@@ -85,12 +85,18 @@ class Transfer(Images):
         def start_libpod(auth: Auth) -> Events:
             return self._client.stream(f"the pull of {name}", lambda api: api.libpod_pull(name, auth, platform=platform, insecure=True))
 
+        before = self.image(name) if self._client.api.is_podman else None
         try:
             log = _transfer(name, start, pull_error, observer, auth_file=self.auth_file, host=known_as)
         except PlainHttpRefused:
             if not insecure:
                 raise
             log = _transfer(name, start_libpod, pull_error, observer, auth_file=self.auth_file, host=known_as)
+        if self._client.api.is_podman:
+            # Docker's words, which podman does not report.
+            after = self.image(name)
+            is_same = before is not None and after is not None and before.id == after.id
+            log.status = log.status or f"{'Image is up to date' if is_same else 'Downloaded newer image'} for {name}"
         return _result(name, log, log.descriptor or self._descriptor_of(name, reference.digest or expected))
 
     def can_pull(self, name: str, *, timeout: float) -> bool:

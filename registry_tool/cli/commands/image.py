@@ -179,7 +179,7 @@ def images(
     listed = sorted(session.engine.images(all=everything, filters=options.filters(filters)), key=lambda image: image.created, reverse=True)
     rows = [(image, *pair) for image in listed for pair in _repository_tags(image)]
     if name is not None:
-        rows, note = _matching(rows, name, host)
+        rows, note = _matching(rows, name, host, podman=session.engine.is_podman)
         if note and not quiet:
             session.output.note(note)
         if not rows and not missing_ok:
@@ -312,11 +312,12 @@ def _repository_tags(image: Image) -> list[tuple[str, str]]:
 _Rows = list[tuple["Image", str, str]]
 
 
-def _matching(rows: _Rows, name: str, host: str | None) -> tuple[_Rows, str | None]:
+def _matching(rows: _Rows, name: str, host: str | None, *, podman: bool = False) -> tuple[_Rows, str | None]:
     """The rows that ``name`` means: as typed, else in the local registry, else by its id; a note where both names are there.
 
     Raises InvalidReference.
     """
+    from registry_tool.local.images.resolve import PODMAN_HOST
     from registry_tool.oci.reference import DOCKER_HUB, has_host
 
     if _PATTERN.search(name):
@@ -324,7 +325,7 @@ def _matching(rows: _Rows, name: str, host: str | None) -> tuple[_Rows, str | No
     by_id = [row for row in rows if _is_id_of(name, row[0])] if _ID.fullmatch(name) else []
     if by_id and name.startswith("sha256:"):
         return by_id, None
-    typed = _named(rows, name, DOCKER_HUB)
+    typed = _named(rows, name, DOCKER_HUB) or (_named(rows, name, PODMAN_HOST) if podman and not has_host(name) else [])
     local = _named(rows, name, host) if host is not None and not has_host(name) else []
     note = None
     if typed and {row[0].id for row in typed}.isdisjoint(row[0].id for row in local) and local:

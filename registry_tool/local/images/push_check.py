@@ -10,6 +10,7 @@ from registry_tool.base.errors import (
     CredentialsError,
     InvalidManifest,
     Mismatch,
+    NotARegistry,
     NotFound,
     PushFailed,
     RegistryError,
@@ -31,11 +32,13 @@ def check_push(pushed: Reference, digest: Digest, *, cure: Callable[[], str], au
     """Check that the tag, its manifests, and the last byte of each blob are in the registry: a small request for each.
 
     Returns why that could not be checked, if so: who may push need not be allowed to pull. Raises PushFailed, whose hint is from ``cure``,
-    where something is not there.
+    where something is not there; NotARegistry.
     """
     try:
         with open_registry(pushed.host, auth_file=auth_file) as registry:
             problems, total, now = _problems(registry.repository(pushed.path), pushed.tag, digest)
+    except NotARegistry:
+        raise  # a web server that accepts everything
     except (RegistryError, Unreachable, CredentialsError) as error:
         return f"{pushed} was pushed, and not checked: {error.message}"
     if problems:

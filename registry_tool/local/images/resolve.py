@@ -10,6 +10,8 @@ from registry_tool.engine import Engine, Image
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
+PODMAN_HOST = "localhost"
+"""The host that podman gives to what it builds and loads under a name without one."""
 _DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{4,128}")
 
 
@@ -93,4 +95,5 @@ def _has_name(image: Image, text: str) -> bool:
     wanted = Reference.parse(text, default_host=DOCKER_HUB).or_latest()
     if wanted.digest is not None:
         return True
-    return any(Reference.parse(name, default_host=DOCKER_HUB) == wanted for name in image.names)
+    local = Reference.parse(text, default_host=PODMAN_HOST).or_latest()
+    return any(Reference.parse(name, default_host=DOCKER_HUB) in (wanted, local) for name in image.names)

@@ -174,9 +174,7 @@ class _Setup:
             labels=self.labels,
             cgroupns="private",
         )
-        # Podman's interface does not take the lists of masked paths.
-        unmask = ("unmask=ALL",) if self.engine.is_podman else ()
-        options = ("seccomp=unconfined", "apparmor=unconfined", *unmask)
+        options = ("seccomp=unconfined", "apparmor=unconfined")
         narrow = replace(plain, cap_add=_CAPABILITIES, security_opt=options, unmasked=True)
         refused: list[EngineError] = []
         for spec in (replace(plain, privileged=True), narrow):

@@ -8,11 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import pytest
 
 import registry_tool
+from registry_tool.__main__ import report_unraisable
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli import command_table
 from registry_tool.cli.app import main
@@ -304,3 +307,13 @@ def test_bash_accepts_the_completion_script() -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "regctl" in done.stdout
+
+
+@pytest.mark.parametrize(("error", "printed"), [(AttributeError("fp"), False), (ResourceWarning("unclosed socket"), True)])
+def test_object_that_was_interrupted_in_its_constructor_is_no_message(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, printed: bool
+) -> None:
+    lines: list[object] = []
+    monkeypatch.setattr(sys, "__unraisablehook__", lambda failure: lines.append(failure.exc_value))
+    report_unraisable(cast("Any", SimpleNamespace(exc_value=error)))
+    assert lines == ([error] if printed else [])

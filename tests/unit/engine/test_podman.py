@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from itertools import count
 
@@ -20,10 +22,15 @@ from registry_tool.base.errors import (
     PortTaken,
     RegistryToolError,
 )
+from registry_tool.base.progress import SILENT
 from registry_tool.demo.result import DemoResult
+from registry_tool.engine import ContainerSpec
 from registry_tool.engine.build.source import DockerfileSource
+from registry_tool.engine.containers import configuration
+from registry_tool.engine.image_names import familiar
+from registry_tool.engine.streams import BuildLog
 from registry_tool.local import orphans
-from registry_tool.local.images import transfer
+from registry_tool.local.images import resolve, transfer
 from registry_tool.oci.digest import Digest
 from registry_tool.server import RunningRegistry
 from tests.support.content import make_image
@@ -33,6 +40,7 @@ from tests.support.fake_server import ReceivedRequest, Reply, reply
 OTHER, WANTED, THIRD = (Digest.parse(f"sha256:{digit * 64}") for digit in "123")
 NAME = "10.0.0.1:5000/a"
 ID = "c" * 64
+BUILT = "0123456789ab" + "c" * 52
 
 # What may go wrong
 
@@ -87,6 +95,78 @@ def test_a_container_that_goes_while_podman_looks_at_it_is_not_there() -> None:
         engine.remove(ID, missing_ok=True)
         with pytest.raises(NotFound):
             engine.remove(ID)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("cannot remove container c as it is running - paused ones cannot be removed: container state improper", Conflict),
+        ("can only create exec sessions on running containers: container state improper", Conflict),
+        ("docker.io/library/a: image not known", NotFound),
+        ("something else", EngineError),
+    ],
+)
+def test_a_refusal_with_status_500_is_what_its_words_say(words: str, kind: type[RegistryToolError]) -> None:
+    refusal = reply({"message": words}, 500)
+    with fake_engine({"POST /containers/c/kill": refusal}, podman="5.8.6") as (engine, _), pytest.raises(RegistryToolError) as raised:
+        engine.kill("c")
+    assert words in raised.value.message
+    assert type(raised.value) is kind
+
+
+def test_a_container_that_podman_does_not_name_is_named() -> None:
+    refusal = reply({"message": "no such container"}, 404)
+    with fake_engine({"POST /containers/web/wait": refusal}, podman="5.8.6") as (engine, _), pytest.raises(NotFound) as raised:
+        engine.wait("web")
+    assert raised.value.message == "waiting for the container web: no such container"
+
+
+def test_links_without_end_lead_to_no_file() -> None:
+    words = 'copier: stat: error resolving "/a": open /a: too many levels of symbolic links'
+    with fake_engine({f"GET /containers/{ID}/archive": reply({"message": words}, 500)}, podman="5.8.6") as (engine, _):
+        assert engine.get_file(ID, "/a") is None
+
+
+PORTS = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5000"}]}
+CREATED = {"Id": ID, "State": {"Status": "created"}, "HostConfig": {"PortBindings": PORTS}}
+
+
+@pytest.mark.parametrize("begin", ["start", "attach"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "", "0.0.0.0"])
+def test_a_port_of_another_container_is_not_asked_for(begin: str, address: str) -> None:
+    """netavark 1.4 would take back rules that both have, and the other one lose its port."""
+    other = {"Id": "other", "Names": ["/registry"], "Ports": [{"IP": address, "PrivatePort": 5000, "PublicPort": 5000, "Type": "tcp"}]}
+    answers = {f"GET /containers/{ID}/json": reply(CREATED), "GET /containers/json": reply([other])}
+    taken = pytest.raises(PortTaken, match="port 5000 is taken by the container registry")
+    with fake_engine(answers, podman="4.3.1") as (engine, server), taken:
+        engine.start(ID) if begin == "start" else engine.attach(ID, stdin=False)
+    assert not [request for request in server.requests if request.method == "POST"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"IP": "127.0.0.2", "PrivatePort": 80, "PublicPort": 5000, "Type": "tcp"},
+        {"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": 5000, "Type": "udp"},
+        {"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": 5001, "Type": "tcp"},
+    ],
+    ids=["another address", "another protocol", "another port"],
+)
+def test_what_is_no_conflict_of_ports_starts(held: dict[str, object]) -> None:
+    others = [{"Id": "other", "Ports": [held]}, {"Id": ID, "Ports": [{**held, "IP": "127.0.0.1", "PublicPort": 5000, "Type": "tcp"}]}]
+    answers = {
+        f"GET /containers/{ID}/json": reply(CREATED),
+        "GET /containers/json": reply(others),
+        f"POST /containers/{ID}/start": Reply(status=204),
+    }
+    with fake_engine(answers, podman="4.3.1") as (engine, _):
+        engine.start(ID)
+
+
+def test_docker_is_not_asked_for_the_ports_of_others() -> None:
+    with fake_engine({f"POST /containers/{ID}/start": Reply(status=204)}) as (engine, server):
+        engine.start(ID)
+    assert [call(request) for request in server.requests][1:] == [f"POST /containers/{ID}/start"]
 
 
 def die(code: str) -> dict[str, object]:
@@ -164,7 +244,117 @@ def test_an_unknown_instruction_is_named_without_the_builders_insides() -> None:
     assert raised.value.message.endswith('Unknown instruction: "BAD"')
 
 
+# Names
+
+SHORT, WHOLE, MADE_BY_PODMAN = "john/app:1", "docker.io/john/app:1", "localhost/john/app:1"
+
+
+def images_of(**ids: str) -> Answers:
+    """Images by their names, and what podman makes of a short one: any image whose name ends so."""
+    return {f"GET /images/{name}/json": reply({"Id": f"sha256:{id}", "RepoTags": [name]}) for name, id in ids.items()}
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ((WHOLE, MADE_BY_PODMAN), WHOLE),
+        ((MADE_BY_PODMAN,), MADE_BY_PODMAN),
+        (("localhost:5000/john/app:1",), None),
+    ],
+    ids=["as docker's", "made by podman", "another one whose name ends so"],
+)
+def test_a_short_name_is_no_other_image_whose_name_ends_so(there: tuple[str, ...], found: str | None) -> None:
+    answers = {**images_of(**{SHORT: "9" * 64}), **images_of(**{name: str(index) * 64 for index, name in enumerate(there)})}
+    with fake_engine(
+        {**answers, "POST /containers/create": reply({"Id": ID}), f"GET /containers/{ID}/json": reply(CREATED)}, podman="5.8.6"
+    ) as (
+        engine,
+        server,
+    ):
+        image = engine.image(SHORT)
+        assert (image.names if image else None) == (None if found is None else (found.removeprefix("docker.io/"),))
+        engine.create(ContainerSpec(image=SHORT))
+        [created] = [request for request in server.requests if call(request) == "POST /containers/create"]
+        assert json.loads(created.body)["Image"] == (found or WHOLE)
+
+
+def test_an_id_is_found_and_no_name_that_ends_so() -> None:
+    with fake_engine(images_of(abcd="abcd" + "0" * 60, dcba="1" * 64), podman="5.8.6") as (engine, _):
+        assert engine.image("abcd")
+        assert engine.image("dcba") is None
+
+
+def test_a_name_is_given_whole_so_that_no_other_images_name_moves() -> None:
+    answers = {**images_of(**{WHOLE: "1" * 64}), f"POST /images/{WHOLE}/tag": Reply(status=201)}
+    with fake_engine(answers, podman="5.8.6") as (engine, server):
+        engine.tag(SHORT, "john/other:2")
+    assert query(server.requests[-1])["repo"] == "docker.io/john/other"
+    with fake_engine({f"POST /images/{SHORT}/tag": Reply(status=201)}) as (engine, server):
+        engine.tag(SHORT, "john/other:2")
+    assert query(server.requests[-1])["repo"] == "john/other", "docker takes it as it is"
+
+
+def test_all_names_that_podman_loaded_are_read_from_its_one_line() -> None:
+    answers = {"POST /images/load": events({"stream": "Loaded image: docker.io/library/a:1,localhost/b:2"})}
+    with fake_engine(answers, podman="5.8.6") as (engine, _):
+        assert engine.load_image(io.BytesIO()) == ("a:1", "localhost/b:2")
+
+
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [
+        ("docker.io/library/app:1", "app:1"),
+        ("docker.io/john/app:1", "john/app:1"),
+        ("docker.io/library/john/app:1", "library/john/app:1"),
+        ("docker.io/localhost/app:1", "docker.io/localhost/app:1"),
+        ("localhost/app:1", "localhost/app:1"),
+        ("localhost:5000/library/app:1", "localhost:5000/library/app:1"),
+        ("library/app:1", "library/app:1"),
+        ("sha256:abc", "sha256:abc"),
+    ],
+)
+def test_names_are_listed_as_docker_lists_them(listed: str, name: str) -> None:
+    assert familiar(listed) == name
+
+
+def test_an_image_that_podman_named_is_found_by_the_name_that_was_typed() -> None:
+    with fake_engine(images_of(**{MADE_BY_PODMAN: "1" * 64}), podman="5.8.6") as (engine, _):
+        assert resolve.find_by_name(engine, SHORT)
+
+
 # What goes well
+
+
+@pytest.mark.parametrize(
+    ("before", "status"), [("1", "Image is up to date"), ("2", "Downloaded newer image"), (None, "Downloaded newer image")]
+)
+def test_status_of_a_pull_is_as_docker_reports_it(before: str | None, status: str) -> None:
+    answers = pulling(WANTED)
+    looks = iter([reply({"Id": f"sha256:{before}"}) if before else reply({"message": "no such image"}, 404)])
+    after = answers[f"GET /images/{NAME}:1/json"]
+    assert isinstance(after, Reply)
+    with fake_engine({**answers, f"GET /images/{NAME}:1/json": lambda request: next(looks, after)}, podman="5.8.6") as (engine, _):
+        assert engine.pull(f"{NAME}:1").status == f"{status} for {NAME}:1"
+
+
+def test_a_container_in_another_ones_network_has_none_of_its_own() -> None:
+    inspected = {"Id": ID, "HostConfig": {"NetworkMode": "container:a"}, "NetworkSettings": {"Networks": {"none": {}}}}
+    with fake_engine({f"GET /containers/{ID}/json": reply(inspected)}, podman="5.8.6") as (engine, _):
+        container = engine.container(ID)
+    assert container is not None
+    assert container.networks == {}
+
+
+def test_masks_are_left_out_in_podmans_own_words() -> None:
+    spec = ContainerSpec(image="a", unmasked=True, security_opt=("seccomp=unconfined",))
+    assert configuration(spec, podman=True)["HostConfig"]["SecurityOpt"] == ["seccomp=unconfined", "unmask=ALL"]
+    assert configuration(spec)["HostConfig"]["SecurityOpt"] == ["seccomp=unconfined"]
+
+
+def test_a_line_of_podmans_own_log_is_not_in_a_builds_output() -> None:
+    log = BuildLog(SILENT)
+    log.add({"stream": 'time="2026-11-30T16:25:48Z" level=error msg="+(UNHANDLED LOGLEVEL) &imagebuilder.Step{}"\nSTEP 1\n'})
+    assert log.lines == ["STEP 1"]
 
 
 @pytest.mark.parametrize(("podman", "product"), [("4.3.1", "Podman"), ("", "Docker")])
@@ -264,6 +454,9 @@ def test_the_demo_shows_commands_of_podmans_client(command: str, typed: str) -> 
     [("4.3.1", b"FROM a\nRUN --mount=type=cache,target=/x true\n"), ("4.8.0", HEREDOC), ("5.8.6", HEREDOC), ("unknown", b"FROM a\n")],
 )
 def test_builds_that_need_buildkit_go_to_podmans_own_builder(version: str, content: bytes) -> None:
-    answers = {"POST /build": events({"stream": "Successfully built 123456789012\n"}), "GET /images/123456789012/json": reply({"Id": "1"})}
+    answers = {
+        "POST /build": events({"stream": f"Successfully built {BUILT[:12]}\n"}),
+        f"GET /images/{BUILT[:12]}/json": reply({"Id": f"sha256:{BUILT}"}),
+    }
     with fake_engine(answers, podman=version) as (engine, _):
-        assert engine.build(None, dockerfile=DockerfileSource(content=content)) == "1"
+        assert engine.build(None, dockerfile=DockerfileSource(content=content)) == f"sha256:{BUILT}"

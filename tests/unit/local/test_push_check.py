@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from registry_tool.base.errors import PushFailed
+from registry_tool.base.errors import NotARegistry, PushFailed
 from registry_tool.engine import Engine, TransferResult
 from registry_tool.local import registry as local_registry
 from registry_tool.local.images import transfer
@@ -19,6 +19,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
 from tests.support.content import OCI_IMAGE, PushedManifest, layer, make_image, make_index, sha256
 from tests.support.damage import Damageable, built_by_buildkit, foreign_image, in_a_container, in_this_process, lying_image
+from tests.support.fake_server import Reply, fake_server
 from tests.support.faulty_proxy import faulty_proxy, flipped_byte, respond_with
 from tests.support.requirements import free_port
 
@@ -39,6 +40,12 @@ def problems(port: int, made: PushedManifest, **options: Any) -> list[str]:
         look(port, made, **options)
     assert raised.value.hint == "the cure"
     return list(raised.value.excerpt)
+
+
+def test_a_web_server_that_accepts_everything_is_no_registry() -> None:
+    page = Reply(body=b"<!DOCTYPE html><html>It works!</html>", headers={"Content-Type": "text/html"})
+    with fake_server(lambda received: page) as web, pytest.raises(NotARegistry):
+        check_push(Reference(host=web.host, path="a", tag="1"), Digest.parse(f"sha256:{'0' * 64}"), cure=lambda: "")
 
 
 def test_a_missing_layer_is_a_failure(damageable: Damageable, unique: str) -> None:
