@@ -170,6 +170,14 @@ def _is_empty(folder: Path) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def not_on_podman(request: pytest.FixtureRequest) -> None:
+    """Skip what is marked ``docker_only`` where the engine is podman."""
+    for mark in request.node.iter_markers("docker_only"):
+        if request.getfixturevalue("session_engine").is_podman:
+            pytest.skip(f"podman as the engine: {mark.args[0]}")
+
+
+@pytest.fixture(autouse=True)
 def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once; how long it waits is held down where that is the question."""
     if request.module.__name__.rpartition(".")[2] != "test_retry":

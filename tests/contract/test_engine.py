@@ -9,6 +9,7 @@ import pytest
 from registry_tool import server
 from registry_tool.engine import Engine
 from tests.support import registry_over_http
+from tests.support.engine_facts import reports_layers
 
 pytestmark = pytest.mark.engine
 
@@ -41,5 +42,6 @@ def test_existing_layers_are_not_pushed_again(
 
     again = engine.push(f"{name}:2")
 
-    assert set(again.layers.values()) == {"Layer already exists"}
+    if reports_layers(engine):
+        assert set(again.layers.values()) == {"Layer already exists"}
     assert sorted(registry_over_http.tags(registry.port, f"{unique}/tiny") or ()) == ["1", "2"]

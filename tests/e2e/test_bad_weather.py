@@ -442,6 +442,8 @@ def test_a_clock_that_was_wrong_when_the_image_was_made(typed: Typed, engine: En
     engine.load_image(io.BytesIO(_image_of(f"{unique}:1", created)))
     (row,) = [line for line in typed("images").out.splitlines() if unique in line]
     shown = ODD_TIMES[created]
+    if shown == "N/A" and engine.is_podman:
+        pytest.skip("podman as the engine: an image without a date gets that of its import")
     if created is None and engine.has_containerd_store:
         created, shown = "1970-01-01T00:00:00Z", "years ago"
     assert shown in row

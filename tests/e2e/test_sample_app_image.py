@@ -161,7 +161,7 @@ def host_name(body: str) -> str:
 # Building
 
 
-@pytest.mark.parametrize("buildkit", ["0", "1"])
+@pytest.mark.parametrize("buildkit", ["0", pytest.param("1", marks=pytest.mark.docker_only("BuildKit is docker's"))])
 def test_wheels_at_hand_need_no_index_and_a_changed_app_no_second_installation(
     build: Build, run: Run, page: Page, context: Path, unique: str, buildkit: str
 ) -> None:
@@ -177,7 +177,7 @@ def test_wheels_at_hand_need_no_index_and_a_changed_app_no_second_installation(
     assert "Bye World!" in page(run("-p", "127.0.0.1::80", name))[0]
 
 
-@pytest.mark.parametrize("buildkit", ["0", "1"])
+@pytest.mark.parametrize("buildkit", ["0", pytest.param("1", marks=pytest.mark.docker_only("BuildKit is docker's"))])
 def test_without_wheels_an_index_is_asked(docker: Docker, context: Path, python_image: str, unique: str, buildkit: str) -> None:
     """Seen where there is none: everything before pip went well, and pip says what it looked for."""
     shutil.rmtree(context / "wheels")

@@ -34,7 +34,7 @@ def shell(engine: Engine, registry_image: str) -> Iterator[Run]:
         return container
 
     yield run
-    for container_id in made:
+    for container_id in reversed(made):  # what shares another one's network before that
         try:
             engine.remove(container_id, force=True)
         except NotFound:
@@ -287,8 +287,9 @@ def test_files_go_in_before_the_start_and_onto_volumes(engine: Engine, volume: s
     engine.start(made.id)
     assert engine.wait(made.id, timeout=600) == 0
     assert b"".join(chunk for _, chunk in engine.logs(made.id)) == b"secret\n600\n"
-    with pytest.raises(NotFound):
-        engine.put_files(made.id, "/nowhere", {"a": (b"", 0o600)})
+    if not engine.is_podman:  # it makes the folder
+        with pytest.raises(NotFound):
+            engine.put_files(made.id, "/nowhere", {"a": (b"", 0o600)})
 
 
 @engine_needed

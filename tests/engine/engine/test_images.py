@@ -104,7 +104,10 @@ def test_listing_by_labels(engine: Engine, tiny_image: MakeImage, unique: str) -
     assert [image.id for image in engine.images(labels={"run": "", "kind": "b"}) if image.labels["run"] == unique] == [other]
     listed = engine.images(labels={"run": unique, "kind": "a"})[0]
     assert listed.names == (f"{unique}:1",)
-    assert listed.digests == ((f"{unique}@{image_id}",) if engine.has_containerd_store else ())
+    if engine.is_podman:
+        assert [digest.partition("@")[0] for digest in listed.digests] == [unique]
+    else:
+        assert listed.digests == ((f"{unique}@{image_id}",) if engine.has_containerd_store else ())
     assert listed.created.endswith("Z")
     assert engine.images(labels={"run": f"{unique}-no"}) == ()
 
@@ -150,7 +153,7 @@ def test_saving_and_loading(engine: Engine, tiny_image: MakeImage, unique: str) 
     for image_id in ids:
         engine.remove_image(image_id, force=True)
     tar.seek(0)
-    assert sorted(engine.load_image(tar)) == [f"{unique}:1", f"{unique}:2"]
+    assert sorted(engine.load_image(tar)) == [f"{unique}:1", f"{unique}:2"], "they were saved under their whole names"
     assert [engine.image(image_id) is not None for image_id in ids] == [True, True]
 
 

@@ -24,6 +24,7 @@ from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.registry import LocalRegistry
 from tests.support import canary
 from tests.support.content import make_image, make_index
+from tests.support.engine_facts import reports_layers
 from tests.support.requirements import free_port, missing
 
 pytestmark = pytest.mark.engine
@@ -182,13 +183,14 @@ def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_ima
     pushed = engine.push(name, observer=observer)
     assert pushed.descriptor is not None
     assert pushed.descriptor.size > 0
-    assert list(pushed.layers.values()) == ["Pushed"]
-    assert pushed.bytes_moved > 0
-    assert [rows[-1] for rows in observer.rows.values()] == ["Pushed."]
+    if reports_layers(engine):
+        assert list(pushed.layers.values()) == ["Pushed"]
+        assert pushed.bytes_moved > 0
+        assert [rows[-1] for rows in observer.rows.values()] == ["Pushed."]
 
     again = engine.push(name)
     assert (again.digest, again.bytes_moved) == (pushed.digest, 0)
-    assert list(again.layers.values()) == ["Layer already exists"]
+    assert list(again.layers.values()) == (["Layer already exists"] if reports_layers(engine) else [])
     assert engine.can_pull(name, timeout=10)
     assert not engine.can_pull(f"{name}-no", timeout=10)
 
@@ -196,10 +198,11 @@ def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_ima
         if engine.image(known):
             engine.remove_image(known)
     assert engine.image(f"{local.address}/{unique}/x@{pushed.digest}") is None
-    pulled = engine.pull(name)
+    pulled = engine.pull(name, expected=pushed.digest)
     assert pulled.digest == pushed.digest
     assert pulled.status == f"Downloaded newer image for {name}"
-    if list(pulled.layers.values()) != ["Already exists"] or not engine.has_containerd_store:  # until it collects its garbage
+    known_already = list(pulled.layers.values()) == ["Already exists"] and engine.has_containerd_store  # until it collects its garbage
+    if reports_layers(engine) and not known_already:
         assert list(pulled.layers.values()) == ["Pull complete"]
         assert pulled.bytes_moved > 0
     result = engine.image(name)
@@ -222,7 +225,8 @@ def test_with_a_password(engine: Engine, guarded: str, tiny_image: MakeImage, un
     (own_folders / ".docker").mkdir(exist_ok=True)
     credentials.store(guarded, Credential("me", canary.password()))
     name = tiny(tiny_image, guarded, unique)
-    assert engine.push(name).digest == engine.pull(name).digest
+    pushed = engine.push(name).digest
+    assert engine.pull(name, expected=pushed).digest == pushed
     assert engine.can_pull(name, timeout=10)
 
 
@@ -236,7 +240,8 @@ def test_with_a_password_for_the_namespace_in_a_named_file(
     with pytest.raises(AuthenticationFailed):
         engine.push(name)
     engine.auth_file = file
-    assert engine.push(name).digest == engine.pull(name).digest
+    pushed = engine.push(name).digest
+    assert engine.pull(name, expected=pushed).digest == pushed
 
 
 def test_a_platform_that_was_not_pulled_is_missing_in_a_push_until_it_is(engine: Engine, local: LocalRegistry, unique: str) -> None:
