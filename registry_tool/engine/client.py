@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,8 +29,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10  # seconds for the first response
 CALL_TIMEOUT = 120  # seconds for the response to any later call. Streams may be silent for any time: a registry behind them may be slow.
 _CHUNK = 1 << 20
-_NOT_THERE = (": no such container", ": image not known")  # podman's messages
-_WITHOUT_A_NAME = ("no such container",)
+_NOT_THERE = re.compile(r"(?:.*: )?(no such (?:container|volume|network|image)|image not known|network not found)")  # podman's messages
 _STATE_FORBIDS = ": container state improper"
 _SOCKET_BASE = "http+docker://localhost"  # the SDK's base URL of an engine behind a unix socket
 
@@ -330,8 +330,9 @@ def _explanation(response: Any) -> str:
 def _error_from(error: docker.errors.APIError, action: str) -> RegistryToolError:
     message = _one_line(error.explanation or "") or f"the engine refused {action} without a message (status {error.status_code})"
     # Podman's status is 500 for some of what is not there, and for what a container's state does not allow.
-    if error.status_code == 404 or message.endswith(_NOT_THERE):
-        return NotFound(f"{action}: {message}" if message in _WITHOUT_A_NAME else message)
+    absent = _NOT_THERE.fullmatch(message)
+    if error.status_code == 404 or absent:
+        return NotFound(f"{action}: {message}" if absent and absent[1] == message else message)
     if error.status_code == 409 or message.endswith(_STATE_FORBIDS):
         return Conflict(message)
     return EngineError(message)

@@ -202,6 +202,8 @@ class Containers:
         """Yield ``("stdout" | "stderr", chunk)`` of its log: the last ``tail`` lines, or all; ``since`` Unix seconds. Raises NotFound."""
         with self._client.call(f"reading the log of {id}") as api:
             tty = bool(api.inspect_container(id)["Config"]["Tty"])
+        if since is not None and self._client.api.is_podman:
+            since = since.partition(".")[0]  # a fraction makes it leave out later lines
         chunks = self._client.stream(
             f"reading the log of {id}", lambda api: api.log_stream(id, follow=follow, tail=tail, since=since, timestamps=timestamps)
         )
@@ -409,6 +411,7 @@ def _host_configuration(spec: ContainerSpec, *, podman: bool) -> dict[str, Any]:
         "Privileged": spec.privileged or None,
         "CapAdd": list(spec.cap_add) or None,
         "SecurityOpt": list(security) or None,
+        "DeviceCgroupRules": list(spec.device_rules) or None,
         "CgroupnsMode": spec.cgroupns,
         # An empty list is not the same as none.
         "MaskedPaths": [] if spec.unmasked else None,

@@ -54,6 +54,8 @@ _FULL = ("no space left on device", "disk quota exceeded")
 _BROKEN = ("unexpected http status: 5", "500 internal server error", "blob upload invalid", "unknown: unknown error")
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 _NO_COMMAND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
+_NO_PROGRAM = 'exec: "": executable file not found'  # podman's; docker does not create such a container
+_NETWORK = "netavark: "  # podman's program for networks
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
 _PREPARING = re.compile("^preparing container [0-9a-f]{64} for attach: ")  # podman's
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
@@ -119,6 +121,10 @@ def start_error(error: RegistryToolError) -> RegistryToolError:
     if isinstance(error, NotFound | EngineError | Conflict) and "no such container" not in error.message.lower():
         # As docker's client tells them apart.
         message = _PREPARING.sub("", error.message)
+        if _NO_PROGRAM in message:
+            return EngineError("no command specified", hint="The image has none. Name one: regctl run IMAGE COMMAND")
+        if message.startswith(_NETWORK):
+            return EngineError(message)
         if _contains(message, _NO_COMMAND):
             return CommandNotFound(message, hint="Is it in the image? A command replaces the image's own: regctl run IMAGE COMMAND")
         if _contains(message, _NOT_EXECUTABLE):

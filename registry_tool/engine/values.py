@@ -175,6 +175,8 @@ class ContainerSpec:
     """``seccomp=unconfined``, ``apparmor=unconfined``; some values of docker's client are unknown to its engine."""
     unmasked: bool = False
     """No path of ``/proc`` and ``/sys`` is masked or read-only: docker's ``systempaths=unconfined``."""
+    device_rules: tuple[str, ...] = ()
+    """Devices that it may use beyond the engine's list, in the form of control groups: ``c 5:1 rwm``."""
     cgroupns: str | None = None
     """private or host; None: the engine's default."""
     memory: int | None = None

@@ -31,8 +31,9 @@ _FORWARDER = ("python3", "-I", "-S", "-B", f"/{_PROGRAM}")
 _SOCKET_WAIT = 1.0  # seconds that the forwarder waits for the engine's socket; then it is checked whether the engine still runs
 _PAUSE = 0.02
 _LOG_LINES = 15
-_CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_CHROOT", "MKNOD")
-"""What an engine needs beyond a container's defaults: mounts, networks, its containers' processes."""
+_CONSOLE = ("c 5:1 rwm",)  # /dev/console, which is not in podman's list; without root it takes no rules
+_CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_CHROOT", "MKNOD", "NET_RAW", "AUDIT_WRITE")
+"""What an engine needs beyond a container's defaults: mounts, networks, its containers' processes; and what docker gives to those."""
 
 
 class CleanEnvironment:
@@ -176,15 +177,17 @@ class _Setup:
         )
         options = ("seccomp=unconfined", "apparmor=unconfined")
         narrow = replace(plain, cap_add=_CAPABILITIES, security_opt=options, unmasked=True)
+        # On cgroups v1 an engine can give its containers no device that it may not use itself, and docker's get the console.
+        console = (replace(narrow, device_rules=_CONSOLE),) if self.engine.is_podman else ()
         refused: list[EngineError] = []
-        for spec in (replace(plain, privileged=True), narrow):
+        for spec in (replace(plain, privileged=True), *console, narrow):
             try:
                 with defer_signals():
                     return self._start_container(spec, registry)
             except EngineError as error:
                 refused.append(error)
         raise EnvironmentUnavailable(
-            f"this engine does not start an engine in a container: {refused[1].message} (with --privileged: {refused[0].message})",
+            f"this engine does not start an engine in a container: {refused[-1].message} (with --privileged: {refused[0].message})",
             hint="It has to allow --privileged, or mounts and networks of a container's own. --on here verifies on the current engine.",
         )
 

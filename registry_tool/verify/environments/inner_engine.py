@@ -54,6 +54,8 @@ exec dockerd --host unix://{SOCKET} --log-level warn --max-download-attempts 2
 _PODMAN = f"""\
 # podman's own rules come first; without a route, at least names are not resolved for long.
 ip route del default 2>/dev/null || :
+# Its name server wants one to ask: podman makes no such file in a container without a network.
+[ -s /etc/resolv.conf ] || echo 'nameserver 127.0.0.1' >/etc/resolv.conf
 # Without all privileges an engine cannot set limits above its own.
 limit() {{ awk -v "name=$1" 'index($0, name) == 1 {{ sub(name, ""); print ($2 == "unlimited" ? -1 : $2) }}' /proc/self/limits; }}
 files=$(limit 'Max open files')

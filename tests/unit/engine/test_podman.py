@@ -40,6 +40,7 @@ from tests.support.fake_server import ReceivedRequest, Reply, reply
 OTHER, WANTED, THIRD = (Digest.parse(f"sha256:{digit * 64}") for digit in "123")
 NAME = "10.0.0.1:5000/a"
 ID = "c" * 64
+NETAVARK = "netavark: aardvark-dns failed to start: open resolv.conf: No such file or directory"
 BUILT = "0123456789ab" + "c" * 52
 
 # What may go wrong
@@ -97,12 +98,29 @@ def test_a_container_that_goes_while_podman_looks_at_it_is_not_there() -> None:
             engine.remove(ID)
 
 
+def test_an_image_without_a_program_and_a_network_that_fails_are_no_missing_command() -> None:
+    for words, told in (('runc: exec: "": executable file not found in $PATH', "no command specified"), (NETAVARK, NETAVARK)):
+        refusal = reply({"message": words}, 500)
+        with fake_engine({f"POST /containers/{ID}/start": refusal}, podman="5.8.6") as (engine, _), pytest.raises(EngineError) as raised:
+            engine.start(ID)
+        assert (type(raised.value), raised.value.message) == (EngineError, told)
+
+
+def test_fractions_of_seconds_are_not_asked_for_in_logs() -> None:
+    answers = {f"GET /containers/{ID}/json": reply({"Id": ID, "Config": {"Tty": True}}), f"GET /containers/{ID}/logs": Reply(body=b"x")}
+    with fake_engine(answers, podman="5.8.6") as (engine, server):
+        assert list(engine.logs(ID, since="1796057010.66")) == [("stdout", b"x")]
+    assert query(server.requests[-1])["since"] == "1796057010"
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
         ("cannot remove container c as it is running - paused ones cannot be removed: container state improper", Conflict),
         ("can only create exec sessions on running containers: container state improper", Conflict),
         ("docker.io/library/a: image not known", NotFound),
+        ("no volume with name a found: no such volume", NotFound),
+        ("a thing of which there was no such container: broken", EngineError),
         ("something else", EngineError),
     ],
 )
