@@ -21,7 +21,7 @@ from typing import Any
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.engine.values import Container
 from registry_tool.oci.digest import Digest
-from tests.support.content import DOCKER_IMAGE, make_blob, put_manifest, sha256
+from tests.support.content import CREATED, DOCKER_IMAGE, make_blob, put_manifest, sha256
 
 REPOSITORY = "broken/app"
 OURS = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
@@ -133,6 +133,7 @@ def push(
         {
             "os": "linux",
             "architecture": architecture,
+            "created": CREATED,  # podman gives another date to an image without, each time
             "config": {
                 "Env": list(base.environment) if base else ["PATH=/"],
                 "Entrypoint": list(entrypoint) or None,

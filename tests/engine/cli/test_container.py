@@ -107,7 +107,8 @@ def test_a_command_that_cannot_run_is_127_or_126_in_run_and_exec(typed: Typed, e
     typed("run", "-d", "--name", unique, shell, "sleep", "60")
     # Docker 20.10 does not tell them apart.
     assert typed("exec", unique, "/no/such/program").code in (126, 127)
-    assert typed("exec", unique, "/etc").code == 126
+    # Podman's exit code of a command that is a folder is that of any failed exec.
+    assert typed("exec", unique, "/etc").code == (125 if engine.is_podman else 126)
     typed("stop", "-t", "0", unique)
     assert typed("exec", unique, "true").code == 1
 
@@ -362,7 +363,9 @@ def test_stopped_containers_start_again_and_logs_have_times(typed: Typed, engine
     lines = typed("logs", "-t", "--since", "1h", "-n", "2", unique).out.splitlines()
     assert [line.partition(" ")[2] for line in lines] == ["hello", "hello"]
     assert lines[0].startswith("20")
-    assert typed("logs", "--since", lines[1].partition(" ")[0], unique).out == "hello\n"
+    later = typed("logs", "--since", lines[1].partition(" ")[0], unique).out
+    assert set(later.splitlines()) == {"hello"}
+    assert later == "hello\n" or engine.is_podman, "podman counts whole seconds"
     assert typed("logs", "--since", "soon", unique).code == 2
 
 

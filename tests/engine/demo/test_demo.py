@@ -268,7 +268,8 @@ class TestSuccess:
         result = run()
         assert result.error is None
         assert [step.name for step in result.steps] == STEPS
-        assert all(step.ok and step.command.startswith(("docker ", "curl ")) for step in result.steps)
+        client = "podman " if engine.is_podman else "docker "
+        assert all(step.ok and step.command.startswith((client, "curl ")) for step in result.steps)
         reference = Reference.parse(image, default_host=local.address)
         assert result.reference == str(reference)
         assert result.digest == str(open_registry(local.address).digest(reference.path, "part2"))

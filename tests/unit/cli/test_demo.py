@@ -54,7 +54,8 @@ def test_demo_on_a_terminal_lists_what_is_left_and_what_to_try(engine: Engine, u
         with Terminal(["demo", "--name", unique, "--image", f"{unique}/get-started:part2"]) as terminal:
             assert terminal.end() == 0, terminal.text
             text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
-        for words in ("$ docker push ", "Hello World!", "What is left", "list-tags localhost:", f"down --name {unique} --volumes"):
+        pushes = "$ podman push --tls-verify=false " if engine.is_podman else "$ docker push "
+        for words in (pushes, "Hello World!", "What is left", "list-tags localhost:", f"down --name {unique} --volumes"):
             assert words in text, words
         registry = local_registry.find(engine, unique)
         assert registry is not None
