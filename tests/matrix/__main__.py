@@ -31,7 +31,6 @@ _SHORT_TIMEOUT = 15 * 60
 def main() -> int:
     """Run what was asked for; returns the exit code."""
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
     if options.clean:
         image.remove()
         return 0
@@ -102,6 +101,7 @@ def _keep(place: Place, junit: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -149,7 +149,8 @@ def _describe_partial(engine: Engine, target: Reference, index: Digest, missing:
     elsewhere = [
         name for name in (image.digests if image else ()) if name.endswith(f"@{index}") and not name.startswith(f"{target.repository}@")
     ]
-    source = elsewhere[0] if elsewhere else "NAME"
+    # Whole: without a host it would be the local registry's.
+    source = str(Reference.parse(elsewhere[0], default_host=DOCKER_HUB)) if elsewhere else "NAME"
     pulls = ", ".join(f"regctl pull --platform {platform} {source}" for platform in missing) or f"regctl pull --platform OS/ARCH {source}"
     what = ", ".join(map(str, missing)) or "other platforms"
     return (
