@@ -71,8 +71,9 @@ class Images:
 
     def history_sizes(self, name: str) -> tuple[int, ...]:
         """Bytes that each step of the build of ``name`` added, the last step first. Raises NotFound."""
+        stored = image_names.stored_name(self._client, name)
         with self._client.call(f"looking for the history of {name}") as api:
-            return tuple(int(step.get("Size") or 0) for step in api.history(name))  # type: ignore[no-untyped-call]
+            return tuple(int(step.get("Size") or 0) for step in api.history(stored))  # type: ignore[no-untyped-call]
 
     def tag(self, image: str, name: str) -> None:
         """Tag ``image`` as ``name``. Raises NotFound."""
