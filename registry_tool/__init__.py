@@ -5,20 +5,23 @@ As a library: ``from registry_tool import Registry``; docs/library.md shows its 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registry_tool.content.copy.library import copy as copy
     from registry_tool.targets.registry import Registry as Registry
 
 __version__ = "0.1.0"
-__all__ = ["Registry", "__version__"]
+__all__ = ["Registry", "__version__", "copy"]
+
+_MODULES = {"Registry": "registry_tool.targets.registry", "copy": "registry_tool.content.copy.library"}
 
 
 def __getattr__(name: str) -> object:
-    """``Registry`` when it is first asked for: what it stands on takes longer to import than ``regctl --help`` may."""
-    if name != "Registry":
+    """``Registry`` and ``copy`` when they are first asked for: what they stand on takes longer to import than ``regctl --help`` may."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from registry_tool.targets.registry import Registry
-
-    globals()[name] = Registry
-    return Registry
+    value: object = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 VERIFICATION, REGISTRY, IMAGE = "Demo and verification", "Local registry", "Images and containers"
-CONTENT, SHELL = "Registry content", "Shell"
+CONTENT, MOVING, SHELL = "Registry content", "Moving images", "Shell"
 DOCKERS_EXIT_CODES = {"": 125, "command-not-executable": 126, "command-not-found": 127}
 """Of ``docker run``, where a container did not run."""
 
@@ -59,6 +59,7 @@ COMMANDS = {
     "inspect": Entry("inspect", CONTENT, "Show manifest, config and layers of an image in a registry."),
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
+    "copy": Entry("copy", MOVING, "Copy images from one place to another."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
     "help": Entry("help", SHELL, "Print the help of a command."),
     "version": Entry("help", SHELL, "Print the versions of this tool, the engine and the registry."),
@@ -77,6 +78,7 @@ SUGGESTIONS = {
     "repo": "regctl catalog",
     "digest": "regctl inspect -q NAME (it prints sha256:…)",
     "manifest": "regctl inspect --raw NAME",
+    "cp": "regctl copy SOURCE DESTINATION",
     "config": "regctl inspect --config NAME",
     "docker": "the same without the word docker",
 }
@@ -85,10 +87,10 @@ SUGGESTIONS = {
 ELSEWHERE = {
     "prune": "regctl delete removes tags and images from a registry; docker image prune removes an engine's unused images.",
     "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
-    "copy": "skopeo copy or crane copy copies between registries; regctl pull, tag and push take an image through the engine.",
     "save": "docker save writes an image to an archive, docker load reads it.",
 }
-ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"], "cp": ELSEWHERE["copy"], "sync": ELSEWHERE["copy"], "mirror": ELSEWHERE["copy"]}
+ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"], "sync": "regctl copy --all-tags copies all tags of a repository."}
+ELSEWHERE |= {"mirror": ELSEWHERE["sync"]}
 ELSEWHERE |= dict.fromkeys(("load", "export", "import"), ELSEWHERE["save"])
 """What this tool does not do, and what does."""
 

@@ -33,6 +33,7 @@ list-tags john/get-started
 catalog
 inspect john/get-started:part2
 check --deep
+copy john/get-started:part2 mirror/
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
 verify --on here --http 4002:81/ --timeout 8s john/get-started:part2; 1
 pull john/get-started:part2
@@ -62,13 +63,15 @@ SHOWN_ELSEWHERE = (
     "list-tags: tags[].note",
     "check: findings[].",
     "check: error",
+    "copy: images[].error",
     "push: partial_of",
     "push: missing",
     "verify: error",
     "verify: against",
     "verify: proven[].points[].unchecked",
 )
-"""What this story's images do not have; ``tests/unit/cli/test_inspect.py``, ``…_push.py``, ``…_check.py`` and ``…_verify.py`` see to it."""
+"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py`` and ``…_verify.py`` in
+``tests/unit/cli/`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""

@@ -28,6 +28,8 @@ class RecordingServer:
     headers: Callable[[str, str], list[tuple[str, str]]] = lambda method, path: []
     host: str = ""
     port: int = 0
+    under_way: int = 0
+    """Requests that arrived and are not handled yet; their responses may still be on the way."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,18 +38,27 @@ class RecordingServer:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         with self._lock:
             self.requests.append((method, path))
+            self.under_way += 1
             other = self.instead(method, path)
             extra = self.headers(method, path)
         if other is not None:
             status, headers, body = other
             start_response(status, [*headers, ("Content-Length", str(len(body)))])
+            self._finish()
             return [] if method == "HEAD" else [body]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
             write: Callable[[bytes], object] = start_response(status, [*headers, *extra])
             return write
 
-        return self.registry(environ, start)
+        try:
+            return self.registry(environ, start)
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self.under_way -= 1
 
     @property
     def counts(self) -> Counter[str]:

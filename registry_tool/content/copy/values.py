@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from registry_tool.base.errors import RegistryToolError
+from registry_tool.content.copy.location import join_name
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -41,6 +42,16 @@ class CopyJob:
     destination: Target
     references: Mapping[str, tuple[str, ...]]
     options: CopyOptions = CopyOptions()
+    source_name: str = ""
+    destination_name: str = ""
+    """Names of the two for people; a registry's repository knows its own."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of source and destination."""
+        own = (getattr(target, "name", "") for target in (self.source, self.destination))
+        source, destination = (given or str(name) for given, name in zip((self.source_name, self.destination_name), own, strict=True))
+        return source, destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +82,11 @@ class PlannedImage:
 
     def result(self, status: Status, *, stored_digest: Digest | None = None, error: RegistryToolError | None = None) -> CopiedImage:
         """What became of it."""
+        source, destination = self.job.names
+        stored = [*self.tags] or ([str(self.root.digest)] if self.root is not None else [])
         return CopiedImage(
+            source=join_name(source, self.reference),
+            destinations=tuple(join_name(destination, image) for image in stored),
             reference=self.reference,
             tags=self.tags,
             status=status,
@@ -102,7 +117,11 @@ class CopiedImage:
     ``left_out`` are platforms of an index that were not copied, ``foreign`` layers that were not fetched.
     """
 
-    JSON_MEMBERS: ClassVar = "reference tags status digest stored_digest left_out foreign error?"
+    JSON_MEMBERS: ClassVar = "source destinations status digest stored_digest left_out foreign error?"
+    source: str
+    """Full name of what was copied."""
+    destinations: tuple[str, ...]
+    """Full names at the destination, by tag; by digest where it has none."""
     reference: str
     tags: tuple[str, ...]
     status: Status

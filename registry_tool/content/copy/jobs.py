@@ -1,0 +1,144 @@
+"""The jobs of a copy between places: which images, and what they are called where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from registry_tool.base.errors import Conflict, InvalidReference, NotFound, UsageError
+from registry_tool.content.copy.location import Location
+from registry_tool.content.copy.places import Places
+from registry_tool.content.copy.values import CopyJob, CopyOptions
+from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference, is_tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagSelection:
+    """Which tags of a source are copied, where not one is named: ``all``, or those that match one of ``globs``."""
+
+    all: bool = False
+    globs: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.all or bool(self.globs)
+
+    def matches(self, tag: str) -> bool:
+        """Whether a tag is selected."""
+        return self.all or any(fnmatchcase(tag, glob) for glob in self.globs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selected:
+    """An image at a source: ``reference`` finds it there; ``path`` and ``tag`` are for a registry, ``name`` for a layout or an archive."""
+
+    reference: str
+    path: str
+    tag: str | None
+    name: str | None
+
+
+def make_jobs(
+    places: Places, sources: Sequence[Location], destination: Location, *, tags: TagSelection, options: CopyOptions
+) -> list[CopyJob]:
+    """The jobs that copy ``sources`` to ``destination``, one for each repository that is read and written.
+
+    A destination without a tag keeps those of the sources; one that ends with a slash gets a repository for each of theirs.
+    Raises UsageError where the two do not fit, NotFound where no tag is selected, Conflict where two images would get one tag.
+    """
+    _check(sources, destination, tags)
+    references: dict[tuple[str, str], dict[str, list[str]]] = {}
+    located: dict[str, Location] = {}
+    taken: dict[tuple[str, str], tuple[str, str]] = {}
+    for source in sources:
+        for selected in _select(places, source, tags):
+            target = destination.below(selected.path) if destination.is_prefix else destination
+            located |= {source.store: source, target.store: target}
+            names = references.setdefault((source.store, target.store), {}).setdefault(selected.reference, [])
+            tag = target.tag or (selected.tag if target.kind == "registry" else selected.name or selected.tag)
+            if tag is None or tag in names:
+                continue
+            names.append(tag)
+            image = source.store, selected.reference
+            if taken.setdefault((target.store, tag), image) != image:
+                raise Conflict(f"two images would get the tag {tag} of {target.store}", hint="Copy them to different repositories.")
+    return [
+        CopyJob(
+            source=places.source(located[source]),
+            destination=places.destination(located[target]),
+            references={reference: tuple(names) for reference, names in of_pair.items()},
+            options=options,
+            source_name=source,
+            destination_name=target,
+        )
+        for (source, target), of_pair in references.items()
+    ]
+
+
+def _check(sources: Sequence[Location], destination: Location, tags: TagSelection) -> None:
+    if destination.image is not None and destination.image != destination.tag:
+        raise UsageError(f"{destination}: a destination has no digest", hint=f"The digest stays; name a tag: {destination.store}:TAG")
+    if destination.image is not None and (len(sources) > 1 or tags):
+        raise UsageError(f"{destination} is one image, and several are copied", hint=f"Name the place alone: {destination.store}")
+    for source in sources:
+        if source.is_prefix:
+            raise UsageError(f"{source} is no image", hint="A source is an image or a repository.")
+        if tags and source.image is not None:
+            raise UsageError(f"{source} has a tag or a digest, and --all-tags or --tags selects others", hint=f"Try: {source.store}")
+        if source.store == destination.store and source.path is not None:
+            raise UsageError(f"{source.store} is source and destination", hint="Copy it to another place.")
+    stores = {source.store for source in sources}
+    if len(stores) > 1 and destination.kind == "registry" and not destination.is_prefix:
+        hint = f"With a slash at its end each gets a repository of its own: {destination.store}/"
+        raise UsageError(f"images of {len(stores)} repositories do not go into one: {destination.store}", hint=hint)
+
+
+def _select(places: Places, source: Location, tags: TagSelection) -> list[_Selected]:
+    """The images of a source that are copied. Raises NotFound where there is none."""
+    if source.reference is None:
+        return _select_from_file(places, source, tags)
+    path = source.reference.path
+    if not tags:
+        tag = source.tag if source.image is not None else DEFAULT_TAG
+        name = f"{source.store}:{tag}" if tag is not None else None
+        return [_Selected(reference=source.image or DEFAULT_TAG, path=path, tag=tag, name=name)]
+    target = places.source(source)
+    with target.limiter:
+        listed = [tag for tag in target.tags() if tags.matches(tag)]
+    if not listed:
+        raise _nothing_selected(source, tags, f"See: regctl list-tags {source.store}")
+    return [_Selected(reference=tag, path=path, tag=tag, name=f"{source.store}:{tag}") for tag in listed]
+
+
+def _select_from_file(places: Places, source: Location, tags: TagSelection) -> list[_Selected]:
+    target = places.file(source)
+    stem = (source.path.name if source.path is not None else "").partition(".")[0].lower()
+    if tags:
+        selected = [_named(name, stem) for name in target.tags()]
+        selected = [each for each in selected if tags.matches(each.reference) or (each.tag is not None and tags.matches(each.tag))]
+        if not selected:
+            raise _nothing_selected(source, tags, None)
+        return selected
+    if source.image is not None:
+        named = _named(source.tag, stem) if source.tag is not None else _Selected(reference="", path=stem, tag=None, name=None)
+        return [_Selected(reference=source.image, path=named.path, tag=named.tag, name=named.name)]
+    image = target.only()
+    if image.name is None:
+        return [_Selected(reference=str(image.descriptor.digest), path=stem, tag=None, name=None)]
+    return [_named(image.name, stem)]
+
+
+def _named(name: str, stem: str) -> _Selected:
+    """An image of a layout or an archive, by a tag or by a whole name; ``stem`` is the file's."""
+    if "/" not in name and ":" not in name:
+        return _Selected(reference=name, path=stem, tag=name if is_tag(name) else None, name=name)
+    try:
+        reference = Reference.parse(name, default_host=DOCKER_HUB).or_latest()
+    except InvalidReference:
+        return _Selected(reference=name, path=stem, tag=None, name=name)
+    return _Selected(reference=name, path=reference.path, tag=reference.tag, name=name)
+
+
+def _nothing_selected(source: Location, tags: TagSelection, hint: str | None) -> NotFound:
+    what = "has no tags" if tags.all else f"has no tag that matches {' or '.join(tags.globs)}"
+    return NotFound(f"{source.store} {what}", hint=hint)

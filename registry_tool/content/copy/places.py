@@ -1,0 +1,140 @@
+"""Opening what :class:`Location` names, each place once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NoReturn
+
+from registry_tool.base.concurrency import RateLimiter
+from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.content.copy.location import Location
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import Manifest
+from registry_tool.targets.archive import Archive, ArchiveWriter, open_archive
+from registry_tool.targets.layout import Layout
+from registry_tool.targets.registry import Registry
+from registry_tool.targets.target import Readable, Target
+
+
+class Places:
+    """The places of one copy, each opened once; a context manager, which closes them. With ``dry_run`` none is made or written to."""
+
+    def __init__(self, open_registry: Callable[[str], Registry], *, dry_run: bool = False) -> None:
+        self._open_registry = open_registry
+        self._dry_run = dry_run
+        self._registries: dict[str, Registry] = {}
+        self._targets: dict[tuple[str, bool], Target] = {}
+        self._files: dict[str, Layout | Archive] = {}
+        self._archives: list[ArchiveWriter] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Places:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def source(self, location: Location) -> Target:
+        """Open a place to read from."""
+        if location.kind == "registry":
+            return self._repository(location)
+        return self.file(location)
+
+    def file(self, location: Location) -> Layout | Archive:
+        """Open an image layout or an archive to read from."""
+        if location.store not in self._files:
+            self._files[location.store] = self._stack.enter_context(_open_file(location))
+        return self._files[location.store]
+
+    def destination(self, location: Location) -> Target:
+        """Open a place to write to."""
+        if location.kind == "registry":
+            return self._repository(location)
+        key = location.store, True
+        if key not in self._targets:
+            self._targets[key] = self._written(location)
+        return self._targets[key]
+
+    def commit(self) -> None:
+        """Write the archives that were collected, where all went well."""
+        for archive in self._archives:
+            archive.commit()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the registries' responses."""
+        return tuple(note for registry in self._registries.values() for note in registry.notes)
+
+    def _repository(self, location: Location) -> Target:
+        key = location.store, False
+        if key not in self._targets:
+            if location.reference is None:
+                raise ValueError("no registry")
+            host = location.reference.host
+            if host not in self._registries:
+                self._registries[host] = self._stack.enter_context(self._open_registry(host))
+            self._targets[key] = self._registries[host].repository(location.reference.path)
+        return self._targets[key]
+
+    def _written(self, location: Location) -> Target:
+        if location.path is None:
+            raise _no_engine(location)
+        if self._dry_run:
+            is_layout = location.kind == "oci" and location.path.is_dir() and any(location.path.iterdir())
+            return self.file(location) if is_layout else EmptyTarget()
+        if location.kind == "oci":
+            return self._stack.enter_context(Layout.open(location.path, write=True))
+        archive = self._stack.enter_context(ArchiveWriter(location.path))
+        self._archives.append(archive)
+        return archive
+
+
+@contextmanager
+def _open_file(location: Location) -> Iterator[Layout | Archive]:
+    if location.path is None:
+        raise _no_engine(location)
+    if location.kind == "oci":
+        with Layout.open(location.path) as layout:
+            yield layout
+    else:
+        with open_archive(location.path) as archive:
+            yield archive
+
+
+def _no_engine(location: Location) -> UsageError:
+    return UsageError(f"{location}: images of the engine cannot be copied yet", hint="Push the image first: regctl push NAME")
+
+
+class EmptyTarget:
+    """A place with nothing in it, that stands for one that a copy would make. Nothing can be written to it."""
+
+    limiter = RateLimiter()
+
+    def resolve(self, reference: str) -> Descriptor:
+        raise NotFound(f"{reference} is not there")
+
+    def manifest(self, reference: str | Digest) -> Manifest:
+        raise NotFound(f"{reference} is not there")
+
+    def fetch(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
+        raise NotFound(f"{descriptor.digest} is not there")
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        return False
+
+    def push(self, descriptor: Descriptor, stream: Readable) -> NoReturn:
+        raise ValueError("a place of a dry run")
+
+    def push_manifest(self, manifest: Manifest, tag: str | None) -> NoReturn:
+        raise ValueError("a place of a dry run")
+
+    def tags(self) -> tuple[str, ...]:
+        return ()
+
+    def referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        return ()
+
+    def delete(self, descriptor: Descriptor) -> NoReturn:
+        raise ValueError("a place of a dry run")
