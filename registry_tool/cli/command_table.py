@@ -5,6 +5,7 @@ The module is imported when the command is called. Docker's ``container ls`` and
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from registry_tool.base.errors import UsageError
 
 
 class Entry(NamedTuple):
-    """``module`` is in ``cli/commands/``; the command is its attribute of the command's name, with ``_`` for ``-``.
+    """``module`` is in ``cli/commands/``; the command is its attribute of the command's name, with ``_`` for ``-`` and behind a keyword.
 
     ``exit_codes`` is error code -> exit code, "" for all others, of a command whose exit codes are otherwise a container's.
     """
@@ -60,6 +61,8 @@ COMMANDS = {
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
+    "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
+    "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
     "help": Entry("help", SHELL, "Print the help of a command."),
     "version": Entry("help", SHELL, "Print the versions of this tool, the engine and the registry."),
@@ -71,6 +74,9 @@ MANAGEMENT_COMMANDS = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "build": "build", "tag": "tag", "push": "push", "pull": "pull"},
 }
 """Docker's management commands, hidden from help."""
+
+ALIASES = {"save": "export", "load": "import"}
+"""Docker's words for the same commands."""
 
 SUGGESTIONS = {
     "ls": "regctl list-tags NAME",
@@ -87,11 +93,9 @@ SUGGESTIONS = {
 ELSEWHERE = {
     "prune": "regctl delete removes tags and images from a registry; docker image prune removes an engine's unused images.",
     "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
-    "save": "docker save writes an image to an archive, docker load reads it.",
 }
 ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"], "sync": "regctl copy --all-tags copies all tags of a repository."}
 ELSEWHERE |= {"mirror": ELSEWHERE["sync"]}
-ELSEWHERE |= dict.fromkeys(("load", "export", "import"), ELSEWHERE["save"])
 """What this tool does not do, and what does."""
 
 
@@ -142,7 +146,7 @@ class Root(CommandGroup):
 
     def __init__(self, **options: Any) -> None:
         settings = {"help_option_names": ["-h", "--help"]}
-        super().__init__(names={name: name for name in COMMANDS}, context_settings=settings, **options)
+        super().__init__(names={name: name for name in COMMANDS} | ALIASES, context_settings=settings, **options)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         names = MANAGEMENT_COMMANDS.get(cmd_name)
@@ -158,7 +162,8 @@ class Root(CommandGroup):
 def load(name: str) -> click.Command:
     """Import the command ``name``."""
     module = import_module(f"registry_tool.cli.commands.{COMMANDS[name].module}")
-    command: click.Command = getattr(module, name.replace("-", "_"))
+    attribute = name.replace("-", "_")
+    command: click.Command = getattr(module, f"{attribute}_" if keyword.iskeyword(attribute) else attribute)
     return command
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.cli.app import root
-from registry_tool.cli.command_table import COMMANDS, load
+from registry_tool.cli.command_table import ALIASES, COMMANDS, load
 from registry_tool.cli.output import Output
 from registry_tool.cli.session import Session
 from tests.support.documents import DOCUMENTS, Reader, blocks, checkout, commands, pairs
@@ -248,7 +248,7 @@ def test_every_command_is_in_the_documents(name: str) -> None:
 def test_every_command_in_the_documents_is_there() -> None:
     for document in DOCUMENTS:
         for name in re.findall(r"`regctl ([a-z][a-z-]*)[^`]*`", document.read_text(encoding="utf-8")):
-            assert name in COMMANDS or name in ("container", "image"), f"{document.name}: regctl {name}"
+            assert name in COMMANDS or name in (*ALIASES, "container", "image"), f"{document.name}: regctl {name}"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

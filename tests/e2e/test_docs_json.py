@@ -34,6 +34,8 @@ catalog
 inspect john/get-started:part2
 check --deep
 copy john/get-started:part2 mirror/
+export john/get-started:part2 -o images.tar
+import images.tar copies/
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
 verify --on here --http 4002:81/ --timeout 8s john/get-started:part2; 1
 pull john/get-started:part2
@@ -64,14 +66,16 @@ SHOWN_ELSEWHERE = (
     "check: findings[].",
     "check: error",
     "copy: images[].error",
+    "export: images[].error",
+    "import: images[].error",
     "push: partial_of",
     "push: missing",
     "verify: error",
     "verify: against",
     "verify: proven[].points[].unchecked",
 )
-"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py`` and ``…_verify.py`` in
-``tests/unit/cli/`` see to it."""
+"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py``, ``…_export.py`` and
+``…_verify.py`` in ``tests/unit/cli/`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""

@@ -72,7 +72,7 @@ def copy(
 
     if len(names) < 2:
         raise UsageError("copy needs a source and a destination", hint=f"For example: regctl copy {names[0]} mirror/")
-    locations = _locations(session, names)
+    locations = parse_locations(session, names)
     wanted = CopyOptions(platforms=platforms, referrers=referrers, allow_foreign=allow_foreign)
     with Places(session.open_registry, dry_run=dry_run) as places:
         jobs = make_jobs(places, locations[:-1], locations[-1], tags=TagSelection(all=all_tags, globs=globs), options=wanted)
@@ -98,7 +98,7 @@ def copy(
     return out.finish(document, failures)
 
 
-def _locations(session: Session, names: Sequence[str]) -> list[Location]:
+def parse_locations(session: Session, names: Sequence[str]) -> list[Location]:
     """What is typed, parsed; the local registry is looked for only where a name needs it, after all were found valid."""
     from registry_tool.content.copy.location import Location
 

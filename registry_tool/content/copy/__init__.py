@@ -7,7 +7,7 @@ is killed leaves no tag that stands for something incomplete.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from registry_tool.content.copy.planner import make_plan, planned_images
 from registry_tool.content.copy.transfer import Copier
@@ -68,16 +68,28 @@ def copy(
 
 
 def copy_all(
-    jobs: Sequence[CopyJob], *, dry_run: bool = False, threads: int | None = None, listener: CopyListener = NULL_LISTENER
+    jobs: Sequence[CopyJob],
+    *,
+    dry_run: bool = False,
+    threads: int | None = None,
+    listener: CopyListener = NULL_LISTENER,
+    check: Callable[[CopyPlan], None] | None = None,
+    together: bool = False,
 ) -> CopyResult:
-    """Copy the images of several repositories, each blob once; an image that fails is a row with an error, and ends no other."""
+    """Copy the images of several repositories, each blob once; an image that fails is a row with an error, and ends no other.
+
+    ``check`` gets the plan before anything is written, and may raise. ``together``: the first failure of an image is raised, and
+    no tag is written where there is one.
+    """
     started = time.monotonic()
     plan = make_plan(jobs)
+    if check is not None:
+        check(plan)
     listener.planned(plan)
     if dry_run:
         images, counts = planned_images(plan), plan.counts
     else:
-        transfer = Copier(plan, listener, threads=threads)
+        transfer = Copier(plan, listener, threads=threads, together=together)
         images = transfer.run()
         counts = transfer.counts
     return CopyResult(images=images, blobs=counts, seconds=time.monotonic() - started)

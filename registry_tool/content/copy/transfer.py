@@ -44,10 +44,11 @@ Place = tuple[Digest, int]
 class Copier:
     """Copies what a plan names."""
 
-    def __init__(self, plan: CopyPlan, listener: CopyListener, *, threads: int | None) -> None:
+    def __init__(self, plan: CopyPlan, listener: CopyListener, *, threads: int | None, together: bool = False) -> None:
         self._plan = plan
         self._listener = listener
         self._threads = threads or BLOBS
+        self._together = together
         self._lock = threading.Lock()
         self._actions: list[tuple[Action, int]] = []
         self._changed: set[Place] = set()
@@ -56,11 +57,14 @@ class Copier:
         self._pushed: SingleFlight[Place, Descriptor] = SingleFlight()
 
     def run(self) -> tuple[CopiedImage, ...]:
-        """Copier everything; returns what became of each image, in the plan's order. Raises KeyboardInterrupt, uploads cancelled."""
+        """Copy everything; returns what became of each image, in the plan's order. Raises KeyboardInterrupt, uploads cancelled."""
         try:
             for _ in map_unordered(self._transfer_blob, self._plan.tasks, threads=min(self._threads, BLOBS)):
                 pass
             stored = list(map_ordered(self._push_manifests, self._plan.images, threads=self._threads))
+            for error in stored:
+                if self._together and isinstance(error, RegistryToolError):
+                    raise error
             return tuple(map_ordered(self._tag, zip(self._plan.images, stored, strict=True), threads=self._threads))
         except BaseException:
             self._cancel_uploads()

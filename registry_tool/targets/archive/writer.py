@@ -62,7 +62,7 @@ class ArchiveWriter(Layout):
 
     def close(self) -> None:
         """End without an archive, unless there is one; what was collected for a file is kept for another attempt."""
-        if not self._is_file:
+        if not self._is_file or not any(self.folder.glob("blobs/*/*")):
             shutil.rmtree(self.folder, ignore_errors=True)
         super().close()
 

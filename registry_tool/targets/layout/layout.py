@@ -97,6 +97,11 @@ class Layout(LayoutReader):
                         self._read = state, LayoutIndex.parse(file.read(MAX_SIZE + 1), f"{self.name}/index.json")
                     return self._read[1]
 
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """All content that its images have, as far as their manifests can be read and it is there."""
+        return frozenset(digest for digest in _digests(self.walk()) if self.stored_size(digest) is not None)
+
     def open_content(self, digest: Digest) -> BinaryIO | None:
         with self._failing("read"):
             try:
@@ -175,15 +180,6 @@ class Layout(LayoutReader):
                 with suppress(NotFound, Mismatch, InvalidManifest):
                     for digest in alone - _digests(self.walk(strict=True)):
                         self._path(digest).unlink(missing_ok=True)
-
-    def annotate(self, key: str, value: str | None) -> None:
-        """Set an annotation of the index itself, or remove it."""
-        with self._lock:
-            index = self._require_writing()
-            annotations = {name: text for name, text in index.annotations.items() if name != key}
-            if value is not None:
-                annotations[key] = value
-            self._write_index(LayoutIndex(entries=index.entries, annotations=annotations))
 
     # --- inside ---
 

@@ -61,7 +61,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("gc", "x"), "garbage-collect"),
         (("sync", "a", "b"), "regctl copy --all-tags"),
         (("cp", "a", "b"), "regctl copy SOURCE"),
-        (("load", "-i", "x"), "docker load"),
+        (("unload", "x"), "regctl load"),
         (("xyzzy",), "regctl --help"),
     ],
 )

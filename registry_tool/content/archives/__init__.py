@@ -1,0 +1,1 @@
+"""Images in archives and layouts: exported for another machine, and imported there."""
