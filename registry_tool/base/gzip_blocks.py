@@ -6,10 +6,18 @@ content: with ISA-L that is level 2, otherwise zlib's level 1, which takes five 
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib as _standard
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 
+from registry_tool.base.errors import RegistryToolError
+
+MAX_THREADS = 4
+"""Threads that compress. More are faster than any engine gives out its layers."""
 BLOCK = 1 << 20
 """Bytes that are compressed at a time. Smaller blocks would find less to repeat, larger ones take more memory."""
 HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
@@ -48,3 +56,42 @@ class Checksum:
     def trailer(self) -> bytes:
         """The member's last eight bytes."""
         return _TRAILER.pack(self._crc, self._size & 0xFFFFFFFF)
+
+
+def threads() -> int:
+    """Threads that compress at a time."""
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def read_blocks(read: Callable[[int], bytes], size: int, *, before: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+    """Read ``size`` bytes as blocks, however they come; of no bytes one empty block. ``before`` is called before each.
+
+    Raises RegistryToolError where there are fewer.
+    """
+    for start in range(0, size or 1, BLOCK):
+        before()
+        pieces, left = [], min(BLOCK, size - start)
+        while left:
+            piece = read(left)
+            if not piece:
+                raise RegistryToolError("a layer ended before it should", hint="Try again.")
+            pieces.append(piece)
+            left -= len(piece)
+        yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def compress(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+    """Compress ``size`` bytes by several threads; yields the member in pieces. Raises RegistryToolError where there are fewer."""
+    checksum, done = Checksum(), 0
+    under_way: deque[Future[bytes]] = deque()
+    yield HEADER
+    with ThreadPoolExecutor(max_workers=threads()) as pool:
+        for block in read_blocks(read, size):
+            done += len(block)
+            checksum.update(block)
+            under_way.append(pool.submit(deflate, block, is_last=done == size))
+            if len(under_way) > 2 * threads():
+                yield under_way.popleft().result()
+        for future in under_way:
+            yield future.result()
+    yield checksum.trailer()

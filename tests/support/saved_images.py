@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from registry_tool.engine import Image
+from registry_tool.oci import manifest as manifests
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import OCI_CONFIG
+from registry_tool.targets.layout.index import LayoutIndex
 from tests.support.content import sha256
 
 Format = Literal["old", "oci", "podman"]
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
 FORMATS: tuple[Format, ...] = ("old", "oci", "podman")
 
 
@@ -25,6 +31,7 @@ class SavedImage:
     format: Format = "old"
     chunk: int = 1000
     config: bytes = b""
+    name: str = "localhost:5000/john/app:1"
     reads: int = 0
     cut: int | None = None
     fault: BaseException | None = None
@@ -58,27 +65,38 @@ class SavedImage:
 
     def _tar(self) -> bytes:
         files: dict[str, bytes | str] = {}
+        paths: list[str] = []
         unique: dict[str, str] = {}
         for number, layer in enumerate(self.layers):
             digest = _hex(layer)
             if self.format == "oci":
                 files[f"blobs/sha256/{digest}"] = layer
+                paths.append(f"blobs/sha256/{digest}")
                 continue
             folder = _hex(f"{number} {digest}".encode())
             files |= {f"{folder}/VERSION": b"1.0", f"{folder}/json": b"{}"}
             if self.format == "podman":
                 files |= {f"{digest}.tar": layer, f"{folder}/layer.tar": f"../{digest}.tar"}
+                paths.append(f"{digest}.tar")
             else:
+                paths.append(f"{folder}/layer.tar")
                 # A layer that appears twice is a link the second time.
                 files[f"{folder}/layer.tar"] = f"../{unique[digest]}/layer.tar" if digest in unique else layer
                 unique.setdefault(digest, folder)
         config = _hex(self.config)
         if self.format == "oci":
-            files |= {f"blobs/sha256/{config}": self.config, "index.json": b"{}", "oci-layout": b"{}"}
-            files[f"blobs/sha256/{_hex(b'manifest')}"] = b"manifest"
+            descriptor = Descriptor(media_type=OCI_CONFIG, digest=Digest.of(self.config), size=len(self.config))
+            layers = [Descriptor(media_type=PLAIN, digest=Digest.of(layer), size=len(layer)) for layer in self.layers]
+            manifest = manifests.image(descriptor, layers)
+            index = LayoutIndex().add(manifest.descriptor, self.name)
+            config_path = f"blobs/sha256/{config}"
+            files |= {config_path: self.config, "index.json": index.raw, "oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+            files[f"blobs/sha256/{manifest.digest.hex}"] = manifest.raw
         else:
-            files[f"{config}.json"] = self.config
-        files |= {"manifest.json": b"[]", "repositories": b"{}"}
+            config_path = f"{config}.json"
+            files[config_path] = self.config
+        document = [{"Config": config_path, "RepoTags": [self.name], "Layers": paths}]
+        files |= {"manifest.json": json.dumps(document).encode(), "repositories": b"{}"}
         target = io.BytesIO()
         with tarfile.open(fileobj=target, mode="w") as tar:
             for path, content in sorted(files.items()):

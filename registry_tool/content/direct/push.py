@@ -20,14 +20,12 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import MAX_SIZE, parse_config
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import DOCKER_CONFIG, DOCKER_IMAGE, Manifest
+from registry_tool.oci.manifest import DOCKER_CONFIG, DOCKER_IMAGE, DOCKER_LAYER, Manifest
 from registry_tool.targets.archive.stream import TarMember, read_members
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import Presence, Repository
 from registry_tool.targets.target import Readable
 
-LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-"""The media type of layers, as ``docker push`` has it."""
 ATTEMPTS = 3
 """Times that the engine's archive is read where the connection to the registry is lost meanwhile."""
 
@@ -312,7 +310,7 @@ def _read(stream: Readable, most: int) -> bytes:
 
 
 def _descriptor(layer: CompressedLayer) -> Descriptor:
-    return Descriptor(media_type=LAYER, digest=layer.digest, size=layer.size)
+    return Descriptor(media_type=DOCKER_LAYER, digest=layer.digest, size=layer.size)
 
 
 def _short(digest: str) -> str:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
 
 from registry_tool.base import gzip_blocks
-from registry_tool.base.errors import RegistryToolError
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.layer_cache import CompressedLayer
 from registry_tool.targets.registry import Repository
 from registry_tool.targets.target import Readable
 
-MAX_THREADS = 4
-"""Threads that compress. More are faster than any engine gives out its layers."""
 UPLOADS = 3
 """Uploads at a time: the end of one goes on while the next layer is read."""
 
@@ -39,7 +35,7 @@ class LayerUploads:
     def __init__(self, repository: Repository, before_end: Callable[[str, CompressedLayer], None], *, threads: int | None = None) -> None:
         self._repository = repository
         self._before_end = before_end
-        self._pool = ThreadPoolExecutor(max_workers=threads or min(os.cpu_count() or 1, MAX_THREADS))
+        self._pool = ThreadPoolExecutor(max_workers=threads or gzip_blocks.threads())
         self._free_blocks = threading.Semaphore(_BLOCKS)
         self._free_uploads = threading.Semaphore(UPLOADS)
         self._failures: SimpleQueue[BaseException] = SimpleQueue()
@@ -69,7 +65,9 @@ class LayerUploads:
         upload.start()
         plain, checksum = hashlib.sha256(), gzip_blocks.Checksum()
         try:
-            for block, done in self._blocks(content, size):
+            done = 0
+            for block in gzip_blocks.read_blocks(content.read, size, before=lambda: self._acquire(self._free_blocks)):
+                done += len(block)
                 blocks.put(self._pool.submit(gzip_blocks.deflate, block, is_last=done == size))
                 plain.update(block)
                 checksum.update(block)
@@ -80,24 +78,6 @@ class LayerUploads:
             blocks.put(None)
             diff_id.cancel()
         return digest, result
-
-    def _blocks(self, content: Readable, size: int) -> Iterator[tuple[bytes, int]]:
-        """The content in blocks of one size, however it comes, and the bytes until then; of an empty layer one empty block."""
-        done = 0
-        while done < size or not done:
-            self._acquire(self._free_blocks)
-            pieces, left = [], min(gzip_blocks.BLOCK, size - done)
-            while left:
-                piece = content.read(left)
-                if not piece:
-                    raise RegistryToolError("a layer ended before it should", hint="Push again.")
-                pieces.append(piece)
-                left -= len(piece)
-            block = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            done += len(block)
-            yield block, done
-            if not size:
-                return
 
     def _acquire(self, semaphore: threading.Semaphore) -> None:
         semaphore.acquire()

@@ -100,6 +100,27 @@ def test_list_tags_of_an_image_is_exit_2(typed: Typed, unique: str) -> None:
     assert f"list-tags {os.environ['REGISTRY_TOOL_REGISTRY']}/{unique}" in answer.err
 
 
+def test_a_direct_push_is_pulled_with_the_same_id(typed: Typed, context: Path, unique: str, local: LocalRegistry, engine: Engine) -> None:
+    name = f"{unique}/direct:1"
+    image_id = typed("build", "-q", "-t", f"{local.address}/{name}", str(context)).out.strip()
+    answer = typed("push", "--via", "direct", "--json", name)
+    if engine.is_podman or engine.has_containerd_store:
+        assert answer.code == 2
+        return
+    pushed = answer.json
+    assert (pushed["via"], pushed["reason"], pushed["checked"]) == ("direct", "as requested", True)
+    again = typed("push", "--json", name).json
+    assert (again["via"], again["digest"], again["bytes_moved"]) == ("direct", pushed["digest"], 0)
+    assert {layer["status"] for layer in again["layers"]} == {"Layer already exists"}
+    assert typed("rmi", name).code == 0
+    pulled = typed("pull", "--json", name).json
+    assert pulled["digest"] == pushed["digest"]
+    image = engine.image(f"{local.address}/{name}")
+    assert image is not None
+    assert image.id == image_id
+    assert typed("push", "--via", "engine", "--json", name).json["via"] == "engine"
+
+
 def test_build_push_remove_pull(typed: Typed, context: Path, unique: str, local: LocalRegistry, engine: Engine) -> None:
     friendly, name = f"{unique}-friendly", f"{unique}/get-started:part2"
     full = f"{local.address}/{name}"

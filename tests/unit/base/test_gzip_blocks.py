@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import zlib
 from types import ModuleType
@@ -8,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from registry_tool.base import gzip_blocks
+from registry_tool.base.errors import RegistryToolError
 
 
 def compressed(content: bytes, block: int) -> bytes:
@@ -33,6 +35,20 @@ def test_blocks_are_one_member_of_gzip(monkeypatch: pytest.MonkeyPatch, library:
     reader.decompress(packed)
     assert reader.eof, "a reader that knows one member only has all of it"
     assert reader.unused_data == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 50_000])
+def test_a_stream_is_compressed_to_the_same_bytes_however_it_comes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(gzip_blocks, "BLOCK", 1000)
+    content = random.Random(size).randbytes(size // 2).ljust(size, b"x")
+    whole, slow = io.BytesIO(content), io.BytesIO(content)
+    packed = b"".join(gzip_blocks.compress(whole.read, size))
+    assert packed == compressed(content, 1000) == b"".join(gzip_blocks.compress(lambda wanted: slow.read(min(wanted, 7)), size))
+
+
+def test_a_stream_that_ends_early_is_an_error() -> None:
+    with pytest.raises(RegistryToolError, match="ended before"):
+        list(gzip_blocks.compress(io.BytesIO(b"123").read, 4))
 
 
 def test_header_has_neither_name_nor_time() -> None:
