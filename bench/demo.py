@@ -35,9 +35,8 @@ def demo(runs: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         context = Path(folder) / "context"
         shutil.copytree(ROOT / "sample_app", context)
-        wheels = sorted((_cache() / "wheels").glob("*/"), key=lambda path: path.stat().st_mtime)
-        if wheels:
-            shutil.copytree(wheels[-1], context / "wheels", dirs_exist_ok=True)
+        if (newest := wheels()) is not None:
+            shutil.copytree(newest, context / "wheels", dirs_exist_ok=True)
         keeper = f"bench-keeper-{_new()}"
         # Holds the build cache of both, which docker rmi would otherwise take along.
         said("docker", "build", "-q", "-t", keeper, "--build-arg", f"BASE_IMAGE={base}", str(context))
@@ -68,6 +67,11 @@ def demo(runs: int) -> Result:
             if images:
                 said("docker", "rmi", "-f", *set(images))
     return Result(name="regctl demo / the same steps typed", ours=seconds["ours"], theirs=seconds["theirs"], most=1.15)
+
+
+def wheels() -> Path | None:
+    """The sample app's wheels, as the last demo downloaded them."""
+    return max((_cache() / "wheels").glob("*/"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _new() -> str:

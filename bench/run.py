@@ -16,10 +16,13 @@ from collections.abc import Iterator, Sequence
 from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, progress, run, table
 from bench.proof import proofs
+from bench.push import pushes
 from bench.tables import tables
 
 PROOFS = 2
 """Counted runs on clean engines at most, of which each takes ten seconds."""
+PUSHES = 3
+"""Counted runs of pushes at most: each takes minutes."""
 TARGET = ROOT / "bench" / "results" / "latest.json"
 
 
@@ -43,6 +46,8 @@ def measured(runs: int, *, whole_loop: bool) -> Iterator[Result]:
     progress("demo")
     yield demo(runs)
     yield alone("regctl status", runs, 0.4, "status")
+    progress("pushes")
+    yield from pushes(min(runs, PUSHES))
     yield from tables(runs, whole_loop=whole_loop)
     yield from proofs(min(runs, PROOFS))
 

@@ -1,0 +1,156 @@
+"""``regctl push`` against ``docker push``, ``skopeo copy`` and ``docker save`` to nowhere, each into a registry of its own."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.demo import wheels
+from bench.measure import REGCTL, ROOT, Result, Run, in_turn, progress, run, said
+from bench.repositories import registry
+
+LAYERS, LAYER = 20, 50_000_000
+"""The large image: layers, and bytes of each, of which half can be compressed."""
+
+Contestants = dict[str, Callable[[], float]]
+
+
+def pushes(runs: int) -> Iterator[Result]:
+    """Rows of pushes of the sample image and of one of a gigabyte. On an engine that keeps layers compressed both ways are the engine's."""
+    base = _base_image()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _image(_sample(Path(folder)), base) as sample:
+        yield from _cold("the sample image", sample, runs)
+        yield from _again(sample, runs)
+        yield from _changed(Path(folder) / "sample", base, sample, runs)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _image(_large(Path(folder)), base) as large:
+        yield from _cold("1 GB of 20 layers", large, min(runs, 3))
+
+
+def _cold(what: str, image: str, runs: int) -> Iterator[Result]:
+    progress(f"cold push of {what}")
+    memory: list[int] = []
+
+    def ours() -> float:
+        with registry() as host:
+            done = _timed(image, host, lambda target: [*REGCTL, "push", "--via", "direct", target])
+            memory.append(done.memory)
+            return done.seconds
+
+    def docker() -> float:
+        with registry() as host:
+            return _timed(image, host, lambda target: ["docker", "push", target]).seconds
+
+    def skopeo() -> float:
+        with registry() as host:
+            copy = ["skopeo", "copy", "--dest-tls-verify=false", f"docker-daemon:{image}"]
+            return run([*copy, f"docker://{host}/bench/app:1"]).seconds
+
+    contestants: Contestants = {"ours": ours, "docker": docker, "save": lambda: _saved(image)}
+    if shutil.which("skopeo"):
+        contestants["skopeo"] = skopeo
+    else:
+        print("skopeo is missing: what is compared with it is left out", file=sys.stderr)
+    seconds = in_turn(runs, contestants, warm_up=False)
+    yield Result(name=f"cold push, {what} / docker push", ours=seconds["ours"], theirs=seconds["docker"], most=0.4)
+    if "skopeo" in seconds:
+        yield Result(name=f"cold push, {what} / skopeo copy", ours=seconds["ours"], theirs=seconds["skopeo"], most=0.7)
+    yield Result(name=f"cold push, {what} / docker save to nowhere", ours=seconds["ours"], theirs=seconds["save"], most=3)
+    yield Result(name=f"cold push, {what}, memory", ours=[max(memory) / 1e6], most=150, unit="MB", note="the largest")
+
+
+def _again(image: str, runs: int) -> Iterator[Result]:
+    progress("push again")
+    with registry() as host, registry() as other:
+
+        def ours() -> float:
+            return _timed(image, host, lambda target: [*REGCTL, "push", target]).seconds
+
+        def docker() -> float:
+            return _timed(image, other, lambda target: ["docker", "push", target]).seconds
+
+        seconds = in_turn(runs, {"ours": ours, "docker": docker})
+    more = [mine - theirs for mine, theirs in zip(seconds["ours"], seconds["docker"], strict=True)]
+    yield Result(name="push again, nothing new, more than docker push", ours=more, most=0.3)
+
+
+def _changed(context: Path, base: str, image: str, runs: int) -> Iterator[Result]:
+    progress("push after a change of one line")
+
+    def after(first: list[str], second: list[str]) -> Callable[[], float]:
+        def push() -> float:
+            with registry() as host:
+                _timed(image, host, lambda target: [*first, target])
+                app = context / "app.py"
+                app.write_text(f"{app.read_text(encoding='utf-8')}# {uuid.uuid4()}\n", encoding="utf-8")
+                with _image(context, base) as changed:
+                    return _timed(changed, host, lambda target: [*second, target]).seconds
+
+        return push
+
+    push, docker = [*REGCTL, "push"], ["docker", "push"]
+    contestants: Contestants = {
+        "known": after(docker, push),
+        "docker": after(docker, docker),
+        "direct": after([*push, "--via", "direct"], push),
+        "save": lambda: _saved(image),
+    }
+    seconds = in_turn(runs, contestants, warm_up=False)
+    more = [mine - theirs for mine, theirs in zip(seconds["known"], seconds["docker"], strict=True)]
+    yield Result(name="one line changed, base known to the engine, more than docker push", ours=more, most=0.3)
+    yield Result(name="one line changed, base pushed directly / docker save", ours=seconds["direct"], theirs=seconds["save"], most=1.2)
+
+
+def _timed(image: str, host: str, command: Callable[[str], list[str]]) -> Run:
+    """Push ``image`` to ``host`` by ``command``, which takes the name."""
+    target = f"{host}/bench/app:1"
+    said("docker", "tag", image, target)
+    try:
+        return run(command(target))
+    finally:
+        said("docker", "rmi", target)
+
+
+def _saved(image: str) -> float:
+    return run(["sh", "-c", f"docker save {image} >/dev/null"]).seconds
+
+
+def _base_image() -> str:
+    first = json.loads(said(*REGCTL, "demo", "--json", "--image", f"bench/{uuid.uuid4().hex[:10]}:part2"))
+    return str(next(image["name"] for image in first["images"] if image["role"] == "python"))
+
+
+@contextmanager
+def _image(context: Path, base: str) -> Iterator[str]:
+    """An image built from ``context``, for the block."""
+    name = f"bench-push-{uuid.uuid4().hex[:10]}:1"
+    said("docker", "build", "-q", "-t", name, "--build-arg", f"BASE_IMAGE={base}", str(context))
+    try:
+        yield name
+    finally:
+        said("docker", "rmi", "-f", name)
+
+
+def _sample(folder: Path) -> Path:
+    context = folder / "sample"
+    shutil.copytree(ROOT / "sample_app", context)
+    if (newest := wheels()) is not None:
+        shutil.copytree(newest, context / "wheels", dirs_exist_ok=True)
+    return context
+
+
+def _large(folder: Path) -> Path:
+    lines = ["ARG BASE_IMAGE", "FROM $BASE_IMAGE"]
+    for number in range(LAYERS):
+        random_ = random.Random(number)  # noqa: S311 - nothing secret
+        pieces = (random_.randbytes(50_000) + bytes(50_000) for _ in range(LAYER // 100_000))
+        (folder / f"file-{number}").write_bytes(b"".join(pieces))
+        lines.append(f"COPY file-{number} /")
+    (folder / "Dockerfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder
