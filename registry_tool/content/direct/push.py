@@ -193,6 +193,7 @@ class _Push:
         config: bytes | None = None
         known_sizes = {layer.plain_size for layer in self._layers.values() if layer.plain_size}
         uploads: dict[str, Future[CompressedLayer]] = {}
+        keys: dict[str, str] = {}
         try:
             with (
                 closing(self._archive()) as chunks,
@@ -210,6 +211,7 @@ class _Push:
                         diff_id, upload = sending.add(content, member.size, progress=partial(self._observer.advance, key))
                         if digest is not None and diff_id != digest:
                             raise EngineError(f"the engine's archive has other content than {digest}", hint="Is its store damaged?")
+                        keys.setdefault(diff_id, key)
                         uploads.setdefault(diff_id, upload)
                     if config is not None and all(each in self._layers or each in uploads for each in self._diff_ids):
                         break
@@ -217,7 +219,7 @@ class _Push:
                     layer = upload.result()
                     self._layers[diff_id] = self._sent[diff_id] = layer
                     self._shown.add(diff_id)
-                    self._observer.finish(_short(diff_id), "Pushed")
+                    self._observer.finish(keys[diff_id], "Pushed")
         except InvalidArchive as error:
             raise EngineError(f"the engine's archive of {self._image.short_id}: {error.message}", hint="Push again.") from error
         return config

@@ -7,9 +7,9 @@ from typing import Literal
 
 from registry_tool.base import units
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
+from registry_tool.base.errors import InvalidReference, NotFound, RegistryToolError, UsageError
 from registry_tool.engine import Engine, Image
-from registry_tool.oci.reference import Reference
+from registry_tool.oci.reference import DOCKER_HUB, Reference
 from registry_tool.targets.layer_cache import LayerCache
 from registry_tool.targets.registry import Registry
 
@@ -77,11 +77,18 @@ def _why_not_direct(engine: Engine, image: Image, target: Reference) -> str | No
 def _known_layers(engine: Engine, host: str) -> set[str]:
     """Diff ids of images that the engine pulled from a registry or pushed to it: it need not send those layers again."""
     known: set[str] = set()
-    listed = [image for image in engine.images() if any(digest.startswith(f"{host}/") for digest in image.digests)]
+    listed = [image for image in engine.images() if any(_host(digest) == host for digest in image.digests)]
     for each in listed[:_MAX_IMAGES]:
         image = engine.image(each.id)
         known.update(image.layers if image is not None else ())
     return known
+
+
+def _host(name: str) -> str | None:
+    try:
+        return Reference.parse(name, default_host=DOCKER_HUB).host
+    except InvalidReference:
+        return None
 
 
 def _newest_layers_size(engine: Engine, image: Image, count: int) -> int:

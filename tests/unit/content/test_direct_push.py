@@ -13,6 +13,7 @@ import pytest
 from registry_tool import server
 from registry_tool.base import gzip_blocks
 from registry_tool.base.errors import ConnectionLost, EngineError, RegistryError, Unreachable
+from registry_tool.base.progress import Silent
 from registry_tool.content.direct import DirectPush, push, push_image
 from registry_tool.content.direct import uploads as direct_uploads
 from registry_tool.oci import manifest as manifests
@@ -121,6 +122,30 @@ def test_digest_depends_neither_on_threads_nor_on_chunks_nor_on_the_format(monke
             saved = SavedImage(LAYERS, format, chunk=chunk)  # type: ignore[arg-type]
             digests.add(pushed(opened.repository("john/app"), saved, threads=threads).descriptor.digest)
     assert len(digests) == 1
+
+
+class Rows(Silent):
+    """What each row was last."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+
+    def start(self, key: str, label: str, total: int | None = None) -> None:
+        self.rows[key] = label
+
+    def finish(self, key: str, label: str) -> None:
+        self.rows[key] = label
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_layer_has_one_row_which_ends(repository: Repository, cache: LayerCache, format: Format) -> None:
+    first, second = Rows(), Rows()
+    saved = SavedImage(LAYERS, format)
+    push_image(saved.image, saved.archive, repository, "1", cache=cache, observer=first)
+    assert list(first.rows.values()) == ["Pushed"] * 3
+    changed = SavedImage((*LAYERS[:2], some(4_000)), format)
+    push_image(changed.image, changed.archive, repository, "1", cache=cache, observer=second)
+    assert sorted(second.rows.values()) == [EXISTS, EXISTS, "Pushed"]
 
 
 # --- what is not sent again ---
