@@ -185,7 +185,8 @@ class _Push:
         if parse_config(config, lenient=True).diff_ids != tuple(map(Digest.parse, self._image.layers)):
             raise EngineError(f"the engine's archive of {self._image.short_id} has a config of other layers than the image")
         self._config = replace(self._config, size=len(config))
-        if not self._repository.exists(self._config):
+        # A HEAD may tell of what was collected.
+        if self._repository.last_byte(self._config) is not Presence.WHOLE:
             self._repository.push(self._config, io.BytesIO(config))
 
     def _read_archive(self) -> bytes | None:

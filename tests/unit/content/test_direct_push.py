@@ -23,6 +23,7 @@ from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import Repository, open_registry, uploads
 from tests.support.content import sha256
 from tests.support.damage import in_this_process
+from tests.support.fake_server import Reply
 from tests.support.faulty_proxy import FaultyProxy, close_connection, faulty_proxy, lose_response, respond_with
 from tests.support.saved_images import FORMATS, Format, SavedImage
 
@@ -226,6 +227,15 @@ def test_layer_that_the_registry_lost_is_sent_again(cache: LayerCache) -> None:
             ]
             assert stored(repository) == (saved.config, list(LAYERS))
             assert repository.resolve("1").digest == first.descriptor.digest
+
+
+def test_config_that_the_registry_lost_and_still_tells_of_is_sent_again(proxy: FaultyProxy, repository: Repository) -> None:
+    """As registry:2 does after a garbage collection: a HEAD is answered from memory."""
+    saved = SavedImage(LAYERS)
+    lie = Reply(status=200, headers={"Content-Length": str(len(saved.config))})
+    proxy.inject(lambda request, forward: lie, method="HEAD", path=f"/blobs/{saved.image.id}")
+    pushed(repository, saved)
+    assert stored(repository) == (saved.config, list(LAYERS))
 
 
 def test_cache_that_lies_is_not_believed(repository: Repository, cache: LayerCache) -> None:
