@@ -80,7 +80,7 @@ def _schema(hint: Any, definitions: dict[str, Schema], *, nullable: bool = True)
         return {"type": "array", "items": _schema(AnyText if arguments[0] is str else arguments[0], definitions)}
     if origin is Literal:
         return {"enum": list(arguments)}
-    if not is_dataclass(hint):
+    if not isinstance(hint, type) or not is_dataclass(hint):
         return {"type": "object"}
     if hint.__name__ not in definitions:
         definitions[hint.__name__] = _object(hint, definitions)
