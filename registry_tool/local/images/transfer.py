@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from registry_tool.base.address import is_loopback
-from registry_tool.base.errors import NotARegistry, NotFound, PushFailed, RegistryToolError, RegistryUnreachable, UsageError
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    NotARegistry,
+    NotFound,
+    PushFailed,
+    RegistryError,
+    RegistryToolError,
+    RegistryUnreachable,
+    TooManyRequests,
+    UsageError,
+)
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.direct import push_image
 from registry_tool.engine import Engine, Image, Platform, TransferResult
@@ -15,7 +26,7 @@ from registry_tool.local.images.push_check import check_push
 from registry_tool.local.images.push_route import PushRoute, Via, choose_route
 from registry_tool.local.registry.spec import name_option
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
+from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference, has_host
 from registry_tool.targets.layer_cache import LayerCache
 from registry_tool.targets.registry import Registry, open_registry
 
@@ -108,14 +119,19 @@ def _push(
 def _push_directly(
     engine: Engine, target: Reference, image: Image, registry: Registry, cache: LayerCache, observer: Observer
 ) -> TransferResult:
-    pushed = push_image(
-        image,
-        lambda: engine.image_archive([image.id]),
-        registry.repository(target.path),
-        target.tag or "latest",
-        cache=cache,
-        observer=observer,
-    )
+    repository = registry.repository(target.path)
+    try:
+        archive = partial(engine.image_archive, [image.id])
+        pushed = push_image(image, archive, repository, target.tag or DEFAULT_TAG, cache=cache, observer=observer)
+    except (NotARegistry, AuthenticationFailed, TooManyRequests):
+        raise
+    except RegistryUnreachable as error:
+        hint = "Start it: regctl up." if is_loopback(target.host) else "Is the name right, and does the network work?"
+        raise RegistryUnreachable(f"cannot reach the registry {target.host}: {error.message}", hint=hint) from error
+    except RegistryError as error:
+        is_broken = error.response is not None and error.response.status >= 500
+        hint = "The registry failed: is its disk full? Its log says why: regctl logs." if is_broken else error.hint or ""
+        raise PushFailed(f"the push of {target} failed: {error.message}", hint=hint or None) from error
     layers = {diff_id.removeprefix("sha256:")[:12]: status for diff_id, status in pushed.layers.items()}
     return TransferResult(reference=str(target), descriptor=pushed.descriptor, layers=layers, bytes_moved=pushed.bytes_sent)
 

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from registry_tool import server
-from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.base.errors import AuthenticationFailed, NotFound, PushFailed, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.engine import Engine, Image, Platform, TransferResult
 from registry_tool.local.images import transfer
 from registry_tool.local.images.push_route import Via, choose_route
@@ -21,6 +21,7 @@ from registry_tool.oci.reference import Reference
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import open_registry
 from tests.support.content import sha256
+from tests.support.faulty_proxy import Fault, close_connection, faulty_proxy, respond_with
 from tests.support.requirements import free_port
 from tests.support.saved_images import SavedImage
 
@@ -185,3 +186,25 @@ def test_a_push_by_the_library_is_the_engine_s(registry: server.RunningRegistry)
     engine = FakeEngine(SavedImage(LAYERS), name)
     pushed = transfer.push(cast(Engine, engine), None, name, check=False)
     assert (pushed.route.via, engine.pushed) == ("engine", [name])
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message", "hint"),
+    [
+        (respond_with(500), PushFailed, "the push of NAME failed: ", "is its disk full?"),
+        (respond_with(400), PushFailed, "the push of NAME failed: ", ""),
+        (respond_with(403), AuthenticationFailed, "", ""),
+        (close_connection, RegistryUnreachable, "cannot reach the registry HOST: ", "regctl up"),
+    ],
+    ids=["500", "400", "403", "gone"],
+)
+def test_a_failure_of_the_registry_is_a_failed_push(
+    registry: server.RunningRegistry, fault: Fault, error: type[RegistryToolError], message: str, hint: str
+) -> None:
+    with faulty_proxy(registry.port) as proxy:
+        name = f"{proxy.host}/john/app:1"
+        proxy.inject(fault, method="POST|PUT|PATCH")
+        with pytest.raises(error) as raised:
+            transfer.push(cast(Engine, FakeEngine(SavedImage(LAYERS), name)), None, name, via="direct")
+    assert message.replace("NAME", name).replace("HOST", proxy.host) in raised.value.message
+    assert hint in (raised.value.hint or "")
