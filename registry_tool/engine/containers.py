@@ -314,8 +314,10 @@ class Containers:
                 member = tarfile.TarInfo(name)
                 member.size, member.mode, member.mtime = len(content), mode, int(time.time())
                 tar.addfile(member, io.BytesIO(content))
+            # Without what fills the last record: podman's reader ends at the two empty blocks, and whoever writes more may fail.
+            end = tar.offset + 2 * tarfile.BLOCKSIZE
         with self._client.call(f"writing into the container {id}") as api:
-            api.put_archive(id, folder, buffer.getvalue())
+            api.put_archive(id, folder, buffer.getvalue()[:end])
 
     def get_file(self, id: str, path: str) -> bytes | None:
         """The content of a file inside, links followed; None where there is no such file. Raises NotFound (no such container)."""

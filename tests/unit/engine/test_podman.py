@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterator
 from itertools import count
 
@@ -361,6 +362,16 @@ def test_a_container_in_another_ones_network_has_none_of_its_own() -> None:
         container = engine.container(ID)
     assert container is not None
     assert container.networks == {}
+
+
+def test_nothing_follows_the_end_of_an_archive_of_files() -> None:
+    """Podman 5 answers "broken pipe" now and then where something does."""
+    with fake_engine({f"PUT /containers/{ID}/archive": Reply()}, podman="5.8.6") as (engine, server):
+        engine.put_files(ID, "/", {"a": (b"one", 0o644), "b": (b"two", 0o644)})
+    body = server.requests[-1].body
+    assert len(body) == 6 * tarfile.BLOCKSIZE, "a header and a block for each file, and the end"
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        assert archive.getnames() == ["a", "b"]
 
 
 def test_masks_are_left_out_in_podmans_own_words() -> None:
