@@ -24,7 +24,7 @@ regctl pull $image:part3
 regctl inspect $image@"$digest" >/dev/null
 regctl check
 
-# podman does not let go of the forwarder's network before the engine in it
+# a clean podman would be made from packages first: a minute more
 [ "$engine" = docker ] || engine=here
 step "verify --on $engine"
 regctl verify $image:part3 --on "$engine" --expect "$digest" --http 4000:80/ --expect-text World
