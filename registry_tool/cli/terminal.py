@@ -24,6 +24,7 @@ FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signa
 """Signals that are passed on to a container, as docker does with all that concern it."""
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 3  # interrupts that a container may ignore
+_DETACH_KEYS = b"\x10\x11"  # Ctrl-P Ctrl-Q
 
 Resize = Callable[[int, int], None]
 """Sets a terminal's size inside: rows, columns."""
@@ -82,13 +83,15 @@ def terminal_size() -> tuple[int, int] | None:
     return None
 
 
-def connect_streams(stream: AttachedStream, output: Output, *, interactive: bool, resize: Resize) -> None:
+def connect_streams(stream: AttachedStream, output: Output, *, interactive: bool, resize: Resize) -> bool:
     """Copy a container's output to standard output and, with ``interactive``, standard input to it, until its output ends.
 
-    A terminal in the container has the size of this one, which is raw with ``interactive``. Raises Unreachable.
+    A terminal in the container has the size of this one, which is raw with ``interactive``. Returns whether the keys that detach
+    (Ctrl-P Ctrl-Q) were typed. Raises Unreachable.
     """
     from registry_tool.engine.streams import demultiplex
 
+    detach = threading.Event()
     with ExitStack() as stack:
         if stream.tty and interactive and sys.stdin.isatty():
             stack.enter_context(_raw_mode(sys.stdin))
@@ -96,7 +99,7 @@ def connect_streams(stream: AttachedStream, output: Output, *, interactive: bool
             stack.enter_context(_follow_window_size(resize))
         if interactive:
             # A daemon thread, as it may block in a read for ever.
-            threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno()), daemon=True).start()
+            threading.Thread(target=_forward_input, args=(stream, sys.stdin.fileno(), detach), daemon=True).start()
         chunks = _chunks(stream)
         frames = (("stdout", chunk) for chunk in chunks) if stream.tty else demultiplex(chunks)
         for which, chunk in frames:
@@ -106,6 +109,7 @@ def connect_streams(stream: AttachedStream, output: Output, *, interactive: bool
                 # Standard error that is gone is no reason to lose standard output.
                 with suppress(OSError):
                     output.write_error_bytes(chunk)
+    return detach.is_set()
 
 
 def _chunks(stream: AttachedStream) -> Iterator[bytes]:
@@ -120,9 +124,14 @@ def _chunks(stream: AttachedStream) -> Iterator[bytes]:
         yield chunk
 
 
-def _forward_input(stream: AttachedStream, source: int) -> None:
+def _forward_input(stream: AttachedStream, source: int, detach: threading.Event) -> None:
+    """Copy ``source`` to the container; sets ``detach`` where the keys for that are among it."""
+    last = b""
     try:
         while content := os.read(source, 65536):
+            if _DETACH_KEYS in last + content:
+                detach.set()
+            last = content[-1:]
             stream.write(content)
         stream.close_input()
     except OSError:

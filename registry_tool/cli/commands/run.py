@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from registry_tool.base import labels
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
 from registry_tool.base.signals import defer_signals
 from registry_tool.cli import completions, options
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_EXIT_SETTLES = 10.0  # seconds until a container whose output has ended counts as exited
 _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 """What docker accepts; checked here, so that no image is pulled in vain."""
 
@@ -268,14 +270,13 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
                 engine.start(container.id)
                 started = True
                 signals.begin()
-                terminal.connect_streams(
+                detached = terminal.connect_streams(
                     stream,
                     session.output,
                     interactive=spec.interactive,
                     resize=lambda rows, columns: engine.resize(container.id, rows=rows, columns=columns),
                 )
-            if spec.interactive and spec.tty and _is_running(engine, container.id):
-                # Detached with Ctrl-P Ctrl-Q.
+            if spec.interactive and spec.tty and _stays(engine, container.id, within=0 if detached else _EXIT_SETTLES):
                 session.output.note(f"detached; {container.name} is still running. Stop it with: regctl stop {container.name}")
                 return 0
             return waiting.exit_code() if waiting else engine.wait(container.id)
@@ -291,6 +292,11 @@ def _run_attached(session: Session, spec: ContainerSpec, *, forward: bool) -> in
             raise
 
 
-def _is_running(engine: Engine, container_id: str) -> bool:
-    container = engine.container(container_id)
-    return container is not None and container.running
+def _stays(engine: Engine, container_id: str, *, within: float) -> bool:
+    """Whether the container runs on: podman ends its output before it counts as exited, ``within`` seconds at most."""
+
+    def ended() -> bool:
+        container = engine.container(container_id)
+        return container is None or not container.running
+
+    return not poll(ended, Deadline(within))
