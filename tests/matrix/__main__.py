@@ -80,6 +80,7 @@ def _short(row: Row) -> bool:
 
 def _tests(row: Row, chosen: Sequence[str], jobs: str) -> bool:
     """Whether the tests pass on ``row``; what came of all of them is kept, and written to the documents."""
+    commit = run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()  # now: others may follow while the tests run
     with open_place(row, image_name=image.ensure(row.suite), requirements="dev") as place, tempfile.TemporaryDirectory() as folder:
         junit = Path(folder) / "junit.xml"
         # netns: these start a docker of their own, whatever the row's engine is.
@@ -88,13 +89,12 @@ def _tests(row: Row, chosen: Sequence[str], jobs: str) -> bool:
         status = place.show("env", "REGISTRY_TOOL_REQUIRE=engine", *line, timeout=_TIMEOUT)
         if not chosen and status in (0, 1):
             place.copy_out("/tmp/junit.xml", junit)
-            _keep(place, junit)
+            _keep(place, junit, commit)
     say(f"{row.name}: {'passed' if status == 0 else f'exit code {status} of pytest'}")
     return status == 0
 
 
-def _keep(place: Place, junit: Path) -> None:
-    commit = run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
+def _keep(place: Place, junit: Path, commit: str) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     results.keep(place.row.name, results.read_junit(junit, versions=versions(place), commit=commit, date=day))
     results.write_page()
