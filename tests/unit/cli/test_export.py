@@ -309,7 +309,9 @@ def test_nothing_is_left_of_an_export_that_found_nothing(typed: Typed, watching:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"rubbish" * 1000, gzip.compress(b"rubbish"), tar_of({"file": b"x"}), tar_of(docker_save(SAVED))[:5000]]
+    "content",
+    [b"", b"rubbish" * 1000, gzip.compress(b"rubbish"), tar_of({"file": b"x"}), tar_of(docker_save(SAVED))[:5000]],
+    ids=["empty", "rubbish", "compressed rubbish", "another tar", "cut short"],
 )
 def test_what_is_no_archive_is_a_failure(typed: Typed, watching: RecordingServer, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "images.tar").write_bytes(content)
