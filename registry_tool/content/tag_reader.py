@@ -8,7 +8,7 @@ from collections.abc import Callable
 from registry_tool.base.errors import InvalidManifest, Mismatch, RegistryError, TooManyRequests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import Manifest
+from registry_tool.oci.manifest import MAX_SIZE, Manifest
 from registry_tool.targets.target import Target
 
 _LEAST = 4
@@ -37,10 +37,10 @@ class GetSavings:
         """Whether enough tags have been looked at, and GETs save nothing."""
         return self._tags >= _MOST and not self.are_likely
 
-    def count(self, size: int) -> None:
-        """Count a tag: ``size`` in bytes, positive where GET takes fewer."""
+    def count(self, size: int, *, tags: int = 1) -> None:
+        """Count a tag: ``size`` in bytes, positive where GET takes fewer. ``tags`` 0: it is counted already."""
         with self._lock:
-            self._tags += 1
+            self._tags += tags
             self._bytes += size
 
 
@@ -62,6 +62,7 @@ class TagReader:
 
     def resolve(self, tag: str) -> Descriptor:
         """Return what ``tag`` stands for now, whatever it is. Raises NotFound and what requests raise."""
+        is_unread = False
         # Where a registry counts requests, it counts GETs.
         if self._savings.are_likely and not self._source.limiter.has_quota:
             try:
@@ -70,15 +71,18 @@ class TagReader:
             except TooManyRequests:
                 raise
             except (InvalidManifest, Mismatch, RegistryError):
-                # A HEAD tells what can be known of it all the same.
+                # A HEAD tells what can be known of it all the same, and how much was received in vain.
                 self._savings.count(-_OVERHEAD)
+                is_unread = True
             else:
                 self._count(manifest.descriptor)
                 self._keep(manifest)
                 return manifest.descriptor
         with self._source.limiter:
             descriptor = self._source.resolve(tag)
-        if not self._savings.are_decided:
+        if is_unread:
+            self._savings.count(-min(descriptor.size, MAX_SIZE), tags=0)
+        elif not self._savings.are_decided:
             self._count(descriptor)
         return descriptor
 

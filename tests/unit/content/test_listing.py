@@ -29,6 +29,7 @@ from registry_tool.oci.versions import Range
 from registry_tool.targets.cache import ContentCache
 from registry_tool.targets.registry import open_registry
 from tests.support.content import OCI_INDEX, PushedManifest, layer, make_artifact, make_blob, make_image, make_index, put_manifest
+from tests.support.odd_manifests import KINDS, STATUSES, push_odd
 from tests.support.recording_server import RecordingServer, recording_server
 from tests.support.registry_over_http import one_connection
 
@@ -324,6 +325,38 @@ def test_tag_whose_manifest_is_damaged_is_the_same_row_by_get_as_by_head(registr
     by_head = table(registry, matches="v7").rows[0]
     assert (by_get.name, by_get.digest, str(by_get.error)) == (by_head.name, by_head.digest, str(by_head.error))
     assert isinstance(by_get.error, Mismatch)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_tag_is_the_same_row_by_get_as_by_head(registry: RecordingServer, kind: str) -> None:
+    with one_connection(registry.port):
+        for number in range(7):
+            make_image(registry.port, APP, f"a{number}", layer(str(number).encode()))
+        make_image(registry.port, APP, "z", layer(b"z"))
+    push_odd(registry, APP, "odd", kind)
+    *good, by_get, last = table(registry).rows
+    assert [method for method, path in registry.requests if path.endswith("/manifests/odd")][:2] == ["GET", "HEAD"]
+    assert [row.type for row in (*good, last)] == ["image"] * 8
+    by_head = table(registry, matches="odd").rows[0]
+    assert next(method for method, path in registry.requests if path.endswith("/manifests/odd")) == "HEAD"
+    assert (by_get.name, by_get.digest, by_get.media_type, by_get.type, by_get.note, by_get.siblings, str(by_get.error)) == (
+        (by_head.name, by_head.digest, by_head.media_type, by_head.type, by_head.note, by_head.siblings, str(by_head.error))
+    )
+    assert (by_get.error is not None) == (kind in STATUSES)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_odd_tags_that_are_large_end_the_gets(registry: RecordingServer) -> None:
+    with one_connection(registry.port):
+        for number in range(8):
+            make_image(registry.port, APP, f"a{number}", layer(str(number).encode()))
+        push_odd(registry, APP, "odd", "unknown type", filling="x" * 100_000)
+        for number in range(8):
+            make_image(registry.port, APP, f"z{number}", layer(f"z{number}".encode()))
+    assert len(table(registry).rows) == 17
+    by_tag = [path.rpartition("/")[2] for method, path in registry.requests if method == "GET" and "sha256:" not in path]
+    assert by_tag == ["list", "a4", "a5", "a6", "a7", "odd"]
 
 
 def test_catalog_of_small_repositories_learns_from_the_first(registry: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
