@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -185,6 +186,8 @@ def images(
         if not rows and not missing_ok:
             from registry_tool.local.images import resolve
 
+            if _PATTERN.search(name):
+                raise NotFound(f"no such images: {name}", hint="See: regctl images")
             raise resolve.not_found(name)
     out = session.output
     if out.json:
@@ -320,16 +323,23 @@ def _matching(rows: _Rows, name: str, host: str | None, *, podman: bool = False)
     from registry_tool.local.images.resolve import PODMAN_HOST
     from registry_tool.oci.reference import DOCKER_HUB, has_host
 
-    if _PATTERN.search(name):
-        return [row for row in rows if _matches_pattern(row[1], row[2], name)], None
+    is_pattern = bool(_PATTERN.search(name))
     by_id = [row for row in rows if _is_id_of(name, row[0])] if _ID.fullmatch(name) else []
     if by_id and name.startswith("sha256:"):
         return by_id, None
-    typed = _named(rows, name, DOCKER_HUB) or (_named(rows, name, PODMAN_HOST) if podman and not has_host(name) else [])
-    local = _named(rows, name, host) if host is not None and not has_host(name) else []
+
+    def behind(default_host: str) -> _Rows:
+        if not is_pattern:
+            return _named(rows, name, default_host)
+        pattern = name if default_host == DOCKER_HUB else f"{glob.escape(default_host)}/{name}"
+        return [row for row in rows if _matches_pattern(row[1], row[2], pattern)]
+
+    is_short = not has_host(name)
+    typed = behind(DOCKER_HUB) or (behind(PODMAN_HOST) if podman and is_short else [])
+    local = behind(host) if host is not None and is_short else []
     note = None
     if typed and {row[0].id for row in typed}.isdisjoint(row[0].id for row in local) and local:
-        note = f"using {name}; {host}/{name} is another image"
+        note = f"using {name}; {host}/{name} is {'of other images' if is_pattern else 'another image'}"
     return typed or local or by_id, note
 
 

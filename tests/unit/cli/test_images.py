@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from registry_tool.base.errors import InvalidReference
 from registry_tool.cli.commands import image as images
+from registry_tool.cli.session import Session
 from registry_tool.engine import Image
+from tests.support.cli_runner import Typed
 
 HOST = "localhost:5000"
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
@@ -43,6 +47,14 @@ def names(typed: str, host: str | None = HOST) -> list[str]:
         ("*/app:v?", ["john/app:v1", f"{HOST}/app:v1"]),
         ("john/*", ["john/app:v1"]),
         ("*", ["app:latest", "app:v1"]),
+        ("on*", [f"{HOST}/only:v2"]),
+        ("on*:v?", [f"{HOST}/only:v2"]),
+        ("on*:w?", []),
+        ("[no]nl?", [f"{HOST}/only:v2"]),
+        ("pull*", [f"{HOST}/pulled:<none>"]),
+        ("*/only", [f"{HOST}/only:v2"]),
+        ("*/only2", []),
+        ("example.com/on*", []),
         (f"{HOST}/*", [f"{HOST}/app:v1", f"{HOST}/only:v2", f"{HOST}/pulled:<none>"]),
     ],
 )
@@ -58,6 +70,28 @@ def test_name_that_is_another_image_in_the_local_registry_has_a_note() -> None:
     assert images._matching(ROWS, "app:v1", HOST)[1] == f"using app:v1; {HOST}/app:v1 is another image"
     same = [(LISTED[0], "app", "v1"), (LISTED[0], f"{HOST}/app", "v1")]
     assert images._matching(same, "app:v1", HOST)[1] is None
+
+
+def test_pattern_of_other_images_in_the_local_registry_has_a_note() -> None:
+    assert images._matching(ROWS, "a*", HOST)[1] == f"using a*; {HOST}/a* is of other images"
+    for pattern, host in (("on*", HOST), ("a*", None), ("john/*", HOST), (f"{HOST}/a*", HOST)):
+        assert images._matching(ROWS, pattern, host)[1] is None
+
+
+def test_pattern_is_one_behind_a_host_that_is_an_address() -> None:
+    host = "[::1]:5000"
+    rows = [(LISTED[1], f"{host}/app", "v1"), (LISTED[1], f":{HOST}/app", "v1")]
+    assert [row[1] for row in images._matching(rows, "a*", host)[0]] == [f"{host}/app"]
+
+
+def test_pattern_that_nothing_matches_is_no_invalid_name(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SimpleNamespace(is_podman=False, images=lambda **options: LISTED, close=lambda: None)
+    monkeypatch.setattr(Session, "engine", engine)
+    monkeypatch.setattr(Session, "registry_host", lambda self: HOST)
+    assert typed("images", "on*").out.splitlines()[1].split()[:2] == [f"{HOST}/only", "v2"]
+    answer = typed("images", "zz*")
+    assert (answer.code, answer.err) == (1, "regctl: no such images: zz*\nhint: See: regctl images\n")
+    assert typed("images", "--missing-ok", "-q", "zz*").out == ""
 
 
 def test_invalid_name_is_refused() -> None:
