@@ -165,14 +165,14 @@ def _describe_partial(engine: Engine, target: Reference, index: Digest, missing:
     elsewhere = [
         name for name in (image.digests if image else ()) if name.endswith(f"@{index}") and not name.startswith(f"{target.repository}@")
     ]
-    # Whole: without a host it would be the local registry's.
-    source = str(Reference.parse(elsewhere[0], default_host=DOCKER_HUB)) if elsewhere else "NAME"
-    pulls = ", ".join(f"regctl pull --platform {platform} {source}" for platform in missing) or f"regctl pull --platform OS/ARCH {source}"
     what = ", ".join(map(str, missing)) or "other platforms"
-    return (
-        f"{target}: one platform of {index} was pushed, and not the index: the engine does not have {what}",
-        f"To push all of it, pull the rest, then push again: {pulls}",
-    )
+    how = f"To push all of it, pull {what} from where the image came from (regctl pull --platform), then push again."
+    if elsewhere and missing:
+        # Whole: without a host it would be the local registry's.
+        source = Reference.parse(elsewhere[0], default_host=DOCKER_HUB)
+        pulls = ", ".join(f"regctl pull --platform {platform} {source}" for platform in missing)
+        how = f"To push all of it, pull the rest, then push again: {pulls}"
+    return f"{target}: one platform of {index} was pushed, and not the index: the engine does not have {what}", how
 
 
 def _registry_digest(engine: Engine, reference: Reference) -> Digest | None:

@@ -151,6 +151,9 @@ def test_what_is_whole_costs_one_small_request_for_each_part(
         assert proxy.count("HEAD") == 1
 
 
+INDEX = Digest.parse(f"sha256:{'1' * 64}")
+
+
 class FakeEngine:
     """An engine that has the image, and pushed it already. ``is_local`` is of its address."""
 
@@ -159,13 +162,15 @@ class FakeEngine:
         self.endpoint = SimpleNamespace(is_local=is_local)
         self.digest = digest
         self.partial_of: Digest | None = None
+        self.sources = ["localhost:5000/source"]
+        self.missing = (Platform(os="linux", architecture="arm64"), Platform(os="linux", architecture="s390x"))
 
     def image(self, name: str) -> object:
-        digests = (f"{name.rpartition(':')[0]}@{self.partial_of}", f"localhost:5000/source@{self.partial_of}")
+        digests = (f"{name.rpartition(':')[0]}@{self.partial_of}", *(f"{source}@{self.partial_of}" for source in self.sources))
         return SimpleNamespace(id="sha256:1", short_id="1", names=(name,), digests=digests)
 
     def missing_platforms(self, name: str) -> tuple[Platform, ...]:
-        return (Platform(os="linux", architecture="arm64"),)
+        return self.missing
 
     def push(self, name: str, *, observer: object) -> TransferResult:
         descriptor = Descriptor(media_type=OCI_IMAGE, digest=Digest.parse(self.digest), size=1)
@@ -233,15 +238,39 @@ def test_what_the_real_registry_only_remembers_is_found_and_after_a_restart_as_w
         assert problems(registry.port, made) == [f"{gone}: missing"]
 
 
-def test_a_push_of_one_platform_of_several_says_which_are_missing_and_how_to_get_them(damageable: Damageable, unique: str) -> None:
+def push_partly(damageable: Damageable, unique: str, **known: object) -> tuple[transfer.PushResult, str]:
+    """Push one platform of an index, of which the engine has what is ``known``; returns the second line of what is said of it."""
     made = make_image(damageable.port, unique, "1", layer(unique.encode()))
     engine = FakeEngine(made.digest)
-    engine.partial_of = Digest.parse(f"sha256:{'1' * 64}")
+    engine.partial_of = INDEX
+    for attribute, value in known.items():
+        setattr(engine, attribute, value)
     name = f"localhost:{damageable.port}/{made.repository}:{made.tag}"
     pushed = transfer.push(cast(Engine, engine), f"localhost:{damageable.port}", name)
     assert pushed.checked
-    assert pushed.missing == (Platform(os="linux", architecture="arm64"),)
-    assert pushed.partial == (
-        f"{name}: one platform of {engine.partial_of} was pushed, and not the index: the engine does not have linux/arm64",
-        f"To push all of it, pull the rest, then push again: regctl pull --platform linux/arm64 localhost:5000/source@{engine.partial_of}",
-    )
+    what, how = pushed.partial
+    without = ", ".join(map(str, pushed.missing)) or "other platforms"
+    assert what == f"{name}: one platform of {INDEX} was pushed, and not the index: the engine does not have {without}"
+    return pushed, how
+
+
+def test_a_push_of_one_platform_of_several_says_which_are_missing_and_how_to_get_them(damageable: Damageable, unique: str) -> None:
+    pushed, how = push_partly(damageable, unique)
+    assert pushed.missing == (Platform(os="linux", architecture="arm64"), Platform(os="linux", architecture="s390x"))
+    pulls = [f"regctl pull --platform linux/{architecture} localhost:5000/source@{INDEX}" for architecture in ("arm64", "s390x")]
+    assert how == f"To push all of it, pull the rest, then push again: {', '.join(pulls)}"
+
+
+@pytest.mark.parametrize(
+    ("known", "what"),
+    [
+        ({"sources": []}, "linux/arm64, linux/s390x"),
+        ({"missing": ()}, "other platforms"),
+        ({"sources": [], "missing": ()}, "other platforms"),
+    ],
+)
+def test_advice_for_a_partial_push_has_no_placeholder_where_a_name_or_a_platform_is_not_known(
+    damageable: Damageable, unique: str, known: dict[str, object], what: str
+) -> None:
+    _, how = push_partly(damageable, unique, **known)
+    assert how == f"To push all of it, pull {what} from where the image came from (regctl pull --platform), then push again."
