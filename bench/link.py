@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 ROUND_TRIP = 0.03
 """Seconds: half of it in each direction."""
@@ -22,24 +22,48 @@ class Link:
         self.address = ""
         self.requests = 0
         self._port = port
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, ready: threading.Event) -> None:
-        """Serve until :meth:`close`."""
+        """Serve until :meth:`close`; connections that are still open then are cut."""
         self._loop, self._closed = asyncio.get_running_loop(), asyncio.Event()
-        async with await asyncio.start_server(self._connect, "127.0.0.1", 0, limit=_PIECE) as server:
-            self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            ready.set()
-            await self._closed.wait()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_PIECE)
+        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ready.set()
+        await self._closed.wait()
+        server.close()
+        # Some may just be accepted.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.wait(others)
 
     def close(self) -> None:
         """Serve no longer. From any thread."""
         self._loop.call_soon_threadsafe(self._closed.set)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed.is_set():
+            # It was accepted while the server closed: nobody waits for it any more.
+            writer.transport.abort()
+            return
+        connection = asyncio.ensure_future(self._connect(reader, writer))
+        self._connections.add(connection)
+
+        def end(connection: asyncio.Task[None]) -> None:
+            self._connections.discard(connection)
+            if connection.cancelled() or connection.exception() is not None:
+                writer.transport.abort()
+
+        connection.add_done_callback(end)
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to_there = await asyncio.open_connection("127.0.0.1", self._port, limit=_PIECE)
-        # A connection that is still there at the end is cut.
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(self._pass_on(reader, to_there, count=True), self._pass_on(there, writer), return_exceptions=True)
+        try:
+            await asyncio.gather(self._pass_on(reader, to_there, count=True), self._pass_on(there, writer))
+        except BaseException:
+            to_there.transport.abort()
+            raise
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -48,7 +72,8 @@ class Link:
                 # A client sends the head of a request at once.
                 self.requests += len(_REQUEST.findall(piece))
             loop.call_later(ROUND_TRIP / 2, writer.write, piece)
-        loop.call_later(ROUND_TRIP / 2, writer.close)
+        await asyncio.sleep(ROUND_TRIP / 2)
+        writer.close()
 
 
 @contextmanager

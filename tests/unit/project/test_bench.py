@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import http.client
 import sys
+import time
+from contextlib import closing
 
 import pytest
 
+from bench.link import ROUND_TRIP, link_to
 from bench.measure import Result, in_turn, run, table
 from bench.wrk import rate
+from tests.support.recording_server import recording_server
 
 WELL = """
 Running 4s test @ http://localhost:5000
@@ -78,3 +84,33 @@ def test_a_run_tells_what_it_took() -> None:
 def test_a_run_that_fails_ends_the_bench() -> None:
     with pytest.raises(SystemExit, match=r"(?s)ended with 3:\nwhy"):
         run([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"])
+
+
+def connect(address: str) -> http.client.HTTPConnection:
+    host, _, port = address.partition(":")
+    return http.client.HTTPConnection(host, int(port), timeout=60)
+
+
+def test_link_passes_requests_on_later_and_counts_them() -> None:
+    with recording_server() as watching, link_to(watching.port) as link, closing(connect(link.address)) as connection:
+        for number in range(1, 4):
+            started = time.monotonic()
+            connection.request("GET", "/v2/")
+            assert connection.getresponse().read() == b"{}"
+            assert time.monotonic() - started >= ROUND_TRIP
+            assert link.requests == len(watching.requests) == number
+
+
+def test_link_that_ends_cuts_connections_and_leaves_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    with recording_server() as watching:
+        with link_to(watching.port) as link:
+            connections = [connect(link.address) for _ in range(4)]
+            for connection in connections:
+                connection.request("GET", "/v2/")
+                connection.getresponse().read()
+        for connection in connections:
+            with closing(connection), pytest.raises((OSError, http.client.HTTPException)):
+                connection.request("GET", "/v2/")
+                connection.getresponse()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
