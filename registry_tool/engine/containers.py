@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import posixpath
 import tarfile
 import time
@@ -16,6 +15,7 @@ from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotF
 from registry_tool.engine import published_ports
 from registry_tool.engine.attach import AttachedStream
 from registry_tool.engine.engine_errors import PORT_HINT, create_error, start_error
+from registry_tool.engine.exit_wait import REMOVAL_TIMEOUT, ExitWait, PodmanRemovalWait
 from registry_tool.engine.image_names import familiar, stored_name
 from registry_tool.engine.images import merged_filters, rfc3339
 from registry_tool.engine.streams import demultiplex
@@ -30,61 +30,8 @@ _HAS_DEPENDENTS = "has dependent containers"  # podman's message; docker removes
 _PODMAN_UNMASKED = ("unmask=ALL",)  # podman's interface does not take the lists of masked paths
 _NAMESPACES = {"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}
 _EXEC_ENDS = 10.0  # seconds until a command whose output has ended has an exit code
-_EVENTS_SINCE = 3600  # seconds that events are read back: the engine's clock may differ
-_REMOVAL_TIMEOUT = 15  # seconds to wait for a removal that somebody else began
 _LOG_SETTLES, _LOG_PAUSE = 1.0, 0.1  # seconds that the end of a log is waited for, and between two reads of it
 _LONGEST_TAIL, _LONGEST_LINE = 64 << 10, 500  # bytes of a log's end that are kept, and characters of a line
-
-
-class ExitWait:
-    """A request under way for a container's exit code."""
-
-    def __init__(self, client: EngineClient, id: str, response: Any) -> None:
-        self._client, self._id, self._response = client, id, response
-
-    def exit_code(self) -> int:
-        """Wait for it. Raises Unreachable; EngineError where the engine cannot tell."""
-        with self._client.call(f"waiting for the container {self._id}"), self._response as response:
-            document: Any = json.loads(response.content)
-        if error := document.get("Error"):
-            raise EngineError(str(error.get("Message") or error))
-        return int(document["StatusCode"])
-
-    def close(self) -> None:
-        """End the request without the exit code."""
-        self._response.close()
-
-
-class PodmanRemovalWait(ExitWait):
-    """The same for a container that podman removes: it is waited for until its exit, as podman reports 0 at the removal."""
-
-    def exit_code(self) -> int:
-        """See ``ExitWait``; a container that was removed before podman looked for its exit code has it in the engine's events."""
-        try:
-            code = super().exit_code()
-        except (EngineError, NotFound):
-            # What removes the container writes its events after that.
-            reported = poll(self._code_in_events, Deadline(_REMOVAL_TIMEOUT))
-            if not reported:
-                raise
-            [code] = reported
-        poll(self._is_gone, Deadline(_REMOVAL_TIMEOUT))
-        return code
-
-    def _code_in_events(self) -> tuple[int, ...]:
-        """The exit code of its last end; empty where no event has it."""
-        with self._client.call(f"reading the events of {self._id}") as api:
-            exits = [event for event in api.past_events(self._id, since=int(time.time()) - _EVENTS_SINCE) if event.get("Action") == "die"]
-        code = ((exits[-1].get("Actor") or {}).get("Attributes") or {}).get("containerExitCode") if exits else None
-        return (int(code),) if isinstance(code, str) and code.isdigit() else ()
-
-    def _is_gone(self) -> bool:
-        try:
-            with self._client.call(f"looking at the container {self._id}") as api:
-                api.inspect_container(self._id)
-        except NotFound:
-            return True
-        return False
 
 
 class Containers:
@@ -178,8 +125,8 @@ class Containers:
             if "already in progress" not in error.message:
                 raise
             # Polled: an engine that is asked to wait for a removal which is nearly done may never respond (Docker 20.10).
-            if not poll(lambda: self.container(id) is None, Deadline(_REMOVAL_TIMEOUT)):
-                message = f"the container {id[:12]} is still being removed after {_REMOVAL_TIMEOUT} s"
+            if not poll(lambda: self.container(id) is None, Deadline(REMOVAL_TIMEOUT)):
+                message = f"the container {id[:12]} is still being removed after {REMOVAL_TIMEOUT} s"
                 raise EngineTimeout(message, hint="Try again.") from None
 
     def wait(self, id: str, *, timeout: float | None = None) -> int:

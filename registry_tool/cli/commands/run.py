@@ -22,7 +22,7 @@ from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
     from registry_tool.engine import Container, ContainerSpec, Engine
-    from registry_tool.engine.containers import ExitWait
+    from registry_tool.engine.exit_wait import ExitWait
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

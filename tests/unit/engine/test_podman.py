@@ -210,7 +210,7 @@ def test_exit_code_of_a_container_that_podman_removes(waited: object, in_events:
 
 
 def test_exit_code_that_is_known_nowhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_tool.engine.containers._REMOVAL_TIMEOUT", 0)
+    monkeypatch.setattr("registry_tool.engine.exit_wait.REMOVAL_TIMEOUT", 0)
     answers = {f"POST /containers/{ID}/wait": reply({"StatusCode": 0, "Error": {"Message": "so it is"}}), "GET /events": events()}
     with fake_engine(answers, podman="4.3.1") as (engine, _), pytest.raises(EngineError, match="so it is"):
         engine.begin_wait(ID, removed=True).exit_code()
