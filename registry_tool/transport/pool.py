@@ -135,8 +135,9 @@ class HttpPool:
         response = Response(method=method, path=path, url=url, status=raw.status, headers=raw.headers, body=b"")
         seconds = time.monotonic() - started
         tracing.log_response(response, seconds)
-        self._least_latency = min(self._least_latency, seconds)
-        self._latencies += 1
+        with self._lock:
+            self._least_latency = min(self._least_latency, seconds)
+            self._latencies += 1
         stream = ResponseStream(response, raw, _ERRORS, to_error, BODY_TIMEOUTS * self._timeouts[1])
         if response.status == 407 and route.proxy is not None:
             stream.close()
