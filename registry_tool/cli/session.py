@@ -107,6 +107,10 @@ class Session:
             raise UsageError(f"{name} is an image, and a repository is needed", hint=f"Try: regctl {command} {reference.repository}")
         return reference
 
+    def connect_engine(self) -> Engine:
+        """Return the engine, which is connected now if it was not before."""
+        return self.engine
+
     def open_registry(self, host: str) -> Registry:
         """Open the registry at ``host`` as the options say; its warnings are printed. To be closed. Raises UsageError."""
         from registry_tool.targets.registry import open_registry

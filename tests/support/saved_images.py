@@ -8,7 +8,7 @@ import json
 import tarfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from registry_tool.engine import Image
 from registry_tool.oci import manifest as manifests
@@ -108,6 +108,31 @@ class SavedImage:
                     entry.size = len(stored)
                     tar.addfile(entry, io.BytesIO(stored))
         return target.getvalue()
+
+
+class FakeImageStore:
+    """The images of an engine with ``saved``, that keeps what it is given to load."""
+
+    def __init__(self, saved: SavedImage, *, in_containerd_store: bool = False) -> None:
+        self.saved = saved
+        self.in_containerd_store = in_containerd_store
+        self.archive = b""
+
+    def image(self, name: str) -> Image | None:
+        if name != self.saved.name:
+            return None
+        return Image(id=self.saved.image.id, layers=self.saved.image.layers, in_containerd_store=self.in_containerd_store)
+
+    def images(self) -> tuple[Image, ...]:
+        return (Image(id=self.saved.image.id, names=(self.saved.name,)),)
+
+    def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
+        assert names == [self.saved.name]
+        target.writelines(self.saved.archive())
+
+    def load_image(self, source: BinaryIO) -> tuple[str, ...]:
+        self.archive = source.read()
+        return (self.saved.name,)
 
 
 def _hex(content: bytes) -> str:

@@ -79,7 +79,10 @@ def export(
     locations = parse_locations(session, names)
     known = known_content(since) if since is not None else frozenset()
     wanted = CopyOptions(platforms=platforms, referrers=referrers)
-    with Places(session.open_registry) as places, _destination(path, known, is_layout=is_layout, dry_run=dry_run) as destination:
+    with (
+        Places(session.open_registry, connect_engine=session.connect_engine) as places,
+        _destination(path, known, is_layout=is_layout, dry_run=dry_run) as destination,
+    ):
         jobs = export_jobs(places, locations, destination, options=wanted)
         with copy_view(progress=session.progress, quiet=False) as view:
             result = export_images(jobs, destination, dry_run=dry_run, listener=view)

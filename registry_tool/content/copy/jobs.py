@@ -119,6 +119,10 @@ def _select_from_file(places: Places, source: Location, tags: TagSelection) -> l
         if not selected:
             raise _nothing_selected(source, tags, None)
         return selected
+    if source.kind == "engine" and source.name is not None:
+        # To the engine every name is one of docker's.
+        reference = Reference.parse(source.name, default_host=DOCKER_HUB).or_latest()
+        return [_Selected(reference=source.name, path=reference.path, tag=reference.tag, name=str(reference))]
     if source.image is not None:
         named = _named(source.tag, stem) if source.tag is not None else _Selected(reference="", path=stem, tag=None, name=None)
         return [_Selected(reference=source.image, path=named.path, tag=named.tag, name=named.name)]

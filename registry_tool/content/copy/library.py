@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from registry_tool.base.errors import InvalidReference
 from registry_tool.content.copy import NULL_LISTENER, CopyListener, CopyOptions, CopyResult, copy_all
 from registry_tool.content.copy.jobs import TagSelection, make_jobs
 from registry_tool.content.copy.location import Location
 from registry_tool.content.copy.places import Places
+from registry_tool.engine import connect
 from registry_tool.oci.descriptor import Platform
 from registry_tool.oci.reference import has_host
 from registry_tool.targets.registry import Registry, open_registry
@@ -38,7 +40,7 @@ def copy(
     platforms = [platform] if isinstance(platform, str) else list(platform)
     options = CopyOptions(platforms=tuple(map(Platform.parse, platforms)), referrers=referrers, allow_foreign=allow_foreign)
     locations = [_location(name, registry) for name in (*sources, destination)]
-    with Places(open_registry, dry_run=dry_run) as places:
+    with ExitStack() as stack, Places(open_registry, connect_engine=lambda: stack.enter_context(connect()), dry_run=dry_run) as places:
         jobs = make_jobs(places, locations[:-1], locations[-1], tags=TagSelection(all=all_tags, globs=tuple(tags)), options=options)
         result = copy_all(jobs, dry_run=dry_run, listener=listener)
         if not dry_run and not result.failures:

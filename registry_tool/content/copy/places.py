@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import NoReturn
 
 from registry_tool.base.concurrency import RateLimiter
-from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.base.errors import NotFound
 from registry_tool.content.copy.location import Location
+from registry_tool.content.engine_images import EngineImages, EngineLoader
+from registry_tool.engine import Engine, connect
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -21,12 +23,15 @@ from registry_tool.targets.target import Readable, Target
 class Places:
     """The places of one copy, each opened once; a context manager, which closes them. With ``dry_run`` none is made or written to."""
 
-    def __init__(self, open_registry: Callable[[str], Registry], *, dry_run: bool = False) -> None:
+    def __init__(
+        self, open_registry: Callable[[str], Registry], *, connect_engine: Callable[[], Engine] = connect, dry_run: bool = False
+    ) -> None:
         self._open_registry = open_registry
+        self._connect_engine = connect_engine
         self._dry_run = dry_run
         self._registries: dict[str, Registry] = {}
         self._targets: dict[tuple[str, bool], Target] = {}
-        self._files: dict[str, Layout | Archive] = {}
+        self._files: dict[str, Layout | Archive | EngineImages] = {}
         self._archives: list[ArchiveWriter] = []
         self._stack = ExitStack()
 
@@ -42,10 +47,11 @@ class Places:
             return self._repository(location)
         return self.file(location)
 
-    def file(self, location: Location) -> Layout | Archive:
-        """Open an image layout or an archive to read from."""
+    def file(self, location: Location) -> Layout | Archive | EngineImages:
+        """Open an image layout, an archive or the engine to read from."""
         if location.store not in self._files:
-            self._files[location.store] = self._stack.enter_context(_open_file(location))
+            self._files[location.store] = opened = self._read(location)
+            self._stack.callback(opened.close)
         return self._files[location.store]
 
     def destination(self, location: Location) -> Target:
@@ -78,9 +84,18 @@ class Places:
             self._targets[key] = self._registries[host].repository(location.reference.path)
         return self._targets[key]
 
+    def _read(self, location: Location) -> Layout | Archive | EngineImages:
+        if location.path is None:
+            return EngineImages(self._connect_engine())
+        return Layout.open(location.path) if location.kind == "oci" else open_archive(location.path)
+
     def _written(self, location: Location) -> Target:
         if location.path is None:
-            raise _no_engine(location)
+            if self._dry_run:
+                return EmptyTarget()
+            loader = self._stack.enter_context(EngineLoader(self._connect_engine()))
+            self._archives.append(loader)
+            return loader
         if self._dry_run:
             is_layout = location.kind == "oci" and location.path.is_dir() and any(location.path.iterdir())
             return self.file(location) if is_layout else EmptyTarget()
@@ -89,22 +104,6 @@ class Places:
         archive = self._stack.enter_context(ArchiveWriter(location.path))
         self._archives.append(archive)
         return archive
-
-
-@contextmanager
-def _open_file(location: Location) -> Iterator[Layout | Archive]:
-    if location.path is None:
-        raise _no_engine(location)
-    if location.kind == "oci":
-        with Layout.open(location.path) as layout:
-            yield layout
-    else:
-        with open_archive(location.path) as archive:
-            yield archive
-
-
-def _no_engine(location: Location) -> UsageError:
-    return UsageError(f"{location}: images of the engine cannot be copied yet", hint="Push the image first: regctl push NAME")
 
 
 class EmptyTarget:

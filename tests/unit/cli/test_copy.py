@@ -126,7 +126,7 @@ def test_missing_image_is_no_failure_with_missing_ok(typed: Typed, watching: Rec
     assert tags(watching.port, "b") == ["1"]
 
 
-@pytest.mark.parametrize("arguments", [("a",), ("a:1", "c:1", "b"), ("a:1", "UPPER"), ("docker-daemon:a", "b"), ("engine:a", "b")])
+@pytest.mark.parametrize("arguments", [("a",), ("a:1", "c:1", "b"), ("a:1", "UPPER"), ("docker-daemon:a", "b")])
 def test_wrong_usage_is_exit_2(typed: Typed, watching: RecordingServer, arguments: tuple[str, ...]) -> None:
     answer = typed("copy", *arguments)
     assert (answer.code, answer.out) == (2, "")

@@ -5,49 +5,27 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import pytest
 
 from registry_tool.base.errors import EngineError, NotFound, Unreachable, UsageError
-from registry_tool.content.copy import copy
+from registry_tool.content.copy import CopyOptions, copy, copy_all
+from registry_tool.content.copy.jobs import TagSelection, make_jobs
+from registry_tool.content.copy.location import Location
+from registry_tool.content.copy.places import Places
 from registry_tool.content.direct import push_image
 from registry_tool.content.engine_images import EngineImages, EngineLoader
-from registry_tool.engine import Engine, Image
+from registry_tool.engine import Engine
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.registry import Repository, open_registry
 from tests.support.content import layer, make_image, sha256
-from tests.support.saved_images import FORMATS, Format, SavedImage
+from tests.support.saved_images import FORMATS, FakeImageStore, Format, SavedImage
 
 LAYERS = (b"base" * 1000, b"", b"app" * 100)
 NAME = "localhost:5000/john/app:1"
-
-
-class FakeEngine:
-    """An engine with ``saved``, that keeps what it is given to load."""
-
-    def __init__(self, saved: SavedImage, *, in_containerd_store: bool = False) -> None:
-        self.saved = saved
-        self.in_containerd_store = in_containerd_store
-        self.archive = b""
-
-    def image(self, name: str) -> Image | None:
-        if name != self.saved.name:
-            return None
-        return Image(id=self.saved.image.id, layers=self.saved.image.layers, in_containerd_store=self.in_containerd_store)
-
-    def images(self) -> tuple[Image, ...]:
-        return (Image(id=self.saved.image.id, names=(self.saved.name,)),)
-
-    def save_image(self, names: Sequence[str], target: BinaryIO) -> None:
-        assert names == [self.saved.name]
-        target.writelines(self.saved.archive())
-
-    def load_image(self, source: BinaryIO) -> tuple[str, ...]:
-        self.archive = source.read()
-        return (self.saved.name,)
 
 
 @pytest.fixture
@@ -62,7 +40,7 @@ def registry_host(registry: object) -> str:
 
 
 def images(saved: SavedImage) -> EngineImages:
-    return EngineImages(cast(Engine, FakeEngine(saved)))
+    return EngineImages(cast(Engine, FakeImageStore(saved)))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -82,13 +60,13 @@ def test_an_image_of_a_containerd_store_keeps_its_digest(registry_host: str, rep
     made = make_image(int(registry_host.partition(":")[2]), "john/app", "made", layer(b"1"))
     saved = SavedImage((), "oci")
     archive = io.BytesIO()
-    loader = FakeEngine(saved)
+    loader = FakeImageStore(saved)
     with EngineLoader(cast(Engine, loader)) as destination:
         copy(repository, destination, {"made": (NAME,)})
         destination.commit()
     archive.write(loader.archive)
     saved.archive = lambda: iter([archive.getvalue()])  # type: ignore[assignment,method-assign,return-value]
-    with EngineImages(cast(Engine, FakeEngine(saved, in_containerd_store=True))) as source:
+    with EngineImages(cast(Engine, FakeImageStore(saved, in_containerd_store=True))) as source:
         assert str(source.resolve(NAME).digest) == made.digest
 
 
@@ -138,7 +116,7 @@ def test_an_archive_that_is_cut_is_an_error_of_the_engine_and_a_dead_engine_is_n
 def test_loaded_images_are_an_archive_that_docker_reads(registry_host: str, repository: Repository, name: str, loaded: str) -> None:
     content = layer(b"1")
     made = make_image(int(registry_host.partition(":")[2]), "john/app", "made", content)
-    engine = FakeEngine(SavedImage(()))
+    engine = FakeImageStore(SavedImage(()))
     with EngineLoader(cast(Engine, engine)) as destination:
         folder = Path(destination.folder).parent
         copy(repository, destination, {"made": (name,)})
@@ -150,3 +128,41 @@ def test_loaded_images_are_an_archive_that_docker_reads(registry_host: str, repo
         assert str(archive.resolve(name).digest) == made.digest
     assert json.dumps([loaded]).encode() in engine.archive
     assert sha256(made.config).removeprefix("sha256:").encode() in engine.archive
+
+
+# --- as places of a copy ---
+
+
+def copied(engine: FakeImageStore, *names: str, host: str) -> list[str]:
+    """Copy the first ``names`` to the last; the names that came of it."""
+    locations = [Location.parse(name, default_host=host) for name in names]
+    with Places(open_registry, connect_engine=lambda: cast(Engine, engine)) as places:
+        result = copy_all(make_jobs(places, locations[:-1], locations[-1], tags=TagSelection(), options=CopyOptions()))
+        assert not result.failures
+        places.commit()
+    return [name for image in result.images for name in image.destinations]
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"), [("john/copy", "john/copy:1"), ("john/copy:2", "john/copy:2"), ("mirror/", "mirror/app:1")]
+)
+def test_the_engine_is_a_place_to_copy_from(registry_host: str, repository: Repository, destination: str, expected: str) -> None:
+    saved = SavedImage(LAYERS)
+    assert copied(FakeImageStore(saved), f"engine:{NAME}", destination, host=registry_host) == [f"{registry_host}/{expected}"]
+    path, _, tag = expected.partition(":")
+    manifest = repository.sibling(path).manifest(tag)
+    assert manifest.config is not None
+    assert str(manifest.config.digest) == saved.image.id
+
+
+def test_a_short_name_in_the_engine_has_docker_s_tag(registry_host: str, repository: Repository) -> None:
+    saved = SavedImage(LAYERS, name="friendlyhello")
+    assert copied(FakeImageStore(saved), "engine:friendlyhello", "john/copy", host=registry_host) == [f"{registry_host}/john/copy:latest"]
+
+
+def test_the_engine_is_a_place_to_copy_to(registry_host: str) -> None:
+    made = make_image(int(registry_host.partition(":")[2]), "john/app", "made", layer(b"1"))
+    engine = FakeImageStore(SavedImage(()))
+    copied(engine, "john/app:made", "engine:friendlyhello:2", host=registry_host)
+    with open_archive(io.BytesIO(engine.archive)) as archive:
+        assert str(archive.resolve("friendlyhello:2").digest) == made.digest

@@ -115,7 +115,6 @@ def test_selected_tags_are_copied(source: Side) -> None:
         (("a/", "b"), TagSelection(), UsageError),
         (("a", "b"), TagSelection(globs=("v*",)), NotFound),
         (("oci:/nowhere", "b"), TagSelection(), NotFound),
-        (("engine:a", "b"), TagSelection(), UsageError),
         (("oci:a", "oci:a:1"), TagSelection(), UsageError),
     ],
 )
