@@ -38,13 +38,13 @@ def _cold(what: str, image: str, runs: int) -> Iterator[Result]:
     memory: list[int] = []
 
     def ours() -> float:
-        with registry() as host:
+        with _forgotten(image) as host:
             done = _timed(image, host, lambda target: [*REGCTL, "push", "--via", "direct", target])
             memory.append(done.memory)
             return done.seconds
 
     def docker() -> float:
-        with registry() as host:
+        with _forgotten(image) as host:
             return _timed(image, host, lambda target: ["docker", "push", target]).seconds
 
     def skopeo() -> float:
@@ -67,7 +67,7 @@ def _cold(what: str, image: str, runs: int) -> Iterator[Result]:
 
 def _again(image: str, runs: int) -> Iterator[Result]:
     progress("push again")
-    with registry() as host, registry() as other:
+    with _forgotten(image) as host, _forgotten(image) as other:
 
         def ours() -> float:
             return _timed(image, host, lambda target: [*REGCTL, "push", target]).seconds
@@ -85,12 +85,11 @@ def _changed(context: Path, base: str, image: str, runs: int) -> Iterator[Result
 
     def after(first: list[str], second: list[str]) -> Callable[[], float]:
         def push() -> float:
-            with registry() as host:
+            app = context / "app.py"
+            app.write_text(f"{app.read_text(encoding='utf-8')}# {uuid.uuid4()}\n", encoding="utf-8")
+            with _image(context, base) as changed, _forgotten(image, changed) as host:
                 _timed(image, host, lambda target: [*first, target])
-                app = context / "app.py"
-                app.write_text(f"{app.read_text(encoding='utf-8')}# {uuid.uuid4()}\n", encoding="utf-8")
-                with _image(context, base) as changed:
-                    return _timed(changed, host, lambda target: [*second, target]).seconds
+                return _timed(changed, host, lambda target: [*second, target]).seconds
 
         return push
 
@@ -111,10 +110,18 @@ def _timed(image: str, host: str, command: Callable[[str], list[str]]) -> Run:
     """Push ``image`` to ``host`` by ``command``, which takes the name."""
     target = f"{host}/bench/app:1"
     said("docker", "tag", image, target)
-    try:
-        return run(command(target))
-    finally:
-        said("docker", "rmi", target)
+    return run(command(target))
+
+
+@contextmanager
+def _forgotten(*images: str) -> Iterator[str]:
+    """A registry for the block, of which the engine knows nothing afterwards."""
+    with registry() as host:
+        try:
+            yield host
+        finally:
+            names = said("docker", "image", "inspect", "--format", '{{join .RepoTags "\\n"}}\n{{join .RepoDigests "\\n"}}', *images)
+            said("docker", "rmi", *(name for name in names.split() if name.startswith(f"{host}/")))
 
 
 def _saved(image: str) -> float:
