@@ -38,11 +38,15 @@ Archive = Callable[[], Generator[bytes, None, None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectPush:
-    """What was pushed. ``layers`` is diff id -> its status in docker's words (``Pushed``); ``bytes_sent`` of layers, compressed."""
+    """What was pushed. ``layers`` is diff id -> its status in docker's words (``Pushed``); ``bytes_sent`` of layers, compressed.
+
+    ``unchanged``: the tag stood for it, and all of it was seen in the registry.
+    """
 
     descriptor: Descriptor
     layers: Mapping[str, str] = field(default_factory=dict)
     bytes_sent: int = 0
+    unchanged: bool = False
 
 
 def push_image(
@@ -66,8 +70,8 @@ def push_image(
     push = _Push(image, archive, repository, cache or LayerCache(), observer, threads)
     current = push.read_tag(tag)
     push.find_layers()
-    if current is not None and current.config is not None and str(current.config.digest) == image.id and push.is_complete():
-        return push.result(current.descriptor)
+    if current is not None and push.has(current):
+        return replace(push.result(current.descriptor), unchanged=True)
     for attempt in range(ATTEMPTS):
         try:
             push.transfer()
@@ -91,6 +95,8 @@ class _Push:
         self._threads = threads
         self._diff_ids = tuple(dict.fromkeys(image.layers))
         self._of_tag: dict[str, CompressedLayer] = {}
+        self._is_current = False
+        """Whether the tag stands for this image, whoever pushed it."""
         self._layers: dict[str, CompressedLayer] = {}
         """Those that the registry has."""
         self._config = Descriptor(media_type=DOCKER_CONFIG, digest=Digest.parse(image.id), size=0)
@@ -109,14 +115,19 @@ class _Push:
             current = self._repository.manifest(tag)
             if current.config is None or current.config.media_type not in manifests.CONFIGS:
                 return None
-            with self._repository.fetch(current.config) as stream:
-                config = parse_config(_read(stream, MAX_SIZE), lenient=True)
+            if str(current.config.digest) == self._image.id:
+                self._is_current = True
+                self._config = replace(self._config, size=current.config.size)
+                diff_ids: tuple[object, ...] = self._image.layers
+            else:
+                with self._repository.fetch(current.config) as stream:
+                    diff_ids = parse_config(_read(stream, MAX_SIZE), lenient=True).diff_ids
         except (NotFound, InvalidManifest, Mismatch):
             return None
-        if len(config.diff_ids) == len(current.layers):
+        if len(diff_ids) == len(current.layers):
             self._of_tag = {
                 str(diff_id): CompressedLayer(digest=layer.digest, size=layer.size)
-                for diff_id, layer in zip(config.diff_ids, current.layers, strict=True)
+                for diff_id, layer in zip(diff_ids, current.layers, strict=True)
                 if layer.media_type.endswith("gzip")
             }
         return current
@@ -124,11 +135,10 @@ class _Push:
     def find_layers(self) -> None:
         """Look which layers of earlier pushes the registry still has, to the last byte; a HEAD may tell of what is gone."""
         cached = self._cache.find(self._repository.name, self._diff_ids)
-        wanted = {
-            diff_id: layer
-            for diff_id in self._diff_ids
-            if diff_id not in self._layers and (layer := cached.get(diff_id) or self._of_tag.get(diff_id)) is not None
-        }
+        # Only the cache has a layer's size before compression.
+        self._of_tag |= {diff_id: layer for diff_id, layer in cached.items() if layer.digest == self._digest_of_tag(diff_id)}
+        known = {**cached, **self._of_tag} if self._is_current else {**self._of_tag, **cached}
+        wanted = {diff_id: known[diff_id] for diff_id in self._diff_ids if diff_id in known and diff_id not in self._layers}
 
         def is_there(diff_id: str) -> bool:
             with self._repository.limiter:
@@ -140,6 +150,9 @@ class _Push:
             if diff_id in self._layers and diff_id not in self._shown:
                 self._shown.add(diff_id)
                 self._observer.finish(_short(diff_id), self._status(diff_id))
+
+    def _digest_of_tag(self, diff_id: str) -> Digest | None:
+        return self._of_tag[diff_id].digest if diff_id in self._of_tag else None
 
     def _mount_layers(self) -> None:
         """Mount layers that were pushed to other repositories of the registry; it may mount what is gone."""
@@ -159,15 +172,19 @@ class _Push:
                 self._mounted[diff_id] = path
                 self._keep(diff_id, self._layers[diff_id])
 
+    def has(self, manifest: Manifest) -> bool:
+        """Whether ``manifest`` is of this image, and the registry has all of it."""
+        if not self._is_current or not self.is_complete():
+            return False
+        return [self._layers[diff_id].digest for diff_id in self._image.layers] == [layer.digest for layer in manifest.layers]
+
     def is_complete(self) -> bool:
         """Whether the registry has all layers and the config."""
         if len(self._layers) < len(self._diff_ids):
             return False
-        size = self._repository.reported_size(self._config)
-        if size is None:
-            return False
-        self._config = replace(self._config, size=size)
-        return self._repository.last_byte(self._config) is Presence.WHOLE
+        if not self._config.size:
+            self._config = replace(self._config, size=self._repository.reported_size(self._config) or 0)
+        return bool(self._config.size) and self._repository.last_byte(self._config) is Presence.WHOLE
 
     # --- moving ---
 

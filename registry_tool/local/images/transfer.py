@@ -85,8 +85,8 @@ def push(
             hint = f"{text} is an image's id. Name it first: regctl tag {text} NAME, then: regctl push NAME"
         raise NotFound(f"no such image: {text}" if has_host(text) else f"no such image: neither {text} nor {target}", hint=hint)
     image = typed or present
-    route, result = _push(engine, target, image, via, cache or LayerCache(), observer)
-    warning = _check(engine, target, result) if check else None
+    route, result, is_seen = _push(engine, target, image, via, cache or LayerCache(), observer)
+    warning = _check(engine, target, result) if check and not is_seen else None
     missing = _missing_platforms(engine, target) if result.partial_of is not None else ()
     return PushResult(
         reference=target,
@@ -102,15 +102,17 @@ def push(
 
 def _push(
     engine: Engine, target: Reference, image: Image | None, via: Via, cache: LayerCache, observer: Observer
-) -> tuple[PushRoute, TransferResult]:
+) -> tuple[PushRoute, TransferResult, bool]:
+    """Push by the one or the other; also whether all of it was seen in the registry already."""
     route = PushRoute(via="engine", reason="as requested")
     if image is not None and via != "engine":
         with open_registry(target.host, auth_file=engine.auth_file, on_warning=observer.note) as registry:
             route = choose_route(engine, image, target, registry, via, cache)
             if route.via == "direct":
-                return route, _push_directly(engine, target, image, registry, cache, observer)
+                result, is_seen = _push_directly(engine, target, image, registry, cache, observer)
+                return route, result, is_seen
     try:
-        return route, engine.push(str(target), observer=observer)
+        return route, engine.push(str(target), observer=observer), False
     except PushFailed:
         _check_registry(target.host, engine)
         raise
@@ -118,7 +120,7 @@ def _push(
 
 def _push_directly(
     engine: Engine, target: Reference, image: Image, registry: Registry, cache: LayerCache, observer: Observer
-) -> TransferResult:
+) -> tuple[TransferResult, bool]:
     repository = registry.repository(target.path)
     try:
         archive = partial(engine.image_archive, [image.id])
@@ -133,7 +135,8 @@ def _push_directly(
         hint = "The registry failed: is its disk full? Its log says why: regctl logs." if is_broken else error.hint or ""
         raise PushFailed(f"the push of {target} failed: {error.message}", hint=hint or None) from error
     layers = {diff_id.removeprefix("sha256:")[:12]: status for diff_id, status in pushed.layers.items()}
-    return TransferResult(reference=str(target), descriptor=pushed.descriptor, layers=layers, bytes_moved=pushed.bytes_sent)
+    result = TransferResult(reference=str(target), descriptor=pushed.descriptor, layers=layers, bytes_moved=pushed.bytes_sent)
+    return result, pushed.unchanged
 
 
 def pull(

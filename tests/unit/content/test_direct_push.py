@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import re
 from collections.abc import Iterator
@@ -159,9 +160,33 @@ def test_same_image_again_reads_and_sends_nothing(repository: Repository, proxy:
     proxy.reset()
     again = pushed(repository, saved)
     assert (saved.reads, proxy.count("POST|PUT|PATCH")) == (1, 0)
+    assert (first.unchanged, again.unchanged) == (False, True)
+    assert len(proxy.requests) == 2 + len(LAYERS), "the manifest, and the last byte of each part"
     assert again.descriptor.digest == first.descriptor.digest
     assert set(again.layers.values()) == {"Layer already exists"}
     assert again.bytes_sent == 0
+
+
+def test_same_image_as_others_compressed_it_is_left_as_it_is_while_it_is_whole(cache: LayerCache) -> None:
+    saved = SavedImage(LAYERS)
+    with in_this_process() as registry, open_registry(f"127.0.0.1:{registry.port}") as opened:
+        repository = opened.repository("john/app")
+        first = pushed(repository, saved, cache=cache)
+        others = [gzip.compress(layer, 9, mtime=0) for layer in LAYERS]
+        layers = [Descriptor(media_type=manifests.DOCKER_LAYER, digest=Digest.of(blob), size=len(blob)) for blob in others]
+        for descriptor, blob in zip(layers, others, strict=True):
+            repository.push(descriptor, io.BytesIO(blob))
+        config = repository.manifest("1").config
+        assert config is not None
+        manifest = manifests.image(config, layers, media_type=manifests.DOCKER_IMAGE)
+        repository.push_manifest(manifest, "1")
+        again = pushed(repository, saved, cache=cache)
+        assert (again.descriptor.digest, again.unchanged, saved.reads) == (manifest.digest, True, 1)
+        registry.remove(others[0])
+        mended = pushed(repository, saved, cache=cache)
+        assert not mended.unchanged
+        assert stored(repository) == (saved.config, list(LAYERS))
+        assert first.descriptor.digest != manifest.digest
 
 
 def test_another_tag_takes_only_its_manifest(repository: Repository, proxy: FaultyProxy, cache: LayerCache) -> None:
