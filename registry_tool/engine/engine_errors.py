@@ -47,7 +47,8 @@ _UNAUTHENTICATED = ("no basic auth credentials", "401 unauthorized", "incorrect 
 """Beside these, "repository does not exist or may require authorization" (containerd) is about the password."""
 _PLAIN_HTTP = ("server gave http response to https client",)
 _UNTRUSTED = ("x509:", "tls: failed to verify")
-_HTML = ("invalid character '<'", "<html", "<!doctype html")
+_HTML = ("invalid character '<'", "unknown: <", "<html", "<!doctype html")
+"""Docker has the error of its parser, or since 25, as podman, the whole page in the place of the registry's message."""
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
@@ -96,7 +97,8 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
             f"{failed}: the engine does not trust {host}: {message}", hint="Its certificate authority belongs into /etc/docker/certs.d."
         )
     if _contains(message, _HTML):
-        return NotARegistry(f"the server at {host} is not a registry: {message}", hint="Is the port right? Something else listens there.")
+        hint = "Is the port right? Something else listens there."
+        return NotARegistry(f"the server at {host} is not a registry: it answered the {verb} with a web page", hint=hint)
     if _contains(message, (*_DENIED, *_UNAUTHENTICATED)):
         return AuthenticationFailed(f"{host} refused the {verb} of {name}: {message}", hint=f"regctl login {host}")
     if _contains(message, _FULL):

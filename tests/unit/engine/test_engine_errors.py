@@ -37,6 +37,7 @@ DENIED = f'resolving "{NAME}": pull access denied, repository does not exist or 
         ("http: server gave HTTP response to HTTPS client", PushFailed, "insecure-registries"),
         ("x509: certificate signed by unknown authority", PushFailed, "certs.d"),
         ("error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: \"<html>\"", NotARegistry, "port"),
+        ("unknown: <!DOCTYPE html>\n<html>\n<p>not found</p></html>", NotARegistry, "port"),  # docker 25 and newer
         ("no basic auth credentials", AuthenticationFailed, "regctl login localhost:5000"),
         ("unauthorized: authentication required", AuthenticationFailed, "regctl login localhost:5000"),
         ("denied: requested access to the resource is denied", AuthenticationFailed, "regctl login localhost:5000"),
@@ -85,6 +86,8 @@ def test_push_error_by_message(message: str, kind: type[RegistryToolError], hint
         (NAME, "connect: connection refused", RegistryUnreachable, "regctl up"),
         (NAME, "error parsing HTTP 404 response body: invalid character '<' …: \"<h1>not found</h1>\"", NotARegistry, "port"),
         (NAME, "unauthorized: authentication required", AuthenticationFailed, "regctl login"),
+        (NAME, "unknown: <!DOCTYPE html>\n<html>\n<p>not found</p></html>", NotARegistry, "port"),  # docker 25 and newer
+        (NAME, "error unmarshalling content: invalid character '<' looking for beginning of value", NotARegistry, "port"),
         # docker 28 with containerd's image store
         (
             NAME,
