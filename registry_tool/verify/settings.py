@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from registry_tool.base import toml_reader
 from registry_tool.base.errors import RegistryToolError, UsageError
-from registry_tool.base.reader import Document, Source, decode
+from registry_tool.base.reader import Document
 from registry_tool.oci.digest import Digest
 from registry_tool.verify import parsing
 from registry_tool.verify.spec import MAX_REPLICAS, Exec, Exit, Http, Limits, Log, Probe, Tcp, check_probes
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Value = TypeVar("Value")
 
 FILE = "portability.toml"
 SERVICES = ("redis",)  # services that need no compose file
 MAX_SIZE = 1 << 20  # bytes of the file
-SOURCE = Source(
-    error=UsageError,
-    position=lambda path: f"{FILE}: ",
-    kinds={str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"},
-    hints={
-        str: 'Text is written in quotes: {key} = "…"',
-        list: "A list is written in brackets: {key} = […]",
-        dict: "A table of a list begins with [[{key}]].",
-    },
-)
+SOURCE = toml_reader.source(FILE)
 
 KNOWN = (
     *(
@@ -93,14 +78,7 @@ def load(folder: Path) -> VerifySettings:
 
 def parse(content: bytes) -> VerifySettings:
     """Read the file's content. Raises UsageError, which names the file, the member and what is wrong with it."""
-    text = decode(content, what=FILE, max_size=MAX_SIZE, source=SOURCE)
-    try:
-        members = tomllib.loads(text)
-    except RecursionError:
-        raise UsageError(f"{FILE}: nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(f"{FILE}: {_syntax_error(str(error), text)}", hint="See https://toml.io for how it is written.") from None
-    return from_members(members)
+    return from_members(toml_reader.read(content, file=FILE, max_size=MAX_SIZE, source=SOURCE))
 
 
 def from_members(members: Mapping[str, Any]) -> VerifySettings:
@@ -244,17 +222,3 @@ def _size(table: Document, key: str) -> int | None:
     if value is not None and not isinstance(value, str):
         table.refuse(key, f'a size is wanted (as "512MiB"), not {table.describe(value)}')
     return table.parsed(key, parsing.size)
-
-
-def _syntax_error(message: str, text: str) -> str:
-    """The decoder's message after the line's number and its key. What follows a ``=`` may be a secret, and is not shown."""
-    what, at, position = message.partition(" (at ")
-    if re.match(r"Cannot (?:overwrite|mutate|declare|define|redefine|update|append)|Duplicate", what):
-        what = "a name appears twice"
-    lines = text.split("\n")
-    while len(lines) > 1 and not lines[-1].strip():
-        lines.pop()
-    match = re.match(r"line (\d+)", position)
-    number = int(match[1]) if match else len(lines)
-    shown = lines[number - 1].partition("=")[0].strip() if at and number <= len(lines) else ""
-    return f"line {number}{f', {shown[:60]!a}' if shown else ''}: {what[:1].lower()}{what[1:]}"

@@ -18,9 +18,10 @@ from pathlib import Path
 from registry_tool.base.address import MAX_PORT, is_port, parse_ip
 from registry_tool.base.errors import NotFound
 from registry_tool.base.reader import Document
+from registry_tool.base.yaml_reader import read
 from registry_tool.verify.spec import MAX_REPLICAS
 from registry_tool.verify.stack import env_file
-from registry_tool.verify.stack.yaml_reader import read
+from registry_tool.verify.stack.interpolation import expand
 
 MAX_SERVICES = 16
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
@@ -151,7 +152,7 @@ def parse(content: bytes, *, file: str, variables: Mapping[str, str] = {}) -> Co
 
     Files of variables are looked for beside ``file``.
     """
-    document, lines = read(content, file=file, variables=variables)
+    document, lines = read(content, file=file, expand=lambda text: expand(text, variables.get))
     document.only(FILE_KEYS, reasons=_FILE_REFUSED, extensions=True)
     if "services" not in document.members:
         document.refuse(None, "there are no services in it", hint="A compose file has a mapping called services.")

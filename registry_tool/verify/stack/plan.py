@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from registry_tool.base.errors import InvalidReference, UsageError, VerificationFailed
+from registry_tool.base.yaml_reader import at_line
 from registry_tool.local.base_images import REDIS, Base
 from registry_tool.oci.reference import DOCKER_HUB, Reference, has_host
 from registry_tool.verify.spec import Http, Tcp, VerifySpec
 from registry_tool.verify.stack import compose
 from registry_tool.verify.stack.compose import COMPLETED, DEFAULT_NETWORK, Composition, Service
-from registry_tool.verify.stack.yaml_reader import at_line
 
 REDIS_COMMAND = ("redis-server", "--appendonly", "yes")  # as in the tutorial: counting goes on after a stop
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from registry_tool.base import yaml_reader
 from registry_tool.base.errors import NotFound, UsageError
-from registry_tool.verify.stack import compose, yaml_reader
+from registry_tool.verify.stack import compose
 from registry_tool.verify.stack.compose import Composition, Healthcheck, Service
 from tests.support.paths import ROOT
 from tests.support.requirements import missing

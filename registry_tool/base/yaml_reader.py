@@ -7,7 +7,7 @@ so are keys that are there twice, and more than a person would write. A scalar s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -15,7 +15,6 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from registry_tool.base.errors import UsageError
 from registry_tool.base.reader import Document, Source, join
-from registry_tool.verify.stack.interpolation import expand
 
 MAX_BYTES = 128 * 1024
 MAX_DEPTH = 16
@@ -26,10 +25,10 @@ _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Document, Mapping[str, int]]:
-    """Read the one mapping in ``content``, whose texts have their variables filled in, and the line of each path in it.
+def read(content: bytes, *, file: str, expand: Callable[[str], str] | None = None) -> tuple[Document, Mapping[str, int]]:
+    """Read the one mapping in ``content``, and the line of each path in it.
 
-    ``file`` is what messages call it. Raises UsageError.
+    ``file`` is what messages call it; ``expand`` fills in the variables of its texts. Raises UsageError.
     """
     if len(content) > MAX_BYTES:
         raise UsageError(f"{file} has {len(content)} bytes, {MAX_BYTES} are read", hint="Is this the file you meant?")
@@ -63,7 +62,7 @@ def read(content: bytes, *, file: str, variables: Mapping[str, str]) -> tuple[Do
         error=UsageError,
         position=position,
         kinds={str: "text", list: "a list", dict: "a mapping", type(None): "nothing"},
-        expand=lambda text: expand(text, variables.get),
+        expand=expand,
     )
     return Document(members, source=source), lines
 
