@@ -33,11 +33,12 @@ def read(content: bytes, *, file: str, max_size: int, source: Source) -> dict[st
     """Read ``content``, which messages call ``file``. Raises UsageError."""
     text = decode(content, what=file, max_size=max_size, source=source)
     try:
-        return tomllib.loads(text)
+        members: dict[str, Any] = tomllib.loads(text)
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{file}: {_syntax_error(str(error), text)}", hint="See https://toml.io for how it is written.") from None
+    return members
 
 
 def _syntax_error(message: str, text: str) -> str:

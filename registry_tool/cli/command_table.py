@@ -63,6 +63,7 @@ COMMANDS = {
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
     "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
     "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),
+    "sync": Entry("sync", MOVING, "Mirror repositories by the rules in a file."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
     "help": Entry("help", SHELL, "Print the help of a command."),
     "version": Entry("help", SHELL, "Print the versions of this tool, the engine and the registry."),
@@ -85,6 +86,7 @@ SUGGESTIONS = {
     "digest": "regctl inspect -q NAME (it prints sha256:…)",
     "manifest": "regctl inspect --raw NAME",
     "cp": "regctl copy SOURCE DESTINATION",
+    "mirror": "regctl sync FILE",
     "config": "regctl inspect --config NAME",
     "docker": "the same without the word docker",
 }
@@ -94,8 +96,7 @@ ELSEWHERE = {
     "prune": "regctl delete removes tags and images from a registry; docker image prune removes an engine's unused images.",
     "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
 }
-ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"], "sync": "regctl copy --all-tags copies all tags of a repository."}
-ELSEWHERE |= {"mirror": ELSEWHERE["sync"]}
+ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"]}
 """What this tool does not do, and what does."""
 
 

@@ -17,14 +17,21 @@ _TIME = re.compile(
 )
 
 
+def span(text: str) -> float:
+    """Seconds of Go's duration: ``10m``, ``1h30m``. Raises ValueError."""
+    if not _SPAN.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not a duration")
+    seconds: float = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return -seconds if text.startswith("-") else seconds
+
+
 def since(text: str, now: float) -> str:
     """Unix seconds of ``text``: Go's duration before ``now``, RFC 3339 or its beginning, Unix seconds. Raises ValueError, OverflowError.
 
     With all its digits, as those of a line of a log are.
     """
     if _SPAN.fullmatch(text):
-        span = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-        value = now + span if text.startswith("-") else now - span
+        value = now - span(text)
         if value > 1e12:
             raise ValueError(f"{text[:80]!r} is not a time")
         return f"{max(value, 0.0):.9f}"

@@ -15,6 +15,7 @@ from registry_tool.content.copy.values import (
     NULL_LISTENER,
     Action,
     BlobCounts,
+    BlobHolders,
     CopiedImage,
     CopyJob,
     CopyListener,
@@ -31,6 +32,7 @@ __all__ = [
     "NULL_LISTENER",
     "Action",
     "BlobCounts",
+    "BlobHolders",
     "CopiedImage",
     "CopyJob",
     "CopyListener",
@@ -75,21 +77,24 @@ def copy_all(
     listener: CopyListener = NULL_LISTENER,
     check: Callable[[CopyPlan], None] | None = None,
     together: bool = False,
+    holders: BlobHolders | None = None,
 ) -> CopyResult:
     """Copy the images of several repositories, each blob once; an image that fails is a row with an error, and ends no other.
 
     ``check`` gets the plan before anything is written, and may raise. ``together``: the first failure of an image is raised, and
-    no tag is written where there is one.
+    no tag is written where there is one. ``holders`` is shared by copies one after the other: a blob that one of them found or
+    sent is mounted by the next.
     """
+    holders = {} if holders is None else holders
     started = time.monotonic()
-    plan = make_plan(jobs)
+    plan = make_plan(jobs, holders)
     if check is not None:
         check(plan)
     listener.planned(plan)
     if dry_run:
         images, counts = planned_images(plan), plan.counts
     else:
-        transfer = Copier(plan, listener, threads=threads, together=together)
+        transfer = Copier(plan, listener, threads=threads, holders=holders, together=together)
         images = transfer.run()
         counts = transfer.counts
     return CopyResult(images=images, blobs=counts, seconds=time.monotonic() - started)

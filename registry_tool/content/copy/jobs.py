@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,21 +12,31 @@ from registry_tool.content.copy.location import Location
 from registry_tool.content.copy.places import Places
 from registry_tool.content.copy.values import CopyJob, CopyOptions
 from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference, is_tag
+from registry_tool.oci.versions import Range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagSelection:
-    """Which tags of a source are copied, where not one is named: ``all``, or those that match one of ``globs``."""
+    """Which tags of a source are copied, where not one is named: ``all``, or those that match each of what is given.
+
+    ``globs``: one of them; ``regex``: anywhere in the tag; ``versions``: a range.
+    """
 
     all: bool = False
     globs: tuple[str, ...] = ()
+    regex: re.Pattern[str] | None = None
+    versions: Range | None = None
 
     def __bool__(self) -> bool:
-        return self.all or bool(self.globs)
+        return self.all or bool(self.globs) or self.regex is not None or self.versions is not None
 
     def matches(self, tag: str) -> bool:
         """Whether a tag is selected."""
-        return self.all or any(fnmatchcase(tag, glob) for glob in self.globs)
+        return (
+            (not self.globs or any(fnmatchcase(tag, glob) for glob in self.globs))
+            and (self.regex is None or self.regex.search(tag) is not None)
+            and (self.versions is None or tag in self.versions)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,5 +155,7 @@ def _named(name: str, stem: str) -> _Selected:
 
 
 def _nothing_selected(source: Location, tags: TagSelection, hint: str | None) -> NotFound:
-    what = "has no tags" if tags.all else f"has no tag that matches {' or '.join(tags.globs)}"
+    what = "has no tag that is selected" if not tags.all else "has no tags"
+    if tags.globs:
+        what = f"has no tag that matches {' or '.join(tags.globs)}"
     return NotFound(f"{source.store} {what}", hint=hint)

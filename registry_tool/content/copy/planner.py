@@ -9,7 +9,7 @@ from functools import partial
 from registry_tool.base.concurrency import map_ordered
 from registry_tool.base.errors import ConnectionLost, NotFound, RegistryToolError, Unreachable
 from registry_tool.content.copy.platforms import reduce
-from registry_tool.content.copy.values import BlobCounts, BlobTask, CopiedImage, CopyJob, CopyPlan, PlannedImage
+from registry_tool.content.copy.values import BlobCounts, BlobHolders, BlobTask, CopiedImage, CopyJob, CopyPlan, PlannedImage
 from registry_tool.content.graph import MAX_DEPTH, Node, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -18,10 +18,10 @@ from registry_tool.targets.registry.referrers import attached_tags
 from registry_tool.targets.target import RemoteTarget, Target
 
 
-def make_plan(jobs: Sequence[CopyJob]) -> CopyPlan:
+def make_plan(jobs: Sequence[CopyJob], holders: BlobHolders) -> CopyPlan:
     """Plan ``jobs``; an image that cannot be read is one with an ``error``."""
     images = tuple(image for job in jobs for image in _plan_job(job))
-    tasks, images = _check_blobs(images)
+    tasks, images = _check_blobs(images, holders)
     return CopyPlan(images=images, tasks=tasks, counts=_count(tasks))
 
 
@@ -216,7 +216,7 @@ def _collect(planned: PlannedImage, root: Manifest, walk: _Walk) -> PlannedImage
 # --- blobs ---
 
 
-def _check_blobs(images: tuple[PlannedImage, ...]) -> tuple[tuple[BlobTask, ...], tuple[PlannedImage, ...]]:
+def _check_blobs(images: tuple[PlannedImage, ...], holders: BlobHolders) -> tuple[tuple[BlobTask, ...], tuple[PlannedImage, ...]]:
     """The blobs of all images, each once, with the destinations that lack it; images whose destination cannot say have an ``error``."""
     needed: dict[tuple[Digest, int], tuple[Descriptor, Target, Target]] = {}
     for image in images:
@@ -228,7 +228,9 @@ def _check_blobs(images: tuple[PlannedImage, ...]) -> tuple[tuple[BlobTask, ...]
     answers = dict(zip(needed, map_ordered(_is_present, needed.values(), threads=threads), strict=True))
     tasks: dict[Digest, BlobTask] = {}
     for key, (descriptor, source, destination) in needed.items():
-        task = tasks.get(descriptor.digest) or BlobTask(descriptor=descriptor, places=())
+        task = tasks.get(descriptor.digest)
+        if task is None:
+            task = BlobTask(descriptor=descriptor, places=(), holders=holders.get(descriptor.digest, ()))
         if answers[key] is True:
             task = replace(task, present=(*task.present, destination))
         elif answers[key] is False:
@@ -257,7 +259,7 @@ def _count(tasks: Iterable[BlobTask]) -> BlobCounts:
     sent = mounted = skipped = bytes_sent = bytes_total = 0
     for task in tasks:
         size = task.descriptor.size
-        holders = [*task.present]
+        holders = [*task.present, *task.holders]
         for source, destination in task.places:
             is_mounted = any(can_mount(destination, holder) for holder in (*holders, source))
             holders.append(destination)

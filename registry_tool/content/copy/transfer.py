@@ -16,6 +16,7 @@ from registry_tool.content.copy.planner import can_mount
 from registry_tool.content.copy.values import (
     Action,
     BlobCounts,
+    BlobHolders,
     BlobTask,
     CopiedImage,
     CopyListener,
@@ -44,9 +45,12 @@ Place = tuple[Digest, int]
 class Copier:
     """Copies what a plan names."""
 
-    def __init__(self, plan: CopyPlan, listener: CopyListener, *, threads: int | None, together: bool = False) -> None:
+    def __init__(
+        self, plan: CopyPlan, listener: CopyListener, *, threads: int | None, holders: BlobHolders, together: bool = False
+    ) -> None:
         self._plan = plan
         self._listener = listener
+        self._holders = holders
         self._threads = threads or BLOBS
         self._together = together
         self._lock = threading.Lock()
@@ -90,7 +94,7 @@ class Copier:
         """Bring a blob to each destination that lacks it: one after the other, so that a later one can mount it."""
         for _ in task.present:
             self._finish(task.descriptor, "skipped")
-        holders = list(task.present)
+        holders = [*task.present, *task.holders]
         for source, destination in task.places:
             place = task.descriptor.digest, id(destination)
             try:
@@ -102,6 +106,8 @@ class Copier:
                 holders.append(destination)
                 self._changed.add(place)
                 self._finish(task.descriptor, action)
+        with self._lock:
+            self._holders[task.descriptor.digest] = tuple(holders)
 
     def _finish(self, descriptor: Descriptor, action: Action) -> None:
         with self._lock:

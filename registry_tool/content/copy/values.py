@@ -154,6 +154,8 @@ class BlobTask:
     places: tuple[tuple[Target, Target], ...]
     present: tuple[Target, ...] = ()
     """Destinations that have it."""
+    holders: tuple[Target, ...] = ()
+    """Others that have it, by an earlier copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +196,9 @@ class NullCopyListener:
     def blob_finished(self, descriptor: Descriptor, action: Action | None) -> None: ...
     def image_finished(self, planned: PlannedImage, image: CopiedImage) -> None: ...
 
+
+BlobHolders = dict[Digest, tuple[Target, ...]]
+"""Blob -> repositories that earlier copies found or put it in, to be mounted from."""
 
 NULL_LISTENER: CopyListener = NullCopyListener()
 

@@ -59,7 +59,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("docker", "ps"), SUGGESTIONS["docker"]),
         (("prune",), "docker image prune"),
         (("gc", "x"), "garbage-collect"),
-        (("sync", "a", "b"), "regctl copy --all-tags"),
+        (("mirror", "a", "b"), "regctl sync FILE"),
         (("cp", "a", "b"), "regctl copy SOURCE"),
         (("unload", "x"), "regctl load"),
         (("xyzzy",), "regctl --help"),
