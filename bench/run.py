@@ -13,12 +13,15 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 
+from bench.copies import copies
 from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, progress, run, table
 from bench.proof import proofs
 from bench.push import pushes
 from bench.tables import tables
 
+COPIES = 3
+"""Counted runs of copies at most: each has a registry of its own."""
 PROOFS = 2
 """Counted runs on clean engines at most, of which each takes ten seconds."""
 PUSHES = 3
@@ -49,6 +52,7 @@ def measured(runs: int, *, whole_loop: bool) -> Iterator[Result]:
     progress("pushes")
     yield from pushes(min(runs, PUSHES))
     yield from tables(runs, whole_loop=whole_loop)
+    yield from copies(min(runs, COPIES))
     yield from proofs(min(runs, PROOFS))
 
 

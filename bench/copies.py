@@ -1,0 +1,111 @@
+"""``regctl copy`` and ``sync`` between two registries, against loops of ``skopeo copy`` and ``crane copy`` and against ``skopeo sync``."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.measure import REGCTL, Result, in_turn, progress, run, said
+from bench.repositories import filled, registry
+from registry_tool.oci import manifest
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.targets.registry import open_registry
+
+IMAGES = 10
+BASE, OWN = (16 << 20, 8 << 20, 4 << 20), 2 << 20
+"""Bytes of the layers that all images share, and of the one of each."""
+TAGS = 200
+
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+def copies(runs: int) -> Iterator[Result]:
+    """Rows of copies; none where there is no skopeo."""
+    if shutil.which("skopeo") is None:
+        return
+    with registry() as source:
+        yield from _ten_images(runs, source)
+        yield from _mirror(runs, source)
+
+
+def _ten_images(runs: int, source: str) -> Iterator[Result]:
+    progress(f"copy of {IMAGES} images")
+    names = images_with_shared_layers(source)
+    memory: list[int] = []
+
+    def ours(destination: str) -> float:
+        done = run([*REGCTL, "copy", *(f"{source}/{name}:1" for name in names), f"{destination}/copies/"])
+        memory.append(done.memory)
+        return done.seconds
+
+    def skopeo(destination: str) -> float:
+        tls = ("--src-tls-verify=false", "--dest-tls-verify=false")
+        pairs = ((f"docker://{source}/{name}:1", f"docker://{destination}/copies/{name.rpartition('/')[2]}:1") for name in names)
+        return sum(run(["skopeo", "copy", "-q", *tls, *pair]).seconds for pair in pairs)
+
+    def crane(destination: str) -> float:
+        pairs = ((f"{source}/{name}:1", f"{destination}/copies/{name.rpartition('/')[2]}:1") for name in names)
+        return sum(run(["crane", "copy", "--insecure", *pair]).seconds for pair in pairs)
+
+    contestants = {"ours": _into_an_empty_registry(ours), "skopeo": _into_an_empty_registry(skopeo)}
+    if shutil.which("crane"):
+        contestants["crane"] = _into_an_empty_registry(crane)
+    seconds = in_turn(runs, contestants)
+    what = f"copy of {IMAGES} images with a shared base"
+    yield Result(name=f"{what} / a loop of skopeo copy", ours=seconds["ours"], theirs=seconds["skopeo"], most=0.35)
+    if "crane" in seconds:
+        yield Result(name=f"{what} / a loop of crane copy", ours=seconds["ours"], theirs=seconds["crane"], most=0.7)
+    yield Result(name=f"{what}, memory", ours=[max(memory) / 1e6], most=150, unit="MB")
+
+
+def _into_an_empty_registry(contestant: Callable[[str], float]) -> Callable[[], float]:
+    """With a registry for each run: nothing of an earlier one can be mounted."""
+
+    def once() -> float:
+        with registry() as destination:
+            return contestant(destination)
+
+    return once
+
+
+def _mirror(runs: int, source: str) -> Iterator[Result]:
+    progress(f"mirror of {TAGS} tags")
+    of = filled(source, "bench/mirrored", TAGS)
+    with registry() as destination, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        rules = Path(folder) / "mirror.toml"
+        rules.write_text(f'destination = "{destination}/mirror/"\n[[image]]\nsource = "{of.name}"\n', encoding="utf-8")
+        said(*REGCTL, "sync", str(rules))
+        command = ["skopeo", "sync", "--src", "docker", "--dest", "docker", "--src-tls-verify=false", "--dest-tls-verify=false"]
+        contestants: dict[str, Callable[[], float]] = {
+            "ours": lambda: run([*REGCTL, "sync", str(rules)]).seconds,
+            "skopeo": lambda: run([*command, of.name, f"{destination}/mirror"]).seconds,
+        }
+        seconds = in_turn(min(runs, 3), contestants)
+    yield Result(name=f"mirror of {TAGS} tags, nothing new / skopeo sync", ours=seconds["ours"], theirs=seconds["skopeo"], most=0.1)
+
+
+def images_with_shared_layers(host: str) -> list[str]:
+    """Push images of layers that nothing compresses, the largest of which all share; the paths of their repositories."""
+    base = [os.urandom(size) for size in BASE]
+    paths = [f"bench/image-{number}" for number in range(IMAGES)]
+    with open_registry(host) as registry:
+        for path in paths:
+            repository = registry.repository(path)
+            layers = [*base, os.urandom(OWN)]
+            config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%s]}}' % b",".join(
+                b'"%s"' % str(Digest.of(layer)).encode() for layer in layers
+            )
+            described = [_described(config, manifest.OCI_CONFIG), *(_described(layer, _LAYER) for layer in layers)]
+            for descriptor, content in zip(described, (config, *layers), strict=True):
+                repository.push(descriptor, io.BytesIO(content))
+            repository.push_manifest(manifest.image(described[0], described[1:]), "1")
+    return paths
+
+
+def _described(content: bytes, media_type: str) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
