@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -442,13 +443,16 @@ def test_a_clock_that_was_wrong_when_the_image_was_made(typed: Typed, engine: En
     engine.load_image(io.BytesIO(_image_of(f"{unique}:1", created)))
     (row,) = [line for line in typed("images").out.splitlines() if unique in line]
     shown = ODD_TIMES[created]
-    if shown == "N/A" and engine.is_podman:
-        pytest.skip("podman as the engine: an image without a date gets that of its import")
-    if created is None and (engine.has_containerd_store or _api(engine) >= (1, 44)):
+    if created is None and not engine.is_podman and (engine.has_containerd_store or _api(engine) >= (1, 44)):
         created, shown = "1970-01-01T00:00:00Z", "years ago"
-    assert shown in row
-    expected = None if shown == "N/A" else created[:19] + "Z" if created else None
-    assert typed("images", "--json", unique).json["images"][0]["created"] == expected
+    listed = typed("images", "--json", unique).json["images"][0]["created"]
+    if shown == "N/A" and engine.is_podman:
+        # An image without a date gets that of its import.
+        age = datetime.now(timezone.utc) - datetime.fromisoformat(listed.replace("Z", "+00:00"))
+        assert timedelta(0) <= age < timedelta(hours=1)
+    else:
+        assert shown in row
+        assert listed == (None if shown == "N/A" else created[:19] + "Z" if created else None)
     assert typed("push", "-q", f"{unique}:1").code == 0
     assert typed("pull", "-q", f"{unique}:1").code == 0
     engine.create(ContainerSpec(image=f"{unique}:1", name=unique, command=("x",)))

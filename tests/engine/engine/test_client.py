@@ -95,7 +95,9 @@ def test_the_engine_dies_during_a_push(
     tiny_image(name)
     cut.cut_at = cut_at
     if (engine.has_containerd_store or not reports_layers(engine)) and cut_at in (b"Preparing", b'"aux"'):
-        pytest.skip("containerd's store and podman do not report this")
+        # containerd's store and podman do not report this, so that nothing is cut.
+        assert far.push(name).digest is not None
+        return
     with pytest.raises(Unreachable, match="stopped answering during the push"):
         far.push(name)
 
