@@ -18,7 +18,7 @@ from registry_tool.server.messages import CHUNK, PLAIN, Environ, IncompleteBody,
 MAX_UNREAD = 1 << 18
 """Bytes of an unread body that are drained to keep the connection; with more it is closed (as Go's server does)."""
 IDLE = 300.0
-LINGER = 0.5
+LINGER = 5.0
 """Seconds that a connection may be idle, and that a client which is still sending has to read the response."""
 _MAX_LINE = 65536
 

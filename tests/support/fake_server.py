@@ -10,13 +10,16 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 JSON = "application/json"
+_JOIN = 60.0
+"""Seconds that a thread has to see the end of its connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,53 @@ def reply(document: object, status: int = 200, **headers: str) -> Reply:
     return Reply(status=status, body=json.dumps(document).encode(), headers={"Content-Type": JSON, **converted})
 
 
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection. It takes as many at a time as a client opens, and leaves none behind."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._lock = threading.Lock()
+        self._connections: dict[Any, threading.Thread] = {}
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._connections[request] = thread
+            thread.start()
+
+    def close_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.pop(request, None)
+        super().close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        return None
+
+    def server_close(self) -> None:
+        super().server_close()
+        with self._lock:
+            threads = list(self._connections.values())
+            for connection in self._connections:
+                _shut(connection)
+        _join(threads)
+
+
+def _shut(connection: socket.socket) -> None:
+    """Wake whoever waits for the connection. It is not closed: that is for the thread that uses it."""
+    with suppress(OSError):
+        # A TLS socket's own method takes away what another thread reads from.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(_JOIN)
+        assert not thread.is_alive(), f"a thread of a server goes on after the server's end: {thread.name}"
+
+
 class FakeServer:
     """A running server. ``requests`` are those it received, in order."""
 
@@ -82,13 +132,12 @@ class FakeServer:
             def log_message(self, format: str, *args: object) -> None:
                 return None
 
-        self.server = ThreadingHTTPServer((address, 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self.server = _Server((address, 0), Handler)
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            # A client that says nothing keeps its own thread waiting, not the one that accepts.
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self.server.server_address[1]
         self.host = f"{address}:{self.port}"
 
@@ -160,8 +209,12 @@ def fake_server(
 
 @contextmanager
 def tcp_server(serve: Callable[[socket.socket], object]) -> Iterator[str]:
-    """A server of any protocol: ``serve`` gets each connection, which is closed after it. Yields ``127.0.0.1:PORT``."""
+    """A server of any protocol: ``serve`` gets one connection after the other, each is closed after it. Yields ``127.0.0.1:PORT``.
+
+    At the end the connection is shut down: ``serve`` has to end then.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
+    lock, current, ended = threading.Lock(), [listener], threading.Event()
 
     def accept() -> None:
         while True:
@@ -170,10 +223,12 @@ def tcp_server(serve: Callable[[socket.socket], object]) -> Iterator[str]:
             except OSError:
                 return
             with connection:
-                try:
+                with lock:
+                    if ended.is_set():
+                        return
+                    current[:] = [connection]
+                with suppress(OSError):
                     serve(connection)
-                except OSError:
-                    continue
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -181,9 +236,19 @@ def tcp_server(serve: Callable[[socket.socket], object]) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         # Only a shutdown wakes a blocked accept; on BSD it fails with ENOTCONN and the close wakes it.
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
+        _shut(listener)
         listener.close()
+        with lock:
+            ended.set()
+            for connection in current:
+                _shut(connection)
+        _join([thread])
+
+
+def until_closed(connection: socket.socket) -> None:
+    """For :func:`tcp_server`: send nothing until the other side closes the connection."""
+    while connection.recv(65536):
+        pass
 
 
 def sending(content: bytes) -> Callable[[socket.socket], None]:

@@ -74,6 +74,7 @@ def _relay(client: socket.socket, server: socket.socket) -> None:
 def socks_server(port: int, *, user: tuple[str, str] | None = None, reply: int = 0) -> Iterator[SocksServer]:
     """A proxy for the block that leads to ``port`` on loopback, whatever it is asked for."""
     proxy = SocksServer(("127.0.0.1", port), user, reply)
+    serving: list[tuple[socket.socket, threading.Thread]] = []
 
     def serve(connection: socket.socket) -> None:
         # Each in a thread of its own: the one before may still be open.
@@ -83,7 +84,15 @@ def socks_server(port: int, *, user: tuple[str, str] | None = None, reply: int =
             with copy, suppress(OSError):
                 proxy.serve(copy)
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        serving.append((copy, thread))
+        thread.start()
 
-    with tcp_server(serve) as proxy.host:
-        yield proxy
+    try:
+        with tcp_server(serve) as proxy.host:
+            yield proxy
+    finally:
+        for connection, thread in serving:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(60)

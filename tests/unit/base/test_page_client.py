@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from registry_tool.base.page_client import MAX_BYTES, NoResponse, PageClient, get_page
-from tests.support.fake_server import Reply, fake_server, sending, tcp_server
+from tests.support.fake_server import Reply, fake_server, sending, tcp_server, until_closed
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -71,13 +71,17 @@ def test_get_page_time_out_covers_the_whole_exchange() -> None:
         connection.recv(65536)
         time.sleep(1.6)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-        time.sleep(30)
+        until_closed(connection)
 
-    with tcp_server(pausing) as host:
+    def seconds(host: str) -> float:
         begun = time.monotonic()
         with pytest.raises(NoResponse, match="within 2 s"):
             get_page(f"http://{host}/", timeout=2)
-        assert time.monotonic() - begun < 3.5, "the body had two seconds of its own"
+        return time.monotonic() - begun
+
+    with tcp_server(pausing) as host:
+        # More than once, as a busy machine may be late: a body with two seconds of its own never takes less.
+        assert any(seconds(host) < 3.5 for _ in range(5))
 
 
 @pytest.mark.parametrize("missing", [1, 1000])

@@ -87,10 +87,14 @@ class TestFetch:
                 return None
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+            thread.start()
             monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
-            yield simple
-            server.shutdown()
+            try:
+                yield simple
+            finally:
+                server.shutdown()
+                thread.join()
 
     def test_what_the_image_takes_is_fetched_once_for_each_requirement(
         self, index: Path, requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

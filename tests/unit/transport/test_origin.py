@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool.transport.transport import find_origin
-from tests.support.fake_server import Reply, fake_server, self_signed, sending, tcp_server
+from tests.support.fake_server import Reply, fake_server, self_signed, sending, tcp_server, until_closed
 
 
 def test_nothing_listens_is_an_error_about_the_first_address() -> None:
@@ -43,7 +43,7 @@ def test_other_bytes_are_plain_http(words: bytes) -> None:
 
 def test_silence_is_plain_http_after_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_tool.transport.transport.TRIAL_TIMEOUT", 0.1)
-    with tcp_server(lambda connection: time.sleep(59)) as host:
+    with tcp_server(until_closed) as host:
         begun = time.monotonic()
         assert find_origin(host, plain_http=None, timeout=60) == f"http://{host}"
         assert time.monotonic() - begun < 30

@@ -16,7 +16,7 @@ from registry_tool.transport import Transport
 from registry_tool.transport import stream as stream_module
 from tests.support.fake_server import Reply, fake_server, tcp_server
 
-SHORT = (60.0, 0.6)
+SHORT = (60.0, 1.0)
 """Seconds to connect, and from one piece of a response to the next."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -66,7 +66,7 @@ def test_body_has_a_time_out_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> Non
     with (
         tcp_server(dripping(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * 100, 0.05)) as host,
         Transport(host, plain_http=True, timeouts=SHORT) as transport,
-        pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 2\.4 s"),
+        pytest.raises(RegistryUnreachable, match=r"too slowly: not all of it within 4 s"),
     ):
         transport.get("/v2/")
 
@@ -194,5 +194,5 @@ def test_stream_that_stalls_is_an_error() -> None:
         transport.stream("/v2/a/blobs/x") as stream,
     ):
         assert stream.read(4) == b"0123"
-        with pytest.raises(RegistryUnreachable, match=r"did not respond to GET /v2/a/blobs/x within 0\.6 s"):
+        with pytest.raises(RegistryUnreachable, match=r"did not respond to GET /v2/a/blobs/x within 1 s"):
             stream.read(4)

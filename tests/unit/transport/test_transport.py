@@ -20,7 +20,7 @@ from registry_tool.base.errors import (
     TooManyRequests,
 )
 from registry_tool.transport import Transport
-from tests.support.fake_server import JSON, ReceivedRequest, Reply, fake_server, reply, sending, tcp_server
+from tests.support.fake_server import JSON, ReceivedRequest, Reply, fake_server, reply, sending, tcp_server, until_closed
 from tests.support.transport_servers import Tokens, ok
 
 SHORT = (60.0, 0.3)
@@ -52,7 +52,7 @@ def test_no_response_times_out() -> None:
 def test_stalled_body_times_out() -> None:
     def stall(connection: socket.socket) -> None:
         sending(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")(connection)
-        time.sleep(59)
+        until_closed(connection)
 
     with (
         tcp_server(stall) as host,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
 
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
 from registry_tool.verify.stack.stack_client import Connect, HttpStackClient, StackResponse, TcpStackClient
-from tests.support.fake_server import Reply, fake_server, tcp_server
+from tests.support.fake_server import Reply, fake_server, tcp_server, until_closed
 
 HOST = "<h3>Hello World!</h3><b>Hostname:</b> 0123456789ab<br/>"
 DISABLED = "<b>Visits:</b> <i>cannot connect to Redis, counter disabled</i>"
@@ -67,13 +66,9 @@ def _closing(connection: socket.socket) -> None:
     connection.close()
 
 
-def _silent(connection: socket.socket) -> None:
-    time.sleep(59)
-
-
 def _greeting(connection: socket.socket) -> None:
     connection.sendall(b"220 hello\r\n")
-    time.sleep(59)
+    until_closed(connection)
 
 
 def test_connection_that_is_closed_at_once_is_no_response() -> None:
@@ -87,7 +82,7 @@ def test_refused_connection_is_no_response() -> None:
         TcpStackClient(_connecting(1)).ask(timeout=60)
 
 
-@pytest.mark.parametrize("serving", [_silent, _greeting])
+@pytest.mark.parametrize("serving", [until_closed, _greeting])
 def test_connection_that_stays_open_is_a_response(serving: object) -> None:
     with tcp_server(serving) as host:  # type: ignore[arg-type]
         assert TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=60).replica is None
