@@ -170,11 +170,10 @@ def _describe_partial(engine: Engine, target: Reference, index: Digest, missing:
     ]
     what = ", ".join(map(str, missing)) or "other platforms"
     how = f"To push all of it, pull {what} from where the image came from (regctl pull --platform), then push again."
-    if elsewhere and missing:
+    if elsewhere:
         # Whole: without a host it would be the local registry's.
         source = Reference.parse(elsewhere[0], default_host=DOCKER_HUB)
-        pulls = ", ".join(f"regctl pull --platform {platform} {source}" for platform in missing)
-        how = f"To push all of it, pull the rest, then push again: {pulls}"
+        how = f"To have all of it there: regctl copy {source} {target}"
     return f"{target}: one platform of {index} was pushed, and not the index: the engine does not have {what}", how
 
 

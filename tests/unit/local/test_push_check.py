@@ -17,6 +17,8 @@ from registry_tool.local.registry import LocalRegistry
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import Reference
+from registry_tool.targets.registry import open_registry
+from tests.support.cli_runner import Typed
 from tests.support.content import OCI_IMAGE, PushedManifest, layer, make_image, make_index, sha256
 from tests.support.damage import Damageable, built_by_buildkit, foreign_image, in_a_container, in_this_process, lying_image
 from tests.support.fake_server import Reply, fake_server
@@ -250,22 +252,31 @@ def push_partly(damageable: Damageable, unique: str, **known: object) -> tuple[t
     assert pushed.checked
     what, how = pushed.partial
     without = ", ".join(map(str, pushed.missing)) or "other platforms"
-    assert what == f"{name}: one platform of {INDEX} was pushed, and not the index: the engine does not have {without}"
+    assert what == f"{name}: one platform of {engine.partial_of} was pushed, and not the index: the engine does not have {without}"
     return pushed, how
 
 
-def test_a_push_of_one_platform_of_several_says_which_are_missing_and_how_to_get_them(damageable: Damageable, unique: str) -> None:
+def test_a_push_of_one_platform_of_several_says_which_are_missing_and_what_copies_them(damageable: Damageable, unique: str) -> None:
     pushed, how = push_partly(damageable, unique)
     assert pushed.missing == (Platform(os="linux", architecture="arm64"), Platform(os="linux", architecture="s390x"))
-    pulls = [f"regctl pull --platform linux/{architecture} localhost:5000/source@{INDEX}" for architecture in ("arm64", "s390x")]
-    assert how == f"To push all of it, pull the rest, then push again: {', '.join(pulls)}"
+    assert how == f"To have all of it there: regctl copy localhost:5000/source@{INDEX} {pushed.reference}"
+
+
+def test_what_is_advised_after_a_partial_push_has_all_platforms_in_the_registry(typed: Typed, damageable: Damageable, unique: str) -> None:
+    port, source = damageable.port, f"{unique}/source"
+    images = [make_image(port, source, None, layer(name.encode()), platform=f"linux/{name}") for name in ("amd64", "arm64")]
+    index = Digest.parse(make_index(port, source, "1", *images).digest)
+    pushed, how = push_partly(damageable, unique, partial_of=index, missing=(), sources=[f"localhost:{port}/{source}"])
+    words = how.partition("regctl ")[2].split()
+    assert typed(*words).code == 0
+    with open_registry(pushed.reference.host) as registry:
+        assert registry.digest(pushed.reference.path, "1") == index
 
 
 @pytest.mark.parametrize(
     ("known", "what"),
     [
         ({"sources": []}, "linux/arm64, linux/s390x"),
-        ({"missing": ()}, "other platforms"),
         ({"sources": [], "missing": ()}, "other platforms"),
     ],
 )
