@@ -56,14 +56,15 @@ class SavedImage:
     def archive(self) -> Generator[bytes, None, None]:
         """The engine's stream."""
         self.reads += 1
-        raw = self._tar()
+        raw = self.tar()
         end = len(raw) if self.cut is None else self.cut
         for at in range(0, end, self.chunk):
             yield raw[at : min(at + self.chunk, end)]
         if self.fault is not None:
             raise self.fault
 
-    def _tar(self) -> bytes:
+    def tar(self) -> bytes:
+        """The whole archive."""
         files: dict[str, bytes | str] = {}
         paths: list[str] = []
         unique: dict[str, str] = {}

@@ -6,14 +6,15 @@ import gzip
 import io
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from registry_tool import server
 from registry_tool.base import gzip_blocks
-from registry_tool.base.errors import ConnectionLost, EngineError, RegistryError, Unreachable
+from registry_tool.base.errors import ConnectionLost, EngineError, NotFound, RegistryError, Unreachable
 from registry_tool.base.progress import Silent
 from registry_tool.content.direct import DirectPush, push, push_image
 from registry_tool.content.direct import uploads as direct_uploads
@@ -286,7 +287,7 @@ def test_engine_that_dies_leaves_no_tag_and_no_upload_and_completed_layers_are_n
     repository: Repository, proxy: FaultyProxy, cache: LayerCache, format: Format
 ) -> None:
     saved = SavedImage(LAYERS, format)
-    saved.cut, saved.fault = len(saved._tar()) * 2 // 3, Unreachable("the engine stopped answering")
+    saved.cut, saved.fault = len(saved.tar()) * 2 // 3, Unreachable("the engine stopped answering")
     with pytest.raises(Unreachable, match="stopped answering"):
         pushed(repository, saved, cache=cache)
     assert proxy.count("PUT", "/manifests/") == 0
@@ -302,7 +303,7 @@ def test_engine_that_dies_leaves_no_tag_and_no_upload_and_completed_layers_are_n
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_archive_that_is_cut_is_an_error_of_the_engine(repository: Repository, proxy: FaultyProxy, part: float) -> None:
     saved = SavedImage(LAYERS)
-    saved.cut = int(len(saved._tar().rstrip(b"\0")) * part)
+    saved.cut = int(len(saved.tar().rstrip(b"\0")) * part)
     with pytest.raises(EngineError, match="is cut"):
         pushed(repository, saved)
     assert proxy.count("PUT", "/manifests/") == 0
@@ -320,6 +321,29 @@ def test_archive_of_something_else_is_an_error_of_the_engine(
     with pytest.raises(EngineError, match=re.compile("lacks|other content")):
         pushed(repository, saved)
     assert proxy.count("PUT", "/manifests/") == 0
+
+
+def chunks(content: bytes) -> Generator[bytes, None, None]:
+    yield content
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_flipped_byte_anywhere_is_an_error_or_does_not_matter(repository: Repository, format: Format) -> None:
+    saved = SavedImage((some(3_000), some(700), some(3_000)), format)
+    raw = saved.tar()
+    failures = 0
+    for number, at in enumerate(range(0, len(raw), 431)):
+        flipped = bytearray(raw)
+        flipped[at] ^= 1 << at % 8
+        try:
+            push_image(saved.image, partial(chunks, bytes(flipped)), repository, str(number))
+        except EngineError:
+            failures += 1
+            with pytest.raises(NotFound):
+                repository.resolve(str(number))
+        else:
+            assert stored(repository, str(number)) == (saved.config, list(saved.layers))
+    assert failures > 10
 
 
 def test_config_of_other_layers_than_the_engine_lists_is_an_error(repository: Repository) -> None:
