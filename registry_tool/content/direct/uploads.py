@@ -15,10 +15,12 @@ from registry_tool.targets.layer_cache import CompressedLayer
 from registry_tool.targets.registry import Repository
 from registry_tool.targets.target import Readable
 
-UPLOADS = 3
+UPLOADS = 2
 """Uploads at a time: the end of one goes on while the next layer is read."""
+CHUNK = 5 << 20
+"""Bytes that are sent at once, the least that storages on S3 want. Each upload holds two of them for a moment."""
 
-_BLOCKS = 12
+_BLOCKS = 8
 """Blocks in memory, before and after compression."""
 _LEAVE_TIMEOUT = 5.0
 """Seconds for uploads to be cancelled after a failure. What takes longer expires in the registry."""
@@ -104,7 +106,7 @@ class LayerUploads:
     def _send(self, blocks: SimpleQueue[_Block | None], diff_id: Future[tuple[str, bytes]], plain_size: int) -> CompressedLayer:
         digest = hashlib.sha256()
         size = 0
-        with self._repository.upload() as upload:
+        with self._repository.upload(chunk=CHUNK) as upload:
             pieces, length = [gzip_blocks.HEADER], len(gzip_blocks.HEADER)
             while (block := blocks.get()) is not None:
                 piece = block.result()

@@ -292,9 +292,12 @@ class Repository:
         """Cancel the uploads under way, as far as the registry can."""
         self._sessions.cancel()
 
-    def upload(self) -> uploads.Upload:
-        """Begin an upload of content whose digest is not known yet; a context manager, which cancels it unless it is finished."""
-        return uploads.Upload(self._transport, self.path, self._sessions)
+    def upload(self, *, chunk: int) -> uploads.Upload:
+        """Begin an upload of content whose digest is not known yet, in chunks of that size, or more where the registry wants that.
+
+        A context manager, which cancels the upload unless it is finished.
+        """
+        return uploads.Upload(self._transport, self.path, self._sessions, chunk=chunk)
 
     def sibling(self, path: str) -> Repository:
         """Another repository of the same registry. Raises InvalidReference."""

@@ -61,14 +61,20 @@ class Upload:
     """
 
     def __init__(
-        self, transport: Transport, repository: str, sessions: UploadSessions | None = None, *, begun: Response | None = None
+        self,
+        transport: Transport,
+        repository: str,
+        sessions: UploadSessions | None = None,
+        *,
+        begun: Response | None = None,
+        chunk: int | None = None,
     ) -> None:
         self._transport = transport
         self._sessions = sessions or UploadSessions()
         response = begun or transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers=_NO_CONTENT)
         self._location: str | None = self._next_location(response)
         minimum = response.headers.get("oci-chunk-min-length", "")
-        self.chunk = max(CHUNK, int(minimum[:9]) if minimum.isascii() and minimum.isdigit() else 0)
+        self.chunk = max(chunk or CHUNK, int(minimum[:9]) if minimum.isascii() and minimum.isdigit() else 0)
         """Bytes of each chunk but the last: at least what the registry wants."""
         self._sent = 0
         self._sessions.add(self)

@@ -22,7 +22,7 @@ from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
-from registry_tool.targets.registry import Repository, open_registry, uploads
+from registry_tool.targets.registry import Repository, open_registry
 from tests.support.content import sha256
 from tests.support.damage import in_this_process
 from tests.support.fake_server import Reply
@@ -46,7 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and chunks that a few kilobytes are many of, and time enough to cancel uploads on a busy machine."""
     monkeypatch.setattr(direct_uploads, "_LEAVE_TIMEOUT", 100)
     monkeypatch.setattr(gzip_blocks, "BLOCK", 1024)
-    monkeypatch.setattr(uploads, "CHUNK", 2000)
+    monkeypatch.setattr(direct_uploads, "CHUNK", 2000)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_media_types_are_those_of_docker_push(repository: Repository) -> None:
 def test_digest_depends_neither_on_threads_nor_on_chunks_nor_on_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     digests = set()
     for threads, chunk, format in ((1, 700, "old"), (2, 5000, "oci"), (7, 100_000, "podman")):
-        monkeypatch.setattr(uploads, "CHUNK", chunk)
+        monkeypatch.setattr(direct_uploads, "CHUNK", chunk)
         with server.run_registry() as registry, open_registry(f"127.0.0.1:{registry.port}") as opened:
             saved = SavedImage(LAYERS, format, chunk=chunk)  # type: ignore[arg-type]
             digests.add(pushed(opened.repository("john/app"), saved, threads=threads).descriptor.digest)
