@@ -121,7 +121,9 @@ def _forgotten(*images: str) -> Iterator[str]:
             yield host
         finally:
             names = said("docker", "image", "inspect", "--format", '{{join .RepoTags "\\n"}}\n{{join .RepoDigests "\\n"}}', *images)
-            said("docker", "rmi", *(name for name in names.split() if name.startswith(f"{host}/")))
+            there = [name for name in names.split() if name.startswith(f"{host}/")]
+            # Digests first: the last tag takes them along.
+            said("docker", "rmi", *sorted(there, key=lambda name: "@" not in name))
 
 
 def _saved(image: str) -> float:
