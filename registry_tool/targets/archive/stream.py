@@ -21,6 +21,11 @@ _BLOCK = tarfile.BLOCKSIZE
 _PIECE = 1 << 20
 _MAX_HEADER = 1 << 20
 """Bytes of a pax header or a long name."""
+MAX_HEADERS = 1000
+"""Headers of a member before its own, global ones among them."""
+_SPARSE = "GNU.sparse."
+_READ_RECORDS = ("path", "linkpath", "size")
+"""Of a pax header; the others (times, owners) are dropped, and whether there is one of a sparse file is kept."""
 _LONG_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
@@ -99,7 +104,11 @@ class _TarReader:
         """The next member's header, with what preceding ones say of it; None at the end of the archive."""
         extended: dict[str, str] = {}
         is_extended = False
+        count = 0
         while (header := self._header()) is not None:
+            count += 1
+            if count > MAX_HEADERS:
+                raise InvalidArchive(f"the archive has more than {MAX_HEADERS:,} headers before a member")
             if header.type in _LONG_NAMES:
                 extended.setdefault(_LONG_NAMES[header.type], _text(self._body(header.size)).rstrip("\0"))
             elif header.type == tarfile.XHDTYPE:
@@ -119,7 +128,7 @@ class _TarReader:
         while size:
             piece = self._stream.read(min(size, _PIECE))
             if not piece:
-                raise InvalidArchive("the archive is cut: it ends in the middle", hint="Was it written whole?")
+                raise _cut()
             pieces.append(piece)
             size -= len(piece)
             self.offset += len(piece)
@@ -128,7 +137,11 @@ class _TarReader:
     def skip(self, size: int) -> None:
         """Skip ``size`` bytes, which must be there."""
         if self._seekable is not None and size > _PIECE:
-            self._seekable.seek(size - 1, io.SEEK_CUR)
+            try:
+                self._seekable.seek(size - 1, io.SEEK_CUR)
+            except (OSError, ValueError, OverflowError):
+                # No file system has so large a file.
+                raise _cut() from None
             self.offset += size - 1
             size = 1
         while size:
@@ -201,14 +214,18 @@ def _pax(body: bytes) -> Mapping[str, str]:
         key, equals, value = record[len(length) + 1 : -1].partition(b"=")
         if not record.endswith(b"\n") or len(record) != int(length) or not equals:
             raise InvalidArchive("the archive is damaged: a pax header that is none")
-        records[_text(key)] = _text(value)
+        name = _text(key)
+        if name in _READ_RECORDS:
+            records[name] = _text(value)
+        elif name.startswith(_SPARSE):
+            records[_SPARSE] = ""
         at += int(length)
     return records
 
 
 def _extended(header: tarfile.TarInfo, records: Mapping[str, str]) -> tarfile.TarInfo:
     """``header``, with what a pax header or a long name says in its place."""
-    if any(key.startswith("GNU.sparse.") for key in records):
+    if _SPARSE in records:
         raise InvalidArchive(f"{shown(header.name)} in the archive is sparse, which is not read")
     header.name = records.get("path", header.name)
     header.linkname = records.get("linkpath", header.linkname)
@@ -223,6 +240,10 @@ def _extended(header: tarfile.TarInfo, records: Mapping[str, str]) -> tarfile.Ta
         # POSIX lets a hard link have content; nobody who writes images does that.
         raise InvalidArchive(f"{shown(header.name)} in the archive is a link with content")
     return header
+
+
+def _cut() -> InvalidArchive:
+    return InvalidArchive("the archive is cut: it ends in the middle", hint="Was it written whole?")
 
 
 def _text(raw: bytes) -> str:

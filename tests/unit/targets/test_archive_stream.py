@@ -216,6 +216,23 @@ def test_an_endless_header_is_refused_before_it_is_read() -> None:
         contents(info.tobuf(tarfile.GNU_FORMAT))
 
 
+def test_a_member_larger_than_any_file_is_an_error(tmp_path: Path) -> None:
+    for power in (40, 62, 70, 86):
+        path = tmp_path / f"{power}.tar"
+        path.write_bytes(resized(b"\x80" + (1 << power).to_bytes(11, "big")))
+        with path.open("rb") as file, pytest.raises(InvalidArchive, match="is cut"):
+            list(read_members(file))
+
+
+def test_more_headers_than_a_member_can_have_are_refused() -> None:
+    with pytest.raises(InvalidArchive, match="headers before a member"):
+        contents(pax(b"11 atime=1\n") * (stream.MAX_HEADERS + 1) + archive(("a", b"")))
+
+
+def test_records_of_a_pax_header_that_are_not_read_are_not_kept() -> None:
+    assert stream._pax(b"11 path=ab\n11 atime=1\n22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n") == {"path": "ab", "GNU.sparse.": ""}
+
+
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: f"./{path}"])
 def test_a_member_is_known_by_its_path(make: Callable[[str], str]) -> None:
     ((member, _),) = read_members(Pipe(archive((make("blobs/sha256/1"), b"1"))))
