@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from registry_tool.base.compression import HEAD, detect
+from registry_tool.base.compression import HEAD, InvalidCompression, Unpacker, UnsupportedCompression, detect
 from registry_tool.base.errors import InvalidArchive, Mismatch
 from registry_tool.base.reader import Document, Source
 from registry_tool.oci import manifest as manifests
@@ -26,6 +26,11 @@ _LAYERS = {
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
 }
+_DAMAGED = "The archive is damaged."
+_PIECE = 1 << 20
+MAX_UNPACKED = 16 << 30
+"""Bytes, or :data:`MAX_RATIO` for each compressed one: a layer that unpacks to more is refused."""
+MAX_RATIO = 1032
 _HEX = re.compile(r"(?:.*[/:])?([0-9a-f]{64})(?:\.json)?")
 _SOURCE = Source(error=InvalidArchive, hint="It is damaged, or not of docker save.", position=lambda path: "manifest.json: ")
 
@@ -33,12 +38,12 @@ _SOURCE = Source(error=InvalidArchive, hint="It is damaged, or not of docker sav
 def read_images(document: bytes, members: Mapping[str, Section]) -> tuple[LayoutIndex, dict[Digest, Section | bytes]]:
     """Return an index of the images that ``manifest.json`` names, and the content of their manifests, by digest.
 
-    Layers that are not compressed are not read: their digests are the diff ids of the config. Raises InvalidArchive, Mismatch,
-    InvalidManifest.
+    Layers that are not compressed are not read: their digests are the diff ids of the config. Raises InvalidArchive, InvalidManifest,
+    and Mismatch, also where a compressed layer does not unpack to its diff id.
     """
     index = LayoutIndex()
     contents: dict[Digest, Section | bytes] = {}
-    compressed: dict[str, Digest] = {}
+    compressed: dict[str, tuple[Digest, Digest | None]] = {}
     # The document is an array, and what is read is an object.
     images = Document.read(b'{"images":' + document + b"}", what="manifest.json", max_size=manifests.MAX_SIZE, source=_SOURCE)
     images.only(("images",))
@@ -80,19 +85,43 @@ def _config(path: str, members: Mapping[str, Section]) -> bytes:
         raw = content.read() or b""
     named = _HEX.fullmatch(path)
     if named and named[1] != Digest.of(raw).hex:
-        raise Mismatch(f"{path} in the archive has another digest: {Digest.of(raw)}", hint="The archive is damaged.")
+        raise Mismatch(f"{path} in the archive has another digest: {Digest.of(raw)}", hint=_DAMAGED)
     return raw
 
 
-def _layer(path: str, member: Section, diff_id: Digest, compressed: dict[str, Digest]) -> Descriptor:
+def _layer(path: str, member: Section, diff_id: Digest, compressed: dict[str, tuple[Digest, Digest | None]]) -> Descriptor:
+    """The descriptor of a layer. Of a compressed one nothing but its diff id says what it should be: it is unpacked to compare that."""
     with member.open() as content:
         compression = detect(content.read(HEAD) or b"")
     if compression == "plain":
         return Descriptor(media_type=_LAYERS[compression], digest=diff_id, size=len(member))
     if path not in compressed:
-        with member.open() as content:
-            read = hashlib.sha256()
-            while piece := content.read(1 << 20):
-                read.update(piece)
-        compressed[path] = Digest("sha256", read.hexdigest())
-    return Descriptor(media_type=_LAYERS[compression], digest=compressed[path], size=len(member))
+        compressed[path] = _digests(path, member)
+    digest, unpacked = compressed[path]
+    if unpacked not in (None, diff_id):
+        raise Mismatch(f"{path[:140]!a} in the archive unpacks to {unpacked}, not to {diff_id}", hint=_DAMAGED)
+    return Descriptor(media_type=_LAYERS[compression], digest=digest, size=len(member))
+
+
+def _digests(path: str, member: Section) -> tuple[Digest, Digest | None]:
+    """Digests of a compressed layer, as it is and unpacked; None where it cannot be unpacked here."""
+    stored, unpacked = hashlib.sha256(), hashlib.sha256()
+    unpacker = Unpacker()
+    size = 0
+    is_supported = True
+    with member.open() as content:
+        while True:
+            piece = content.read(_PIECE) or b""
+            stored.update(piece)
+            try:
+                for part in (unpacker.unpack(piece) if piece else unpacker.finish()) if is_supported else ():
+                    size += len(part)
+                    if size > max(MAX_UNPACKED, MAX_RATIO * len(member)):
+                        raise InvalidArchive(f"{path[:140]!a} in the archive unpacks to more than {size:,} bytes")
+                    unpacked.update(part)
+            except InvalidCompression as error:
+                raise Mismatch(f"{path[:140]!a} in the archive cannot be unpacked: {error}", hint=_DAMAGED) from None
+            except UnsupportedCompression:
+                is_supported = False
+            if not piece:
+                return Digest("sha256", stored.hexdigest()), Digest("sha256", unpacked.hexdigest()) if is_supported else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry_tool.base import files
-from registry_tool.base.errors import Conflict, InvalidArchive, Mismatch
+from registry_tool.base.errors import Conflict, InvalidArchive, Mismatch, RegistryToolError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import CONFIGS, IMAGES, INDEXES, Manifest, is_foreign, is_platform_image
@@ -42,6 +42,8 @@ class ArchiveWriter(Layout):
     """
 
     def __init__(self, path: Path | BinaryIO, *, known: Iterable[Digest] = ()) -> None:
+        # Of a link the target is replaced.
+        path = path.resolve() if isinstance(path, Path) and path.is_symlink() else path
         self._destination = path
         self._known = frozenset(known)
         self._is_file = isinstance(path, Path) and (path.is_file() or not path.exists())
@@ -52,6 +54,7 @@ class ArchiveWriter(Layout):
         else:
             folder = Path(tempfile.mkdtemp(prefix="registry-tool-"))
         super().__init__(folder)
+        self.hint = "What was read is kept: run it again to go on." if self._is_file else "TMPDIR names another folder."
         self.name = str(path) if isinstance(path, Path) else "the archive"
         self._begin()
         # What an interrupted command collected stays; what it meant to write does not count.
@@ -86,7 +89,10 @@ class ArchiveWriter(Layout):
             documents["manifest.json"] = json.dumps(images, separators=(",", ":")).encode()
         documents[CHECKSUMS] = checksums_of(documents)
         if not isinstance(self._destination, Path):
-            self._write(self._destination, documents, manifests)
+            try:
+                self._write(self._destination, documents, manifests)
+            except OSError as error:
+                raise RegistryToolError(f"the archive cannot be written to its pipe: {error.strerror or error}") from error
         elif not self._is_file:
             with self._failing("written"), self._destination.open("wb") as stream:
                 self._write(stream, documents, manifests)
@@ -100,11 +106,15 @@ class ArchiveWriter(Layout):
         with self._failing("written"):
             # In the folder that the next writer empties.
             temporary = self._partial_folder() / "archive"
-            with temporary.open("wb") as stream:
-                self._write(stream, documents, manifests)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
+            try:
+                with temporary.open("wb") as stream:
+                    self._write(stream, documents, manifests)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
             files.sync_folder(path.absolute().parent)
             shutil.rmtree(self.folder, ignore_errors=True)
 

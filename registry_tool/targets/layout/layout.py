@@ -41,6 +41,8 @@ class Layout(LayoutReader):
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
         self.folder = folder
+        self.hint: str | None = None
+        """What to do where it cannot be written."""
         self._lock = threading.RLock()
         self._held = ExitStack()
         self._written: LayoutIndex | None = None
@@ -269,7 +271,7 @@ class Layout(LayoutReader):
         try:
             yield
         except OSError as error:
-            raise RegistryToolError(f"{self.name} cannot be {what}: {error.strerror or error}") from error
+            raise RegistryToolError(f"{self.name} cannot be {what}: {error.strerror or error}", hint=self.hint) from error
 
 
 def _digests(walked: Iterable[Manifest]) -> set[Digest]:

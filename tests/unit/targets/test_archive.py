@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -24,7 +25,9 @@ from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import OCI_CONFIG, Manifest
 from registry_tool.targets.archive import Archive, ArchiveWriter, archive, open_archive
+from registry_tool.targets.archive import writer as archive_writer
 from registry_tool.targets.layout import Layout
+from registry_tool.targets.layout.layout import PARTIAL
 from tests.support.archives import (
     Members,
     SavedImage,
@@ -401,6 +404,30 @@ def test_blob_that_an_interrupted_command_left_damaged_is_removed(tmp_path: Path
     assert path.read_bytes() == write(tmp_path / "fresh.tar", a=(BASE,))
 
 
+def test_disk_that_is_full_while_the_archive_is_written_keeps_what_was_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "images.tar"
+    with ArchiveWriter(path) as writer:
+        put(writer, "localhost:5000/a:1", BASE)
+        monkeypatch.setattr(archive_writer, "_add", full)
+        with pytest.raises(RegistryToolError, match="cannot be written: No space left") as caught:
+            writer.commit()
+        monkeypatch.undo()
+        assert caught.value.hint == "What was read is kept: run it again to go on."
+        assert list((writer.folder / PARTIAL).iterdir()) == []
+        writer.commit()
+    assert path.exists()
+
+
+def test_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link.tar").symlink_to(tmp_path / "target.tar")
+    write(tmp_path / "link.tar", a=(BASE,))
+    assert (tmp_path / "link.tar").is_symlink()
+    assert (tmp_path / "target.tar").read_bytes() == write(tmp_path / "fresh.tar", a=(BASE,))
+
+
 def test_missing_content_makes_no_archive(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "images.tar") as writer:
         made = put(writer, "localhost:5000/a:1", BASE)
@@ -494,6 +521,30 @@ def test_flipped_byte_of_docker_save_changes_no_content(at: int, flipped: int) -
     except (RegistryToolError, ValueError):
         return
     assert all(image in EXPECTED.values() for image in read.values())
+
+
+CRANES = tar_of(crane_pull(IMAGE))
+
+
+@settings(max_examples=150)
+@given(at=st.integers(0, len(CRANES) - 1), flipped=st.integers(1, 255))
+def test_flipped_byte_of_a_compressed_layer_without_a_digest_is_noticed(at: int, flipped: int) -> None:
+    damaged = bytearray(CRANES)
+    damaged[at] ^= flipped
+    try:
+        with open_archive(io.BytesIO(bytes(damaged))) as opened:
+            read = read_all(opened)
+    except (RegistryToolError, ValueError):
+        return
+    assert all(image in EXPECTED.values() for image in read.values())
+
+
+def test_compressed_layer_that_unpacks_to_another_is_a_mismatch(tmp_path: Path) -> None:
+    members = crane_pull(IMAGE)
+    name = next(name for name in members if name.endswith(".tar.gz"))
+    for content, message in ((gzip.compress(OTHER), "unpacks to"), (gzip.compress(BASE)[:-3], "cannot be unpacked")):
+        with pytest.raises(Mismatch, match=message):
+            open_archive(write_tar(tmp_path / "images.tar", members | {name: content}))
 
 
 # --- killed ---
