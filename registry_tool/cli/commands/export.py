@@ -25,7 +25,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("export")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.repositories)
-@click.option("-o", "--output", required=True, metavar="FILE|DIR", help="Archive to write, - for stdout; DIR/ for an image layout.")
+@click.option("-o", "--output", metavar="FILE|DIR", help="Archive to write, DIR/ for an image layout.  [default: standard output]")
 @click.option("--since", metavar="FILE", type=_FILE, help="Leave out layers that this earlier archive or layout has.")
 @click.option(
     "--platform",
@@ -43,7 +43,7 @@ _FILE = click.Path(path_type=Path)
 def export(
     session: Session,
     names: tuple[str, ...],
-    output: str,
+    output: str | None,
     since: Path | None,
     platforms: tuple[Platform, ...],
     referrers: bool,
@@ -60,20 +60,23 @@ def export(
     Examples:
       regctl export john/get-started:part2 john/redis:7 -o images.tar
       regctl export john/get-started:part3 -o new.tar --since images.tar
-      regctl export john/get-started:part2 -o - | ssh HOST regctl import -
+      regctl export john/get-started:part2 | ssh HOST regctl import -
     """
     from registry_tool.cli.views.copy import copy_view
     from registry_tool.content.archives.exporting import export_images, export_jobs, known_content
     from registry_tool.content.copy import CopyOptions
     from registry_tool.content.copy.places import Places
 
+    output = "-" if output is None else output
     path = _path(output)
     is_layout = path is not None and path.is_dir()
     is_layout |= output.endswith("/") or output.startswith("oci:")
     if since is not None and is_layout:
         raise UsageError("--since is for an archive: a layout keeps the layers that it has", hint="Name a file with -o.")
-    if path is None and sys.stdout.isatty():
-        raise UsageError("an archive is not for a terminal", hint="Name a file with -o.")
+    if since is not None and path is not None and path.exists() and since.exists() and path.samefile(since):
+        raise UsageError(f"{output} would replace the archive that it needs", hint="Name another file with -o.")
+    if path is None and sys.stdout.isatty() and not dry_run:
+        raise UsageError("an archive is not for a terminal", hint="Name a file with -o, or redirect it.")
     if path is None and session.output.json:
         raise UsageError("--json and the archive cannot both go to standard output", hint="Name a file with -o.")
     locations = parse_locations(session, names)
@@ -91,8 +94,9 @@ def export(
     size = path.stat().st_size if path is not None and path.is_file() and not (failures or dry_run) else None
     out = session.output
     if not out.json:
-        # The archive itself is on standard output.
-        say = out.note if path is None else out.line
+        # The archive itself may be on standard output.
+        is_stream = path is None or (path.exists() and not path.is_file() and not path.is_dir())
+        say = out.note if is_stream else out.line
         for line in _lines(result, output, size, since, dry_run=dry_run):
             say(line)
         for note in notes:
@@ -107,8 +111,21 @@ def export(
 
 
 def _path(output: str) -> Path | None:
-    """A file or a folder; None for standard output."""
-    return None if output == "-" else Path(output.removeprefix("oci:"))
+    """A file or a folder; None for standard output, also by its path."""
+    path = Path(output.removeprefix("oci:"))
+    if output == "-" or (path.exists() and not path.is_dir() and _is_stdout(path)):
+        return None
+    return path
+
+
+def _is_stdout(path: Path) -> bool:
+    import os
+
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        # Standard output is no file.
+        return False
 
 
 def _destination(path: Path | None, known: frozenset[Digest], *, is_layout: bool, dry_run: bool) -> Layout:

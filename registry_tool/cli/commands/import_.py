@@ -15,6 +15,7 @@ from registry_tool.cli.commands.copy import image_lines, parse_locations, summar
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
+    from registry_tool.content.copy import CopyJob, CopyOptions
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.archive import Archive
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Of an index import this image alone; of several platforms a smaller index.",
 )
+@click.option("--into", type=click.Choice(["engine"]), help="Load the images into the engine, not into a registry.")
 @click.option("--referrers", is_flag=True, help="Import signatures, attestations and SBOMs, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be imported; write nothing.")
 @options.registry_access
@@ -46,6 +48,7 @@ def import_(
     name: str | None,
     typed_input: str | None,
     platforms: tuple[Platform, ...],
+    into: str | None,
     referrers: bool,
     dry_run: bool,
 ) -> int:
@@ -53,42 +56,39 @@ def import_(
 
     FILE is of export, docker save (any version), podman save, skopeo or crane; gzip and zstd are unpacked; - is standard input.
     An image goes to the repository of its own name, whatever its host. NAME is a repository for all of them, or one image's
-    name; with a slash at its end it comes before theirs. Where anything is missing or damaged no tag appears. What the
-    registry has is not sent. regctl load is the same.
+    name; with a slash at its end it comes before theirs. With --into engine the engine loads them under their own names, or
+    the one image as NAME. Where anything is missing or damaged no tag appears. What the registry has is not sent. regctl load
+    is the same.
 
     \b
     Examples:
       regctl import images.tar
       regctl import app.tar john/app:1.0
       regctl import layout/ registry.example.com/mirror/
+      regctl import --into engine images.tar
     """
     from registry_tool.cli.views.copy import copy_view
-    from registry_tool.content.archives.importing import destinations, import_images, import_jobs
+    from registry_tool.content.archives.importing import import_images
     from registry_tool.content.copy import CopyOptions
 
     if typed_input is not None:
         # As docker has it, the only argument is a name then.
         file, name = typed_input, name or file
     if file is None:
-        raise UsageError("an archive or a folder is needed", hint="For example: regctl import images.tar")
-    location = parse_locations(session, [name])[0] if name is not None else None
+        if sys.stdin.isatty():
+            raise UsageError("an archive or a folder is needed", hint="For example: regctl import images.tar")
+        file = "-"
     wanted = CopyOptions(platforms=platforms, referrers=referrers)
     with ExitStack() as stack:
         source = _open(file)
         stack.callback(source.close)
-        host = session.required_registry_host() if location is None else ""
-        found = destinations(source.images, host=host, name=location)
-        registries: dict[str, Registry] = {}
-
-        def open_repository(reference: Reference) -> Target:
-            if reference.host not in registries:
-                registries[reference.host] = stack.enter_context(session.open_registry(reference.host))
-            return registries[reference.host].repository(reference.path)
-
-        jobs = import_jobs(source, found, open_repository, options=wanted)
+        target = _Engine(session, stack, dry_run=dry_run) if into is not None else _Registries(session, stack)
+        jobs = target.jobs(source, name, wanted)
         with copy_view(progress=session.progress, quiet=False) as view:
             result = import_images(jobs, source, dry_run=dry_run, listener=view)
-        notes = tuple(note for registry in registries.values() for note in registry.notes)
+        if not dry_run:
+            target.commit()
+        notes = target.notes
     out = session.output
     if not out.json:
         out.lines([line for image in result.images for line in image_lines(image)])
@@ -97,6 +97,61 @@ def import_(
             out.note(note)
     document = {"dry_run": dry_run, "path": file, "images": result.images, "blobs": result.blobs, "seconds": result.seconds, "notes": notes}
     return out.finish(document, result.failures)
+
+
+class _Registries:
+    """Registries to import to, each opened once."""
+
+    def __init__(self, session: Session, stack: ExitStack) -> None:
+        self._session = session
+        self._stack = stack
+        self._opened: dict[str, Registry] = {}
+
+    def jobs(self, source: Layout | Archive, name: str | None, wanted: CopyOptions) -> list[CopyJob]:
+        """What is to be copied where."""
+        from registry_tool.content.archives.importing import destinations, import_jobs
+
+        location = parse_locations(self._session, [name])[0] if name is not None else None
+        host = self._session.required_registry_host() if location is None else ""
+        return import_jobs(source, destinations(source.images, host=host, name=location), self._repository, options=wanted)
+
+    def commit(self) -> None:
+        """Nothing is left to do."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the registries' responses."""
+        return tuple(note for registry in self._opened.values() for note in registry.notes)
+
+    def _repository(self, reference: Reference) -> Target:
+        if reference.host not in self._opened:
+            self._opened[reference.host] = self._stack.enter_context(self._session.open_registry(reference.host))
+        return self._opened[reference.host].repository(reference.path)
+
+
+class _Engine:
+    """The engine, which loads the images when all of them are there."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, session: Session, stack: ExitStack, *, dry_run: bool) -> None:
+        from registry_tool.content.copy.places import EmptyTarget
+        from registry_tool.content.engine_images import EngineLoader
+
+        self._loader = None if dry_run else stack.enter_context(EngineLoader(session.engine))
+        self._target: Target = self._loader or EmptyTarget()
+
+    def jobs(self, source: Layout | Archive, name: str | None, wanted: CopyOptions) -> list[CopyJob]:
+        """What is to be loaded under which names."""
+        from registry_tool.content.archives.importing import engine_jobs, engine_names
+
+        own_name = name.removeprefix("engine:") if name is not None else None
+        return engine_jobs(source, engine_names(source.images, name=own_name), self._target, options=wanted)
+
+    def commit(self) -> None:
+        """Load what was collected."""
+        if self._loader is not None:
+            self._loader.commit()
 
 
 def _open(file: str) -> Layout | Archive:

@@ -61,6 +61,54 @@ def _own_name(name: str | None) -> tuple[str | None, str | None]:
     return reference.path.removeprefix(_LIBRARY) if is_official else reference.path, reference.tag
 
 
+def engine_names(images: Sequence[LayoutImage], *, name: str | None) -> list[tuple[LayoutImage, str | None]]:
+    """Return each image with its whole name in an engine: its own, as docker means it, or ``name``; None where it has none.
+
+    Raises UsageError where an image has a tag alone, or a ``name`` is for several images.
+    """
+    if not images:
+        raise NotFound("there is no image in it")
+    if name is not None:
+        if len({image.descriptor.digest for image in images}) > 1:
+            raise UsageError(f"{name} is one image's name, and there are several", hint="Leave the name out: the engine gets theirs.")
+        return [(images[0], _engine_name(name))]
+    found: list[tuple[LayoutImage, str | None]] = []
+    for image in images:
+        if image.name is not None and is_tag(image.name):
+            raise UsageError(f"the image {image.name} has no name of a repository", hint="Name it after the archive: john/app:1.0")
+        found.append((image, _engine_name(image.name) if image.name is not None else None))
+    return found
+
+
+def _engine_name(name: str) -> str:
+    return str(Reference.parse(name, default_host=DOCKER_HUB).or_latest())
+
+
+def engine_jobs(
+    source: Layout | Archive,
+    found: Sequence[tuple[LayoutImage, str | None]],
+    destination: Target,
+    *,
+    options: CopyOptions = CopyOptions(),  # noqa: B008 - frozen
+) -> list[CopyJob]:
+    """The job that copies images to where an engine loads them from, under the names that :func:`engine_names` gave."""
+    names: dict[Digest, tuple[str, dict[str, None]]] = {}
+    for image, name in found:
+        _, tags = names.setdefault(image.descriptor.digest, (shown(image), {}))
+        tags |= {name: None} if name is not None else {}
+    references = {known_as: tuple(tags) for known_as, tags in names.values()}
+    return [
+        CopyJob(
+            source=source,
+            destination=destination,
+            references=references,
+            options=options,
+            source_name=source.name,
+            destination_name="engine",
+        )
+    ]
+
+
 def import_jobs(
     source: Layout | Archive,
     found: Sequence[tuple[LayoutImage, Reference]],

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from registry_tool.content.copy import transfer
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.layout import Layout
 from tests.support.archives import Members, SavedImage, docker_save, oci_save, plain_layer, podman_save, tar_of, write_tar
-from tests.support.cli_runner import Typed
+from tests.support.cli_runner import REGCTL, Terminal, Typed
 from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, sha256
 from tests.support.paths import ROOT
 from tests.support.recording_server import RecordingServer, recording_server
@@ -123,14 +124,34 @@ def test_archive_on_stdout_is_read_from_stdin(
     watching: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     make_image(watching.port, "a", "1", BASE)
-    assert main(["export", "a:1", "-o", "-"]) == 0
-    captured = capfdbinary.readouterr()
-    assert b"Sent 2 blobs" in captured.err
+    for arguments in (["export", "a:1", "-o", "-"], ["save", "a:1"], ["export", "a:1", "-o", "/dev/stdout"]):
+        assert main(arguments) == 0
+        captured = capfdbinary.readouterr()
+        assert b"Sent 2 blobs" in captured.err
+        assert captured.out.endswith(bytes(1024))
     assert main(["export", "a:1", "-o", str(tmp_path / "images.tar")]) == 0
     assert captured.out == (tmp_path / "images.tar").read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(captured.out)))
     assert main(["import", "-", "b"]) == 0
     assert tags(watching.port, "b") == ["1"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(captured.out)))
+    assert main(["--registry", watching.host, "load"]) == 0
+
+
+def test_archive_is_neither_written_to_nor_read_from_a_terminal(watching: RecordingServer) -> None:
+    make_image(watching.port, "a", "1", BASE)
+    for command, message in (("save a:1", "an archive is not for a terminal"), ("load", "an archive or a folder is needed")):
+        with Terminal(command.split()) as terminal:
+            assert terminal.end() == 2
+            assert message in terminal.text
+
+
+def test_full_standard_output_is_named(watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", BASE)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*REGCTL, "save", "a:1"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=600)
+    assert done.returncode == 1
+    assert "the archive cannot be written to its pipe: No space left on device" in done.stderr
 
 
 def test_an_index_its_images_and_referrers_go_along(
@@ -178,6 +199,16 @@ def test_delta_has_only_what_is_new_and_names_what_it_needs(
     for path in (full, delta):
         assert typed("import", str(path), f"{other.host}/").code == 0
     assert digest_at(other.port, "a", "2") == new.digest
+
+
+def test_delta_does_not_replace_what_it_needs(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", BASE)
+    path = tmp_path / "images.tar"
+    assert typed("export", "a:1", "-o", str(path)).code == 0
+    before = path.read_bytes()
+    answer = typed("export", "a:1", "-o", str(path), "--since", str(path))
+    assert (answer.code, path.read_bytes()) == (2, before)
+    assert "would replace the archive that it needs" in answer.err
 
 
 def test_delta_of_a_delta_needs_the_first_archive_too(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
@@ -327,9 +358,7 @@ def test_what_is_no_archive_is_a_failure(typed: Typed, watching: RecordingServer
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("export", "a:1"), 2, "Missing option '-o'"),
         (("export", "-o", "x.tar"), 2, "Missing argument"),
-        (("import",), 2, "an archive or a folder is needed"),
         (("import", "nowhere.tar", "b"), 1, "there is no file nowhere.tar"),
         (("import", str(ROOT), "b"), 1, "is not an image layout"),
         (("export", "a:1", "-o", "layout/", "--since", "x.tar"), 2, "--since is for an archive"),
