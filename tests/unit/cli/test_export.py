@@ -124,17 +124,19 @@ def test_archive_on_stdout_is_read_from_stdin(
     watching: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     make_image(watching.port, "a", "1", BASE)
+    out = b""
     for arguments in (["export", "a:1", "-o", "-"], ["save", "a:1"], ["export", "a:1", "-o", "/dev/stdout"]):
         assert main(arguments) == 0
         captured = capfdbinary.readouterr()
         assert b"Sent 2 blobs" in captured.err
-        assert captured.out.endswith(bytes(1024))
+        out = captured.out
+        assert out.endswith(bytes(1024))
     assert main(["export", "a:1", "-o", str(tmp_path / "images.tar")]) == 0
-    assert captured.out == (tmp_path / "images.tar").read_bytes()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(captured.out)))
+    assert out == (tmp_path / "images.tar").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(out)))
     assert main(["import", "-", "b"]) == 0
     assert tags(watching.port, "b") == ["1"]
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(captured.out)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(out)))
     assert main(["--registry", watching.host, "load"]) == 0
 
 
