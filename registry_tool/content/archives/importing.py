@@ -37,7 +37,7 @@ def destinations(images: Sequence[LayoutImage], *, host: str, name: Location | N
 
 
 def _destination(image: LayoutImage, host: str, name: Location | None) -> Reference:
-    path, tag = _own_name(image.name)
+    path, tag = _own_name(image)
     if name is None or name.is_prefix:
         if path is None:
             raise UsageError(f"the image {shown(image)} has no name of a repository", hint="Name one after the archive: john/app")
@@ -49,14 +49,17 @@ def _destination(image: LayoutImage, host: str, name: Location | None) -> Refere
     return Reference(host=name.reference.host, path=name.reference.path, tag=name.reference.tag or tag or DEFAULT_TAG)
 
 
-def _own_name(name: str | None) -> tuple[str | None, str | None]:
-    """Path and tag of an image's name in an archive: docker's, or a tag alone."""
+def _own_name(image: LayoutImage) -> tuple[str | None, str | None]:
+    """Path and tag of an image's name in an archive: docker's, or a tag alone. Raises Conflict where it has another's digest."""
+    name = image.name
     if name is None or is_tag(name):
         return None, name
     try:
         reference = Reference.parse(name, default_host=DOCKER_HUB)
     except InvalidReference:
         return None, None
+    if reference.digest not in (None, image.descriptor.digest):
+        raise Conflict(f"{name} has the digest {image.descriptor.digest}", hint="The archive's names are wrong: name the image after it.")
     is_official = reference.host == DOCKER_HUB and reference.path.startswith(_LIBRARY)
     return reference.path.removeprefix(_LIBRARY) if is_official else reference.path, reference.tag
 

@@ -35,6 +35,9 @@ MAX_UNPACKED = 4 << 30
 """Bytes, or :data:`MAX_RATIO` for each compressed one: an archive that unpacks to more is refused."""
 MAX_RATIO = 200
 _PIECE = 1 << 20
+_BLOCK = 512
+_NOT_READ = {b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
+"""Beginnings of files of other compressions."""
 
 
 class Archive(LayoutReader):
@@ -186,6 +189,7 @@ def _store(file: BinaryIO, piece: bytes) -> None:
 
 
 def _index(file: BinaryIO, name: str) -> Archive:
+    _check_beginning(os.pread(file.fileno(), _BLOCK, 0), name)
     sections = _sections(file)
     contents: dict[Digest, Section | bytes]
     if "index.json" in sections and "oci-layout" in sections:
@@ -200,6 +204,15 @@ def _index(file: BinaryIO, name: str) -> Archive:
             f"{name} has no images: neither index.json nor manifest.json is in it", hint="It should be of docker save, or an image layout."
         )
     return Archive(file, name, index, contents)
+
+
+def _check_beginning(head: bytes, name: str) -> None:
+    """Raise InvalidArchive, which says what it is, where a file cannot be a tar at all."""
+    for magic, compression in _NOT_READ.items():
+        if head.startswith(magic):
+            raise InvalidArchive(f"{name} is compressed with {compression}, which is not read", hint=f"Unpack it first: {compression} -d")
+    if len(head) < _BLOCK:
+        raise InvalidArchive(f"{name} is no archive of images: it has {len(head)} bytes")
 
 
 def _sections(file: BinaryIO) -> dict[str, Section]:

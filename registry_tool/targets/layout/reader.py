@@ -139,19 +139,19 @@ class LayoutReader(ABC):
             entry = self.index.find(reference)
             if entry is None:
                 raise NotFound(f"there is no image {reference} in {self.name}", hint=self._hint())
-            return bare(entry), self._raw(entry.digest)
+            return bare(entry), self._raw(entry.digest, size=entry.size)
         try:
             digest = Digest.parse(reference)
         except ValueError as error:
             raise InvalidReference(f"neither a name nor a digest: {error}") from None
-        raw = self._raw(digest)
         entry = self.index.entry(digest)
+        raw = self._raw(digest, size=entry.size if entry is not None else None)
         media_type = entry.media_type if entry is not None else manifests.media_type_of(raw)
         if not media_type:
             raise NotFound(f"{digest} in {self.name} is not a manifest")
         return Descriptor(media_type=media_type, digest=digest, size=len(raw)), raw
 
-    def _raw(self, digest: Digest) -> bytes:
+    def _raw(self, digest: Digest, *, size: int | None = None) -> bytes:
         stream = self.open_content(digest)
         if stream is None:
             raise NotFound(f"the manifest {digest} is not in {self.name}", hint=self._hint())
@@ -161,6 +161,8 @@ class LayoutReader(ABC):
             raise NotFound(f"{digest} in {self.name} is not a manifest: it is too large")
         if Digest.of(raw, digest.algorithm) != digest:
             raise Mismatch(f"the manifest {digest} in {self.name} has other bytes", hint="It is damaged: copy the image again.")
+        if size not in (None, len(raw)):
+            raise Mismatch(f"the manifest {digest} in {self.name} has {len(raw)} bytes, not {size}", hint="Copy the image again.")
         return raw
 
     def _hint(self) -> str | None:

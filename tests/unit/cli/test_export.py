@@ -275,6 +275,7 @@ def test_one_image_gets_the_name_that_is_typed(typed: Typed, watching: Recording
         ((SAVED,), f"b@sha256:{'0' * 64}", 2, "is not where images are imported to"),
         ((SAVED,), "oci:x", 2, "is not where images are imported to"),
         ((), "b", 1, "there is no image in"),
+        ((SavedImage(names=(f"en/a@sha256:{'b' * 64}",), layers=SAVED.layers),), None, 1, "has the digest sha256:"),
     ],
 )
 def test_names_that_do_not_fit_are_refused_before_anything_is_sent(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -279,6 +281,30 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
         open_archive(tmp_path / "nowhere.tar")
     with pytest.raises(InvalidManifest, match=r"index\.json"):
         open_archive(write_tar(tmp_path / "images.tar", {"oci-layout": b"{}", "index.json": b"[]"}))
+
+
+def test_size_of_a_manifest_that_lies_is_a_mismatch(tmp_path: Path) -> None:
+    members = oci_save(IMAGE)
+    index = json.loads(members["index.json"])  # type: ignore[arg-type]
+    index["manifests"][0]["size"] = 7
+    with open_archive(write_tar(tmp_path / "images.tar", members | {"index.json": json.dumps(index).encode()})) as opened:
+        for reference in (IMAGE.names[0], index["manifests"][0]["digest"]):
+            with pytest.raises(Mismatch, match="bytes, not 7"):
+                opened.resolve(reference)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lzma.compress(b"x"), "is compressed with xz, which is not read"),
+        (bz2.compress(b"x"), "is compressed with bzip2, which is not read"),
+        (b"<html>", "is no archive of images: it has 6 bytes"),
+    ],
+    ids=["xz", "bzip2", "page"],
+)
+def test_what_cannot_be_a_tar_is_named(content: bytes, message: str) -> None:
+    with pytest.raises(InvalidArchive, match=message):
+        open_archive(io.BytesIO(content))
 
 
 # --- ours ---
