@@ -279,7 +279,8 @@ def test_version_of_a_hanging_engine_times_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_version_has_that_of_the_engine(typed: Typed, engine: object) -> None:
+def test_version_has_that_of_the_engine(typed: Typed, engine: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_tool.cli.app.VERSIONS_TIMEOUT", 600.0)
     answer = typed("--version")
     assert answer.code == 0
     assert f"engine: {engine.info.product} {engine.info.version} (" in answer.out  # type: ignore[attr-defined]
