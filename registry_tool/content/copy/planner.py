@@ -63,7 +63,24 @@ def _plan_job(job: CopyJob) -> Iterator[PlannedImage]:
     if job.options.referrers:
         walk.read_attached()
     for root in roots:
-        yield root.planned if root.manifest is None else _collect(root.planned, root.manifest, walk)
+        yield root.planned if root.manifest is None else _complete(_collect(root.planned, root.manifest, walk), root.manifest, walk)
+
+
+def _complete(image: PlannedImage, root: Manifest, walk: _Walk) -> PlannedImage:
+    """``image``; where it is tagged, and a manifest inside of it is not there any more, as one whose tags are still to be written."""
+    if image.error is not None or not image.is_tagged or image.job.options.referrers:
+        return image
+    destination = image.job.destination
+
+    def is_there(manifest: Manifest) -> bool:
+        return _digest_of(destination, str(manifest.digest)) == manifest.digest
+
+    try:
+        if all(list(map_ordered(is_there, image.manifests[:-1], threads=destination.limiter.helpful_requests))):
+            return image
+    except Unreachable as error:
+        return replace(image, error=error)
+    return _collect(replace(image, missing_tags=image.tags), root, walk)
 
 
 def _find_root(job: CopyJob, entry: tuple[str, tuple[str, ...]]) -> _Root:
