@@ -116,7 +116,8 @@ def killed_and_run_again(source: RecordingServer, images: list[PushedManifest], 
         destination.forget()
         assert run_copy(source, destination, Killer(0)) == 0
         sent = sum(1 for method, path in destination.requests if method == "PUT" and "/blobs/uploads/" in path)
-        assert sent == len(all_blobs - complete)
+        # What was on the way to the server when the process died may have become complete since.
+        assert sent <= len(all_blobs - complete)
         check_whole(destination)
         assert sorted(tags_of(destination)) == ["all", *(f"v{number}" for number in range(IMAGES))]
 

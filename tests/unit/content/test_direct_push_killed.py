@@ -68,5 +68,6 @@ def test_killed_at_any_request_no_tag_is_left_and_no_completed_layer_is_sent_aga
         with LayerCache(cache) as known:
             pushed = push_image(SAVED.image, SAVED.archive, repository, "1", cache=known)
         assert pushed.descriptor.digest == expected.digest
-        assert sum(status == "Pushed" for status in pushed.layers.values()) == len(layers) - len(completed)
+        # Another upload may still have been on its way through the proxy.
+        assert sum(status == "Pushed" for status in pushed.layers.values()) <= len(layers) - len(completed)
         assert all(repository.last_byte(layer) is Presence.WHOLE for layer in layers)
