@@ -86,7 +86,7 @@ def import_(
         jobs = target.jobs(source, name, wanted)
         with copy_view(progress=session.progress, quiet=False) as view:
             result = import_images(jobs, source, dry_run=dry_run, listener=view)
-        if not dry_run:
+        if not dry_run and not result.failures:
             target.commit()
         notes = target.notes
     out = session.output
