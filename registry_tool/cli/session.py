@@ -119,6 +119,14 @@ class Session:
             host, plain_http=self.plain_http, insecure=self.insecure, auth_file=self.auth_file, on_warning=self.output.note
         )
 
+    @property
+    def uploads_folder(self) -> Path | None:
+        """Where uploads under way are kept, None where nothing can be."""
+        try:
+            return self.dirs.state / "uploads"
+        except OSError:
+            return None
+
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressLines:
         """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""
         return progress_view(progress=self.progress, quiet=quiet, counting=counting)

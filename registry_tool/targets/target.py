@@ -69,7 +69,10 @@ class RemoteTarget(Protocol):
         """Take a blob over from ``source``; returns whether that was done. It can be pushed where not, for whatever reason."""
 
     def cancel_uploads(self) -> None:
-        """Cancel all uploads under way, as far as the registry can."""
+        """Cancel the uploads under way that a later run cannot go on with, as far as the registry can. Raises nothing."""
+
+    def cancel_leftovers(self) -> None:
+        """Cancel the uploads that programs left which live no more, as far as they are known. Raises nothing."""
 
 
 def verified(stream: Readable, descriptor: Descriptor) -> io.RawIOBase:

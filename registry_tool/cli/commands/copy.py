@@ -74,7 +74,7 @@ def copy(
         raise UsageError("copy needs a source and a destination", hint=f"For example: regctl copy {names[0]} mirror/")
     locations = parse_locations(session, names)
     wanted = CopyOptions(platforms=platforms, referrers=referrers, allow_foreign=allow_foreign)
-    with Places(session.open_registry, connect_engine=session.connect_engine, dry_run=dry_run) as places:
+    with Places(session.open_registry, connect_engine=session.connect_engine, dry_run=dry_run, uploads=session.uploads_folder) as places:
         jobs = make_jobs(places, locations[:-1], locations[-1], tags=TagSelection(all=all_tags, globs=globs), options=wanted)
         with copy_view(progress=session.progress, quiet=quiet) as view:
             result = copy_all(jobs, dry_run=dry_run, listener=view)

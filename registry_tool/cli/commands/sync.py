@@ -115,7 +115,8 @@ def _round(session: Session, rules: SyncRules, *, dry_run: bool, quiet: bool) ->
     from registry_tool.content.sync import sync as mirror
 
     out = session.output
-    with Places(_opener(session, rules), dry_run=dry_run) as places:
+    opener = _opener(session, rules)
+    with Places(opener, connect_engine=session.connect_engine, dry_run=dry_run, uploads=session.uploads_folder) as places:
         with copy_view(progress=session.progress, quiet=quiet) as view:
             done = mirror(rules, places, dry_run=dry_run, listener=view)
         failures = [failure for repository in done for failure in repository.failures]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import NoReturn
 
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import NotFound
+from registry_tool.content.copy import copy
 from registry_tool.content.copy.location import Location
 from registry_tool.content.engine_images import EngineImages, EngineLoader
 from registry_tool.engine import Engine, connect
@@ -17,18 +19,28 @@ from registry_tool.oci.manifest import Manifest
 from registry_tool.targets.archive import Archive, ArchiveWriter, open_archive
 from registry_tool.targets.layout import Layout
 from registry_tool.targets.registry import Registry
+from registry_tool.targets.registry.upload_records import UploadRecords
 from registry_tool.targets.target import Readable, Target
 
 
 class Places:
-    """The places of one copy, each opened once; a context manager, which closes them. With ``dry_run`` none is made or written to."""
+    """The places of one copy, each opened once; a context manager, which closes them.
+
+    With ``dry_run`` none is made or written to. ``uploads`` is a folder for the uploads under way, with which another run can go on.
+    """
 
     def __init__(
-        self, open_registry: Callable[[str], Registry], *, connect_engine: Callable[[], Engine] = connect, dry_run: bool = False
+        self,
+        open_registry: Callable[[str], Registry],
+        *,
+        connect_engine: Callable[[], Engine] = connect,
+        dry_run: bool = False,
+        uploads: Path | None = None,
     ) -> None:
         self._open_registry = open_registry
         self._connect_engine = connect_engine
         self._dry_run = dry_run
+        self._records = UploadRecords(uploads) if uploads is not None else None
         self._registries: dict[str, Registry] = {}
         self._targets: dict[tuple[str, bool], Target] = {}
         self._files: dict[str, Layout | Archive | EngineImages] = {}
@@ -81,6 +93,7 @@ class Places:
             host = location.reference.host
             if host not in self._registries:
                 self._registries[host] = self._stack.enter_context(self._open_registry(host))
+                self._registries[host].upload_records = self._records
             self._targets[key] = self._registries[host].repository(location.reference.path)
         return self._targets[key]
 
@@ -98,12 +111,22 @@ class Places:
             return loader
         if self._dry_run:
             is_layout = location.kind == "oci" and location.path.is_dir() and any(location.path.iterdir())
-            return self.file(location) if is_layout else EmptyTarget()
+            return self.file(location) if is_layout or _has_images(location.path) else EmptyTarget()
         if location.kind == "oci":
             return self._stack.enter_context(Layout.open(location.path, write=True))
         archive = self._stack.enter_context(ArchiveWriter(location.path))
+        if _has_images(location.path):
+            # As to an image layout, images are added to an archive; it is written anew, with those that it has.
+            existing = self.file(location)
+            names = {image.name or str(image.descriptor.digest): (image.name,) if image.name else () for image in existing.images}
+            copy(existing, archive, names)
         self._archives.append(archive)
         return archive
+
+
+def _has_images(path: Path) -> bool:
+    """Whether there is an archive, and not an empty file that was only made for its name."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 class EmptyTarget:

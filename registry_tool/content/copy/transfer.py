@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
 from typing import TypeVar
@@ -69,10 +69,15 @@ class Copier:
             for error in stored:
                 if self._together and isinstance(error, RegistryToolError):
                     raise error
-            return tuple(map_ordered(self._tag, zip(self._plan.images, stored, strict=True), threads=self._threads))
+            images = tuple(map_ordered(self._tag, zip(self._plan.images, stored, strict=True), threads=self._threads))
         except BaseException:
-            self._cancel_uploads()
+            for destination in self._remote_destinations():
+                destination.cancel_uploads()
             raise
+        if all(image.error is None for image in images):
+            for destination in self._remote_destinations():
+                destination.cancel_leftovers()
+        return images
 
     @property
     def counts(self) -> BlobCounts:
@@ -82,11 +87,9 @@ class Copier:
             sent, total = sum(size for made, size in self._actions if made == "sent"), sum(size for _, size in self._actions)
         return BlobCounts(**numbers, bytes_sent=sent, bytes_total=total)
 
-    def _cancel_uploads(self) -> None:
-        for destination in {id(image.job.destination): image.job.destination for image in self._plan.images}.values():
-            if isinstance(destination, RemoteTarget):
-                with suppress(RegistryToolError):
-                    destination.cancel_uploads()
+    def _remote_destinations(self) -> list[RemoteTarget]:
+        targets = {id(image.job.destination): image.job.destination for image in self._plan.images}
+        return [target for target in targets.values() if isinstance(target, RemoteTarget)]
 
     # --- blobs ---
 

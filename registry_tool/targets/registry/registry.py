@@ -14,6 +14,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import ACCEPT
 from registry_tool.oci.reference import check_repository, is_repository, registry_host
 from registry_tool.targets.registry.repository import Capabilities, Repository, header_digest, manifest_path
+from registry_tool.targets.registry.upload_records import UploadRecords
 from registry_tool.transport import Response, Transport, log_warning
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Registry:
         self.capabilities = Capabilities(transport)
         self.limiter = RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
         """To be entered for each request of whoever makes many."""
+        self.upload_records: UploadRecords | None = None
+        """Keeps the uploads of its repositories, so that another run can go on with them; None: they are not kept."""
 
     @classmethod
     def open(
@@ -102,7 +105,7 @@ class Registry:
 
     def repository(self, path: str) -> Repository:
         """Return the repository ``path``, ``john/get-started``. Sends nothing yet. Raises InvalidReference."""
-        return Repository(self._transport, path, self.capabilities, self.limiter)
+        return Repository(self._transport, path, self.capabilities, self.limiter, self.upload_records)
 
     def catalog(self) -> Iterator[str]:
         """The repositories, page by page, each once, empty ones too. Raises AuthenticationFailed, NotFound where they are not shown."""

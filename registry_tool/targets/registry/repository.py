@@ -30,6 +30,7 @@ from registry_tool.oci.manifest import ACCEPT, IMAGES, INDEXES, SCHEMA_1, Manife
 from registry_tool.oci.reference import check_repository, is_tag
 from registry_tool.targets.registry import referrers, uploads
 from registry_tool.targets.registry.blobs import Presence, ResumingReader, check_last_byte, parse_number
+from registry_tool.targets.registry.upload_records import UploadRecords
 from registry_tool.targets.target import Readable, Target, verified
 from registry_tool.transport import Transport
 from registry_tool.transport.responses import Response
@@ -113,7 +114,12 @@ class Repository:
     """
 
     def __init__(
-        self, transport: Transport, path: str, capabilities: Capabilities | None = None, limiter: RateLimiter | None = None
+        self,
+        transport: Transport,
+        path: str,
+        capabilities: Capabilities | None = None,
+        limiter: RateLimiter | None = None,
+        records: UploadRecords | None = None,
     ) -> None:
         check_repository(path)
         self.host = transport.host
@@ -121,7 +127,7 @@ class Repository:
         self._transport = transport
         self._capabilities = capabilities or Capabilities(transport)
         self._has_other_names = False
-        self._sessions = uploads.UploadSessions()
+        self._sessions = uploads.UploadSessions(records)
         self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
 
     @property
@@ -289,8 +295,13 @@ class Repository:
         return uploads.mount(self._transport, self.path, descriptor.digest, source.path)
 
     def cancel_uploads(self) -> None:
-        """Cancel the uploads under way, as far as the registry can."""
+        """Cancel the uploads under way that a later run cannot go on with, as far as the registry can."""
         self._sessions.cancel()
+
+    def cancel_leftovers(self) -> None:
+        """Cancel the uploads that programs left which live no more, as far as their records are here."""
+        if self._sessions.records is not None:
+            uploads.cancel_leftovers(self._transport, self.path, self._sessions.records)
 
     def upload(self, *, chunk: int) -> uploads.Upload:
         """Begin an upload of content whose digest is not known yet, in chunks of that size, or more where the registry wants that.
@@ -301,7 +312,7 @@ class Repository:
 
     def sibling(self, path: str) -> Repository:
         """Another repository of the same registry. Raises InvalidReference."""
-        return Repository(self._transport, path, self._capabilities, self.limiter)
+        return Repository(self._transport, path, self._capabilities, self.limiter, self._sessions.records)
 
     # --- inside ---
 

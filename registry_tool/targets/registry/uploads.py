@@ -7,15 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError
+from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError, RegistryUnreachable
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry.blobs import parse_number
+from registry_tool.targets.registry.upload_records import UploadRecord, UploadRecords
 from registry_tool.targets.target import Readable, verified
 from registry_tool.transport import Response, Transport
 
 CHUNK = 8 << 20
 """Bytes that are sent at once, and again where the connection is lost between chunks; storages on S3 want 5 MiB at least."""
+SMALL = 1 << 20
+"""Bytes up to which content is read before it is sent, so that the request can be repeated; what is larger takes little memory."""
 WHOLE = 64 << 20
 """Bytes up to which content is sent in one request. What is larger is not to be lost with one connection."""
 
@@ -31,7 +34,8 @@ _TRANSIENT = (500, 502, 503, 504)
 class UploadSessions:
     """The uploads under way of one repository, so that an interrupted program can cancel them. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: UploadRecords | None = None) -> None:
+        self.records = records
         self._open: set[Upload] = set()
         self._lock = threading.Lock()
 
@@ -46,10 +50,12 @@ class UploadSessions:
             self._open.discard(upload)
 
     def cancel(self) -> None:
-        """Cancel all that are under way; a failure of one ends no other."""
+        """Cancel all that are under way, but what the next run can go on with; a failure of one ends no other."""
         with self._lock:
             uploads = list(self._open)
         for upload in uploads:
+            if upload.is_resumable:
+                continue
             with suppress(RegistryToolError):
                 upload.cancel()
 
@@ -57,7 +63,8 @@ class UploadSessions:
 class Upload:
     """One upload session; as a context manager, cancelled at the end unless it was finished. Raises what ``Transport`` does.
 
-    ``begun`` is the response that began it; without one a new session is requested.
+    ``begun`` is the response that began it; without one a new session is requested. ``record`` keeps where it goes on: then it is not
+    cancelled where the connection is lost after a chunk arrived.
     """
 
     def __init__(
@@ -68,9 +75,11 @@ class Upload:
         *,
         begun: Response | None = None,
         chunk: int | None = None,
+        record: UploadRecord | None = None,
     ) -> None:
         self._transport = transport
         self._sessions = sessions or UploadSessions()
+        self._record = record
         response = begun or transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers=_NO_CONTENT)
         self._location: str | None = self._next_location(response)
         minimum = response.headers.get("oci-chunk-min-length", "")
@@ -78,17 +87,54 @@ class Upload:
         """Bytes of each chunk but the last: at least what the registry wants."""
         self._sent = 0
         self._sessions.add(self)
+        self._save()
+
+    @classmethod
+    def resume(cls, transport: Transport, repository: str, sessions: UploadSessions, record: UploadRecord, *, most: int) -> Upload | None:
+        """Go on with the upload of ``record``; None where the registry does not know it, or has more than ``most`` bytes of it."""
+        if record.location is None:
+            return None
+        try:
+            response = transport.get(record.location)
+            # registry:2 says "0-0" of no byte and of one.
+            end = _end(response) or 0
+            if not 1 < end <= most:
+                transport.send("DELETE", record.location)
+                return None
+            upload = cls(transport, repository, sessions, begun=response, record=record)
+        except (NotFound, RegistryError):
+            return None
+        upload._sent = end
+        return upload
 
     def __enter__(self) -> Upload:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, RegistryUnreachable) and self.is_resumable and self._record is not None:
+            self._sessions.discard(self)
+            self._record.close()
+            return
         try:
             self.cancel()
         except RegistryToolError:
             # The session expires by itself; the first failure is what matters.
             if error is None:
                 raise
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the registry has."""
+        return self._sent
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it can be gone on with later: something of it has arrived, and where it goes on is kept."""
+        return self._record is not None and self._location is not None and self._sent > 0
+
+    def _save(self) -> None:
+        if self._record is not None and self._location is not None:
+            self._record.save(self._location)
 
     def write(self, chunk: bytes) -> None:
         """Send the next chunk. What of it the registry does not have is sent again, if it kept the session.
@@ -117,6 +163,7 @@ class Upload:
                         f"{self._transport.host} accepts chunks of an upload, and stores nothing of them", hint="Look at its log."
                     )
                 unsent = unsent[arrived:]
+            self._save()
 
     def finish(self, digest: Digest, content: bytes | Iterator[bytes] = b"", *, size: int | None = None) -> None:
         """End with ``content``, bytes or pieces of ``size`` bytes in all: everything that was sent is ``digest``. Raises Mismatch."""
@@ -125,12 +172,16 @@ class Upload:
         response = self._transport.send("PUT", self._open_location(), headers=headers, params={"digest": str(digest)}, body=content)
         self._location = None
         self._sessions.discard(self)
+        if self._record is not None:
+            self._record.remove()
         check_digest(self._transport.host, response, digest)
 
     def cancel(self) -> None:
         """Cancel the upload, unless it is finished. The specification does not require registries to support that."""
         location, self._location = self._location, None
         self._sessions.discard(self)
+        if self._record is not None:
+            self._record.remove()
         if location is None:
             return
         try:
@@ -209,18 +260,43 @@ def mount(transport: Transport, repository: str, digest: Digest, source: str) ->
 def push(transport: Transport, repository: str, descriptor: Descriptor, stream: Readable, sessions: UploadSessions | None = None) -> None:
     """Push what ``stream`` gives. Raises Mismatch where it is not what ``descriptor`` says; nothing is stored then."""
     source = verified(stream, descriptor)
-    if descriptor.size <= CHUNK:
+    sessions = sessions or UploadSessions()
+    if descriptor.size <= min(SMALL, CHUNK):
         content = _read(source, descriptor.size + 1)
-        with Upload(transport, repository, sessions) as upload:
+        with _begin(transport, repository, descriptor, sessions) as upload:
             upload.finish(descriptor.digest, content)
         return
-    with Upload(transport, repository, sessions) as upload:
+    with _begin(transport, repository, descriptor, sessions) as upload:
         if descriptor.size <= WHOLE:
             upload.finish(descriptor.digest, iter(lambda: _read(source, _PIECE), b""), size=descriptor.size)
             return
+        unread = upload.sent
+        while unread and (piece := _read(source, min(unread, _PIECE))):
+            unread -= len(piece)
         while chunk := _read(source, upload.chunk):
             upload.write(chunk)
         upload.finish(descriptor.digest)
+
+
+def _begin(transport: Transport, repository: str, descriptor: Descriptor, sessions: UploadSessions) -> Upload:
+    """A new upload, or one that an earlier program left in the middle of content that is sent in chunks."""
+    record = sessions.records.open(transport.host, repository, descriptor.digest) if sessions.records is not None else None
+    if record is not None and record.location is not None:
+        # Of what is sent in one request nothing can be gone on with.
+        most = descriptor.size if descriptor.size > WHOLE else 0
+        upload = Upload.resume(transport, repository, sessions, record, most=most)
+        if upload is not None:
+            return upload
+    return Upload(transport, repository, sessions, record=record)
+
+
+def cancel_leftovers(transport: Transport, repository: str, records: UploadRecords) -> None:
+    """Cancel the uploads that programs left which live no more."""
+    for record in records.leftovers(transport.host, repository):
+        if record.location is not None:
+            with suppress(RegistryToolError):
+                transport.send("DELETE", record.location)
+        record.remove()
 
 
 def _read(source: Readable, size: int) -> bytes:
