@@ -96,12 +96,21 @@ def _check(sources: Sequence[Location], destination: Location, tags: TagSelectio
             raise UsageError(f"{source} is no image", hint="A source is an image or a repository.")
         if tags and source.image is not None:
             raise UsageError(f"{source} has a tag or a digest, and --all-tags or --tags selects others", hint=f"Try: {source.store}")
-        if source.store == destination.store and source.path is not None:
+        if _is_same_file(source, destination):
             raise UsageError(f"{source.store} is source and destination", hint="Copy it to another place.")
     stores = {source.store for source in sources}
     if len(stores) > 1 and destination.kind == "registry" and not destination.is_prefix:
         hint = f"With a slash at its end each gets a repository of its own: {destination.store}/"
         raise UsageError(f"images of {len(stores)} repositories do not go into one: {destination.store}", hint=hint)
+
+
+def _is_same_file(source: Location, destination: Location) -> bool:
+    """Whether two places are one folder or file, however they are spelled."""
+    if source.path is None or destination.path is None:
+        return False
+    return source.path.resolve() == destination.path.resolve() or (
+        source.path.exists() and destination.path.exists() and source.path.samefile(destination.path)
+    )
 
 
 def _select(places: Places, source: Location, tags: TagSelection) -> list[_Selected]:

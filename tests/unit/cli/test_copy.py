@@ -163,6 +163,31 @@ def test_dry_run_makes_no_layout_and_no_archive(typed: Typed, watching: Recordin
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive"])
+def test_images_are_added_to_those_that_are_there(typed: Typed, watching: RecordingServer, tmp_path: Path, kind: str) -> None:
+    made = {tag: make_image(watching.port, "app", tag, layer(b"base"), layer(tag.encode())) for tag in ("1", "2")}
+    place = f"{kind}:{tmp_path / 'images'}"
+    for tag in made:
+        assert typed("copy", f"app:{tag}", place).code == 0
+    planned = typed("copy", "--dry-run", "app:1", "app:2", place)
+    assert planned.out.count("Unchanged") == 2
+    assert typed("copy", "--all-tags", place, "back").code == 0
+    assert sorted(tags(watching.port, "back") or ()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+def test_place_that_is_source_and_destination_is_refused(
+    typed: Typed, watching: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    make_image(watching.port, "app", "1")
+    assert typed("copy", "app:1", f"{kind}:{tmp_path / 'images'}").code == 0
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    for other in ("images", "./images", "link"):
+        answer = typed("copy", "--all-tags", f"{kind}:{tmp_path / 'images'}", f"{kind}:{other}")
+        assert (answer.code, "source and destination" in answer.err) == (2, True)
+
+
 def test_archive_is_not_written_where_an_image_failed(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
     make_image(watching.port, "a", "1")
     assert typed("copy", "a:1", "a:missing", f"oci-archive:{tmp_path / 'new.tar'}").code == 1
