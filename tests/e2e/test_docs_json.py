@@ -34,6 +34,7 @@ catalog
 inspect john/get-started:part2
 check --deep
 copy john/get-started:part2 mirror/
+sync mirror.toml
 export john/get-started:part2 -o images.tar
 import images.tar copies/
 rmi friendlyhello localhost:5000/friendlyhello john/get-started:part2 mary/absent; 1
@@ -68,14 +69,16 @@ SHOWN_ELSEWHERE = (
     "copy: images[].error",
     "export: images[].error",
     "import: images[].error",
+    "sync: repositories[].error",
+    "sync: repositories[].images[].error",
     "push: partial_of",
     "push: missing",
     "verify: error",
     "verify: against",
     "verify: proven[].points[].unchecked",
 )
-"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py``, ``…_export.py`` and
-``…_verify.py`` in ``tests/unit/cli/`` see to it."""
+"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py``, ``…_export.py``,
+``…_sync.py`` and ``…_verify.py`` in ``tests/unit/cli/`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""
@@ -190,6 +193,7 @@ def test_the_codes_are_those_of_the_errors() -> None:
 @pytest.mark.slow
 def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
     (reader.folder / "password").write_text("secret")
+    (reader.folder / "mirror.toml").write_text('destination = "mirrored/"\n[[image]]\nsource = "john/get-started"\n')
     wrong: list[str] = []
     printed: set[str] = set()
     observed: dict[str, set[str]] = {}
