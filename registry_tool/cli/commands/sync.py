@@ -164,9 +164,11 @@ def _render(session: Session, done: tuple[SyncedRepository, ...], *, dry_run: bo
     heads = ("SOURCE", "DESTINATION", "NEW" if dry_run else "COPIED", "UNCHANGED", "FAILED", "TO SEND" if dry_run else "SENT")
     out.table(heads, [_cells(repository) for repository in done])
     for repository in done:
+        if repository.error is not None:
+            out.line(f"Not mirrored: {repository.source}")
         out.lines([f"Not copied: {image.source}" for image in repository.images if image.status == "failed"])
 
 
 def _cells(repository: SyncedRepository) -> tuple[str, ...]:
-    counts = ("-", "-", "-") if repository.error is not None else (repository.copied, repository.unchanged, repository.failed)
+    counts = (repository.copied, repository.unchanged, repository.failed)
     return (repository.source, repository.destination, *map(str, counts), units.size(repository.blobs.bytes_sent))

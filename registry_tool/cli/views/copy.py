@@ -49,7 +49,8 @@ class CopyLines:
 
     def planned(self, plan: CopyPlan) -> None:
         with self._lock:
-            self._total += plan.counts.bytes_sent
+            # A mirror has a plan for each repository, one after the other: rate and time left are those of this one.
+            self._total, self._sent = plan.counts.bytes_sent, 0
             self._started = self._clock()
 
     def blob_started(self, descriptor: Descriptor) -> None:
@@ -108,6 +109,9 @@ class CopyBars(CopyLines):
             if plan.counts.bytes_sent and self._live is None:
                 self._live = _bars()
                 self._live.start()
+            if self._live is not None and self._all is not None:
+                self._live.reset(self._all, total=self._total)
+            elif self._live is not None:
                 self._all = self._live.add_task("total", total=self._total)
 
     def blob_started(self, descriptor: Descriptor) -> None:

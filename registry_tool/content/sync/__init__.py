@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 from registry_tool.base.errors import RegistryToolError
@@ -39,8 +38,19 @@ class SyncedRepository:
 
     @property
     def failed(self) -> int:
-        """Images that were not copied."""
-        return sum(image.status == "failed" for image in self.images)
+        """Images that were not copied, and one more where their list could not be read."""
+        return sum(image.status == "failed" for image in self.images) + (self.error is not None)
+
+    def joined(self, other: SyncedRepository) -> SyncedRepository:
+        """The same repository with what became of another rule's images."""
+        return replace(
+            self,
+            blobs=BlobCounts(
+                **{each.name: getattr(self.blobs, each.name) + getattr(other.blobs, each.name) for each in fields(BlobCounts)}
+            ),
+            images=(*self.images, *other.images),
+            error=self.error or other.error,
+        )
 
     @property
     def failures(self) -> tuple[RegistryToolError, ...]:
@@ -50,21 +60,19 @@ class SyncedRepository:
 
 
 def sync(
-    rules: SyncRules,
-    places: Places,
-    *,
-    dry_run: bool = False,
-    listener: CopyListener = NULL_LISTENER,
-    on_repository: Callable[[SyncedRepository], None] = lambda _: None,
+    rules: SyncRules, places: Places, *, dry_run: bool = False, listener: CopyListener = NULL_LISTENER
 ) -> tuple[SyncedRepository, ...]:
-    """Copy what is new by each rule, one after the other. Of what is there only digests are requested."""
+    """Copy what is new by each rule, one after the other; a row for each repository and its destination.
+
+    Of what is there only digests are requested.
+    """
     holders: BlobHolders = {}
-    done = []
+    done: dict[tuple[str, str], SyncedRepository] = {}
     for rule in rules.rules:
+        key = rule.name, rule.destination.store
         repository = _sync_repository(rule, places, dry_run=dry_run, listener=listener, holders=holders)
-        on_repository(repository)
-        done.append(repository)
-    return tuple(done)
+        done[key] = done[key].joined(repository) if key in done else repository
+    return tuple(done.values())
 
 
 def _sync_repository(rule: SyncRule, places: Places, *, dry_run: bool, listener: CopyListener, holders: BlobHolders) -> SyncedRepository:

@@ -281,13 +281,15 @@ def push(transport: Transport, repository: str, descriptor: Descriptor, stream: 
 def _begin(transport: Transport, repository: str, descriptor: Descriptor, sessions: UploadSessions) -> Upload:
     """A new upload, or one that an earlier program left in the middle of content that is sent in chunks."""
     record = sessions.records.open(transport.host, repository, descriptor.digest) if sessions.records is not None else None
-    if record is not None and record.location is not None:
+    if record is None:
+        return Upload(transport, repository, sessions)
+    try:
         # Of what is sent in one request nothing can be gone on with.
         most = descriptor.size if descriptor.size > WHOLE else 0
-        upload = Upload.resume(transport, repository, sessions, record, most=most)
-        if upload is not None:
-            return upload
-    return Upload(transport, repository, sessions, record=record)
+        return Upload.resume(transport, repository, sessions, record, most=most) or Upload(transport, repository, sessions, record=record)
+    except BaseException:
+        record.close()
+        raise
 
 
 def cancel_leftovers(transport: Transport, repository: str, records: UploadRecords) -> None:

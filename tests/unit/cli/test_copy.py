@@ -217,6 +217,22 @@ def test_log_has_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_progress_of_a_second_plan_counts_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = view.CopyLines(clock=lambda: now[0])
+    for size in (50_000_000, 20_000_000):
+        blob = descriptor(size)
+        lines.planned(CopyPlan(images=(), tasks=(), counts=BlobCounts(sent=1, bytes_sent=size)))
+        lines.blob_started(blob)
+        now[0] += 10
+        lines.blob_progress(blob, 10_000_000)
+        lines.blob_finished(blob, "sent")
+    assert capsys.readouterr().err.splitlines() == [
+        "copying: 10MB of 50MB, 1MB/s, 40 s left",
+        "copying: 10MB of 20MB, 1MB/s, 10 s left",
+    ]
+
+
 def test_quiet_view_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(view, "INTERVAL", 0.0)
     with view.copy_view(progress=True, quiet=True) as lines:

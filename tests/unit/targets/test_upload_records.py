@@ -117,6 +117,18 @@ def test_connection_lost_after_a_chunk_leaves_the_upload_to_the_next_attempt(rec
     assert stored(recorded) == CONTENT
 
 
+def test_refused_begin_leaves_the_record_to_the_next_attempt(
+    recorded: Repository, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(recorded, 4, monkeypatch)
+    proxy.inject(faulty_proxy.close_connection, method="GET")
+    with pytest.raises(ConnectionLost):
+        recorded.push(BLOB, io.BytesIO(CONTENT))
+    proxy.reset()
+    recorded.push(BLOB, io.BytesIO(CONTENT))
+    assert proxy.count("PATCH") == 12
+
+
 def test_upload_of_a_living_program_is_left_alone(recorded: Repository, proxy: FaultyProxy, records: UploadRecords) -> None:
     other = records.open(recorded.host, recorded.path, BLOB.digest)
     assert other is not None
