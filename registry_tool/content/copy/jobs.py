@@ -95,7 +95,8 @@ def _check(sources: Sequence[Location], destination: Location, tags: TagSelectio
         if source.is_prefix:
             raise UsageError(f"{source} is no image", hint="A source is an image or a repository.")
         if tags and source.image is not None:
-            raise UsageError(f"{source} has a tag or a digest, and --all-tags or --tags selects others", hint=f"Try: {source.store}")
+            hint = f"Try: {source.store}" if source.kind != "engine" else "Name each image of the engine: engine:NAME"
+            raise UsageError(f"{source} has a tag or a digest, and --all-tags or --tags selects others", hint=hint)
         if _is_same_file(source, destination):
             raise UsageError(f"{source.store} is source and destination", hint="Copy it to another place.")
     stores = {source.store for source in sources}
