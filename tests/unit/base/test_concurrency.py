@@ -132,7 +132,8 @@ def test_single_flight_keeps_a_failure() -> None:
     assert tries == [1]
 
 
-def most_under_way(limiter: RateLimiter, requests: Iterable[int]) -> int:
+def most_under_way(limiter: RateLimiter, requests: Iterable[int], pause: Callable[[], object] = lambda: time.sleep(0.002)) -> int:
+    """The most requests that are under way at a time; ``pause`` is called in each."""
     under_way: list[int] = []
     most = [0]
 
@@ -140,7 +141,7 @@ def most_under_way(limiter: RateLimiter, requests: Iterable[int]) -> int:
         with limiter:
             under_way.append(number)
             most[0] = max(most[0], len(under_way))
-            time.sleep(0.002)
+            pause()
             under_way.remove(number)
 
     for _ in map_unordered(request, requests, threads=20):
@@ -150,7 +151,8 @@ def most_under_way(limiter: RateLimiter, requests: Iterable[int]) -> int:
 
 @pytest.mark.parametrize(("remaining", "limit"), [(None, NEAR_REQUESTS), (1000, NEAR_REQUESTS), (3, 3)])
 def test_rate_limiter_bounds_the_requests_under_way(remaining: int | None, limit: int) -> None:
-    assert most_under_way(RateLimiter(lambda: remaining), range(60)) == limit
+    together = threading.Barrier(limit, timeout=60)
+    assert most_under_way(RateLimiter(lambda: remaining), range(5 * limit), together.wait) == limit
 
 
 @pytest.mark.parametrize(("latency", "requests"), [(None, 8), (0.0005, 8), (0.012, 12), (0.03, 30), (0.5, 32)])

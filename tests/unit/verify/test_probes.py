@@ -20,7 +20,7 @@ from registry_tool.base.deadline import Deadline
 from registry_tool.engine import Container
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.expectations import equals, value_at
-from registry_tool.verify.probing.probes import ProbeResult, ProbeTarget, run_probes
+from registry_tool.verify.probing.probes import CLOSE_WAIT, ProbeResult, ProbeTarget, run_probes
 from registry_tool.verify.spec import Exit, Http, Probe, Tcp
 from tests.support.requirements import free_port
 
@@ -69,10 +69,32 @@ class _LocalEnvironment:
         return socket.create_connection((host or "127.0.0.1", port), timeout=timeout)
 
 
-def _run(probe: Probe, port: int, *, seconds: float = 0.3, inspect: Callable[[], Container | None] = lambda: RUNS) -> ProbeResult:
-    target = ProbeTarget(environment=cast(Environment, _LocalEnvironment()), container="1", ports={4000: port}, log=0)
-    [result] = run_probes(target, [probe], timeout=Deadline(seconds), inspect=inspect)
+def _run(
+    probe: Probe,
+    port: int,
+    *,
+    seconds: float = 0.3,
+    deadline: Deadline | None = None,
+    close_wait: float = CLOSE_WAIT,
+    inspect: Callable[[], Container | None] = lambda: RUNS,
+) -> ProbeResult:
+    target = ProbeTarget(
+        environment=cast(Environment, _LocalEnvironment()), container="1", ports={4000: port}, log=0, close_wait=close_wait
+    )
+    [result] = run_probes(target, [probe], timeout=deadline or Deadline(seconds), inspect=inspect)
     return result
+
+
+class _AskedTwice(Deadline):
+    """Passes once ``server`` was asked twice, however long that takes."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(60.0)
+        self._server = server
+
+    @property
+    def left(self) -> float:
+        return super().left if len(self._server.hosts) < 2 else 0.0
 
 
 def _page(**members: Any) -> Http:
@@ -98,7 +120,7 @@ DOCUMENT = json.dumps({"name": "john", "visits": [{"count": 7}, {"count": 7.5}],
 )
 def test_page_that_differs_fails_with_the_difference(status: int, text: str, asked: Mapping[str, Any], words: str) -> None:
     with _serving(lambda number, path: (status, text, 0.0)) as server:
-        result = _run(_page(**asked), server.port)
+        result = _run(_page(**asked), server.port, deadline=_AskedTwice(server))
     assert result.ok is False
     assert result.observed.startswith(words)
     assert result.attempts > 1, "it was tried again"
@@ -160,7 +182,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.5)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.5, close_wait=60)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert (result.ok, result.observed) == (False, "the connection was closed at once: nothing listens")

@@ -8,6 +8,7 @@ import pytest
 
 from registry_tool.base.page_client import NoResponse
 from registry_tool.verify.spec import Http
+from registry_tool.verify.stack import stack_client
 from registry_tool.verify.stack.stack_client import Connect, HttpStackClient, StackResponse, TcpStackClient
 from tests.support.fake_server import Reply, fake_server, tcp_server, until_closed
 
@@ -71,7 +72,8 @@ def _greeting(connection: socket.socket) -> None:
     until_closed(connection)
 
 
-def test_connection_that_is_closed_at_once_is_no_response() -> None:
+def test_connection_that_is_closed_at_once_is_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_client, "_CLOSE_WAIT", 60)
     # What a proxy does that has nobody behind it.
     with tcp_server(_closing) as host, pytest.raises(NoResponse):
         TcpStackClient(_connecting(int(host.rpartition(":")[2]))).ask(timeout=60)
