@@ -107,7 +107,7 @@ class PageClient:
                 # The server may have closed a connection that was idle.
                 with suppress(ConnectionError):
                     return get()
-            self.connect(deadline.left)
+            self.connect(_left(deadline))
             return get()
         except NoResponse:
             raise
@@ -153,9 +153,11 @@ def _body(response: http.client.HTTPResponse) -> bytes:
 
 
 def _left(deadline: Deadline) -> float:
-    if deadline.passed:
+    # Looked at once: a time-out of 0 would make the socket one that does not wait.
+    left = deadline.left
+    if not left:
         raise TimeoutError
-    return deadline.left
+    return left
 
 
 class _Response(http.client.HTTPResponse):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base import page_client
+from registry_tool.base.deadline import Deadline
 from registry_tool.base.page_client import MAX_BYTES, NoResponse, PageClient, get_page
 from tests.support.fake_server import Reply, fake_server, sending, tcp_server, until_closed
 
@@ -64,6 +66,19 @@ def test_get_page_trickling_headers_time_out(beginning: bytes) -> None:
         with pytest.raises(NoResponse, match=r"within 0\.3 s"):
             get_page(f"http://{host}/", timeout=0.3)
         assert time.monotonic() - begun < 60
+
+
+def test_time_that_passes_while_it_is_looked_at_makes_no_socket_that_does_not_wait() -> None:
+    looks = iter([0.001])
+
+    class Passing(Deadline):
+        @property
+        def left(self) -> float:
+            return next(looks, 0.0)
+
+    assert page_client._left(Passing(60)) == 0.001
+    with pytest.raises(TimeoutError):
+        page_client._left(Passing(60))
 
 
 def test_get_page_time_out_covers_the_whole_exchange() -> None:
