@@ -33,5 +33,5 @@ def test_push_of_one_platform_says_what_is_missing_also_in_json(typed: Typed, mo
         document = typed("push", "--no-check", "--json", NAME).json
     assert answer.code == 0
     assert f"one platform of {INDEX} was pushed, and not the index: the engine does not have linux/arm64" in answer.err
-    assert f"regctl pull --platform linux/arm64 docker.io/john/x@{INDEX}" in answer.err
+    assert f"regctl copy docker.io/john/x@{INDEX} {NAME}" in answer.err
     assert (document["digest"], document["partial_of"], document["missing"]) == (MANIFEST, INDEX, ["linux/arm64"])
