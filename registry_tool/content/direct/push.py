@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from registry_tool.base.concurrency import map_unordered
-from registry_tool.base.errors import ConnectionLost, EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound
+from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.direct.uploads import LayerUploads
 from registry_tool.engine import Image
@@ -97,6 +97,8 @@ class _Push:
         self._of_tag: dict[str, CompressedLayer] = {}
         self._is_current = False
         """Whether the tag stands for this image, whoever pushed it."""
+        self._is_verified = False
+        """Whether the engine itself pushed or pulled that manifest."""
         self._layers: dict[str, CompressedLayer] = {}
         """Those that the registry has."""
         self._config = Descriptor(media_type=DOCKER_CONFIG, digest=Digest.parse(image.id), size=0)
@@ -117,12 +119,13 @@ class _Push:
                 return None
             if str(current.config.digest) == self._image.id:
                 self._is_current = True
+                self._is_verified = f"{self._repository.name}@{current.digest}" in self._image.digests
                 self._config = replace(self._config, size=current.config.size)
                 diff_ids: tuple[object, ...] = self._image.layers
             else:
                 with self._repository.fetch(current.config) as stream:
                     diff_ids = parse_config(_read(stream, MAX_SIZE), lenient=True).diff_ids
-        except (NotFound, InvalidManifest, Mismatch):
+        except (NotFound, InvalidManifest, Mismatch, AuthenticationFailed):
             return None
         if len(diff_ids) == len(current.layers):
             self._of_tag = {
@@ -135,8 +138,9 @@ class _Push:
     def find_layers(self) -> None:
         """Look which layers of earlier pushes the registry still has, to the last byte; a HEAD may tell of what is gone."""
         cached = self._cache.find(self._repository.name, self._diff_ids)
-        # Only the cache has a layer's size before compression.
-        self._of_tag |= {diff_id: layer for diff_id, layer in cached.items() if layer.digest == self._digest_of_tag(diff_id)}
+        if not self._is_verified:
+            # Who may push there may have paired the config with other layers: what we compressed ourselves is believed.
+            self._of_tag = {diff_id: layer for diff_id, layer in cached.items() if layer.digest == self._digest_of_tag(diff_id)}
         known = {**cached, **self._of_tag} if self._is_current else {**self._of_tag, **cached}
         wanted = {diff_id: known[diff_id] for diff_id in self._diff_ids if diff_id in known and diff_id not in self._layers}
 
@@ -230,7 +234,8 @@ class _Push:
                         if digest is not None and diff_id != digest:
                             raise EngineError(f"the engine's archive has other content than {digest}", hint="Is its store damaged?")
                         keys.setdefault(diff_id, key)
-                        uploads.setdefault(diff_id, upload)
+                        if uploads.setdefault(diff_id, upload) is not upload:
+                            upload.result()  # the same content twice
                     if config is not None and all(each in self._layers or each in uploads for each in self._diff_ids):
                         break
                 for diff_id, upload in uploads.items():

@@ -7,6 +7,7 @@ import io
 import random
 import re
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -155,11 +156,11 @@ def test_each_layer_has_one_row_which_ends(repository: Repository, cache: LayerC
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_same_image_again_reads_and_sends_nothing(repository: Repository, proxy: FaultyProxy, format: Format) -> None:
+def test_same_image_again_reads_and_sends_nothing(repository: Repository, proxy: FaultyProxy, cache: LayerCache, format: Format) -> None:
     saved = SavedImage(LAYERS, format)
-    first = pushed(repository, saved)
+    first = pushed(repository, saved, cache=cache)
     proxy.reset()
-    again = pushed(repository, saved)
+    again = pushed(repository, saved, cache=cache)
     assert (saved.reads, proxy.count("POST|PUT|PATCH")) == (1, 0)
     assert (first.unchanged, again.unchanged) == (False, True)
     assert len(proxy.requests) == 2 + len(LAYERS), "the manifest, and the last byte of each part"
@@ -181,7 +182,8 @@ def test_same_image_as_others_compressed_it_is_left_as_it_is_while_it_is_whole(c
         assert config is not None
         manifest = manifests.image(config, layers, media_type=manifests.DOCKER_IMAGE)
         repository.push_manifest(manifest, "1")
-        again = pushed(repository, saved, cache=cache)
+        verified = replace(saved.image, digests=(f"{repository.name}@{manifest.digest}",))
+        again = push_image(verified, saved.archive, repository, "1", cache=cache)
         assert (again.descriptor.digest, again.unchanged, saved.reads) == (manifest.digest, True, 1)
         registry.remove(others[0])
         mended = pushed(repository, saved, cache=cache)
@@ -232,11 +234,17 @@ def test_layer_that_cannot_be_mounted_is_sent(repository: Repository, proxy: Fau
     assert stored(repository) == (saved.config, list(LAYERS))
 
 
-def test_layers_of_the_tag_are_known_without_a_cache(repository: Repository, proxy: FaultyProxy) -> None:
-    pushed(repository, SavedImage(LAYERS, "oci"))
-    proxy.reset()
-    pushed(repository, SavedImage((*LAYERS[:2], some(4_000)), "oci"))
-    assert count_uploads(proxy) == 2
+def test_layers_that_others_paired_with_the_config_are_not_believed(repository: Repository) -> None:
+    saved = SavedImage(LAYERS)
+    pushed(repository, saved)
+    config = repository.manifest("1").config
+    assert config is not None
+    wrong = gzip.compress(b"something else", mtime=0)
+    descriptor = Descriptor(media_type=manifests.DOCKER_LAYER, digest=Digest.of(wrong), size=len(wrong))
+    repository.push(descriptor, io.BytesIO(wrong))
+    repository.push_manifest(manifests.image(config, [descriptor] * len(LAYERS), media_type=manifests.DOCKER_IMAGE), "1")
+    assert not pushed(repository, saved).unchanged
+    assert stored(repository) == (saved.config, list(LAYERS))
 
 
 def test_layer_that_the_registry_lost_is_sent_again(cache: LayerCache) -> None:
