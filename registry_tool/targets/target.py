@@ -62,6 +62,9 @@ class Target(Protocol):
 class RemoteTarget(Protocol):
     """What a repository of a registry can besides: take blobs over from its other repositories, cancel what was begun."""
 
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether a blob is there to its last byte. ``exists`` may tell of what is gone."""
+
     def can_mount_from(self, source: Target) -> bool:
         """Whether ``source`` is another repository of the same registry."""
 

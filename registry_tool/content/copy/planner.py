@@ -266,7 +266,7 @@ def _is_present(place: tuple[Descriptor, Target, Target]) -> bool | RegistryTool
     descriptor, _, destination = place
     try:
         with destination.limiter:
-            return destination.exists(descriptor)
+            return has_content(destination, descriptor)
     except RegistryToolError as error:
         return error
 
@@ -284,6 +284,11 @@ def _count(tasks: Iterable[BlobTask]) -> BlobCounts:
         skipped += len(task.present)
         bytes_total += size * (len(task.present) + len(task.places))
     return BlobCounts(sent=sent, mounted=mounted, skipped=skipped, bytes_sent=bytes_sent, bytes_total=bytes_total)
+
+
+def has_content(target: Target, descriptor: Descriptor) -> bool:
+    """Whether content is at a place; in a registry to its last byte, as its HEAD may tell of what was collected."""
+    return target.has(descriptor) if isinstance(target, RemoteTarget) else target.exists(descriptor)
 
 
 def can_mount(destination: Target, holder: Target) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
 from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, NotFound, RegistryError, RegistryToolError, Unreachable
-from registry_tool.content.copy.planner import can_mount
+from registry_tool.content.copy.planner import can_mount, has_content
 from registry_tool.content.copy.values import (
     Action,
     BlobCounts,
@@ -121,7 +121,8 @@ class Copier:
         for holder in (*holders, source):
             if isinstance(destination, RemoteTarget) and can_mount(destination, holder):
                 with destination.limiter:
-                    if destination.mount(descriptor, holder):
+                    # It may mount what is gone.
+                    if destination.mount(descriptor, holder) and destination.has(descriptor):
                         return "mounted"
         self._send(source, destination, descriptor)
         return "sent"
@@ -136,7 +137,7 @@ class Copier:
             attempts += 1
             if pair in self._unreachable:
                 raise self._unreachable[pair]
-            if attempts > 1 and destination.exists(descriptor):
+            if attempts > 1 and has_content(destination, descriptor):
                 return
             self._listener.blob_started(descriptor)
             with _limited(source, destination), _content(source, descriptor) as stream:

@@ -280,6 +280,10 @@ class Repository:
         path, _ = self._content(descriptor)
         return check_last_byte(self._transport, path, descriptor.size)
 
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether a blob is there to its last byte; a mount or a HEAD may tell of what was collected."""
+        return self.last_byte(descriptor) is Presence.WHOLE
+
     def push(self, descriptor: Descriptor, stream: Readable) -> None:
         """Push a blob. Raises Mismatch where ``stream`` is not what ``descriptor`` says; nothing is stored then."""
         uploads.push(self._transport, self.path, descriptor, stream, self._sessions)

@@ -119,7 +119,9 @@ def test_shared_blob_is_sent_once_and_second_copy_sends_nothing(source: Side, de
     second = copy(source.repository("app"), destination.repository("app"), tags)
     assert (second.blobs.sent, second.blobs.skipped) == (0, 7)
     assert {image.status for image in second.images} == {"unchanged"}
-    assert set(destination.server.counts) == {"HEAD"}
+    assert set(destination.server.counts) == {"HEAD", "GET"}
+    # The tags, and the last byte of each blob.
+    assert destination.server.counts == {"HEAD": 3, "GET": 7}
 
 
 def test_blob_of_another_repository_of_the_destination_is_mounted(source: Side, destination: Side) -> None:
@@ -176,6 +178,37 @@ def test_blob_that_was_lost_at_the_destination_is_sent_though_the_tag_is_unchang
     result = copy(source.repository("app"), destination.repository("app"), ["1"])
     assert (result.blobs.sent, [image.status for image in result.images]) == (1, ["copied"])
     assert ask(destination.port, "HEAD", f"/v2/app/blobs/{lost}")[0] == 200
+
+
+def test_blob_that_the_destination_lost_and_still_tells_of_is_sent(source: Side, destination: Side) -> None:
+    """As registry:2 does after a garbage collection: a HEAD is answered from memory."""
+    made = make_image(source.port, "app", "1")
+    copy(source.repository("app"), destination.repository("app"), ["1"])
+    lost = sha256(made.layers[0])
+    assert ask(destination.port, "DELETE", f"/v2/app/blobs/{lost}")[0] == 202
+    lie = "200 OK", [("Content-Type", "application/octet-stream")], bytes(len(made.layers[0]))
+    destination.server.instead = lambda method, path: lie if method == "HEAD" and path.endswith(lost) else None
+    result = copy(source.repository("app"), destination.repository("app"), ["1"])
+    destination.server.instead = lambda method, path: None
+    assert (result.blobs.sent, [image.status for image in result.images]) == (1, ["copied"])
+    assert ask(destination.port, "GET", f"/v2/app/blobs/{lost}")[0] == 200
+
+
+def test_blob_that_is_mounted_and_not_there_is_sent(source: Side) -> None:
+    made = make_image(source.port, "app", "1")
+    mounted: list[str] = []
+
+    def instead(method: str, path: str) -> Reply | None:
+        if method != "POST" or mounted:
+            return None
+        mounted.append(path)
+        return "201 Created", [("Location", "/v2/other/blobs/x")], b""
+
+    source.server.instead = instead
+    result = copy(source.repository("app"), source.repository("other"), ["1"], threads=1)
+    assert (result.blobs.sent, result.blobs.mounted) == (1, 1)
+    for blob in (made.config, *made.layers):
+        assert ask(source.port, "GET", f"/v2/other/blobs/{sha256(blob)}")[0] == 200
 
 
 def test_child_of_an_index_that_was_deleted_at_the_destination_is_copied_though_the_tag_is_unchanged(
