@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from registry_tool.base.concurrency import RateLimiter
 from registry_tool.base.errors import NotFound
-from registry_tool.content.copy import copy
+from registry_tool.content.copy import CopyOptions, copy
 from registry_tool.content.copy.location import Location
 from registry_tool.content.engine_images import EngineImages, EngineLoader
 from registry_tool.engine import Engine, connect
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import Manifest
+from registry_tool.oci.manifest import Manifest, is_foreign
 from registry_tool.targets.archive import Archive, ArchiveWriter, open_archive
 from registry_tool.targets.layout import Layout
 from registry_tool.targets.registry import Registry
@@ -116,10 +116,11 @@ class Places:
             return self._stack.enter_context(Layout.open(location.path, write=True))
         archive = self._stack.enter_context(ArchiveWriter(location.path))
         if _has_images(location.path):
-            # As to an image layout, images are added to an archive; it is written anew, with those that it has.
+            # As to an image layout, images are added to an archive; it is written anew, with all that it has.
             existing = self.file(location)
+            has_foreign = any(is_foreign(layer) and existing.exists(layer) for manifest in existing.walk() for layer in manifest.layers)
             names = {image.name or str(image.descriptor.digest): (image.name,) if image.name else () for image in existing.images}
-            copy(existing, archive, names)
+            copy(existing, archive, names, options=CopyOptions(referrers=True, allow_foreign=has_foreign))
         self._archives.append(archive)
         return archive
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from registry_tool.cli.views import copy as view
 from registry_tool.content.copy import BlobCounts, CopyPlan, NullCopyListener, transfer
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
+from registry_tool.targets.archive import open_archive
+from registry_tool.targets.layout import Layout
 from tests.support.cli_runner import Terminal, Typed
-from tests.support.content import layer, make_image, make_index
+from tests.support.content import layer, make_artifact, make_image, make_index, put_manifest
 from tests.support.recording_server import RecordingServer, recording_server
 from tests.support.registry_over_http import tags
 
@@ -173,6 +176,25 @@ def test_images_are_added_to_those_that_are_there(typed: Typed, watching: Record
     assert planned.out.count("Unchanged") == 2
     assert typed("copy", "--all-tags", place, "back").code == 0
     assert sorted(tags(watching.port, "back") or ()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+def test_referrers_and_foreign_layers_of_images_that_are_there_stay(
+    typed: Typed, watching: RecordingServer, tmp_path: Path, kind: str
+) -> None:
+    made = make_image(watching.port, "app", "1")
+    artifact = make_artifact(watching.port, "app", made)
+    document = json.loads(made.raw)
+    document["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    foreign = put_manifest(watching.port, "app", "foreign", json.dumps(document).encode(), made.media_type)
+    place = f"{kind}:{tmp_path / 'images'}"
+    assert typed("copy", "--referrers", "--allow-foreign", "app:1", "app:foreign", place).code == 0
+    make_image(watching.port, "app", "2", layer(b"2"))
+    assert typed("copy", "app:2", place).code == 0
+    with Layout.open(tmp_path / "images") if kind == "oci" else open_archive(tmp_path / "images") as opened:
+        referrers = opened.referrers(opened.resolve(f"{watching.host}/app:1"))
+        assert [str(each.digest) for each in referrers] == [artifact.digest]
+        assert all(opened.exists(layer) for layer in opened.manifest(f"{watching.host}/app:foreign").layers), foreign
 
 
 @pytest.mark.parametrize("kind", ["oci", "oci-archive"])
