@@ -8,7 +8,7 @@ from functools import partial
 
 from registry_tool.base.concurrency import map_ordered
 from registry_tool.base.errors import ConnectionLost, NotFound, RegistryToolError, Unreachable
-from registry_tool.content.copy.platforms import reduce
+from registry_tool.content.copy.platforms import check_platform, reduce
 from registry_tool.content.copy.values import BlobCounts, BlobHolders, BlobTask, CopiedImage, CopyJob, CopyPlan, PlannedImage
 from registry_tool.content.graph import MAX_DEPTH, Node, read_node, traverse
 from registry_tool.oci.descriptor import Descriptor
@@ -100,7 +100,11 @@ def _find_root(job: CopyJob, entry: tuple[str, tuple[str, ...]]) -> _Root:
         planned = replace(planned, source=source, root=root, left_out=left_out, missing_tags=missing)
         if planned.is_tagged and options.skip_unchanged and not options.referrers:
             return _Root(planned=planned)
-        return _Root(planned=planned, manifest=manifest or _read(job.source, root))
+        manifest = manifest or _read(job.source, root)
+        if options.platforms and manifest.digest == source.digest:
+            with job.source.limiter:
+                check_platform(job.source, manifest, options.platforms)
+        return _Root(planned=planned, manifest=manifest)
     except RegistryToolError as error:
         if isinstance(error, Unreachable) and not isinstance(error, ConnectionLost):
             raise

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from registry_tool.base import units
-from registry_tool.base.errors import NotFound
+from registry_tool.base.errors import InvalidManifest, NotFound
 from registry_tool.oci import manifest as manifests
+from registry_tool.oci.config import MAX_SIZE as MAX_CONFIG_SIZE
+from registry_tool.oci.config import parse_config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.manifest import Manifest, is_attestation, is_platform_image
+from registry_tool.targets.target import Target
 
 _ATTESTED = "vnd.docker.reference.digest"
 
@@ -51,6 +54,25 @@ def reduce(index: Manifest, platforms: Sequence[Platform]) -> Reduced:
     reduced = manifests.parse(raw, index.descriptor.media_type, algorithm=index.digest.algorithm)
     left_out = _names(child for child, chosen in zip(index.children, is_chosen, strict=True) if not chosen)
     return Reduced(descriptor=reduced.descriptor, manifest=reduced, left_out=left_out)
+
+
+def check_platform(source: Target, manifest: Manifest, platforms: Sequence[Platform]) -> None:
+    """Raise NotFound where an image that is in no index is for another platform than ``platforms``, by its config.
+
+    Artifacts, and configs that name no platform, are for all.
+    """
+    descriptor = manifest.config
+    if manifest.kind == "index" or descriptor is None or descriptor.size > MAX_CONFIG_SIZE:
+        return
+    with source.fetch(descriptor) as stream:
+        content = b"".join(iter(lambda: stream.read(1 << 20), b""))
+    try:
+        platform = parse_config(content, lenient=True).platform
+    except InvalidManifest:
+        return
+    if platform is not None and not any(platform.fits(wanted) for wanted in platforms):
+        wanted_names = ", ".join(map(str, platforms))
+        raise NotFound(f"{manifest.digest} is an image for {platform}, not for {wanted_names}", hint="Leave --platform out to copy it.")
 
 
 def _names(left_out: Iterable[Descriptor]) -> tuple[str, ...]:

@@ -260,6 +260,21 @@ def test_several_platforms_are_copied_as_a_smaller_index(source: Side, destinati
     assert copy(source.repository("app"), destination.repository("app"), ["1"], options=options).images[0].status == "unchanged"
 
 
+def test_image_without_an_index_of_another_platform_fails_and_is_not_copied(source: Side, destination: Side) -> None:
+    make_image(source.port, "app", "1", platform="linux/amd64")
+    options = CopyOptions(platforms=(Platform.parse("linux/arm64"), Platform.parse("linux/s390x")))
+    with pytest.raises(NotFound, match="is an image for linux/amd64, not for linux/arm64, linux/s390x"):
+        copy(source.repository("app"), destination.repository("app"), ["1"], options=options)
+    assert not set(destination.server.counts) & {"PUT", "POST", "PATCH", "DELETE"}
+
+
+def test_image_without_an_index_of_the_wanted_platform_is_copied(source: Side, destination: Side) -> None:
+    made = make_image(source.port, "app", "1", platform="linux/arm64")
+    options = CopyOptions(platforms=(Platform.parse("linux/arm64/v8"),))
+    result = copy(source.repository("app"), destination.repository("app"), ["1"], options=options)
+    assert (result.images[0].status, str(result.images[0].stored_digest)) == ("copied", made.digest)
+
+
 def test_platform_that_is_not_there_fails_with_those_that_are(source: Side, destination: Side) -> None:
     make_index(source.port, "app", "1", make_image(source.port, "app", None))
     with pytest.raises(NotFound, match=r"no image for linux/s390x") as caught:
