@@ -5,12 +5,18 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry_tool.base.deadline import Deadline, poll
+
+_TEMPORARY = "registry-tool-"
+"""What the names of temporary folders begin with; the user's id follows."""
+_LOCK = ".lock"
+"""The file in a temporary folder that is locked while its process lives."""
 
 
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -87,3 +93,76 @@ def _try(handle: int, *, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+# --- temporary folders ---
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder in ``TMPDIR`` for the block. Those that killed processes of this user left are removed. Raises OSError."""
+    _remove_leftovers()
+    folder, handle = _make_temporary()
+    try:
+        yield folder
+    finally:
+        try:
+            _remove_temporary(folder)
+        finally:
+            os.close(handle)
+
+
+def _make_temporary() -> tuple[Path, int]:
+    """A folder, and the handle that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getuid()}-"))
+        # Another process may take it for a leftover until it is locked, and remove it.
+        with suppress(FileNotFoundError):
+            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                is_held = _try(handle) and _is_same(handle, folder / _LOCK)
+            except BaseException:
+                os.close(handle)
+                raise
+            if is_held:
+                return folder, handle
+            os.close(handle)
+
+
+def _remove_leftovers() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}{os.getuid()}-*"):
+        # One that cannot be removed is in nobody's way.
+        with suppress(OSError):
+            if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+                continue
+            try:
+                handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                # Empty where its process was killed before it made the lock.
+                folder.rmdir()
+                continue
+            try:
+                if _try(handle):
+                    _remove_temporary(folder)
+            finally:
+                os.close(handle)
+
+
+def _remove_temporary(folder: Path) -> None:
+    """Remove a folder whose lock is held, the lock last: a process that is killed meanwhile leaves what the next one finds."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink(missing_ok=True)
+    (folder / _LOCK).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    """Whether ``path`` is the open file, which may have been removed."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from registry_tool.base import gzip_blocks
+from registry_tool.base import files, gzip_blocks
 from registry_tool.base.errors import EngineError, InvalidArchive, NotFound, RegistryToolError, UsageError
 from registry_tool.engine import Engine
 from registry_tool.oci import manifest as manifests
@@ -162,7 +161,7 @@ class EngineImages(LayoutReader):
 
     def _folder(self) -> Path:
         if self._temporary is None:
-            self._temporary = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-tool-")))
+            self._temporary = self._stack.enter_context(files.temporary_folder())
         return self._temporary
 
 
@@ -171,7 +170,8 @@ class EngineLoader(ArchiveWriter):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._parent = Path(tempfile.mkdtemp(prefix="registry-tool-"))
+        self._stack = ExitStack()
+        self._parent = self._stack.enter_context(files.temporary_folder())
         self.loaded: tuple[str, ...] = ()
         """Names of the images that were loaded, or ids where they have none."""
         super().__init__(self._parent / "images.tar")
@@ -183,7 +183,7 @@ class EngineLoader(ArchiveWriter):
     def close(self) -> None:
         """Remove what was collected."""
         super().close()
-        shutil.rmtree(self._parent, ignore_errors=True)
+        self._stack.close()
 
     def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
         """Add an image, to be called ``tag`` as docker understands it: ``app`` is docker.io/library/app:latest."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
+from registry_tool.base import files
 from registry_tool.base.errors import BuildFailed, RegistryToolError
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.streams import BuildLog
@@ -41,8 +41,8 @@ def build(endpoint: Endpoint, options: BuildOptions, tar: Iterator[bytes], log: 
             f"this Dockerfile needs BuildKit ({reason}), and `docker buildx` is not there",
             hint="Install docker's buildx plugin, or write the Dockerfile without it.",
         )
-    with tempfile.TemporaryDirectory(prefix="registry-tool-build-") as folder:
-        id_file = Path(folder) / "id"
+    with files.temporary_folder() as folder:
+        id_file = folder / "id"
         environment = _environment(endpoint)
         code, errors = _run([docker, *_arguments(options, id_file, environment)], environment, tar, log)
         log.close()

@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,10 +49,11 @@ class ArchiveWriter(Layout):
         self._is_file = isinstance(path, Path) and (path.is_file() or not path.exists())
         if isinstance(path, Path) and path.is_dir():
             raise Conflict(f"{path} is a folder", hint=f"For an image layout: oci:{path}")
+        self._temporary = ExitStack()
         if isinstance(path, Path) and self._is_file:
             folder = path.absolute().parent / f".{path.name}.part"
         else:
-            folder = Path(tempfile.mkdtemp(prefix="registry-tool-"))
+            folder = self._temporary.enter_context(files.temporary_folder()) / "layout"
         super().__init__(folder)
         self.hint = "What was read is kept: run it again to go on." if self._is_file else "TMPDIR names another folder."
         self.name = str(path) if isinstance(path, Path) else "the archive"
@@ -68,6 +69,7 @@ class ArchiveWriter(Layout):
         if not self._is_file or not any(self.folder.glob("blobs/*/*")):
             shutil.rmtree(self.folder, ignore_errors=True)
         super().close()
+        self._temporary.close()
 
     def exists(self, descriptor: Descriptor) -> bool:
         return super().exists(descriptor) or self._is_left_out(descriptor)

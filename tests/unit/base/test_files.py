@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,107 @@ def test_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
     finally:
         with child:
             child.kill()
+
+
+# --- temporary folders ---
+
+TEMPORARY = """
+import time
+from registry_tool.base import files
+with files.temporary_folder() as folder:
+    (folder / "layout").mkdir()
+    (folder / "layout" / "blob").write_bytes(b"x")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_temporary_folder_is_private_and_goes_with_its_content(temporary: Path) -> None:
+    with files.temporary_folder() as folder:
+        assert folder.parent == temporary
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        (folder / "layout").mkdir()
+        (folder / "layout" / "blob").write_bytes(b"x")
+        (folder / "file").write_bytes(b"x")
+    assert list(temporary.iterdir()) == []
+
+
+def test_temporary_folder_of_a_killed_process_is_removed_by_the_next_one_and_not_before(temporary: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen([sys.executable, "-c", TEMPORARY], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            left = Path(process.stdout.readline().rstrip("\n"))
+            with files.temporary_folder() as mine:
+                assert mine != left
+                assert (left / "layout" / "blob").exists(), "its process lives"
+        finally:
+            process.kill()
+    assert (left / "layout" / "blob").exists()
+    with files.temporary_folder() as mine:
+        assert list(temporary.iterdir()) == [mine]
+
+
+def test_temporary_folder_whose_process_was_killed_before_it_was_locked_is_removed(temporary: Path) -> None:
+    (temporary / f"registry-tool-{os.getuid()}-empty").mkdir()
+    with files.temporary_folder() as folder:
+        assert list(temporary.iterdir()) == [folder]
+
+
+def test_temporary_folder_leaves_what_is_not_of_this_program_or_user(temporary: Path) -> None:
+    target = temporary / "target"
+    target.mkdir()
+    (target / ".lock").touch()
+    link = temporary / f"registry-tool-{os.getuid()}-link"
+    link.symlink_to(target)
+    other = temporary / f"registry-tool-{os.getuid() + 1}-other"
+    unlocked = temporary / f"registry-tool-{os.getuid()}-unlocked"
+    for folder in (other, unlocked):
+        folder.mkdir()
+        (folder / "file").touch()
+    (other / ".lock").touch()
+    with files.temporary_folder():
+        pass
+    assert sorted(temporary.iterdir()) == sorted([target, link, other, unlocked])
+    assert (target / ".lock").exists()
+
+
+def test_temporary_folder_taken_for_a_leftover_before_it_is_locked_is_made_again(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+    real = tempfile.mkdtemp
+
+    def mkdtemp(prefix: str) -> str:
+        made.append(Path(real(prefix=prefix)))
+        if len(made) == 1:
+            made[0].rmdir()
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with files.temporary_folder() as folder:
+        assert made[1:] == [folder]
+        assert folder.is_dir()
+
+
+def test_temporary_folders_of_many_threads_do_not_remove_each_other(temporary: Path) -> None:
+    missing: list[Path] = []
+
+    def work() -> None:
+        for _ in range(20):
+            with files.temporary_folder() as folder:
+                (folder / "file").touch()
+                if not (folder / "file").exists():
+                    missing.append(folder)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert missing == []
+    assert list(temporary.iterdir()) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -84,6 +86,14 @@ def test_images_are_saved_once_and_only_when_they_are_named() -> None:
         assert saved.reads == 1
 
 
+def test_compressed_layers_are_where_the_next_one_finds_them_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with images(SavedImage(LAYERS)) as source:
+        source.resolve(NAME)
+        assert [folder.name.rpartition("-")[0] for folder in tmp_path.iterdir()] == [f"registry-tool-{os.getuid()}"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_image_that_is_not_there_is_not_found() -> None:
     with images(SavedImage(LAYERS)) as source, pytest.raises(NotFound, match="no such image in the engine: mary"):
         source.resolve("mary")
@@ -119,6 +129,7 @@ def test_loaded_images_are_an_archive_that_docker_reads(registry_host: str, repo
     engine = FakeImageStore(SavedImage(()))
     with EngineLoader(cast(Engine, engine)) as destination:
         folder = Path(destination.folder).parent
+        assert folder.name.startswith(f"registry-tool-{os.getuid()}-"), "where the next one finds it"
         copy(repository, destination, {"made": (name,)})
         assert engine.archive == b"", "nothing before the commit"
         destination.commit()

@@ -469,6 +469,9 @@ def test_pipe_gets_the_same_bytes_and_leaves_no_folder(tmp_path: Path, monkeypat
     stream = io.BytesIO()
     with ArchiveWriter(stream) as writer:
         put(writer, "localhost:5000/a:1", BASE)
+        temporary = writer.folder.parent
+        assert temporary.parent == tmp_path / "tmp"
+        assert temporary.name.startswith(f"registry-tool-{os.getuid()}-"), "where the next one finds it"
         writer.commit()
     assert stream.getvalue() == write(tmp_path / "images.tar", a=(BASE,))
     assert list((tmp_path / "tmp").iterdir()) == []
