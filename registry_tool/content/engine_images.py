@@ -115,6 +115,11 @@ class EngineImages(LayoutReader):
             file.flush()
             file.seek(0)
             archive = self._stack.enter_context(open_archive(file))
+            descriptor = archive.only().descriptor
+            if not image.in_containerd_store:
+                manifest = archive.manifest(descriptor.digest)
+                if any(layer.media_type.endswith(_PLAIN) for layer in manifest.layers):
+                    descriptor = self._compressed(archive, manifest)
         except OSError as error:
             file.close()
             message = f"{name} cannot be saved in {tempfile.gettempdir()}: {error.strerror or error}"
@@ -126,11 +131,6 @@ class EngineImages(LayoutReader):
             file.close()
             raise
         self._archives.append(archive)
-        descriptor = archive.only().descriptor
-        if not image.in_containerd_store:
-            manifest = archive.manifest(descriptor.digest)
-            if any(layer.media_type.endswith(_PLAIN) for layer in manifest.layers):
-                descriptor = self._compressed(archive, manifest)
         self._index = self._index.add(descriptor, name)
 
     def _compressed(self, archive: Archive, manifest: Manifest) -> Descriptor:
@@ -151,10 +151,15 @@ class EngineImages(LayoutReader):
     def _compress(self, content: Readable, size: int) -> Descriptor:
         digest = hashlib.sha256()
         path = self._folder() / f"{len(self._layers)}"
-        with path.open("wb") as file:
-            for piece in gzip_blocks.compress(content.read, size):
-                digest.update(piece)
-                file.write(piece)
+        try:
+            with path.open("wb") as file:
+                for piece in gzip_blocks.compress(content.read, size):
+                    digest.update(piece)
+                    file.write(piece)
+        except BaseException:
+            # Other images may have room where this one had none.
+            path.unlink(missing_ok=True)
+            raise
         descriptor = Descriptor(media_type=DOCKER_LAYER, digest=Digest("sha256", digest.hexdigest()), size=path.stat().st_size)
         self._files[descriptor.digest] = path
         return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -13,7 +14,8 @@ from typing import cast
 
 import pytest
 
-from registry_tool.base.errors import EngineError, NotFound, Unreachable, UsageError
+from registry_tool.base import gzip_blocks
+from registry_tool.base.errors import EngineError, NotFound, RegistryToolError, Unreachable, UsageError
 from registry_tool.content.copy import CopyOptions, copy, copy_all
 from registry_tool.content.copy.jobs import TagSelection, make_jobs
 from registry_tool.content.copy.location import Location
@@ -92,6 +94,23 @@ def test_compressed_layers_are_where_the_next_one_finds_them_and_go(tmp_path: Pa
         source.resolve(NAME)
         assert [folder.name.rpartition("-")[0] for folder in tmp_path.iterdir()] == [f"registry-tool-{os.getuid()}"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_folder_without_room_for_compressed_layers_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(read: object, size: int) -> Iterator[bytes]:
+        yield b"the beginning"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with images(SavedImage(LAYERS)) as source:
+        with monkeypatch.context() as patch:
+            patch.setattr(gzip_blocks, "compress", full)
+            with pytest.raises(RegistryToolError, match=f"{NAME} cannot be saved in {tmp_path}: No space left on device") as caught:
+                source.resolve(NAME)
+        assert caught.value.hint == "TMPDIR names another folder."
+        assert [path.name for folder in tmp_path.iterdir() for path in folder.iterdir()] == [".lock"]
+        manifest = source.manifest(source.resolve(NAME).digest)
+        assert all(map(source.exists, manifest.layers))
 
 
 def test_an_image_that_is_not_there_is_not_found() -> None:
