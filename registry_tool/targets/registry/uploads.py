@@ -252,8 +252,8 @@ def mount(transport: Transport, repository: str, digest: Digest, source: str) ->
             return True
         with Upload(transport, repository, begun=response):
             return False
-    except (NotFound, RegistryError):
-        # Whoever may not read the other repository may still push to this one.
+    except (NotFound, RegistryError, ConnectionLost):
+        # Whoever may not read the other repository may still push to this one. A POST that was lost is not repeated: the blob is sent.
         return False
 
 

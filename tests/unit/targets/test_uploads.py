@@ -351,3 +351,14 @@ def test_uploads_under_way_are_cancelled(repository: Repository, proxy: FaultyPr
         repository.push(described(some(155)), Interrupted(some(155)))
     repository.cancel_uploads()
     assert methods(proxy).count("DELETE") == 1
+
+
+# --- mounts ---
+
+
+@pytest.mark.parametrize("status", [None, 403, 404, 503])
+def test_mount_that_fails_is_none(repository: Repository, proxy: FaultyProxy, status: int | None) -> None:
+    descriptor = push(repository.sibling("other"), some(50))
+    proxy.inject(faulty_proxy.lose_response if status is None else faulty_proxy.respond_with(status), method="POST", times=1)
+    assert not repository.mount(descriptor, repository.sibling("other"))
+    assert repository.mount(descriptor, repository.sibling("other"))
