@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from registry_tool.base import units
 from registry_tool.base.errors import ConnectionLost, Mismatch, NotFound, RegistryError, RegistryToolError, RegistryUnreachable
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -21,6 +22,8 @@ SMALL = 1 << 20
 """Bytes up to which content is read before it is sent, so that the request can be repeated; what is larger takes little memory."""
 WHOLE = 64 << 20
 """Bytes up to which content is sent in one request. What is larger is not to be lost with one connection."""
+MAX_CHUNK = 64 << 20
+"""Bytes of a chunk that is held in memory, whatever the registry wants."""
 
 _OCTETS = "application/octet-stream"
 _PIECE = 1 << 18
@@ -83,8 +86,8 @@ class Upload:
         response = begun or transport.send("POST", f"/v2/{repository}/blobs/uploads/", headers=_NO_CONTENT)
         self._location: str | None = self._next_location(response)
         minimum = response.headers.get("oci-chunk-min-length", "")
-        self.chunk = max(chunk or CHUNK, int(minimum[:9]) if minimum.isascii() and minimum.isdigit() else 0)
-        """Bytes of each chunk but the last: at least what the registry wants."""
+        # Of a number that is longer its beginning is too much already.
+        self._chunk = max(chunk or CHUNK, int(minimum[:18]) if minimum.isascii() and minimum.isdigit() else 0)
         self._sent = 0
         self._sessions.add(self)
         self._save()
@@ -121,6 +124,14 @@ class Upload:
             # The session expires by itself; the first failure is what matters.
             if error is None:
                 raise
+
+    @property
+    def chunk(self) -> int:
+        """Bytes of each chunk but the last: at least what the registry wants. Raises RegistryError where that is too much to be held."""
+        if self._chunk > MAX_CHUNK:
+            message = f"{self._transport.host} wants chunks of {units.size(self._chunk)}: at most {units.size(MAX_CHUNK)} are sent"
+            raise RegistryError(message, hint="It says so in the header OCI-Chunk-Min-Length: look at its configuration.")
+        return self._chunk
 
     @property
     def sent(self) -> int:

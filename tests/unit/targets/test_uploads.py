@@ -127,6 +127,18 @@ def test_chunks_have_the_registrys_minimum_size(repository: Repository, proxy: F
     assert [asked.headers["content-range"] for asked in proxy.requests if asked.method == "PATCH"] == ["0-59", "60-119", "120-149"]
 
 
+@pytest.mark.parametrize("minimum", ["67108865", "999999999", "1000000000", "9" * 100])
+def test_minimum_size_of_chunks_too_large_to_be_held_is_refused(
+    repository: Repository, proxy: FaultyProxy, small: None, minimum: str
+) -> None:
+    proxy.inject(faulty_proxy.with_header("OCI-Chunk-Min-Length", minimum), method="POST")
+    with pytest.raises(RegistryError, match=r"wants chunks of .*: at most 67\.1MB are sent"):
+        push(repository, some(150))
+    assert methods(proxy) == ["POST", "DELETE"]
+    # What goes in one request needs no chunks.
+    push(repository, some(50))
+
+
 def test_upload_of_content_known_only_at_its_end_is_stored(repository: Repository) -> None:
     content = some(1000)
     with upload_to(repository) as upload:
