@@ -39,11 +39,11 @@ def read_images(document: bytes, members: Mapping[str, Section]) -> tuple[Layout
     """Return an index of the images that ``manifest.json`` names, and the content of their manifests, by digest.
 
     Layers that are not compressed are not read: their digests are the diff ids of the config. Raises InvalidArchive, InvalidManifest,
-    and Mismatch, also where a compressed layer does not unpack to its diff id.
+    also where a compressed layer cannot be unpacked here, and Mismatch, also where it does not unpack to its diff id.
     """
     index = LayoutIndex()
     contents: dict[Digest, Section | bytes] = {}
-    compressed: dict[str, tuple[Digest, Digest | None]] = {}
+    compressed: dict[str, tuple[Digest, Digest]] = {}
     # The document is an array, and what is read is an object.
     images = Document.read(b'{"images":' + document + b"}", what="manifest.json", max_size=manifests.MAX_SIZE, source=_SOURCE)
     images.only(("images",))
@@ -89,7 +89,7 @@ def _config(path: str, members: Mapping[str, Section]) -> bytes:
     return raw
 
 
-def _layer(path: str, member: Section, diff_id: Digest, compressed: dict[str, tuple[Digest, Digest | None]]) -> Descriptor:
+def _layer(path: str, member: Section, diff_id: Digest, compressed: dict[str, tuple[Digest, Digest]]) -> Descriptor:
     """The descriptor of a layer. Of a compressed one nothing but its diff id says what it should be: it is unpacked to compare that."""
     with member.open() as content:
         compression = detect(content.read(HEAD) or b"")
@@ -98,30 +98,31 @@ def _layer(path: str, member: Section, diff_id: Digest, compressed: dict[str, tu
     if path not in compressed:
         compressed[path] = _digests(path, member)
     digest, unpacked = compressed[path]
-    if unpacked not in (None, diff_id):
+    if unpacked != diff_id:
         raise Mismatch(f"{path[:140]!a} in the archive unpacks to {unpacked}, not to {diff_id}", hint=_DAMAGED)
     return Descriptor(media_type=_LAYERS[compression], digest=digest, size=len(member))
 
 
-def _digests(path: str, member: Section) -> tuple[Digest, Digest | None]:
-    """Digests of a compressed layer, as it is and unpacked; None where it cannot be unpacked here."""
+def _digests(path: str, member: Section) -> tuple[Digest, Digest]:
+    """Digests of a compressed layer, as it is and unpacked."""
     stored, unpacked = hashlib.sha256(), hashlib.sha256()
     unpacker = Unpacker()
     size = 0
-    is_supported = True
     with member.open() as content:
         while True:
             piece = content.read(_PIECE) or b""
             stored.update(piece)
             try:
-                for part in (unpacker.unpack(piece) if piece else unpacker.finish()) if is_supported else ():
+                for part in unpacker.unpack(piece) if piece else unpacker.finish():
                     size += len(part)
                     if size > max(MAX_UNPACKED, MAX_RATIO * len(member)):
                         raise InvalidArchive(f"{path[:140]!a} in the archive unpacks to more than {size:,} bytes")
                     unpacked.update(part)
             except InvalidCompression as error:
                 raise Mismatch(f"{path[:140]!a} in the archive cannot be unpacked: {error}", hint=_DAMAGED) from None
-            except UnsupportedCompression:
-                is_supported = False
+            except UnsupportedCompression as error:
+                # Nothing else says what the layer should be.
+                message = f"{path[:140]!a} in the archive cannot be verified ({unpacker.compression}): {error}"
+                raise InvalidArchive(message, hint="Save the image with layers that are not compressed, or with gzip.") from None
             if not piece:
-                return Digest("sha256", stored.hexdigest()), Digest("sha256", unpacked.hexdigest()) if is_supported else None
+                return Digest("sha256", stored.hexdigest()), Digest("sha256", unpacked.hexdigest())

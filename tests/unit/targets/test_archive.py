@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry_tool.base import compression
 from registry_tool.base.errors import Conflict, InvalidArchive, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor, Platform
@@ -566,6 +567,18 @@ def test_flipped_byte_of_a_compressed_layer_without_a_digest_is_noticed(at: int,
     except (RegistryToolError, ValueError):
         return
     assert all(image in EXPECTED.values() for image in read.values())
+
+
+def test_compressed_layer_that_cannot_be_unpacked_here_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = crane_pull(IMAGE)
+    for name, layer in ((name, content) for name, content in members.items() if name.endswith(".tar.gz") and isinstance(content, bytes)):
+        members[name] = zstd_packed(gzip.decompress(layer))
+    path = write_tar(tmp_path / "images.tar", members)
+    with open_archive(path) as opened:
+        assert opened.images
+    monkeypatch.setattr(compression, "CAN_ZSTD", False)
+    with pytest.raises(InvalidArchive, match=r"cannot be verified \(zstd\): Python was built without zstd"):
+        open_archive(path)
 
 
 def test_compressed_layer_that_unpacks_to_another_is_a_mismatch(tmp_path: Path) -> None:
