@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
 
 import pytest
 
 from registry_tool.base.errors import Mismatch, NotFound, RegistryError, RegistryUnreachable
 from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPlan, NullCopyListener, copy, copy_all
-from registry_tool.oci.descriptor import Platform
+from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
+from registry_tool.targets.registry.uploads import SMALL
 from tests.support.content import DOCKER_IMAGE, layer, make_artifact, make_image, make_index, put_manifest, sha256
 from tests.support.recording_server import Reply
 from tests.support.registry_over_http import ask
@@ -407,15 +410,33 @@ def test_unreachable_source_fails_all_of_its_images(source: Side, destination: S
 
 
 def test_interrupted_copy_cancels_its_uploads(source: Side, destination: Side) -> None:
-    make_image(source.port, "app", "1")
+    large = layer(random.Random(1).randbytes(2 * SMALL))
+    make_image(source.port, "app", "1", large)
+    begun, cancelled = threading.Event(), threading.Event()
+
+    def instead(method: str, path: str) -> None:
+        if method == "DELETE":
+            cancelled.set()
 
     class Interrupting(NullCopyListener):
-        def blob_progress(self, descriptor: object, sent: int) -> None:
+        def blob_started(self, descriptor: Descriptor) -> None:
+            if descriptor.size != len(large):
+                # As Ctrl-C does, this ends the copy while another thread's upload is under way.
+                assert begun.wait(60)
+                raise KeyboardInterrupt
+
+        def blob_progress(self, descriptor: Descriptor, sent: int) -> None:
+            begun.set()
+            cancelled.wait(60)
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        copy(source.repository("app"), destination.repository("app"), ["1"], listener=Interrupting())
-    assert destination.server.counts["PUT"] == 0
+    destination.server.instead = instead
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            copy(source.repository("app"), destination.repository("app"), ["1"], listener=Interrupting())
+        assert [method for method, path in destination.server.requests if "/uploads/" in path and method != "PUT"] == ["POST", "DELETE"]
+    finally:
+        cancelled.set()
 
 
 def test_digest_may_get_several_tags(source: Side, destination: Side) -> None:
