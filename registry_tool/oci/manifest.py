@@ -92,7 +92,7 @@ class Manifest:
         if any(name.startswith(_SIGNATURES) for name in (self.artifact_kind or "", *(layer.media_type for layer in self.layers))):
             return "signature"
         is_image = self.config is not None and self.config.media_type in CONFIGS and not self.artifact_type
-        has_files = not self.layers or any(layer.media_type.startswith(_FILE_SYSTEM_LAYERS) for layer in self.layers)
+        has_files = not self.layers or any(map(is_layer, self.layers))
         return "image" if is_image and has_files else "artifact"
 
     @property
@@ -112,6 +112,11 @@ class Manifest:
 def is_attestation(descriptor: Descriptor) -> bool:
     """Whether it is BuildKit's attestation of another entry of the index: nothing that runs."""
     return _ATTESTATION in descriptor.annotations
+
+
+def is_layer(descriptor: Descriptor) -> bool:
+    """Whether it is a layer of a file system, which contains no other content."""
+    return descriptor.media_type.startswith(_FILE_SYSTEM_LAYERS)
 
 
 def is_foreign(descriptor: Descriptor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from registry_tool.base.errors import Conflict, InvalidManifest, InvalidReferenc
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import IMAGES, INDEXES, Manifest
+from registry_tool.oci.manifest import IMAGES, INDEXES, Manifest, is_layer
 from registry_tool.targets.layout.index import LayoutImage, LayoutIndex, bare
 from registry_tool.targets.target import Readable, verified
 
@@ -97,7 +97,11 @@ class LayoutReader(ABC):
         )
 
     def walk(self, *, strict: bool = False) -> Iterator[Manifest]:
-        """Every manifest that the index leads to, each once and without its bytes. ``strict``: raises where one cannot be read."""
+        """Every manifest that the index leads to, each once and without its bytes.
+
+        With ``strict`` nothing is left out: raises NotFound, Mismatch or InvalidManifest where a manifest cannot be read, is nested too
+        deep, or is of an unknown media type, so that nobody knows what it contains.
+        """
         seen: set[Digest] = set()
         level = [entry.digest for entry in self.index.entries]
         for _ in range(_MAX_DEPTH):
@@ -113,10 +117,20 @@ class LayoutReader(ABC):
                         raise
                     continue
                 below += [child.digest for child in manifest.children if child.media_type in (*IMAGES, *INDEXES)]
+                if strict:
+                    self._require_known(manifest.children)
                 yield manifest
             level = below
+        if strict and not seen.issuperset(level):
+            raise InvalidManifest(f"the indexes in {self.name} are nested too deep", hint=f"{_MAX_DEPTH} levels are read.")
 
     # --- inside ---
+
+    def _require_known(self, children: Iterable[Descriptor]) -> None:
+        for child in children:
+            is_known = child.media_type in (*IMAGES, *INDEXES) or is_layer(child)
+            if not is_known and self.stored_size(child.digest) is not None:
+                raise InvalidManifest(f"{child.digest} in {self.name} is of an unknown media type: {child.media_type[:140]!r}")
 
     def _parsed(self, digest: Digest) -> Manifest:
         if digest not in self._walked:

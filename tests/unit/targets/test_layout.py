@@ -282,6 +282,32 @@ def test_deletion_beside_a_damaged_manifest_takes_no_blobs(tmp_path: Path) -> No
         assert layout.exists(described(b"base"))
 
 
+@pytest.mark.parametrize("hidden", ["deep", "unknown"])
+def test_deletion_beside_what_cannot_be_looked_into_takes_no_blobs(tmp_path: Path, hidden: str) -> None:
+    """An image of the folder has a blob of the deleted one, below more indexes than are read or in a child of another media type."""
+    with Layout.open(tmp_path, write=True) as layout:
+        made = manifests.image(push(layout, b'{"kept": "yes"}', OCI_CONFIG), [push(layout, b"base")])
+        top = push(layout, made.raw, OCI_IMAGE if hidden == "deep" else "application/vnd.docker.distribution.manifest.v3+json")
+        for _ in range(16 if hidden == "deep" else 0):
+            top = push(layout, manifests.index([top]).raw, OCI_INDEX)
+        layout.push_manifest(manifests.index([top]), "kept")
+        gone = image(layout, "gone", b"base", b"more")
+    with Layout.open(tmp_path, write=True) as layout:
+        layout.delete(gone.descriptor)
+        assert layout.tags() == ("kept",)
+        assert layout.exists(described(b"base"))
+
+
+def test_deletion_beside_an_index_of_layers_takes_what_no_other_image_has(tmp_path: Path) -> None:
+    """As caches of builds are."""
+    with Layout.open(tmp_path, write=True) as layout:
+        layout.push_manifest(manifests.index([push(layout, b"cached")]), "cache")
+        gone = image(layout, "gone", b"cached", b"more")
+        layout.delete(gone.descriptor)
+        assert layout.exists(described(b"cached"))
+        assert not layout.exists(described(b"more"))
+
+
 # --- two at a time, and the end of one ---
 
 
