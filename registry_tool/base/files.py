@@ -59,20 +59,40 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True, waiting: Callab
 
     Raises BlockingIOError then, unless it may ``wait``.
     """
-    # The file stays: after a removal two processes could lock two files of one name.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not _try(handle, shared=shared):
-            if not wait:
-                raise BlockingIOError(f"another process has the lock {path}")
-            if waiting is not None:
-                waiting()
-            # Polling instead of a blocking flock: a signal's exception must get through in between.
-            poll(lambda: _try(handle, shared=shared), Deadline(math.inf))
-        yield
-    finally:
-        os.close(handle)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _try(handle, shared=shared):
+                if not wait:
+                    raise BlockingIOError(f"another process has the lock {path}")
+                if waiting is not None:
+                    waiting()
+                    waiting = None
+                # Polling instead of a blocking flock: a signal's exception must get through in between.
+                poll(lambda: _try(handle, shared=shared), Deadline(math.inf))  # noqa: B023 - it is called in this round only
+            # Who had it may have removed the file: another process could lock the next one of this name.
+            if _is_same(handle, path):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def remove_folder(lock: Path) -> None:
+    """Remove the folder of a ``lock`` that is held, as far as that is possible, and the lock last.
+
+    So one that is killed meanwhile leaves what the next one finds, and one that waits for the lock finds nothing being removed.
+    """
+    folder = lock.parent
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != lock:
+                path.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def is_locked(path: Path) -> bool:
@@ -95,6 +115,14 @@ def _try(handle: int, *, shared: bool = False) -> bool:
     return True
 
 
+def _is_same(handle: int, path: Path) -> bool:
+    """Whether ``path`` is the open file, which may have been removed."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 # --- temporary folders ---
 
 
@@ -107,7 +135,7 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         try:
-            _remove_temporary(folder)
+            remove_folder(folder / _LOCK)
         finally:
             os.close(handle)
 
@@ -143,26 +171,6 @@ def _remove_leftovers() -> None:
                 continue
             try:
                 if _try(handle):
-                    _remove_temporary(folder)
+                    remove_folder(folder / _LOCK)
             finally:
                 os.close(handle)
-
-
-def _remove_temporary(folder: Path) -> None:
-    """Remove a folder whose lock is held, the lock last: a process that is killed meanwhile leaves what the next one finds."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != _LOCK:
-            path.unlink(missing_ok=True)
-    (folder / _LOCK).unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _is_same(handle: int, path: Path) -> bool:
-    """Whether ``path`` is the open file, which may have been removed."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -49,6 +48,7 @@ class ArchiveWriter(Layout):
         self._is_file = isinstance(path, Path) and (path.is_file() or not path.exists())
         if isinstance(path, Path) and path.is_dir():
             raise Conflict(f"{path} is a folder", hint=f"For an image layout: oci:{path}")
+        self._is_removed = False
         self._temporary = ExitStack()
         if isinstance(path, Path) and self._is_file:
             folder = path.absolute().parent / f".{path.name}.part"
@@ -66,8 +66,11 @@ class ArchiveWriter(Layout):
 
     def close(self) -> None:
         """End without an archive, unless there is one; what was collected for a file is kept for another attempt."""
-        if not self._is_file or not any(self.folder.glob("blobs/*/*")):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._is_removed and (not self._is_file or not any(self.folder.glob("blobs/*/*"))):
+            self._remove()
+        if self._is_removed:
+            # There is nothing left to tidy up; a folder of this name is another writer's.
+            self._written = None
         super().close()
         self._temporary.close()
 
@@ -118,7 +121,12 @@ class ArchiveWriter(Layout):
                 temporary.unlink(missing_ok=True)
                 raise
             files.sync_folder(path.absolute().parent)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
+
+    def _remove(self) -> None:
+        """Remove what was collected, once: the next folder of this name is another writer's."""
+        files.remove_folder(self.folder / "oci-layout")
+        self._is_removed = True
 
     def _write(self, stream: BinaryIO, documents: dict[str, bytes], manifests: list[Manifest]) -> None:
         for path, document in documents.items():

@@ -231,6 +231,28 @@ def test_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert most == 1
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_lock_whose_file_its_last_holder_removed_is_of_the_file_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: bool
+) -> None:
+    lock = tmp_path / "folder" / "lock"
+    real = files._try
+    attempts = 0
+
+    def removed(handle: int, *, shared: bool = False) -> bool:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            files.remove_folder(lock)
+        return real(handle, shared=shared)
+
+    monkeypatch.setattr(files, "_try", removed)
+    with files.lock(lock, wait=wait):
+        assert files.is_locked(lock)
+        with pytest.raises(BlockingIOError), files.lock(lock, wait=False):
+            pass
+
+
 def test_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
     with files.lock(tmp_path / "lock"):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)

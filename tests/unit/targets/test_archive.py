@@ -414,6 +414,19 @@ def test_without_a_commit_there_is_no_archive_and_the_next_writer_goes_on(tmp_pa
     assert sorted(each.name for each in tmp_path.iterdir()) == ["fresh.tar", "images.tar"]
 
 
+def test_writer_that_has_ended_takes_nothing_of_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "images.tar"
+    with ArchiveWriter(path) as first:
+        put(first, "localhost:5000/a:1", APP)
+        first.commit()
+        second = ArchiveWriter(path)
+    with second:
+        put(second, "localhost:5000/a:1", BASE)
+        second.commit()
+    assert path.read_bytes() == write(tmp_path / "fresh.tar", a=(BASE,))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["fresh.tar", "images.tar"]
+
+
 def test_blob_that_an_interrupted_command_left_damaged_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "images.tar"
     with ArchiveWriter(path) as writer:
