@@ -200,7 +200,7 @@ def _media_type(document: Document, declared: str | None) -> str:
             "schemaVersion: docker's manifest schema 1, which no current tool reads", hint="Push the image again with a current docker."
         )
     if declared and media_type and declared != media_type:
-        raise InvalidManifest(f"mediaType: the document calls itself {_shown(media_type)}, the registry calls it {_shown(declared)}")
+        raise InvalidManifest(f"mediaType: the document calls itself {_shown(media_type)}, and is declared as {_shown(declared)}")
     if not (media_type or declared or document.members.keys() & {"config", "layers", "manifests"}):
         raise _unknown_type("")
     media_type = media_type or declared or (OCI_INDEX if "manifests" in document.members else OCI_IMAGE)

@@ -231,7 +231,7 @@ def test_parse_image_and_index_in_one_is_an_error(key: str) -> None:
 @pytest.mark.parametrize("document", [an_image(), an_index()])
 @pytest.mark.parametrize("said", [DOCKER_IMAGE, DOCKER_LIST, "application/json", "text/html; charset=utf-8", "\x1b[2J"])
 def test_parse_differing_media_types_are_an_error(document: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidManifest, match="mediaType: the document calls itself .*, the registry calls it ") as caught:
+    with pytest.raises(InvalidManifest, match="mediaType: the document calls itself .*, and is declared as ") as caught:
         read(document, said)
     assert caught.value.message.isprintable()
     with pytest.raises(InvalidManifest, match=r"neither|does not belong|missing"):
