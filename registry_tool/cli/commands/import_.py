@@ -71,6 +71,8 @@ def import_(
     from registry_tool.content.archives.importing import import_images
     from registry_tool.content.copy import CopyOptions
 
+    if typed_input is not None and file is not None and (name is not None or Path(file).is_file()):
+        raise UsageError(f"an archive is named twice: {file} and {typed_input}", hint="Import one after the other.")
     if typed_input is not None:
         # As docker has it, the only argument is a name then.
         file, name = typed_input, name or file

@@ -213,6 +213,14 @@ def test_delta_does_not_replace_what_it_needs(typed: Typed, watching: RecordingS
     assert "would replace the archive that it needs" in answer.err
 
 
+@pytest.mark.parametrize("names", [("{}",), ("{}", "app:1"), ("missing.tar", "app:1")], ids=["one", "with a name", "not there"])
+def test_second_archive_of_an_import_is_refused(typed: Typed, watching: RecordingServer, tmp_path: Path, names: tuple[str, ...]) -> None:
+    path, second = write_tar(tmp_path / "images.tar", oci_save(SAVED)), write_tar(tmp_path / "second.tar", oci_save(SECOND))
+    answer = typed("import", *(name.format(second) for name in names), "-i", str(path))
+    assert (answer.code, watching.counts) == (2, {})
+    assert "an archive is named twice" in answer.err
+
+
 def test_delta_of_a_delta_needs_the_first_archive_too(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
     first, second, third = (layer(text * 100) for text in (b"1", b"2", b"3"))
     for tag, layers in (("1", (first,)), ("2", (first, second)), ("3", (first, second, third))):
