@@ -68,6 +68,8 @@ def export(
     from registry_tool.content.copy.places import Places
 
     output = "-" if output is None else output
+    if output in ("", "oci:"):
+        raise UsageError("-o names nothing", hint="Name a file, DIR/ for an image layout, or - for standard output.")
     path = _path(output)
     is_layout = path is not None and path.is_dir()
     is_layout |= output.endswith("/") or output.startswith("oci:")

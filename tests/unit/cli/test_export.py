@@ -213,6 +213,16 @@ def test_delta_does_not_replace_what_it_needs(typed: Typed, watching: RecordingS
     assert "would replace the archive that it needs" in answer.err
 
 
+@pytest.mark.parametrize("output", ["", "oci:"])
+def test_output_without_a_name_is_refused(
+    typed: Typed, watching: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = typed("export", "a:1", "-o", output)
+    assert (answer.code, answer.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert "-o names nothing" in answer.err
+
+
 @pytest.mark.parametrize("names", [("{}",), ("{}", "app:1"), ("missing.tar", "app:1")], ids=["one", "with a name", "not there"])
 def test_second_archive_of_an_import_is_refused(typed: Typed, watching: RecordingServer, tmp_path: Path, names: tuple[str, ...]) -> None:
     path, second = write_tar(tmp_path / "images.tar", oci_save(SAVED)), write_tar(tmp_path / "second.tar", oci_save(SECOND))
