@@ -133,7 +133,7 @@ def _is_stdout(path: Path) -> bool:
 def _destination(path: Path | None, known: frozenset[Digest], *, is_layout: bool, dry_run: bool) -> Layout:
     import io
 
-    from registry_tool.targets.archive import ArchiveWriter
+    from registry_tool.targets.archive import ArchiveWriter, check_path
     from registry_tool.targets.layout import Layout
 
     if path is not None and is_layout:
@@ -141,6 +141,8 @@ def _destination(path: Path | None, known: frozenset[Digest], *, is_layout: bool
             return ArchiveWriter(io.BytesIO())
         return Layout.open(path, write=not dry_run)
     if dry_run:
+        if path is not None:
+            check_path(path)
         # What it collects is removed, and there is no commit.
         return ArchiveWriter(io.BytesIO(), known=known)
     return ArchiveWriter(path if path is not None else sys.stdout.buffer, known=known)

@@ -16,7 +16,7 @@ from registry_tool.engine import Engine, connect
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest, is_foreign
-from registry_tool.targets.archive import Archive, ArchiveWriter, open_archive
+from registry_tool.targets.archive import Archive, ArchiveWriter, check_path, open_archive
 from registry_tool.targets.layout import Layout
 from registry_tool.targets.registry import Registry
 from registry_tool.targets.registry.upload_records import UploadRecords
@@ -110,6 +110,8 @@ class Places:
             self._archives.append(loader)
             return loader
         if self._dry_run:
+            if location.kind != "oci":
+                check_path(location.path)
             is_layout = location.kind == "oci" and location.path.is_dir() and any(location.path.iterdir())
             return self.file(location) if is_layout or _has_images(location.path) else EmptyTarget()
         if location.kind == "oci":

@@ -1,6 +1,6 @@
 """Images in tar archives."""
 
 from registry_tool.targets.archive.archive import Archive, open_archive
-from registry_tool.targets.archive.writer import ArchiveWriter
+from registry_tool.targets.archive.writer import ArchiveWriter, check_path
 
-__all__ = ["Archive", "ArchiveWriter", "open_archive"]
+__all__ = ["Archive", "ArchiveWriter", "check_path", "open_archive"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry_tool.base import files
-from registry_tool.base.errors import Conflict, InvalidArchive, Mismatch, RegistryToolError
+from registry_tool.base.errors import Conflict, InvalidArchive, Mismatch, NotFound, RegistryToolError, UsageError
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import CONFIGS, IMAGES, INDEXES, Manifest, is_foreign, is_platform_image
@@ -28,6 +28,7 @@ from registry_tool.targets.layout.layout import MARKER, Layout
 from registry_tool.targets.target import verified
 
 _PIECE = 1 << 20
+_COMPRESSED = (".gz", ".tgz", ".zst", ".tzst", ".xz", ".txz", ".bz2")
 _PREFERRED = ("linux", "amd64")
 """The platform of an index whose image old engines load: they know no indexes. The same on every machine, as the bytes have to be."""
 
@@ -37,7 +38,7 @@ class ArchiveWriter(Layout):
 
     Content that ``known`` has, layers that is, is left out, and named in the archive: it needs another one before it.
 
-    Raises Conflict where another process writes the same archive.
+    Raises Conflict where another process writes the same archive, and what :func:`check_path` does.
     """
 
     def __init__(self, path: Path | BinaryIO, *, known: Iterable[Digest] = ()) -> None:
@@ -46,8 +47,8 @@ class ArchiveWriter(Layout):
         self._destination = path
         self._known = frozenset(known)
         self._is_file = isinstance(path, Path) and (path.is_file() or not path.exists())
-        if isinstance(path, Path) and path.is_dir():
-            raise Conflict(f"{path} is a folder", hint=f"For an image layout: oci:{path}")
+        if isinstance(path, Path):
+            check_path(path)
         self._is_removed = False
         self._temporary = ExitStack()
         if isinstance(path, Path) and self._is_file:
@@ -170,6 +171,22 @@ class ArchiveWriter(Layout):
 
     def _is_left_out(self, descriptor: Descriptor) -> bool:
         return descriptor.digest in self._known and descriptor.media_type not in (*CONFIGS, *IMAGES, *INDEXES)
+
+
+def check_path(path: Path) -> None:
+    """Raise where no archive can be written to ``path``: NotFound, Conflict, and UsageError where its name promises a compressed one."""
+    path = path.resolve() if path.is_symlink() else path
+    if path.is_dir():
+        raise Conflict(f"{path} is a folder", hint=f"For an image layout: oci:{path}")
+    if path.exists() and not path.is_file():
+        return
+    if not path.absolute().parent.is_dir():
+        raise NotFound(f"there is no folder {path.parent}", hint="Make it, or name another one.")
+    if path.name.lower().endswith(_COMPRESSED):
+        raise UsageError(
+            f"{path} would be an archive that is not compressed",
+            hint=f"Name it .tar, or compress it: regctl export NAME | gzip > {path.name}",
+        )
 
 
 def _add(stream: BinaryIO, path: str, size: int, content: io.IOBase) -> None:

@@ -223,6 +223,34 @@ def test_output_without_a_name_is_refused(
     assert "-o names nothing" in answer.err
 
 
+@pytest.mark.parametrize("command", [("export", "a:1", "-o", "{}"), ("copy", "a:1", "oci-archive:{}")], ids=["export", "copy"])
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)], ids=["", "dry run"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nodir/images.tar", "there is no folder nodir"),
+        ("images.tar.gz", "not compressed"),
+        ("IMAGES.TGZ", "not compressed"),
+        ("a.tar.zst", "not compressed"),
+    ],
+)
+def test_path_at_which_no_archive_can_be_written_is_refused(
+    typed: Typed,
+    watching: RecordingServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    dry_run: tuple[str, ...],
+    path: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_image(watching.port, "a", "1")
+    answer = typed(*(word.format(path) for word in command), *dry_run)
+    assert (answer.code, answer.out, list(tmp_path.iterdir())) == (1 if "nodir" in path else 2, "", [])
+    assert message in answer.err
+
+
 @pytest.mark.parametrize("names", [("{}",), ("{}", "app:1"), ("missing.tar", "app:1")], ids=["one", "with a name", "not there"])
 def test_second_archive_of_an_import_is_refused(typed: Typed, watching: RecordingServer, tmp_path: Path, names: tuple[str, ...]) -> None:
     path, second = write_tar(tmp_path / "images.tar", oci_save(SAVED)), write_tar(tmp_path / "second.tar", oci_save(SECOND))
