@@ -15,6 +15,7 @@ from typing import Protocol
 
 from registry_tool.base.address import HostPort
 from registry_tool.base.errors import RegistryToolError, Unreachable
+from registry_tool.base.signals import defer_signals
 from registry_tool.engine.streams import demultiplex
 from registry_tool.verify.environments.environment import Traffic
 
@@ -82,8 +83,14 @@ class Tunnel:
             self._forget(stream)
             raise
         connection, forwarded = socket.socketpair()
-        connection.settimeout(timeout)
-        self._forward(forwarded, stream, output)
+        try:
+            connection.settimeout(timeout)
+            # Interrupted between the two threads, nobody would close the stream.
+            with defer_signals():
+                self._forward(forwarded, stream, output)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def traffic(self, *, reset: bool = False) -> Traffic:
@@ -128,8 +135,9 @@ class Tunnel:
     def _take_spare(self) -> ExecStream:
         if self._closed.is_set():
             raise ConnectionError("the tunnel is closed")
-        spare = self._spare.get()
+        # First: a start waits, and an interruption there would lose the stream.
         threading.Thread(target=self._add_spare, daemon=True).start()
+        spare = self._spare.get()
         if isinstance(spare, ConnectionError):
             raise spare
         return spare

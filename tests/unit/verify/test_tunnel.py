@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import signal
 import socket
 import struct
 import subprocess
@@ -214,6 +215,28 @@ def test_closed_tunnel_connects_nowhere_and_ends_connections(inside: Inside, reg
         assert connection.recv(100) == b""
     with pytest.raises(ConnectionError, match="the tunnel is closed"):
         tunnel.connect(page)
+
+
+@pytest.mark.parametrize("thread", [0, 1, 2], ids=["the spare's", "the sender", "the receiver"])
+def test_interruption_while_a_thread_of_a_connection_starts_leaves_no_stream_open(
+    inside: Inside, registry: server.RunningRegistry, page: int, monkeypatch: pytest.MonkeyPatch, thread: int
+) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        if threading.current_thread() is threading.main_thread():
+            started.append(self)
+            if len(started) == thread + 1:
+                signal.raise_signal(signal.SIGINT)
+
+    with inside.tunnel(registry.port) as tunnel:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tunnel.connect(page)
+        monkeypatch.undo()
+    wait_until(lambda: all(each.fileno() == -1 for each in inside.execs))
 
 
 # Connections
