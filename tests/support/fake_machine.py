@@ -81,7 +81,7 @@ class Machine:
             "systemctl", f'case "$1 $2" in "cat {known}") ;; start*) echo "answers here" >"$SETUP_ROOT/answer" ;; *) exit 1 ;; esac'
         )
 
-    def dockerd(self, body: str = 'echo "answers here" >"$SETUP_ROOT/answer"; exec sleep 15') -> None:
+    def dockerd(self, body: str = 'echo "answers here" >"$SETUP_ROOT/answer"; exec sleep 60') -> None:
         self.program("dockerd", body)
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -96,10 +96,10 @@ class Machine:
         return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
 
     def engine(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        # One that is to answer may take its time on a busy machine.
+        # One that is to answer may take its time on a busy machine, and so may one that is installed first.
         dockerd = self.bin / "dockerd"
-        answers = dockerd.exists() and "answers here" in dockerd.read_text()
-        return self.run("setup/engine.sh", *arguments, **{"SETUP_TIMEOUT": "15" if answers else "1", **environment})
+        is_silent = dockerd.exists() and "answers here" not in dockerd.read_text()
+        return self.run("setup/engine.sh", *arguments, **{"SETUP_TIMEOUT": "1" if is_silent else "60", **environment})
 
     def calls(self, name: str) -> list[str]:
         file = self.root / "calls"

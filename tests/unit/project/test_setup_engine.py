@@ -168,7 +168,7 @@ APT = """case "$*" in
     *update*) touch "$SETUP_ROOT/lists" ;;
     *docker.io*) [ -e "$SETUP_ROOT/lists" ] || { echo 'E: Unable to locate package'; exit 100; }
         cp_to="$SETUP_ROOT/programs/dockerd"
-        printf '#!/bin/sh\\necho "answers here" >"$SETUP_ROOT/answer"; exec sleep 3\\n' >"$cp_to"; chmod 755 "$cp_to" ;;
+        printf '#!/bin/sh\\necho "answers here" >"$SETUP_ROOT/answer"; exec sleep 60\\n' >"$cp_to"; chmod 755 "$cp_to" ;;
 esac"""
 
 
