@@ -82,14 +82,16 @@ class Tunnel:
         except BaseException:
             self._forget(stream)
             raise
-        connection, forwarded = socket.socketpair()
+        connection: socket.socket | None = None
         try:
-            connection.settimeout(timeout)
             # Interrupted between the two threads, nobody would close the stream.
             with defer_signals():
+                connection, forwarded = socket.socketpair()
+                connection.settimeout(timeout)
                 self._forward(forwarded, stream, output)
         except BaseException:
-            connection.close()
+            if connection is not None:
+                connection.close()
             raise
         return connection
 
