@@ -37,8 +37,8 @@ def deflate(block: bytes, *, is_last: bool) -> bytes:
     """Compress one block; without the interpreter's lock, so that several threads do it at once."""
     compressor = _zlib.compressobj(_LEVEL, _zlib.DEFLATED, -15)
     compressed: bytes = compressor.compress(block)
-    rest: bytes = compressor.flush(_zlib.Z_FINISH if is_last else _zlib.Z_SYNC_FLUSH)
-    return compressed + rest
+    ending: bytes = compressor.flush(_zlib.Z_FINISH if is_last else _zlib.Z_SYNC_FLUSH)
+    return compressed + ending
 
 
 class Checksum:

@@ -203,6 +203,23 @@ def platform(text: str) -> Platform:
         ) from None
 
 
+def platforms(verb: str) -> Callable[[Command], Command]:
+    """``--platform``, repeatable, of a command that moves images; ``verb`` is what it does with them."""
+    return click.option(
+        "--platform",
+        "platforms",
+        metavar="OS/ARCH",
+        type=platform,
+        multiple=True,
+        help=f"Of an index {verb} this image alone; of several platforms a smaller index.",
+    )
+
+
+def referrers(verb: str) -> Callable[[Command], Command]:
+    """``--referrers`` of a command that moves images."""
+    return click.option("--referrers", is_flag=True, help=f"{verb.capitalize()} signatures, attestations and SBOMs, too.")
+
+
 def password(question: str, *, file: Path | None = None, stdin: bool = False, twice: bool = False) -> str:
     """Read a password from ``file``, standard input or the terminal, where ``twice`` asks for a confirmation.
 

@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, required=True, metavar="SOURCE... DESTINATION", shell_complete=completions.repositories)
 @click.option("-a", "--all-tags", is_flag=True, help="Copy all tags of each SOURCE, a repository.")
 @click.option("--tags", "globs", metavar="GLOB", multiple=True, help="Copy the tags of each SOURCE that match: 'v1.*'.")
-@click.option(
-    "--platform",
-    "platforms",
-    metavar="OS/ARCH",
-    type=options.platform,
-    multiple=True,
-    help="Of an index copy this image alone; of several platforms a smaller index.",
-)
-@click.option("--referrers", is_flag=True, help="Copy signatures, attestations and SBOMs, too.")
+@options.platforms("copy")
+@options.referrers("copy")
 @click.option("--allow-foreign", is_flag=True, help="Copy non-distributable layers, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @options.missing_ok

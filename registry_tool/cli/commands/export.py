@@ -27,15 +27,8 @@ _FILE = click.Path(path_type=Path)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.repositories)
 @click.option("-o", "--output", metavar="FILE|DIR", help="Archive to write, DIR/ for an image layout.  [default: standard output]")
 @click.option("--since", metavar="FILE", type=_FILE, help="Leave out layers that this earlier archive or layout has.")
-@click.option(
-    "--platform",
-    "platforms",
-    metavar="OS/ARCH",
-    type=options.platform,
-    multiple=True,
-    help="Of an index export this image alone; of several platforms a smaller index.",
-)
-@click.option("--referrers", is_flag=True, help="Export signatures, attestations and SBOMs, too.")
+@options.platforms("export")
+@options.referrers("export")
 @click.option("--dry-run", is_flag=True, help="Show what would be exported; write nothing.")
 @options.registry_access
 @options.as_json

@@ -28,16 +28,9 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE|DIR", required=False)
 @click.argument("name", required=False, shell_complete=completions.repositories)
 @click.option("-i", "--input", "typed_input", metavar="FILE", help="The archive, as docker load has it.")
-@click.option(
-    "--platform",
-    "platforms",
-    metavar="OS/ARCH",
-    type=options.platform,
-    multiple=True,
-    help="Of an index import this image alone; of several platforms a smaller index.",
-)
+@options.platforms("import")
 @click.option("--into", type=click.Choice(["engine"]), help="Load the images into the engine, not into a registry.")
-@click.option("--referrers", is_flag=True, help="Import signatures, attestations and SBOMs, too.")
+@options.referrers("import")
 @click.option("--dry-run", is_flag=True, help="Show what would be imported; write nothing.")
 @options.registry_access
 @options.as_json

@@ -41,15 +41,8 @@ def _interval(text: str) -> float:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("destination", required=False)
 @click.option("--scoped", is_flag=True, help="Keep host and whole name of each repository below DESTINATION.")
-@click.option(
-    "--platform",
-    "platforms",
-    metavar="OS/ARCH",
-    type=options.platform,
-    multiple=True,
-    help="Of an index mirror this image alone; of several platforms a smaller index.",
-)
-@click.option("--referrers", is_flag=True, help="Mirror signatures, attestations and SBOMs, too.")
+@options.platforms("mirror")
+@options.referrers("mirror")
 @click.option("--watch", metavar="TIME", type=_interval, help="Go on, with so much time between two rounds: 10m, 1h30m.")
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @options.quiet("the names of what was copied, one a line")

@@ -122,10 +122,10 @@ class LayerUploads:
                     upload.write(chunk)
             plain, trailer = diff_id.result()
             pieces.append(trailer)
-            rest = b"".join(pieces)
-            digest.update(rest)
-            layer = CompressedLayer(digest=Digest("sha256", digest.hexdigest()), size=size + len(rest), plain_size=plain_size)
+            last_chunk = b"".join(pieces)
+            digest.update(last_chunk)
+            layer = CompressedLayer(digest=Digest("sha256", digest.hexdigest()), size=size + len(last_chunk), plain_size=plain_size)
             # Before the end: whoever is killed right after it knows the layer then.
             self._before_end(plain, layer)
-            upload.finish(layer.digest, rest)
+            upload.finish(layer.digest, last_chunk)
         return layer

@@ -151,11 +151,11 @@ class ArchiveWriter(Layout):
 
     def _contents(self, manifests: list[Manifest]) -> Iterator[Descriptor]:
         """All that is written, by digest."""
-        found: dict[Digest, Descriptor] = {}
+        contents: dict[Digest, Descriptor] = {}
         for manifest in manifests:
             for descriptor in (manifest.descriptor, *_blobs(manifest)):
-                found.setdefault(descriptor.digest, descriptor)
-        yield from (found[digest] for digest in sorted(found) if self.stored_size(digest) is not None)
+                contents.setdefault(descriptor.digest, descriptor)
+        yield from (contents[digest] for digest in sorted(contents) if self.stored_size(digest) is not None)
 
     def _missing(self, manifests: list[Manifest]) -> frozenset[Digest]:
         """What is left out because an earlier archive has it."""
