@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 
+from bench.archives import archives
 from bench.copies import copies
 from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, progress, run, table
@@ -53,6 +54,7 @@ def measured(runs: int, *, whole_loop: bool) -> Iterator[Result]:
     yield from pushes(min(runs, PUSHES))
     yield from tables(runs, whole_loop=whole_loop)
     yield from copies(min(runs, COPIES))
+    yield from archives(min(runs, COPIES))
     yield from proofs(min(runs, PROOFS))
 
 

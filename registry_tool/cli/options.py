@@ -93,6 +93,19 @@ def seconds(text: str) -> float:
     return value
 
 
+def volume_size(text: str) -> int:
+    """Bytes of a volume: 1 MB at least. Raises UsageError."""
+    from registry_tool.base import units
+
+    try:
+        value = units.parse_size(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint="It looks like 650MB or 4GB.") from None
+    if value < 1_000_000:
+        raise UsageError(f"{text} is too small for a volume", hint="It is 1MB at least.")
+    return value
+
+
 def registry_host(text: str) -> str:
     """``HOST[:PORT]`` of a registry. Raises UsageError."""
     from registry_tool.oci import reference

@@ -18,10 +18,11 @@ from registry_tool.targets.layout import Layout, LayoutReader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What became of the images; ``needs`` is content that was left out, as an earlier archive has it."""
+    """What became of the images; ``needs`` is content that was left out, as an earlier archive has it. ``files`` were written."""
 
     copied: CopyResult
     needs: tuple[Digest, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def open_images(path: Path) -> Layout | Archive:
@@ -73,7 +74,8 @@ def export_images(
     copied = copy_all(jobs, dry_run=dry_run, listener=listener)
     if dry_run or copied.failures or not isinstance(destination, ArchiveWriter):
         return ExportResult(copied=copied)
-    return ExportResult(copied=copied, needs=tuple(sorted(destination.commit())))
+    needs = destination.commit()
+    return ExportResult(copied=copied, needs=tuple(sorted(needs)), files=destination.files)
 
 
 def _images(places: Places, source: Location) -> list[tuple[str, str | None]]:

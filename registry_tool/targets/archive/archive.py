@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -22,8 +23,9 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import MAX_SIZE, Manifest
 from registry_tool.targets.archive import docker_save
 from registry_tool.targets.archive.checksums import CHECKSUMS, check_sums
-from registry_tool.targets.archive.section import Section
+from registry_tool.targets.archive.section import ReadAt, Section
 from registry_tool.targets.archive.stream import read_members, shown
+from registry_tool.targets.archive.volumes import VolumeReader, volumes_of
 from registry_tool.targets.layout.index import LayoutIndex
 from registry_tool.targets.layout.reader import LayoutReader
 from registry_tool.targets.target import Readable
@@ -103,7 +105,7 @@ class Archive(LayoutReader):
 
 
 def open_archive(source: Path | BinaryIO) -> Archive:
-    """Open the archive in a file, or that comes through a pipe.
+    """Open the archive in a file, in volumes that begin with it (``NAME.001``), or that comes through a pipe.
 
     Raises:
         NotFound: there is no such file.
@@ -117,6 +119,11 @@ def open_archive(source: Path | BinaryIO) -> Archive:
         raise RegistryToolError(f"{name} cannot be read: {error.strerror or error}") from error
     try:
         return _index(file, name)
+    except InvalidArchive as error:
+        file.close()
+        if isinstance(file, VolumeReader):
+            raise InvalidArchive(error.message, hint="Are its volumes complete, in their order, and of one export?") from error
+        raise
     except BaseException:
         file.close()
         raise
@@ -131,12 +138,15 @@ def _plain_file(source: Path | BinaryIO, name: str) -> BinaryIO:
         if source.is_dir():
             raise UsageError(f"{source} is a folder, not an archive", hint=f"For an image layout: oci:{source}")
         try:
-            stream: BinaryIO = source.open("rb")
+            volumes = volumes_of(source)
+            # typeshed has no common type for what reads bytes.
+            opened: Any = VolumeReader(volumes) if volumes else source.open("rb")
+            stream: BinaryIO = opened
         except FileNotFoundError:
             raise NotFound(f"there is no file {source}") from None
     else:
         stream = source
-    if _is_file(stream) and detect(os.pread(stream.fileno(), HEAD, 0)) == "plain":
+    if _is_file(stream) and detect(_read_at(stream)(HEAD, 0)) == "plain":
         return stream
     try:
         return _unpacked(stream, name)
@@ -145,7 +155,13 @@ def _plain_file(source: Path | BinaryIO, name: str) -> BinaryIO:
             stream.close()
 
 
+def _read_at(file: BinaryIO) -> ReadAt:
+    return file.read_at if isinstance(file, VolumeReader) else partial(os.pread, file.fileno())
+
+
 def _is_file(stream: BinaryIO) -> bool:
+    if isinstance(stream, VolumeReader):
+        return True
     try:
         return stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell() == 0
     except (OSError, io.UnsupportedOperation):
@@ -189,7 +205,7 @@ def _store(file: BinaryIO, piece: bytes) -> None:
 
 
 def _index(file: BinaryIO, name: str) -> Archive:
-    _check_beginning(os.pread(file.fileno(), _BLOCK, 0), name)
+    _check_beginning(_read_at(file)(_BLOCK, 0), name)
     sections = _sections(file)
     contents: dict[Digest, Section | bytes]
     if "index.json" in sections and "oci-layout" in sections:
@@ -219,9 +235,10 @@ def _sections(file: BinaryIO) -> dict[str, Section]:
     """The members by path; a link to a file is the file."""
     sections: dict[str, Section] = {}
     links: dict[str, str] = {}
+    read_at = _read_at(file)
     for member, _ in read_members(file):
         if member.link is None:
-            sections[member.path] = Section(file, member.offset, member.size)
+            sections[member.path] = Section(read_at, member.offset, member.size)
         else:
             links[member.path] = member.link
     for path, link in links.items():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
+
+ReadAt = Callable[[int, int], bytes]
+"""Reads up to so many bytes from an offset; threads may call it at the same time."""
 
 
 class Section:
-    """A member's content: ``size`` bytes of the file from ``offset``."""
+    """A member's content: ``size`` bytes from ``offset``."""
 
-    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
-        self._file = file
+    def __init__(self, read_at: ReadAt, offset: int, size: int) -> None:
+        self._read_at = read_at
         self._offset = offset
         self._size = size
 
@@ -20,12 +23,12 @@ class Section:
 
     def open(self) -> io.RawIOBase:
         """Open it; threads may read it at the same time."""
-        return _SectionReader(self._file.fileno(), self._offset, self._size)
+        return _SectionReader(self._read_at, self._offset, self._size)
 
 
 class _SectionReader(io.RawIOBase):
-    def __init__(self, handle: int, offset: int, size: int) -> None:
-        self._handle = handle
+    def __init__(self, read_at: ReadAt, offset: int, size: int) -> None:
+        self._read_at = read_at
         self._offset = offset
         self._end = offset + size
 
@@ -33,7 +36,7 @@ class _SectionReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        piece = os.pread(self._handle, min(len(buffer), self._end - self._offset), self._offset)
+        piece = self._read_at(min(len(buffer), self._end - self._offset), self._offset)
         buffer[: len(piece)] = piece
         self._offset += len(piece)
         return len(piece)

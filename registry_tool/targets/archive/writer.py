@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from registry_tool.oci.manifest import CONFIGS, IMAGES, INDEXES, Manifest, is_fo
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 from registry_tool.targets.archive.archive import NEEDS
 from registry_tool.targets.archive.checksums import CHECKSUMS, checksums_of
+from registry_tool.targets.archive.volumes import VolumeWriter, move_volumes
 from registry_tool.targets.layout.index import IMAGE_NAME, LayoutIndex
 from registry_tool.targets.layout.layout import MARKER, Layout
 from registry_tool.targets.target import verified
@@ -37,15 +39,19 @@ class ArchiveWriter(Layout):
     """An archive at ``path``, or for a pipe, that is written by :meth:`commit`. A context manager; without a commit nothing is at ``path``.
 
     Content that ``known`` has, layers that is, is left out, and named in the archive: it needs another one before it.
+    With ``volume_size`` it is in files of so many bytes, ``NAME.001`` and so on, which replace those of an earlier one.
 
     Raises Conflict where another process writes the same archive, and what :func:`check_path` does.
     """
 
-    def __init__(self, path: Path | BinaryIO, *, known: Iterable[Digest] = ()) -> None:
+    def __init__(self, path: Path | BinaryIO, *, known: Iterable[Digest] = (), volume_size: int | None = None) -> None:
         # Of a link the target is replaced.
         path = path.resolve() if isinstance(path, Path) and path.is_symlink() else path
         self._destination = path
         self._known = frozenset(known)
+        self._volume_size = volume_size
+        self.files: tuple[Path, ...] = ()
+        """What was written at ``path``."""
         self._is_file = isinstance(path, Path) and (path.is_file() or not path.exists())
         if isinstance(path, Path):
             check_path(path)
@@ -102,6 +108,8 @@ class ArchiveWriter(Layout):
         elif not self._is_file:
             with self._failing("written"), self._destination.open("wb") as stream:
                 self._write(stream, documents, manifests)
+        elif self._volume_size is not None:
+            self._replace_volumes(self._destination, self._volume_size, documents, manifests)
         else:
             self._replace(self._destination, documents, manifests)
         return needs
@@ -118,6 +126,7 @@ class ArchiveWriter(Layout):
                     stream.flush()
                     os.fsync(stream.fileno())
                 temporary.replace(path)
+                self.files = (path,)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -129,7 +138,22 @@ class ArchiveWriter(Layout):
         files.remove_folder(self.folder / "oci-layout")
         self._is_removed = True
 
-    def _write(self, stream: BinaryIO, documents: dict[str, bytes], manifests: list[Manifest]) -> None:
+    def _replace_volumes(self, path: Path, size: int, documents: dict[str, bytes], manifests: list[Manifest]) -> None:
+        with self._failing("written"):
+            # In the folder that the next writer empties.
+            folder = self._partial_folder() / "volumes"
+            folder.mkdir()
+            try:
+                with VolumeWriter(folder, size) as stream:
+                    self._write(stream, documents, manifests)
+                self.files = move_volumes(stream.paths, path)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            files.sync_folder(path.absolute().parent)
+            self._remove()
+
+    def _write(self, stream: BinaryIO | VolumeWriter, documents: dict[str, bytes], manifests: list[Manifest]) -> None:
         for path, document in documents.items():
             _add(stream, path, len(document), io.BytesIO(document))
         for descriptor in self._contents(manifests):
@@ -189,7 +213,7 @@ def check_path(path: Path) -> None:
         )
 
 
-def _add(stream: BinaryIO, path: str, size: int, content: io.IOBase) -> None:
+def _add(stream: BinaryIO | VolumeWriter, path: str, size: int, content: io.IOBase) -> None:
     """Write a member: no time, no owner."""
     member = tarfile.TarInfo(path)
     member.size = size

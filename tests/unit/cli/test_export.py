@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -90,6 +91,7 @@ def test_export_json_has_path_size_and_images(typed: Typed, watching: RecordingS
     document = typed("export", "--json", "john/app:1", "-o", str(path)).json
     assert document.pop("seconds") >= 0
     assert (document["ok"], document["dry_run"], document["path"], document["needs"]) == (True, False, str(path), [])
+    assert document["files"] == [str(path)]
     assert document["size"] == path.stat().st_size
     assert document["images"][0]["source"] == f"{watching.host}/john/app:1"
     assert document["images"][0]["stored_digest"] == made.digest
@@ -213,6 +215,18 @@ def test_delta_does_not_replace_what_it_needs(typed: Typed, watching: RecordingS
     assert "would replace the archive that it needs" in answer.err
 
 
+def test_delta_in_volumes_does_not_replace_what_it_needs(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", BASE)
+    path = tmp_path / "images.tar"
+    assert typed("export", "a:1", "-o", str(path), "--split", "1MB").code == 0
+    before = Path(f"{path}.001").read_bytes()
+    for since in (path, Path(f"{path}.001")):
+        answer = typed("export", "a:1", "-o", str(path), "--since", str(since), "--split", "1MB")
+        assert (answer.code, Path(f"{path}.001").read_bytes()) == (2, before)
+        assert "would replace the archive that it needs" in answer.err
+    assert typed("export", "--json", "a:1", "-o", str(tmp_path / "new.tar"), "--since", str(path)).json["needs"] == [sha256(BASE)]
+
+
 @pytest.mark.parametrize("output", ["", "oci:"])
 def test_output_without_a_name_is_refused(
     typed: Typed, watching: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
@@ -278,6 +292,50 @@ def test_import_sends_nothing_that_is_there(typed: Typed, watching: RecordingSer
     answer = typed("import", path, f"{other.host}/")
     assert answer.out.splitlines()[0].startswith("Unchanged: ")
     assert other.counts["POST"] == before
+
+
+def test_volumes_are_read_as_one_archive(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:
+    made = make_image(watching.port, "a", "1", layer(os.urandom(2_500_000)))
+    path = tmp_path / "images.tar"
+    document = typed("export", "--json", "--split", "1MB", "a:1", "-o", str(path)).json
+    assert document["files"] == [f"{path}.001", f"{path}.002", f"{path}.003"]
+    assert document["size"] == sum(each.stat().st_size for each in tmp_path.iterdir())
+    assert typed("import", str(path), f"{other.host}/").code == 0
+    assert digest_at(other.port, "a", "1") == made.digest
+    assert typed("copy", f"oci-archive:{path}.001", f"{other.host}/b:1").code == 0
+    assert digest_at(other.port, "b", "1") == made.digest
+
+
+def test_export_says_how_many_volumes_it_wrote(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(2_500_000)))
+    path = tmp_path / "images.tar"
+    for size, end in (("1MB", "(2.51MB, 3 volumes)."), ("1GB", "(2.51MB).")):
+        answer = typed("export", "--split", size, "a:1", "-o", str(path))
+        assert (answer.code, answer.out.splitlines()[-1]) == (0, f"Wrote {path}.001 {end}")
+    assert list(tmp_path.iterdir()) == [Path(f"{path}.001")]
+
+
+def test_import_of_a_volume_that_is_missing_sends_nothing(
+    typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path
+) -> None:
+    make_image(watching.port, "a", "1", layer(os.urandom(2_500_000)))
+    path = tmp_path / "images.tar"
+    assert typed("export", "--split", "1MB", "a:1", "-o", str(path)).code == 0
+    Path(f"{path}.002").unlink()
+    answer = typed("import", str(path), f"{other.host}/")
+    assert (answer.code, other.counts) == (1, {})
+    assert f"{path}.002 is missing" in answer.err
+
+
+def test_volume_with_other_bytes_leaves_no_tag(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:
+    path, second = tmp_path / "images.tar", tmp_path / "second.tar"
+    for tag, archive in (("1", path), ("2", second)):
+        make_image(watching.port, "a", tag, layer(os.urandom(2_500_000)))
+        assert typed("export", "--split", "1MB", f"a:{tag}", "-o", str(archive)).code == 0
+    Path(f"{second}.002").replace(f"{path}.002")
+    answer = typed("import", str(path), f"{other.host}/")
+    assert answer.code == 1
+    assert tags(other.port, "a") is None
 
 
 def test_export_to_a_layout_adds_to_it(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
@@ -411,6 +469,9 @@ def test_what_is_no_archive_is_a_failure(typed: Typed, watching: RecordingServer
         (("import", "nowhere.tar", "b"), 1, "there is no file nowhere.tar"),
         (("import", str(ROOT), "b"), 1, "is not an image layout"),
         (("export", "a:1", "-o", "layout/", "--since", "x.tar"), 2, "--since is for an archive"),
+        (("export", "a:1", "-o", "layout/", "--split", "4GB"), 2, "--split is for an archive in files"),
+        (("export", "a:1", "-o", "x.tar", "--split", "many"), 2, "is not a size"),
+        (("export", "a:1", "-o", "x.tar", "--split", "1k"), 2, "too small for a volume"),
         (("export", "a:1", "-o", "x.tar", "--since", "nowhere.tar"), 1, "there is no file nowhere.tar"),
         (("export", "--json", "a:1", "-o", "-"), 2, "cannot both go to standard output"),
     ],
