@@ -10,13 +10,14 @@ python = .venv/bin/python
 pytest = $(python) -m pytest
 fast = 'not engine and not podman and not redis and not compose and not netns and not slow and not soak'
 
-.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-fast coverage soak bench matrix matrix-short lint format reference docs dist lock clean
+.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-docs test-fast coverage soak bench matrix matrix-short lint format reference docs dist lock clean
 
 help:
 	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
 	@echo '                 (ARGS="--redis" and the like are handed on; see .venv/bin/regctl demo --help)'
 	@echo 'make verify-demo the same image on clean engines that have never seen it, docker and podman, beside a Redis'
-	@echo 'make test        all tests but the soak; sets up what they need where it may, skips what it cannot have'
+	@echo 'make test        all tests but the long ones; sets up what they need where it may, skips what it cannot have'
+	@echo 'make test-docs   types every line of the cheat sheet, the tutorial and the other pages; the README is part of make test'
 	@echo 'make test-fast   the tests that need nothing but Python'
 	@echo 'make coverage    which branches the fast tests take'
 	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
@@ -61,7 +62,13 @@ verify-demo: setup engine
 test: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -n 4 -m 'not soak' $(ARGS)
+	@$(pytest) -n 4 -m 'not soak and not documents' $(ARGS)
+
+# Each page has an engine of its own, and most begin with an image that has to be made.
+test-docs: setup-dev
+	@sh setup/parts.sh test
+	@sh setup/engine.sh --if-possible
+	@$(pytest) -n 4 -m documents tests/e2e $(ARGS)
 
 # Some of these wait for what does not come: three at a time keep two cores busy, and a fourth costs more than it brings.
 test-fast: setup-dev

@@ -111,14 +111,20 @@ def walk(reader: Reader, document: Path, before: Mapping[str, Sequence[str]]) ->
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
-def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader) -> None:
-    """README with its edit, and then the cheat sheet, by one reader on one engine."""
+def test_every_line_of_the_readme_works_in_the_order_in_which_it_is_read(reader: Reader) -> None:
+    """With its edit, by one reader on one engine."""
     reader.edits = EDITS
     printed = walk(reader, README, BEFORE_IN_README)
     assert "<h3>Hello World!</h3>" not in printed["regctl demo --json"]
     assert "<h3>Good day, World!</h3>" in printed["regctl demo --json"].replace("\r\n", "")
     assert "not transferred" not in printed["regctl demo --purge"], "nothing that was left keeps a layer from being transferred"
-    reader.edits = {}
+
+
+@pytest.mark.engine
+@pytest.mark.netns
+@pytest.mark.slow
+@pytest.mark.documents
+def test_every_line_of_the_cheat_sheet_works_in_the_order_in_which_it_is_read(reader: Reader) -> None:
     walk(reader, CHEAT_SHEET, BEFORE)
 
 
@@ -126,6 +132,7 @@ def test_every_line_works_in_the_order_in_which_it_is_read(reader: Reader) -> No
 @pytest.mark.netns
 @pytest.mark.slow
 @pytest.mark.compose
+@pytest.mark.documents
 def test_the_lines_about_compose_work(reader: Reader) -> None:
     compose = compose_program()
     for line in commands(COMPOSE):
@@ -137,6 +144,7 @@ def test_the_lines_about_compose_work(reader: Reader) -> None:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
+@pytest.mark.documents
 def test_the_picture_shows_what_a_run_shows_today(reader: Reader, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn.svg"
     reader.types(shlex.join([sys.executable, str(PICTURE.with_name("make.py")), str(drawn)]))

@@ -133,6 +133,7 @@ def seen(reader: Reader) -> tuple[bool, int, str]:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
+@pytest.mark.documents
 def test_they_prove_what_they_pushed_and_say_where_it_is_red(reader: Reader) -> None:
     """The recipe for GitLab types what the first one for GitHub does: see above."""
     jobs = scripts()

@@ -191,6 +191,7 @@ def test_the_codes_are_those_of_the_errors() -> None:
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
+@pytest.mark.documents
 def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
     (reader.folder / "password").write_text("secret")
     (reader.folder / "mirror.toml").write_text('destination = "mirrored/"\n[[image]]\nsource = "john/get-started"\n')

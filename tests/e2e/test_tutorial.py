@@ -67,6 +67,7 @@ def reader(empty_engine: PrivateEngine, kept_cache: Path, session_engine: Engine
 @pytest.mark.engine
 @pytest.mark.netns
 @pytest.mark.slow
+@pytest.mark.documents
 def test_every_line_works_and_shows_what_is_shown(reader: Reader, tmp_path: Path) -> None:
     reader.asks(shlex.join([sys.executable, "docs/pictures/tutorial.py", str(tmp_path / "drawn")]), seconds=600)
     for page in LANGUAGES:

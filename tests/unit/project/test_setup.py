@@ -101,7 +101,7 @@ def test_ci_calls_what_a_person_calls_and_lets_nothing_skip(machine: Machine) ->
     machine.program("make", 'echo "$REGISTRY_TOOL_REQUIRE"; readlink /proc/self/fd/0')
     done = machine.run(".ci/run")
     assert done.returncode == 0, done.stderr
-    assert machine.calls("make") == ["lint", "docs", "test", "coverage", "matrix-short"]
+    assert machine.calls("make") == ["lint", "docs", "test", "test-docs", "coverage", "matrix-short"]
     assert done.stdout.splitlines()[0] == "engine,docker-proof,podman-proof,podman,redis,compose,netns,packages,skopeo,openssl"
     if sys.platform == "linux":
         assert done.stdout.splitlines()[1] == "/dev/null"
