@@ -88,6 +88,10 @@ class Conflict(RegistryToolError, code="conflict"):
     """A name belongs to something else, which was not touched."""
 
 
+class Protected(RegistryToolError, code="protected"):
+    """What should be removed is protected, or needed by something that is; nothing was removed."""
+
+
 class PortTaken(Conflict, code="port-taken"):
     """The requested port is in use by something else, which the message names."""
 

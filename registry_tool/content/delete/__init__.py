@@ -4,8 +4,21 @@ from registry_tool.content.delete.apply import Deleted, apply, check_deletable
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection
 from registry_tool.content.delete.planner import make_plan
 from registry_tool.content.delete.snapshot import Deletable, take_snapshot
+from registry_tool.content.delete.unprotect import unprotect
 
-__all__ = ["Deletable", "Deleted", "DeletionPlan", "Dependent", "Removal", "Scope", "Selection", "apply", "check_deletable", "plan"]
+__all__ = [
+    "Deletable",
+    "Deleted",
+    "DeletionPlan",
+    "Dependent",
+    "Removal",
+    "Scope",
+    "Selection",
+    "apply",
+    "check_deletable",
+    "plan",
+    "unprotect",
+]
 
 
 def plan(repository: Deletable, selection: Selection, *, most_tags: int | None = None, keep_attached: bool = False) -> DeletionPlan:

@@ -12,10 +12,11 @@ from typing import Literal, NoReturn
 from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError, TooManyRequests
 from registry_tool.content.delete import advice
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Tombstone
-from registry_tool.content.delete.planner import with_dependents
+from registry_tool.content.delete.planner import protected, with_dependents
 from registry_tool.content.delete.snapshot import Deletable, RepositorySnapshot, take_snapshot
 from registry_tool.content.delete.writes import Writer
 from registry_tool.content.graph import attempt, closure
+from registry_tool.content.protection import Protection, refusal
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY
@@ -38,10 +39,11 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
 
     What was deleted concurrently is no failure.
 
-    Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``; Conflict where the repository
-    differs from the plan: nothing more is removed then; before anything is written, RegistryError where deletion is off
-    or the registry is read-only, AuthenticationFailed. A step that fails, or leaves something there though the registry
-    claims that it is deleted, ends only the removal of what it needs: its RegistryError is raised after the others.
+    Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``; Protected where something of it is
+    protected; Conflict where the repository differs from the plan: nothing more is removed then; before anything is written,
+    RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. A step that fails, or leaves something
+    there though the registry claims that it is deleted, ends only the removal of what it needs: its RegistryError is raised
+    after the others.
     """
     plan.check_allowed(allow_empty=allow_empty)
     if plan.is_empty:
@@ -135,7 +137,11 @@ def _untag(removal: Removal, writer: Writer, guard: _Guard) -> Iterator[Deleted]
 
 def check_deletable(plan: DeletionPlan, repository: Deletable) -> None:
     """Raises RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. Changes nothing."""
-    name = plan.selection.repository
+    require_deletion(repository, plan.selection.repository)
+
+
+def require_deletion(repository: Deletable, name: str) -> None:
+    """The same of a repository, whose full name is ``name``."""
     try:
         if repository.can_delete() or repository.can_untag():
             return
@@ -176,9 +182,10 @@ class _Guard:
         self._valid_until = 0.0
 
     def check(self, removal: Removal) -> None:
-        """Raises Conflict where something else depends on ``removal`` than was planned."""
+        """Raises Conflict where something else depends on ``removal`` than was planned, Protected where it is protected now."""
         for tag in removal.tags:
             self.is_unchanged(tag, removal)
+        self._refuse_protected(protected(self._current(), [removal]))
         unreadable = sorted(self._current().unresolved.keys() - {*self._plan.unresolved, *self._plan.unreadable})
         if unreadable and not removal.untag_only:
             self._refuse(f"{', '.join(unreadable)} cannot be read any more, and may be on {removal.digest}")
@@ -204,7 +211,8 @@ class _Guard:
         return digest == removal.digest
 
     def check_unresolved(self, tag: str) -> None:
-        """Raises Conflict where it is known now what ``tag`` stands for: that is another deletion."""
+        """Raises Conflict where it is known now what ``tag`` stands for: that is another deletion; Protected."""
+        self._refuse_protected(self._current().protections.protected([tag]))
         descriptor = attempt(lambda: self._repository.resolve(tag))
         if isinstance(descriptor, Descriptor):
             self._refuse(f"the tag {tag} can be read again: it is at {descriptor.digest}")
@@ -224,6 +232,10 @@ class _Guard:
             ended = time.monotonic()
             self._valid_until = ended + (ended - began)
         return self._snapshot
+
+    def _refuse_protected(self, found: dict[str, Protection]) -> None:
+        if found:
+            raise refusal(self._plan.selection.repository, found, outcome="nothing more was removed")
 
     def _refuse(self, why: str) -> NoReturn:
         raise Conflict(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from registry_tool.base.errors import ConfirmationRequired, UsageError
+from registry_tool.content.protection import Protection, refusal
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -127,13 +128,16 @@ class Scope:
 class DeletionPlan:
     """A deletion, in the order in which it is applied: ``unfinished``, ``removals``, ``unresolved``.
 
+    ``protected`` are the tags and digests of the removals that are protected, or needed by what is, with the protection: a plan
+    with any cannot be applied.
+
     ``unresolved`` are selected tags of which it is not known what they stand for: they alone are removed. Of tags that
     are not selected this is not known of ``unreadable``. Where there are other tags (``scope``), what depends on the
     removals is not known, and the plan cannot be applied.
 
     ``bytes_freed`` is what a collection could free afterwards: manifests and blobs that nothing else needs in this
     repository, as far as tags and referrers lead (``scope``); another repository may still have them. ``tags_left``
-    counts neither lists of referrers nor unfinished deletions. ``absent``: nothing that was selected is there.
+    counts neither lists of referrers nor unfinished deletions nor protections. ``absent``: nothing that was selected is there.
     """
 
     selection: Selection
@@ -141,6 +145,7 @@ class DeletionPlan:
     unfinished: tuple[Tombstone, ...] = ()
     unresolved: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    protected: Mapping[str, Protection] = field(default_factory=dict, hash=False)
     absent: bool = False
     bytes_freed: int = 0
     tags_left: int = 0
@@ -169,7 +174,9 @@ class DeletionPlan:
         return not self.scope.others
 
     def check_allowed(self, *, allow_empty: bool) -> None:
-        """Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``."""
+        """Raises Protected where it removes something protected; ConfirmationRequired where a glob removes the last tag."""
+        if self.protected:
+            raise refusal(self.selection.repository, self.protected)
         if self.selection.pattern is not None and self.tags and not self.tags_left and not allow_empty:
             raise ConfirmationRequired(
                 f"{self.selection} removes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."

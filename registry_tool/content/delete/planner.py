@@ -9,6 +9,7 @@ from registry_tool.base.errors import Conflict
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection, Tombstone
 from registry_tool.content.delete.snapshot import RepositorySnapshot, attached_subject, listed_subject
 from registry_tool.content.graph import closure
+from registry_tool.content.protection import Protection
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 
@@ -49,8 +50,9 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
         unfinished=tuple(Tombstone(tag=tag, descriptor=descriptor) for tag, descriptor in sorted(snapshot.tombstones.items())),
         unresolved=unresolved,
         unreadable=tuple(sorted(snapshot.unresolved.keys() - unresolved)),
+        protected=protected(snapshot, removals, unresolved),
         absent=not (chosen or is_tombstone or unresolved),
-        tags_left=sum(_is_persons(tag) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
+        tags_left=sum(_is_persons(tag, snapshot) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
         + snapshot.others,
         scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
         manifests=tuple(snapshot.manifests.values()),
@@ -58,9 +60,33 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
     return replace(plan, bytes_freed=_freed(snapshot, {*deleted, *(descriptor.digest for descriptor in snapshot.tombstones.values())}))
 
 
-def _is_persons(tag: str) -> bool:
-    """Whether a tag is a name that somebody gave, and no list of referrers or signature."""
-    return listed_subject(tag) is None and attached_subject(tag) is None
+def _is_persons(tag: str, snapshot: RepositorySnapshot) -> bool:
+    """Whether a tag is a name that somebody gave, and no list of referrers, signature or protection."""
+    return listed_subject(tag) is None and attached_subject(tag) is None and tag not in snapshot.protection_tags
+
+
+def protected(snapshot: RepositorySnapshot, removals: Iterable[Removal], unresolved: Iterable[str] = ()) -> dict[str, Protection]:
+    """Tags and digests of ``removals``, and ``unresolved`` tags, that are protected or needed by what is, with the protection.
+
+    What refers to a protected image, and what cosign's tags attach to it, is protected with it.
+    """
+    if not snapshot.protections.entries:
+        return {}
+    removals = tuple(removals)
+    named = snapshot.protections.protected([*(tag for removal in removals for tag in removal.tags), *unresolved])
+    needed: dict[Digest, Protection] = {}
+    for tag, protection in snapshot.protections.protected(snapshot.live).items():
+        if tag not in snapshot.protection_tags:
+            for digest in closure([snapshot.tags[tag].digest], snapshot.linked):
+                needed.setdefault(digest, protection)
+    for removal in removals:
+        for tag in removal.tags:
+            subject = attached_subject(tag) or listed_subject(tag)
+            if subject in needed:
+                named.setdefault(tag, needed[subject])
+        if not removal.untag_only and removal.digest in needed and not named.keys() & {*removal.tags}:
+            named[str(removal.digest)] = needed[removal.digest]
+    return named
 
 
 def with_dependents(snapshot: RepositorySnapshot, removal: Removal, *, tags: frozenset[str], deleted: frozenset[Digest]) -> Removal:
@@ -84,6 +110,9 @@ def _selected(selection: Selection, snapshot: RepositorySnapshot) -> tuple[froze
         is_tombstone = any(descriptor.digest == selection.digest for descriptor in snapshot.tombstones.values())
         return frozenset(() if is_tombstone else snapshot.tags_on(selection.digest)), is_tombstone
     tags = selection.matching(snapshot.live)
+    if selection.pattern is not None:
+        # A glob is about images; protections are removed by their names.
+        tags = tuple(tag for tag in tags if tag not in snapshot.protection_tags)
     for tag in tags:
         digest = snapshot.tags[tag].digest
         if selection.digest not in (None, digest):
@@ -99,6 +128,8 @@ def _unresolved(selection: Selection, snapshot: RepositorySnapshot) -> tuple[str
     if selection.tag is None and selection.digest is not None:
         return ()
     tags = selection.matching(snapshot.unresolved)
+    if selection.pattern is not None:
+        tags = tuple(tag for tag in tags if tag not in snapshot.protection_tags)
     if tags and selection.digest is not None:
         raise Conflict(
             f"whether {selection.repository}:{tags[0]} is at {selection.digest} is not known: nothing was removed: "

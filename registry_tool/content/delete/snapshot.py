@@ -13,6 +13,7 @@ from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError
 from registry_tool.content.delete.plan import Selection
 from registry_tool.content.graph import Graph, Node, attempt, read_node, traverse
+from registry_tool.content.protection import Protection, Protections, is_protection_tag, protection_of
 from registry_tool.content.tag_reader import TagReader
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -55,7 +56,7 @@ class RepositorySnapshot:
     """What a repository holds. ``tags`` stand for something, unfinished deletions (:attr:`tombstones`) among them.
 
     ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``dangling`` are tags whose
-    manifest is missing. ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read;
+    manifest is missing. ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read (``errors``);
     those of them that may need any other are ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a
     manifest's referrers are not known. ``others`` counts the tags that were not looked at; ``has_unlisted_tags``: there
     may be more than the registry lists.
@@ -67,6 +68,7 @@ class RepositorySnapshot:
     named: Descriptor | None = None
     graph: Graph = field(default_factory=Graph)
     unread: dict[Digest, str] = field(default_factory=dict)
+    errors: dict[Digest, RegistryToolError] = field(default_factory=dict)
     doubtful: set[Digest] = field(default_factory=set)
     mentions: dict[Digest, frozenset[Digest]] = field(default_factory=dict)
     unlisted: dict[Digest, str] = field(default_factory=dict)
@@ -79,6 +81,23 @@ class RepositorySnapshot:
         """Tags whose deletion was begun and not finished."""
         tombstones = {digest for digest, manifest in self.manifests.items() if manifest.is_tombstone}
         return {tag: descriptor for tag, descriptor in self.tags.items() if descriptor.digest in tombstones}
+
+    @cached_property
+    def protections(self) -> Protections:
+        """The repository's protections; one that could not be read protects every tag."""
+        unread = {tag: why for tag, why in (*self.unresolved.items(), *self.dangling.items()) if is_protection_tag(tag)}
+        found = [Protection(tag=tag, pattern=None, problem=why) for tag, why in unread.items()]
+        for tag, descriptor in self.live.items():
+            if is_protection_tag(tag):
+                content = self.manifests.get(descriptor.digest) or self.errors.get(descriptor.digest)
+                protection = protection_of(tag, content) if content is not None else None
+                found += [protection] if protection is not None else []
+        return Protections(entries=tuple(sorted(found, key=lambda each: each.tag)))
+
+    @cached_property
+    def protection_tags(self) -> frozenset[str]:
+        """The protections' own tags."""
+        return frozenset(protection.tag for protection in self.protections.entries)
 
     @cached_property
     def live(self) -> dict[str, Descriptor]:
@@ -180,10 +199,10 @@ class _Reader:
         names = self._names(named)
         selected_names = selection.matching(names)
         is_complete = most_tags is None or len(names) <= most_tags or len(selected_names) > most_tags
-        wanted = names if is_complete else selected_names
+        chosen = dict.fromkeys(selected_names)
+        wanted = names if is_complete else tuple(chosen | dict.fromkeys(filter(is_protection_tag, names)))
         # Selected ones first: where they can be read, it is not the repository that is refused.
         self._resolve(selected_names)
-        chosen = set(selected_names)
         self._resolve([name for name in wanted if name not in chosen])
         snapshot = RepositorySnapshot(
             tags={name: self._tags[name] for name in names if name in self._tags},
@@ -283,6 +302,7 @@ def _add(snapshot: RepositorySnapshot, node: Node, *, again: bool = False) -> No
         snapshot.unlisted[digest] = f"the referrers of {digest}: {error.message}"
     if node.manifest is None and error is not None:
         snapshot.unread[digest] = f"{digest}: {error.message}"
+        snapshot.errors[digest] = error
         damaged_image = isinstance(error, (Mismatch, InvalidManifest)) and node.descriptor.media_type in _WITHOUT_MANIFESTS
         mentioned = _mentioned(error.content) if isinstance(error, InvalidManifest) else None
         if isinstance(error, NotFound) or damaged_image:
