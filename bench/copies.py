@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.measure import REGCTL, Result, in_turn, progress, run, said
+from bench.measure import REGCTL, Result, find_crane, in_turn, progress, run, said
 from bench.repositories import filled, registry
 from registry_tool.oci import manifest
 from registry_tool.oci.descriptor import Descriptor
@@ -48,12 +48,14 @@ def _ten_images(runs: int, source: str) -> Iterator[Result]:
         pairs = ((f"docker://{source}/{name}:1", f"docker://{destination}/copies/{name.rpartition('/')[2]}:1") for name in names)
         return sum(run(["skopeo", "copy", "-q", *tls, *pair]).seconds for pair in pairs)
 
+    program = find_crane()
+
     def crane(destination: str) -> float:
         pairs = ((f"{source}/{name}:1", f"{destination}/copies/{name.rpartition('/')[2]}:1") for name in names)
-        return sum(run(["crane", "copy", "--insecure", *pair]).seconds for pair in pairs)
+        return sum(run([str(program), "copy", "--insecure", *pair]).seconds for pair in pairs)
 
     contestants = {"ours": _into_an_empty_registry(ours), "skopeo": _into_an_empty_registry(skopeo)}
-    if shutil.which("crane"):
+    if program is not None:
         contestants["crane"] = _into_an_empty_registry(crane)
     seconds = in_turn(runs, contestants)
     what = f"copy of {IMAGES} images with a shared base"

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.link import ROUND_TRIP, link_to
-from bench.measure import REGCTL, ROOT, Result, in_turn, progress, run
+from bench.measure import REGCTL, Result, find_crane, in_turn, progress, run
 from bench.repositories import Filled
 
 SAMPLE = 64
 """Tags that crane is asked about in each run; what it takes for them is scaled up to all."""
 AT_A_TIME = 8
-
-_CRANE = ROOT / ".cache" / "bench" / "crane"
 
 
 def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
@@ -47,7 +45,7 @@ def far_away(runs: int, few: Filled, names: Filled) -> Iterator[Result]:
             script = f"xargs -P {AT_A_TIME} -I REF sh -c '{requests}' REF <{named} >/dev/null"
             return run(["sh", "-c", script]).seconds * len(few.tags) / SAMPLE
 
-        crane = shutil.which("crane") or (str(_CRANE) if _CRANE.is_file() else None)
+        crane = find_crane()
         contestants: dict[str, Callable[[], float]] = {"ours": ours} if crane is None else {"ours": ours, "theirs": theirs}
         seconds = in_turn(min(runs, 3), contestants)
     name = f"{len(few.tags):,} tags with details over 30 ms"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -81,6 +82,12 @@ def said(*command: str) -> str:
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def find_crane() -> str | None:
+    """The path of crane: installed, or as setup/parts.sh takes it out of its package."""
+    fetched = ROOT / ".cache" / "bench" / "crane"
+    return shutil.which("crane") or (str(fetched) if fetched.is_file() else None)
 
 
 def progress(text: str) -> None:
