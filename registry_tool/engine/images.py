@@ -228,6 +228,7 @@ def _raise_errors(events: Iterable[Mapping[str, Any]]) -> None:
 
 def _of_inspection(entry: Mapping[str, Any]) -> Image:
     config = entry.get("Config") or {}
+    driver = entry.get("GraphDriver") or {}
     return Image(
         id=entry["Id"],
         names=_names(entry),
@@ -240,6 +241,7 @@ def _of_inspection(entry: Mapping[str, Any]) -> Image:
         platform=Platform(os=entry.get("Os") or "", architecture=entry.get("Architecture") or "", variant=entry.get("Variant") or ""),
         exposed=tuple(sorted(config.get("ExposedPorts") or ())),
         in_containerd_store="Descriptor" in entry or any(digest.endswith(f"@{entry['Id']}") for digest in _digests(entry)),
+        layer_folder=str((driver.get("Data") or {}).get("UpperDir") or "") if driver.get("Name") == "overlay2" else "",
     )
 
 

@@ -16,6 +16,7 @@ from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, Engi
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.direct.uploads import LayerUploads
 from registry_tool.engine import Image
+from registry_tool.engine.layer_store import LayerStore
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.config import MAX_SIZE, parse_config
 from registry_tool.oci.descriptor import Descriptor
@@ -55,11 +56,14 @@ def push_image(
     repository: Repository,
     tag: str,
     *,
+    store: LayerStore | None = None,
     cache: LayerCache | None = None,
     observer: Observer = SILENT,
     threads: int | None = None,
 ) -> DirectPush:
     """Push ``image``, whose ``archive`` the engine gives out, to ``repository`` as ``tag``, by up to ``threads`` threads that compress.
+
+    Where the engine's ``store`` can be read, the archive is not: only where something there is not as expected.
 
     The config keeps its bytes, and the image its id. The manifest is docker's, and its digest the same for the same image and library
     of compression. It is pushed last: killed before, the registry has no tag, and the next push sends no layer again.
@@ -67,7 +71,7 @@ def push_image(
     Raises:
         EngineError: the archive is cut, or lacks a part of the image.
     """
-    push = _Push(image, archive, repository, cache or LayerCache(), observer, threads)
+    push = _Push(image, archive, store, repository, cache or LayerCache(), observer, threads)
     current = push.read_tag(tag)
     push.find_layers()
     if current is not None and push.has(current):
@@ -85,10 +89,18 @@ def push_image(
 
 class _Push:
     def __init__(
-        self, image: Image, archive: Archive, repository: Repository, cache: LayerCache, observer: Observer, threads: int | None
+        self,
+        image: Image,
+        archive: Archive,
+        store: LayerStore | None,
+        repository: Repository,
+        cache: LayerCache,
+        observer: Observer,
+        threads: int | None,
     ) -> None:
         self._image = image
         self._archive = archive
+        self._store = store
         self._repository = repository
         self._cache = cache
         self._observer = observer
@@ -196,9 +208,11 @@ class _Push:
         """Send what the registry lacks. In the old format layers have no names: those of a known one's size are only hashed at first."""
         if self.is_complete():
             return
-        config = self._read_archive()
-        if len(self._layers) < len(self._diff_ids) and self._hashed:
+        config = self._read_store()
+        if config is None:
             config = self._read_archive()
+            if len(self._layers) < len(self._diff_ids) and self._hashed:
+                config = self._read_archive()
         missing = [diff_id for diff_id in self._diff_ids if diff_id not in self._layers]
         if missing or config is None:
             what = f"layer {missing[0]}" if missing else f"config {self._image.id}"
@@ -210,12 +224,46 @@ class _Push:
         if self._repository.last_byte(self._config) is not Presence.WHOLE:
             self._repository.push(self._config, io.BytesIO(config))
 
+    def _read_store(self) -> bytes | None:
+        """Send what is missing from the files of the engine's store; the config. None where not all of it is there as expected."""
+        if self._store is None:
+            return None
+        uploads: dict[str, Future[CompressedLayer]] = {}
+        try:
+            config = self._store.config(self._image.id)
+            with LayerUploads(self._repository, self._keep, threads=self._threads) as sending:
+                for count, diff_id in enumerate(self._image.layers, 1):
+                    if diff_id in self._layers or diff_id in uploads:
+                        continue
+                    layer = self._store.layer(self._image.layers[:count])
+                    with closing(layer.pieces()) as pieces:
+                        _, uploads[diff_id] = self._add(sending, _short(diff_id), _ChunkReader(pieces), layer.size, diff_id)
+                self._finish_uploads({diff_id: (_short(diff_id), upload) for diff_id, upload in uploads.items()})
+        except EngineError:
+            self._store = None
+            completed = {diff_id: upload for diff_id, upload in uploads.items() if upload.done() and upload.exception() is None}
+            self._finish_uploads({diff_id: (_short(diff_id), upload) for diff_id, upload in completed.items()})
+            return None
+        return config
+
+    def _add(
+        self, sending: LayerUploads, key: str, content: Readable, size: int, expected: str | None
+    ) -> tuple[str, Future[CompressedLayer]]:
+        self._observer.start(key, "Pushing", size)
+        return sending.add(content, size, expected=expected, progress=partial(self._observer.advance, key))
+
+    def _finish_uploads(self, uploads: Mapping[str, tuple[str, Future[CompressedLayer]]]) -> None:
+        """Wait for uploads, each of a diff id and with the key of its row."""
+        for diff_id, (key, upload) in uploads.items():
+            self._layers[diff_id] = self._sent[diff_id] = upload.result()
+            self._shown.add(diff_id)
+            self._observer.finish(key, "Pushed")
+
     def _read_archive(self) -> bytes | None:
         """Read the archive until nothing is missing; the config, if it was in it."""
         config: bytes | None = None
         known_sizes = {layer.plain_size for layer in self._layers.values() if layer.plain_size}
-        uploads: dict[str, Future[CompressedLayer]] = {}
-        keys: dict[str, str] = {}
+        uploads: dict[str, tuple[str, Future[CompressedLayer]]] = {}
         try:
             with (
                 closing(self._archive()) as chunks,
@@ -229,20 +277,12 @@ class _Push:
                         self._hashed[member.path] = _hash(content)
                     elif self._is_wanted(member, digest, uploads):
                         key = _short(digest or f":{member.path}")
-                        self._observer.start(key, "Pushing", member.size)
-                        diff_id, upload = sending.add(content, member.size, progress=partial(self._observer.advance, key))
-                        if digest is not None and diff_id != digest:
-                            raise EngineError(f"the engine's archive has other content than {digest}", hint="Is its store damaged?")
-                        keys.setdefault(diff_id, key)
-                        if uploads.setdefault(diff_id, upload) is not upload:
+                        diff_id, upload = self._add(sending, key, content, member.size, digest)
+                        if uploads.setdefault(diff_id, (key, upload))[1] is not upload:
                             upload.result()  # the same content twice
                     if config is not None and all(each in self._layers or each in uploads for each in self._diff_ids):
                         break
-                for diff_id, upload in uploads.items():
-                    layer = upload.result()
-                    self._layers[diff_id] = self._sent[diff_id] = layer
-                    self._shown.add(diff_id)
-                    self._observer.finish(keys[diff_id], "Pushed")
+                self._finish_uploads(uploads)
         except InvalidArchive as error:
             raise EngineError(f"the engine's archive of {self._image.short_id}: {error.message}", hint="Push again.") from error
         return config

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from registry_tool.base import gzip_blocks
+from registry_tool.base.errors import EngineError
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.layer_cache import CompressedLayer
 from registry_tool.targets.registry import Repository
@@ -53,10 +54,13 @@ class LayerUploads:
             thread.join(_LEAVE_TIMEOUT)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def add(self, content: Readable, size: int, *, progress: Callable[[int], None]) -> tuple[str, Future[CompressedLayer]]:
+    def add(
+        self, content: Readable, size: int, *, expected: str | None = None, progress: Callable[[int], None]
+    ) -> tuple[str, Future[CompressedLayer]]:
         """Read a layer of ``size`` bytes to its end; its diff id, and what its upload will come to.
 
-        Raises what ``content`` raises, and what the upload of any layer raised until now.
+        Raises EngineError where it is not the ``expected`` diff id, and its upload never ends; what ``content`` raises, and what the
+        upload of any layer raised until now.
         """
         self._acquire(self._free_uploads)
         blocks: SimpleQueue[_Block | None] = SimpleQueue()
@@ -75,6 +79,8 @@ class LayerUploads:
                 checksum.update(block)
                 progress(done)
             digest = f"sha256:{plain.hexdigest()}"
+            if expected is not None and digest != expected:
+                raise EngineError(f"the engine has other content than {expected}", hint="Is its store damaged?")
             diff_id.set_result((digest, checksum.trailer()))
         finally:
             blocks.put(None)

@@ -20,6 +20,7 @@ from registry_tool.base.errors import (
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.direct import push_image
 from registry_tool.engine import Engine, Image, Platform, TransferResult
+from registry_tool.engine.layer_store import LayerStore
 from registry_tool.local import registry as local_registry
 from registry_tool.local.images import resolve
 from registry_tool.local.images.push_check import check_push
@@ -124,7 +125,8 @@ def _push_directly(
     repository = registry.repository(target.path)
     try:
         archive = partial(engine.image_archive, [image.id])
-        pushed = push_image(image, archive, repository, target.tag or DEFAULT_TAG, cache=cache, observer=observer)
+        store = LayerStore.of(image) if engine.endpoint.is_local else None
+        pushed = push_image(image, archive, repository, target.tag or DEFAULT_TAG, store=store, cache=cache, observer=observer)
     except (NotARegistry, AuthenticationFailed, TooManyRequests):
         raise
     except RegistryUnreachable as error:

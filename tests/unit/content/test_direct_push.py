@@ -6,7 +6,8 @@ import gzip
 import io
 import random
 import re
-from collections.abc import Generator, Iterator
+import shutil
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from registry_tool.base.errors import ConnectionLost, EngineError, NotFound, Reg
 from registry_tool.base.progress import Silent
 from registry_tool.content.direct import DirectPush, push, push_image
 from registry_tool.content.direct import uploads as direct_uploads
+from registry_tool.engine.layer_store import LayerStore
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import Repository, open_registry
+from tests.support import layer_files
 from tests.support.content import sha256
 from tests.support.damage import in_this_process
 from tests.support.fake_server import Reply
@@ -285,6 +288,74 @@ def test_tag_of_an_artifact_or_of_an_index_is_replaced(repository: Repository) -
     saved = SavedImage(LAYERS)
     pushed(repository, saved)
     assert stored(repository) == (saved.config, list(LAYERS))
+
+
+# --- from the files of the engine's store ---
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [LAYERS, (), (b"",), (BASE, APP, BASE), (some(1024),)],
+    ids=["three", "none", "empty", "one twice", "one block"],
+)
+def test_store_that_can_be_read_gives_the_digest_of_the_archive(repository: Repository, tmp_path: Path, layers: tuple[bytes, ...]) -> None:
+    saved = SavedImage(layers)
+    expected = pushed(repository.sibling("john/archive"), saved)
+    image, rows = layer_files.store(tmp_path / "docker", saved), Rows()
+    result = push_image(image, saved.archive, repository, "1", store=LayerStore.of(image), observer=rows)
+    assert result == expected
+    assert saved.reads == 1, "by the first push"
+    assert stored(repository) == (saved.config, list(layers))
+    assert set(rows.rows.values()) <= {"Pushed"}
+
+
+def test_of_a_store_only_what_is_missing_is_read(repository: Repository, cache: LayerCache, tmp_path: Path) -> None:
+    pushed(repository, SavedImage(LAYERS), cache=cache)
+    changed = SavedImage((*LAYERS[:2], some(4_000)))
+    image = layer_files.store(tmp_path / "docker", changed)
+    for path in (tmp_path / "docker" / "overlay2").iterdir():
+        if path != Path(image.layer_folder).parent:
+            shutil.rmtree(path)
+    result = push_image(image, changed.archive, repository, "2", store=LayerStore.of(image), cache=cache)
+    assert list(result.layers.values()) == [EXISTS, EXISTS, "Pushed"]
+    assert changed.reads == 0
+    assert stored(repository, "2") == (changed.config, list(changed.layers))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink], ids=["flipped", "gone"])
+@pytest.mark.parametrize("what", ["layer", "config"])
+def test_store_that_is_damaged_is_left_for_the_archive_and_nothing_of_it_is_kept(
+    repository: Repository, proxy: FaultyProxy, tmp_path: Path, what: str, damage: Callable[[Path], None]
+) -> None:
+    saved = SavedImage(LAYERS)
+    expected = pushed(repository.sibling("john/archive"), saved)
+    image = layer_files.store(tmp_path / "docker", saved)
+    (config,) = (tmp_path / "docker" / "image" / "overlay2" / "imagedb" / "content" / "sha256").iterdir()
+    store = LayerStore.of(image)
+    damage(Path(image.layer_folder) / "first" if what == "layer" else config)
+    proxy.reset()
+    result = push_image(image, saved.archive, repository, "1", store=store)
+    assert (result.descriptor, saved.reads) == (expected.descriptor, 2)
+    assert stored(repository) == (saved.config, list(LAYERS))
+    finished = proxy.count("PUT", "/blobs/uploads/")
+    assert finished == len(LAYERS) + 1, "each layer once, and the config"
+    assert proxy.count("DELETE", "/blobs/uploads/") == count_uploads(proxy) - finished
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+def test_connection_lost_once_under_a_store_is_no_failure(repository: Repository, proxy: FaultyProxy, tmp_path: Path, method: str) -> None:
+    saved = SavedImage(LAYERS)
+    image = layer_files.store(tmp_path / "docker", saved)
+    proxy.inject(close_connection, method=method, path="/blobs/uploads/", after=1, times=1)
+    push_image(image, saved.archive, repository, "1", store=LayerStore.of(image))
+    assert stored(repository) == (saved.config, list(LAYERS))
+    assert saved.reads == 0
 
 
 # --- what goes wrong ---
