@@ -8,6 +8,7 @@ from functools import partial
 
 from registry_tool.base.concurrency import map_ordered
 from registry_tool.base.errors import ConnectionLost, NotFound, RegistryToolError, Unreachable
+from registry_tool.content.copy.attached import full_list, is_mergeable
 from registry_tool.content.copy.platforms import check_platform, reduce
 from registry_tool.content.copy.values import BlobCounts, BlobHolders, BlobTask, CopiedImage, CopyJob, CopyPlan, PlannedImage
 from registry_tool.content.graph import MAX_DEPTH, Node, read_node, traverse
@@ -33,7 +34,8 @@ def planned_images(plan: CopyPlan) -> tuple[CopiedImage, ...]:
         if image.error is not None:
             return image.result("failed", error=image.error)
         is_unchanged = image.is_tagged and not any((blob.digest, id(image.job.destination)) in missing for blob in image.blobs)
-        return image.result("unchanged" if is_unchanged else "planned", stored_digest=image.root.digest if image.root else None)
+        digest = image.stored_list or (image.root.digest if image.root is not None else None)
+        return image.result("unchanged" if is_unchanged else "planned", stored_digest=digest)
 
     return tuple(map(planned, plan.images))
 
@@ -97,7 +99,12 @@ def _find_root(job: CopyJob, entry: tuple[str, tuple[str, ...]]) -> _Root:
             reduced = reduce(_read(job.source, source), options.platforms)
             root, left_out, manifest = reduced.descriptor, reduced.left_out, reduced.manifest
         missing = tuple(tag for tag in tags if _digest_of(job.destination, tag) != root.digest)
-        planned = replace(planned, source=source, root=root, left_out=left_out, missing_tags=missing)
+        if missing or options.referrers or not options.skip_unchanged:
+            manifest = manifest or _read(job.source, root)
+        lists = {tag: _full_list(job.destination, tag, manifest) for tag in missing} if manifest is not None else {}
+        missing = tuple(tag for tag in missing if lists.get(tag) is None)
+        stored = next((digest for digest in lists.values() if digest is not None), None)
+        planned = replace(planned, source=source, root=root, left_out=left_out, missing_tags=missing, stored_list=stored)
         if planned.is_tagged and options.skip_unchanged and not options.referrers:
             return _Root(planned=planned)
         manifest = manifest or _read(job.source, root)
@@ -125,6 +132,20 @@ def _digest_of(destination: Target, tag: str) -> Digest | None:
         raise
     except RegistryToolError:
         # Who may push need not be allowed to read, and some registries refuse what is not there.
+        return None
+
+
+def _full_list(destination: Target, tag: str, manifest: Manifest) -> Digest | None:
+    """Where a tag is a list of what is attached to an image, and has all at the destination that ``manifest`` lists: its digest there."""
+    if not is_mergeable(tag, manifest):
+        return None
+    try:
+        with destination.limiter:
+            return full_list(destination, tag, manifest)
+    except Unreachable:
+        raise
+    except RegistryToolError:
+        # It is written, and fails where it cannot be read.
         return None
 
 

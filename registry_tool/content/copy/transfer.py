@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
 from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, NotFound, RegistryError, RegistryToolError, Unreachable
+from registry_tool.content.copy.attached import is_mergeable, push_merged
 from registry_tool.content.copy.planner import can_mount, has_content
 from registry_tool.content.copy.values import (
     Action,
@@ -179,6 +180,8 @@ class Copier:
 
         def push() -> Descriptor:
             with destination.limiter:
+                if tag is not None and is_mergeable(tag, manifest):
+                    return push_merged(destination, tag, manifest)
                 return destination.push_manifest(manifest, tag)
 
         if tag is not None:
@@ -188,7 +191,8 @@ class Copier:
     def _tag(self, pushed: tuple[PlannedImage, Descriptor | RegistryToolError | None]) -> CopiedImage:
         image, stored = pushed
         error = stored if isinstance(stored, RegistryToolError) else None
-        digest = stored.digest if isinstance(stored, Descriptor) else image.root.digest if image.root is not None else None
+        root = image.root.digest if image.root is not None else None
+        digest = stored.digest if isinstance(stored, Descriptor) else image.stored_list or root
         if error is None:
             try:
                 for tag, manifest in image.tagged:

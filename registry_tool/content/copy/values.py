@@ -73,6 +73,8 @@ class PlannedImage:
     foreign: tuple[Descriptor, ...] = ()
     left_out: tuple[str, ...] = ()
     missing_tags: tuple[str, ...] = ()
+    stored_list: Digest | None = None
+    """What a tag of its own stands for at the destination, where that is a list with more in it than ``root`` has."""
     error: RegistryToolError | None = None
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from registry_tool.base.errors import InvalidManifest, NotFound
+from registry_tool.base.errors import Conflict, InvalidManifest, NotFound
 from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -12,6 +12,8 @@ from registry_tool.oci.manifest import OCI_INDEX
 from registry_tool.targets.target import Target
 from registry_tool.transport import Transport
 
+ATTEMPTS = 5
+"""Times that a list is written where another process writes it, too."""
 ATTACHED = ("sig", "att", "sbom")
 """Ends of the tags under which cosign keeps what belongs to an image: ``sha256-HEX.sig``."""
 
@@ -54,9 +56,19 @@ def by_tag(target: Target, subject: Digest) -> tuple[Descriptor, ...]:
 
 
 def add_by_tag(target: Target, subject: Digest, entry: Descriptor) -> None:
-    """Add ``entry`` to ``subject``'s list. Of two who do so at once one may lose its entry: the scheme has no locks."""
-    others = [other for other in by_tag(target, subject) if other.digest != entry.digest]
-    target.push_manifest(manifests.index((*others, entry)), tag_of(subject))
+    """Add ``entry`` to ``subject``'s list, again where another process wrote one without it meanwhile: the scheme has no locks.
+
+    Raises Conflict where that happens every time.
+    """
+    for _ in range(ATTEMPTS):
+        entries = by_tag(target, subject)
+        if entry in entries:
+            return
+        others = [other for other in entries if other.digest != entry.digest]
+        target.push_manifest(manifests.index((*others, entry)), tag_of(subject))
+        if any(other.digest == entry.digest for other in by_tag(target, subject)):
+            return
+    raise Conflict(f"the referrers' list {tag_of(subject)} was changed by others {ATTEMPTS} times meanwhile", hint="Run it again.")
 
 
 def remove_by_tag(target: Target, subject: Digest, referrer: Digest) -> None:

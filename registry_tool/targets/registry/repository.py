@@ -128,6 +128,8 @@ class Repository:
         self._capabilities = capabilities or Capabilities(transport)
         self._has_other_names = False
         self._sessions = uploads.UploadSessions(records)
+        self._list_lock = threading.Lock()
+        """Of the lists of referrers under tags, which are read and written anew."""
         self.limiter = limiter or RateLimiter(lambda: transport.rate_limit_remaining, lambda: transport.latency)
 
     @property
@@ -209,7 +211,8 @@ class Repository:
         )
         uploads.check_digest(self.host, response, manifest.digest)
         if manifest.subject is not None and "oci-subject" not in response.headers:
-            referrers.add_by_tag(self, manifest.subject.digest, manifest.referrer)
+            with self._list_lock:
+                referrers.add_by_tag(self, manifest.subject.digest, manifest.referrer)
         return manifest.descriptor
 
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
