@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from registry_tool.base.deadline import Deadline, poll
 from tests.support.cli_runner import REGCTL, Typed
 from tests.support.content import layer, make_image, sha256
 from tests.support.recording_server import RecordingServer, Reply, recording_server
@@ -26,8 +29,8 @@ def other() -> Iterator[RecordingServer]:
         yield server
 
 
-def run_killed(server: RecordingServer, at: int, *arguments: str) -> None:
-    """Run a command that is killed while the server handles its request number ``at`` for content or an upload."""
+def run_killed(server: RecordingServer, at: int, *arguments: str, after: float = 0) -> None:
+    """Run a command that is killed ``after`` seconds while the server handles its request number ``at`` for content or an upload."""
     count = 0
     process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -36,13 +39,22 @@ def run_killed(server: RecordingServer, at: int, *arguments: str) -> None:
         if "/blobs/" in path or "/manifests/" in path:
             count += 1
             if count == at:
+                time.sleep(after)
                 os.kill(process.pid, signal.SIGKILL)
         return None
 
     server.instead = instead
     output = process.communicate(timeout=600)[0]
     server.instead = lambda method, path: None
+    # What had arrived by then is still being handled.
+    poll(lambda: server.under_way == 0, Deadline(60))
     assert process.returncode == -9, output
+
+
+def moments(requests: int) -> list[tuple[int, float]]:
+    """A hundred random moments of a command that makes so many requests: the request's number, and seconds after it arrived."""
+    generator = random.Random(requests)
+    return [(generator.randint(1, requests), generator.choice((0, generator.uniform(0, 0.02)))) for _ in range(100)]
 
 
 @pytest.fixture
@@ -52,28 +64,29 @@ def made(watching: RecordingServer) -> dict[str, set[str]]:
     return {image.repository: {sha256(image.config), *map(sha256, image.layers)} for image in images}
 
 
-@pytest.mark.usefixtures("made")
-@pytest.mark.parametrize("at", [1, 5, 7, 9])
-def test_export_that_was_killed_goes_on(typed: Typed, watching: RecordingServer, tmp_path: Path, at: int) -> None:
-    path = tmp_path / "images.tar"
-    run_killed(watching, at, "export", *NAMES, "-o", str(path))
-    assert not path.exists()
-    kept = {each.name for each in tmp_path.glob(".images.tar.part/blobs/sha256/*")}
-    watching.requests.clear()
-    assert typed("export", *NAMES, "-o", str(path)).code == 0
-    read = {requested.rpartition(":")[2] for method, requested in watching.requests if method == "GET" and "/blobs/" in requested}
+def check_killed_export(typed: Typed, server: RecordingServer, folder: Path, at: int, *options: str, after: float = 0) -> None:
+    """Kill an export and run it again: there is no archive, then the whole one, and what had been read is not read again."""
+    path, fresh = folder / "images.tar", folder / "fresh.tar"
+    run_killed(server, at, "export", *NAMES, "-o", str(path), *options, after=after)
+    assert list(folder.glob("images.tar*")) == []
+    kept = {each.name for each in folder.glob(".images.tar.part/blobs/sha256/*")}
+    server.requests.clear()
+    assert typed("export", *NAMES, "-o", str(path), *options).code == 0
+    read = {requested.rpartition(":")[2] for method, requested in server.requests if method == "GET" and "/blobs/" in requested}
     assert not read & kept
-    assert [each.name for each in tmp_path.iterdir()] == ["images.tar"]
-    assert typed("export", *NAMES, "-o", str(tmp_path / "fresh.tar")).code == 0
-    assert path.read_bytes() == (tmp_path / "fresh.tar").read_bytes()
+    written = sorted(folder.iterdir())
+    assert {each.name.partition(".tar")[0] for each in written} == {"images"}
+    assert typed("export", *NAMES, "-o", str(fresh)).code == 0
+    assert b"".join(each.read_bytes() for each in written) == fresh.read_bytes()
 
 
-@pytest.mark.usefixtures("watching")
-@pytest.mark.parametrize("at", [1, 9, 14, 20])
-def test_import_that_was_killed_goes_on(typed: Typed, made: dict[str, set[str]], other: RecordingServer, tmp_path: Path, at: int) -> None:
-    path = str(tmp_path / "images.tar")
+def check_killed_import(
+    typed: Typed, made: dict[str, set[str]], other: RecordingServer, folder: Path, at: int, *, after: float = 0
+) -> None:
+    """Kill an import and run it again: what is in the registry is whole, and what it had is not sent again."""
+    path = str(folder / "images.tar")
     assert typed("export", *NAMES, "-o", path).code == 0
-    run_killed(other, at, "import", path, f"{other.host}/")
+    run_killed(other, at, "import", path, f"{other.host}/", after=after)
     assert typed("--registry", other.host, "check", "--deep").code == 0
     missing = [
         (name, blob)
@@ -87,3 +100,31 @@ def test_import_that_was_killed_goes_on(typed: Typed, made: dict[str, set[str]],
         assert tags(other.port, name.partition(":")[0]) == ["1"]
     assert sum(method == "PUT" and "/blobs/uploads/" in requested for method, requested in other.requests) <= len(missing)
     assert typed("--registry", other.host, "check", "--deep").code == 0
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("at", [1, 5, 7, 9])
+def test_export_that_was_killed_goes_on(typed: Typed, watching: RecordingServer, tmp_path: Path, at: int) -> None:
+    check_killed_export(typed, watching, tmp_path, at)
+
+
+@pytest.mark.usefixtures("watching")
+@pytest.mark.parametrize("at", [1, 9, 14, 20])
+def test_import_that_was_killed_goes_on(typed: Typed, made: dict[str, set[str]], other: RecordingServer, tmp_path: Path, at: int) -> None:
+    check_killed_import(typed, made, other, tmp_path, at)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(("at", "after"), moments(9))
+def test_export_killed_at_many_moments(typed: Typed, watching: RecordingServer, tmp_path: Path, at: int, after: float) -> None:
+    check_killed_export(typed, watching, tmp_path, at, *(("--split", "1MB") if at % 2 else ()), after=after)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("watching")
+@pytest.mark.parametrize(("at", "after"), moments(20))
+def test_import_killed_at_many_moments(
+    typed: Typed, made: dict[str, set[str]], other: RecordingServer, tmp_path: Path, at: int, after: float
+) -> None:
+    check_killed_import(typed, made, other, tmp_path, at, after=after)

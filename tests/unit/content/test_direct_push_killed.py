@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -37,20 +39,18 @@ with open_registry(sys.argv[1]) as registry, LayerCache(Path(sys.argv[2])) as ca
 """
 
 
-@pytest.mark.parametrize("answered", [True, False], ids=["after", "before"])
-@pytest.mark.parametrize("request_number", [0, 3, 7, 11, LAST])
-def test_killed_at_any_request_no_tag_is_left_and_no_completed_layer_is_sent_again(
-    registry: server.RunningRegistry, tmp_path: Path, request_number: int, answered: bool
-) -> None:
+def check_killed_push(registry: server.RunningRegistry, cache: Path, request_number: int, *, answered: bool, after: float = 0) -> None:
+    """Kill a push ``after`` seconds at a request, before or after it is answered, and push again."""
     with faulty_proxy(registry.port) as proxy, open_registry(proxy.host) as opened:
         expected = push_image(SAVED.image, SAVED.archive, opened.repository("reference"), "1").descriptor
         layers = opened.repository("reference").manifest("1").layers
-        repository, cache = opened.repository("john/app"), tmp_path / "layers.sqlite"
+        repository = opened.repository("john/app")
 
         def kill(request: ReceivedRequest, forward: Forward) -> Reply:
             if answered:
                 forward(request)
             started.wait(600)
+            time.sleep(after)
             child.kill()
             return Reply(hang_up=True)
 
@@ -71,3 +71,25 @@ def test_killed_at_any_request_no_tag_is_left_and_no_completed_layer_is_sent_aga
         # Another upload may still have been on its way through the proxy.
         assert sum(status == "Pushed" for status in pushed.layers.values()) <= len(layers) - len(completed)
         assert all(repository.last_byte(layer) is Presence.WHOLE for layer in layers)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("request_number", [0, 3, 7, 11, LAST])
+def test_killed_at_any_request_no_tag_is_left_and_no_completed_layer_is_sent_again(
+    registry: server.RunningRegistry, tmp_path: Path, request_number: int, answered: bool
+) -> None:
+    check_killed_push(registry, tmp_path / "layers.sqlite", request_number, answered=answered)
+
+
+def moments() -> list[tuple[int, bool, float]]:
+    """A hundred random ones: the request's number, whether it is answered, and seconds after it arrived."""
+    generator = random.Random(1)
+    return [(generator.randint(0, LAST), generator.random() < 0.5, generator.uniform(0, 0.02)) for _ in range(100)]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("request_number", "answered", "after"), moments())
+def test_push_killed_at_many_moments(
+    registry: server.RunningRegistry, tmp_path: Path, request_number: int, answered: bool, after: float
+) -> None:
+    check_killed_push(registry, tmp_path / "layers.sqlite", request_number, answered=answered, after=after)
