@@ -119,6 +119,19 @@ def is_layer(descriptor: Descriptor) -> bool:
     return descriptor.media_type.startswith(_FILE_SYSTEM_LAYERS)
 
 
+def wrong_compression(layer: Descriptor, compression: str) -> str | None:
+    """What is wrong with a layer's media type, if its content is compressed so (``gzip``, ``zstd``, ``plain``).
+
+    image-spec, "Media Types". Nobody refuses such a layer: engines and skopeo look at its first bytes instead.
+    """
+    media_type = layer.media_type
+    named = "gzip" if media_type.endswith(("+gzip", ".gzip")) else "zstd" if media_type.endswith(("+zstd", ".zstd")) else "plain"
+    if compression == named or media_type.endswith("+encrypted"):
+        return None
+    how = "not compressed" if compression == "plain" else f"compressed with {compression}"
+    return f"is {how}, its media type is {media_type}"
+
+
 def is_foreign(descriptor: Descriptor) -> bool:
     """Whether it is a non-distributable layer, which registries need not have."""
     return descriptor.media_type.startswith(_FOREIGN_LAYERS)

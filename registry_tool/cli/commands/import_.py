@@ -80,10 +80,11 @@ def import_(
         target = _Engine(session, stack, dry_run=dry_run) if into is not None else _Registries(session, stack)
         jobs = target.jobs(source, name, wanted)
         with copy_view(progress=session.progress, quiet=False) as view:
-            result = import_images(jobs, source, dry_run=dry_run, listener=view)
+            imported = import_images(jobs, source, dry_run=dry_run, listener=view)
+        result = imported.copied
         if not dry_run and not result.failures:
             target.commit()
-        notes = target.notes
+        notes = (*imported.notes, *target.notes)
     out = session.output
     if not out.json:
         out.lines([line for image in result.images for line in image_lines(image)])

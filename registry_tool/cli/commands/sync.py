@@ -81,9 +81,9 @@ def sync(
 
     def rules() -> SyncRules:
         # The local registry is looked for where a name without a host needs it, after the file was found valid.
-        found = load(file, destination, default_host=_NO_HOST, scoped=scoped, options=wanted)
-        if not found.uses(_NO_HOST):
-            return found
+        rules = load(file, destination, default_host=_NO_HOST, scoped=scoped, options=wanted)
+        if not rules.uses(_NO_HOST):
+            return rules
         return load(file, destination, default_host=session.required_registry_host(), scoped=scoped, options=wanted)
 
     code = _round(session, rules(), dry_run=dry_run, quiet=quiet)

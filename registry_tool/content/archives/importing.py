@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from registry_tool.base.compression import HEAD, detect
 from registry_tool.base.errors import Conflict, InvalidArchive, InvalidManifest, InvalidReference, Mismatch, NotFound, UsageError
 from registry_tool.content.copy import NULL_LISTENER, CopyJob, CopyListener, CopyOptions, CopyPlan, CopyResult, PlannedImage, copy_all
 from registry_tool.content.copy.location import Location
 from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import is_layer, wrong_compression
 from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference, is_tag
 from registry_tool.targets.archive import Archive
 from registry_tool.targets.layout import Layout, LayoutImage
@@ -26,14 +29,14 @@ def destinations(images: Sequence[LayoutImage], *, host: str, name: Location | N
     """
     if not images:
         raise NotFound("there is no image in it")
-    found = [(image, _destination(image, host, name)) for image in images]
+    named = [(image, _destination(image, host, name)) for image in images]
     taken: dict[Reference, LayoutImage] = {}
-    for image, reference in found:
+    for image, reference in named:
         other = taken.setdefault(reference, image)
         if other.descriptor.digest != image.descriptor.digest:
             message = f"two images would be {reference}: {shown(other)} and {shown(image)}"
             raise Conflict(message, hint="A name with a slash at its end comes before theirs: mirror/")
-    return found
+    return named
 
 
 def _destination(image: LayoutImage, host: str, name: Location | None) -> Reference:
@@ -75,12 +78,12 @@ def engine_names(images: Sequence[LayoutImage], *, name: str | None) -> list[tup
         if len({image.descriptor.digest for image in images}) > 1:
             raise UsageError(f"{name} is one image's name, and there are several", hint="Leave the name out: the engine gets theirs.")
         return [(images[0], _engine_name(name))]
-    found: list[tuple[LayoutImage, str | None]] = []
+    named: list[tuple[LayoutImage, str | None]] = []
     for image in images:
         if image.name is not None and is_tag(image.name):
             raise UsageError(f"the image {image.name} has no name of a repository", hint="Name it after the archive: john/app:1.0")
-        found.append((image, _engine_name(image.name) if image.name is not None else None))
-    return found
+        named.append((image, _engine_name(image.name) if image.name is not None else None))
+    return named
 
 
 def _engine_name(name: str) -> str:
@@ -89,14 +92,14 @@ def _engine_name(name: str) -> str:
 
 def engine_jobs(
     source: Layout | Archive,
-    found: Sequence[tuple[LayoutImage, str | None]],
+    named: Sequence[tuple[LayoutImage, str | None]],
     destination: Target,
     *,
     options: CopyOptions = CopyOptions(),  # noqa: B008 - frozen
 ) -> list[CopyJob]:
     """The job that copies images to where an engine loads them from, under the names that :func:`engine_names` gave."""
     names: dict[Digest, tuple[str, dict[str, None]]] = {}
-    for image, name in found:
+    for image, name in named:
         _, tags = names.setdefault(image.descriptor.digest, (shown(image), {}))
         tags |= {name: None} if name is not None else {}
     references = {known_as: tuple(tags) for known_as, tags in names.values()}
@@ -114,7 +117,7 @@ def engine_jobs(
 
 def import_jobs(
     source: Layout | Archive,
-    found: Sequence[tuple[LayoutImage, Reference]],
+    named: Sequence[tuple[LayoutImage, Reference]],
     open_repository: Callable[[Reference], Target],
     *,
     options: CopyOptions = CopyOptions(),  # noqa: B008 - frozen
@@ -123,7 +126,7 @@ def import_jobs(
     references: dict[str, dict[str, tuple[str, ...]]] = {}
     opened: dict[str, Target] = {}
     first: dict[Digest, str] = {}
-    for image, reference in found:
+    for image, reference in named:
         if reference.repository not in opened:
             opened[reference.repository] = open_repository(reference)
         known_as = first.setdefault(image.descriptor.digest, image.name or str(image.descriptor.digest))
@@ -142,18 +145,43 @@ def import_jobs(
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportResult:
+    """What became of the images; ``notes`` are what a person should know of the archive."""
+
+    copied: CopyResult
+    notes: tuple[str, ...] = ()
+
+
 def import_images(
     jobs: Sequence[CopyJob], source: Layout | Archive, *, dry_run: bool = False, listener: CopyListener = NULL_LISTENER
-) -> CopyResult:
+) -> ImportResult:
     """Copy the images; nothing is written where content is missing, and no tag where content of any of them turns out to be damaged.
 
     Raises InvalidArchive, which says which image lacks what.
     """
+    notes: dict[str, None] = {}
 
     def check(plan: CopyPlan) -> None:
         check_complete(plan, source)
+        notes.update(dict.fromkeys(_media_type_notes(plan, source)))
 
-    return copy_all(jobs, dry_run=dry_run, listener=listener, check=check, together=True)
+    copied = copy_all(jobs, dry_run=dry_run, listener=listener, check=check, together=True)
+    return ImportResult(copied=copied, notes=tuple(notes))
+
+
+def _media_type_notes(plan: CopyPlan, source: Layout | Archive) -> Iterator[str]:
+    """The layers whose first bytes contradict their media types. They are imported as they are, as skopeo does: digests stay."""
+    for image in plan.images:
+        for manifest in image.manifests:
+            for number, layer in enumerate(manifest.layers):
+                content = source.open_content(layer.digest) if is_layer(layer) else None
+                if content is None:
+                    continue
+                with content:
+                    wrong = wrong_compression(layer, detect(content.read(HEAD)))
+                if wrong is not None:
+                    yield f"{image.reference}: layers[{number}] {wrong}"
 
 
 def check_complete(plan: CopyPlan, source: Layout | Archive) -> None:

@@ -10,10 +10,9 @@ from registry_tool.content.check.blobs import BlobContent, ConfigFacts
 from registry_tool.content.graph import Edge
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import Manifest, is_attestation, is_foreign
+from registry_tool.oci.manifest import Manifest, is_attestation, is_foreign, wrong_compression
 
 _ATTESTED = "vnd.docker.reference.digest"
-_GZIP, _ZSTD = ("+gzip", ".gzip"), ("+zstd", ".zstd")
 _ENCRYPTED = "+encrypted"
 
 Named = tuple[Digest, Edge]
@@ -108,10 +107,8 @@ def image_mismatches(
         if blob is None or is_foreign(layer) or layer.media_type.endswith(_ENCRYPTED):
             continue
         unpacked = blob.unpacked
-        named = "gzip" if layer.media_type.endswith(_GZIP) else "zstd" if layer.media_type.endswith(_ZSTD) else "plain"
-        if unpacked.compression != named:
-            how = "not compressed" if unpacked.compression == "plain" else f"compressed with {unpacked.compression}"
-            yield "wrong-media-type", f"layers[{number}]: is {how}, its media type is {layer.media_type}"
+        if (wrong := wrong_compression(layer, unpacked.compression)) is not None:
+            yield "wrong-media-type", f"layers[{number}]: {wrong}"
         elif unpacked.is_broken:
             yield "wrong-diff-id", f"layers[{number}]: cannot be unpacked"
         elif unpacked.digest is not None and diff_id.algorithm == unpacked.digest.algorithm and unpacked.digest != diff_id:

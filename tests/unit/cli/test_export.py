@@ -19,9 +19,9 @@ from registry_tool.cli.app import main
 from registry_tool.content.copy import transfer
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.layout import Layout
-from tests.support.archives import Members, SavedImage, docker_save, oci_save, plain_layer, podman_save, tar_of, write_tar
+from tests.support.archives import OCI_LAYER, Members, SavedImage, docker_save, oci_save, plain_layer, podman_save, tar_of, write_tar
 from tests.support.cli_runner import REGCTL, Terminal, Typed
-from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, sha256
+from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, put_manifest, sha256
 from tests.support.paths import ROOT
 from tests.support.recording_server import RecordingServer, recording_server
 from tests.support.registry_over_http import ask, tags
@@ -414,6 +414,24 @@ def test_damaged_layer_leaves_no_tag_of_any_image(typed: Typed, watching: Record
     assert "is not what is read" in answer.err
     assert tags(watching.port, "whole") in (None, [])
     assert tags(watching.port, "john/app") in (None, [])
+
+
+@pytest.mark.parametrize("output", ["images.tar", "layout/"])
+def test_layer_of_another_media_type_is_imported_with_a_note(
+    typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path, output: str
+) -> None:
+    image = make_image(watching.port, "a", None, BASE, APP)
+    wrong = OCI_LAYER.join(image.raw.decode().rsplit(f"{OCI_LAYER}+gzip", 1)).encode()
+    put_manifest(watching.port, "a", "1", wrong, image.media_type)
+    make_image(watching.port, "b", "1", BASE)
+    assert typed("export", "a:1", "b:1", "-o", f"{tmp_path}/{output}").code == 0
+    note = f"{watching.host}/a:1: layers[1] is compressed with gzip, its media type is {OCI_LAYER}"
+    dry_run = typed("import", f"{tmp_path}/{output}", f"{other.host}/", "--dry-run")
+    assert (dry_run.code, [line for line in dry_run.err.splitlines() if "layers[" in line]) == (0, [note])
+    answer = typed("import", f"{tmp_path}/{output}", f"{other.host}/", "--json")
+    assert answer.code == 0
+    assert answer.json["notes"] == [note]
+    assert digest_at(other.port, "a", "1") == sha256(wrong)
 
 
 def test_missing_layer_is_named_with_its_image(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
