@@ -60,6 +60,8 @@ COMMANDS = {
     "inspect": Entry("inspect", CONTENT, "Show manifest, config and layers of an image in a registry."),
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
+    "protect": Entry("protect", CONTENT, "Protect tags from deletion, or list protections."),
+    "unprotect": Entry("protect", CONTENT, "Remove protections of tags."),
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
     "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
     "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),

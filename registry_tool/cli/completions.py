@@ -50,6 +50,7 @@ def _images(session: Session, typed: str) -> Iterable[str]:
 
 def _repositories(session: Session, typed: str) -> Iterable[str]:
     """Repositories of the local registry, or of the host that was typed; after a colon the repository's tags."""
+    from registry_tool.content.protection import is_protection_tag
     from registry_tool.oci.reference import Reference, has_host
     from registry_tool.targets.registry import open_registry
 
@@ -62,7 +63,8 @@ def _repositories(session: Session, typed: str) -> Iterable[str]:
         return
     with open_registry(host) as registry:
         if is_tag:
-            yield from (f"{name}:{tag}" for tag in registry.repository(name.removeprefix(prefix)).tags())
+            tags = registry.repository(name.removeprefix(prefix)).tags()
+            yield from (f"{name}:{tag}" for tag in tags if not is_protection_tag(tag))
         else:
             yield from (f"{prefix}{path}" for path in islice(registry.catalog(), _LIMIT))
 

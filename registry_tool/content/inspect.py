@@ -11,6 +11,7 @@ from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, Regis
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.graph import Node, traverse, unseen
 from registry_tool.content.listing import Contents, Details, is_registry_wide
+from registry_tool.content.protection import is_protection_tag
 from registry_tool.oci.config import Config
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
@@ -122,7 +123,7 @@ def inspect(
 def _other_tags(contents: Contents, tag: str | None) -> list[str] | RegistryError:
     """The other tags, or why they are not listed."""
     try:
-        return [name for name in contents.tags() if name != tag]
+        return [name for name in contents.tags() if name != tag and not is_protection_tag(name)]
     except NotFound:
         # distribution knows no list of tags where there are none.
         return []

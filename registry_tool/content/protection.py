@@ -105,15 +105,20 @@ def is_pattern(text: str) -> bool:
     return len(text) <= MAX_PATTERN and (is_tag(text) or _CHARACTERS.fullmatch(text) is not None)
 
 
+def is_protection(manifest: Manifest) -> bool:
+    """Whether a manifest is a protection, if it has a tag of that form."""
+    return manifest.artifact_type == PROTECTION or _PATTERN_KEY in manifest.annotations
+
+
 def protection_of(tag: str, manifest: Manifest | RegistryToolError) -> Protection | None:
     """Read what is under a tag of a protection's form, or the reason why it cannot be read; None where it is something else."""
     if isinstance(manifest, UnknownMediaType):
         return None
     if isinstance(manifest, RegistryToolError):
         return Protection(tag=tag, pattern=None, problem=manifest.message)
-    pattern = manifest.annotations.get(_PATTERN_KEY)
-    if pattern is None and manifest.artifact_type != PROTECTION:
+    if not is_protection(manifest):
         return None
+    pattern = manifest.annotations.get(_PATTERN_KEY)
     if pattern is None or not is_pattern(pattern):
         return Protection(tag=tag, pattern=None, digest=manifest.digest, problem="it has no pattern of tags")
     return Protection(tag=tag, pattern=pattern, digest=manifest.digest)

@@ -52,6 +52,8 @@ rm web mary; 1
 rm quick
 login -u john --password-stdin < password
 logout
+protect john/get-started:part2
+unprotect john/get-started:part2
 delete --yes john/get-started:part2
 down --volumes --yes
 status; 1
@@ -66,6 +68,8 @@ SHOWN_ELSEWHERE = (
     "list-tags: tags[].note",
     "check: findings[].",
     "check: error",
+    "delete: protected[].",
+    "protect: protections[].problem",
     "copy: images[].error",
     "export: images[].error",
     "import: images[].error",
@@ -77,8 +81,8 @@ SHOWN_ELSEWHERE = (
     "verify: against",
     "verify: proven[].points[].unchecked",
 )
-"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_copy.py``, ``…_export.py``,
-``…_sync.py`` and ``…_verify.py`` in ``tests/unit/cli/`` see to it."""
+"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_delete.py``, ``…_protect.py``,
+``…_copy.py``, ``…_export.py``, ``…_sync.py`` and ``…_verify.py`` in ``tests/unit/cli/`` see to it."""
 
 Shape = Mapping[str, str]
 """Member -> its type in words."""

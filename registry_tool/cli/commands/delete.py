@@ -194,6 +194,10 @@ def render_plan(plan: DeletionPlan) -> Iterator[str]:
             yield f"    tags that could not be read are deleted, too, if they are on it: {_some(plan.unreadable)}"
     for tag in plan.unresolved:
         yield f"  untag {tag}; what it stands for could not be read"
+    for name, protection in plan.protected.items():
+        yield f"  {name} is protected {protection.describe()}"
+    if plan.protected:
+        yield "  Nothing is deleted while anything of it is protected."
     if plan.tags and not plan.tags_left:
         yield "  No tag is left in the repository."
     if plan.is_complete:
@@ -300,6 +304,7 @@ def document(plan: DeletionPlan) -> dict[str, object]:
             for removal in plan.removals
         ],
         "unfinished": [tombstone.tag for tombstone in plan.unfinished],
+        "protected": [{"name": name, **select(protection, "pattern tag")} for name, protection in plan.protected.items()],
         **select(plan, "unresolved absent tags_left"),
         "bytes_freed": plan.bytes_freed if plan.is_complete else None,
         **select(plan, "looked_at=scope"),

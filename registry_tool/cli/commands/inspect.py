@@ -141,6 +141,8 @@ def _needs_siblings(reference: Reference, option: bool | None, path: Sequence[st
 
 def _lookup(repository: Repository, reference: Reference, request: Callable[[str], Result]) -> Result:
     """``request`` for ``reference``. Raises NotFound; it lists the tags where ``reference`` has none and there is no ``latest``."""
+    from registry_tool.content.protection import is_protection_tag
+
     try:
         return request(str(reference.digest) if reference.digest is not None else reference.or_latest().tag or "")
     except NotFound as error:
@@ -149,7 +151,7 @@ def _lookup(repository: Repository, reference: Reference, request: Callable[[str
         if reference.digest is not None or reference.tag is not None:
             hint = f"See: regctl list-tags {reference.repository}"
             raise NotFound(f"there is no image {reference}: {error.message}", hint=hint) from error
-        tags = sorted(repository.tags())
+        tags = sorted(tag for tag in repository.tags() if not is_protection_tag(tag))
         if not tags:
             raise NotFound(f"{reference.repository} has no tags", hint="Push an image to it: regctl push NAME") from error
         shown = tuple(tags[:_MAX_TAGS]) + ((f"and {len(tags) - _MAX_TAGS} more",) if len(tags) > _MAX_TAGS else ())

@@ -11,6 +11,7 @@ from registry_tool.base.errors import Conflict, InvalidReference, NotFound, Usag
 from registry_tool.content.copy.location import Location
 from registry_tool.content.copy.places import Places
 from registry_tool.content.copy.values import CopyJob, CopyOptions
+from registry_tool.content.protection import is_protection_tag
 from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference, is_tag
 from registry_tool.oci.versions import Range
 
@@ -31,7 +32,9 @@ class TagSelection:
         return self.all or bool(self.globs) or self.regex is not None or self.versions is not None
 
     def matches(self, tag: str) -> bool:
-        """Whether a tag is selected."""
+        """Whether a tag is selected; a protection only where all are."""
+        if is_protection_tag(tag) and (self.globs or self.regex is not None or self.versions is not None):
+            return False
         return (
             (not self.globs or any(fnmatchcase(tag, glob) for glob in self.globs))
             and (self.regex is None or self.regex.search(tag) is not None)
@@ -63,6 +66,9 @@ def make_jobs(
     taken: dict[tuple[str, str], tuple[str, str]] = {}
     for source in sources:
         for selected in _select(places, source, tags):
+            if tags and destination.kind == "engine" and is_protection_tag(selected.tag or ""):
+                # An engine has images alone.
+                continue
             target = destination.below(selected.path) if destination.is_prefix else destination
             located |= {source.store: source, target.store: target}
             names = references.setdefault((source.store, target.store), {}).setdefault(selected.reference, [])

@@ -35,7 +35,7 @@ class Selection:
             raise UsageError(f"{text!r} has both a tag and a glob", hint="One of them: NAME:v1 or 'NAME:v1.*'.")
         if pattern is None and reference.tag is None and reference.digest is None:
             raise UsageError(
-                f"{text} names no tag, digest or glob of tags to delete",
+                f"{text} names no tag, digest or glob of tags",
                 hint=f"Type {text}:latest for one tag, or '{text}:*' for all of them.",
             )
         selection = cls(repository=reference.repository, tag=reference.tag, digest=reference.digest, pattern=pattern)

@@ -18,6 +18,7 @@ from registry_tool.base.errors import (
     Unreachable,
 )
 from registry_tool.content.graph import MANIFESTS, MAX_DEPTH, Node, read_node, traverse, without_bytes
+from registry_tool.content.protection import is_protection
 from registry_tool.content.tag_reader import GetSavings, TagReader
 from registry_tool.oci import config as configs
 from registry_tool.oci import manifest as manifests
@@ -55,6 +56,7 @@ class Details:
     created: datetime | None
     platforms: tuple[Platform, ...]
     is_tombstone: bool = False
+    is_protection: bool = False
     fits: bool = True
     error: RegistryToolError | None = None
     note: str | None = None
@@ -138,6 +140,7 @@ class Contents:
             created=max(images.created, default=None) if is_known else None,
             platforms=tuple(images.platforms),
             is_tombstone=manifest.is_tombstone,
+            is_protection=is_protection(manifest),
             fits=platform is None or images.fits or not is_known,
             error=images.error or images.problem,
         )
@@ -154,7 +157,15 @@ class Contents:
             manifest = self.kept_manifest(descriptor)
         except UnknownMediaType as error:
             return _unknown(error)
-        return Details(type=manifest.type, blobs={}, size=None, created=None, platforms=(), is_tombstone=manifest.is_tombstone)
+        return Details(
+            type=manifest.type,
+            blobs={},
+            size=None,
+            created=None,
+            platforms=(),
+            is_tombstone=manifest.is_tombstone,
+            is_protection=is_protection(manifest),
+        )
 
     def platform_images(self, manifest: Manifest) -> list[Descriptor]:
         """Images of a named platform in an index, and in the indexes in it. Raises as :meth:`manifest` does."""

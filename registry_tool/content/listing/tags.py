@@ -13,6 +13,7 @@ from registry_tool.base.errors import ConnectionLost, NotFound, RegistryError, R
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.listing.contents import Contents, Details, is_registry_wide
 from registry_tool.content.listing.table import Options, Row, TagTable, selected, sort_rows
+from registry_tool.content.protection import is_protection_tag
 from registry_tool.content.tag_reader import GetSavings
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
@@ -66,7 +67,9 @@ class _Listing:
         names = self._contents.tags()
         chosen = selected(names, self._options)
         if self._options.level == "names":
-            return TagTable(rows=sort_rows([Row(name=name) for name in chosen], self._options), count=len(names))
+            # What is under a protection's tag is not read here.
+            rows = [Row(name=name) for name in chosen if not is_protection_tag(name)]
+            return TagTable(rows=sort_rows(rows, self._options), count=len(names))
         count = min(len(chosen), self._options.limit or len(chosen)) if self._options.is_limited_first else len(chosen)
         if self._options.level == "details":
             self._described.update(chosen[:count])
@@ -150,7 +153,7 @@ class _Listing:
             descriptor = self._descriptors.get(name)
             if descriptor is None or descriptor.digest in self._details:
                 continue
-            if self._options.level == "details" or may_be_tombstone(descriptor):
+            if self._options.level == "details" or may_be_tombstone(descriptor) or is_protection_tag(name):
                 by_digest[descriptor.digest] = descriptor
                 tags[descriptor.digest].append(name)
 
@@ -168,7 +171,7 @@ class _Listing:
         return [name for digest in lost for name in tags[digest]]
 
     def _row(self, name: str) -> Row | None:
-        """None for what is not shown: not looked up, gone, an unfinished deletion, not for the platform."""
+        """None for what is not shown: not looked up, gone, an unfinished deletion, a protection, not for the platform."""
         error, descriptor = self._errors.get(name), self._descriptors.get(name)
         if descriptor is None:
             return Row(name=name, error=error) if error is not None and not isinstance(error, NotFound) else None
@@ -180,7 +183,7 @@ class _Listing:
         row = Row(name=name, digest=descriptor.digest, media_type=descriptor.media_type or None, siblings=siblings, error=error)
         if not isinstance(details, Details):
             return row
-        if details.is_tombstone or not details.fits:
+        if details.is_tombstone or not details.fits or (details.is_protection and is_protection_tag(name)):
             return None
         if self._options.level != "details":
             return row
