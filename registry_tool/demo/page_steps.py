@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import string
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,11 @@ PORTS_TRIED = 100
 APP_PORT = "80/tcp"
 
 FIRST_RESPONSE = 30.0
-"""Seconds until a container that was just started must respond."""
+"""Seconds until a container that was just started must respond, and then until its page counts beside Redis."""
 REQUEST_TIMEOUT = 10.0
 """Seconds that one request may take. The page itself promises three, also without Redis."""
 _PAUSE, _CONTAINER_PAUSE = 0.01, 0.1
-"""Seconds between two requests, and between two checks that the container still runs."""
-_REDIS_ATTEMPTS = 20
+"""Seconds between two requests, and between two checks that the container still runs, or counts."""
 _LOG_LINES = 10
 
 
@@ -115,22 +115,14 @@ class PageSteps:
             step.detail = f"{container.name} on port {port}, beside {redis.name} ({base.name}, {base.source})"
         with self.result.step("count", f"curl http://localhost:{port}/  (three times)") as step:
             for visits in (1, 2, 3):
-                page = self.result.page_with_redis = self._counted_page(container, port, first=visits == 1)
+                get = wait_for_counted_page if visits == 1 else wait_for_page
+                page = self.result.page_with_redis = get(self.engine, container, port)
                 self._check(container, page, visits=visits)
                 self.result.visits.append(visits)
             step.detail = f"visits {', '.join(map(str, self.result.visits))}"
         if self.options.keep:
             self.result.kept.extend((container.name, redis.name))
             self.result.kept_network = network
-
-    def _counted_page(self, container: Container, port: int, *, first: bool) -> Page:
-        """Get the page; the first one again while Redis does not listen yet, which counts no visit."""
-        page = wait_for_page(self.engine, container, port)
-        for _ in range(_REDIS_ATTEMPTS if first else 0):
-            if NO_REDIS not in page.body:
-                break
-            page = wait_for_page(self.engine, container, port)
-        return page
 
     def _start(self, network: str | None = None) -> tuple[Container, int]:
         """Start the image on the requested port, or on the first free one. Raises PortTaken."""
@@ -175,6 +167,17 @@ def wait_for_page(engine: Engine, container: Container, port: int) -> Page:
     if response is None:
         raise _failure(engine, container, f"no page at {url} within {FIRST_RESPONSE:.0f} s: {error}") from error
     return response
+
+
+def wait_for_counted_page(engine: Engine, container: Container, port: int) -> Page:
+    """GET the page until it counts; after ``FIRST_RESPONSE`` as it is. While Redis does not listen yet it says so at once, for a second.
+
+    Raises VerificationFailed as :func:`wait_for_page`.
+    """
+    deadline = Deadline(FIRST_RESPONSE)
+    while NO_REDIS in (page := wait_for_page(engine, container, port)).body and not deadline.passed:
+        time.sleep(_CONTAINER_PAUSE)
+    return page
 
 
 def page_pattern(context: Path, container: Container) -> re.Pattern[str] | None:

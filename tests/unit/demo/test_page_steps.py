@@ -11,8 +11,8 @@ import pytest
 
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import Page
-from registry_tool.demo import resources
-from registry_tool.demo.page_steps import check_page, page_pattern
+from registry_tool.demo import page_steps, resources
+from registry_tool.demo.page_steps import check_page, page_pattern, wait_for_counted_page
 from registry_tool.engine import Container
 from registry_tool.local.sample_page import NO_REDIS, SamplePage
 
@@ -122,3 +122,19 @@ def test_app_without_a_page_in_its_source_has_no_pattern(source: str | None, tmp
 def test_other_status_is_refused() -> None:
     with pytest.raises(VerificationFailed, match="answered 500, not 200"):
         check_page(ENGINE, CONTAINER, _page(_body(), status=500), visits=None)
+
+
+def test_page_that_counts_late_is_waited_for_however_fast_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis starts slowly on a busy machine, and the page answers at once until its next attempt to connect."""
+    pages = iter([*[_page(_body())] * 100, _page(_body(visits="1"))])
+    monkeypatch.setattr(page_steps, "get_page", lambda url, timeout: next(pages))
+    monkeypatch.setattr("registry_tool.demo.page_steps.time.sleep", lambda seconds: None)
+    assert SamplePage.parse(wait_for_counted_page(ENGINE, CONTAINER, 4000).body).visits == 1
+
+
+def test_page_that_never_counts_is_returned_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_steps, "get_page", lambda url, timeout: _page(_body()))
+    monkeypatch.setattr(page_steps, "FIRST_RESPONSE", 0.05)
+    page = wait_for_counted_page(ENGINE, CONTAINER, 4000)
+    with pytest.raises(VerificationFailed, match="counter should be 1"):
+        check_page(ENGINE, CONTAINER, page, visits=1)
