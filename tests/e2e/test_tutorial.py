@@ -36,6 +36,9 @@ _VARIES = [
     (r"(?m)^(localhost/registry-tool/(python +packages|registry +packages)|python +3\.13-slim|registry +2) .*\n", ""),
     (r"\b(localhost/registry-tool/\w+:packages|registry:2|python:3\.13-slim)\b", "BASE"),
     (r", from (packages|docker\.io|engine)\b", ""),
+    # by the engine's image store
+    (r"Pushed by this program: (it was pushed directly before|the engine would compress all layers)", "PUSHED"),
+    (r"Pushed by the engine: the engine keeps layers compressed \(containerd image store\)", "PUSHED"),
     (r"\d+(?:[.,:+-]\d+)*(?:dfsg\d+)?(B|kB|MB)?", "N"),
     (r"[ \t]+", " "),
 ]
