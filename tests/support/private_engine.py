@@ -110,6 +110,8 @@ class PrivateEngine:
         _ip(self.namespace, "route", "add", "default", "via", "198.51.100.1")
         self.start()
         try:
+            # Docker 28 may have a container back that was removed just before it ended, whose volume is gone.
+            self._remove("ps -aq", "rm -fv")
             yield
         finally:
             _ip(self.namespace, "link", "delete", "nowhere")
@@ -150,7 +152,9 @@ class PrivateEngine:
         self._docker(removal, self._lines(listing))
 
     def _lines(self, listing: str) -> list[str]:
-        return list(dict.fromkeys(self.run(["docker", *listing.split()]).stdout.split()))
+        done = self.run(["docker", *listing.split()])
+        assert done.returncode == 0, done.stderr
+        return list(dict.fromkeys(done.stdout.split()))
 
     def _docker(self, command: str, names: list[str], *, may_fail: bool = False) -> None:
         if names:

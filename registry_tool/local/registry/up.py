@@ -153,7 +153,7 @@ def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | Non
     wanted = request.applied_to(stored)
     # Compose may run it without the password that is in its volume.
     user_fits = request.auth is None or current.user == request.auth.user
-    unchanged = port_fits and wanted == stored and user_fits
+    unchanged = port_fits and wanted == stored and user_fits and not _is_volume_missing(request.engine, current)
     if unchanged and current.running:
         return False, None
     if unchanged and current.state in ("created", "exited"):
@@ -166,6 +166,11 @@ def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | Non
             return _replace(request, current, stored, wanted)
         return False, None
     return _replace(request, current, stored, wanted)
+
+
+def _is_volume_missing(engine: Engine, current: LocalRegistry) -> bool:
+    """Whether the container can never start again: after a restart, docker may have one back that was removed with its volume."""
+    return not current.running and bool(current.volume) and not current.volume.startswith("/") and engine.volume(current.volume) is None
 
 
 def _read(engine: Engine, container: Container) -> VolumeState:
@@ -196,13 +201,14 @@ def _replace(request: _UpRequest, current: LocalRegistry, stored: VolumeState, w
     if request.port is not None and request.port != current.port:
         _check_free(request, request.port)
     note = _announce_move(request, current.port, host=current.host)
+    image = current.image if request.engine.image(current.image) is not None else request.image()
     remove(request.engine, current)
     try:
-        created, reason = _create(request, current.image, wanted.with_port(request.port or current.port or wanted.settings.port))
+        created, reason = _create(request, image, wanted.with_port(request.port or current.port or wanted.settings.port))
         return created, reason or note
     except RegistryToolError:
         if current.running:
-            _create(replace(request, port=None), current.image, stored.with_port(current.port or None))
+            _create(replace(request, port=None), image, stored.with_port(current.port or None))
         raise
 
 

@@ -125,6 +125,19 @@ def test_stopped_registry_is_started(bring: Bring, engine: Engine) -> None:
     assert local_registry.is_ready(again.registry)
 
 
+def test_stopped_registry_whose_volume_is_missing_is_recreated(bring: Bring, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bring(port=free_port(), auth=Auth(user="john", password=FIRST))
+    engine.stop(first.registry.container_id)
+    real, answers = engine.volume, [None]
+    monkeypatch.setattr(engine, "volume", lambda name: answers.pop() if answers else real(name))
+
+    again = bring()
+
+    assert again.created
+    assert (again.registry.port, again.registry.user) == (first.registry.port, "john")
+    assert ask(again.registry.port, "GET", "/v2/")[0] == 401
+
+
 def test_paused_registry_is_recreated(bring: Bring, engine: Engine) -> None:
     first = bring(port=free_port())
     push_tag(first.registry.port, "john/app", "one")
