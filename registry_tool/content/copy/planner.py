@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
-from registry_tool.base.concurrency import map_ordered
+from registry_tool.base.concurrency import REPOSITORIES, map_ordered
 from registry_tool.base.errors import ConnectionLost, NotFound, RegistryToolError, Unreachable
 from registry_tool.content.copy.attached import full_list, is_mergeable
 from registry_tool.content.copy.platforms import check_platform, reduce
@@ -21,7 +22,7 @@ from registry_tool.targets.target import RemoteTarget, Target
 
 def make_plan(jobs: Sequence[CopyJob], holders: BlobHolders) -> CopyPlan:
     """Plan ``jobs``; an image that cannot be read is one with an ``error``."""
-    images = tuple(image for job in jobs for image in _plan_job(job))
+    images = tuple(chain.from_iterable(map_ordered(_plan_job, jobs, threads=REPOSITORIES)))
     tasks, images = _check_blobs(images, holders)
     return CopyPlan(images=images, tasks=tasks, counts=_count(tasks))
 
@@ -51,21 +52,22 @@ class _Root:
     manifest: Manifest | None = None
 
 
-def _plan_job(job: CopyJob) -> Iterator[PlannedImage]:
+def _plan_job(job: CopyJob) -> tuple[PlannedImage, ...]:
     threads = job.source.limiter.helpful_requests
     try:
         roots = list(map_ordered(partial(_find_root, job), job.references.items(), threads=threads))
     except Unreachable as error:
         # Each of the others would only meet the same time-out.
-        yield from (PlannedImage(job=job, reference=reference, tags=tags, error=error) for reference, tags in job.references.items())
-        return
+        return tuple(PlannedImage(job=job, reference=reference, tags=tags, error=error) for reference, tags in job.references.items())
     made = {root.manifest.digest: root.manifest for root in roots if root.manifest is not None}
     walk = _Walk(job, made)
     walk.read([root.planned.root for root in roots if root.manifest is not None and root.planned.root is not None])
     if job.options.referrers:
         walk.read_attached()
-    for root in roots:
-        yield root.planned if root.manifest is None else _complete(_collect(root.planned, root.manifest, walk), root.manifest, walk)
+    return tuple(
+        root.planned if root.manifest is None else _complete(_collect(root.planned, root.manifest, walk), root.manifest, walk)
+        for root in roots
+    )
 
 
 def _complete(image: PlannedImage, root: Manifest, walk: _Walk) -> PlannedImage:
