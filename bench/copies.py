@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +21,10 @@ from registry_tool.targets.registry import open_registry
 
 IMAGES = 10
 BASE, OWN = (16 << 20, 8 << 20, 4 << 20), 2 << 20
-"""Bytes of the layers that all images share, and of the one of each."""
+"""Bytes of the layers that all images share, and of the one of each; compressed they are as many."""
 TAGS = 200
 
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 def copies(runs: int) -> Iterator[Result]:
@@ -92,21 +95,31 @@ def _mirror(runs: int, source: str) -> Iterator[Result]:
 
 
 def images_with_shared_layers(host: str) -> list[str]:
-    """Push images of layers that nothing compresses, the largest of which all share; the paths of their repositories."""
-    base = [os.urandom(size) for size in BASE]
+    """Push images of which all share the largest layers; the paths of their repositories. Engines can pull them."""
+    base = [_layer(f"base-{number}", size) for number, size in enumerate(BASE)]
     paths = [f"bench/image-{number}" for number in range(IMAGES)]
     with open_registry(host) as registry:
         for path in paths:
             repository = registry.repository(path)
-            layers = [*base, os.urandom(OWN)]
-            config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%s]}}' % b",".join(
-                b'"%s"' % str(Digest.of(layer)).encode() for layer in layers
-            )
-            described = [_described(config, manifest.OCI_CONFIG), *(_described(layer, _LAYER) for layer in layers)]
-            for descriptor, content in zip(described, (config, *layers), strict=True):
+            layers = [*base, _layer("own", OWN)]
+            diff_ids = [str(diff_id) for diff_id, _ in layers]
+            document = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+            config = json.dumps(document).encode()
+            described = [_described(config, manifest.OCI_CONFIG), *(_described(layer, _LAYER) for _, layer in layers)]
+            for descriptor, content in zip(described, (config, *(layer for _, layer in layers)), strict=True):
                 repository.push(descriptor, io.BytesIO(content))
             repository.push_manifest(manifest.image(described[0], described[1:]), "1")
     return paths
+
+
+def _layer(name: str, size: int) -> tuple[Digest, bytes]:
+    """A layer with one file that nothing compresses: its diff id, and what is stored."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        tar.addfile(member, io.BytesIO(os.urandom(size)))
+    return Digest.of(stream.getvalue()), gzip.compress(stream.getvalue(), 1, mtime=0)
 
 
 def _described(content: bytes, media_type: str) -> Descriptor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -19,12 +20,17 @@ from bench.repositories import registry
 LAYERS, LAYER = 20, 50_000_000
 """The large image: layers, and bytes of each, of which half can be compressed."""
 
+_SOCKET = Path("/var/run/docker.sock")
+
 Contestants = dict[str, Callable[[], float]]
 
 
 def pushes(runs: int) -> Iterator[Result]:
-    """Rows of pushes of the sample image and of one of a gigabyte. On an engine that keeps layers compressed both ways are the engine's."""
+    """Rows of pushes of the sample image and of one of a gigabyte; of the sample alone where the engine keeps layers compressed."""
     base = _base_image()
+    if "io.containerd.snapshotter" in said("docker", "info", "--format", "{{.DriverStatus}}"):
+        yield from _containerd_store(runs, base)
+        return
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, _image(_sample(Path(folder)), base) as sample:
         yield from _cold("the sample image", sample, runs)
         yield from _again(sample, runs)
@@ -52,7 +58,16 @@ def _cold(what: str, image: str, runs: int) -> Iterator[Result]:
             copy = ["skopeo", "copy", "--dest-tls-verify=false", f"docker-daemon:{image}"]
             return run([*copy, f"docker://{host}/bench/app:1"]).seconds
 
+    def without_root() -> float:
+        """As a user who may use the engine's socket, and not read its files."""
+        with _forgotten(image) as host, tempfile.TemporaryDirectory(prefix="bench-") as home:
+            os.chmod(home, 0o777)  # noqa: PTH101, S103 - a folder of this run
+            user = ["setpriv", "--reuid=65534", f"--regid={_SOCKET.stat().st_gid}", "--clear-groups", "env", f"HOME={home}"]
+            return _timed(image, host, lambda target: [*user, *REGCTL, "push", "--via", "direct", target]).seconds
+
     contestants: Contestants = {"ours": ours, "docker": docker, "save": lambda: _saved(image)}
+    if os.geteuid() == 0 and _SOCKET.exists() and shutil.which("setpriv"):
+        contestants["without root"] = without_root
     if shutil.which("skopeo"):
         contestants["skopeo"] = skopeo
     else:
@@ -62,7 +77,32 @@ def _cold(what: str, image: str, runs: int) -> Iterator[Result]:
     if "skopeo" in seconds:
         yield Result(name=f"cold push, {what} / skopeo copy", ours=seconds["ours"], theirs=seconds["skopeo"], most=0.7)
     yield Result(name=f"cold push, {what} / docker save to nowhere", ours=seconds["ours"], theirs=seconds["save"], most=3)
+    if "without root" in seconds:
+        note = "the engine's archive is read, as its files cannot be"
+        mine = seconds["without root"]
+        yield Result(name=f"cold push without root, {what} / docker push", ours=mine, theirs=seconds["docker"], most=0.4, note=note)
     yield Result(name=f"cold push, {what}, memory", ours=[max(memory) / 1e6], most=150, unit="MB", note="the largest")
+
+
+def _containerd_store(runs: int, base: str) -> Iterator[Result]:
+    progress("cold push from the containerd store")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _image(_sample(Path(folder)), base) as image:
+
+        def push(command: Callable[[str], list[str]]) -> Callable[[], float]:
+            def once() -> float:
+                with _forgotten(image) as host:
+                    return _timed(image, host, command).seconds
+
+            return once
+
+        contestants: Contestants = {
+            "ours": push(lambda target: [*REGCTL, "push", target]),
+            "docker": push(lambda target: ["docker", "push", target]),
+            "copy": push(lambda target: [*REGCTL, "copy", f"engine:{image}", target]),
+        }
+        seconds = in_turn(runs, contestants)
+    yield Result(name="cold push, containerd store / docker push", ours=seconds["ours"], theirs=seconds["docker"], most=1.1)
+    yield Result(name="copy from the engine, containerd store / docker push", ours=seconds["copy"], theirs=seconds["docker"], most=1.2)
 
 
 def _again(image: str, runs: int) -> Iterator[Result]:

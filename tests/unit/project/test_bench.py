@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gc
 import http.client
+import json
+import re
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from bench.link import ROUND_TRIP, link_to
 from bench.measure import Result, in_turn, run, table
+from bench.picture import draw
+from bench.run import write
 from bench.wrk import rate
 from tests.support.recording_server import recording_server
 
@@ -55,6 +60,26 @@ def test_without_others_the_median_is_bounded() -> None:
         "holds": True,
         "note": "large",
     }
+
+
+def test_rows_of_other_groups_stay_and_rows_of_the_group_are_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "results.json"
+    write(target, "startup", [Result(name="a", ours=[1.0], most=1), Result(name="gone", ours=[1.0], most=1)])
+    write(target, "pushes", [Result(name="b", ours=[2.0], most=1)])
+    write(target, "startup", [Result(name="a", ours=[3.0], most=1)])
+    rows = json.loads(target.read_text(encoding="utf-8"))["results"]
+    assert [(row["name"], row["group"], row["median"]) for row in rows] == [("b", "pushes", 2.0), ("a", "startup", 3.0)]
+    assert all(row["date"] and "load" in row and "commit" in row for row in rows)
+
+
+def test_the_picture_has_a_bar_for_each_ratio_which_ends_inside_of_it() -> None:
+    rows = [{"name": "a & b / c", "ratio": ratio, "most": 0.5, "holds": ratio <= 0.5} for ratio in (0.25, 40.0)]
+    picture = draw(rows)
+    width = int(re.findall(r'<svg .*? width="(\d+)"', picture)[0])
+    bars = re.findall(r'<rect x="(\d+)" y="\d+" width="(\d+)" height="\d+" fill="(.*?)"', picture)
+    assert len({colour for _, _, colour in bars}) == len(bars) == 2
+    assert all(int(left) + int(length) <= width for left, length, _ in bars)
+    assert "a &amp; b / c" in picture
 
 
 def test_the_table_says_what_does_not_hold() -> None:
