@@ -17,16 +17,12 @@ tags = st.sampled_from(["latest", "Latest", "1.0", "sha256-ab"])
 ids = st.sampled_from(["6ff5…".encode().hex(), "0f-1", "a" * 128])
 
 
-def _index_path(repository: str, tag: str, digest: Digest) -> str:
-    return f"{paths.repository_path(repository)}/_manifests/tags/{tag}/index/{digest.algorithm}/{digest.hex}/link"
-
-
 valid_paths = st.one_of(
     st.builds(paths.blob_path, digests),
     st.builds(paths.revision_path, repositories, digests),
     st.builds(paths.layer_path, repositories, digests),
     st.builds(paths.tag_path, repositories, tags),
-    st.builds(_index_path, repositories, tags, digests),
+    st.builds(paths.tag_history_path, repositories, tags, digests),
     st.builds(
         lambda name, id, rest: f"{paths.upload_path(name, id)}/{rest}",
         repositories,

@@ -182,6 +182,11 @@ def tag_path(repository: str, tag: str) -> str:
     return f"{_REPOSITORIES}{repository}/_manifests/tags/{tag}/current/link"
 
 
+def tag_history_path(repository: str, tag: str, digest: Digest) -> str:
+    """The link of a tag to a manifest that it points or pointed at, relative to the volume's root."""
+    return f"{_REPOSITORIES}{repository}/_manifests/tags/{tag}/index/{digest.algorithm}/{digest.hex}/link"
+
+
 def upload_path(repository: str, id: str) -> str:
     """The folder of an upload, relative to the volume's root."""
     return f"{_REPOSITORIES}{repository}/_uploads/{id}"
