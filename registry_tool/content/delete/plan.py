@@ -150,6 +150,8 @@ class DeletionPlan:
     bytes_freed: int = 0
     tags_left: int = 0
     scope: Scope
+    referrer_lists: Mapping[str, Digest] = field(default_factory=dict, hash=False, repr=False)
+    """Tags of the lists of referrers that are rewritten, as a removal refers to something, with what they stand for."""
     manifests: tuple[Manifest, ...] = field(default=(), repr=False, compare=False)
     """Those that were read: a digest never stands for another one, so none is read twice."""
 

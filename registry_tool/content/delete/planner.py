@@ -55,6 +55,7 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
         tags_left=sum(_is_persons(tag, snapshot) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
         + snapshot.others,
         scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
+        referrer_lists=_referrer_lists(snapshot, removals),
         manifests=tuple(snapshot.manifests.values()),
     )
     return replace(plan, bytes_freed=_freed(snapshot, {*deleted, *(descriptor.digest for descriptor in snapshot.tombstones.values())}))
@@ -87,6 +88,11 @@ def protected(snapshot: RepositorySnapshot, removals: Iterable[Removal], unresol
         if not removal.untag_only and removal.digest in needed and not named.keys() & {*removal.tags}:
             named[str(removal.digest)] = needed[removal.digest]
     return named
+
+
+def _referrer_lists(snapshot: RepositorySnapshot, removals: Iterable[Removal]) -> dict[str, Digest]:
+    subjects = {removal.subject.digest for removal in removals if removal.subject is not None and not removal.untag_only}
+    return {tag: descriptor.digest for tag, descriptor in snapshot.live.items() if listed_subject(tag) in subjects}
 
 
 def with_dependents(snapshot: RepositorySnapshot, removal: Removal, *, tags: frozenset[str], deleted: frozenset[Digest]) -> Removal:

@@ -1,0 +1,165 @@
+"""Restoring what a journal keeps: the same digests, the same tags. First a plan, which writes nothing, then its application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from registry_tool.base.concurrency import map_ordered
+from registry_tool.base.errors import Conflict, NotFound, RegistryToolError
+from registry_tool.content.copy.planner import has_content
+from registry_tool.content.delete import Deletable
+from registry_tool.content.graph import Edge, edges
+from registry_tool.content.protection import read_protections
+from registry_tool.content.undo.journal import Journal, summary
+from registry_tool.content.undo.values import JournalEntry, MissingBlob, Restored, RestorePlan, TagAction, TagPlan, UndoEntry
+from registry_tool.oci.descriptor import Descriptor
+from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import Manifest, is_foreign, may_be_tombstone
+
+
+class JournalSource:
+    """The removals in a journal, each restored through the repository that ``open_repository`` opens by its name (``HOST/PATH``)."""
+
+    def __init__(self, journal: Journal, open_repository: Callable[[str], Deletable]) -> None:
+        self._journal = journal
+        self._open = open_repository
+
+    def entries(self) -> Sequence[UndoEntry]:
+        """What can be undone now."""
+        self._journal.expire()
+        return self._journal.entries()
+
+    def plan(self, id: str) -> RestorePlan:
+        """What undoing ``id`` would write. Raises NotFound, InvalidManifest where the journal is damaged, and what requests raise."""
+        entry, is_started = self._journal.read(id)
+        return make_plan(entry, self._open(entry.repository), interrupted=is_started)
+
+    def restore(self, plan: RestorePlan, *, overwrite: bool) -> Iterator[Restored]:
+        """Restore; then the entry is gone."""
+        entry, _ = self._journal.read(plan.entry.id)
+        yield from restore(entry, plan, self._open(entry.repository), overwrite=overwrite)
+        self._journal.remove(entry.id)
+
+
+def make_plan(entry: JournalEntry, repository: Deletable, *, interrupted: bool = False) -> RestorePlan:
+    """Compare ``entry`` with what is there. Raises InvalidManifest where the journal is damaged, and what requests raise."""
+    manifests = {kept.digest: kept.manifest for kept in entry.manifests}
+    threads = repository.limiter.helpful_requests
+    references = [*(tag.tag for tag in entry.tags), *(str(kept.digest) for kept in entry.manifests if kept.is_deleted)]
+    current = dict(
+        zip(references, map_ordered(lambda reference: _resolve(repository, reference), references, threads=threads), strict=True)
+    )
+    tags = []
+    for tag in entry.tags:
+        digest = current[tag.tag]
+        action: TagAction = "restore" if digest is None else "unchanged" if digest == tag.digest else "moved"
+        tags.append(TagPlan(repository=entry.repository, tag=tag.tag, digest=tag.digest, action=action, current=digest))
+    gone = [kept.digest for kept in entry.manifests if kept.is_deleted and current[str(kept.digest)] is None]
+    needed = dict.fromkeys([*gone, *(tag.digest for tag in tags if tag.action != "unchanged")])
+    moved = [tag.tag for tag in tags if tag.action == "moved"]
+    protections = read_protections(repository).protected(moved) if moved else {}
+    return RestorePlan(
+        entry=summary(entry, interrupted=interrupted),
+        tags=tuple(tags),
+        manifests=tuple(gone),
+        missing=tuple(_missing(entry.repository, repository, [manifests[digest] for digest in needed], set(gone))),
+        protected=tuple(protections.items()),
+        notes=tuple(f"{name} could not be read before it was removed, and is not restored" for name in entry.lost),
+    )
+
+
+def restore(entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, overwrite: bool) -> Iterator[Restored]:
+    """Push the manifests that are gone, children first, and let the tags stand for them again; tags that moved only to ``overwrite``.
+
+    Raises Protected; NotFound where content is missing, and Conflict where a tag moved since the plan: nothing more is written then.
+    """
+    plan.check_allowed(overwrite=overwrite)
+    if plan.missing:
+        raise missing_error(plan)
+    manifests = {kept.digest: kept.manifest for kept in entry.manifests}
+    tags = [tag for tag in plan.tags if tag.action == "restore" or (overwrite and tag.action == "moved")]
+    # In the journal a manifest comes before what it needs.
+    for digest in reversed(plan.manifests):
+        repository.push_manifest(manifests[digest], None)
+        yield Restored(what="manifest", repository=entry.repository, digest=digest)
+    for tag in tags:
+        replaced = _check_unmoved(tag, repository)
+        repository.push_manifest(manifests[tag.digest], tag.tag)
+        if replaced is not None:
+            # The tombstone of a deletion that was interrupted: no tag is on it any more.
+            with suppress(RegistryToolError):
+                repository.delete(replaced)
+        yield Restored(what="tag", repository=entry.repository, tag=tag.tag, digest=tag.digest)
+    for kept in entry.lists:
+        _restore_list(kept.tag, manifests[kept.digest], repository)
+
+
+def missing_error(plan: RestorePlan) -> NotFound:
+    """The error of a restoration whose content is gone."""
+    names = ", ".join(f"{each.digest} ({each.size} bytes, of {each.manifest})" for each in plan.missing[:5])
+    more = f" and {len(plan.missing) - 5} more" if len(plan.missing) > 5 else ""
+    return NotFound(
+        f"{plan.entry.id} cannot be restored: the registry does not have {names}{more} any more; nothing was written",
+        hint="Garbage collection freed it. If gc kept it, undo that first: regctl undo. Else push the image again.",
+    )
+
+
+def _resolve(repository: Deletable, reference: str) -> Digest | None:
+    """What a reference stands for; None where it is not there, or a deletion of it was not finished."""
+    try:
+        with repository.limiter:
+            descriptor = repository.resolve(reference)
+            is_tombstone = may_be_tombstone(descriptor) and repository.manifest(descriptor.digest).is_tombstone
+    except NotFound:
+        return None
+    return None if is_tombstone else descriptor.digest
+
+
+def _check_unmoved(tag: TagPlan, repository: Deletable) -> Descriptor | None:
+    """The tombstone that is under the tag, if any. Raises Conflict where the tag moved since the plan."""
+    try:
+        descriptor = repository.resolve(tag.tag)
+    except NotFound:
+        return None
+    if descriptor.digest in (tag.digest, tag.current):
+        return None
+    if may_be_tombstone(descriptor) and repository.manifest(descriptor.digest).is_tombstone:
+        return descriptor
+    raise Conflict(
+        f"{tag.repository}:{tag.tag} moved: it is at {descriptor.digest} now; nothing more was restored",
+        hint="Run it again to see what it would do now.",
+    )
+
+
+def _missing(name: str, repository: Deletable, needed: Sequence[Manifest], gone: set[Digest]) -> Iterator[MissingBlob]:
+    """Content that the ``needed`` manifests name, and that is neither there nor among those that are restored."""
+    wanted: dict[Digest, tuple[Manifest, Edge]] = {}
+    for manifest in needed:
+        for edge in edges(manifest):
+            if edge.role != "subject" and not is_foreign(edge.descriptor) and edge.descriptor.digest not in gone:
+                wanted.setdefault(edge.descriptor.digest, (manifest, edge))
+
+    def is_there(pair: tuple[Manifest, Edge]) -> bool:
+        edge = pair[1]
+        with repository.limiter:
+            return repository.exists(edge.descriptor) if edge.is_manifest else has_content(repository, edge.descriptor)
+
+    results = map_ordered(is_there, wanted.values(), threads=repository.limiter.helpful_requests)
+    for (manifest, edge), is_present in zip(wanted.values(), results, strict=True):
+        if not is_present:
+            yield MissingBlob(repository=name, manifest=manifest.digest, digest=edge.descriptor.digest, size=edge.descriptor.size)
+
+
+def _restore_list(tag: str, before: Manifest, repository: Deletable) -> None:
+    """Give a list of referrers its former bytes, where it has the same entries again, or is gone."""
+    try:
+        current = repository.manifest(tag)
+    except NotFound:
+        current = None
+    except RegistryToolError:
+        return
+    if current is not None and current.digest == before.digest:
+        return
+    if current is None or {child.digest for child in current.children} == {child.digest for child in before.children}:
+        repository.push_manifest(before, tag)
