@@ -2,7 +2,7 @@
 
     .venv/bin/python docs/generate_schemas.py
 
-``tests/unit/verify/test_report.py`` holds the files equal to it.
+``tests/unit/verify/test_report.py`` and ``tests/unit/cli/test_du.py`` hold the files equal to it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from registry_tool.base.codec import AnyText, members, type_hints
+from registry_tool.content.usage import report as usage_report
+from registry_tool.content.usage.report import UsageReport
 from registry_tool.oci.digest import Digest
 from registry_tool.verify.report import report
 from registry_tool.verify.report.report import VerifyReport
 
 REPORT = Path(report.__file__).with_name("certificate.schema.json")
+
+USAGE = Path(usage_report.__file__).with_name("usage.schema.json")
 
 Schema = dict[str, Any]
 
@@ -48,6 +52,18 @@ def report_schema() -> Schema:
         "title": "A certificate of portability",
         "description": "What regctl verify writes. docs/verify.md tells it member by member. Newer versions of the tool may add members.",
         **document,
+        "$defs": definitions,
+    }
+
+
+def usage_schema() -> Schema:
+    """The schema of ``regctl du --json``."""
+    definitions: dict[str, Schema] = {}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The account of a registry",
+        "description": "What regctl du --json prints. docs/json.md tells it member by member. Newer versions of the tool may add members.",
+        **_object(UsageReport, definitions),
         "$defs": definitions,
     }
 
@@ -89,3 +105,4 @@ def _schema(hint: Any, definitions: dict[str, Schema], *, nullable: bool = True)
 
 if __name__ == "__main__":
     REPORT.write_text(as_text(report_schema()), encoding="utf-8")
+    USAGE.write_text(as_text(usage_schema()), encoding="utf-8")

@@ -58,6 +58,7 @@ COMMANDS = {
     "list-tags": Entry("list_tags", CONTENT, "List the tags of a repository with digest, age and size."),
     "catalog": Entry("catalog", CONTENT, "List the repositories of a registry."),
     "inspect": Entry("inspect", CONTENT, "Show manifest, config and layers of an image in a registry."),
+    "du": Entry("du", CONTENT, "Show where the bytes of a registry are."),
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
     "protect": Entry("protect", CONTENT, "Protect tags from deletion, or list protections."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +46,10 @@ list_format = click.option(
 list_filters = click.option(
     "--filter", "filters", metavar="KEY=VALUE", multiple=True, help="List only what matches: the engine's filters, as name=web, label=KEY."
 )
+
+
+REGISTRY_ADDRESS = re.compile(r"(?:localhost|[^/@]*[.\]][^/@]*):[0-9]+")
+"""A registry's address, where a name may stand; ``app:1`` is a repository and a tag."""
 
 
 def _stored_in_session(context: click.Context, parameter: click.Parameter, value: object) -> None:

@@ -33,6 +33,7 @@ list-tags john/get-started
 catalog
 inspect john/get-started:part2
 check --deep
+du
 copy john/get-started:part2 mirror/
 sync mirror.toml
 export john/get-started:part2 -o images.tar
@@ -68,6 +69,10 @@ SHOWN_ELSEWHERE = (
     "list-tags: tags[].note",
     "check: findings[].",
     "check: error",
+    "du: uploads[].",
+    "du: damaged[].",
+    "du: other[].",
+    "du: errors[].",
     "delete: protected[].",
     "protect: protections[].problem",
     "copy: images[].error",
@@ -81,7 +86,7 @@ SHOWN_ELSEWHERE = (
     "verify: against",
     "verify: proven[].points[].unchecked",
 )
-"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_delete.py``, ``…_protect.py``,
+"""What this story's images do not have; ``test_inspect.py``, ``…_push.py``, ``…_check.py``, ``…_delete.py``, ``…_du.py``, ``…_protect.py``,
 ``…_copy.py``, ``…_export.py``, ``…_sync.py`` and ``…_verify.py`` in ``tests/unit/cli/`` see to it."""
 
 Shape = Mapping[str, str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from registry_tool.content.check import CheckReport, Finding
 
 _MAX_TAGS = 3
-_REGISTRY = re.compile(r"(?:localhost|[^/@]*[.\]][^/@]*):[0-9]+")
-"""A registry's address; ``app:1`` is a repository and a tag."""
 
 
 @click.command("check")
@@ -62,7 +59,7 @@ def _repositories(session: Session, names: Sequence[str]) -> tuple[str, list[str
     """The registry, and the paths in it; None for all. Raises UsageError, InvalidReference, RegistryUnreachable."""
     if not names:
         return session.required_registry_host(), None
-    if len(names) == 1 and _REGISTRY.fullmatch(names[0]):
+    if len(names) == 1 and options.REGISTRY_ADDRESS.fullmatch(names[0]):
         return options.registry_host(names[0]), None
     references = [session.repository(name, "check") for name in names]
     hosts = list(dict.fromkeys(reference.host for reference in references))

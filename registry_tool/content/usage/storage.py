@@ -115,6 +115,8 @@ class RegistryStorage:
     """Bytes of this tool's folder without its undo data: settings, journals."""
     undo: int
     """Bytes of its undo data. Hard links to blobs count again, as the sizes of files do."""
+    own_files: int
+    undo_files: int
     other: tuple[StoredFile, ...]
     """What is none of these: named, counted, and never touched."""
     total: int
@@ -122,6 +124,8 @@ class RegistryStorage:
     files: int
     allocated: int
     """What the file system uses for all of them, in bytes."""
+    links_are_files: bool = True
+    """Whether its links were listed; through a registry's interface only what they say is seen."""
 
     @classmethod
     def classify(cls, files: Iterable[StoredFile]) -> RegistryStorage:
@@ -229,7 +233,7 @@ class _Builder:
         self._repositories: dict[str, _Repository] = {}
         self._digests: dict[str, dict[str, Digest]] = {}
         self._other: list[StoredFile] = []
-        self._own = self._undo = self._total = self._files = self._allocated = 0
+        self._own = self._undo = self._own_files = self._undo_files = self._total = self._files = self._allocated = 0
 
     def add(self, file: StoredFile) -> None:
         """Count one entry."""
@@ -243,8 +247,10 @@ class _Builder:
         path = file.path
         if path.startswith(f"{UNDO_FOLDER}/"):
             self._undo += file.size
+            self._undo_files += 1
         elif path.startswith(f"{OWN_FOLDER}/"):
             self._own += file.size
+            self._own_files += 1
         elif file.kind != "file" or not (
             self._add_blob(file)
             if path.startswith(_BLOBS)
@@ -259,6 +265,8 @@ class _Builder:
             repositories={name: repository.finished() for name, repository in sorted(self._repositories.items())},
             own=self._own,
             undo=self._undo,
+            own_files=self._own_files,
+            undo_files=self._undo_files,
             other=tuple(self._other),
             total=self._total,
             files=self._files,
