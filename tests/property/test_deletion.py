@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import pytest
@@ -43,7 +43,9 @@ def blob(content: bytes, media_type: str) -> Descriptor:
     return Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
 
 
-def fill(repository: Deletable, recipe: Recipe, *, list_by_tag: bool) -> list[Manifest]:
+def fill(
+    repository: Deletable, recipe: Recipe, *, list_by_tag: bool, config_of: Callable[[int], bytes] = lambda number: b'{"n":%d}' % number
+) -> list[Manifest]:
     made: list[Manifest] = []
     listed: dict[Digest, list[Descriptor]] = {}
 
@@ -63,7 +65,7 @@ def fill(repository: Deletable, recipe: Recipe, *, list_by_tag: bool) -> list[Ma
             pushed(b"{}", manifests.EMPTY.media_type)
             manifest = manifests.tombstone("x", unique=str(number))
         else:
-            config = pushed(b'{"n":%d}' % number, OCI_CONFIG)
+            config = pushed(config_of(number), OCI_CONFIG)
             manifest = manifests.image(config, layers, subject=about, artifact_type="application/x" if about else None)
         repository.push_manifest(manifest, None)
         for tag in tags if kind != "tombstone" else [f"dead{number}"]:

@@ -81,6 +81,9 @@ class FakeRepository:
             if manifest.subject is not None and manifest.subject.digest == descriptor.digest
         )
 
+    def listed_referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...] | None:
+        return self.referrers(descriptor) if self.lists_referrers else None
+
     def delete(self, descriptor: Descriptor, *, subject: Descriptor | None = None) -> None:
         self._write()
         if descriptor.digest in self.locked:

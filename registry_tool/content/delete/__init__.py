@@ -1,7 +1,7 @@
 """Deletion: first a plan, which is a value and changes nothing, then its application, which checks again before each write."""
 
-from registry_tool.content.delete.apply import Deleted, apply, check_deletable
-from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection
+from registry_tool.content.delete.apply import Deleted, PartlyDeleted, apply, check_deletable
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Group, Removal, Scope, Selection
 from registry_tool.content.delete.planner import make_plan
 from registry_tool.content.delete.snapshot import Deletable, take_snapshot
 from registry_tool.content.delete.unprotect import unprotect
@@ -11,6 +11,8 @@ __all__ = [
     "Deleted",
     "DeletionPlan",
     "Dependent",
+    "Group",
+    "PartlyDeleted",
     "Removal",
     "Scope",
     "Selection",

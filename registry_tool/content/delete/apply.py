@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NoReturn
 
-from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, RegistryError, TooManyRequests
+from registry_tool.base.errors import AuthenticationFailed, Conflict, NotFound, Protected, RegistryError, RegistryToolError, TooManyRequests
 from registry_tool.content.delete import advice
 from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Tombstone
 from registry_tool.content.delete.planner import protected, with_dependents
@@ -23,6 +23,15 @@ from registry_tool.oci.manifest import EMPTY
 
 MAX_FAILURES = 16
 """Steps that may fail before no more are tried."""
+
+
+class PartlyDeleted(RegistryToolError):
+    """Some steps of a plan by rules were not done: ``failures`` say which and why."""
+
+    def __init__(self, failures: Sequence[RegistryToolError]) -> None:
+        more = f"; and {len(failures) - 1} more failed" if len(failures) > 1 else ""
+        super().__init__(f"{failures[0].message}{more}", hint=failures[0].hint)
+        self.failures = tuple(failures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +48,12 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
 
     What was deleted concurrently is no failure.
 
-    Raises ConfirmationRequired where a glob removes the last tag without ``allow_empty``; Protected where something of it is
-    protected; Conflict where the repository differs from the plan: nothing more is removed then; before anything is written,
-    RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. A step that fails, or leaves something
-    there though the registry claims that it is deleted, ends only the removal of what it needs: its RegistryError is raised
-    after the others.
+    Raises ConfirmationRequired where a glob or a rule removes the last tag without ``allow_empty``; Protected where something
+    of it is protected; Conflict where the repository differs from the plan: nothing more is removed then; before anything is
+    written, RegistryError where deletion is off or the registry is read-only, AuthenticationFailed. A step that fails, or
+    leaves something there though the registry claims that it is deleted, ends only the removal of what it needs: its
+    RegistryError is raised after the others. Of a group, what is protected now or differs from the plan ends no more than that
+    either, and PartlyDeleted is raised after all.
     """
     plan.check_allowed(allow_empty=allow_empty)
     if plan.is_empty:
@@ -53,7 +63,7 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
     check_deletable(plan, repository)
     writer = Writer(repository, plan.selection.repository, {manifest.digest: manifest for manifest in plan.manifests})
     guard = _Guard(plan, repository)
-    failures: list[RegistryError] = []
+    failures: list[RegistryToolError] = []
     kept: set[Digest] = set()
     steps = [
         *((None, partial(_finish, tombstone, writer)) for tombstone in plan.unfinished),
@@ -61,18 +71,22 @@ def apply(plan: DeletionPlan, repository: Deletable, *, allow_empty: bool = Fals
         *((None, partial(_untag_unresolved, tag, writer, guard)) for tag in plan.unresolved),
     ]
     for digest, step in steps:
-        if digest in kept:
+        if digest is not None and not kept.isdisjoint([digest, *guard.holders(digest)]):
             continue
         try:
             yield from step()
         except TooManyRequests:
             raise
-        except RegistryError as error:
+        except (RegistryError, Conflict, Protected) as error:
+            if not (isinstance(error, RegistryError) or guard.is_group):
+                raise
             # One that is locked ends nothing but the removal of what it needs.
             failures.append(error)
             kept |= _needed(plan, digest)
-            if len(failures) > MAX_FAILURES:
+            if sum(isinstance(each, RegistryError) for each in failures) > MAX_FAILURES:
                 break
+    if guard.is_group and failures:
+        raise PartlyDeleted(failures)
     if len(failures) > 1:
         failures[0].message += f"; and {len(failures) - 1} more failed"
     if failures:
@@ -176,13 +190,41 @@ class _Guard:
     """Compares the repository with the plan."""
 
     def __init__(self, plan: DeletionPlan, repository: Deletable) -> None:
+        self.is_group = plan.selection.group is not None
+        self._outcome = "it was left" if self.is_group else "nothing more was removed"
         self._plan = plan
         self._repository = repository
         self._snapshot: RepositorySnapshot | None = None
         self._valid_until = 0.0
+        self._removals = {each.digest: each for each in plan.removals}
+        self._containing: dict[Digest, list[Digest]] = {}
+        for manifest in plan.manifests:
+            for child in manifest.children if manifest.digest in plan.deleted else ():
+                self._containing.setdefault(child.digest, []).append(manifest.digest)
+
+    def holders(self, digest: Digest) -> list[Digest]:
+        """Manifests of a group for whose sake ``digest`` is deleted: its subject, the indexes that contain it, and so on."""
+        if not self.is_group:
+            return []
+
+        def follow(each: Digest) -> list[Digest]:
+            removal = self._removals.get(each)
+            subject = removal.subject.digest if removal is not None and removal.subject is not None else None
+            image = removal.attached_to if removal is not None else None
+            named = [subject, image, *self._containing.get(each, ())]
+            return [other for other in named if other is not None and other in self._plan.deleted]
+
+        return [other for other in closure([digest], follow) if other != digest]
 
     def check(self, removal: Removal) -> None:
-        """Raises Conflict where something else depends on ``removal`` than was planned, Protected where it is protected now."""
+        """Raises Conflict where something else depends on ``removal``, or on what it belongs to, than was planned; Protected."""
+        self._check(removal)
+        if not removal.untag_only:
+            for digest in self.holders(removal.digest):
+                if digest in self._removals:
+                    self._check(self._removals[digest])
+
+    def _check(self, removal: Removal) -> None:
         for tag in removal.tags:
             self.is_unchanged(tag, removal)
         self._refuse_protected(protected(self._current(), [removal]))
@@ -191,7 +233,8 @@ class _Guard:
             self._refuse(f"{', '.join(unreadable)} cannot be read any more, and may be on {removal.digest}")
         if self._current().has_unlisted_tags and not removal.untag_only and self._plan.selection.digest is None:
             self._refuse("the list of tags may be incomplete now")
-        now = with_dependents(self._current(), removal, tags=self._plan.tags, deleted=self._plan.deleted)
+        # Any other tag may have been moved to it meanwhile, also one that was to go from another image.
+        now = with_dependents(self._current(), removal, tags=frozenset(removal.tags), deleted=self._plan.deleted)
         for planned, current, what in (
             (removal.siblings, now.siblings, "the tags on it"),
             (_digests(removal.indexes), _digests(now.indexes), "the indexes that contain it"),
@@ -235,12 +278,10 @@ class _Guard:
 
     def _refuse_protected(self, found: dict[str, Protection]) -> None:
         if found:
-            raise refusal(self._plan.selection.repository, found, outcome="nothing more was removed")
+            raise refusal(self._plan.selection.repository, found, outcome=self._outcome)
 
     def _refuse(self, why: str) -> NoReturn:
-        raise Conflict(
-            f"{self._plan.selection.repository}: {why}; nothing more was removed", hint="Run it again to see what it would hit now."
-        )
+        raise Conflict(f"{self._plan.selection.repository}: {why}; {self._outcome}", hint="Run it again to see what it would hit now.")
 
 
 def _digests(dependents: tuple[Dependent, ...]) -> tuple[str, ...]:

@@ -18,13 +18,25 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Many ``tags``, which go with their referrers, and ``untagged`` manifests; a digest goes only where nothing that stays needs it."""
+
+    tags: frozenset[str]
+    untagged: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """One of: ``tag``; ``digest``; ``tag`` if it is at ``digest``; ``pattern``, a glob over tags. ``repository`` is ``HOST/PATH``."""
+    """One of: ``tag``; ``digest``; ``tag`` if it is at ``digest``; ``pattern``, a glob over tags; ``group``.
+
+    ``repository`` is ``HOST/PATH``.
+    """
 
     repository: str
     tag: str | None = None
     digest: Digest | None = None
     pattern: str | None = None
+    group: Group | None = None
 
     @classmethod
     def parse(cls, text: str, *, default_host: str) -> tuple[Reference, Selection]:
@@ -45,7 +57,14 @@ class Selection:
         """Those of ``tags`` that are selected; a glob's are sorted."""
         if self.pattern is not None:
             return tuple(sorted(tag for tag in tags if fnmatchcase(tag, self.pattern)))
+        if self.group is not None:
+            return tuple(sorted(self.group.tags.intersection(tags)))
         return tuple(tag for tag in tags if tag == self.tag)
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it was not a person who named each tag."""
+        return self.pattern is not None or self.group is not None
 
     def __str__(self) -> str:
         """The reference, with its host."""
@@ -176,10 +195,11 @@ class DeletionPlan:
         return not self.scope.others
 
     def check_allowed(self, *, allow_empty: bool) -> None:
-        """Raises Protected where it removes something protected; ConfirmationRequired where a glob removes the last tag."""
+        """Raises Protected where it removes something protected; ConfirmationRequired where a glob or a rule removes the last tag."""
         if self.protected:
             raise refusal(self.selection.repository, self.protected)
-        if self.selection.pattern is not None and self.tags and not self.tags_left and not allow_empty:
+        if self.selection.is_rule and self.tags and not self.tags_left and not allow_empty:
+            what = f"{self.selection} removes" if self.selection.group is None else "the rules remove"
             raise ConfirmationRequired(
-                f"{self.selection} removes the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
+                f"{what} the last tag of {self.selection.repository}", hint="Add --allow-empty if that is what you want."
             )

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from registry_tool.base.errors import Conflict
-from registry_tool.content.delete.plan import DeletionPlan, Dependent, Removal, Scope, Selection, Tombstone
+from registry_tool.content.delete.plan import DeletionPlan, Dependent, Group, Removal, Scope, Selection, Tombstone
 from registry_tool.content.delete.snapshot import RepositorySnapshot, attached_subject, listed_subject
 from registry_tool.content.graph import closure
 from registry_tool.content.protection import Protection
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
+from registry_tool.targets.registry.referrers import tag_of
 
 
 def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attached: bool = False) -> DeletionPlan:
@@ -22,6 +23,8 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
     image what cosign's tags attach to it, unless ``keep_attached``. Raises Conflict where a tag is not at the digest it
     was named with, or that is not known.
     """
+    if selection.group is not None:
+        return _plan_group(selection, snapshot, selection.group)
     tags, is_tombstone = _selected(selection, snapshot)
     unresolved = _unresolved(selection, snapshot)
     named = frozenset({snapshot.named.digest} if snapshot.named is not None and selection.tag is None and not is_tombstone else ())
@@ -43,6 +46,54 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
     deleted -= closure(kept, snapshot.children).keys() - named
     tags |= attached.keys()
     chosen = {digest: None for digest in chosen if digest in named or not tags.isdisjoint(snapshot.tags_on(digest))}
+    is_absent = not (chosen or is_tombstone or unresolved)
+    return _assemble(selection, snapshot, tags=tags, chosen=chosen, deleted=deleted, attached=attached, absent=is_absent)
+
+
+def _plan_group(selection: Selection, snapshot: RepositorySnapshot, group: Group) -> DeletionPlan:
+    """Plan the deletion of many tags and untagged manifests, whose referrers go and stay with them.
+
+    At first everything that is attached to something, or lists its referrers, goes; then what belongs to something that
+    stays is taken out, until nothing changes.
+    """
+    selected = frozenset(selection.matching(snapshot.live)) - snapshot.protection_tags
+    subjects = {tag: attached_subject(tag) or listed_subject(tag) for tag in snapshot.live if tag not in selected}
+    attached = {tag: subject for tag, subject in sorted(subjects.items()) if subject is not None}
+    unresolved = selection.matching(snapshot.unresolved)
+    untagged = dict.fromkeys(snapshot.untagged)
+    while True:
+        tags = selected | attached.keys()
+        chosen = dict.fromkeys([*(snapshot.tags[tag].digest for tag in [*attached, *sorted(selected)]), *untagged])
+        deleted = _unneeded(snapshot, tags | {*unresolved}, chosen)
+        going = {tag: subject for tag, subject in attached.items() if subject in deleted}
+        if len(going) == len(attached):
+            break
+        attached = going
+    chosen = {digest: None for digest in chosen if digest in deleted or not tags.isdisjoint(snapshot.tags_on(digest))}
+    return _assemble(selection, snapshot, tags=tags, chosen=chosen, deleted=deleted, attached=attached, absent=not (chosen or group.tags))
+
+
+def _unneeded(snapshot: RepositorySnapshot, tags: frozenset[str], chosen: Iterable[Digest]) -> frozenset[Digest]:
+    """The ``chosen`` manifests, what they contain and what refers to them, as far as nothing that stays needs it."""
+    candidates = closure(chosen, lambda digest: [*snapshot.children(digest), *snapshot.referrers(digest)])
+    if _is_doubtful(snapshot, tags, candidates.keys()):
+        return frozenset()
+    staying = [descriptor.digest for tag, descriptor in snapshot.tags.items() if tag not in tags]
+    needed = closure(staying, snapshot.linked)
+    return frozenset(digest for digest in candidates if digest not in needed and digest not in snapshot.unread.keys() - set(chosen))
+
+
+def _assemble(
+    selection: Selection,
+    snapshot: RepositorySnapshot,
+    *,
+    tags: frozenset[str],
+    chosen: Iterable[Digest],
+    deleted: frozenset[Digest],
+    attached: Mapping[str, Digest],
+    absent: bool,
+) -> DeletionPlan:
+    unresolved = _unresolved(selection, snapshot)
     removals = [_removal(snapshot, digest, tags, deleted, attached) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
     plan = DeletionPlan(
         selection=selection,
@@ -51,7 +102,7 @@ def make_plan(selection: Selection, snapshot: RepositorySnapshot, *, keep_attach
         unresolved=unresolved,
         unreadable=tuple(sorted(snapshot.unresolved.keys() - unresolved)),
         protected=protected(snapshot, removals, unresolved),
-        absent=not (chosen or is_tombstone or unresolved),
+        absent=absent,
         tags_left=sum(_is_persons(tag, snapshot) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
         + snapshot.others,
         scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
@@ -101,7 +152,8 @@ def with_dependents(snapshot: RepositorySnapshot, removal: Removal, *, tags: fro
     indexes = snapshot.indexes(digest) - deleted
     if removal.subject is not None and not removal.untag_only:
         # The list of its subject's referrers is rewritten without it.
-        indexes -= {descriptor.digest for tag, descriptor in snapshot.tags.items() if listed_subject(tag) == removal.subject.digest}
+        list_of_subject = snapshot.tags.get(tag_of(removal.subject.digest))
+        indexes -= {list_of_subject.digest} if list_of_subject is not None else set()
     return replace(
         removal,
         siblings=tuple(tag for tag in snapshot.tags_on(digest) if tag not in tags),
@@ -178,7 +230,7 @@ def _removal(
     snapshot: RepositorySnapshot, digest: Digest, tags: frozenset[str], deleted: frozenset[Digest], attached: Mapping[str, Digest]
 ) -> Removal:
     removed_tags = tuple(tag for tag in snapshot.tags_on(digest) if tag in tags)
-    is_selected = removed_tags or (snapshot.named is not None and snapshot.named.digest == digest)
+    is_selected = removed_tags or digest in snapshot.untagged or (snapshot.named is not None and snapshot.named.digest == digest)
     indexes = snapshot.indexes(digest) & deleted
     removal = Removal(
         descriptor=_descriptor(snapshot, digest),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
@@ -15,10 +16,12 @@ from registry_tool.content.delete.plan import Selection
 from registry_tool.content.graph import Graph, Node, attempt, read_node, traverse
 from registry_tool.content.protection import Protection, Protections, is_protection_tag, protection_of
 from registry_tool.content.tag_reader import TagReader
+from registry_tool.oci import manifest as manifests
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import IMAGES, SCHEMA_1, Manifest, is_foreign
-from registry_tool.targets.registry.referrers import ATTACHED
+from registry_tool.targets.cache import Cache, NoCache
+from registry_tool.targets.registry.referrers import ATTACHED, tag_of
 from registry_tool.targets.target import Target
 
 MAX_FAILURES = 16
@@ -37,6 +40,9 @@ class Deletable(Target, Protocol):
     @property
     def has_unlisted_tags(self) -> bool:
         """Whether there may be more tags than those that were listed."""
+
+    def listed_referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...] | None:
+        """The manifests whose subject it is from the registry's own list; None where it keeps none. Raises RegistryError."""
 
     def can_delete(self) -> bool:
         """Whether manifests may be deleted; changes nothing. Raises AuthenticationFailed."""
@@ -58,8 +64,8 @@ class RepositorySnapshot:
     ``unresolved`` is why it is not known what a tag stands for: it may be on any digest. ``dangling`` are tags whose
     manifest is missing. ``named`` is what the selected digest stands for. ``unread`` is why a manifest could not be read (``errors``);
     those of them that may need any other are ``doubtful``, or any that is among their ``mentions``. ``unlisted`` is why a
-    manifest's referrers are not known. ``others`` counts the tags that were not looked at; ``has_unlisted_tags``: there
-    may be more than the registry lists.
+    manifest's referrers are not known. ``untagged`` are selected manifests without a tag. ``others`` counts the tags that
+    were not looked at; ``has_unlisted_tags``: there may be more than the registry lists.
     """
 
     tags: dict[str, Descriptor]
@@ -73,6 +79,7 @@ class RepositorySnapshot:
     mentions: dict[Digest, frozenset[Digest]] = field(default_factory=dict)
     unlisted: dict[Digest, str] = field(default_factory=dict)
     dangling: dict[str, str] = field(default_factory=dict)
+    untagged: dict[Digest, Descriptor] = field(default_factory=dict)
     others: int = 0
     has_unlisted_tags: bool = False
 
@@ -170,19 +177,24 @@ def take_snapshot(
     known: Sequence[Manifest] = (),
     about: Iterable[Digest] = (),
     most_tags: int | None = None,
+    cache: Cache | None = None,
+    choose: Callable[[RepositorySnapshot], Iterable[str]] | None = None,
 ) -> RepositorySnapshot:
-    """Read a repository: resolve each tag, read each manifest once, and none that is ``known``.
+    """Read a repository: resolve each tag, read each manifest once, and none that is ``known`` or in ``cache``.
 
     Referrers are listed of what is selected, of ``about``, of what these contain, and of what is attached to them. Tags that
-    vanish meanwhile are left out. With more than ``most_tags``, of which fewer are selected, only these are looked at. What
-    single tags and manifests fail with is kept. Raises NotFound where there is no such repository, and what concerns all of it.
+    vanish meanwhile are left out. ``choose`` selects the tags by what they lead to; without it, ``selection`` does. With more
+    than ``most_tags``, of which fewer are selected, only these are looked at. What single tags and manifests
+    fail with is kept. Raises NotFound where there is no such repository, and what concerns all of it.
     """
-    return _Reader(repository, selection, known).read(about, most_tags)
+    return _Reader(repository, selection, known, cache or NoCache()).read(about, most_tags, choose)
 
 
 class _Reader:
-    def __init__(self, repository: Deletable, selection: Selection, known: Sequence[Manifest]) -> None:
+    def __init__(self, repository: Deletable, selection: Selection, known: Sequence[Manifest], cache: Cache) -> None:
         self._repository = repository
+        self._cache = cache
+        self._names_listed: frozenset[str] = frozenset()
         self._selection = selection
         self._manifests = {manifest.digest: manifest for manifest in known}
         self._is_known = bool(known)
@@ -191,12 +203,15 @@ class _Reader:
         self._unresolved: dict[str, str] = {}
         self._unlisted: dict[Digest, str] = {}
         self._dangling: dict[str, str] = {}
-        self._reader = TagReader(repository, is_kept=self._manifests.__contains__, keep=self._keep)
+        self._reader = TagReader(repository, is_kept=self._is_kept, keep=self._keep)
 
-    def read(self, about: Iterable[Digest], most_tags: int | None) -> RepositorySnapshot:
+    def read(
+        self, about: Iterable[Digest], most_tags: int | None, choose: Callable[[RepositorySnapshot], Iterable[str]] | None
+    ) -> RepositorySnapshot:
         selection = self._selection
         named = self._named(selection.digest) if selection.digest is not None else None
         names = self._names(named)
+        self._names_listed = frozenset(names)
         selected_names = selection.matching(names)
         is_complete = most_tags is None or len(names) <= most_tags or len(selected_names) > most_tags
         chosen = dict.fromkeys(selected_names)
@@ -214,11 +229,15 @@ class _Reader:
             others=len(names) - len(wanted),
             has_unlisted_tags=self._repository.has_unlisted_tags,
         )
-        roots = [*snapshot.tags.values(), *([named] if named else [])]
+        untagged = self._untagged(selection.group.untagged) if selection.group is not None else []
+        snapshot.untagged.update((each.digest, each) for each in untagged)
+        roots = [*snapshot.tags.values(), *untagged, *([named] if named else [])]
         threads = self._repository.limiter.helpful_requests
         for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=threads):
             _add(snapshot, node)
-        selected = [self._tags[tag] for tag in selection.matching(self._tags)] if selection.digest is None else roots[-1:] if named else []
+        tags = choose(snapshot) if choose is not None else selection.matching(self._tags)
+        selected = [self._tags[tag] for tag in tags] if selection.digest is None else roots[-1:] if named else []
+        selected += untagged
         selected += [self._manifests[digest].descriptor for digest in about if digest in self._manifests]
         listed: set[Digest] = set()
         while selected:
@@ -249,6 +268,15 @@ class _Reader:
         self._is_named = isinstance(named, Descriptor)
         # It can be deleted all the same.
         return named if isinstance(named, Descriptor) else Descriptor(media_type="", digest=digest, size=0)
+
+    def _untagged(self, digests: Sequence[Digest]) -> list[Descriptor]:
+        """Those of ``digests`` that are there and can be read: of others it is not known what they need."""
+
+        def read(digest: Digest) -> Manifest | RegistryToolError:
+            return attempt(lambda: self._manifest(Descriptor(media_type="", digest=digest, size=0)))
+
+        contents = [manifest for _, manifest in map_unordered(read, digests, threads=self._repository.limiter.helpful_requests)]
+        return sorted((each.descriptor for each in contents if isinstance(each, Manifest)), key=lambda each: each.digest)
 
     def _names(self, named: Descriptor | None) -> tuple[str, ...]:
         try:
@@ -282,17 +310,31 @@ class _Reader:
         self._unresolved |= dict.fromkeys(self._selection.matching(dangling), _DANGLING)
         self._dangling |= {tag: _DANGLING for tag in dangling if tag not in self._unresolved}
 
+    def _is_kept(self, manifest: Digest) -> bool:
+        return manifest in self._manifests or self._cache.get(manifest) is not None
+
     def _keep(self, manifest: Manifest) -> None:
         self._manifests[manifest.digest] = manifest
+        self._cache.put(manifest.digest, manifest.raw)
 
     def _manifest(self, descriptor: Descriptor) -> Manifest:
-        if descriptor.digest not in self._manifests:
-            with self._repository.limiter:
-                self._manifests[descriptor.digest] = self._repository.manifest(descriptor.digest)
-        return self._manifests[descriptor.digest]
+        digest = descriptor.digest
+        if digest not in self._manifests:
+            cached = self._cache.get(digest)
+            if cached is not None and descriptor.media_type:
+                self._manifests[digest] = manifests.parse(cached, descriptor.media_type, algorithm=digest.algorithm)
+            else:
+                with self._repository.limiter:
+                    self._keep(self._repository.manifest(digest))
+        return self._manifests[digest]
 
     def _referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         with self._repository.limiter:
+            is_tagged = tag_of(descriptor.digest) in self._names_listed or self._repository.has_unlisted_tags
+            if self._selection.group is not None and not is_tagged:
+                # Where the registry keeps no list itself, none is under a tag either: of a thousand images that saves as many requests.
+                with suppress(RegistryToolError):
+                    return self._repository.listed_referrers(descriptor) or ()
             return self._repository.referrers(descriptor)
 
 

@@ -90,9 +90,13 @@ class Contents:
     def _is_kept(self, manifest: Digest) -> bool:
         return manifest in self._manifests or self._cache.get(manifest) is not None
 
+    def keep(self, manifest: Manifest) -> None:
+        """Keep a manifest that was read by somebody else."""
+        self._manifests.keep(manifest.digest, without_bytes(manifest))
+
     def _keep(self, manifest: Manifest) -> None:
         self._cache.put(manifest.digest, manifest.raw)
-        self._manifests.keep(manifest.digest, without_bytes(manifest))
+        self.keep(manifest)
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Return the manifest that ``descriptor`` names. Raises NotFound, InvalidManifest, Mismatch, and what requests raise."""
