@@ -38,7 +38,7 @@ def tables(runs: int, *, whole_loop: bool = False) -> Iterator[Result]:
 
 def _one_thousand(runs: int, few: Tables, *, whole_loop: bool) -> Iterator[Result]:
     progress("1,000 tags")
-    contestants: dict[str, Callable[[], float]] = {"cold": few.cold, "warm": few.warm}
+    contestants: dict[str, Callable[[], float]] = {"cold": few.cold, "warm": few.warm, "plan": few.plan}
     if _is_here("wrk"):
         contestants["wrk"] = lambda: wrk.seconds_for(few.of.host, few.of.paths, accept=manifest.ACCEPT)
     with_skopeo = _is_here("skopeo")
@@ -49,6 +49,7 @@ def _one_thousand(runs: int, few: Tables, *, whole_loop: bool) -> Iterator[Resul
         seconds["skopeo"] = [_inspected(few.of, few.of.tags)]
     yield from _beside_others(seconds, whole_loop=whole_loop)
     yield Result(name="1,000 tags, warm / cold", ours=seconds["warm"], theirs=seconds["cold"], most=0.65)
+    yield Result(name="1,000 tags, prune, cold / list-tags, cold", ours=seconds["plan"], theirs=seconds["cold"], most=1.2)
 
 
 def _ten_thousand(few: Tables, many: Tables) -> Iterator[Result]:
@@ -84,6 +85,13 @@ class Tables:
         """Seconds of one that knows nothing."""
         shutil.rmtree(self._cache, ignore_errors=True)
         return self.warm()
+
+    def plan(self) -> float:
+        """Seconds of the plan of a pruning that knows nothing, in which all but ten tags go."""
+        shutil.rmtree(self._cache, ignore_errors=True)
+        done = run([*REGCTL, "prune", "--keep-last", "10", self.of.name], XDG_CACHE_HOME=str(self._cache))
+        assert f"{len(self.of.tags) - 10} of {len(self.of.tags)} tags" in done.output, done.output[-2000:]
+        return done.seconds
 
     def warm(self) -> float:
         """Seconds of one that has what the one before it kept."""

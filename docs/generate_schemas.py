@@ -2,7 +2,7 @@
 
     .venv/bin/python docs/generate_schemas.py
 
-``tests/unit/verify/test_report.py`` and ``tests/unit/cli/test_du.py`` hold the files equal to it.
+``tests/unit/verify/test_report.py``, ``tests/unit/cli/test_du.py`` and ``…/test_prune.py`` hold the files equal to it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from registry_tool.base.codec import AnyText, members, type_hints
+from registry_tool.content.retention import plan as prune_plan
+from registry_tool.content.retention.plan import PrunePlan
 from registry_tool.content.usage import report as usage_report
 from registry_tool.content.usage.report import UsageReport
 from registry_tool.oci.digest import Digest
@@ -25,6 +27,7 @@ from registry_tool.verify.report.report import VerifyReport
 
 REPORT = Path(report.__file__).with_name("certificate.schema.json")
 
+PRUNE = Path(prune_plan.__file__).with_name("plan.schema.json")
 USAGE = Path(usage_report.__file__).with_name("usage.schema.json")
 
 Schema = dict[str, Any]
@@ -52,6 +55,18 @@ def report_schema() -> Schema:
         "title": "A certificate of portability",
         "description": "What regctl verify writes. docs/verify.md tells it member by member. Newer versions of the tool may add members.",
         **document,
+        "$defs": definitions,
+    }
+
+
+def prune_schema() -> Schema:
+    """The schema of a plan, as ``regctl prune --json`` prints and ``--plan`` reads it."""
+    definitions: dict[str, Schema] = {}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A plan of regctl prune",
+        "description": "What regctl prune --json prints and --plan reads, with other members beside. docs/json.md tells it.",
+        **_object(PrunePlan, definitions),
         "$defs": definitions,
     }
 
@@ -105,4 +120,5 @@ def _schema(hint: Any, definitions: dict[str, Schema], *, nullable: bool = True)
 
 if __name__ == "__main__":
     REPORT.write_text(as_text(report_schema()), encoding="utf-8")
+    PRUNE.write_text(as_text(prune_schema()), encoding="utf-8")
     USAGE.write_text(as_text(usage_schema()), encoding="utf-8")

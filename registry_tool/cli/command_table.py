@@ -61,6 +61,7 @@ COMMANDS = {
     "du": Entry("du", CONTENT, "Show where the bytes of a registry are."),
     "check": Entry("check", CONTENT, "Check that every image in a registry is complete."),
     "delete": Entry("delete", CONTENT, "Delete tags and images in a registry, after showing the plan."),
+    "prune": Entry("prune", CONTENT, "Delete the tags that no rule keeps, after showing the plan."),
     "protect": Entry("protect", CONTENT, "Protect tags from deletion, or list protections."),
     "unprotect": Entry("protect", CONTENT, "Remove protections of tags."),
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
@@ -96,7 +97,6 @@ SUGGESTIONS = {
 """Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""
 
 ELSEWHERE = {
-    "prune": "regctl delete removes tags and images from a registry; docker image prune removes an engine's unused images.",
     "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
 }
 ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"]}

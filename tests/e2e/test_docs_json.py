@@ -55,6 +55,7 @@ login -u john --password-stdin < password
 logout
 protect john/get-started:part2
 unprotect john/get-started:part2
+prune --keep-tags none --apply --yes --allow-empty mirrored/get-started
 delete --yes john/get-started:part2
 down --volumes --yes
 status; 1
@@ -78,6 +79,9 @@ SHOWN_ELSEWHERE = (
     "copy: images[].error",
     "export: images[].error",
     "import: images[].error",
+    "prune: repositories[].tags[].pulled",
+    "prune: errors[].",
+    "prune: error",
     "sync: repositories[].error",
     "sync: repositories[].images[].error",
     "push: partial_of",

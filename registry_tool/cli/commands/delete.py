@@ -16,6 +16,7 @@ from registry_tool.cli import completions, options
 from registry_tool.cli.output import Output, columns, exit_code
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
+from registry_tool.cli.views.deletion import deleted_lines
 
 if TYPE_CHECKING:
     from registry_tool.content.delete import Deleted, DeletionPlan, Dependent, Removal, Selection
@@ -147,7 +148,7 @@ def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: boo
         for each in steps:
             done.append(each)
             if not out.json:
-                out.lines(_deleted_lines(each, repository, quiet=quiet))
+                out.lines(deleted_lines(each, repository, quiet=quiet))
     except RegistryToolError as error:
         # What was deleted before the failure is part of the document.
         if not out.json:
@@ -275,15 +276,6 @@ def _names(plan: DeletionPlan) -> Iterator[str]:
         if not removal.untag_only:
             yield f"{plan.selection.repository}@{removal.digest}"
     yield from (f"{plan.selection.repository}:{tag}" for tag in plan.unresolved)
-
-
-def _deleted_lines(done: Deleted, repository: str, *, quiet: bool) -> list[str]:
-    """What was deleted, in the words of docker's ``rmi``."""
-    word = "Finished an earlier deletion" if done.what == "finished" else "Untagged"
-    words = {f"{repository}:{tag}": word for tag in done.tags}
-    if done.digest is not None:
-        words[f"{repository}@{done.digest}"] = "Deleted"
-    return [name if quiet else f"{word}: {name}" for name, word in words.items()]
 
 
 def document(plan: DeletionPlan) -> dict[str, object]:

@@ -153,6 +153,22 @@ class Repository:
             tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", self._is_tag)))
         return tuple(tags)
 
+    def untagged(self) -> tuple[Digest, ...] | None:
+        """Manifests without a tag, where the registry lists them beside the tags, as Google's do; None of any other."""
+        digests: dict[Digest, None] = {}
+        is_listed = False
+        for response in self._transport.pages(self._tags_path, on_incomplete=self._capabilities.add_note):
+            document = response.json()
+            listed = document.get("manifest") if isinstance(document, dict) else None
+            if not isinstance(listed, dict):
+                continue
+            is_listed = True
+            for text, entry in listed.items():
+                with suppress(ValueError):
+                    if isinstance(entry, dict) and entry.get("tag") == []:
+                        digests[Digest.parse(text)] = None
+        return tuple(digests) if is_listed else None
+
     def _is_tag(self, name: str) -> bool:
         valid = is_tag(name)
         # A registry of another grammar (v1+build) may have an image that this name alone keeps; a digest keeps none.

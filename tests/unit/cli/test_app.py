@@ -57,7 +57,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("digest", "x"), "regctl inspect -q"),
         (("image", "lss"), "regctl image ls"),
         (("docker", "ps"), SUGGESTIONS["docker"]),
-        (("prune",), "docker image prune"),
+        (("prunes",), "regctl prune"),
         (("gc", "x"), "garbage-collect"),
         (("mirror", "a", "b"), "regctl sync FILE"),
         (("cp", "a", "b"), "regctl copy SOURCE"),

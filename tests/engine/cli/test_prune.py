@@ -1,0 +1,69 @@
+"""``prune`` on the real registry: its storage and its log."""
+
+from __future__ import annotations
+
+import http.client
+from contextlib import closing
+
+import pytest
+
+from registry_tool.base.deadline import Deadline, poll
+from registry_tool.content.retention.pulls import PullLog
+from registry_tool.engine import Engine
+from registry_tool.local.registry import LocalRegistry
+from registry_tool.local.registry.pull_log import read_pulls
+from tests.support.cli_runner import Typed
+from tests.support.content import ACCEPT, make_artifact, make_image, make_index, put_manifest
+from tests.support.registry_over_http import tags
+
+pytestmark = pytest.mark.engine
+
+STORAGE = "/var/lib/registry/docker/registry/v2"
+
+
+def storage(engine: Engine, container: str, repository: str) -> bytes:
+    """Each file and folder of a repository with its size and its time of change, and the bytes of its links."""
+    path = f"{STORAGE}/repositories/{repository}"
+    script = f"find {path} | sort | xargs stat -c '%n %s %Y %Z'; find {path} -type f | sort | xargs cat"
+    code, listed = engine.execute(container, ["sh", "-c", script])
+    assert code == 0
+    return listed
+
+
+def test_plan_leaves_storage_as_it_was_and_applied_it_frees_what_it_says(
+    typed: Typed, engine: Engine, local: LocalRegistry, unique: str
+) -> None:
+    image = make_image(local.port, unique, "v1")
+    put_manifest(local.port, unique, "keep", image.raw, image.media_type)
+    make_artifact(local.port, unique, subject=image)
+    gone = make_image(local.port, unique, "v2")
+    make_artifact(local.port, unique, subject=gone)
+    make_index(local.port, unique, "many", make_image(local.port, unique))
+    name = f"{local.address}/{unique}"
+    before = storage(engine, local.container_id, unique)
+    for arguments in (("--keep-tags", "^keep$"), ("--keep-last", "1", "--untagged"), ("--keep-within", "1d", "--json")):
+        assert typed("prune", *arguments, name).code == 0
+    assert storage(engine, local.container_id, unique) == before
+    answer = typed("prune", "--apply", "--yes", "--keep-tags", "^keep$", name)
+    assert answer.code == 0, answer.err
+    assert sorted(tags(local.port, unique) or ()) == ["keep", f"sha256-{image.digest[7:]}"]
+    assert typed("check", name).code == 0
+
+
+def test_pulls_are_read_from_the_log_of_the_registry(typed: Typed, engine: Engine, local: LocalRegistry, unique: str) -> None:
+    made = make_image(local.port, unique, "used")
+    make_image(local.port, unique, "unused")
+    with closing(http.client.HTTPConnection("127.0.0.1", local.port, timeout=60)) as connection:
+        connection.request("GET", f"/v2/{unique}/manifests/{made.digest}", headers={"Accept": ACCEPT, "User-Agent": "docker/28.0.0"})
+        assert connection.getresponse().status == 200
+
+    def pulls() -> list[str]:
+        log = read_pulls(engine, local.address)
+        return [reference for (name, reference) in log.pulls if name == unique] if isinstance(log, PullLog) else []
+
+    assert poll(lambda: pulls() == [made.digest], Deadline(60), pause=0.5)
+    typed("prune", "--json", "--keep-pulled-within", "1y", f"{local.address}/{unique}")
+    assert pulls() == [made.digest], "what this program reads is no pull"
+    document = typed("prune", "--json", "--keep-pulled-within", "1y", f"{local.address}/{unique}").json
+    assert {tag["action"] for tag in document["repositories"][0]["tags"]} == {"keep"}
+    assert "the registry's log begins" in document["repositories"][0]["tags"][0]["reason"]
