@@ -10,7 +10,7 @@ from registry_tool.cli.views import formatting
 from registry_tool.oci import versions
 
 if TYPE_CHECKING:
-    from registry_tool.content.retention.plan import ManifestPlan, PrunePlan, RepositoryPlan, TagPlan
+    from registry_tool.content.retention.plan import PlannedManifest, PlannedTag, PrunePlan, RepositoryPlan
 
 _MAX_UNREAD = 5
 _MAX_NAMES = 3
@@ -64,7 +64,7 @@ def _repository(plan: RepositoryPlan) -> Iterator[str]:
         yield "  What could not be read may need any image: tags go, and no image."
 
 
-def _cells(tag: TagPlan) -> tuple[str, ...]:
+def _cells(tag: PlannedTag) -> tuple[str, ...]:
     digest = formatting.UNKNOWN if tag.digest is None else tag.digest.short
     reason = f"{tag.rule}: {tag.reason}" if tag.rule not in (None, "protected") else tag.reason
     if tag.needed_by:
@@ -72,7 +72,7 @@ def _cells(tag: TagPlan) -> tuple[str, ...]:
     return (tag.action, tag.tag, digest, formatting.age(tag.created), _join(tag.siblings) or formatting.UNKNOWN, reason)
 
 
-def _with_others(manifest: ManifestPlan) -> str:
+def _with_others(manifest: PlannedManifest) -> str:
     what = f"{manifest.type} {manifest.digest}" if manifest.type != "unknown" else str(manifest.digest)
     tags = f"{', '.join(manifest.tags)} with " if manifest.tags else ""
     if manifest.alone:

@@ -20,7 +20,7 @@ _HINT = "Make a new plan: regctl prune --json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TagPlan:
+class PlannedTag:
     """What is to become of one tag. ``rule`` keeps it; where none does, it goes.
 
     ``siblings`` are the other tags of its digest. ``needed_by`` is what keeps the manifest of a tag that goes: tags as they
@@ -40,7 +40,7 @@ class TagPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestPlan:
+class PlannedManifest:
     """A manifest that is deleted, or, ``alone``, only loses ``tags``. The other members are those of :class:`Removal`."""
 
     digest: Digest
@@ -53,7 +53,7 @@ class ManifestPlan:
     attached_to: Digest | None = None
 
     @classmethod
-    def of(cls, removal: Removal) -> ManifestPlan:
+    def of(cls, removal: Removal) -> PlannedManifest:
         """The same of a removal."""
         return cls(
             digest=removal.digest,
@@ -76,8 +76,8 @@ class RepositoryPlan:
 
     JSON_MEMBERS: ClassVar = "repository tags manifests unfinished tags_left bytes_freed unread"
     repository: str
-    tags: tuple[TagPlan, ...]
-    manifests: tuple[ManifestPlan, ...]
+    tags: tuple[PlannedTag, ...]
+    manifests: tuple[PlannedManifest, ...]
     unfinished: tuple[str, ...] = ()
     tags_left: int = 0
     bytes_freed: int = 0
@@ -85,12 +85,12 @@ class RepositoryPlan:
     deletion: DeletionPlan | None = None
 
     @property
-    def going(self) -> tuple[TagPlan, ...]:
+    def going(self) -> tuple[PlannedTag, ...]:
         """The tags that go."""
         return tuple(tag for tag in self.tags if tag.action == "go")
 
     @property
-    def deleted(self) -> tuple[ManifestPlan, ...]:
+    def deleted(self) -> tuple[PlannedManifest, ...]:
         """The manifests that are deleted."""
         return tuple(each for each in self.manifests if not each.alone)
 

@@ -17,7 +17,7 @@ from registry_tool.content.graph import attempt, closure
 from registry_tool.content.listing import Contents, Details
 from registry_tool.content.protection import refusal
 from registry_tool.content.retention.decide import Decision, Evidence, TagFacts, decide
-from registry_tool.content.retention.plan import ManifestPlan, RepositoryPlan, TagPlan
+from registry_tool.content.retention.plan import PlannedManifest, PlannedTag, RepositoryPlan
 from registry_tool.content.retention.pulls import PullLog
 from registry_tool.content.retention.rules import RepositoryRules
 from registry_tool.oci.descriptor import Descriptor
@@ -119,7 +119,7 @@ def _plan(
     return RepositoryPlan(
         repository=name,
         tags=tuple(_tag_plan(snapshot, fact, decision, removals) for _, (fact, decision) in sorted(decided.items())),
-        manifests=tuple(map(ManifestPlan.of, deletion.removals)),
+        manifests=tuple(map(PlannedManifest.of, deletion.removals)),
         unfinished=tuple(each.tag for each in deletion.unfinished),
         tags_left=deletion.tags_left,
         bytes_freed=deletion.bytes_freed,
@@ -132,13 +132,13 @@ def _going(decided: _Decided) -> list[str]:
     return [tag for tag, (_, decision) in decided.items() if not decision.keep]
 
 
-def _tag_plan(snapshot: RepositorySnapshot, fact: TagFacts, decision: Decision, removals: Mapping[Digest, Removal]) -> TagPlan:
+def _tag_plan(snapshot: RepositorySnapshot, fact: TagFacts, decision: Decision, removals: Mapping[Digest, Removal]) -> PlannedTag:
     removal = removals.get(fact.digest) if fact.digest is not None and not decision.keep else None
     needed_by: tuple[str, ...] = ()
     if removal is not None and removal.untag_only:
         needed_by = (*removal.siblings, *(str(each.digest) for each in (*removal.indexes, *removal.referrers)))
     siblings = tuple(tag for tag in snapshot.tags_on(fact.digest) if tag != fact.name) if fact.digest is not None else ()
-    return TagPlan(
+    return PlannedTag(
         tag=fact.name,
         digest=fact.digest,
         created=fact.created,
