@@ -23,6 +23,7 @@ from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, progress, run, table
 from bench.proof import proofs
 from bench.push import pushes
+from bench.storage import accounts
 from bench.tables import tables
 
 COPIES = 3
@@ -68,6 +69,7 @@ def row_groups(runs: int, *, whole_loop: bool) -> Mapping[str, Group]:
         "tables": partial(tables, runs, whole_loop=whole_loop),
         "copies": partial(copies, min(runs, COPIES)),
         "archives": partial(archives, min(runs, COPIES)),
+        "accounts": partial(accounts, min(runs, COPIES)),
         "proofs": partial(proofs, min(runs, PROOFS)),
     }
 

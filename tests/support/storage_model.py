@@ -68,8 +68,10 @@ class StorageModel:
             match = re.fullmatch(rf"{_ROOT}/repositories/.+/_manifests/revisions/sha256/([0-9a-f]+)/link", path)
             if match:
                 content = self.files.get(_blob(match[1]))
+                if content is None:
+                    continue
                 try:
-                    document = json.loads(content or b"")
+                    document = json.loads(content)
                 except ValueError:
                     raise CollectionFailed from None
                 marked |= {match[1], *_named(document)}
@@ -146,8 +148,12 @@ def registries(draw: st.DrawFn, *, damaged: bool = True) -> StorageModel:
         raw = json.dumps(document).encode()
         known.append((model.push_manifest(repository, raw, *tags), raw, kind))
     _add_waste(draw, model)
-    if damaged and draw(st.integers(0, 9)) == 0 and model.files:
-        del model.files[draw(st.sampled_from(sorted(model.files)))]
+    if damaged and model.files and draw(st.integers(0, 4)) == 0:
+        path = draw(st.sampled_from(sorted(model.files)))
+        if "/blobs/" in path and draw(st.booleans()):
+            model.files[path] = b"no manifest"
+        else:
+            del model.files[path]
     return model
 
 

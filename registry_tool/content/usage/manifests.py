@@ -21,7 +21,7 @@ class StoredManifests:
     foreign: Mapping[Digest, tuple[Digest, ...]]
     """Manifests of docker's schema 1 and of other types that are no images and no indexes, with the blobs that they name."""
     damaged: Mapping[Digest, str]
-    """Why: not the content of its digest, or no manifest. A collection by distribution stops at each."""
+    """Why: not the content of its digest, or no manifest. Distribution's collection stops at what is no JSON."""
 
     @classmethod
     def parse(cls, contents: Iterable[tuple[Digest, bytes]]) -> StoredManifests:

@@ -1,7 +1,7 @@
 """What a collection would free, to the byte, before anything is removed (pure).
 
 The model is distribution's ``garbage-collect``: it keeps each blob that is the manifest of a revision link in any repository, or that such
-a manifest names. It stops at a revision whose manifest it cannot read, and then no blob goes.
+a manifest names. It skips a revision whose manifest is missing, and stops at one that it cannot parse: then no blob goes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Freed:
     upload_files: int
     upload_bytes: int
     blocked_by: tuple[tuple[str, Digest], ...] = field(default=())
-    """(repository, manifest) that stay and cannot be read: ``garbage-collect`` stops there, and ``blobs`` is empty."""
+    """(repository, manifest) that stay, and whose content is damaged: ``garbage-collect`` stops there, and ``blobs`` is empty."""
 
     @property
     def files(self) -> int:
@@ -71,7 +71,7 @@ def freed(storage: RegistryStorage, manifests: StoredManifests, removals: Remova
         (name, digest)
         for name, repository in storage.repositories.items()
         for digest in repository.revisions
-        if (name, digest) not in removals.manifests and (digest not in manifests or digest not in storage.blobs)
+        if digest in storage.blobs and digest not in manifests and (name, digest) not in removals.manifests
     )
     gone: frozenset[Digest] = frozenset()
     if not blocked:
