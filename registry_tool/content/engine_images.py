@@ -6,22 +6,26 @@ import hashlib
 import io
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from registry_tool.base import files, gzip_blocks
-from registry_tool.base.errors import EngineError, InvalidArchive, NotFound, RegistryToolError, UsageError
-from registry_tool.engine import Engine
+from registry_tool.base.chunks import ChunkReader
+from registry_tool.base.errors import EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError
+from registry_tool.engine import Engine, Image
+from registry_tool.engine.content_store import ContentStore
+from registry_tool.engine.layer_store import LayerStore
 from registry_tool.oci import manifest as manifests
+from registry_tool.oci.config import parse_config
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
-from registry_tool.oci.manifest import DOCKER_CONFIG, DOCKER_IMAGE, DOCKER_LAYER, Manifest
+from registry_tool.oci.manifest import DOCKER_CONFIG, DOCKER_IMAGE, DOCKER_LAYER, Manifest, is_foreign
 from registry_tool.oci.reference import DOCKER_HUB, Reference
 from registry_tool.targets.archive import Archive, ArchiveWriter, open_archive
 from registry_tool.targets.layout.index import LayoutIndex
 from registry_tool.targets.layout.reader import LayoutReader
-from registry_tool.targets.target import Readable
+from registry_tool.targets.target import Readable, verified
 
 _PLAIN = ".tar"
 """The end of the media type of a layer that is not compressed."""
@@ -30,11 +34,12 @@ _PLAIN = ".tar"
 class EngineImages(LayoutReader):
     """Images of ``engine``, to be read only; a context manager. Each is saved to a temporary file when its name is resolved.
 
-    Layers that the engine keeps uncompressed are compressed, with the digests that a direct push gives them: the image keeps its id,
-    and its manifest is docker's. Others are as they are stored, as are their manifests.
+    Where the engine's files can be read (by root on its machine), they are, and nothing is saved. Layers that the engine keeps
+    uncompressed are compressed, with the digests that a direct push gives them: the image keeps its id, and its manifest is docker's.
+    Others are as they are stored, as are their manifests.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, content: ContentStore | None = None) -> None:
         super().__init__("the engine")
         self._engine = engine
         self._index = LayoutIndex()
@@ -45,6 +50,8 @@ class EngineImages(LayoutReader):
         self._layers: dict[Digest, Descriptor] = {}
         """Diff id -> the compressed layer."""
         self._documents: dict[Digest, bytes] = {}
+        self._content = content or ContentStore()
+        self._reads_content = False
         self._temporary: Path | None = None
         self._saving = threading.Lock()
 
@@ -81,14 +88,16 @@ class EngineImages(LayoutReader):
             return opened  # type: ignore[no-any-return]
         if digest in self._files:
             return self._files[digest].open("rb")
-        return next((content for archive in self._archives if (content := archive.open_content(digest)) is not None), None)
+        stored = next((content for archive in self._archives if (content := archive.open_content(digest)) is not None), None)
+        return self._content.open(digest) if stored is None and self._reads_content else stored
 
     def stored_size(self, digest: Digest) -> int | None:
         if digest in self._documents:
             return len(self._documents[digest])
         if digest in self._files:
             return self._files[digest].stat().st_size
-        return next((size for archive in self._archives if (size := archive.stored_size(digest)) is not None), None)
+        stored = next((size for archive in self._archives if (size := archive.stored_size(digest)) is not None), None)
+        return self._content.size(digest) if stored is None and self._reads_content else stored
 
     def push(self, descriptor: Descriptor, stream: Readable) -> NoReturn:
         """Raise UsageError: images are loaded as a whole, by an :class:`EngineLoader`."""
@@ -108,6 +117,9 @@ class EngineImages(LayoutReader):
         image = self._engine.image(name)
         if image is None:
             raise NotFound(f"no such image in the engine: {name}", hint="See: regctl images")
+        if self._engine.endpoint.is_local and (stored := self._read_files(name, image)) is not None:
+            self._index = self._index.add(stored, name)
+            return
         file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the archive closes it
         try:
             # By its name: containerd's store has no manifest in the archive of an id.
@@ -122,8 +134,7 @@ class EngineImages(LayoutReader):
                     descriptor = self._compressed(archive, manifest)
         except OSError as error:
             file.close()
-            message = f"{name} cannot be saved in {tempfile.gettempdir()}: {error.strerror or error}"
-            raise RegistryToolError(message, hint="TMPDIR names another folder.") from error
+            raise _no_room(name, error) from error
         except InvalidArchive as error:
             file.close()
             raise EngineError(f"the engine's archive of {name}: {error.message}", hint="Is the engine's store damaged?") from error
@@ -132,6 +143,52 @@ class EngineImages(LayoutReader):
             raise
         self._archives.append(archive)
         self._index = self._index.add(descriptor, name)
+
+    def _read_files(self, name: str, image: Image) -> Descriptor | None:
+        """The image from the engine's files; None where they cannot be read, or not all of it is there."""
+        try:
+            if image.in_containerd_store:
+                self._reads_content = True
+                descriptor = super().resolve(image.id)
+                self._require_content(self.manifest(descriptor.digest))
+                return descriptor
+            store = LayerStore.of(image)
+            return self._read_layers(image, store) if store is not None else None
+        except (EngineError, NotFound, Mismatch, InvalidManifest):
+            return None
+        except OSError as error:
+            raise _no_room(name, error) from error
+
+    def _require_content(self, manifest: Manifest, depth: int = 4) -> None:
+        """Raise NotFound, Mismatch or InvalidManifest where a part of an image is not there. An engine may have one platform of many."""
+        for child in manifest.children:
+            if not depth:
+                raise InvalidManifest("indexes are nested too deep")
+            self._require_content(self.manifest(child.digest), depth - 1)
+        for part in (*((manifest.config,) if manifest.config is not None else ()), *manifest.layers):
+            if not is_foreign(part) and not self.exists(part):
+                raise NotFound(f"{part.digest} is not there")
+
+    def _read_layers(self, image: Image, store: LayerStore) -> Descriptor:
+        """An image of a classic store with its layers compressed. Raises EngineError, Mismatch, InvalidManifest; OSError."""
+        config = store.config(image.id)
+        if tuple(map(str, parse_config(config, lenient=True).diff_ids)) != image.layers:
+            raise EngineError("a config of other layers than the image")
+        layers = []
+        for count, text in enumerate(image.layers, 1):
+            diff_id = Digest.parse(text)
+            if diff_id not in self._layers:
+                layer = store.layer(image.layers[:count])
+                plain = Descriptor(media_type="", digest=diff_id, size=layer.size)
+                with closing(layer.pieces()) as pieces, verified(ChunkReader(pieces), plain) as content:
+                    compressed_layer = self._compress(content, layer.size)
+                    content.read(1)  # of no bytes nothing was read
+                    self._layers[diff_id] = compressed_layer
+            layers.append(self._layers[diff_id])
+        descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=Digest.of(config), size=len(config))
+        compressed = manifests.image(descriptor, layers, media_type=DOCKER_IMAGE)
+        self._documents |= {descriptor.digest: config, compressed.digest: compressed.raw}
+        return compressed.descriptor
 
     def _compressed(self, archive: Archive, manifest: Manifest) -> Descriptor:
         """The same image with compressed layers."""
@@ -168,6 +225,11 @@ class EngineImages(LayoutReader):
         if self._temporary is None:
             self._temporary = self._stack.enter_context(files.temporary_folder())
         return self._temporary
+
+
+def _no_room(name: str, error: OSError) -> RegistryToolError:
+    message = f"{name} cannot be saved in {tempfile.gettempdir()}: {error.strerror or error}"
+    return RegistryToolError(message, hint="TMPDIR names another folder.")
 
 
 class EngineLoader(ArchiveWriter):

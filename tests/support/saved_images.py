@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import BinaryIO, Literal
 
 from registry_tool.engine import Image
@@ -112,16 +113,20 @@ class SavedImage:
 
 
 class FakeImageStore:
-    """The images of an engine with ``saved``, that keeps what it is given to load."""
+    """The images of an engine with ``saved``, that keeps what it is given to load. ``files``: the image, as it has it in files here."""
 
-    def __init__(self, saved: SavedImage, *, in_containerd_store: bool = False) -> None:
+    def __init__(self, saved: SavedImage, *, in_containerd_store: bool = False, files: Image | None = None) -> None:
         self.saved = saved
+        self.files = files
+        self.endpoint = SimpleNamespace(is_local=files is not None)
         self.in_containerd_store = in_containerd_store
         self.archive = b""
 
     def image(self, name: str) -> Image | None:
         if name != self.saved.name:
             return None
+        if self.files is not None:
+            return self.files
         return Image(id=self.saved.image.id, layers=self.saved.image.layers, in_containerd_store=self.in_containerd_store)
 
     def images(self) -> tuple[Image, ...]:

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from registry_tool.base.chunks import ChunkReader
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
@@ -237,7 +238,7 @@ class _Push:
                         continue
                     layer = self._store.layer(self._image.layers[:count])
                     with closing(layer.pieces()) as pieces:
-                        _, uploads[diff_id] = self._add(sending, _short(diff_id), _ChunkReader(pieces), layer.size, diff_id)
+                        _, uploads[diff_id] = self._add(sending, _short(diff_id), ChunkReader(pieces), layer.size, diff_id)
                 self._finish_uploads({diff_id: (_short(diff_id), upload) for diff_id, upload in uploads.items()})
         except EngineError:
             self._store = None
@@ -269,7 +270,7 @@ class _Push:
                 closing(self._archive()) as chunks,
                 LayerUploads(self._repository, self._keep, threads=self._threads) as sending,
             ):
-                for member, content in read_members(_ChunkReader(chunks)):
+                for member, content in read_members(ChunkReader(chunks)):
                     digest = self._hashed.get(member.path) or _digest_in(member)
                     if digest == self._image.id:
                         config = _checked(_read(content, MAX_SIZE), self._image.id)
@@ -315,25 +316,6 @@ class _Push:
         if diff_id in self._mounted:
             return f"Mounted from {self._mounted[diff_id]}"
         return "Pushed" if diff_id in self._sent else _EXISTS
-
-
-class _ChunkReader:
-    """The chunks of a stream as a file."""
-
-    def __init__(self, chunks: Generator[bytes, None, None]) -> None:
-        self._chunks = chunks
-        self._chunk = memoryview(b"")
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes of one chunk, none at the end."""
-        while not self._chunk:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return b""
-            self._chunk = memoryview(chunk)
-        piece = self._chunk[:size] if size >= 0 else self._chunk
-        self._chunk = self._chunk[len(piece) :]
-        return bytes(piece)
 
 
 def _digest_in(member: TarMember) -> str | None:

@@ -7,8 +7,9 @@ import gzip
 import io
 import json
 import os
+import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -22,10 +23,13 @@ from registry_tool.content.copy.location import Location
 from registry_tool.content.copy.places import Places
 from registry_tool.content.direct import push_image
 from registry_tool.content.engine_images import EngineImages, EngineLoader
-from registry_tool.engine import Engine
+from registry_tool.engine import Engine, Image
+from registry_tool.engine.content_store import ContentStore
+from registry_tool.oci.digest import Digest
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.registry import Repository, open_registry
-from tests.support.content import layer, make_image, sha256
+from tests.support import layer_files
+from tests.support.content import layer, make_image, make_index, sha256
 from tests.support.saved_images import FORMATS, FakeImageStore, Format, SavedImage
 
 LAYERS = (b"base" * 1000, b"", b"app" * 100)
@@ -72,6 +76,72 @@ def test_an_image_of_a_containerd_store_keeps_its_digest(registry_host: str, rep
     saved.archive = lambda: iter([archive.getvalue()])  # type: ignore[assignment,method-assign,return-value]
     with EngineImages(cast(Engine, FakeImageStore(saved, in_containerd_store=True))) as source:
         assert str(source.resolve(NAME).digest) == made.digest
+
+
+def remove_file(root: Path) -> None:
+    next(root.glob("overlay2/*/diff/first")).unlink()
+
+
+def change_file(root: Path) -> None:
+    path = next(root.glob("overlay2/*/diff/first"))
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+
+
+@pytest.mark.parametrize(("damage", "reads"), [(None, 0), (remove_file, 1), (change_file, 1)], ids=["whole", "file gone", "file changed"])
+def test_files_of_a_classic_store_are_read_and_the_archive_where_they_are_damaged(
+    repository: Repository, tmp_path: Path, damage: Callable[[Path], None] | None, reads: int
+) -> None:
+    saved = SavedImage(LAYERS)
+    pushed = push_image(saved.image, saved.archive, repository.sibling("john/pushed"), "1")
+    saved.reads = 0
+    image = layer_files.store(tmp_path / "docker", saved)
+    if damage is not None:
+        damage(tmp_path / "docker")
+    with EngineImages(cast(Engine, FakeImageStore(saved, files=image))) as source:
+        copy(source, repository, {NAME: ("copied",)})
+    assert (repository.manifest("copied").digest, saved.reads) == (pushed.descriptor.digest, reads)
+
+
+def remove_blob(path: Path) -> None:
+    path.unlink()
+
+
+def cut_blob(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+@pytest.mark.parametrize("part", ["layer", "config", "manifest", "index"])
+@pytest.mark.parametrize("damage", [None, remove_blob, cut_blob], ids=["whole", "gone", "cut"])
+def test_files_of_a_containerd_store_are_read_and_the_archive_where_not_all_is_there(
+    registry_host: str, repository: Repository, tmp_path: Path, part: str, damage: Callable[[Path], None] | None
+) -> None:
+    port = int(registry_host.partition(":")[2])
+    made = make_index(port, "john/app", "made", make_image(port, "john/app", "image", layer(b"1")))
+    loader = FakeImageStore(SavedImage((), "oci"))
+    with EngineLoader(cast(Engine, loader)) as destination:
+        copy(repository, destination, {"made": (NAME,)})
+        destination.commit()
+    (archive_path := tmp_path / "archive.tar").write_bytes(loader.archive)
+    with tarfile.open(archive_path) as archive:
+        archive.extractall(tmp_path / "io.containerd.content.v1.content", filter="data")
+    manifest = repository.manifest("image")
+    assert manifest.config is not None
+    digests = {"layer": manifest.layers[0].digest, "config": manifest.config.digest, "manifest": manifest.digest, "index": made.digest}
+    if damage is not None:
+        damage(tmp_path / "io.containerd.content.v1.content" / "blobs" / str(digests[part]).replace(":", "/"))
+    saved = SavedImage((), "oci")
+    saves: list[str] = []
+
+    def stream() -> Iterator[bytes]:
+        saves.append("read")
+        yield loader.archive
+
+    saved.archive = stream  # type: ignore[assignment,method-assign]
+    image = Image(id=str(made.digest), in_containerd_store=True)
+    with EngineImages(cast(Engine, FakeImageStore(saved, files=image)), content=ContentStore((tmp_path / "none", tmp_path))) as source:
+        copy(source, repository.sibling("john/copied"), {NAME: ("1",)})
+    assert repository.sibling("john/copied").manifest("1").digest == Digest.parse(str(made.digest))
+    assert len(saves) == (damage is not None)
 
 
 def test_images_are_saved_once_and_only_when_they_are_named() -> None:
