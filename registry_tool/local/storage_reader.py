@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO, TypeVar, cast
 
 from registry_tool.base import labels
-from registry_tool.base.errors import CommandNotFound, EngineError, UsageError
+from registry_tool.base.errors import CommandNotFound, EngineError, NotFound, UsageError
 from registry_tool.base.yaml_reader import read as read_yaml
 from registry_tool.content.usage.manifests import StoredManifests
 from registry_tool.content.usage.storage import RegistryStorage, StoredFile, blob_path, tag_path
@@ -33,9 +33,10 @@ _DRIVER_VARIABLE = "REGISTRY_STORAGE"
 _NOT_DRIVERS = ("cache", "delete", "maintenance", "redirect", "tag")
 """Members of ``storage`` that are no drivers (distribution, configuration.md)."""
 
-_FIND = """cd "$0" || exit 90
+_NO_FOLDER = 90
+_FIND = f"""cd "$0" || exit {_NO_FOLDER}
 find . \\( ! -type d -o -name _layers -o -name _manifests -o -name _uploads -o -path '*/_uploads/*' \\) \
--exec stat -c '%f %s %Y %b %h %i %n//' {} +
+-exec stat -c '%f %s %Y %b %h %i %n//' {{}} +
 status=$?
 printf 'complete//\\n'
 exit $status
@@ -70,16 +71,21 @@ def locate(engine: Engine, container: Container) -> StorageLocation:
     """Find the volume in which the registry in ``container`` keeps its content.
 
     Raises:
-        UsageError: when it stores its content elsewhere (S3, memory), or in no volume.
+        UsageError: when it stores its content elsewhere (S3, memory), in no volume, or in several.
     """
     root = _root_directory(engine, container)
+    parts = [destination for destination in container.mounts if destination.startswith(f"{root.rstrip('/')}/")]
+    if parts:
+        raise UsageError(f"the registry in {container.name} has other volumes inside of its content: {', '.join(sorted(parts))}")
     for destination, source in sorted(container.mounts.items(), key=lambda mount: len(mount[0]), reverse=True):
-        relative = posixpath.relpath(root, destination)
-        if not relative.startswith(".."):
-            folder = "" if relative == "." else relative
-            return StorageLocation(container=container, source=source, is_folder=source.startswith("/"), folder=folder)
+        folder = posixpath.relpath(root, destination)
+        if folder.split("/")[0] == "..":
+            continue
+        if not source:
+            break  # a tmpfs, which no other container can see
+        return StorageLocation(container=container, source=source, is_folder=source.startswith("/"), folder="" if folder == "." else folder)
     raise UsageError(
-        f"the container {container.name} keeps a registry's content in no volume: nothing is mounted at {root}",
+        f"the container {container.name} keeps a registry's content in no volume: none is mounted at {root}",
         hint="Without --container, the account is made through the registry's interface.",
     )
 
@@ -162,7 +168,7 @@ class StorageReader:
             messages = bytearray()
             with engine.attach(container.id, stdin=False) as stream:
                 engine.start(container.id)
-                result = use(_output(stream, messages))
+                result = _attempt(use, _output(stream, messages))
             code = engine.wait(container.id)
         except CommandNotFound as error:
             raise EngineError(
@@ -171,8 +177,23 @@ class StorageReader:
             ) from error
         finally:
             engine.remove(container.id, force=True, missing_ok=True)
+        if code == _NO_FOLDER and _DENIED.encode() not in messages:
+            raise NotFound(f"the registry's root directory {location.folder} does not exist in {location.source}")
+        # What the program itself says is nearer to the cause than what its output lacks.
         _check_end(code, bytes(messages))
+        if isinstance(result, EngineError):
+            raise result
         return result
+
+
+def _attempt(use: Callable[[Iterator[bytes]], Result], output: Iterator[bytes]) -> Result | EngineError:
+    """The result of ``use``, or its failure; then the output is read to its end, for the messages in it."""
+    try:
+        return use(output)
+    except EngineError as error:
+        for _ in output:
+            pass
+        return error
 
 
 class _PermissionDenied(EngineError):

@@ -135,7 +135,7 @@ def _selection(session: Session, names: Sequence[str], container_name: str | Non
 
 def _container(session: Session, host: str | None, name: str | None) -> Container | None:
     """The container whose storage is listed; None where the registry is asked instead. Raises NotFound."""
-    from registry_tool.base.address import is_loopback
+    from registry_tool.base.address import HostPort, is_loopback
     from registry_tool.local import registry as local_registry
 
     if name is not None:
@@ -146,7 +146,7 @@ def _container(session: Session, host: str | None, name: str | None) -> Containe
     if host is not None and is_loopback(host):
         with suppress(Unreachable):
             for registry in local_registry.find_all(session.engine):
-                if registry.address == host:
+                if registry.port == HostPort.parse(host).port:
                     return session.engine.container(registry.container_id)
     return None
 

@@ -51,16 +51,17 @@ def squarify(sizes: Sequence[int], box: Box) -> list[Box]:
     """
     boxes: list[Box] = []
     left = list(sizes)
-    scale = box.width * box.height / sum(left) if left else 0.0
+    remaining = sum(left)
     while left:
         side = min(box.width, box.height)
+        scale = box.width * box.height / remaining
         count, total = 1, left[0]
         while count < len(left) and _worst(left[0], left[count], total + left[count], side, scale) <= _worst(
             left[0], left[count - 1], total, side, scale
         ):
             total += left[count]
             count += 1
-        thickness = total * scale / side if side else 0.0
+        thickness = max(box.width, box.height) * (total / remaining)
         at = 0.0
         for size in left[:count]:
             length = side * size / total
@@ -71,6 +72,7 @@ def squarify(sizes: Sequence[int], box: Box) -> list[Box]:
             box = Box(box.x + thickness, box.y, max(box.width - thickness, 0.0), box.height)
         else:
             box = Box(box.x, box.y + thickness, box.width, max(box.height - thickness, 0.0))
+        remaining -= total
         del left[:count]
     return boxes
 

@@ -273,7 +273,7 @@ class Account:
         named = {**dict.fromkeys(images, ""), **self._platforms, **self._named_platforms}
         by_platform: dict[str, list[Digest]] = {}
         for digest in images:
-            by_platform.setdefault(named[digest] or "none", []).append(digest)
+            by_platform.setdefault(named[digest] or "unknown", []).append(digest)
         for platform, digests in by_platform.items():
             yield UsageRow(
                 name=platform,

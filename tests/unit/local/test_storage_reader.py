@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 import pytest
 
-from registry_tool.base.errors import EngineError
+from registry_tool.base.errors import EngineError, UsageError
 from registry_tool.content.usage.storage import StoredFile
+from registry_tool.engine import Container, Engine
 from registry_tool.local import storage_reader
-from registry_tool.local.storage_reader import parse_listing
+from registry_tool.local.storage_reader import locate, parse_listing
 
 FILE, FOLDER, LINK = "81a4", "41ed", "a1ff"
 END = b"complete//\n"
@@ -106,3 +108,58 @@ def test_output_of_nothing_has_no_files() -> None:
 def test_archive_that_is_cut_inside_a_file_is_an_error() -> None:
     with pytest.raises(EngineError, match="could not be read"):
         list(storage_reader._unpack(pieces(archive({"a": b"1" * 5000})[:2000], 500)))
+
+
+class FilesOnly:
+    """An engine that has files in containers, and nothing else."""
+
+    def __init__(self, **files: bytes) -> None:
+        self._files = files
+
+    def get_file(self, id: str, path: str) -> bytes | None:
+        return self._files.get(path.rpartition("/")[2].partition(".")[0])
+
+
+def registry(mounts: Mapping[str, str], **environment: str) -> Container:
+    return Container(
+        id="1",
+        name="registry",
+        image="registry:2",
+        image_id="sha256:1",
+        state="running",
+        entrypoint=("/entrypoint.sh",),
+        command=("/etc/docker/registry/config.yml",),
+        environment=tuple(f"{name}={value}" for name, value in environment.items()),
+        mounts=mounts,
+    )
+
+
+def located(container: Container, **files: bytes) -> tuple[str, bool, str]:
+    location = locate(cast("Engine", FilesOnly(**files)), container)
+    return location.source, location.is_folder, location.folder
+
+
+def test_root_directory_is_found_in_the_mount_that_has_it() -> None:
+    assert located(registry({"/var/lib/registry": "data"})) == ("data", False, "")
+    assert located(registry({"/var": "var", "/var/lib": "/srv"})) == ("/srv", True, "registry")
+    moved = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/data/images/"}
+    assert located(registry({"/data": "data", "/var/lib/registry": "x"}, **moved)) == ("data", False, "images")
+    file = b"version: 0.1\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: /data\n"
+    assert located(registry({"/data": "data", "/var/lib/registry": "x"}), config=file) == ("data", False, "")
+
+
+@pytest.mark.parametrize(
+    ("container", "file", "message"),
+    [
+        (registry({}), b"", "in no volume: none is mounted at /var/lib/registry"),
+        (registry({"/var/lib/registry": ""}), b"", "in no volume"),
+        (registry({"/var/lib/registry2": "data"}), b"", "in no volume"),
+        (registry({"/var/lib/registry": "a", "/var/lib/registry/docker": "b"}), b"", "other volumes inside of its content: /var/lib/"),
+        (registry({"/var/lib/registry": "a"}, REGISTRY_STORAGE="s3"), b"", "in 's3', not in files"),
+        (registry({"/var/lib/registry": "a"}), b"storage:\n  delete:\n    enabled: true\n  s3:\n    bucket: x\n", "in 's3', not in files"),
+        (registry({"/var/lib/registry": "a"}), b"storage: inmemory\n", "in 'inmemory', not in files"),
+    ],
+)  # fmt: skip
+def test_storage_that_cannot_be_listed_is_refused(container: Container, file: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        located(container, **({"config": file} if file else {}))
