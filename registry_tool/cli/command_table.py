@@ -64,6 +64,7 @@ COMMANDS = {
     "prune": Entry("prune", CONTENT, "Delete the tags that no rule keeps, after showing the plan."),
     "protect": Entry("protect", CONTENT, "Protect tags from deletion, or list protections."),
     "unprotect": Entry("protect", CONTENT, "Remove protections of tags."),
+    "undo": Entry("undo", CONTENT, "Restore what was deleted, or list what can be."),
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
     "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
     "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),

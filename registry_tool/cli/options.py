@@ -111,6 +111,20 @@ def volume_size(text: str) -> int:
     return value
 
 
+def duration(text: str) -> float:
+    """Seconds of ``7d``, ``1h30m``, ``0``: not negative, at most ten years. Raises UsageError."""
+    from registry_tool.cli.views import times
+
+    try:
+        days = re.fullmatch(r"([0-9]{1,4})d", text, re.ASCII)
+        value = 86400.0 * int(days[1]) if days else 0.0 if text == "0" else times.span(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 3653 * 86400:
+        raise UsageError(f"{text[:80]!r} is not a duration", hint="It looks like 30m, 1h or 7d.")
+    return value
+
+
 def registry_host(text: str) -> str:
     """``HOST[:PORT]`` of a registry. Raises UsageError."""
     from registry_tool.oci import reference

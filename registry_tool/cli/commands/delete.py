@@ -20,6 +20,7 @@ from registry_tool.cli.views.deletion import deleted_lines
 
 if TYPE_CHECKING:
     from registry_tool.content.delete import Deleted, DeletionPlan, Dependent, Removal, Selection
+    from registry_tool.content.undo import Journal, JournalEntry
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
@@ -35,6 +36,8 @@ _MOST_TAGS = 200
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
 @click.option("--no-referrers", is_flag=True, help="Keep the signatures, attestations and SBOMs that cosign's tags attach to an image.")
 @click.option("--siblings", is_flag=True, help=f"With --dry-run: read every other tag, also of more than {_MOST_TAGS}.")
+@click.option("--undo-for", metavar="TIME", type=options.duration, default="7d", show_default=True, help="How long undo can restore it.")
+@click.option("--no-undo", is_flag=True, help="Keep nothing for undo.")
 @options.missing_ok
 @options.quiet("the deleted names, one a line")
 @options.registry_access
@@ -48,6 +51,8 @@ def delete(
     allow_empty: bool,
     no_referrers: bool,
     siblings: bool,
+    undo_for: float,
+    no_undo: bool,
     missing_ok: bool,
     quiet: bool,
 ) -> int:
@@ -56,8 +61,8 @@ def delete(
     If other tags, an index or a referrer need the image of a tag, only the tag is deleted; otherwise the image, too, with its
     signatures, attestations and SBOMs under cosign's tags (sha256-….sig, .att, .sbom). A digest is deleted with all its tags.
     Several names are planned, asked about and deleted one after the other.
-    The registry's garbage collection then frees the space. Before anything is deleted every other tag is read; --dry-run does
-    so in small repositories only, and says what it does not know.
+    Manifests and tags are kept for undo, which restores them until the registry's garbage collection frees the space. Before
+    anything is deleted every other tag is read; --dry-run does so in small repositories only, and says what it does not know.
 
     \b
     Examples:
@@ -72,6 +77,7 @@ def delete(
         allow_empty=allow_empty,
         keep_attached=no_referrers,
         most_tags=_MOST_TAGS if dry_run and not siblings else None,
+        kept_for=None if no_undo else undo_for,
         missing_ok=missing_ok,
         quiet=quiet,
     )
@@ -107,6 +113,8 @@ class _DeleteRequest:
     allow_empty: bool
     keep_attached: bool
     most_tags: int | None
+    kept_for: float | None
+    """Seconds for which undo can restore what is deleted; None: nothing is kept."""
     missing_ok: bool
     quiet: bool
 
@@ -115,7 +123,7 @@ def _delete(
     session: Session, reference: Reference, selection: Selection, wanted: _DeleteRequest
 ) -> tuple[dict[str, object], list[RegistryToolError]] | None:
     """Plan, ask and delete; returns document and failures, or None where the answer was no."""
-    from registry_tool.content import delete
+    from registry_tool.content import delete, undo
 
     out = session.output
     with session.open_registry(reference.host) as registry:
@@ -127,7 +135,7 @@ def _delete(
         if wanted.dry_run:
             if not out.json:
                 out.lines(list(_names(plan)) if wanted.quiet else [formatting.fitted(line, out.columns) for line in lines])
-            return planned | {"done": []}, []
+            return planned | {"undo": None, "done": []}, []
         plan.check_allowed(allow_empty=wanted.allow_empty)
         if not plan.is_empty:
             delete.check_deletable(plan, repository)
@@ -136,9 +144,32 @@ def _delete(
                     out.note(line)
             if not session.confirm(shown, yes=wanted.yes):
                 return None
-        steps = delete.apply(plan, repository, allow_empty=wanted.allow_empty)
+        entries: list[JournalEntry] = []
+        steps = undo.apply(
+            plan,
+            repository,
+            _journal(session) if wanted.kept_for is not None else None,
+            command="delete",
+            seconds=wanted.kept_for or 0.0,
+            allow_empty=wanted.allow_empty,
+            on_entry=entries.append,
+        )
         done, failures = _apply(out, plan.selection.repository, steps, quiet=wanted.quiet)
-        return planned | {"done": done}, failures
+        if entries and done and not (wanted.quiet or out.json):
+            out.flush()
+            out.note(f"Undo with: regctl undo {entries[0].id}")
+        return planned | {"undo": entries[0].id if entries and done else None, "done": done}, failures
+
+
+def _journal(session: Session) -> Journal:
+    from registry_tool.content import undo
+
+    try:
+        return undo.Journal(session.dirs.state / "undo")
+    except OSError as error:
+        raise RegistryToolError(
+            f"what is deleted cannot be kept for undo: {error.strerror or error}; nothing was deleted", hint="Add --no-undo."
+        ) from error
 
 
 def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: bool) -> tuple[list[Deleted], list[RegistryToolError]]:
