@@ -37,6 +37,7 @@ def quiet(what: str) -> Callable[[Command], Command]:
     return click.option("-q", "--quiet", is_flag=True, help=f"Print only {what}.")
 
 
+no_undo = click.option("--no-undo", is_flag=True, help="Keep nothing for undo.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 missing_ok = click.option("--missing-ok", is_flag=True, help="Do not fail if it does not exist.")
 no_trunc = click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
@@ -123,6 +124,9 @@ def duration(text: str) -> float:
     if not 0 <= value <= 3653 * 86400:
         raise UsageError(f"{text[:80]!r} is not a duration", hint="It looks like 30m, 1h or 7d.")
     return value
+
+
+undo_for = click.option("--undo-for", metavar="TIME", type=duration, default="7d", show_default=True, help="How long undo can restore it.")
 
 
 def registry_host(text: str) -> str:

@@ -16,6 +16,7 @@ from registry_tool.cli.views.progress import ProgressLines, progress_view
 
 if TYPE_CHECKING:
     from registry_tool.base.dirs import AppDirs
+    from registry_tool.content.undo import Journal
     from registry_tool.engine import Engine
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.cache import Cache
@@ -126,6 +127,17 @@ class Session:
             return self.dirs.state / "uploads"
         except OSError:
             return None
+
+    def undo_journal(self) -> Journal:
+        """The journal of what is deleted. Raises RegistryToolError where there can be none."""
+        from registry_tool.content.undo import Journal
+
+        try:
+            return Journal(self.dirs.state / "undo")
+        except OSError as error:
+            raise RegistryToolError(
+                f"what is deleted cannot be kept for undo: {error.strerror or error}; nothing was deleted", hint="Add --no-undo."
+            ) from error
 
     def observer(self, *, quiet: bool = False, counting: bool = False) -> ProgressLines:
         """The observer of one task, as a context manager. ``counting``: totals are numbers of things, not bytes."""

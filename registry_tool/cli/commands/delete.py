@@ -20,7 +20,7 @@ from registry_tool.cli.views.deletion import deleted_lines
 
 if TYPE_CHECKING:
     from registry_tool.content.delete import Deleted, DeletionPlan, Dependent, Removal, Selection
-    from registry_tool.content.undo import Journal, JournalEntry
+    from registry_tool.content.undo import JournalEntry
     from registry_tool.oci.reference import Reference
     from registry_tool.targets.registry import Repository
 
@@ -36,8 +36,8 @@ _MOST_TAGS = 200
 @click.option("--allow-empty", is_flag=True, help="Allow a glob to delete the last tag of a repository.")
 @click.option("--no-referrers", is_flag=True, help="Keep the signatures, attestations and SBOMs that cosign's tags attach to an image.")
 @click.option("--siblings", is_flag=True, help=f"With --dry-run: read every other tag, also of more than {_MOST_TAGS}.")
-@click.option("--undo-for", metavar="TIME", type=options.duration, default="7d", show_default=True, help="How long undo can restore it.")
-@click.option("--no-undo", is_flag=True, help="Keep nothing for undo.")
+@options.undo_for
+@options.no_undo
 @options.missing_ok
 @options.quiet("the deleted names, one a line")
 @options.registry_access
@@ -148,7 +148,7 @@ def _delete(
         steps = undo.apply(
             plan,
             repository,
-            _journal(session) if wanted.kept_for is not None else None,
+            session.undo_journal() if wanted.kept_for is not None else None,
             command="delete",
             seconds=wanted.kept_for or 0.0,
             allow_empty=wanted.allow_empty,
@@ -159,17 +159,6 @@ def _delete(
             out.flush()
             out.note(f"Undo with: regctl undo {entries[0].id}")
         return planned | {"undo": entries[0].id if entries and done else None, "done": done}, failures
-
-
-def _journal(session: Session) -> Journal:
-    from registry_tool.content import undo
-
-    try:
-        return undo.Journal(session.dirs.state / "undo")
-    except OSError as error:
-        raise RegistryToolError(
-            f"what is deleted cannot be kept for undo: {error.strerror or error}; nothing was deleted", hint="Add --no-undo."
-        ) from error
 
 
 def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: bool) -> tuple[list[Deleted], list[RegistryToolError]]:

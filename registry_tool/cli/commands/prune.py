@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registry_tool.content.retention.planner import PlanContext
     from registry_tool.content.retention.pulls import PullLog
     from registry_tool.content.retention.rules import RetentionRules
+    from registry_tool.content.undo import JournalEntry
     from registry_tool.oci.digest import Digest
     from registry_tool.targets.cache import Cache
     from registry_tool.targets.registry import Registry, Repository
@@ -64,6 +65,8 @@ _NO_HOST = "localhost"
 @click.option("--apply", "apply_plan", is_flag=True, help="Delete what the plan says; without it nothing is written.")
 @options.yes
 @click.option("--allow-empty", is_flag=True, help="Allow the rules to delete the last tag of a repository.")
+@options.undo_for
+@options.no_undo
 @options.quiet("the names that go, one a line")
 @options.registry_access
 @options.as_json
@@ -83,13 +86,16 @@ def prune(
     apply_plan: bool,
     yes: bool,
     allow_empty: bool,
+    undo_for: float,
+    no_undo: bool,
     quiet: bool,
 ) -> int:
     """Plan which tags of the repositories NAME stay by rules and which go, and with --apply delete those, after asking.
 
     A tag stays if one of the rules keeps it. An image goes with its last tag, unless a kept index or referrer needs it; its
     signatures, attestations and SBOMs go and stay with it. Without --apply nothing is written. What cannot be judged is kept:
-    images without a usable date, tags that cannot be read. docs/prune.md describes the rules and their files.
+    images without a usable date, tags that cannot be read. What is deleted is kept for undo. docs/prune.md describes the rules
+    and their files.
 
     \b
     Examples:
@@ -107,7 +113,8 @@ def prune(
         keep_pulled_within=keep_pulled_within,
         untagged=untagged,
     )
-    run = _Pruning(session, apply=apply_plan, yes=yes, allow_empty=allow_empty, quiet=quiet)
+    kept_for = None if no_undo else undo_for
+    run = _Pruning(session, apply=apply_plan, yes=yes, allow_empty=allow_empty, kept_for=kept_for, quiet=quiet)
     if plan_file is not None:
         if names or rules_file is not None or typed.is_given:
             raise UsageError("--plan has its repositories and what goes of them", hint="Omit the names and the rules, or --plan.")
@@ -185,11 +192,13 @@ class _Found:
 
 
 class _Pruning:
-    def __init__(self, session: Session, *, apply: bool, yes: bool, allow_empty: bool, quiet: bool) -> None:
+    def __init__(self, session: Session, *, apply: bool, yes: bool, allow_empty: bool, kept_for: float | None, quiet: bool) -> None:
         self._session = session
         self._apply = apply
         self._yes = yes
         self._allow_empty = allow_empty
+        self._kept_for = kept_for
+        self._entries: list[JournalEntry] = []
         self._quiet = quiet
 
     def by_rules(self, names: tuple[str, ...], rules: RetentionRules) -> int:
@@ -262,7 +271,14 @@ class _Pruning:
             for _, failure in found.failures:
                 out.print_error(failure)
         errors = [{"repository": name, **to_json(failure)} for name, failure in found.failures]
-        document = {**to_json(plan), "applied": self._apply, "done": done, "errors": errors, "notes": notes}
+        document = {
+            **to_json(plan),
+            "applied": self._apply,
+            "undo": [entry.id for entry in self._entries],
+            "done": done,
+            "errors": errors,
+            "notes": notes,
+        }
         return out.finish(document, [failure for _, failure in found.failures])
 
     def _show(self, plan: PrunePlan, lines: list[str]) -> None:
@@ -290,13 +306,26 @@ class _Pruning:
         if not self._session.confirm(shown, yes=self._yes):
             return None
         done = []
-        for step in apply(plan, registry.repository, allow_empty=self._allow_empty):
+        steps = apply(
+            plan,
+            registry.repository,
+            allow_empty=self._allow_empty,
+            journal=self._session.undo_journal() if self._kept_for is not None else None,
+            kept_for=self._kept_for or 0.0,
+            on_entry=self._entries.append,
+        )
+        for step in steps:
             if step.error is not None:
                 found.failures.append((step.repository, step.error))
             if step.deleted is not None:
                 done.append(PrunedStep.of(step.repository, step.deleted))
                 if not out.json:
                     out.lines(deleted_lines(step.deleted, step.repository, quiet=self._quiet))
+        self._entries = [entry for entry in self._entries if any(step.repository == entry.repository for step in done)]
+        if self._entries and not (self._quiet or out.json):
+            out.flush()
+            for entry in self._entries:
+                out.note(f"Undo with: regctl undo {entry.id} ({entry.repository})")
         return done
 
 

@@ -73,7 +73,7 @@ def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, keep_
 @contextmanager
 def _sources(session: Session) -> Iterator[list[UndoSource]]:
     """The sources of what can be undone; registries that they open are closed at the end."""
-    from registry_tool.content.undo import Journal, JournalSource
+    from registry_tool.content.undo import JournalSource
     from registry_tool.oci.reference import Reference
 
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def _sources(session: Session) -> Iterator[list[UndoSource]]:
             reference = Reference.parse(name, default_host="localhost")
             return stack.enter_context(session.open_registry(reference.host)).repository(reference.path)
 
-        yield [JournalSource(Journal(session.dirs.state / "undo"), open_repository)]
+        yield [JournalSource(session.undo_journal(), open_repository)]
 
 
 def _plan(sources: Sequence[UndoSource], typed: str) -> tuple[UndoSource, RestorePlan]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from registry_tool.base.errors import RegistryToolError, TooManyRequests
-from registry_tool.content import delete
+from registry_tool.content import delete, undo
 from registry_tool.content.delete import Deletable, Deleted, PartlyDeleted
 from registry_tool.content.retention.plan import PrunePlan, RepositoryPlan
+from registry_tool.content.undo import KEPT_FOR, Journal, JournalEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +51,34 @@ def check_applicable(plan: PrunePlan, open_repository: Callable[[str], Deletable
             delete.check_deletable(_deletion(repository), open_repository(repository.path))
 
 
-def apply(plan: PrunePlan, open_repository: Callable[[str], Deletable], *, allow_empty: bool) -> Iterator[Pruned]:
+def apply(
+    plan: PrunePlan,
+    open_repository: Callable[[str], Deletable],
+    *,
+    allow_empty: bool,
+    journal: Journal | None = None,
+    kept_for: float = KEPT_FOR,
+    on_entry: Callable[[JournalEntry], object] = lambda entry: None,
+) -> Iterator[Pruned]:
     """Apply ``plan``, yielding each step when it is done. What moved meanwhile, and what fails, is left; the others go on.
 
+    What goes is kept in ``journal`` for ``kept_for`` seconds, with an entry for each repository, which ``on_entry`` gets.
     Raises what concerns the registry as a whole.
     """
     for repository in plan.repositories:
         if repository.is_empty:
             continue
         try:
-            for step in delete.apply(_deletion(repository), open_repository(repository.path), allow_empty=allow_empty):
+            steps = undo.apply(
+                _deletion(repository),
+                open_repository(repository.path),
+                journal,
+                command="prune",
+                seconds=kept_for,
+                allow_empty=allow_empty,
+                on_entry=on_entry,
+            )
+            for step in steps:
                 yield Pruned(repository=repository.repository, deleted=step)
         except PartlyDeleted as error:
             for failure in error.failures:

@@ -255,6 +255,34 @@ def test_apply_deletes_what_the_plan_says(typed: Typed, host: server.RunningRegi
     assert tags(host.port, NAME) == ["keep"]
 
 
+def test_undo_restores_what_was_pruned(typed: Typed, host: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for repository in (NAME, f"{NAME}2"):
+        for tag in ("v1", "v2", "keep"):
+            make_image(host.port, repository, tag)
+    document = typed("prune", "--json", "--apply", "--yes", "--keep-tags", "keep", "john/*").json
+    assert tags(host.port, NAME) == tags(host.port, f"{NAME}2") == ["keep"]
+    entries = typed("undo", "--json").json["entries"]
+    assert sorted(entry["id"] for entry in entries) == sorted(document["undo"])
+    assert {entry["command"] for entry in entries} == {"prune"}
+    for id in document["undo"]:
+        assert typed("undo", id).code == 0
+    assert sorted(tags(host.port, NAME) or []) == sorted(tags(host.port, f"{NAME}2") or []) == ["keep", "v1", "v2"]
+
+
+def test_pruning_without_undo_keeps_nothing(
+    typed: Typed, host: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for tag in ("v1", "keep"):
+        make_image(host.port, NAME, tag)
+    typed("prune", "--keep-tags", "keep", NAME)
+    assert typed("undo", "-q").out == ""
+    document = typed("prune", "--json", "--apply", "--yes", "--no-undo", "--keep-tags", "keep", NAME).json
+    assert (document["ok"], document["undo"]) == (True, [])
+    assert typed("undo", "-q").out == ""
+
+
 def test_apply_without_terminal_shows_the_plan_and_is_refused(host: server.RunningRegistry) -> None:
     make_image(host.port, NAME, "v1")
     make_image(host.port, NAME, "keep")
