@@ -74,8 +74,8 @@ def find_containers(engine: Engine, name: str | None = None) -> tuple[LocalRegis
     wanted = {labels.ROLE: labels.ROLE_REGISTRY} | ({labels.REGISTRY: name} if name is not None else {})
     registries = []
     for listed in engine.containers(all=True, labels=wanted):
-        # A listing has no ports of containers that do not run.
-        container = listed if _port(listed) else engine.container(listed.id)
+        # A listing has no ports of containers that do not run, and docker 23 and newer list one as running for a moment after its stop.
+        container = engine.container(listed.id)
         if container is not None:
             registries.append((listed.created, _of(container)))
     registries.sort(key=lambda pair: (not pair[1].running, pair[1].started_by == "compose", pair[0]))
