@@ -385,7 +385,7 @@ def test_damaged_settings_are_an_error(bring: Bring, engine: Engine, unique: str
         bring()
 
     assert local_registry.find(engine, unique) is None
-    assert not engine.containers(all=True, labels={labels.ROLE: labels.ROLE_PROBE})
+    assert not engine.containers(all=True, labels={labels.ROLE: labels.ROLE_PROBE, labels.REGISTRY: unique})
 
 
 def test_other_owners_container_of_the_name_is_a_conflict(bring: Bring, engine: Engine, registry_image: str, unique: str) -> None:
