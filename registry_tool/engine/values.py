@@ -41,8 +41,8 @@ class Image:
     """``80/tcp``."""
     in_containerd_store: bool = False
     """Whether ``id`` is its manifest's or index's digest, as in containerd's image store; not known of a listing."""
-    layer_folder: str = ""
-    """Folder of its last layer's files on the engine's machine (overlay2); empty in a listing."""
+    layer_folder: str = field(default="", compare=False)
+    """Folder of its last layer's files on the engine's machine (overlay2), another one after each pull; empty in a listing."""
 
     @property
     def is_nameless(self) -> bool:

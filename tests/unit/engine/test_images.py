@@ -1,9 +1,10 @@
-"""Times of listings, of engines whose clocks may be anything."""
+"""Times of listings, of engines whose clocks may be anything; what makes two images the same."""
 
 from __future__ import annotations
 
 import pytest
 
+from registry_tool.engine import Image
 from registry_tool.engine.images import rfc3339
 
 
@@ -23,3 +24,7 @@ def test_value_that_is_no_time_is_empty(value: object) -> None:
 )
 def test_seconds_become_text(seconds: int, text: str) -> None:
     assert rfc3339(seconds) == text
+
+
+def test_image_is_the_same_after_another_pull_though_its_layers_are_in_other_folders() -> None:
+    assert Image(id="1", names=("a:1",), layer_folder="/one") == Image(id="1", names=("a:1",), layer_folder="/other")
