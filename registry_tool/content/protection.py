@@ -197,11 +197,12 @@ def _candidates(pattern: str) -> tuple[Manifest, ...]:
 
 def refusal(repository: str, protected: Mapping[str, Protection], *, outcome: str = "nothing was removed") -> Protected:
     """The error of a removal of protected tags of ``repository`` (``HOST/PATH``); a digest is a name, too."""
-    reasons = [f"{name} {protection.describe()}" for name, protection in list(protected.items())[:_MOST_NAMED]]
+    first, *others = list(protected.items())[:_MOST_NAMED]
+    reasons = [f"{first[0]} is protected {first[1].describe()}", *(f"{name} {protection.describe()}" for name, protection in others)]
     more = f" and {len(protected) - _MOST_NAMED} more" if len(protected) > _MOST_NAMED else ""
     names = list(dict.fromkeys(protection.name for protection in protected.values()))
     commands = " ".join(f"'{repository}:{name}'" for name in names[:_MOST_NAMED])
     return Protected(
-        f"{repository}: {', '.join(reasons)}{more}: protected, {outcome}",
+        f"{repository}: {', '.join(reasons)}{more}; {outcome}",
         hint=f"If that should go: regctl unprotect {commands}",
     )

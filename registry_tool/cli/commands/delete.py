@@ -77,7 +77,7 @@ def delete(
         allow_empty=allow_empty,
         keep_attached=no_referrers,
         most_tags=_MOST_TAGS if dry_run and not siblings else None,
-        kept_for=None if no_undo else undo_for,
+        kept_for=None if no_undo else undo_for or None,
         missing_ok=missing_ok,
         quiet=quiet,
     )
@@ -154,15 +154,18 @@ def _delete(
             allow_empty=wanted.allow_empty,
             on_entry=entries.append,
         )
-        done, failures = _apply(out, plan.selection.repository, steps, quiet=wanted.quiet)
-        if entries and done and not (wanted.quiet or out.json):
-            out.flush()
-            out.note(f"Undo with: regctl undo {entries[0].id}")
+        done: list[Deleted] = []
+        try:
+            failures = _apply(out, plan.selection.repository, steps, done, quiet=wanted.quiet)
+        finally:
+            if entries and done and not (wanted.quiet or out.json):
+                out.flush()
+                out.note(f"Undo with: regctl undo {entries[0].id}")
         return planned | {"undo": entries[0].id if entries and done else None, "done": done}, failures
 
 
-def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: bool) -> tuple[list[Deleted], list[RegistryToolError]]:
-    done: list[Deleted] = []
+def _apply(out: Output, repository: str, steps: Iterable[Deleted], done: list[Deleted], *, quiet: bool) -> list[RegistryToolError]:
+    """Print the steps, and add them to ``done``; returns the failures, of which text raises the first."""
     failures: list[RegistryToolError] = []
     try:
         for each in steps:
@@ -174,7 +177,7 @@ def _apply(out: Output, repository: str, steps: Iterable[Deleted], *, quiet: boo
         if not out.json:
             raise
         failures.append(error)
-    return done, failures
+    return failures
 
 
 def _select(session: Session, name: str) -> tuple[Reference, Selection]:

@@ -113,7 +113,7 @@ def prune(
         keep_pulled_within=keep_pulled_within,
         untagged=untagged,
     )
-    kept_for = None if no_undo else undo_for
+    kept_for = None if no_undo else undo_for or None
     run = _Pruning(session, apply=apply_plan, yes=yes, allow_empty=allow_empty, kept_for=kept_for, quiet=quiet)
     if plan_file is not None:
         if names or rules_file is not None or typed.is_given:

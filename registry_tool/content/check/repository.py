@@ -16,6 +16,7 @@ from registry_tool.content.check.consistency import Named
 from registry_tool.content.check.findings import Finding, RepositoryReport, report_order
 from registry_tool.content.check.run import CheckRun
 from registry_tool.content.graph import MAX_DEPTH, Graph, Node, attempt, read_node, referrer_edges, traverse, without_bytes
+from registry_tool.content.protection import is_protection
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import is_foreign
@@ -36,6 +37,7 @@ class RepositoryCheck:
         self._graph = Graph()
         self._nodes: dict[Digest, Node] = {}
         self._referrer_lists: set[Digest] = set()
+        self._protections: set[Digest] = set()
         self._contents: dict[Digest, BlobContent] = {}
         self._findings: list[Finding] = []
         self._notes: list[str] = []
@@ -60,7 +62,7 @@ class RepositoryCheck:
         return RepositoryReport(
             name=self._repository.name,
             tags=tuple(sorted(tags)),
-            images=len(self._tags.keys() - self._referrer_lists),
+            images=len(self._tags.keys() - self._referrer_lists - self._protections),
             findings=tuple(sorted(self._findings, key=report_order)),
             notes=tuple(sorted(self._notes)),
         )
@@ -102,6 +104,8 @@ class RepositoryCheck:
                     tags = self._tags.pop(node.descriptor.digest, ())
                     self._notes += [f"{self._repository.name}:{tag}: its deletion was not finished; delete it again" for tag in tags]
                     continue
+                if is_protection(node.manifest):
+                    self._protections.add(node.descriptor.digest)
                 node = replace(node, manifest=without_bytes(node.manifest))  # noqa: PLW2901 - the same, smaller
             self._graph.add(node.descriptor.digest, node.edges)
             self._nodes[node.descriptor.digest] = node

@@ -136,7 +136,8 @@ def protected(snapshot: RepositorySnapshot, removals: Iterable[Removal], unresol
             subject = attached_subject(tag) or listed_subject(tag)
             if subject in needed:
                 named.setdefault(tag, needed[subject])
-        if not removal.untag_only and removal.digest in needed and not named.keys() & {*removal.tags}:
+        is_part = removal.part_of in needed or named.keys() & {*removal.tags}
+        if not removal.untag_only and removal.digest in needed and not is_part:
             named[str(removal.digest)] = needed[removal.digest]
     return named
 

@@ -28,7 +28,7 @@ def test_protected_tag_is_refused_by_delete_until_it_is_unprotected(typed: Typed
     assert (answer.code, answer.out) == (0, f"Protected: {registry.host}/john/app:v1\n")
     answer = typed("delete", "--yes", f"{name}:v1")
     assert answer.code == 1
-    assert "v1 by 'v1': protected, nothing was removed" in answer.err
+    assert "v1 is protected by 'v1'; nothing was removed" in answer.err
     assert f"regctl unprotect '{registry.host}/john/app:v1'" in answer.err
     assert typed("unprotect", f"{name}:v1").out == f"Unprotected: {registry.host}/john/app:v1\n"
     assert typed("delete", "--yes", f"{name}:v1").code == 0
@@ -171,7 +171,9 @@ def test_image_under_a_tag_of_that_form_is_shown_in_the_table(typed: Typed, name
 
 def test_check_finds_nothing_wrong_with_a_protection(typed: Typed, name: str) -> None:
     typed("protect", f"{name}:v1")
-    assert typed("check", "--deep", name).code == 0
+    answer = typed("check", "--deep", name)
+    assert answer.code == 0
+    assert "3 images" in answer.out
 
 
 @pytest.mark.parametrize(("options", "is_copied"), [(("--all-tags",), True), (("--tags", "*"), False)])

@@ -386,7 +386,7 @@ def test_tag_that_was_protected_meanwhile_is_left(typed: Typed, proxy: FaultyPro
     after_the_plan(proxy, protect)
     answer = typed("prune", "--apply", "--yes", "--keep-tags", "keep", NAME)
     assert answer.code == 1
-    assert "v1 by 'v1': protected, it was left" in answer.err
+    assert "v1 is protected by 'v1'; it was left" in answer.err
     left = tags(proxy.target, NAME) or []
     assert "v1" in left
     assert "v2" not in left
@@ -480,7 +480,7 @@ def test_plan_whose_tag_is_protected_now_is_refused(typed: Typed, proxy: FaultyP
         add_protection(opened.repository(NAME), "v1")
     answer = typed("prune", "--plan", str(plan), "--apply", "--yes")
     assert answer.code == 1
-    assert "v1 by 'v1': protected" in answer.err
+    assert "v1 is protected by 'v1'" in answer.err
 
 
 def test_plan_for_another_registry_is_refused(typed: Typed, host: server.RunningRegistry, proxy: FaultyProxy, plan: Path) -> None:

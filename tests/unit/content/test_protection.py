@@ -236,8 +236,8 @@ def test_anything_else_is_no_pattern(text: str) -> None:
 def test_refusal_names_each_tag_its_protection_and_the_way_out() -> None:
     protections = {f"v{number}": Protection(tag=tag_of("v*"), pattern="v*") for number in range(7)}
     error = refusal("localhost:5000/app", protections)
-    assert error.message.startswith("localhost:5000/app: v0 by 'v*', v1 by 'v*'")
-    assert error.message.endswith("and 2 more: protected, nothing was removed")
+    assert error.message.startswith("localhost:5000/app: v0 is protected by 'v*', v1 by 'v*'")
+    assert error.message.endswith("and 2 more; nothing was removed")
     assert error.hint == "If that should go: regctl unprotect 'localhost:5000/app:v*'"
     assert (error.code, error.exit_code) == ("protected", 1)
 

@@ -100,6 +100,12 @@ def test_digest_in_a_protected_index_is_not_deleted(repository: Repository, prox
     assert list(plan.protected) == [child.digest]
 
 
+def test_children_of_a_protected_index_are_not_named_beside_it(repository: Repository, proxy: FaultyProxy) -> None:
+    make_index(proxy.target, NAME, "v1", make_image(proxy.target, NAME))
+    add_protection(repository, "v1")
+    assert list(refused(repository, proxy, of("v1")).protected) == ["v1"]
+
+
 def test_referrer_of_a_protected_image_is_not_deleted(repository: Repository, proxy: FaultyProxy) -> None:
     image = make_image(proxy.target, NAME, "v1")
     signature = make_artifact(proxy.target, NAME, subject=image)
@@ -128,7 +134,7 @@ def test_protection_added_after_the_plan_stops_the_deletion(repository: Reposito
     plan = delete.plan(repository, of("v1"))
     add_protection(repository, "v*")
     before = write(proxy)
-    with pytest.raises(Protected, match=r"v1 by 'v\*': protected, nothing more was removed"):
+    with pytest.raises(Protected, match=r"v1 is protected by 'v\*'; nothing more was removed"):
         applied(repository, plan)
     # The question whether deletion is on is a DELETE of nothing.
     assert proxy.count("PUT|POST|PATCH") + proxy.count("DELETE", f"manifests/{repository.resolve('v1').digest}") <= before
