@@ -119,19 +119,26 @@ class Authenticator:
         failure: RegistryToolError | None = None
         offered = sent is not None
         for scheme in schemes:
-            with self._lock:
-                try:
-                    grant = self._grant(purpose, scheme, challenges[scheme], sent)
-                except RegistryToolError as error:
-                    failure = error
-                    self._bearer_failed = True
-                    continue
-                if grant is None or grant.header == sent:
-                    continue
-                self._purposes[purpose] = grant
-            offered = True
-            yield grant.header
-            self._bearer_failed = self._bearer_failed or scheme == "bearer"
+            refused = sent
+            is_new = False
+            while not is_new:
+                with self._lock:
+                    issued = list(self._tokens.values())
+                    try:
+                        grant = self._grant(purpose, scheme, challenges[scheme], refused)
+                    except RegistryToolError as error:
+                        failure = error
+                        self._bearer_failed = True
+                        break
+                    if grant is None or grant.header in (sent, refused):
+                        break
+                    self._purposes[purpose] = grant
+                offered = True
+                yield grant.header
+                # One that was issued for another request may have ended before its time: then there is a new one, once.
+                is_new = not any(grant is other for other in issued)
+                refused = grant.header
+                self._bearer_failed = self._bearer_failed or (is_new and scheme == "bearer")
         if failure is not None and not (credential is None and "basic" in challenges):
             raise failure
         if not offered or failure is not None:

@@ -91,6 +91,8 @@ def import_(
         out.line(summary(result.blobs, result.seconds, dry_run=dry_run))
         for note in notes:
             out.note(note)
+        for error in result.failures:
+            out.print_error(error)
     document = {"dry_run": dry_run, "path": file, "images": result.images, "blobs": result.blobs, "seconds": result.seconds, "notes": notes}
     return out.finish(document, result.failures)
 
