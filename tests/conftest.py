@@ -182,6 +182,7 @@ def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """What is tried again is tried again at once; how long it waits is held down where that is the question."""
     if request.module.__name__.rpartition(".")[2] != "test_retry":
         monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
+        monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(autouse=True)

@@ -72,6 +72,10 @@ class RegistryUnreachable(Unreachable, code="registry-unreachable"):
     """Nothing answers at a registry's address."""
 
 
+class NothingListens(RegistryUnreachable):
+    """The connection to a registry's address is refused: it does not run, or is starting again."""
+
+
 class NotARegistry(RegistryUnreachable, code="not-a-registry"):
     """What answers at the address is no registry."""
 

@@ -22,7 +22,7 @@ import urllib3.connection
 from registry_tool.base import USER_AGENT
 from registry_tool.base.address import is_loopback
 from registry_tool.base.concurrency import FAR_REQUESTS
-from registry_tool.base.errors import ConnectionLost, NotARegistry, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, NotARegistry, NothingListens, RegistryError, RegistryUnreachable
 from registry_tool.transport import tls, tracing
 from registry_tool.transport.responses import Response
 from registry_tool.transport.stream import BODY_TIMEOUTS, PacedResponse, ResponseStream, TooSlow
@@ -192,7 +192,7 @@ class HttpPool:
         if isinstance(root, http.client.BadStatusLine) and not isinstance(root, OSError):
             return NotARegistry(f"the server at {host} is not a registry: it does not speak HTTP", hint=f"Find out what listens at {host}.")
         if isinstance(error, (kinds.NewConnectionError, kinds.ConnectTimeoutError)):
-            return nothing_answers(host, why)
+            return nothing_answers(host, why, refused=isinstance(root, ConnectionRefusedError))
         if isinstance(root, TooSlow):
             return RegistryUnreachable(f"{host} responds to {request} too slowly: {why}", hint=_LOG)
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
@@ -217,10 +217,11 @@ def _proxy_login_needed(host: str, proxy: str) -> RegistryUnreachable:
     return RegistryUnreachable(f"the proxy {scheme}://{name} on the way to {host} {why} (407)", hint=hint)
 
 
-def nothing_answers(host: str, why: str) -> RegistryUnreachable:
-    """The error where nothing listens at ``host``."""
+def nothing_answers(host: str, why: str, *, refused: bool = False) -> RegistryUnreachable:
+    """The error where nothing answers at ``host``, or it ``refused`` the connection."""
     hint = "Start the local registry: regctl up" if is_loopback(host) else "Check the address, and the network."
-    return RegistryUnreachable(f"no registry answers at {host}: {why}", hint=hint)
+    kind = NothingListens if refused else RegistryUnreachable
+    return kind(f"no registry answers at {host}: {why}", hint=hint)
 
 
 def _check_encoding(host: str, stream: ResponseStream) -> None:

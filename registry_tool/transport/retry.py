@@ -1,11 +1,22 @@
-"""Whether a request is sent again, and after how long: pure, nothing is sent here."""
+"""Whether a request is sent again, and after how long; and what is done again from its start, where several requests belong together."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
-from registry_tool.base.errors import ConnectionLost, RegistryToolError
+from registry_tool.base.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    NotFound,
+    NothingListens,
+    RegistryError,
+    RegistryToolError,
+    Unreachable,
+)
 from registry_tool.transport.responses import Response
 
 ATTEMPTS = 4
@@ -14,6 +25,17 @@ FIRST_DELAY = 0.1
 """Seconds before the second attempt; three times as long before each one after it."""
 MAX_DELAY = 30.0
 """Seconds. A registry that asks for a longer delay is given up on."""
+
+REPEAT_DELAYS = (0.5, 2.0, 6.0)
+"""Seconds before an upload or the push of a manifest is begun again, where its failure may pass: a registry restarts meanwhile."""
+
+PASSING = (500, 502, 503, 504)
+"""Statuses that are no answer to an upload: what was sent may be there or not."""
+_REPEATED = (408, 425, 429, *PASSING)
+_LOST_UPLOAD = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID")
+"""Codes of a registry that lost an upload, or bytes of it: what was sent had the right digest."""
+
+Result = TypeVar("Result")
 
 _SAFE = ("GET", "HEAD")
 # 500 is not among them: registries answer it for damaged content, which a second attempt does not mend.
@@ -41,6 +63,39 @@ def retry_delay(attempt: int, method: str, response: Response | None, error: Reg
     if seconds is None:
         return backoff
     return max(seconds, backoff) if seconds <= MAX_DELAY else None
+
+
+def repeated(attempt: Callable[[], Result]) -> Result:
+    """The result of ``attempt``, which is begun again after a failure that may pass. Raises what its last time raises."""
+    for delay in REPEAT_DELAYS:
+        try:
+            return attempt()
+        except RegistryToolError as error:
+            if not is_transient(error):
+                raise
+        time.sleep(delay)
+    return attempt()
+
+
+def is_transient(error: RegistryToolError) -> bool:
+    """Whether what changes something may succeed where it is begun again, in a registry that answered before.
+
+    A lost connection or upload, a registry that is starting again, 429, 5xx, a token that ended under way.
+    """
+    if isinstance(error, (ConnectionLost, NothingListens)):
+        return True
+    response = error.response
+    if response is None:
+        return False
+    is_upload = "/blobs/uploads/" in response.path
+    if isinstance(error, AuthenticationFailed):
+        # A body that is read while it is sent is sent once; a new session has a new token.
+        return response.status == 401 and response.method == "PUT" and is_upload
+    if isinstance(error, NotFound):
+        return is_upload and response.method != "POST"
+    return isinstance(error, (RegistryError, Unreachable)) and (
+        response.status in _REPEATED or (is_upload and (response.code in _LOST_UPLOAD or response.status == 416))
+    )
 
 
 def retry_after(response: Response) -> float | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
-from typing import TypeVar
 
 from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
-from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, NotFound, RegistryError, RegistryToolError, Unreachable
+from registry_tool.base.errors import ConnectionLost, RegistryToolError, Unreachable
 from registry_tool.content.copy.attached import is_mergeable, push_merged
 from registry_tool.content.copy.planner import can_mount, has_content
 from registry_tool.content.copy.values import (
@@ -28,17 +26,11 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import EMPTY, EMPTY_CONTENT, Manifest
 from registry_tool.targets.target import Readable, RemoteTarget, Target
+from registry_tool.transport.retry import repeated
 
-RETRY_DELAYS = (0.5, 2.0, 6.0)
-"""Seconds before a blob is sent again, or a manifest, where the failure may pass."""
 BLOBS = 6
 """Blobs under way at a time: more do not fill a line better, and each holds a chunk in memory."""
 
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_LOST_UPLOAD = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID")
-"""Codes of a registry that lost an upload, or bytes of it: what was sent had the right digest."""
-
-Result = TypeVar("Result")
 Place = tuple[Digest, int]
 """Content and the destination that it is for."""
 
@@ -145,7 +137,7 @@ class Copier:
                 destination.push(descriptor, _Counted(stream, lambda sent: self._listener.blob_progress(descriptor, sent)))
 
         try:
-            _retried(send)
+            repeated(send)
         except Unreachable as error:
             if not isinstance(error, ConnectionLost):
                 self._unreachable[pair] = error
@@ -185,8 +177,8 @@ class Copier:
                 return destination.push_manifest(manifest, tag)
 
         if tag is not None:
-            return _retried(push)
-        return self._pushed.get((manifest.digest, id(destination)), partial(_retried, push))
+            return repeated(push)
+        return self._pushed.get((manifest.digest, id(destination)), partial(repeated, push))
 
     def _tag(self, pushed: tuple[PlannedImage, Descriptor | RegistryToolError | None]) -> CopiedImage:
         image, stored = pushed
@@ -243,33 +235,3 @@ def _limited(source: Target, destination: Target) -> Iterator[None]:
         for _, limiter in sorted(limiters.items()):
             stack.enter_context(limiter)
         yield
-
-
-def _retried(attempt: Callable[[], Result]) -> Result:
-    """The result of ``attempt``, repeated after a failure that may pass."""
-    for delay in RETRY_DELAYS:
-        try:
-            return attempt()
-        except RegistryToolError as error:
-            if not is_transient(error):
-                raise
-        time.sleep(delay)
-    return attempt()
-
-
-def is_transient(error: RegistryToolError) -> bool:
-    """Whether another attempt from the start may succeed: a lost connection or upload, 429, 5xx, a token that ended under way."""
-    if isinstance(error, ConnectionLost):
-        return True
-    response = error.response
-    if response is None:
-        return False
-    is_upload = "/blobs/uploads/" in response.path
-    if isinstance(error, AuthenticationFailed):
-        # A body that is read while it is sent is sent once; a new session has a new token.
-        return response.status == 401 and response.method == "PUT" and is_upload
-    if isinstance(error, NotFound):
-        return is_upload and response.method != "POST"
-    return isinstance(error, (RegistryError, Unreachable)) and (
-        response.status in _TRANSIENT or (is_upload and (response.code in _LOST_UPLOAD or response.status == 416))
-    )

@@ -13,7 +13,7 @@ from functools import partial
 
 from registry_tool.base.chunks import ChunkReader
 from registry_tool.base.concurrency import map_unordered
-from registry_tool.base.errors import AuthenticationFailed, ConnectionLost, EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound
+from registry_tool.base.errors import AuthenticationFailed, EngineError, InvalidArchive, InvalidManifest, Mismatch, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.content.direct.uploads import LayerUploads
 from registry_tool.engine import Image
@@ -27,9 +27,7 @@ from registry_tool.targets.archive.stream import TarMember, read_members
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import Presence, Repository
 from registry_tool.targets.target import Readable
-
-ATTEMPTS = 3
-"""Times that the engine's archive is read where the connection to the registry is lost meanwhile."""
+from registry_tool.transport.retry import repeated
 
 _PIECE = 1 << 20
 _EXISTS = "Layer already exists"
@@ -77,15 +75,17 @@ def push_image(
     push.find_layers()
     if current is not None and push.has(current):
         return replace(push.result(current.descriptor), unchanged=True)
-    for attempt in range(ATTEMPTS):
-        try:
-            push.transfer()
-            break
-        except ConnectionLost:
-            if attempt == ATTEMPTS - 1:
-                raise
+    is_first = True
+
+    def transfer() -> None:
+        nonlocal is_first
+        if not is_first:
             push.find_layers()
-    return push.result(repository.push_manifest(push.manifest(), tag))
+        is_first = False
+        push.transfer()
+
+    repeated(transfer)
+    return push.result(repeated(lambda: repository.push_manifest(push.manifest(), tag)))
 
 
 class _Push:

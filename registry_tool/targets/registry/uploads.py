@@ -14,7 +14,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry.blobs import parse_number
 from registry_tool.targets.registry.upload_records import UploadRecord, UploadRecords
 from registry_tool.targets.target import Readable, verified
-from registry_tool.transport import Response, Transport
+from registry_tool.transport import Response, Transport, retry
 
 CHUNK = 8 << 20
 """Bytes that are sent at once, and again where the connection is lost between chunks; storages on S3 want 5 MiB at least."""
@@ -31,7 +31,6 @@ _NO_CONTENT = {"Content-Length": "0"}
 _STATUS_TRIES = 3
 _DELAY = 0.1
 """Seconds before the status of a session is requested, more after each failure."""
-_TRANSIENT = (500, 502, 503, 504)
 
 
 class UploadSessions:
@@ -251,7 +250,7 @@ def _end(response: Response) -> int | None:
 
 
 def _may_pass(error: RegistryToolError) -> bool:
-    return isinstance(error, ConnectionLost) or (error.response is not None and error.response.status in _TRANSIENT)
+    return isinstance(error, ConnectionLost) or (error.response is not None and error.response.status in retry.PASSING)
 
 
 def mount(transport: Transport, repository: str, digest: Digest, source: str) -> bool:

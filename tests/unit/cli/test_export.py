@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from registry_tool.cli.app import main
-from registry_tool.content.copy import transfer
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.layout import Layout
+from registry_tool.transport import retry
 from tests.support.archives import OCI_LAYER, Members, SavedImage, docker_save, oci_save, plain_layer, podman_save, tar_of, write_tar
 from tests.support.cli_runner import REGCTL, Terminal, Typed
 from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, put_manifest, sha256
@@ -40,7 +40,7 @@ def other() -> Iterator[RecordingServer]:
 
 @pytest.fixture(autouse=True)
 def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0,))
 
 
 def digest_at(port: int, repository: str, reference: str) -> str:

@@ -18,7 +18,7 @@ from registry_tool import server
 from registry_tool.base import gzip_blocks
 from registry_tool.base.errors import ConnectionLost, EngineError, NotFound, RegistryError, Unreachable
 from registry_tool.base.progress import Silent
-from registry_tool.content.direct import DirectPush, push, push_image
+from registry_tool.content.direct import DirectPush, push_image
 from registry_tool.content.direct import uploads as direct_uploads
 from registry_tool.engine.layer_store import LayerStore
 from registry_tool.oci import manifest as manifests
@@ -26,6 +26,7 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.layer_cache import CompressedLayer, LayerCache
 from registry_tool.targets.registry import Repository, open_registry
+from registry_tool.transport import retry
 from tests.support import layer_files
 from tests.support.content import sha256
 from tests.support.damage import in_this_process
@@ -455,7 +456,7 @@ def test_connection_that_is_always_lost_is_a_failure(repository: Repository, pro
     saved = SavedImage(LAYERS)
     with pytest.raises(ConnectionLost):
         pushed(repository, saved)
-    assert saved.reads == push.ATTEMPTS
+    assert saved.reads == len(retry.REPEAT_DELAYS) + 1
 
 
 def test_layer_whose_end_was_not_confirmed_is_known_all_the_same(repository: Repository, proxy: FaultyProxy, cache: LayerCache) -> None:

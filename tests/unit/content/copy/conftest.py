@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from registry_tool.content.copy import transfer
 from registry_tool.targets.registry import Registry, Repository, open_registry
+from registry_tool.transport import retry
 from tests.support.recording_server import RecordingServer, recording_server
 
 
@@ -44,4 +44,4 @@ def destination() -> Iterator[Side]:
 @pytest.fixture(autouse=True)
 def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(transfer, "RETRY_DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0, 0.0, 0.0))

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from registry_tool.base.errors import Mismatch, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import Mismatch, NotFound, NothingListens, RegistryError
 from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPlan, NullCopyListener, copy, copy_all
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
@@ -406,7 +406,7 @@ def test_unreachable_source_fails_all_of_its_images(source: Side, destination: S
         ]
         result = copy_all(jobs)
     assert [image.status for image in result.images] == ["failed", "failed", "copied"]
-    assert {type(error) for error in result.failures} == {RegistryUnreachable}
+    assert {type(error) for error in result.failures} == {NothingListens}
 
 
 def test_interrupted_copy_cancels_its_uploads(source: Side, destination: Side) -> None:
