@@ -120,27 +120,25 @@ class EngineImages(LayoutReader):
         if self._engine.endpoint.is_local and (stored := self._read_files(name, image)) is not None:
             self._index = self._index.add(stored, name)
             return
-        file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the archive closes it
-        try:
-            # By its name: containerd's store has no manifest in the archive of an id.
-            self._engine.save_image([name], file)
-            file.flush()
-            file.seek(0)
-            archive = self._stack.enter_context(open_archive(file))
-            descriptor = archive.only().descriptor
-            if not image.in_containerd_store:
-                manifest = archive.manifest(descriptor.digest)
-                if any(layer.media_type.endswith(_PLAIN) for layer in manifest.layers):
-                    descriptor = self._compressed(archive, manifest)
-        except OSError as error:
-            file.close()
-            raise _no_room(name, error) from error
-        except InvalidArchive as error:
-            file.close()
-            raise EngineError(f"the engine's archive of {name}: {error.message}", hint="Is the engine's store damaged?") from error
-        except BaseException:
-            file.close()
-            raise
+        with ExitStack() as unfinished:
+            try:
+                file: Any = unfinished.enter_context(tempfile.TemporaryFile())
+                # By its name: containerd's store has no manifest in the archive of an id.
+                self._engine.save_image([name], file)
+                file.flush()
+                file.seek(0)
+                archive = open_archive(file)
+                descriptor = archive.only().descriptor
+                if not image.in_containerd_store:
+                    manifest = archive.manifest(descriptor.digest)
+                    if any(layer.media_type.endswith(_PLAIN) for layer in manifest.layers):
+                        descriptor = self._compressed(archive, manifest)
+            except OSError as error:
+                raise _no_room(name, error) from error
+            except InvalidArchive as error:
+                raise EngineError(f"the engine's archive of {name}: {error.message}", hint="Is the engine's store damaged?") from error
+            unfinished.pop_all()
+        self._stack.callback(archive.close)
         self._archives.append(archive)
         self._index = self._index.add(descriptor, name)
 

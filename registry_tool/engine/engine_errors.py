@@ -47,8 +47,8 @@ _UNAUTHENTICATED = ("no basic auth credentials", "401 unauthorized", "incorrect 
 """Beside these, "repository does not exist or may require authorization" (containerd) is about the password."""
 _PLAIN_HTTP = ("server gave http response to https client",)
 _UNTRUSTED = ("x509:", "tls: failed to verify")
-_HTML = ("invalid character '<'", "unknown: <", "<html", "<!doctype html")
-"""Docker has the error of its parser, or since 25, as podman, the whole page in the place of the registry's message."""
+_HTML = re.compile(r"invalid character '<'|<html|<!doctype html|unknown: <(?:!--|\?xml|head|title|body|h[1-6]|p|div|center|pre)\b")
+"""Docker has the error of its parser, or since 25, as podman, the whole page in the place of the registry's message. Go's <nil> is none."""
 _ABSENT_HERE = ("does not exist locally", "no such image", "image not known", "reference does not exist")
 _ABSENT_THERE = ("manifest unknown", "not found", "repository does not exist", "name unknown", "no matching manifest")
 _FULL = ("no space left on device", "disk quota exceeded")
@@ -78,7 +78,7 @@ def push_error(name: str, message: str) -> RegistryToolError:
 def pull_error(name: str, message: str) -> RegistryToolError:
     """The error for a failed pull of ``name``."""
     # Docker Hub does not distinguish private from missing: "pull access denied …, repository does not exist or …".
-    if _contains(message, _ABSENT_THERE) and not _contains(message, (*_NO_REGISTRY, *_HTML, *_UNAUTHENTICATED)):
+    if _contains(message, _ABSENT_THERE) and not _is_page(message) and not _contains(message, (*_NO_REGISTRY, *_UNAUTHENTICATED)):
         hint = f"Is the name right, and was it pushed? regctl list-tags {_reference(name).repository}"
         return NotFound(f"there is no image {name} in its registry: {message}", hint=hint)
     return _transfer_error(name, message, "pull", PullFailed)
@@ -96,7 +96,7 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
         return kind(
             f"{failed}: the engine does not trust {host}: {message}", hint="Its certificate authority belongs into /etc/docker/certs.d."
         )
-    if _contains(message, _HTML):
+    if _is_page(message):
         hint = "Is the port right? Something else listens there."
         return NotARegistry(f"the server at {host} is not a registry: it answered the {verb} with a web page", hint=hint)
     if _contains(message, (*_DENIED, *_UNAUTHENTICATED)):
@@ -161,6 +161,10 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def _reference(name: str) -> Reference:
     return Reference.parse(name, default_host=DOCKER_HUB)
+
+
+def _is_page(message: str) -> bool:
+    return _HTML.search(message.lower()) is not None
 
 
 def _contains(message: str, marks: Iterable[str]) -> bool:

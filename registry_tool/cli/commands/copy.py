@@ -46,7 +46,7 @@ def copy(
     """Copy images from one or more SOURCEs to DESTINATION; digests stay.
 
     A place is a name in a registry, without a host in the local one; oci:DIR[:NAME], an OCI image layout; oci-archive:FILE[:NAME] or
-    docker-archive:FILE[:NAME], an archive, which docker load reads, too. DESTINATION keeps the tag of SOURCE, unless it has
+    docker-archive:FILE[:NAME], an archive, which docker load reads, too; engine:NAME. DESTINATION keeps the tag of SOURCE, unless it has
     one; with a slash at its end it gets a repository for each SOURCE, by the last part of its name. Content that is there is
     skipped; what another repository of the registry has is mounted. Tags are written last: a copy that is interrupted leaves none
     that is incomplete, and goes on when it is run again.

@@ -37,7 +37,7 @@ class DemoView:
         self._view.stop()
         self._step = ""
         mark = ("ok    ", "green") if step.ok else ("FAILED", "red")
-        head = ((f"{step.name:<14} ", "bold"), mark, (f" {formatting.seconds(step.seconds):>7}  ", ""))
+        head = ((f"{step.name:<14} ", "bold"), mark, (f" {formatting.seconds_column(step.seconds)}  ", ""))
         if is_terminal(sys.stderr) if self._output.json else self._output.on_terminal:
             # On a line of its own, a long command can be copied.
             width = self._output.columns

@@ -63,6 +63,12 @@ def seconds(value: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
+def seconds_column(value: float) -> str:
+    """A duration in a column of seven: ``0.3 s``, ``12 s``, ``2m 05s``."""
+    whole = round(value)
+    return f"{seconds(value) if whole < 60 else f'{whole // 60}m {whole % 60:02}s':>7}"
+
+
 def short_id(identifier: str) -> str:
     """The first twelve hex digits, as docker prints ids."""
     return identifier.removeprefix("sha256:")[:12]

@@ -43,7 +43,7 @@ def render_environment(output: Output, info: EnvironmentInfo, setup: float) -> N
 
 def render_check(output: Output, check: Check) -> None:
     """Print a check; of a failed one also the excerpt and the hint."""
-    name, seconds = f"  {formatting.one_line(check.name):<10} ", f" {formatting.seconds(check.seconds):>7}  "
+    name, seconds = f"  {formatting.one_line(check.name):<10} ", f" {formatting.seconds_column(check.seconds)}  "
     mark = _MARKS[check.ok]
     width = output.columns
     detail = formatting.fitted(formatting.one_line(check.detail), width and width - len(name) - len(mark[0]) - len(seconds))

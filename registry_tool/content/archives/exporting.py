@@ -45,6 +45,7 @@ def export_jobs(places: Places, sources: Sequence[Location], destination: Layout
     located: dict[str, Location] = {}
     taken: dict[str, str] = {}
     for source in sources:
+        source.check_source()
         located.setdefault(source.store, source)
         for reference, name in _images(places, source):
             names = references.setdefault(source.store, {}).setdefault(reference, [])

@@ -75,6 +75,8 @@ def make_jobs(
             tag = target.tag or (selected.tag if target.kind == "registry" else selected.name or selected.tag)
             if tag is None or tag in names:
                 continue
+            if target.kind == "engine" and target.name is None and is_tag(tag):
+                raise UsageError(f"the image {tag} of {source.store} has no name of a repository", hint="Name it: engine:john/app:1.0")
             names.append(tag)
             image = source.store, selected.reference
             if taken.setdefault((target.store, tag), image) != image:
@@ -98,8 +100,7 @@ def _check(sources: Sequence[Location], destination: Location, tags: TagSelectio
     if destination.image is not None and (len(sources) > 1 or tags):
         raise UsageError(f"{destination} is one image, and several are copied", hint=f"Name the place alone: {destination.store}")
     for source in sources:
-        if source.is_prefix:
-            raise UsageError(f"{source} is no image", hint="A source is an image or a repository.")
+        source.check_source()
         if tags and source.image is not None:
             hint = f"Try: {source.store}" if source.kind != "engine" else "Name each image of the engine: engine:NAME"
             raise UsageError(f"{source} has a tag or a digest, and --all-tags or --tags selects others", hint=hint)

@@ -44,9 +44,7 @@ class Location:
         if colon and kind in _FILES:
             return cls._file(kind, value, text)  # type: ignore[arg-type] # it is one of them
         if colon and kind == "engine":
-            if not value:
-                raise UsageError(f"{text!r} names no image", hint="It looks like engine:john/get-started:part2.")
-            return cls(kind="engine", name=value)
+            return cls(kind="engine", name=value or None)
         for word, hint in _UNKNOWN.items():
             if text.startswith(word):
                 raise UsageError(f"{text[:80]!r}: {word} is not a place that is known here", hint=hint)
@@ -74,6 +72,13 @@ class Location:
         except ValueError as error:
             raise InvalidReference(f"invalid name {text[:80]!r}: {error}") from None
         return cls(kind=kind, path=Path(path), name=name or None, digest=digest)
+
+    def check_source(self) -> None:
+        """Raise UsageError where it is no image, and no place of images that can be read as a whole."""
+        if self.is_prefix:
+            raise UsageError(f"{self} is no image", hint="A source is an image or a repository.")
+        if self.kind == "engine" and self.name is None:
+            raise UsageError("'engine:' names no image", hint="It looks like engine:john/get-started:part2.")
 
     @property
     def store(self) -> str:

@@ -56,6 +56,13 @@ def test_json_time_is_utc_in_whole_seconds(given_: str, expected: str) -> None:
     assert formatting.json_time(given_) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.04, "  0.0 s"), (59.4, "   59 s"), (59.6, " 1m 00s"), (125, " 2m 05s"), (3599, "59m 59s")]
+)
+def test_duration_in_a_column_has_its_width(value: float, expected: str) -> None:
+    assert formatting.seconds_column(value) == expected
+
+
 @pytest.mark.parametrize(("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.97, "10 s"), (59.4, "59 s"), (125, "2 min 5 s")])
 def test_durations(value: float, expected: str) -> None:
     assert formatting.seconds(value) == expected

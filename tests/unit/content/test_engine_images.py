@@ -266,3 +266,38 @@ def test_the_engine_is_a_place_to_copy_to(registry_host: str) -> None:
     copied(engine, "john/app:made", "engine:friendlyhello:2", host=registry_host)
     with open_archive(io.BytesIO(engine.archive)) as archive:
         assert str(archive.resolve("friendlyhello:2").digest) == made.digest
+
+
+def test_the_engine_alone_as_a_destination_keeps_the_whole_names(registry_host: str) -> None:
+    port = int(registry_host.partition(":")[2])
+    made = [make_image(port, "john/app", tag, layer(tag.encode())) for tag in ("1", "2")]
+    engine = FakeImageStore(SavedImage(()))
+    copied(engine, "john/app:1", "john/app:2", "engine:", host=registry_host)
+    with open_archive(io.BytesIO(engine.archive)) as archive:
+        assert [str(archive.resolve(f"{registry_host}/john/app:{tag}").digest) for tag in ("1", "2")] == [image.digest for image in made]
+
+
+def test_image_without_a_name_of_a_repository_needs_one_in_the_engine(registry_host: str, tmp_path: Path) -> None:
+    make_image(int(registry_host.partition(":")[2]), "john/app", "1", layer(b"1"))
+    engine = FakeImageStore(SavedImage(()))
+    copied(engine, "john/app:1", f"oci:{tmp_path}/layout:1", host=registry_host)
+    with pytest.raises(UsageError, match="the image 1 of oci:.* has no name of a repository"):
+        copied(engine, f"oci:{tmp_path}/layout:1", "engine:", host=registry_host)
+    copied(engine, f"oci:{tmp_path}/layout:1", "engine:john/app:1", host=registry_host)
+    assert engine.archive
+
+
+def test_the_engine_alone_is_no_source(registry_host: str) -> None:
+    with pytest.raises(UsageError, match="'engine:' names no image"):
+        copied(FakeImageStore(SavedImage(LAYERS)), "engine:", "john/copy", host=registry_host)
+
+
+def test_no_room_for_the_engine_s_archive_is_named_and_its_file_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with images(SavedImage(LAYERS)) as source:
+        monkeypatch.setattr(tempfile, "TemporaryFile", full)
+        with pytest.raises(RegistryToolError, match="cannot be saved in .*: No space left") as caught:
+            source.resolve(NAME)
+        assert caught.value.hint == "TMPDIR names another folder."

@@ -38,6 +38,8 @@ DENIED = f'resolving "{NAME}": pull access denied, repository does not exist or 
         ("x509: certificate signed by unknown authority", PushFailed, "certs.d"),
         ("error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: \"<html>\"", NotARegistry, "port"),
         ("unknown: <!DOCTYPE html>\n<html>\n<p>not found</p></html>", NotARegistry, "port"),  # docker 25 and newer
+        ("unknown: <h1>404 not found</h1>", NotARegistry, "port"),
+        ("unknown: <nil>", PushFailed, ""),  # Go's word for an error without words
         ("no basic auth credentials", AuthenticationFailed, "regctl login localhost:5000"),
         ("unauthorized: authentication required", AuthenticationFailed, "regctl login localhost:5000"),
         ("denied: requested access to the resource is denied", AuthenticationFailed, "regctl login localhost:5000"),

@@ -61,7 +61,6 @@ def test_place_with_a_slash_at_its_end_is_a_prefix(typed: str, store: str) -> No
         "oci::1",
         "oci:images:",
         "oci:images@sha256:x",
-        "engine:",
         "docker-daemon:alpine",
         "containers-storage:alpine",
         "UPPER/app",
