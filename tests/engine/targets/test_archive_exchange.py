@@ -183,15 +183,21 @@ def test_index_that_crane_pulls_is_imported(typed: Typed, watching: RecordingSer
     assert made.digest in image_ids(other, "copy", "all")
 
 
-def test_skopeo_and_crane_read_what_we_exported(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:
-    made = make_image(watching.port, "a", "1", layer(b"base"), layer(b"app"))
+def test_skopeo_reads_what_we_exported(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:
+    made = make_image(watching.port, "app", "1", layer(b"base"), layer(b"app"))
     path, folder = tmp_path / "images.tar", tmp_path / "layout"
-    assert typed("export", "a:1", "-o", str(path)).code == typed("export", "a:1", "-o", f"{folder}/").code == 0
+    assert typed("export", "app:1", "-o", str(path)).code == typed("export", "app:1", "-o", f"{folder}/").code == 0
     skopeo = program("skopeo")
     for number, place in enumerate((f"oci-archive:{path}", f"docker-archive:{path}", f"oci:{folder}")):
-        run(skopeo, "copy", "-q", "--dest-tls-verify=false", place, f"docker://{other.host}/skopeo:{number}")
-        assert sha256(made.config) in image_ids(other, "skopeo", str(number))
+        run(skopeo, "copy", "-q", "--dest-tls-verify=false", place, f"docker://{other.host}/copy:{number}")
+        assert sha256(made.config) in image_ids(other, "copy", str(number))
+
+
+def test_crane_reads_what_we_exported(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:
+    made = make_image(watching.port, "app", "1", layer(b"base"), layer(b"app"))
+    path, folder = tmp_path / "images.tar", tmp_path / "layout"
+    assert typed("export", "app:1", "-o", str(path)).code == typed("export", "app:1", "-o", f"{folder}/").code == 0
     crane = program("crane", ROOT / ".cache" / "bench" / "crane")
     for number, place in enumerate((folder, path)):
-        run(crane, "push", "--insecure", str(place), f"{other.host}/crane:{number}")
-        assert sha256(made.config) in image_ids(other, "crane", str(number))
+        run(crane, "push", "--insecure", str(place), f"{other.host}/copy:{number}")
+        assert sha256(made.config) in image_ids(other, "copy", str(number))
