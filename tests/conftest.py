@@ -289,6 +289,13 @@ def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingServer]:
 
 
 @pytest.fixture
+def other() -> Iterator[RecordingServer]:
+    """A second registry in this process, which is watched, too: where images are copied to."""
+    with recording_server() as server:
+        yield server
+
+
+@pytest.fixture
 def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
     """Commands in this process."""
     return Typed(capsys)

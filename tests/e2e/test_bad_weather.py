@@ -296,6 +296,12 @@ def test_a_registry_that_goes_during_a_push_and_one_whose_disk_is_full(
         answer = _ended(to_full)
         refused(answer, 1, "push-failed")
         assert "disk full" in answer.json["error"]["hint"]
+        archive = str(tmp_path / "images.tar")
+        assert _ended(_start("export", f"engine:{full}/{unique}:1", "-o", archive)).code == 0
+        for command in (("copy", f"oci-archive:{archive}", f"{full}/{unique}:2"), ("import", archive, f"{full}/{unique}:2")):
+            answer = _ended(_start(*command))
+            assert "500" in said(answer, 1)
+            assert spawn("--registry", full, "list-tags", unique).code == 1, "there is no tag"
 
 
 @pytest.mark.parametrize("status", [200, 404])

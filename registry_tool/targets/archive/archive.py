@@ -10,8 +10,8 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -170,7 +170,8 @@ def _is_file(stream: BinaryIO) -> bool:
 
 def _unpacked(stream: BinaryIO, name: str) -> BinaryIO:
     unpacker = Unpacker()
-    file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it is what is returned
+    with _storing():
+        file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it is what is returned
     compressed = size = 0
     try:
         while True:
@@ -180,22 +181,25 @@ def _unpacked(stream: BinaryIO, name: str) -> BinaryIO:
                 size += len(unpacked)
                 if unpacker.compression != "plain" and size > max(MAX_UNPACKED, MAX_RATIO * compressed):
                     raise InvalidArchive(f"{name} unpacks to more than {size:,} bytes, from {compressed:,}", hint="Unpack it by hand.")
-                _store(file, unpacked)
+                with _storing():
+                    file.write(unpacked)
             if not piece:
-                file.flush()
+                with _storing():
+                    file.flush()
                 file.seek(0)
                 return file  # type: ignore[no-any-return]
-    except (InvalidCompression, UnsupportedCompression) as error:
-        file.close()
-        raise InvalidArchive(f"{name} cannot be unpacked ({unpacker.compression}): {error}") from None
-    except BaseException:
-        file.close()
+    except BaseException as error:
+        with suppress(OSError):  # what is still to be written
+            file.close()
+        if isinstance(error, (InvalidCompression, UnsupportedCompression)):
+            raise InvalidArchive(f"{name} cannot be unpacked ({unpacker.compression}): {error}") from None
         raise
 
 
-def _store(file: BinaryIO, piece: bytes) -> None:
+@contextmanager
+def _storing() -> Iterator[None]:
     try:
-        file.write(piece)
+        yield
     except OSError as error:
         message = f"the archive cannot be unpacked in {tempfile.gettempdir()}: {error.strerror or error}"
         raise RegistryToolError(message, hint="TMPDIR names another folder.") from error

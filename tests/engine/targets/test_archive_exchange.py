@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,20 +17,13 @@ from registry_tool.engine import Engine
 from tests.support.cli_runner import REGCTL, Typed
 from tests.support.content import ACCEPT, layer, make_image, make_index, sha256
 from tests.support.paths import ROOT
-from tests.support.recording_server import RecordingServer, recording_server
+from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import ask
 from tests.support.requirements import missing
 
 pytestmark = pytest.mark.engine
 PADDING = 1_500_000
 """Bytes that make an archive larger than the smallest volume."""
-
-
-@pytest.fixture
-def other() -> Iterator[RecordingServer]:
-    """A registry to import to."""
-    with recording_server() as server:
-        yield server
 
 
 def client(engine: Engine) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,8 @@ from registry_tool.targets.layout import Layout
 from registry_tool.transport import retry
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_artifact, make_image, make_index, put_manifest
-from tests.support.recording_server import RecordingServer, recording_server
+from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import tags
-
-
-@pytest.fixture
-def other() -> Iterator[RecordingServer]:
-    """A second registry."""
-    with recording_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

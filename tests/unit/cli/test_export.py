@@ -10,7 +10,6 @@ import random
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +22,12 @@ from tests.support.archives import OCI_LAYER, Members, SavedImage, docker_save, 
 from tests.support.cli_runner import REGCTL, Terminal, Typed
 from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, put_manifest, sha256
 from tests.support.paths import ROOT
-from tests.support.recording_server import RecordingServer, recording_server
+from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import ask, tags
 
 BASE, APP = layer(b"base" * 1000), layer(b"app")
 SAVED = SavedImage(names=("john/app:1",), layers=(plain_layer(b"base"), plain_layer(b"app")))
 SECOND = SavedImage(names=("docker.io/library/other:2", "localhost:5000/x/other:3"), layers=(plain_layer(b"base"),), label="other")
-
-
-@pytest.fixture
-def other() -> Iterator[RecordingServer]:
-    """A second registry, beyond the gap."""
-    with recording_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

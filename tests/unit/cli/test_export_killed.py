@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,11 @@ import pytest
 from registry_tool.base.deadline import Deadline, poll
 from tests.support.cli_runner import REGCTL, Typed
 from tests.support.content import layer, make_image, sha256
-from tests.support.recording_server import RecordingServer, Reply, recording_server
+from tests.support.recording_server import RecordingServer, Reply
 from tests.support.registry_over_http import ask, tags
 
 LAYERS = [layer(os.urandom(20_000), name=f"file{number}") for number in range(3)]
 NAMES = ("a:1", "b:1")
-
-
-@pytest.fixture
-def other() -> Iterator[RecordingServer]:
-    """A second registry, beyond the gap."""
-    with recording_server() as server:
-        yield server
 
 
 def run_killed(server: RecordingServer, at: int, *arguments: str, after: float = 0) -> None:

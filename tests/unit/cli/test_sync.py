@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,8 @@ from registry_tool.cli.commands import sync as command
 from registry_tool.transport import retry
 from tests.support.cli_runner import Typed
 from tests.support.content import layer, make_image, make_index
-from tests.support.recording_server import RecordingServer, recording_server
+from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import ask, tags
-
-
-@pytest.fixture
-def other() -> Iterator[RecordingServer]:
-    """The registry of the mirror."""
-    with recording_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

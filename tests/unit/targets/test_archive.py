@@ -9,14 +9,16 @@ import json
 import lzma
 import os
 import tarfile
+import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from registry_tool.base import compression
-from registry_tool.base.errors import InvalidArchive, InvalidManifest, Mismatch, NotFound, UsageError
+from registry_tool.base.errors import InvalidArchive, InvalidManifest, Mismatch, NotFound, RegistryToolError, UsageError
 from registry_tool.targets.archive import archive, open_archive
 from tests.support.archives import (
     Members,
@@ -25,6 +27,7 @@ from tests.support.archives import (
     docker_save,
     link,
     oci_save,
+    plain_layer,
     podman_save,
     tar_of,
     write_tar,
@@ -179,6 +182,19 @@ def test_bomb_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch, packed
     monkeypatch.setattr(archive, "MAX_UNPACKED", 1 << 20)
     with pytest.raises(InvalidArchive, match="unpacks to more than"):
         open_archive(io.BytesIO(packed(bytes(64 << 20))))
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000], ids=["at the end", "at once"])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["from a pipe", "compressed"])
+def test_no_room_to_unpack_is_named_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: Callable[[bytes], bytes], size: int
+) -> None:
+    raw = packed(tar_of(oci_save(SavedImage(names=IMAGE.names, layers=(plain_layer(os.urandom(size)),)))))
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "w+b"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RegistryToolError, match=f"the archive cannot be unpacked in {tmp_path}: No space left") as caught:
+        open_archive(io.BytesIO(raw))
+    assert caught.value.hint == "TMPDIR names another folder."
 
 
 @pytest.mark.parametrize("end", [-1, -30, 40])
