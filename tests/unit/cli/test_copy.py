@@ -13,16 +13,10 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.layout import Layout
-from registry_tool.transport import retry
 from tests.support.cli_runner import Terminal, Typed
 from tests.support.content import layer, make_artifact, make_image, make_index, put_manifest
 from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import tags
-
-
-@pytest.fixture(autouse=True)
-def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0,))
 
 
 def test_copy_says_what_it_copied(typed: Typed, watching: RecordingServer, other: RecordingServer) -> None:

@@ -17,7 +17,6 @@ import pytest
 from registry_tool.cli.app import main
 from registry_tool.targets.archive import open_archive
 from registry_tool.targets.layout import Layout
-from registry_tool.transport import retry
 from tests.support.archives import OCI_LAYER, Members, SavedImage, docker_save, oci_save, plain_layer, podman_save, tar_of, write_tar
 from tests.support.cli_runner import REGCTL, Terminal, Typed
 from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, put_manifest, sha256
@@ -28,11 +27,6 @@ from tests.support.registry_over_http import ask, tags
 BASE, APP = layer(b"base" * 1000), layer(b"app")
 SAVED = SavedImage(names=("john/app:1",), layers=(plain_layer(b"base"), plain_layer(b"app")))
 SECOND = SavedImage(names=("docker.io/library/other:2", "localhost:5000/x/other:3"), layers=(plain_layer(b"base"),), label="other")
-
-
-@pytest.fixture(autouse=True)
-def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0,))
 
 
 def digest_at(port: int, repository: str, reference: str) -> str:

@@ -7,16 +7,10 @@ from pathlib import Path
 import pytest
 
 from registry_tool.cli.commands import sync as command
-from registry_tool.transport import retry
 from tests.support.cli_runner import Typed
 from tests.support.content import layer, make_image, make_index
 from tests.support.recording_server import RecordingServer
 from tests.support.registry_over_http import ask, tags
-
-
-@pytest.fixture(autouse=True)
-def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0,))
 
 
 def test_mirror_by_skopeos_yaml(typed: Typed, watching: RecordingServer, other: RecordingServer, tmp_path: Path) -> None:

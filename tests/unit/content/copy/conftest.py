@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 
 from registry_tool.targets.registry import Registry, Repository, open_registry
-from registry_tool.transport import retry
 from tests.support.recording_server import RecordingServer, recording_server
 
 
@@ -39,9 +38,3 @@ def destination() -> Iterator[Side]:
     """Where images are copied to."""
     with recording_server(foreign_urls=True) as server, open_registry(server.host) as registry:
         yield Side(server=server, registry=registry)
-
-
-@pytest.fixture(autouse=True)
-def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once."""
-    monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0, 0.0, 0.0))
