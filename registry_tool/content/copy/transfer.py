@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
 from registry_tool.base.errors import ConnectionLost, RegistryToolError, Unreachable
@@ -31,6 +32,7 @@ from registry_tool.transport.retry import repeated
 BLOBS = 6
 """Blobs under way at a time: more do not fill a line better, and each holds a chunk in memory."""
 
+Result = TypeVar("Result")
 Place = tuple[Digest, int]
 """Content and the destination that it is for."""
 
@@ -136,11 +138,17 @@ class Copier:
             with _limited(source, destination), _content(source, descriptor) as stream:
                 destination.push(descriptor, _Counted(stream, lambda sent: self._listener.blob_progress(descriptor, sent)))
 
+        self._repeated(pair, send)
+
+    def _repeated(self, places: tuple[int, int], attempt: Callable[[], Result]) -> Result:
+        """The result of ``attempt``, repeated, unless one of these places turned out to be unreachable: that is waited for once."""
+        if places in self._unreachable:
+            raise self._unreachable[places]
         try:
-            repeated(send)
+            return repeated(attempt)
         except Unreachable as error:
             if not isinstance(error, ConnectionLost):
-                self._unreachable[pair] = error
+                self._unreachable[places] = error
             raise
 
     # --- manifests and tags ---
@@ -176,9 +184,10 @@ class Copier:
                     return push_merged(destination, tag, manifest)
                 return destination.push_manifest(manifest, tag)
 
+        places = id(destination), id(destination)
         if tag is not None:
-            return repeated(push)
-        return self._pushed.get((manifest.digest, id(destination)), partial(repeated, push))
+            return self._repeated(places, push)
+        return self._pushed.get((manifest.digest, id(destination)), partial(self._repeated, places, push))
 
     def _tag(self, pushed: tuple[PlannedImage, Descriptor | RegistryToolError | None]) -> CopiedImage:
         image, stored = pushed

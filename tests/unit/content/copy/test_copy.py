@@ -12,8 +12,10 @@ from registry_tool.base.errors import Mismatch, NotFound, NothingListens, Regist
 from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPlan, NullCopyListener, copy, copy_all
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import Manifest
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.registry.uploads import SMALL
+from registry_tool.transport import retry
 from tests.support.content import DOCKER_IMAGE, layer, make_artifact, make_image, make_index, put_manifest, sha256
 from tests.support.recording_server import Reply
 from tests.support.registry_over_http import ask
@@ -407,6 +409,23 @@ def test_unreachable_source_fails_all_of_its_images(source: Side, destination: S
         result = copy_all(jobs)
     assert [image.status for image in result.images] == ["failed", "failed", "copied"]
     assert {type(error) for error in result.failures} == {NothingListens}
+
+
+def test_destination_that_is_gone_is_waited_for_once(source: Side, destination: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tag in "abcdef":
+        make_image(source.port, "app", tag)
+    there = destination.repository("app")
+    pushes: list[str | None] = []
+
+    def gone(manifest: Manifest, tag: str | None) -> Descriptor:
+        pushes.append(tag)
+        raise NothingListens("no registry answers")
+
+    monkeypatch.setattr(there, "push_manifest", gone)
+    job = CopyJob(source=source.repository("app"), destination=there, references={tag: (tag,) for tag in "abcdef"})
+    result = copy_all([job], threads=1)
+    assert [image.status for image in result.images] == ["failed"] * 6
+    assert pushes == ["a"] * (len(retry.REPEAT_DELAYS) + 1)
 
 
 def test_interrupted_copy_cancels_its_uploads(source: Side, destination: Side) -> None:
