@@ -43,7 +43,7 @@ class Containers:
             return None  # without a name the engine lists all
         try:
             with self._client.call(f"looking at the container {name_or_id}") as api:
-                return _of_inspection(api.inspect_container(name_or_id))
+                return of_inspection(api.inspect_container(name_or_id))
         except NotFound:
             return None
 
@@ -184,8 +184,12 @@ class Containers:
                 tar.addfile(member, io.BytesIO(content))
             # Without what fills the last record: podman's reader ends at the two empty blocks, and whoever writes more may fail.
             end = tar.offset + 2 * tarfile.BLOCKSIZE
+        self.put_archive(id, folder, buffer.getvalue()[:end])
+
+    def put_archive(self, id: str, folder: str, archive: bytes) -> None:
+        """Unpack a tar below the existing ``folder``; also before the start, also on volumes."""
         with self._client.call(f"writing into the container {id}") as api:
-            api.put_archive(id, folder, buffer.getvalue()[:end])
+            api.put_archive(id, folder, archive)
 
     def get_file(self, id: str, path: str) -> bytes | None:
         """The content of a file inside, links followed; None where there is no such file. Raises NotFound (no such container)."""
@@ -308,7 +312,8 @@ def _limits(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _of_inspection(entry: Mapping[str, Any]) -> Container:
+def of_inspection(entry: Mapping[str, Any]) -> Container:
+    """The container of an inspection's document (Engine API, ContainerInspect)."""
     config, state = entry.get("Config") or {}, entry.get("State") or {}
     settings = entry.get("NetworkSettings") or {}
     status = state.get("Status") or ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.engine.build.classic import Builds
+from registry_tool.engine.clones import Clones
 from registry_tool.engine.container_streams import ContainerStreams
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
 
 
-class Engine(Builds, Transfer, ContainerStreams, Networks):
+class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
     """A connected engine, a context manager from :func:`connect`. Methods raise Unreachable; EngineError for errors of no other class."""
 
     def __init__(self, client: EngineClient) -> None:

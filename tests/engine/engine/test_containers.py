@@ -13,7 +13,7 @@ import pytest
 
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken
 from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Privileges
-from registry_tool.engine.containers import _of_inspection, _of_listing, configuration
+from registry_tool.engine.containers import _of_listing, configuration, of_inspection
 from registry_tool.engine.streams import demultiplex
 from tests.support.requirements import wait_for_words
 
@@ -348,10 +348,10 @@ def test_attached_without_a_terminal(engine: Engine, shell: Run) -> None:
 
 
 def test_sparse_and_unexpected_inspections_are_read() -> None:
-    bare = _of_inspection({"Id": "a"})
+    bare = of_inspection({"Id": "a"})
     assert (bare.state, bare.ports, bare.networks, bare.exit_code) == ("", (), {}, None)
     assert _of_listing({"Id": "a"}).name == ""
-    odd = _of_inspection(
+    odd = of_inspection(
         {
             "Id": "a",
             "Created": "yesterday",
@@ -453,11 +453,11 @@ def test_privileges_are_read_from_the_inspection() -> None:
         "IpcMode": "private",
     }
     mounts = [{"Type": "bind", "Source": "/s", "Destination": "/d"}, {"Type": "volume", "Name": "v", "Destination": "/v"}]
-    rights = _of_inspection({"Id": "a", "HostConfig": host, "Mounts": mounts}).privileges
+    rights = of_inspection({"Id": "a", "HostConfig": host, "Mounts": mounts}).privileges
     assert rights == Privileges(
         network="host", privileged=True, capabilities=("SYS_ADMIN",), binds=("/d",), devices=("/dev/fuse",), namespaces=("pid", "uts")
     )
-    assert _of_inspection({"Id": "a"}).privileges == Privileges()
+    assert of_inspection({"Id": "a"}).privileges == Privileges()
     assert _of_listing({"Id": "a"}).privileges is None
 
 

@@ -1,0 +1,190 @@
+"""Clones of containers: the same configuration under another name, with some of it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry_tool.base.errors import Conflict, RegistryToolError
+from registry_tool.engine.containers import of_inspection
+from registry_tool.engine.engine_errors import create_error
+from registry_tool.engine.values import Container
+
+if TYPE_CHECKING:
+    from registry_tool.engine.client import EngineClient
+
+_COMPOSE = "com.docker.compose."
+"""Compose removes or recreates what carries its labels."""
+_WITHOUT_HOSTNAME = ("host", "container:")
+"""Network modes in which a container cannot have a host name of its own."""
+_DEFAULT_NETWORKS = ("bridge", "podman")
+"""Networks without names for containers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """A mount of a container. ``source`` is a volume's name, or a path on the engine's machine."""
+
+    type: str
+    source: str
+    destination: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerConfiguration:
+    """All that a container was created with, as the engine reports it."""
+
+    container: Container
+    raw: Mapping[str, Any]
+
+    @property
+    def is_removed_at_exit(self) -> bool:
+        """Whether the engine removes it when it ends (``--rm``)."""
+        return bool(self._host.get("AutoRemove"))
+
+    @property
+    def has_volumes_of_others(self) -> bool:
+        """Whether it has another container's volumes (``--volumes-from``)."""
+        return bool(self._host.get("VolumesFrom"))
+
+    @property
+    def mounts(self) -> tuple[MountPoint, ...]:
+        """Its mounts."""
+        return tuple(
+            MountPoint(
+                type=entry.get("Type") or "bind",
+                source=entry.get("Name") or entry.get("Source") or "",
+                destination=entry.get("Destination") or "",
+                writable=bool(entry.get("RW")),
+            )
+            for entry in self.raw.get("Mounts") or ()
+        )
+
+    @property
+    def _host(self) -> Mapping[str, Any]:
+        return self.raw.get("HostConfig") or {}
+
+    def clone(
+        self, *, environment: Mapping[str, str], without: str, labels: Mapping[str, str], read_only: str, alias: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the body of ContainerCreate (Engine API) for a clone, and its networks beyond the first one.
+
+        ``environment`` is added, variables whose names begin with ``without`` are left out; ``labels`` replace those of this tool's and
+        compose's. The mount at ``read_only`` is read-only. In its networks the clone has the container's names, and the name ``alias``.
+        """
+        config, host = deepcopy(dict(self.raw.get("Config") or {})), deepcopy(dict(self._host))
+        kept = [entry for entry in config.get("Env") or () if not entry.startswith(without)]
+        config["Env"] = [*kept, *(f"{name}={value}" for name, value in environment.items())]
+        kept_labels = {
+            key: value for key, value in (config.get("Labels") or {}).items() if not key.startswith((_COMPOSE, "io.registry-tool."))
+        }
+        config["Labels"] = {**kept_labels, **labels}
+        host["Binds"], host["Mounts"] = self._binds(read_only), self._other_mounts()
+        host["RestartPolicy"] = {"Name": "no", "MaximumRetryCount": 0}
+        mode = str(host.get("NetworkMode") or "")
+        if mode.startswith(_WITHOUT_HOSTNAME):
+            config.pop("Hostname", None)
+            config.pop("Domainname", None)
+        networks = self._networks(mode, alias)
+        first = next(iter(networks), None)
+        body = {**config, "HostConfig": host}
+        if first is not None:
+            body["NetworkingConfig"] = {"EndpointsConfig": {first: networks.pop(first)}}
+        return body, networks
+
+    def _binds(self, read_only: str) -> list[str]:
+        """The bind and volume mounts as ``Binds``; anonymous volumes by their names, or the clone would have empty ones."""
+        return [
+            f"{mount.source}:{mount.destination}:{'rw' if mount.writable and mount.destination != read_only else 'ro'}"
+            for mount in self.mounts
+            if mount.type in ("bind", "volume") and mount.source
+        ]
+
+    def _other_mounts(self) -> list[Any]:
+        return [mount for mount in self._host.get("Mounts") or () if mount.get("Type") not in ("bind", "volume")]
+
+    def _networks(self, mode: str, alias: str) -> dict[str, Any]:
+        if mode == "none" or mode.startswith(_WITHOUT_HOSTNAME):
+            return {}
+        connected = (self.raw.get("NetworkSettings") or {}).get("Networks") or {}
+        # The network of its mode comes first: the engine connects it at the creation.
+        names = sorted(connected, key=lambda name: (name != mode, name))
+        return {name: _endpoint(name, connected[name] or {}, self.raw["Id"], alias) for name in names}
+
+
+class Clones:
+    """Clones of the engine's containers. A part of :class:`~registry_tool.engine.engine.Engine`."""
+
+    _client: EngineClient
+
+    def configuration(self, id: str) -> ContainerConfiguration:
+        """All that the container ``id`` was created with. Raises NotFound."""
+        with self._client.call(f"looking at the container {id}") as api:
+            raw: Any = api.inspect_container(id)
+        return ContainerConfiguration(container=of_inspection(raw), raw=raw)
+
+    def create_clone(
+        self,
+        configuration: ContainerConfiguration,
+        name: str,
+        *,
+        environment: Mapping[str, str],
+        without: str,
+        labels: Mapping[str, str],
+        read_only: str,
+    ) -> str:
+        """Create a clone called ``name``, without starting it; returns its id. Options as of :meth:`ContainerConfiguration.clone`.
+
+        Raises Conflict (the name is taken); NotFound (its image is gone); EngineError.
+        """
+        body, networks = configuration.clone(
+            environment=environment, without=without, labels=labels, read_only=read_only, alias=configuration.container.name
+        )
+        # By its id: the name may stand for another image today.
+        body["Image"] = configuration.container.image_id or body.get("Image")
+        try:
+            with self._client.call(f"creating a clone of the container {configuration.container.name}") as api:
+                created: Any = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+                id = str(created["Id"])
+        except RegistryToolError as error:
+            raise create_error(error, image=configuration.container.image, name=name) from error
+        try:
+            for network, endpoint in networks.items():
+                with self._client.call(f"connecting {name} to the network {network}") as api:
+                    api.connect_container_to_network(
+                        id,
+                        network,
+                        aliases=endpoint.get("Aliases"),
+                        links=endpoint.get("Links"),
+                        ipv4_address=(endpoint.get("IPAMConfig") or {}).get("IPv4Address"),
+                        ipv6_address=(endpoint.get("IPAMConfig") or {}).get("IPv6Address"),
+                    )
+        except BaseException:
+            with self._client.call(f"removing the container {id}", missing_ok=True) as api:
+                api.remove_container(id, force=True)
+            raise
+        return id
+
+
+def check_cloneable(configuration: ContainerConfiguration) -> None:
+    """Raises Conflict where a container has what a clone cannot be given, or what ends with it."""
+    name = configuration.container.name
+    if configuration.is_removed_at_exit:
+        raise Conflict(f"the container {name} is removed by the engine when it stops (--rm)", hint="Start it without --rm.")
+    if configuration.has_volumes_of_others:
+        raise Conflict(f"the container {name} has volumes of another container (--volumes-from)", hint="Name them with -v instead.")
+
+
+def _endpoint(network: str, settings: Mapping[str, Any], id: str, alias: str) -> dict[str, Any]:
+    """``EndpointSettings`` (Engine API) of a clone."""
+    endpoint: dict[str, Any] = {}
+    if network not in _DEFAULT_NETWORKS:
+        aliases = [name for name in settings.get("Aliases") or () if not id.startswith(name)]
+        endpoint["Aliases"] = list(dict.fromkeys([*aliases, alias]))
+    for member in ("IPAMConfig", "Links", "DriverOpts"):
+        if settings.get(member):
+            endpoint[member] = settings[member]
+    return endpoint
