@@ -18,7 +18,7 @@ from registry_tool.base.errors import CommandNotFound, EngineError, NotFound, Us
 from registry_tool.base.yaml_reader import read as read_yaml
 from registry_tool.content.usage.manifests import StoredManifests
 from registry_tool.content.usage.storage import RegistryStorage, StoredFile, blob_path, tag_path
-from registry_tool.engine import Container, ContainerSpec, Engine, Mount
+from registry_tool.engine import Container, ContainerSpec, Engine, ExecSpec, Mount
 from registry_tool.engine.attach import AttachedStream
 from registry_tool.engine.streams import demultiplex
 from registry_tool.local.registry.spec import STORAGE
@@ -164,7 +164,7 @@ class StorageReader:
         )
         try:
             if paths:
-                engine.put_files(container.id, "/", {_LIST: ("".join(f"./{path}\n" for path in paths).encode(), 0o644)})
+                engine.put_files(container.id, "/", {_LIST: (_path_list(paths), 0o644)})
             messages = bytearray()
             with engine.attach(container.id, stdin=False) as stream:
                 engine.start(container.id)
@@ -181,6 +181,28 @@ class StorageReader:
             raise NotFound(f"the registry's root directory {location.folder} does not exist in {location.source}")
         # What the program itself says is nearer to the cause than what its output lacks.
         _check_end(code, bytes(messages))
+        if isinstance(result, EngineError):
+            raise result
+        return result
+
+
+class ContainerReader(StorageReader):
+    """Lists and reads the storage in a running container ``id``, which has it at ``folder``."""
+
+    def __init__(self, engine: Engine, id: str, folder: str) -> None:
+        self._engine = engine
+        self._id = id
+        self._folder = folder
+
+    def _run(self, script: str, paths: Sequence[str], use: Callable[[Iterator[bytes]], Result]) -> Result:
+        engine, messages = self._engine, bytearray()
+        if paths:
+            engine.put_files(self._id, "/", {_LIST: (_path_list(paths), 0o644)})
+        command = ("/bin/sh", "-c", script, self._folder)
+        exec_id = engine.exec_create(self._id, ExecSpec(command=command, environment={"LC_ALL": "C"}))
+        with engine.exec_attach(exec_id, tty=False) as stream:
+            result = _attempt(use, _output(stream, messages))
+        _check_end(engine.exec_exit_code(exec_id), bytes(messages))
         if isinstance(result, EngineError):
             raise result
         return result
@@ -232,6 +254,10 @@ def _parse_record(record: bytes, inodes: set[bytes]) -> StoredFile:
         )
     except ValueError:
         raise EngineError(f"the listing of the registry's storage has a line that is none: {record[:80]!a}") from None
+
+
+def _path_list(paths: Iterable[str]) -> bytes:
+    return "".join(f"./{path}\n" for path in paths).encode()
 
 
 def _output(stream: AttachedStream, messages: bytearray) -> Iterator[bytes]:
