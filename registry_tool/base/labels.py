@@ -21,6 +21,8 @@ ROLE_PROBE = "probe"
 """A short-lived container that inspects something."""
 ROLE_VERIFY = "proof"
 """A thing of a verification: a clean engine's container, its forwarder and network, and what is made inside."""
+ROLE_COLLECTION = "collection"
+"""A container of a garbage collection: the read-only stand-in of a registry, or the worker on its volume."""
 
 REGISTRY = f"{PREFIX}.registry"
 """A registry's name (``default``), on its container and volume, and on what inspects that."""
@@ -33,6 +35,18 @@ The only label on a demo's image: to the classic builder each label is a step of
 
 VERIFY = f"{PREFIX}.proof"
 """The id of a verification's run; it begins with the owner's id."""
+
+COLLECTION = f"{PREFIX}.collection"
+"""The id of a garbage collection's run; it begins with the owner's id."""
+
+COLLECTION_PART = f"{PREFIX}.part"
+"""On the containers of a garbage collection: ``stand-in`` or ``worker``."""
+
+COLLECTED = f"{PREFIX}.collected"
+"""On the containers of a garbage collection: the id of the registry's container."""
+
+COLLECTED_RESTART = f"{PREFIX}.restart"
+"""On the containers of a garbage collection: ``true`` where the registry's container has to run in the end."""
 
 USER = f"{PREFIX}.user"
 """On a registry's container: the user, where it requires a password."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from registry_tool.base import files, labels
 from registry_tool.base.dirs import owner_id
 
-ID_LABELS = {labels.ROLE_DEMO: labels.DEMO, labels.ROLE_VERIFY: labels.VERIFY}
+ID_LABELS = {labels.ROLE_DEMO: labels.DEMO, labels.ROLE_VERIFY: labels.VERIFY, labels.ROLE_COLLECTION: labels.COLLECTION}
 """Role -> the label that carries the run's id."""
 
 

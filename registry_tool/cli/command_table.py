@@ -65,6 +65,7 @@ COMMANDS = {
     "protect": Entry("protect", CONTENT, "Protect tags from deletion, or list protections."),
     "unprotect": Entry("protect", CONTENT, "Remove protections of tags."),
     "undo": Entry("undo", CONTENT, "Restore what was deleted, or list what can be."),
+    "gc": Entry("gc", CONTENT, "Free the space of what no tag needs in the local registry."),
     "copy": Entry("copy", MOVING, "Copy images from one place to another."),
     "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
     "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),
@@ -92,16 +93,11 @@ SUGGESTIONS = {
     "manifest": "regctl inspect --raw NAME",
     "cp": "regctl copy SOURCE DESTINATION",
     "mirror": "regctl sync FILE",
+    "garbage-collect": "regctl gc",
     "config": "regctl inspect --config NAME",
     "docker": "the same without the word docker",
 }
 """Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""
-
-ELSEWHERE = {
-    "gc": "regctl delete removes tags and images; their bytes are freed by the registry's own garbage-collect, while nothing is pushed.",
-}
-ELSEWHERE |= {"garbage-collect": ELSEWHERE["gc"]}
-"""What this tool does not do, and what does."""
 
 
 _SUBCOMMAND = f"{__name__}.called"
@@ -182,8 +178,6 @@ def print_help(ctx: click.Context) -> None:
 def _did_you_mean(ctx: click.Context, typed: str, names: list[str]) -> str:
     if typed in SUGGESTIONS:
         return f"Did you mean: {SUGGESTIONS[typed]}?"
-    if typed in ELSEWHERE:
-        return ELSEWHERE[typed]
     import difflib
 
     similar = difflib.get_close_matches(typed, names, n=3, cutoff=0.6)

@@ -58,6 +58,7 @@ unprotect john/get-started:part2
 prune --keep-tags none --apply --yes --allow-empty mirrored/get-started
 delete --yes john/get-started:part2
 undo
+gc --apply --yes --grace 0
 down --volumes --yes
 status; 1
 """
@@ -96,6 +97,9 @@ SHOWN_ELSEWHERE = (
     "push: partial_of",
     "push: missing",
     "verify: error",
+    "gc: plan.uploads[].",
+    "gc: plan.young[].",
+    "gc: plan.manifests[].",
     "verify: against",
     "verify: proven[].points[].unchecked",
 )

@@ -19,7 +19,7 @@ from registry_tool.cli.views.go_template import ListFormat
 if TYPE_CHECKING:
     from registry_tool.engine import Container, PortBinding
 
-_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_VERIFY)
+_OURS = (labels.ROLE_REGISTRY, labels.ROLE_RUN, labels.ROLE_DEMO, labels.ROLE_PROBE, labels.ROLE_VERIFY, labels.ROLE_COLLECTION)
 _SIGNAL = re.compile(r"(?:SIG)?[A-Za-z][A-Za-z0-9+-]*|[0-9]{1,2}")
 
 

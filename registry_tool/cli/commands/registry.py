@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from registry_tool.local.registry import LocalRegistry, PortMove
 
 _MAX_NAMES = 5
+_STARTS = 30.0  # seconds until a registry that was just started should respond
 
 _name = click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the registry.")
 
@@ -163,6 +165,7 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
       regctl status --env > .env
     """
     from registry_tool.local import registry as local_registry
+    from registry_tool.local.registry.recovery import find_collections
     from registry_tool.local.registry.spec import check_name
 
     if name is not None:
@@ -171,11 +174,17 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
     if env:
         out.lines(_env(session, name or local_registry.DEFAULT_NAME))
         return 0
-    registries = [registry for registry in local_registry.find_all(session.engine) if name in (None, registry.name)]
+    recover(session, name)
+    collected = {each.container_id for each in find_collections(session.engine, name) if each.stand_ins}
+    registries = [
+        replace(registry, state="read-only") if registry.container_id in collected else registry
+        for registry in local_registry.find_all(session.engine)
+        if name in (None, registry.name)
+    ]
     chosen = next(
         (registry for registry in registries if registry.name == (name or "default")), registries[0] if len(registries) == 1 else None
     )
-    ready = {registry.name: registry.state == "running" and local_registry.is_ready(registry) for registry in registries}
+    ready = {registry.name: registry.state in ("running", "read-only") and local_registry.is_ready(registry) for registry in registries}
     running = chosen is not None and ready[chosen.name]
     if out.json:
         documents = [{**to_json(registry), "answering": ready[registry.name]} for registry in registries]
@@ -223,6 +232,19 @@ def logs(session: Session, name: str, follow: bool, tail: int | None, since: str
         (session.output.write_bytes if stream == "stdout" else session.output.write_error_bytes)(chunk)
 
 
+def recover(session: Session, name: str | None) -> None:
+    """Bring back the registry ``name``, or all, whose garbage collection died, and say so."""
+    from registry_tool.base.deadline import Deadline, poll
+    from registry_tool.local import registry as local_registry
+    from registry_tool.local.registry import recovery
+
+    for dead in recovery.recover(session.engine, name, state=session.dirs.state):
+        session.output.note(recovery.interruption(dead))
+        registry = local_registry.find(session.engine, dead.registry)
+        if registry is not None and registry.running:
+            poll(lambda: local_registry.is_ready(registry), Deadline(_STARTS))  # noqa: B023 - it is called in this round only
+
+
 def _env(session: Session, name: str) -> tuple[str, ...]:
     """Settings for compose: the registry's port, and images that replace official ones on this engine."""
     from registry_tool.local import registry as local_registry
@@ -241,5 +263,7 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
 
 
 def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:
-    state = registry.state if registry.state != "running" or answering else "running, not responding"
+    state = {"running": "running, not responding"}.get(registry.state, registry.state) if not answering else registry.state
+    if state == "read-only":
+        state = "read-only, collecting garbage"
     return [registry.name, registry.address, state, registry.user or "anyone", registry.image, registry.volume, registry.started_by]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
-from registry_tool.local.registry import lookup, spec
-from registry_tool.local.registry.up import lock, remove
+from registry_tool.local.registry import lookup, recovery, spec
+from registry_tool.local.registry.locks import lock
+from registry_tool.local.registry.up import remove
 from registry_tool.local.registry.volume_state import remove_probes
 
 
@@ -30,10 +31,12 @@ def down(
     """Stop and remove the registry ``name``, whoever started it, and with ``volumes`` its content.
 
     ``state`` is the folder of the lock that ``up`` takes, too; None: no lock. Raises UsageError for an invalid name; NotFound where there
-    is no registry of that name, unless it is the default one; Conflict where something else uses the volume.
+    is no registry of that name, unless it is the default one; Conflict where something else uses the volume, or its garbage is being
+    collected.
     """
     spec.check_name(name)
     with lock(engine, name, state, observer) if state is not None else nullcontext():
+        recovery.check_not_collected(engine, name, state=state, observer=observer)
         registries = lookup.find_containers(engine, name)
         for registry in registries:
             remove(engine, registry)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry_tool.base import files
 from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryToolError, RegistryUnreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry import lookup, ports, spec, volume_state
+from registry_tool.local.registry import lookup, ports, recovery, spec, volume_state
+from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.lookup import LocalRegistry
 from registry_tool.local.registry.passwords import Auth
 from registry_tool.local.registry.readiness import wait_until_ready
@@ -91,8 +90,10 @@ def up(
     ``image`` is only called where a container is created. An option that is None stays as it is or was; at first the port is the next
     free one from 5000 on, and the restart policy ``unless-stopped``. ``state`` is the folder of the lock.
 
-    Raises UsageError; PortTaken (which names the holder); Conflict (a container or volume of that name is another owner's);
-    RegistryUnreachable; NotARegistry; and whatever ``image`` and the engine raise.
+    A garbage collection of it that died is recovered first.
+
+    Raises UsageError; PortTaken (which names the holder); Conflict (a container or volume of that name is another owner's, or its
+    garbage is being collected); RegistryUnreachable; NotARegistry; and whatever ``image`` and the engine raise.
     """
     spec.check_name(name)
     if port is not None:
@@ -101,19 +102,13 @@ def up(
         spec.check_restart(restart)
     request = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state, on_move=on_move)
     with lock(engine, name, state, observer):
+        recovery.check_not_collected(engine, name, state=state, observer=observer)
         created, note = _ensure_started(request)
         current = lookup.find(engine, name)
     if current is None:
         raise RegistryUnreachable(f"the registry {name!r} was removed while it came up", hint="Try again.")
     wait_until_ready(engine, current, timeout=timeout)
     return UpResult(registry=replace(current, state="running"), created=created, port_note=note)
-
-
-def lock(engine: Engine, name: str, state: Path, observer: Observer) -> AbstractContextManager[None]:
-    """Lock for one ``up`` or ``down`` at a time, for one registry of one engine."""
-    which = hashlib.sha256(engine.id.encode()).hexdigest()[:12]
-    waiting = f"waiting for another command that is busy with the registry {name!r}"
-    return files.lock(state / f"registry-{which}-{name}.lock", waiting=lambda: observer.note(waiting))
 
 
 def _ensure_started(request: _UpRequest) -> tuple[bool, str | None]:

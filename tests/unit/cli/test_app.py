@@ -58,7 +58,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> object:
         (("image", "lss"), "regctl image ls"),
         (("docker", "ps"), SUGGESTIONS["docker"]),
         (("prunes",), "regctl prune"),
-        (("gc", "x"), "garbage-collect"),
+        (("garbage-collect", "x"), "regctl gc"),
         (("mirror", "a", "b"), "regctl sync FILE"),
         (("cp", "a", "b"), "regctl copy SOURCE"),
         (("unload", "x"), "regctl load"),

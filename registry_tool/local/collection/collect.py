@@ -1,0 +1,211 @@
+"""Garbage collection of a registry on this engine: a plan, and its application while a read-only stand-in serves the registry's content.
+
+The order: worker on the volume, stand-in in the registry's place, everything read and planned again, undo data, links of unneeded
+manifests, the registry's own ``garbage-collect``, comparison with what was there before, and the registry back. Whatever ends it on
+the way: only content that nothing needs was removed, and :func:`registry_tool.local.registry.recovery.recover` brings the registry back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_tool.base import units
+from registry_tool.base.errors import Conflict, EngineError
+from registry_tool.base.progress import SILENT, Observer
+from registry_tool.base.runs import Run
+from registry_tool.content.usage.manifests import StoredManifests
+from registry_tool.content.usage.storage import RegistryStorage, repository_path
+from registry_tool.engine import Engine
+from registry_tool.local.collection import plan as plans
+from registry_tool.local.collection import stand_in, undo
+from registry_tool.local.collection.plan import CollectionPlan, make_plan
+from registry_tool.local.collection.result import CollectionOptions, CollectionResult
+from registry_tool.local.collection.session import CONFIGURATION, session
+from registry_tool.local.collection.subject import CollectedRegistry, check_collectable, check_stopped
+from registry_tool.local.collection.worker import Worker
+from registry_tool.local.registry import recovery
+from registry_tool.local.storage_reader import StorageReader
+from registry_tool.oci.digest import Digest
+
+JOURNAL = "registry-tool/collection.json"
+"""In the volume, while a collection runs: its id and its steps; each is written before it is begun."""
+_ELIGIBLE = re.compile(r"^blob eligible for deletion: (\S+)$", re.MULTILINE)
+
+
+def plan_collection(engine: Engine, registry: CollectedRegistry, options: CollectionOptions, *, state: Path) -> CollectionPlan:
+    """Plan a collection while the registry goes on; writes nothing. Raises Conflict where one runs, or it cannot be collected."""
+    check_collectable(engine, registry)
+    if any(each.is_alive(state) for each in recovery.find_collections(engine, registry.name)):
+        raise recovery.being_collected(registry.name)
+    storage, manifests = StorageReader(engine, registry.location).read()
+    return make_plan(storage, manifests, now=int(time.time()), grace=options.grace)
+
+
+def collect(
+    engine: Engine,
+    registry: CollectedRegistry,
+    planned: CollectionPlan,
+    options: CollectionOptions,
+    *,
+    state: Path,
+    observer: Observer = SILENT,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> CollectionResult:
+    """Apply ``planned``: what is not needed now is removed, if it is no more than that. ``on_step`` is called before each step.
+
+    Raises Conflict where uploads may be under way, where the registry changed, or where its own garbage-collect would remove more; the
+    registry is as it was then. Raises EngineError where something failed: it is brought back all the same.
+    """
+    check_collectable(engine, registry)
+    pauses: list[float] = []
+    with session(engine, registry, state=state, observer=observer, pauses=pauses) as (worker, run):
+        journal = _Journal(worker, run, on_step)
+        _read(worker, options).plan.check_young()
+        if registry.running:
+            journal.step("stand-in")
+            clone = stand_in.create(engine, registry, run)
+            pauses.append(stand_in.switch(engine, registry, clone))
+        before = _read(worker, options)
+        before.plan.check_young()
+        _check_planned(before.plan, planned)
+        done = _Application(engine, registry, worker, run, journal, before).apply(options)
+    return CollectionResult(
+        plan=before.plan, bytes_removed=before.plan.bytes_freed, pauses=tuple(pauses), undo=done.undo, expired=done.expired
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What the volume has, the plan for it, and the time (Unix seconds) on the engine's machine."""
+
+    storage: RegistryStorage
+    manifests: StoredManifests
+    plan: CollectionPlan
+    now: int
+
+
+def _read(worker: Worker, options: CollectionOptions) -> _Reading:
+    storage, manifests = worker.read()
+    now = worker.time()
+    return _Reading(storage=storage, manifests=manifests, plan=make_plan(storage, manifests, now=now, grace=options.grace), now=now)
+
+
+def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
+    """Raises Conflict where manifests are unneeded now that were not when the plan was shown."""
+    more = {(each.repository, each.digest) for each in plan.manifests} - {(each.repository, each.digest) for each in planned.manifests}
+    if more:
+        raise Conflict(
+            f"the registry changed: {units.count(len(more), 'more manifest')} would be removed than planned; nothing was removed",
+            hint="Run it again to see what it would remove now.",
+        )
+
+
+class _Journal:
+    def __init__(self, worker: Worker, run: Run, on_step: Callable[[str], None]) -> None:
+        self._worker, self._run, self._on_step = worker, run, on_step
+        self._steps: list[str] = []
+
+    def step(self, name: str) -> None:
+        """Write that the step ``name`` begins."""
+        self._steps.append(name)
+        self._worker.write({JOURNAL: json.dumps({"version": 1, "id": self._run.id, "steps": self._steps}).encode() + b"\n"})
+        self._on_step(name)
+
+    def close(self) -> None:
+        """Remove the journal: everything is done."""
+        self._worker.run('rm -f "$1"', JOURNAL)
+
+
+class _Application:
+    """One application of the plan for what was read ``before``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        registry: CollectedRegistry,
+        worker: Worker,
+        run: Run,
+        journal: _Journal,
+        before: _Reading,
+    ) -> None:
+        self._engine, self._registry, self._worker, self._run = engine, registry, worker, run
+        self._journal, self._before, self._plan = journal, before, before.plan
+        self.undo: undo.CollectionUndo | None = None
+        self.expired: tuple[str, ...] = ()
+
+    def apply(self, options: CollectionOptions) -> _Application:
+        worker, plan = self._worker, self._plan
+        if options.undo_for and (plan.blobs or plan.manifests):
+            self._journal.step("undo")
+            self.undo = undo.keep(worker, plan, self._before.manifests, id=self._run.id, created=self._before.now, seconds=options.undo_for)
+        self._begin("manifests")
+        worker.run_on(plan.revision_paths(), "rm -f")
+        self._begin("garbage-collect")
+        self._check_eligible()
+        self._garbage_collect()
+        self._begin("links")
+        worker.run_on(plan.link_paths(), "rm -f")
+        worker.run_on(plan.upload_paths(), "rm -rf")
+        self._remove_empty_folders()
+        self._journal.step("check")
+        self._check()
+        own = self.undo.id if self.undo is not None else ""
+        self.expired = tuple(id for id in undo.expired(worker, now=self._before.now) if id != own)
+        undo.discard(worker, self.expired)
+        self._journal.close()
+        return self
+
+    def _begin(self, step: str) -> None:
+        self._journal.step(step)
+        check_stopped(self._engine, self._registry)
+
+    def _check_eligible(self) -> None:
+        """Raises Conflict where the registry's own garbage-collect would remove what the plan keeps."""
+        output = self._garbage_collect("--dry-run")
+        eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
+        unplanned = sorted(eligible - self._plan.blobs.keys())
+        if unplanned:
+            raise Conflict(
+                f"the registry's garbage-collect would remove {units.count(len(unplanned), 'blob')} that images need, "
+                f"{unplanned[0]} for example; no content was removed",
+                hint="See: regctl check",
+            )
+
+    def _garbage_collect(self, *options: str) -> str:
+        if not self._before.storage.repositories:
+            return ""  # distribution fails where there is no repository at all
+        return self._worker.run(f"registry garbage-collect {' '.join(options)} {CONFIGURATION}")
+
+    def _remove_empty_folders(self) -> None:
+        worker, plan = self._worker, self._plan
+        # rmdir leaves what is not empty.
+        folders = [path.rpartition("/")[0] for path in plan.link_paths()]
+        worker.run_on(folders, "rmdir", tolerant=True)
+        for name in plan.empty:
+            worker.run(
+                'for each in _layers _manifests _uploads; do find "$1/$each" -depth -type d -exec rmdir {} + ; done 2>/dev/null\n'
+                'cd docker/registry/v2/repositories && rmdir -p "$2" 2>/dev/null\ntrue',
+                repository_path(name),
+                name,
+            )
+
+    def _check(self) -> None:
+        """Raises EngineError where something else is gone than planned; what is kept for undo is restored then."""
+        storage, _ = self._worker.read()
+        there, expected = plans.contents(storage), plans.after(self._before.storage, self._plan)
+        lost = sorted(path for path, size in expected.items() if there.get(path) != size)
+        if not lost:
+            return
+        restored = "nothing was kept to restore it"
+        if self.undo is not None:
+            undo.restore(self._worker, self.undo.id, storage)
+            restored = "what was removed is restored"
+        raise EngineError(
+            f"the collection removed more than planned ({lost[0]} and {len(lost) - 1} more); {restored}",
+            hint="See: regctl check",
+        )

@@ -1,0 +1,381 @@
+"""Garbage collection of a real registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_tool.base.errors import Conflict, EngineError, NotFound, UsageError
+from registry_tool.content.check import check
+from registry_tool.engine import ContainerSpec, Engine, PortBinding
+from registry_tool.local import registry as local_registry
+from registry_tool.local.collection import (
+    CollectionOptions,
+    CollectionPlan,
+    CollectionResult,
+    collect,
+    discard_expired,
+    find_subject,
+    list_undo,
+    plan_collection,
+    restore_undo,
+    stand_in,
+    worker,
+)
+from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
+from registry_tool.targets.registry import open_registry
+from tests.support import canary
+from tests.support.content import layer, make_artifact, make_image, make_index, sha256
+from tests.support.registry_over_http import ask, push_blob, tags
+from tests.support.requirements import free_port, wait_for_registry
+
+pytestmark = pytest.mark.engine
+
+
+class Collected:
+    """A registry of a test's own."""
+
+    def __init__(self, engine: Engine, registry: LocalRegistry, state: Path) -> None:
+        self.engine, self.registry, self.state = engine, registry, state
+        self.port, self.name = registry.port, registry.name
+
+    def plan(self, **options: float) -> CollectionPlan:
+        return plan_collection(self.engine, find_subject(self.engine, self.name), CollectionOptions(**options), state=self.state)
+
+    def collect(self, on_step: Callable[[str], None] = lambda step: None, **options: float) -> CollectionResult:
+        wanted = CollectionOptions(**options)
+        planned = self.plan(**options)
+        return collect(self.engine, find_subject(self.engine, self.name), planned, wanted, state=self.state, on_step=on_step)
+
+    def files(self) -> dict[str, int]:
+        """The registry's files: path -> bytes."""
+        script = "cd /var/lib/registry/docker && find . -type f -exec stat -c '%s %n' {} +"
+        code, output = self.engine.execute(self.registry.container_id, ["sh", "-c", script])
+        assert code == 0, output
+        return {path: int(size) for size, _, path in (line.partition(" ") for line in output.decode().splitlines())}
+
+    def delete(self, repository: str, digest: str) -> None:
+        assert ask(self.port, "DELETE", f"/v2/{repository}/manifests/{digest}")[0] == 202
+
+    def check_whole(self) -> None:
+        """Every image is whole, the container is the same one, and nothing is left of a collection."""
+        with open_registry(f"127.0.0.1:{self.port}") as opened:
+            report = check(opened, deep=True)
+        assert report.ok, report
+        container = self.engine.container(self.registry.container_id)
+        assert container is not None
+        assert container.running
+        assert recovery.find_collections(self.engine, self.name) == ()
+
+
+@pytest.fixture
+def collected(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> Iterator[Collected]:
+    started = up(engine, image=lambda: registry_image, name=unique, port=free_port(), state=tmp_path)
+    yield Collected(engine, started.registry, tmp_path)
+    local_registry.down(engine, unique, volumes=True, state=tmp_path)
+
+
+def test_what_no_tag_needs_goes_and_comes_back_by_undo(collected: Collected) -> None:
+    port, shared = collected.port, layer(b"shared")
+    gone = make_image(port, "app", "old", shared, layer(b"old" * 1000))
+    kept = make_image(port, "app", "1", shared, layer(b"one" * 1000))
+    make_index(port, "app", "index", make_image(port, "app", None, layer(b"child")))
+    make_artifact(port, "app", kept)
+    moved = make_image(port, "app/nested", "1", layer(b"before"))
+    make_image(port, "app/nested", "1", layer(b"after"))
+    emptied = make_image(port, "empty", "1", layer(b"empty"))
+    collected.delete("app", gone.digest)
+    collected.delete("empty", emptied.digest)
+    before, steps = collected.files(), list[str]()
+    result = collected.collect(on_step=steps.append)
+    after = collected.files()
+    assert steps == ["stand-in", "undo", "manifests", "garbage-collect", "links", "check"]
+    assert sum(before.values()) - sum(after.values()) == result.bytes_removed == result.plan.bytes_freed > 0
+    assert [each.digest for each in result.plan.manifests if str(each.digest) == moved.digest]
+    assert not any("/repositories/empty/" in path for path in after)
+    assert (sorted(tags(port, "app") or ()), tags(port, "app/nested")) == (["1", "index", f"sha256-{kept.digest[7:]}"], ["1"])
+    collected.check_whole()
+    assert collected.plan().is_empty
+    # It is pushed again as if it had never been there, and what was removed can be restored beside it.
+    make_image(port, "app", "old", shared, layer(b"old" * 1000))
+    collected.check_whole()
+    subject = find_subject(collected.engine, collected.name)
+    entries = list_undo(collected.engine, subject, state=collected.state)
+    assert [entry.id for entry in entries] == [result.undo.id if result.undo else None]
+    restore_undo(collected.engine, subject, entries[0].id, state=collected.state)
+    assert ask(port, "GET", f"/v2/app/nested/manifests/{moved.digest}", headers={"Accept": moved.media_type})[2] == moved.raw
+    assert ask(port, "GET", f"/v2/app/nested/blobs/{sha256(moved.layers[0])}")[2] == moved.layers[0]
+    assert before.keys() <= collected.files().keys() | {path for path in before if "/_manifests/" in path}
+    assert list_undo(collected.engine, subject, state=collected.state) == ()
+    collected.check_whole()
+
+
+def test_pulls_go_on_and_pushes_are_refused_meanwhile(collected: Collected) -> None:
+    port = collected.port
+    image = make_image(port, "app", "1", layer(b"kept"))
+    make_image(port, "app", "2", layer(b"before"))
+    make_image(port, "app", "2", layer(b"after"))
+    during: dict[str, tuple[int, int, int]] = {}
+
+    def look(step: str) -> None:
+        if step != "stand-in":
+            pull = ask(port, "GET", f"/v2/app/blobs/{sha256(image.layers[0])}")[0]
+            upload = ask(port, "POST", "/v2/app/blobs/uploads/")[0]
+            during[step] = (pull, upload, ask(port, "DELETE", f"/v2/app/manifests/{image.digest}")[0])
+
+    result = collected.collect(on_step=look)
+    assert during == dict.fromkeys(("undo", "manifests", "garbage-collect", "links", "check"), (200, 405, 405))
+    assert len(result.pauses) == 2
+    assert push_blob(port, "app", b"after") == 201
+    collected.check_whole()
+
+
+def test_without_undo_the_space_is_free_at_once_and_expired_entries_go(collected: Collected) -> None:
+    for number in range(2):
+        make_image(collected.port, "app", "1", layer(f"layer {number}".encode()))
+    first = collected.collect(undo_for=0.001)
+    assert first.undo is not None
+    make_image(collected.port, "app", "1", layer(b"again"))
+    second = collected.collect(undo_for=0)
+    assert second.undo is None
+    assert second.expired == (first.undo.id,)
+    make_image(collected.port, "app", "1", layer(b"and again"))
+    third = collected.collect(undo_for=0.001)
+    subject = find_subject(collected.engine, collected.name)
+    assert discard_expired(collected.engine, subject, state=collected.state) == (third.undo.id if third.undo else None,)
+    assert list_undo(collected.engine, find_subject(collected.engine, collected.name), state=collected.state) == ()
+
+
+def test_young_upload_stops_it_before_anything_is_stopped(collected: Collected) -> None:
+    make_image(collected.port, "app", "1")
+    assert ask(collected.port, "POST", "/v2/app/blobs/uploads/")[0] == 202
+    before, steps = collected.files(), list[str]()
+    with pytest.raises(Conflict, match="an upload to app may be under way"):
+        collected.collect(on_step=steps.append)
+    assert (steps, collected.files()) == ([], before)
+    result = collected.collect(grace=0)
+    assert [upload.repository for upload in result.plan.uploads] == ["app"]
+    assert not any("/_uploads/" in path for path in collected.files())
+    collected.check_whole()
+
+
+def test_upload_that_began_meanwhile_stops_it_and_the_registry_is_back(collected: Collected) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+    before = collected.files()
+
+    def push(step: str) -> None:
+        if step == "stand-in":
+            assert ask(collected.port, "POST", "/v2/app/blobs/uploads/")[0] == 202
+
+    with pytest.raises(Conflict, match="may be under way"):
+        collected.collect(on_step=push)
+    assert before.keys() <= collected.files().keys()
+    collected.check_whole()
+
+
+def test_manifest_that_lost_its_tag_meanwhile_is_not_removed_unseen(collected: Collected) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+
+    def move(step: str) -> None:
+        if step == "stand-in":
+            make_image(collected.port, "app", "1", layer(b"after"))
+
+    with pytest.raises(Conflict, match="1 more manifest would be removed than planned"):
+        collected.collect(on_step=move)
+    collected.check_whole()
+
+
+@pytest.mark.parametrize("step", ["stand-in", "manifests", "check"])
+def test_failure_at_any_step_brings_the_registry_back(collected: Collected, step: str) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+
+    def fail(begun: str) -> None:
+        if begun == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collected.collect(on_step=fail)
+    collected.check_whole()
+    assert collected.plan().is_empty is (step == "check")
+
+
+def test_registry_that_was_stopped_stays_stopped(collected: Collected) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+    collected.engine.stop(collected.registry.container_id)
+    result = collected.collect()
+    assert (len(result.plan.manifests), result.pauses) == (1, ())
+    container = collected.engine.container(collected.registry.container_id)
+    assert container is not None
+    assert container.state == "exited"
+
+
+def test_empty_registry_needs_no_collection(collected: Collected) -> None:
+    assert collected.plan().is_empty
+    assert collected.collect().bytes_removed == 0
+    collected.check_whole()
+
+
+def test_two_containers_on_one_volume_are_refused(collected: Collected, registry_image: str, unique: str) -> None:
+    spec = ContainerSpec(image=registry_image, name=f"{unique}-second", volumes={collected.registry.volume: "/data"})
+    second = collected.engine.run(spec)
+    try:
+        with pytest.raises(Conflict, match=f"two containers use the volume .*: .* and {unique}-second"):
+            collected.plan()
+    finally:
+        collected.engine.remove(second.id, force=True)
+
+
+def test_registry_started_by_somebody_else_during_the_collection_stops_it(collected: Collected, registry_image: str, unique: str) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+    spec = ContainerSpec(image=registry_image, name=f"{unique}-second", volumes={collected.registry.volume: "/data"})
+    before = collected.files()
+
+    def start(step: str) -> None:
+        if step == "garbage-collect":
+            collected.engine.run(spec)
+
+    try:
+        with pytest.raises(Conflict, match="two containers use the volume"):
+            collected.collect(on_step=start)
+        assert {path for path in before if path.startswith("./registry/v2/blobs/")} <= collected.files().keys()
+    finally:
+        collected.engine.remove(f"{unique}-second", force=True, missing_ok=True)
+    collected.check_whole()
+
+
+def test_another_command_and_another_user_see_that_it_runs(collected: Collected, tmp_path: Path) -> None:
+    make_image(collected.port, "app", "1")
+    elsewhere = tmp_path / "elsewhere"
+    refused: list[str] = []
+
+    def look(step: str) -> None:
+        if step == "check":
+            assert recovery.recover(collected.engine, collected.name, state=elsewhere) == ()
+            for act in (lambda: local_registry.down(collected.engine, collected.name), lambda: _up_elsewhere(collected, elsewhere)):
+                with pytest.raises(Conflict, match="its garbage is being collected"):
+                    act()
+                refused.append(step)
+
+    collected.collect(on_step=look)
+    assert refused == ["check", "check"]
+    collected.check_whole()
+
+
+def _up_elsewhere(collected: Collected, state: Path) -> None:
+    up(collected.engine, image=lambda: collected.registry.image, name=collected.name, state=state)
+
+
+def test_registry_with_a_password_and_deletion_off_is_collected(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> None:
+    auth = Auth(user="john", password=canary.password("gc"))
+    started = up(engine, image=lambda: registry_image, name=unique, port=free_port(), state=tmp_path, auth=auth)
+    try:
+        collected = Collected(engine, started.registry, tmp_path)
+        assert push_blob(collected.port, "app", b"unneeded", user=(auth.user, auth.password)) == 201
+        statuses: list[int] = []
+        result = collected.collect(on_step=lambda step: statuses.append(ask(collected.port, "GET", "/v2/")[0]))
+        assert result.blobs == 1
+        assert set(statuses) == {401}
+        assert push_blob(collected.port, "app", b"unneeded", user=(auth.user, auth.password)) == 201
+    finally:
+        local_registry.down(engine, unique, volumes=True, state=tmp_path)
+
+
+@pytest.fixture
+def foreign(engine: Engine, registry_image: str, unique: str) -> Iterator[Callable[..., str]]:
+    """Creates a registry that is not this tool's; gives its container's id."""
+    made: list[str] = []
+
+    def run(**options: object) -> str:
+        arguments: dict[str, object] = {"volumes": {f"{unique}-data": "/var/lib/registry"}, **options}
+        made.append(engine.create(ContainerSpec(image=registry_image, name=f"{unique}-{len(made)}", **arguments)).id)  # type: ignore[arg-type]
+        return made[-1]
+
+    yield run
+    for id in made:
+        engine.remove(id, force=True, missing_ok=True)
+    engine.remove_volume(f"{unique}-data", missing_ok=True)
+    engine.remove_network(f"{unique}-net", missing_ok=True)
+
+
+def test_container_of_somebody_else_is_collected_by_name_and_stays_as_it_was(
+    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    engine.create_network(f"{unique}-net", labels={})
+    id = foreign(
+        ports=(PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1"),),
+        environment={"REGISTRY_LOG_LEVEL": "debug"},
+        network=f"{unique}-net",
+        aliases=("registry.local",),
+        memory=1 << 28,
+        restart="always",
+    )
+    engine.start(id)
+    wait_for_registry(port)
+    push_blob(port, "app", b"unneeded")
+    before = engine.configuration(id).raw
+    subject = find_subject(engine, container=id)
+    options = CollectionOptions()
+    stand_ins: list[Mapping[str, Any]] = []
+
+    def look(step: str) -> None:
+        if step == "check":
+            stand_ins.extend(engine.configuration(each.id).raw for found in recovery.find_collections(engine) for each in found.stand_ins)
+
+    result = collect(engine, subject, plan_collection(engine, subject, options, state=tmp_path), options, state=tmp_path, on_step=look)
+    assert result.blobs == 1
+    after = engine.configuration(id).raw
+    for member in ("Id", "Name", "Config", "HostConfig", "Mounts"):
+        assert after[member] == before[member]
+    (stand_in,) = [each for each in stand_ins if each["Name"].startswith(f"/{unique}")]
+    assert "REGISTRY_LOG_LEVEL=debug" in stand_in["Config"]["Env"]
+    assert stand_in["HostConfig"]["Memory"] == 1 << 28
+    assert {"registry.local", f"{unique}-0"} <= set(stand_in["NetworkSettings"]["Networks"][f"{unique}-net"]["Aliases"])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"environment": {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/elsewhere"}}, "in no volume: nothing is mounted at /elsewhere"),
+        ({"remove": True}, "removed by the engine when it stops"),
+        ({"read_only_volumes": True}, "is read-only in the container"),
+        ({"environment": {"REGISTRY_PROXY_REMOTEURL": "http://127.0.0.1:1"}}, "pull-through cache"),
+        ({"environment": {"REGISTRY_STORAGE": "inmemory"}}, "'inmemory', not in files"),
+    ],
+    ids=["no volume", "--rm", "read-only volume", "pull-through cache", "other storage"],
+)
+def test_container_that_cannot_be_collected_is_refused(
+    engine: Engine, foreign: Callable[..., str], tmp_path: Path, options: dict[str, object], why: str
+) -> None:
+    id = foreign(**options)
+    before = engine.container(id)
+    with pytest.raises((Conflict, UsageError), match=why):
+        plan_collection(engine, find_subject(engine, container=id), CollectionOptions(), state=tmp_path)
+    assert engine.container(id) == before
+
+
+@pytest.mark.parametrize("part", ["worker", "stand-in"])
+def test_container_that_does_not_start_brings_the_registry_back(collected: Collected, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+    planned, options = collected.plan(), CollectionOptions()
+    if part == "worker":
+        monkeypatch.setattr(worker, "LEASE", ("/no/such/program",))
+    else:
+        # Distribution panics at its start.
+        monkeypatch.setattr(stand_in, "READ_ONLY", {"REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED": "true"})
+    with pytest.raises(EngineError):
+        collect(collected.engine, find_subject(collected.engine, collected.name), planned, options, state=collected.state)
+    collected.check_whole()
+
+
+def test_container_that_is_not_there(engine: Engine, unique: str) -> None:
+    with pytest.raises(NotFound, match="there is no container"):
+        find_subject(engine, container=unique)

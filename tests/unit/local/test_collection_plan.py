@@ -1,0 +1,224 @@
+"""What a collection removes, by a model of a registry's storage."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_tool.base.errors import Conflict
+from registry_tool.content.usage.storage import blob_path, layer_path, revision_path, tag_path
+from registry_tool.local.collection.plan import CollectionPlan, after, contents, make_plan
+from registry_tool.oci.digest import Digest
+from tests.support.stored_registry import NOW, StoredRegistry
+
+
+@pytest.fixture
+def stored() -> StoredRegistry:
+    return StoredRegistry()
+
+
+def _plan(stored: StoredRegistry, *, grace: float = 3600) -> CollectionPlan:
+    return make_plan(stored.storage(), stored.manifests(), now=NOW, grace=grace)
+
+
+def _digests(plan: CollectionPlan) -> set[Digest]:
+    return {each.digest for each in plan.manifests}
+
+
+def test_empty_registry_has_nothing_to_remove(stored: StoredRegistry) -> None:
+    assert _plan(stored).is_empty
+
+
+def test_tagged_image_stays_and_an_untagged_one_goes_with_its_own_layers(stored: StoredRegistry) -> None:
+    stored.image("app", "1", layers=(b"shared", b"first"))
+    gone = stored.image("app", layers=(b"shared", b"second"), config=b"{ }")
+    plan = _plan(stored)
+    assert _digests(plan) == {gone}
+    assert plan.blobs.keys() == {gone, Digest.of(b"second"), Digest.of(b"{ }")}
+    assert set(plan.layer_links) == {("app", Digest.of(b"second")), ("app", Digest.of(b"{ }"))}
+
+
+def test_blob_that_another_repository_needs_stays_with_its_links(stored: StoredRegistry) -> None:
+    stored.image("app", layers=(b"shared",))
+    stored.image("app", "1", layers=(b"kept",))
+    stored.image("other", "1", layers=(b"shared",), config=b"{ }")
+    plan = _plan(stored)
+    assert Digest.of(b"shared") not in plan.blobs
+    assert ("app", Digest.of(b"shared")) not in plan.layer_links
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_untagged_children_of_a_tagged_index_stay(stored: StoredRegistry, nested: bool) -> None:
+    child = stored.image("app", layers=(b"child",))
+    stored.index("app", "1", children=(stored.index("app", children=(child,)) if nested else child,))
+    assert _plan(stored).is_empty
+
+
+def test_untagged_index_goes_with_its_children_unless_a_tag_needs_one(stored: StoredRegistry) -> None:
+    kept, gone = stored.image("app", "1", layers=(b"kept",)), stored.image("app", layers=(b"gone",))
+    index = stored.index("app", children=(kept, gone))
+    assert _digests(_plan(stored)) == {gone, index}
+
+
+def test_referrer_stays_and_goes_with_its_subject(stored: StoredRegistry) -> None:
+    kept, gone = stored.image("app", "1", layers=(b"kept",)), stored.image("app", layers=(b"gone",))
+    stored.image("app", layers=(b"signature",), **stored.subject(kept))
+    unneeded = stored.image("app", layers=(b"signature of what goes",), **stored.subject(gone))
+    assert _digests(_plan(stored)) == {gone, unneeded}
+
+
+def test_referrer_of_a_referrer_stays(stored: StoredRegistry) -> None:
+    signature = stored.image("app", layers=(b"s",), **stored.subject(stored.image("app", "1")))
+    stored.image("app", layers=(b"t",), **stored.subject(signature))
+    assert not _plan(stored).manifests
+
+
+def test_subject_of_a_tagged_referrer_stays(stored: StoredRegistry) -> None:
+    stored.image("app", "signature", layers=(b"s",), **stored.subject(stored.image("app", layers=(b"subject",))))
+    assert not _plan(stored).manifests
+
+
+def test_digest_in_an_annotation_keeps_nothing(stored: StoredRegistry) -> None:
+    base = stored.image("app", layers=(b"base",))
+    stored.image("app", "1", layers=(b"app",), annotations={"org.opencontainers.image.base.digest": str(base)})
+    assert _digests(_plan(stored)) == {base}
+
+
+def test_subject_that_was_deleted_is_not_kept_as_a_blob(stored: StoredRegistry) -> None:
+    subject = stored.image("app", layers=(b"subject",))
+    stored.image("app", "signature", layers=(b"s",), **stored.subject(subject))
+    stored.remove(revision_path("app", subject))
+    # Distribution's garbage-collect does not follow a subject either.
+    assert subject in _plan(stored).blobs
+
+
+def test_manifest_of_schema_1_keeps_its_layers(stored: StoredRegistry) -> None:
+    blob = stored.blob("app", b"a blob")
+    stored.manifest("app", {"schemaVersion": 1, "fsLayers": [{"blobSum": str(blob)}]}, "1")
+    assert _plan(stored).is_empty
+
+
+def test_manifest_of_an_unknown_type_stops_the_collection(stored: StoredRegistry) -> None:
+    stored.manifest("app", {"schemaVersion": 2, "mediaType": "application/x", "more": {}}, "1")
+    with pytest.raises(Conflict, match="its manifest is missing or damaged"):
+        _plan(stored)
+
+
+def test_history_of_a_moved_tag_goes_with_the_manifest(stored: StoredRegistry) -> None:
+    before, now = stored.image("app", "1", layers=(b"before",)), stored.image("app", layers=(b"now",))
+    stored.tag("app", "1", now)
+    plan = _plan(stored)
+    assert plan.history_links == (("app", "1", before),)
+    assert _digests(plan) == {before}
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_damaged_manifest_without_a_tag_goes(stored: StoredRegistry, damage: str) -> None:
+    stored.image("app", "1")
+    damaged = stored.image("app", layers=(b"damaged",))
+    _damage(stored, damaged, damage)
+    assert [(each.digest, each.size) for each in _plan(stored).manifests] == [(damaged, None)]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("which", ["tagged", "child"])
+def test_damaged_manifest_that_a_tag_needs_stops_the_collection(stored: StoredRegistry, damage: str, which: str) -> None:
+    child = stored.image("app", layers=(b"child",))
+    index = stored.index("app", "1", children=(child,))
+    _damage(stored, child if which == "child" else index, damage)
+    with pytest.raises(Conflict, match="its manifest is missing or damaged"):
+        _plan(stored)
+
+
+def test_child_that_was_never_pushed_stops_nothing(stored: StoredRegistry) -> None:
+    stored.index("app", "1", children=(Digest.of(b"never pushed"),))
+    assert not _plan(stored).manifests
+
+
+@pytest.mark.parametrize("link", [b"", b"rubbish"])
+def test_tag_whose_link_cannot_be_read_stops_the_collection(stored: StoredRegistry, link: bytes) -> None:
+    stored.image("app", "1")
+    stored.files[tag_path("app", "1")] = link
+    with pytest.raises(Conflict, match="app:1: its link cannot be read"):
+        _plan(stored)
+
+
+def test_tag_whose_manifest_was_never_there_stops_the_collection(stored: StoredRegistry) -> None:
+    image = stored.image("app", "1")
+    stored.remove(revision_path("app", image))
+    with pytest.raises(Conflict, match="app:1: its manifest is missing"):
+        _plan(stored)
+
+
+def test_manifest_of_another_repository_keeps_nothing_here(stored: StoredRegistry) -> None:
+    image = stored.image("app", layers=(b"x",))
+    stored.index("other", "1", children=(image,))
+    plan = _plan(stored)
+    assert [(each.repository, each.digest) for each in plan.manifests] == [("app", image)]
+    # As distribution: the index names it, so its manifest stays as a blob, and its layers do not.
+    assert image not in plan.blobs
+    assert Digest.of(b"x") in plan.blobs
+
+
+@pytest.mark.parametrize(
+    ("age", "grace", "goes"), [(3599, 3600, False), (3600, 3600, True), (0, 0, True), (-60, 3600, False), (-60, 0, True)]
+)
+def test_uploads_go_by_age(stored: StoredRegistry, age: int, grace: int, goes: bool) -> None:
+    stored.image("app", "1")
+    stored.upload("app", "1d1e7ac5-0000-4000-8000-000000000000", age=age)
+    plan = _plan(stored, grace=grace)
+    assert (len(plan.uploads), len(plan.young)) == ((1, 0) if goes else (0, 1))
+    if not goes:
+        with pytest.raises(Conflict, match="an upload to app may be under way"):
+            plan.check_young()
+
+
+def test_layer_link_without_content_goes(stored: StoredRegistry) -> None:
+    stored.image("app", "1")
+    lost = stored.blob("app", b"lost")
+    stored.remove(blob_path(lost))
+    assert _plan(stored).layer_links == (("app", lost),)
+
+
+def test_repository_without_content_is_empty_and_a_nested_one_is_not(stored: StoredRegistry) -> None:
+    stored.image("app", layers=(b"gone",))
+    stored.image("app/nested", "1", layers=(b"kept",), config=b"{ }")
+    assert _plan(stored).empty == ("app",)
+
+
+def test_repository_whose_layers_others_need_is_empty_all_the_same(stored: StoredRegistry) -> None:
+    stored.image("app", layers=(b"layer",))
+    stored.image("other", "1", layers=(b"layer",))
+    plan = _plan(stored)
+    assert plan.empty == ("app",)
+    assert set(plan.layer_links) == {("app", Digest.of(b"{}")), ("app", Digest.of(b"layer"))}
+    assert Digest.of(b"layer") not in plan.blobs
+
+
+@pytest.mark.parametrize("what", ["a young upload", "a file that is not the registry's"])
+def test_repository_is_not_empty_with(stored: StoredRegistry, what: str) -> None:
+    stored.image("app", layers=(b"layer",))
+    if what == "a young upload":
+        stored.upload("app", "1d1e7ac5-0000-4000-8000-000000000000")
+    else:
+        stored.files["docker/registry/v2/repositories/app/_layers/notes.txt"] = b"mine"
+    assert _plan(stored).empty == ()
+
+
+def test_plan_frees_what_it_says(stored: StoredRegistry) -> None:
+    stored.image("app", "1", layers=(b"shared", b"first"))
+    stored.tag("app", "1", stored.image("app", layers=(b"shared", b"second")))
+    stored.upload("app", "1d1e7ac5-0000-4000-8000-000000000000", age=9999)
+    stored.image("old", layers=(b"old" * 100,))
+    storage, plan, before = stored.storage(), _plan(stored), stored.size
+    stored.remove(*map(blob_path, plan.blobs), *plan.link_paths(), *plan.upload_paths())
+    assert before - stored.size == plan.bytes_freed
+    assert after(storage, plan) == contents(stored.storage())
+    assert layer_path("old", Digest.of(b"old" * 100)) not in stored.files
+    assert _plan(stored).is_empty
+
+
+def _damage(stored: StoredRegistry, digest: Digest, how: str) -> None:
+    if how == "missing":
+        stored.remove(blob_path(digest))
+    else:
+        stored.files[blob_path(digest)] = stored.files[blob_path(digest)][:-1]
