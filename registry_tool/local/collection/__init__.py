@@ -2,7 +2,7 @@
 
 from registry_tool.local.collection.collect import collect, plan_collection
 from registry_tool.local.collection.plan import CollectionPlan, UnfinishedUpload, UnneededManifest
-from registry_tool.local.collection.restore import discard_expired, discard_undo, list_undo, restore_undo
+from registry_tool.local.collection.restore import CollectionSource, discard_expired, discard_undo, list_undo, restore_undo
 from registry_tool.local.collection.result import CollectionOptions, CollectionResult
 from registry_tool.local.collection.subject import CollectedRegistry, find_subject
 from registry_tool.local.collection.undo import CollectionUndo
@@ -12,6 +12,7 @@ __all__ = [
     "CollectionOptions",
     "CollectionPlan",
     "CollectionResult",
+    "CollectionSource",
     "CollectionUndo",
     "UnfinishedUpload",
     "UnneededManifest",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, ClassVar
@@ -14,13 +15,16 @@ from typing import Any, ClassVar
 from registry_tool.base import units
 from registry_tool.base.errors import EngineError, NotFound
 from registry_tool.content.usage.manifests import StoredManifests
-from registry_tool.content.usage.storage import UNDO_FOLDER, RegistryStorage, blob_path, layer_path, revision_path
+from registry_tool.content.usage.storage import OWN_FOLDER, UNDO_FOLDER, RegistryStorage, blob_path, layer_path, revision_path
+from registry_tool.engine import Engine
 from registry_tool.local.collection.plan import CollectionPlan
 from registry_tool.local.collection.worker import Worker
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import is_repository
 
 RECORD = "undo.json"
+INDEX = f"{OWN_FOLDER}/undo-index.json"
+"""The ids of all entries, so that they are listed without running anything."""
 _VERSION = 1
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -111,6 +115,7 @@ def keep(worker: Worker, plan: CollectionPlan, manifests: StoredManifests, *, id
         if kept != len(undo.blobs):
             raise EngineError(f"{units.count(len(undo.blobs) - kept, 'blob')} could not be linked")
         worker.write({f"{folder(id)}/{RECORD}": undo.to_record()})
+        _write_index(worker)
     except EngineError as error:
         discard(worker, [id])
         raise EngineError(
@@ -119,9 +124,19 @@ def keep(worker: Worker, plan: CollectionPlan, manifests: StoredManifests, *, id
     return undo
 
 
-def entries(worker: Worker) -> tuple[CollectionUndo, ...]:
-    """What can be restored, oldest first."""
-    return tuple(sorted(_read(worker).values(), key=lambda undo: (undo.created, undo.id)))
+def entries(engine: Engine, container: str, folder_inside: str) -> tuple[CollectionUndo, ...]:
+    """What can be restored in the volume that ``container`` has at ``folder_inside``, oldest first. Nothing is run for it."""
+    content = engine.get_file(container, f"{folder_inside}/{INDEX}")
+    try:
+        ids = [id for id in json.loads(content or b"[]") if isinstance(id, str) and id.isalnum()]
+    except (ValueError, TypeError, RecursionError):
+        ids = []
+    found: list[CollectionUndo] = []
+    for id in ids:
+        record = engine.get_file(container, f"{folder_inside}/{folder(id)}/{RECORD}")
+        with suppress(ValueError):
+            found.append(CollectionUndo.parse((record or b"").decode(errors="replace")))
+    return tuple(sorted(found, key=lambda undo: (undo.created, undo.id)))
 
 
 def entry(worker: Worker, id: str) -> CollectionUndo:
@@ -141,9 +156,11 @@ def expired(worker: Worker, *, now: int) -> tuple[str, ...]:
 
 def discard(worker: Worker, ids: Iterable[str]) -> None:
     """Remove entries. The record goes first: a part of an entry cannot be restored."""
-    for id in ids:
-        if id.isalnum():
-            worker.run(f'rm -f "$1/{RECORD}" && rm -rf "$1"', folder(id))
+    chosen = [id for id in ids if id.isalnum()]
+    for id in chosen:
+        worker.run(f'rm -f "$1/{RECORD}" && rm -rf "$1"', folder(id))
+    if chosen:
+        _write_index(worker)
 
 
 def restore(worker: Worker, id: str, storage: RegistryStorage) -> CollectionUndo:
@@ -181,6 +198,10 @@ def _index(undo: CollectionUndo, manifests: StoredManifests) -> bytes:
         if digest in manifests.read and digest in undo.blobs
     ]
     return json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries}).encode() + b"\n"
+
+
+def _write_index(worker: Worker) -> None:
+    worker.write({INDEX: json.dumps(sorted(_read(worker))).encode() + b"\n"})
 
 
 def _read(worker: Worker) -> dict[str, CollectionUndo]:

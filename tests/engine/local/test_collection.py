@@ -16,12 +16,12 @@ from registry_tool.local.collection import (
     CollectionOptions,
     CollectionPlan,
     CollectionResult,
+    CollectionSource,
     collect,
     discard_expired,
     find_subject,
     list_undo,
     plan_collection,
-    restore_undo,
     stand_in,
     worker,
 )
@@ -103,13 +103,16 @@ def test_what_no_tag_needs_goes_and_comes_back_by_undo(collected: Collected) -> 
     make_image(port, "app", "old", shared, layer(b"old" * 1000))
     collected.check_whole()
     subject = find_subject(collected.engine, collected.name)
-    entries = list_undo(collected.engine, subject, state=collected.state)
-    assert [entry.id for entry in entries] == [result.undo.id if result.undo else None]
-    restore_undo(collected.engine, subject, entries[0].id, state=collected.state)
+    assert [entry.id for entry in list_undo(collected.engine, subject)] == [result.undo.id if result.undo else None]
+    source = CollectionSource(collected.engine, [subject], state=collected.state)
+    (entry,) = source.entries()
+    assert (entry.command, entry.tags, f"localhost:{port}/app/nested" in entry.repositories) == ("gc", (), True)
+    restored = list(source.restore(source.plan(entry.id), overwrite=False))
+    assert [(each.repository, str(each.digest)) for each in restored] == [(f"localhost:{port}/app/nested", moved.digest)]
     assert ask(port, "GET", f"/v2/app/nested/manifests/{moved.digest}", headers={"Accept": moved.media_type})[2] == moved.raw
     assert ask(port, "GET", f"/v2/app/nested/blobs/{sha256(moved.layers[0])}")[2] == moved.layers[0]
     assert before.keys() <= collected.files().keys() | {path for path in before if "/_manifests/" in path}
-    assert list_undo(collected.engine, subject, state=collected.state) == ()
+    assert list_undo(collected.engine, subject) == ()
     collected.check_whole()
 
 
@@ -146,7 +149,7 @@ def test_without_undo_the_space_is_free_at_once_and_expired_entries_go(collected
     third = collected.collect(undo_for=0.001)
     subject = find_subject(collected.engine, collected.name)
     assert discard_expired(collected.engine, subject, state=collected.state) == (third.undo.id if third.undo else None,)
-    assert list_undo(collected.engine, find_subject(collected.engine, collected.name), state=collected.state) == ()
+    assert list_undo(collected.engine, find_subject(collected.engine, collected.name)) == ()
 
 
 def test_young_upload_stops_it_before_anything_is_stopped(collected: Collected) -> None:
