@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,9 @@ class _Journal:
     def step(self, name: str) -> None:
         """Write that the step ``name`` begins."""
         self._steps.append(name)
-        self._worker.write({JOURNAL: json.dumps({"version": 1, "id": self._run.id, "steps": self._steps}).encode() + b"\n"})
+        # On a full disk there is none: recovery does not need it.
+        with suppress(EngineError):
+            self._worker.write({JOURNAL: json.dumps({"version": 1, "id": self._run.id, "steps": self._steps}).encode() + b"\n"})
         self._on_step(name)
 
     def close(self) -> None:
