@@ -75,9 +75,8 @@ def collect(
         before.plan.check_young()
         _check_planned(before.plan, planned)
         done = _Application(engine, registry, worker, run, journal, before).apply(options)
-    return CollectionResult(
-        plan=before.plan, bytes_removed=before.plan.bytes_freed, pauses=tuple(pauses), undo=done.undo, expired=done.expired
-    )
+    removed = before.plan.bytes_freed - done.bytes_kept
+    return CollectionResult(plan=before.plan, bytes_removed=removed, pauses=tuple(pauses), undo=done.undo, expired=done.expired)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +139,8 @@ class _Application:
         self._journal, self._before, self._plan = journal, before, before.plan
         self.undo: undo.CollectionUndo | None = None
         self.expired: tuple[str, ...] = ()
+        self.bytes_kept = 0
+        """Bytes of what the registry's garbage-collect kept, though nothing needs it."""
 
     def apply(self, options: CollectionOptions) -> _Application:
         worker, plan = self._worker, self._plan
@@ -148,9 +149,10 @@ class _Application:
             self.undo = undo.keep(worker, plan, self._before.manifests, id=self._run.id, created=self._before.now, seconds=options.undo_for)
         self._begin("manifests")
         worker.run_on(plan.revision_paths(), "rm -f")
-        self._begin("garbage-collect")
-        self._check_eligible()
-        self._garbage_collect()
+        if plan.blobs:
+            self._begin("garbage-collect")
+            self._check_eligible()
+            self._garbage_collect()
         self._begin("links")
         worker.run_on(plan.link_paths(), "rm -f")
         worker.run_on(plan.upload_paths(), "rm -rf")
@@ -171,6 +173,8 @@ class _Application:
         """Raises Conflict where the registry's own garbage-collect would remove what the plan keeps."""
         output = self._garbage_collect("--dry-run")
         eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
+        if not eligible:
+            raise Conflict("the registry's garbage-collect lists no blob that it would remove; no content was removed")
         unplanned = sorted(eligible - self._plan.blobs.keys())
         if unplanned:
             raise Conflict(
@@ -180,8 +184,6 @@ class _Application:
             )
 
     def _garbage_collect(self, *options: str) -> str:
-        if not self._before.storage.repositories:
-            return ""  # distribution fails where there is no repository at all
         return self._worker.run(f"registry garbage-collect {' '.join(options)} {CONFIGURATION}")
 
     def _remove_empty_folders(self) -> None:
@@ -201,6 +203,7 @@ class _Application:
         """Raises EngineError where something else is gone than planned; what is kept for undo is restored then."""
         storage, _ = self._worker.read()
         there, expected = plans.contents(storage), plans.after(self._before.storage, self._plan)
+        self.bytes_kept = sum(size for path, size in there.items() if path not in expected)
         lost = sorted(path for path, size in expected.items() if there.get(path) != size)
         if not lost:
             return
