@@ -83,6 +83,8 @@ class ContainerConfiguration:
         }
         config["Labels"] = {**kept_labels, **labels}
         host["Binds"], host["Mounts"] = self._binds(read_only), self._other_mounts()
+        # Podman reports them by names that it does not take.
+        host["Ulimits"] = [{**each, "Name": str(each.get("Name")).removeprefix("RLIMIT_").lower()} for each in host.get("Ulimits") or ()]
         host["RestartPolicy"] = {"Name": "no", "MaximumRetryCount": 0}
         mode = str(host.get("NetworkMode") or "")
         if mode.startswith(_WITHOUT_HOSTNAME):

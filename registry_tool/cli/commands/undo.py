@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from registry_tool.base import units
 from registry_tool.base.codec import select, to_json
-from registry_tool.base.errors import ConfirmationRequired, RegistryToolError, UsageError
+from registry_tool.base.errors import ConfirmationRequired, RegistryToolError, Unreachable, UsageError
 from registry_tool.cli import options
 from registry_tool.cli.session import Session
 from registry_tool.cli.views import formatting
@@ -33,7 +33,7 @@ _MAX_TAGS = 5
 @options.as_json
 @click.pass_obj
 def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, keep_newer: bool, quiet: bool) -> int:
-    """List what delete and prune removed and can be restored, or restore the entry ID.
+    """List what delete, prune and gc removed and can be restored, or restore the entry ID.
 
     Manifests and tags are restored with the same digests. A tag that is at a newer image now is moved back only after asking, or
     with --overwrite. Content that the registry's garbage collection freed meanwhile is named before anything is written. The
@@ -82,7 +82,25 @@ def _sources(session: Session) -> Iterator[list[UndoSource]]:
             reference = Reference.parse(name, default_host="localhost")
             return stack.enter_context(session.open_registry(reference.host)).repository(reference.path)
 
-        yield [JournalSource(session.undo_journal(), open_repository)]
+        yield [JournalSource(session.undo_journal(), open_repository), *_collections(session)]
+
+
+def _collections(session: Session) -> Iterator[UndoSource]:
+    """What collections of the registries on the engine keep; nothing where there is no engine."""
+    from registry_tool.local import registry as local_registry
+    from registry_tool.local.collection import CollectionSource, find_subject
+
+    try:
+        engine = session.engine
+        names = [registry.name for registry in local_registry.find_all(engine)]
+    except Unreachable:
+        return
+    subjects = []
+    for name in names:
+        # One that cannot be collected keeps nothing.
+        with suppress(RegistryToolError):
+            subjects.append(find_subject(engine, name))
+    yield CollectionSource(engine, subjects, state=session.dirs.state)
 
 
 def _plan(sources: Sequence[UndoSource], typed: str) -> tuple[UndoSource, RestorePlan]:

@@ -346,7 +346,7 @@ def test_container_of_somebody_else_is_collected_by_name_and_stays_as_it_was(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"environment": {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/elsewhere"}}, "in no volume: nothing is mounted at /elsewhere"),
+        ({"environment": {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/elsewhere"}}, "in no volume: none is mounted at /elsewhere"),
         ({"remove": True}, "removed by the engine when it stops"),
         ({"read_only_volumes": True}, "is read-only in the container"),
         ({"environment": {"REGISTRY_PROXY_REMOTEURL": "http://127.0.0.1:1"}}, "pull-through cache"),
