@@ -126,11 +126,7 @@ def protected(snapshot: RepositorySnapshot, removals: Iterable[Removal], unresol
         return {}
     removals = tuple(removals)
     named = snapshot.protections.protected([*(tag for removal in removals for tag in removal.tags), *unresolved])
-    needed: dict[Digest, Protection] = {}
-    for tag, protection in snapshot.protections.protected(snapshot.live).items():
-        if tag not in snapshot.protection_tags:
-            for digest in closure([snapshot.tags[tag].digest], snapshot.linked):
-                needed.setdefault(digest, protection)
+    needed = snapshot.protected_digests
     for removal in removals:
         for tag in removal.tags:
             subject = attached_subject(tag) or listed_subject(tag)

@@ -13,7 +13,7 @@ from typing import Protocol
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import InvalidManifest, Mismatch, NotFound, RegistryToolError
 from registry_tool.content.delete.plan import Selection
-from registry_tool.content.graph import Graph, Node, attempt, read_node, traverse
+from registry_tool.content.graph import Graph, Node, attempt, closure, read_node, traverse
 from registry_tool.content.protection import Protection, Protections, is_protection_tag, protection_of
 from registry_tool.content.tag_reader import TagReader
 from registry_tool.oci import manifest as manifests
@@ -100,6 +100,16 @@ class RepositorySnapshot:
                 protection = protection_of(tag, content) if content is not None else None
                 found += [protection] if protection is not None else []
         return Protections(entries=tuple(sorted(found, key=lambda each: each.tag)))
+
+    @cached_property
+    def protected_digests(self) -> dict[Digest, Protection]:
+        """Manifests that a protected tag needs, and those that refer to them."""
+        needed: dict[Digest, Protection] = {}
+        for tag, protection in self.protections.protected(self.live).items():
+            if tag not in self.protection_tags:
+                for digest in closure([self.tags[tag].digest], self.linked):
+                    needed.setdefault(digest, protection)
+        return needed
 
     @cached_property
     def protection_tags(self) -> frozenset[str]:

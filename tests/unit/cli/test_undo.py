@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from registry_tool import server
 from tests.support import canary
-from tests.support.cli_runner import Terminal, Typed
+from tests.support.cli_runner import REGCTL, Terminal, Typed
 from tests.support.content import ACCEPT, layer, make_image, put_manifest
-from tests.support.faulty_proxy import faulty_proxy, respond_with
+from tests.support.fake_server import ReceivedRequest, Reply
+from tests.support.faulty_proxy import Forward, faulty_proxy, respond_with
 from tests.support.registry_over_http import ask, tags
 
 
@@ -164,6 +167,35 @@ def test_deletion_that_fails_halfway_names_its_undo(typed: Typed, name: str, reg
         match = re.search(r"regctl undo ([0-9a-f]{8})", answer.err)
         assert match
         assert typed("undo", match[1]).code == 0
+    assert {tag: digest(registry, tag) for tag in before} == before
+
+
+def test_deletion_that_is_killed_is_listed_and_restored(typed: Typed, name: str, registry: server.RunningRegistry) -> None:
+    before = {tag: digest(registry, tag) for tag in ("v1", "v2")}
+    reached, released = threading.Event(), threading.Event()
+
+    def hang(received: ReceivedRequest, forward: Forward) -> Reply:
+        reached.set()
+        released.wait(60)
+        return Reply(status=500)
+
+    with faulty_proxy(registry.port) as proxy:
+        # One of the two is gone when the other's deletion hangs.
+        proxy.inject(hang, method="DELETE", path=f"{before['v1']}|{before['v2']}", after=1)
+        arguments = ["--registry", proxy.host, "delete", "--yes", f"{name}:v*"]
+        process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert reached.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+            released.set()
+        proxy.reset()
+        assert len([tag for tag in tags(registry.port, name) or [] if tag in before]) == 1
+        (entry,) = typed("undo", "--json").json["entries"]
+        assert (entry["tags"], entry["interrupted"]) == (["v1", "v2"], True)
+        assert "did not end" in typed("undo").err
+        assert typed("undo", entry["id"]).code == 0
     assert {tag: digest(registry, tag) for tag in before} == before
 
 
