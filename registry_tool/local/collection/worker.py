@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from registry_tool.base.errors import EngineError, RegistryToolError
 from registry_tool.base.runs import Run
 from registry_tool.base.signals import defer_signals
 from registry_tool.content.usage.manifests import StoredManifests
-from registry_tool.content.usage.storage import RegistryStorage
+from registry_tool.content.usage.storage import OWN_FOLDER, RegistryStorage
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local.collection.subject import CollectedRegistry
 from registry_tool.local.registry import recovery
@@ -32,6 +33,7 @@ class Worker:
     def __init__(self, engine: Engine, id: str) -> None:
         self.engine = engine
         self.id = id
+        self._made: set[str] = set()
 
     def run(self, script: str, *arguments: str) -> str:
         """Run a shell script in the volume's root; its output. Raises EngineError where it fails."""
@@ -63,13 +65,22 @@ class Worker:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into the volume."""
+        self._make_folders(files)
         self.engine.put_files(self.id, STORAGE, {path: (content, 0o644) for path, content in files.items()})
 
     def link(self, links: Mapping[str, str]) -> None:
         """Make hard links in the volume: new path -> existing file. Raises EngineError."""
         pairs = list(links.items())
         for first in range(0, len(pairs), LINKS_AT_ONCE):
-            self.engine.put_archive(self.id, STORAGE, _links(pairs[first : first + LINKS_AT_ONCE]))
+            chosen = pairs[first : first + LINKS_AT_ONCE]
+            self._make_folders(path for path, _ in chosen)
+            self.engine.put_archive(self.id, STORAGE, _links(chosen))
+
+    def _make_folders(self, paths: Iterable[str]) -> None:
+        """Make the folders of ``paths`` as the registry's user: the engine's would be root's, and the registry could not write there."""
+        folders = {posixpath.dirname(path) for path in paths} - self._made
+        self.run_on(sorted(folders), "mkdir -p")
+        self._made |= folders & {OWN_FOLDER}  # no other one stays for certain
 
 
 def _links(links: Iterable[tuple[str, str]]) -> bytes:
