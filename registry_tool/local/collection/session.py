@@ -37,6 +37,9 @@ def session(
         recovery.check_not_collected(engine, registry.name, state=state, observer=observer)
         try:
             with running_worker(engine, registry, run, read_only=read_only) as worker:
+                if any(each.id != run.id for each in recovery.find_collections(engine, registry.name)):
+                    # Of another user, whose lock is another file: it began at the same moment.
+                    raise recovery.being_collected(registry.name)
                 if not read_only:
                     engine.put_files(worker.id, "/", {CONFIGURATION[1:]: (_configuration(), 0o644)})
                 yield worker, run
