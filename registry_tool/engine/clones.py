@@ -51,6 +51,12 @@ class ContainerConfiguration:
         return bool(self._host.get("VolumesFrom"))
 
     @property
+    def has_chosen_ports(self) -> bool:
+        """Whether the engine chooses ports that it publishes (``-P``, ``-p 5000``, a range), others at each start."""
+        ports = [binding.get("HostPort") or "0" for each in (self._host.get("PortBindings") or {}).values() for binding in each or ()]
+        return bool(self._host.get("PublishAllPorts")) or any(port == "0" or not port.isdigit() for port in ports)
+
+    @property
     def mounts(self) -> tuple[MountPoint, ...]:
         """Its mounts."""
         return tuple(
@@ -178,6 +184,11 @@ def check_cloneable(configuration: ContainerConfiguration) -> None:
         raise Conflict(f"the container {name} is removed by the engine when it stops (--rm)", hint="Start it without --rm.")
     if configuration.has_volumes_of_others:
         raise Conflict(f"the container {name} has volumes of another container (--volumes-from)", hint="Name them with -v instead.")
+    if configuration.has_chosen_ports and configuration.container.running:
+        raise Conflict(
+            f"the container {name} is published at a port that the engine chooses, and would have another one afterwards",
+            hint="Publish it at a fixed port, with -p 5000:5000 for example, or stop it first.",
+        )
 
 
 def _endpoint(network: str, settings: Mapping[str, Any], id: str, alias: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from registry_tool.base import labels, yaml_reader
 from registry_tool.base.errors import Conflict, NotFound, UsageError
@@ -11,13 +12,14 @@ from registry_tool.base.reader import Document
 from registry_tool.engine import Container, Engine
 from registry_tool.engine.clones import ContainerConfiguration, check_cloneable
 from registry_tool.local.registry import lookup
-from registry_tool.local.registry.spec import DEFAULT_NAME, name_option
+from registry_tool.local.registry.spec import DEFAULT_NAME, LOOPBACK, name_option
 from registry_tool.local.storage_reader import StorageLocation, locate
 
 READ_ONLY = {"REGISTRY_STORAGE_MAINTENANCE": '{"readonly":{"enabled":true}}'}
 """Environment of a registry that refuses uploads and deletions with 405."""
 MAINTENANCE = "REGISTRY_STORAGE_MAINTENANCE"
 _ACTIVE = ("running", "paused", "restarting")
+_ON_LOOPBACK = ("", "0.0.0.0", "::", LOOPBACK)  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +63,14 @@ def find_subject(engine: Engine, name: str = DEFAULT_NAME, *, container: str | N
     if location.folder:
         raise Conflict(f"the registry in {configuration.container.name} has only a folder of its volume: {location.folder}")
     mounted_at = next(path for path, source in configuration.container.mounts.items() if source == location.source)
-    _check_no_mirror(engine, configuration)
+    _check_configuration(engine, configuration)
     return CollectedRegistry(
         name=configuration.container.labels.get(labels.REGISTRY, configuration.container.name),
         container=configuration.container,
         configuration=configuration,
         location=location,
         mounted_at=mounted_at,
-        port=next((binding.host_port for binding in configuration.container.ports if binding.container_port.endswith("/tcp")), 0),
+        port=loopback_port(configuration.container),
     )
 
 
@@ -108,15 +110,35 @@ def gc_option(registry: CollectedRegistry) -> str:
     return name_option(registry.name) if role == labels.ROLE_REGISTRY else f" --container {registry.container.name}"
 
 
-def _check_no_mirror(engine: Engine, configuration: ContainerConfiguration) -> None:
-    """Raises Conflict where the registry is a pull-through cache, which removes content by itself."""
+def loopback_port(container: Container) -> int:
+    """The port on loopback that it publishes; 0 where there is none, or only on another address."""
+    on_loopback = (binding for binding in container.ports if binding.host_ip in _ON_LOOPBACK)
+    return next((binding.host_port for binding in on_loopback if binding.container_port.endswith("/tcp")), 0)
+
+
+def _check_configuration(engine: Engine, configuration: ContainerConfiguration) -> None:
+    """Raises Conflict where the registry removes content by itself (a pull-through cache), or has its memory of blobs in Redis."""
     name = configuration.container.name
     environment = dict(entry.partition("=")[::2] for entry in configuration.container.environment)
     file = _configuration_file(configuration)
     content = engine.get_file(configuration.container.id, file) if file else None
-    proxy = _parse(content, file).members.get("proxy") if content is not None else None
+    members = _parse(content, file).members if content is not None else {}
+    proxy = members.get("proxy")
     if environment.get("REGISTRY_PROXY_REMOTEURL") or (isinstance(proxy, Mapping) and proxy.get("remoteurl")):
         raise Conflict(f"the registry in {name} is a pull-through cache: it removes content by itself")
+    if is_cached_in_redis(environment, members):
+        raise Conflict(
+            f"the registry in {name} remembers its blobs in Redis: after a collection it would accept pushes without them",
+            hint="Take the cache out of its configuration (storage.cache.blobdescriptor: inmemory), and try again.",
+        )
+
+
+def is_cached_in_redis(environment: Mapping[str, str], members: Mapping[str, Any]) -> bool:
+    """Whether a registry's cache of blobs outlives its container: by its environment, else by ``members`` of its configuration file."""
+    variables = [value for name, value in environment.items() if name.startswith("REGISTRY_STORAGE_CACHE")]
+    storage = members.get("storage")
+    cache = storage.get("cache") if isinstance(storage, Mapping) else None
+    return any("redis" in value.lower() for value in variables or [str(cache)])
 
 
 def _configuration_file(configuration: ContainerConfiguration) -> str:

@@ -343,6 +343,28 @@ def test_container_of_somebody_else_is_collected_by_name_and_stays_as_it_was(
     assert {"registry.local", f"{unique}-0"} <= set(stand_in["NetworkSettings"]["Networks"][f"{unique}-net"]["Aliases"])
 
 
+def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
+    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    owner = foreign(entrypoint=("chown", "1000:1000", "/var/lib/registry"))
+    engine.start(owner)
+    assert engine.wait(owner) == 0
+    engine.remove(owner, force=True, missing_ok=True)
+    id = foreign(user="1000:1000", ports=(PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1"),))
+    engine.start(id)
+    wait_for_registry(port)
+    make_image(port, "app", "1", layer(b"before"))
+    make_image(port, "app", "1", layer(b"after"))
+    subject, options = find_subject(engine, container=id), CollectionOptions()
+    result = collect(engine, subject, plan_collection(engine, subject, options, state=tmp_path), options, state=tmp_path)
+    assert result.undo is not None
+    source = CollectionSource(engine, [subject], state=tmp_path)
+    list(source.restore(source.plan(result.undo.id), overwrite=False))
+    code, output = engine.execute(id, ["find", "/var/lib/registry", "-type", "d", "!", "-user", "1000"])
+    assert (code, output) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -351,8 +373,9 @@ def test_container_of_somebody_else_is_collected_by_name_and_stays_as_it_was(
         ({"read_only_volumes": True}, "is read-only in the container"),
         ({"environment": {"REGISTRY_PROXY_REMOTEURL": "http://127.0.0.1:1"}}, "pull-through cache"),
         ({"environment": {"REGISTRY_STORAGE": "inmemory"}}, "'inmemory', not in files"),
+        ({"environment": {"REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR": "redis"}}, "remembers its blobs in Redis"),
     ],
-    ids=["no volume", "--rm", "read-only volume", "pull-through cache", "other storage"],
+    ids=["no volume", "--rm", "read-only volume", "pull-through cache", "other storage", "cache in Redis"],
 )
 def test_container_that_cannot_be_collected_is_refused(
     engine: Engine, foreign: Callable[..., str], tmp_path: Path, options: dict[str, object], why: str

@@ -107,8 +107,20 @@ def test_original_is_not_changed() -> None:
 
 @pytest.mark.parametrize(
     ("members", "why"),
-    [({"AutoRemove": True}, "removed by the engine when it stops"), ({"VolumesFrom": ["other"]}, "volumes of another container")],
+    [
+        ({"AutoRemove": True}, "removed by the engine when it stops"),
+        ({"VolumesFrom": ["other"]}, "volumes of another container"),
+        ({"PublishAllPorts": True}, "a port that the engine chooses"),
+        ({"PortBindings": {"5000/tcp": [{"HostIp": "", "HostPort": ""}]}}, "a port that the engine chooses"),
+        ({"PortBindings": {"5000/tcp": [{"HostIp": "", "HostPort": "0"}]}}, "a port that the engine chooses"),
+        ({"PortBindings": {"5000/tcp": [{"HostIp": "", "HostPort": "5000-5010"}]}}, "a port that the engine chooses"),
+    ],
 )
 def test_container_that_cannot_be_cloned_is_refused(members: dict[str, Any], why: str) -> None:
     with pytest.raises(Conflict, match=why):
         check_cloneable(_configuration(HostConfig=members))
+
+
+def test_stopped_container_needs_no_fixed_port() -> None:
+    bindings = {"PortBindings": {"5000/tcp": [{"HostIp": "", "HostPort": ""}]}}
+    check_cloneable(_configuration(HostConfig=bindings, State={"Status": "exited"}))
