@@ -69,7 +69,7 @@ def gc(
     engine, state = session.engine, session.dirs.state
     recover(session, (name or "default") if container is None else None)
     registry = collection.find_subject(engine, name or "default", container=container)
-    wanted = collection.CollectionOptions(grace=grace, undo_for=0 if no_undo else undo_for)
+    wanted = collection.CollectionOptions(grace=grace, undo_for=0 if no_undo else undo_for, accept_changes=yes)
     plan = collection.plan_collection(engine, registry, wanted, state=state)
     document = {"registry": registry.name, "container": registry.container.name, "volume": registry.volume, "applied": False, "plan": plan}
     lines = list(plan_lines(registry.name, registry.volume, plan, keeps=bool(wanted.undo_for)))

@@ -57,10 +57,11 @@ def collect(
     observer: Observer = SILENT,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> CollectionResult:
-    """Apply ``planned``: what is not needed now is removed, if it is no more than that. ``on_step`` is called before each step.
+    """Apply ``planned``: what is not needed now is removed, if it is no more than that, or more is accepted.
 
-    Raises Conflict where uploads may be under way, where the registry changed, or where its own garbage-collect would remove more; the
-    registry is as it was then. Raises EngineError where something failed: it is brought back all the same.
+    ``on_step`` is called before each step. Raises Conflict where uploads may be under way, where the registry changed, or where its own
+    garbage-collect would remove more; the registry is as it was then. Raises EngineError where something failed: it is brought back all
+    the same.
     """
     check_collectable(engine, registry)
     pauses: list[float] = []
@@ -73,7 +74,8 @@ def collect(
             pauses.append(stand_in.switch(engine, registry, clone))
         before = _read(worker, options)
         before.plan.check_young()
-        _check_planned(before.plan, planned)
+        if not options.accept_changes:
+            _check_planned(before.plan, planned)
         done = _Application(engine, registry, worker, run, journal, before).apply(options)
     removed = before.plan.bytes_freed - done.bytes_kept
     return CollectionResult(plan=before.plan, bytes_removed=removed, pauses=tuple(pauses), undo=done.undo, expired=done.expired)
@@ -96,12 +98,18 @@ def _read(worker: Worker, options: CollectionOptions) -> _Reading:
 
 
 def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
-    """Raises Conflict where manifests are unneeded now that were not when the plan was shown."""
+    """Raises Conflict where manifests or blobs are unneeded now that were not when the plan was shown."""
     more = {(each.repository, each.digest) for each in plan.manifests} - {(each.repository, each.digest) for each in planned.manifests}
     if more:
         raise Conflict(
             f"the registry changed: {units.count(len(more), 'more manifest')} would be removed than planned; nothing was removed",
             hint="Run it again to see what it would remove now.",
+        )
+    blobs = plan.blobs.keys() - planned.blobs.keys()
+    if blobs:
+        raise Conflict(
+            f"{units.count(len(blobs), 'blob')} arrived since the plan was made that no manifest needs; nothing was removed",
+            hint="A push may be under way: its layers come before its manifest. Wait until it has ended, and run it again.",
         )
 
 

@@ -13,10 +13,14 @@ HOUR, WEEK = 3600.0, 7 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionOptions:
-    """Seconds: uploads older than ``grace`` go, what is removed can be restored for ``undo_for`` (0: not at all)."""
+    """Seconds: uploads older than ``grace`` go, what is removed can be restored for ``undo_for`` (0: not at all).
+
+    ``accept_changes``: what became unneeded since the plan was shown is removed, too.
+    """
 
     grace: float = HOUR
     undo_for: float = WEEK
+    accept_changes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

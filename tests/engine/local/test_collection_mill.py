@@ -47,6 +47,7 @@ class Mill:
     acknowledged: dict[tuple[str, str], str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     longest_pause: float = 0.0
+    collections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     killed: threading.Event = field(default_factory=threading.Event)
@@ -118,7 +119,9 @@ class Mill:
                 process.wait()
                 self._recover()
             elif process.wait() != 0:
-                self._recover()  # pushes are in its way, or the registry was killed
+                self._recover()  # the registry was killed
+            else:
+                self.collections += 1
             if chance.random() < 0.2:
                 self._kill_registry()
             self.over.wait(chance.uniform(0, 2))
@@ -161,6 +164,7 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, record_property: Cal
     assert spawn("up", "--name", mill.registry.name, environment=mill.environment).code == 0
     wait_for_registry(mill.registry.port)
     assert mill.broken == []
+    assert mill.collections
     with open_registry(f"127.0.0.1:{mill.registry.port}") as opened:
         report = check(opened, deep=True)
     assert report.ok, report
