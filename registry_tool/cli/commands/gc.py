@@ -97,7 +97,9 @@ def gc(
         result = collection.collect(engine, registry, plan, wanted, state=state, observer=observer, on_step=on_step)
         for last in begun[-1:]:
             observer.finish(last, _STEPS[last])
-    session.output.result({**document, "applied": True, "plan": result.plan, "result": result}, *result_lines(result))
+    session.output.result(
+        {**document, "applied": True, "plan": result.plan, "result": result}, *result_lines(result, _undo_option(registry))
+    )
     return 0
 
 
@@ -128,15 +130,21 @@ def plan_lines(name: str, volume: str, plan: CollectionPlan, *, keeps: bool) -> 
             yield "--no-undo frees it at once."
 
 
-def result_lines(result: CollectionResult) -> Iterator[str]:
-    """What was done, as lines of text."""
+def result_lines(result: CollectionResult, undo_option: str = "") -> Iterator[str]:
+    """What was done, as lines of text; ``undo_option`` is what ``undo`` needs to find the registry."""
     what = f"{units.count(result.manifests, 'manifest')} and {units.count(result.blobs, 'blob')}"
     yield f"Removed {what}: {units.size(result.bytes_removed)}"
     if result.undo is not None:
         yield f"The disk keeps {units.size(result.undo.size)} of it until {result.undo.until_at:%Y-%m-%d %H:%M} UTC."
-        yield f"To restore it: {program_name.command()} undo {result.undo.id}"
+        yield f"To restore it: {program_name.command()} undo {result.undo.id}{undo_option}"
     if result.pauses:
         yield f"The registry did not respond for {' and '.join(formatting.seconds(pause) for pause in result.pauses)}."
+
+
+def _undo_option(registry: CollectedRegistry) -> str:
+    from registry_tool.local.collection.subject import undo_option
+
+    return undo_option(registry)
 
 
 def _option(registry: CollectedRegistry) -> str:

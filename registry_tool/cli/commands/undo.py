@@ -27,12 +27,13 @@ _MAX_TAGS = 5
 @click.argument("id", required=False, metavar="[ID]")
 @click.option("--dry-run", is_flag=True, help="Show what would be restored; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Move tags back that are at a newer image now.")
+@click.option("--container", metavar="CONTAINER", help="What gc --container removed in this container's registry, too.")
 @click.option("--keep-newer", is_flag=True, help="Leave tags that are at a newer image now, and restore the rest.")
 @options.registry_access
 @options.quiet("ids, or the names that were restored, one a line")
 @options.as_json
 @click.pass_obj
-def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, keep_newer: bool, quiet: bool) -> int:
+def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, container: str | None, keep_newer: bool, quiet: bool) -> int:
     """List what delete, prune and gc removed and can be restored, or restore the entry ID.
 
     Manifests and tags are restored with the same digests. A tag that is at a newer image now is moved back only after asking, or
@@ -47,7 +48,7 @@ def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, keep_
     """
     if overwrite and keep_newer:
         raise UsageError("--overwrite and --keep-newer exclude each other")
-    with _sources(session) as sources:
+    with _sources(session, container) as sources:
         if id is None:
             return _list(session, [entry for source in sources for entry in source.entries()], quiet=quiet)
         source, plan = _plan(sources, id)
@@ -71,7 +72,7 @@ def undo(session: Session, id: str | None, dry_run: bool, overwrite: bool, keep_
 
 
 @contextmanager
-def _sources(session: Session) -> Iterator[list[UndoSource]]:
+def _sources(session: Session, container: str | None) -> Iterator[list[UndoSource]]:
     """The sources of what can be undone; registries that they open are closed at the end."""
     from registry_tool.content.undo import JournalSource
     from registry_tool.oci.reference import Reference
@@ -82,11 +83,11 @@ def _sources(session: Session) -> Iterator[list[UndoSource]]:
             reference = Reference.parse(name, default_host="localhost")
             return stack.enter_context(session.open_registry(reference.host)).repository(reference.path)
 
-        yield [JournalSource(session.undo_journal(), open_repository), *_collections(session)]
+        yield [JournalSource(session.undo_journal(), open_repository), *_collections(session, container)]
 
 
-def _collections(session: Session) -> Iterator[UndoSource]:
-    """What collections of the registries on the engine keep; nothing where there is no engine."""
+def _collections(session: Session, container: str | None) -> Iterator[UndoSource]:
+    """What collections of the registries on the engine keep, and of that in ``container``; nothing where there is no engine."""
     from registry_tool.local import registry as local_registry
     from registry_tool.local.collection import CollectionSource, find_subject
 
@@ -94,12 +95,15 @@ def _collections(session: Session) -> Iterator[UndoSource]:
         engine = session.engine
         names = [registry.name for registry in local_registry.find_all(engine)]
     except Unreachable:
+        if container is not None:
+            raise
         return
-    subjects = []
+    subjects = [find_subject(engine, container=container)] if container is not None else []
     for name in names:
         # One that cannot be collected keeps nothing.
         with suppress(RegistryToolError):
-            subjects.append(find_subject(engine, name))
+            subject = find_subject(engine, name)
+            subjects += [subject] if subject.container.id not in {each.container.id for each in subjects} else []
     yield CollectionSource(engine, subjects, state=session.dirs.state)
 
 

@@ -116,6 +116,11 @@ def loopback_port(container: Container) -> int:
     return next((binding.host_port for binding in on_loopback if binding.container_port.endswith("/tcp")), 0)
 
 
+def undo_option(registry: CollectedRegistry) -> str:
+    """What a suggested ``undo`` needs to find this registry."""
+    return "" if registry.container.labels.get(labels.ROLE) == labels.ROLE_REGISTRY else f" --container {registry.container.name}"
+
+
 def _check_configuration(engine: Engine, configuration: ContainerConfiguration) -> None:
     """Raises Conflict where the registry removes content by itself (a pull-through cache), or has its memory of blobs in Redis."""
     name = configuration.container.name

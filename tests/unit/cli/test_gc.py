@@ -66,6 +66,8 @@ def test_result_names_undo_and_pauses() -> None:
     assert lines[0] == "Removed 7 manifests and 1 blob: 5MB"
     assert lines[1].startswith("The disk keeps 5MB of it until 1970-01-08 00:00 UTC.")
     assert lines[-1] == "The registry did not respond for 0.4 s and 0.3 s."
+    assert lines[2].endswith(" undo ab12")
+    assert list(result_lines(result, " --container other"))[2].endswith(" undo ab12 --container other")
     assert to_json(undo) == {
         "id": "ab12",
         "created": "1970-01-01T00:00:00Z",
