@@ -95,6 +95,7 @@ def _assemble(
 ) -> DeletionPlan:
     unresolved = _unresolved(selection, snapshot)
     removals = [_removal(snapshot, digest, tags, deleted, attached) for digest in _in_order(snapshot, [*chosen, *sorted(deleted)])]
+    going = tags.union(unresolved)
     plan = DeletionPlan(
         selection=selection,
         removals=tuple(removals),
@@ -103,8 +104,7 @@ def _assemble(
         unreadable=tuple(sorted(snapshot.unresolved.keys() - unresolved)),
         protected=protected(snapshot, removals, unresolved),
         absent=absent,
-        tags_left=sum(_is_persons(tag, snapshot) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in (*tags, *unresolved))
-        + snapshot.others,
+        tags_left=sum(_is_persons(tag, snapshot) for tag in (*snapshot.live, *snapshot.unresolved) if tag not in going) + snapshot.others,
         scope=Scope(tags=len(snapshot.tags), manifests=len(snapshot.graph.edges), unread=_unread(snapshot), others=snapshot.others),
         referrer_lists=_referrer_lists(snapshot, removals),
         manifests=tuple(snapshot.manifests.values()),

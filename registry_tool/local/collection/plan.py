@@ -144,7 +144,7 @@ def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int,
     needed = needed_blobs(storage, manifests, frozenset((each.repository, each.digest) for each in unneeded))
     blobs = {digest: size for digest, size in storage.blobs.items() if digest not in needed}
     uploads, young = _uploads(storage, now=now, grace=grace)
-    empty = tuple(_empty(storage, remaining, young))
+    empty = dict.fromkeys(_empty(storage, remaining, young))
     layer_links = tuple(
         (name, digest)
         for name, repository in storage.repositories.items()
@@ -165,7 +165,7 @@ def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int,
         history_links=history_links,
         uploads=uploads,
         young=young,
-        empty=empty,
+        empty=tuple(empty),
         link_bytes=sum(storage.repositories[each.repository].revisions[each.digest] for each in unneeded)
         + sum(storage.repositories[name].layers[digest] for name, digest in layer_links)
         + sum(storage.repositories[name].tag_folders[tag].index[digest] for name, tag, digest in history_links),
