@@ -42,10 +42,10 @@ class Collected:
         self.engine, self.registry, self.state = engine, registry, state
         self.port, self.name = registry.port, registry.name
 
-    def plan(self, **options: float) -> CollectionPlan:
+    def plan(self, **options: Any) -> CollectionPlan:
         return plan_collection(self.engine, find_subject(self.engine, self.name), CollectionOptions(**options), state=self.state)
 
-    def collect(self, on_step: Callable[[str], None] = lambda step: None, **options: float) -> CollectionResult:
+    def collect(self, on_step: Callable[[str], None] = lambda step: None, **options: Any) -> CollectionResult:
         wanted = CollectionOptions(**options)
         planned = self.plan(**options)
         return collect(self.engine, find_subject(self.engine, self.name), planned, wanted, state=self.state, on_step=on_step)
