@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from registry_tool.base.errors import Conflict, InvalidReference, NotFound, UsageError
+from registry_tool.base.regexes import search_all
 from registry_tool.content.copy.location import Location
 from registry_tool.content.copy.places import Places
 from registry_tool.content.copy.values import CopyJob, CopyOptions
@@ -31,13 +32,15 @@ class TagSelection:
     def __bool__(self) -> bool:
         return self.all or bool(self.globs) or self.regex is not None or self.versions is not None
 
-    def matches(self, tag: str) -> bool:
-        """Whether a tag is selected; a protection only where all are."""
-        if is_protection_tag(tag) and (self.globs or self.regex is not None or self.versions is not None):
-            return False
-        return (
-            (not self.globs or any(fnmatchcase(tag, glob) for glob in self.globs))
-            and (self.regex is None or self.regex.search(tag) is not None)
+    def matching(self, tags: Collection[str]) -> frozenset[str]:
+        """Those of ``tags`` that are selected; a protection only where all are. Raises UsageError where ``regex`` takes too long."""
+        found = search_all([self.regex.pattern], tags)[self.regex.pattern] if self.regex is not None else frozenset(tags)
+        is_selective = bool(self.globs) or self.regex is not None or self.versions is not None
+        return frozenset(
+            tag
+            for tag in found
+            if not (is_selective and is_protection_tag(tag))
+            and (not self.globs or any(fnmatchcase(tag, glob) for glob in self.globs))
             and (self.versions is None or tag in self.versions)
         )
 
@@ -132,7 +135,9 @@ def _select(places: Places, source: Location, tags: TagSelection) -> list[_Selec
         return [_Selected(reference=source.image or DEFAULT_TAG, path=path, tag=tag, name=name)]
     target = places.source(source)
     with target.limiter:
-        listed = [tag for tag in target.tags() if tags.matches(tag)]
+        names = target.tags()
+    matching = tags.matching(names)
+    listed = [tag for tag in names if tag in matching]
     if not listed:
         raise _nothing_selected(source, tags, f"See: regctl list-tags {source.store}")
     return [_Selected(reference=tag, path=path, tag=tag, name=f"{source.store}:{tag}") for tag in listed]
@@ -143,7 +148,8 @@ def _select_from_file(places: Places, source: Location, tags: TagSelection) -> l
     stem = (source.path.name if source.path is not None else "").partition(".")[0].lower()
     if tags:
         selected = [_named(name, stem) for name in target.tags()]
-        selected = [each for each in selected if tags.matches(each.reference) or (each.tag is not None and tags.matches(each.tag))]
+        matching = tags.matching([*(each.reference for each in selected), *(each.tag for each in selected if each.tag is not None)])
+        selected = [each for each in selected if each.reference in matching or each.tag in matching]
         if not selected:
             raise _nothing_selected(source, tags, None)
         return selected

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from registry_tool.base.errors import NotFound, UsageError
+from registry_tool.base.regexes import search_all
 from registry_tool.content.copy import CopyOptions
 from registry_tool.content.sync import SyncRules, load
 from registry_tool.content.sync.files import sources
@@ -82,8 +84,8 @@ def test_skopeos_own_example_is_read(tmp_path: Path) -> None:
     busybox, redis, nginx, alpine, _ = rules.rules
     assert [str(place) for place in sources(redis)] == [f"{redis.name}:1.0", f"{redis.name}:2.0", f"{redis.name}@{DIGEST}"]
     assert busybox.tags.all
-    assert [nginx.tags.matches(tag) for tag in ("1.13.1-alpine-perl", "1.13.3-alpine-perl")] == [True, False]
-    assert [alpine.tags.matches(tag) for tag in ("3.12", "3.20.1", "3.2", "edge")] == [True, True, False, False]
+    assert nginx.tags.matching(["1.13.1-alpine-perl", "1.13.3-alpine-perl"]) == {"1.13.1-alpine-perl"}
+    assert alpine.tags.matching(["3.12", "3.20.1", "3.2", "edge"]) == {"3.12", "3.20.1"}
     first, second = rules.access["registry.example.com"], rules.access["quay.io"]
     assert first.credential is not None
     assert (first.credential.username, first.credential.password, first.insecure) == ("john", "this is a secret", False)
@@ -108,8 +110,8 @@ def test_our_own_file_is_read(tmp_path: Path) -> None:
     both = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
     assert alpine.options == CopyOptions(platforms=both, referrers=True, skip_unchanged=True)
     assert (redis.options.referrers, started.options.platforms) == (False, both[:1])
-    assert [redis.tags.matches(tag) for tag in ("7.1", "latest", "6")] == [True, True, False]
-    assert [started.tags.matches(tag) for tag in ("v1.2", "1.2", "v2.0")] == [True, False, False]
+    assert redis.tags.matching(["7.1", "latest", "6"]) == {"7.1", "latest"}
+    assert started.tags.matching(["v1.2", "1.2", "v2.0"]) == {"v1.2"}
     assert (app.images, [str(place) for place in sources(app)]) == (("1",), [f"{HOST}/john/app:1"])
 
 
@@ -152,3 +154,10 @@ def test_wrong_file_is_refused_with_the_place(tmp_path: Path, name: str, text: s
 def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         load(tmp_path / "none.toml", None, default_host=HOST, scoped=False, options=CopyOptions())
+
+
+def test_regular_expression_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_tool.content.copy.jobs.search_all", partial(search_all, seconds=1))
+    (rule,) = read(tmp_path, "mirror.toml", '[[image]]\nsource = "john/app"\ndestination = "copy/"\nregex = "(a+)+$"\n').rules
+    with pytest.raises(UsageError, match="takes too long"):
+        rule.tags.matching(["a" * 60 + "_"])
