@@ -8,8 +8,10 @@ contains.
 from __future__ import annotations
 
 import posixpath
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TypeVar, cast
 
@@ -47,6 +49,7 @@ _END = b"//\n"
 _GONE = "No such file or directory"
 _DENIED = "Permission denied"
 _KIND, _FILE, _FOLDER = 0o170000, 0o100000, 0o040000
+_REVISION = re.compile(r"docker/registry/v2/repositories/(.+?)/_manifests/revisions/([a-z0-9]+)/([0-9a-f]+)/link")
 _BLOCK = 512
 _MESSAGES = 64 << 10
 """Bytes of a container's messages that are kept."""
@@ -123,6 +126,20 @@ class StorageReader:
             NotFound: when the image or the volume is gone.
         """
         return self._run(_FIND, (), lambda chunks: RegistryStorage.classify(parse_listing(chunks)))
+
+    def read_revisions(self) -> dict[str, dict[Digest, int]]:
+        """The manifests of each repository, and when each was pushed last (Unix seconds). Raises what :meth:`list` raises."""
+
+        def revisions(chunks: Iterator[bytes]) -> dict[str, dict[Digest, int]]:
+            found: dict[str, dict[Digest, int]] = {}
+            for file in parse_listing(chunks):
+                match = _REVISION.fullmatch(file.path)
+                if match is not None and file.kind == "file":
+                    with suppress(ValueError):
+                        found.setdefault(match[1], {})[Digest.parse(f"{match[2]}:{match[3]}")] = file.modified
+            return found
+
+        return self._run(_FIND, (), revisions)
 
     def read_blobs(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
         """The content of blobs of at most 4 MiB (configs), verified: what is not there or has another digest is left out."""

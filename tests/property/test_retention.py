@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from unittest import mock
 
 from hypothesis import given, settings
@@ -58,8 +58,10 @@ def search_here(patterns: Collection[str], texts: Collection[str], *, seconds: i
 
 
 def planned(repository: Deletable, chosen: list[object]) -> RepositoryPlan:
+    stored = dict.fromkeys(repository.manifests, NOW - timedelta(days=1)) if isinstance(repository, FakeRepository) else {}
     with mock.patch.object(planner, "search_all", search_here):
-        return plan_repository(repository, NAME, RepositoryRules(rules=tuple(chosen), untagged=True), PlanContext(now=NOW))  # type: ignore[arg-type]
+        rules_of = RepositoryRules(rules=tuple(chosen), untagged=True)  # type: ignore[arg-type]
+        return plan_repository(repository, NAME, rules_of, PlanContext(now=NOW, untagged=lambda path: stored))
 
 
 def dated(moments: list[str]) -> Callable[[int], bytes]:

@@ -51,6 +51,24 @@ def test_undo_restores_the_same_digests_and_tags(
     assert {digest for digest, manifest in repository.manifests.items() if not manifest.is_tombstone} == manifests
 
 
+@given(recipe=recipes, lists_referrers=st.booleans(), kept=st.sampled_from([("a",), ("v1", "b"), ()]))
+def test_undo_restores_what_a_rule_removed_with_its_referrers(recipe: Recipe, lists_referrers: bool, kept: tuple[str, ...]) -> None:
+    repository = FakeRepository(lists_referrers=lists_referrers, untags=False)
+    fill(repository, recipe, list_by_tag=not lists_referrers)
+    tags = state(repository)
+    going = frozenset(tag for tag in tags if tag not in kept and not tag.startswith("sha256-"))
+    plan = delete.plan(repository, delete.Selection(repository="localhost:5000/a", group=delete.Group(tags=going)))
+    manifests = {digest for digest, manifest in repository.manifests.items() if not manifest.is_tombstone}
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder))
+        list(undo.apply(plan, repository, journal, command="prune", allow_empty=True))
+        source = JournalSource(journal, lambda name: repository)
+        for entry in source.entries():
+            list(source.restore(source.plan(entry.id), overwrite=False))
+    assert state(repository) == tags
+    assert {digest for digest, manifest in repository.manifests.items() if not manifest.is_tombstone} == manifests
+
+
 @given(recipe=recipes, lives=st.integers(0, 6), data=st.data())
 def test_restoration_killed_at_any_write_is_finished_by_the_next(recipe: Recipe, lives: int, data: st.DataObject) -> None:
     repository = FakeRepository(lists_referrers=True, untags=False)

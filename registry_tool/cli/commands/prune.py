@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from registry_tool.base.codec import to_json
-from registry_tool.base.errors import NotFound, RegistryToolError, UsageError
+from registry_tool.base.errors import NotFound, RegistryToolError, Unreachable, UsageError
 from registry_tool.cli import completions, options
 from registry_tool.cli.output import columns
 from registry_tool.cli.session import Session
@@ -19,7 +20,8 @@ from registry_tool.cli.views import formatting
 from registry_tool.cli.views.deletion import deleted_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from registry_tool.base.progress import Observer
     from registry_tool.content.retention.apply import PrunedStep
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from registry_tool.content.undo import JournalEntry
     from registry_tool.oci.digest import Digest
     from registry_tool.targets.cache import Cache
-    from registry_tool.targets.registry import Registry, Repository
+    from registry_tool.targets.registry import Registry
 
 Text = TypeVar("Text")
 Value = TypeVar("Value")
@@ -207,8 +209,9 @@ class _Pruning:
         session = self._session
         with session.open_registry(host) as registry:
             with session.observer(quiet=self._quiet, counting=True) as observer, session.content_cache(observer) as cache:
-                context = _context(session, registry, needs_pulls=rules.needs_pulls, cache=cache, observer=observer)
                 found = _Found(notes=list(rules.notes))
+                untagged = _Untagged(session, registry, found.notes)
+                context = _context(session, registry, needs_pulls=rules.needs_pulls, cache=cache, observer=observer, untagged=untagged)
                 for path in _paths(registry, host, patterns):
                     self._plan(registry, path, rules, context, found)
             if not found.repositories and not found.failures:
@@ -243,10 +246,7 @@ class _Pruning:
             found.notes.append(f"no rule is for {name}: all of it stays")
             return
         try:
-            repository = registry.repository(path)
-            found.repositories.append(plan_repository(repository, name, for_this, context))
-            if for_this.untagged and not _lists_untagged(repository):
-                found.notes.append(f"{name}: manifests without a tag are not listed by this registry")
+            found.repositories.append(plan_repository(registry.repository(path), name, for_this, context))
         except RegistryToolError as error:
             if error.exit_code != 1:
                 raise
@@ -374,14 +374,47 @@ def _paths(registry: Registry, host: str, patterns: list[str]) -> list[str]:
     return list(paths)
 
 
-def _context(session: Session, registry: Registry, *, needs_pulls: bool, cache: Cache, observer: Observer) -> PlanContext:
+def _context(
+    session: Session, registry: Registry, *, needs_pulls: bool, cache: Cache, observer: Observer, untagged: _Untagged | None = None
+) -> PlanContext:
     from registry_tool.content.retention.planner import PlanContext
 
-    def untagged(path: str) -> tuple[Digest, ...]:
-        return registry.repository(path).untagged() or ()
-
     pulls = _pulls(session, registry.host) if needs_pulls else ""
-    return PlanContext(pulls=pulls, untagged=untagged, cache=cache, observer=observer)
+    return PlanContext(pulls=pulls, untagged=untagged or (lambda path: {}), cache=cache, observer=observer)
+
+
+class _Untagged:
+    """Manifests that may have no tag: as the registry lists them, else by the storage of one that runs here."""
+
+    def __init__(self, session: Session, registry: Registry, notes: list[str]) -> None:
+        self._session = session
+        self._registry = registry
+        self._notes = notes
+
+    def __call__(self, path: str) -> Mapping[Digest, datetime]:
+        """Those of the repository ``path`` with the time of their push."""
+        listed = self._registry.repository(path).untagged()
+        if listed is not None:
+            return listed
+        if self._stored is None:
+            self._notes.append(f"{self._registry.host}/{path}: manifests without a tag are not listed by this registry")
+            return {}
+        return self._stored.get(path, {})
+
+    @cached_property
+    def _stored(self) -> Mapping[str, Mapping[Digest, datetime]] | None:
+        from registry_tool.base.address import is_loopback
+        from registry_tool.local.untagged import read_manifests
+
+        if not is_loopback(self._registry.host):
+            return None
+        try:
+            return read_manifests(self._session.engine, self._registry.host)
+        except Unreachable:
+            return None
+        except RegistryToolError as error:
+            self._notes.append(f"the storage of {self._registry.host} cannot be listed: {error.message}")
+            return None
 
 
 def _pulls(session: Session, host: str) -> PullLog | str:
@@ -391,10 +424,6 @@ def _pulls(session: Session, host: str) -> PullLog | str:
         return read_pulls(session.engine, host)
     except RegistryToolError as error:
         return f"the registry's log cannot be read: {error.message}"
-
-
-def _lists_untagged(repository: Repository) -> bool:
-    return repository.untagged() is not None
 
 
 def _plan_of(host: str, context: PlanContext, found: _Found) -> PrunePlan:

@@ -239,7 +239,7 @@ class _Reader:
             others=len(names) - len(wanted),
             has_unlisted_tags=self._repository.has_unlisted_tags,
         )
-        untagged = self._untagged(selection.group.untagged) if selection.group is not None else []
+        untagged = self._untagged(selection.group.untagged, snapshot) if selection.group is not None else []
         snapshot.untagged.update((each.digest, each) for each in untagged)
         roots = [*snapshot.tags.values(), *untagged, *([named] if named else [])]
         threads = self._repository.limiter.helpful_requests
@@ -279,14 +279,22 @@ class _Reader:
         # It can be deleted all the same.
         return named if isinstance(named, Descriptor) else Descriptor(media_type="", digest=digest, size=0)
 
-    def _untagged(self, digests: Sequence[Digest]) -> list[Descriptor]:
-        """Those of ``digests`` that are there and can be read: of others it is not known what they need."""
+    def _untagged(self, digests: Sequence[Digest], snapshot: RepositorySnapshot) -> list[Descriptor]:
+        """Those of ``digests`` that have no tag, and are there. One that cannot be read may need any other: that is ``doubtful``."""
+        tagged = {descriptor.digest for descriptor in self._tags.values()}
 
         def read(digest: Digest) -> Manifest | RegistryToolError:
             return attempt(lambda: self._manifest(Descriptor(media_type="", digest=digest, size=0)))
 
-        contents = [manifest for _, manifest in map_unordered(read, digests, threads=self._repository.limiter.helpful_requests)]
-        return sorted((each.descriptor for each in contents if isinstance(each, Manifest)), key=lambda each: each.digest)
+        threads = self._repository.limiter.helpful_requests
+        found: list[Descriptor] = []
+        for digest, manifest in map_unordered(read, [each for each in digests if each not in tagged], threads=threads):
+            if isinstance(manifest, Manifest):
+                found.append(manifest.descriptor)
+            elif not isinstance(manifest, NotFound):
+                snapshot.unread[digest] = f"{digest}: {manifest.message}"
+                snapshot.doubtful.add(digest)
+        return sorted(found, key=lambda each: each.digest)
 
     def _names(self, named: Descriptor | None) -> tuple[str, ...]:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from registry_tool.base.concurrency import map_unordered
 from registry_tool.base.errors import RegistryToolError
@@ -26,6 +26,8 @@ from registry_tool.targets.cache import Cache, NoCache
 
 REGEX_SECONDS = 5
 """Processor time that the regular expressions of a repository's rules may take."""
+UNTAGGED_GRACE = timedelta(hours=1)
+"""Manifests without a tag that were pushed later than that stay: they may be part of a push that goes on."""
 _STEP = "prune"
 
 
@@ -33,13 +35,13 @@ _STEP = "prune"
 class PlanContext:
     """What is known beside the registry's answers.
 
-    ``pulls`` is the registry's log, or why there is none; ``untagged`` gives the manifests without a tag of a repository
-    (``PATH``), as far as something lists them.
+    ``pulls`` is the registry's log, or why there is none; ``untagged`` gives manifests of a repository (``PATH``)
+    that may have no tag, and when each was pushed, as far as something lists them.
     """
 
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     pulls: PullLog | str = "this registry's log cannot be read"
-    untagged: Callable[[str], tuple[Digest, ...]] = lambda path: ()
+    untagged: Callable[[str], Mapping[Digest, datetime]] = lambda path: {}
     cache: Cache = field(default_factory=NoCache)
     observer: Observer = SILENT
 
@@ -49,7 +51,9 @@ def plan_repository(repository: Deletable, name: str, rules: RepositoryRules, co
 
     Raises NotFound where there is none, UsageError where a regular expression takes too long, and what requests raise.
     """
-    untagged = context.untagged(name.partition("/")[2]) if rules.untagged else ()
+    pushed = context.untagged(name.partition("/")[2]) if rules.untagged else {}
+    # An image that is being pushed has its tag last.
+    untagged = tuple(digest for digest, moment in pushed.items() if moment <= context.now - UNTAGGED_GRACE)
 
     def decided(snapshot: RepositorySnapshot) -> _Decided:
         facts = _facts(repository, name, snapshot, rules, context)

@@ -22,6 +22,19 @@ _PART = re.compile(r"([0-9]+)([mhdwy])", re.ASCII)
 _SEMVER = re.compile(r"([0-9]{1,7})(?: per (major|minor|patch))?", re.ASCII)
 _LONGEST_REGEX = 1000
 _LONGEST_SHOWN = 60
+_MOST_STARS = 4
+_GLOB_PART = re.compile(r"^\*\*/|/\*\*/|/\*\*$|\*+|.", re.DOTALL)
+_GLOB_WORDS = {
+    "**/": "(?:.*/)?",
+    "/**/": "/(?:.*/)?",
+    "/**": "(?:/.*)?",
+    "**": ".*",
+    "*": "[^/]*",
+    "?": "[^/]",
+    "{": "(?:",
+    "}": ")",
+    ",": "|",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,36 +250,17 @@ def check_rules(rules: RepositoryRules, where: str) -> None:
 
 def doublestar(pattern: str) -> str:
     """The regular expression of a doublestar glob: ``*`` does not match ``/``, ``**`` does; ``?`` and ``{a,b}``. Raises ValueError."""
+    if len(re.findall(r"\*+", pattern)) > _MOST_STARS:
+        raise ValueError(f"{pattern[:80]!r}: more than {_MOST_STARS} wildcards take too long for some names")
     parts: list[str] = []
-    position, depth = 0, 0
-    while position < len(pattern):
-        letter = pattern[position]
-        if pattern.startswith("**/", position):
-            parts.append("(?:.*/)?")
-            position += 2
-        elif pattern.startswith("/**", position) and position + 3 == len(pattern):
-            parts.append("(?:/.*)?")
-            position += 2
-        elif pattern.startswith("**", position):
-            parts.append(".*")
-            position += 1
-        elif letter == "*":
-            parts.append("[^/]*")
-        elif letter == "?":
-            parts.append("[^/]")
-        elif letter == "{":
-            parts.append("(?:")
-            depth += 1
-        elif letter == "}" and depth:
-            parts.append(")")
-            depth -= 1
-        elif letter == "," and depth:
-            parts.append("|")
-        elif letter in "[]\\":
-            raise ValueError(f"{pattern[:80]!r}: {letter} in a glob is not supported")
-        else:
-            parts.append(re.escape(letter))
-        position += 1
+    depth = 0
+    for match in _GLOB_PART.finditer(pattern):
+        part = match[0]
+        is_plain = part in ("}", ",") and not depth
+        depth += (part == "{") - (part == "}" and not is_plain)
+        if part in ("[", "]", "\\") or "***" in part:
+            raise ValueError(f"{pattern[:80]!r}: {part} in a glob is not supported")
+        parts.append(re.escape(part) if is_plain else _GLOB_WORDS.get(part, re.escape(part)))
     if depth:
         raise ValueError(f"{pattern[:80]!r}: a brace is not closed")
     return "".join(parts)

@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from urllib.parse import quote
 
 from registry_tool.base import units
@@ -153,9 +154,12 @@ class Repository:
             tags.update(dict.fromkeys(self._capabilities.names(self.name, response, "tags", self._is_tag)))
         return tuple(tags)
 
-    def untagged(self) -> tuple[Digest, ...] | None:
-        """Manifests without a tag, where the registry lists them beside the tags, as Google's do; None of any other."""
-        digests: dict[Digest, None] = {}
+    def untagged(self) -> dict[Digest, datetime] | None:
+        """Manifests without a tag, and when they were pushed, where the registry lists them beside the tags, as Google's do.
+
+        None of any other registry. One without a time is left out.
+        """
+        digests: dict[Digest, datetime] = {}
         is_listed = False
         for response in self._transport.pages(self._tags_path, on_incomplete=self._capabilities.add_note):
             document = response.json()
@@ -164,10 +168,10 @@ class Repository:
                 continue
             is_listed = True
             for text, entry in listed.items():
-                with suppress(ValueError):
-                    if isinstance(entry, dict) and entry.get("tag") == []:
-                        digests[Digest.parse(text)] = None
-        return tuple(digests) if is_listed else None
+                with suppress(ValueError, TypeError, OverflowError, OSError):
+                    if isinstance(entry, dict) and entry.get("tag") == [] and "timeUploadedMs" in entry:
+                        digests[Digest.parse(text)] = datetime.fromtimestamp(int(entry["timeUploadedMs"]) / 1000, timezone.utc)
+        return digests if is_listed else None
 
     def _is_tag(self, name: str) -> bool:
         valid = is_tag(name)

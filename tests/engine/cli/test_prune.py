@@ -13,7 +13,7 @@ from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.local.registry.pull_log import read_pulls
 from tests.support.cli_runner import Typed
-from tests.support.content import ACCEPT, make_artifact, make_image, make_index, put_manifest
+from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index, put_manifest
 from tests.support.registry_over_http import tags
 
 pytestmark = pytest.mark.engine
@@ -67,3 +67,22 @@ def test_pulls_are_read_from_the_log_of_the_registry(typed: Typed, engine: Engin
     document = typed("prune", "--json", "--keep-pulled-within", "1y", f"{local.address}/{unique}").json
     assert {tag["action"] for tag in document["repositories"][0]["tags"]} == {"keep"}
     assert "the registry's log begins" in document["repositories"][0]["tags"][0]["reason"]
+
+
+def test_untagged_manifests_of_the_local_registry_go_an_hour_after_their_push(
+    typed: Typed, engine: Engine, local: LocalRegistry, unique: str
+) -> None:
+    kept, child = make_image(local.port, unique, "v1"), make_image(local.port, unique, None, layer(b"child"))
+    make_index(local.port, unique, "many", child)
+    make_artifact(local.port, unique, subject=kept)
+    loose, new = (make_image(local.port, unique, None, layer(content)) for content in (b"loose", b"new"))
+    for made in (child, loose):
+        link = f"{STORAGE}/repositories/{unique}/_manifests/revisions/sha256/{made.digest[7:]}/link"
+        assert engine.execute(local.container_id, ["touch", "-d", "2020-01-01 00:00:00", link])[0] == 0
+    document = typed("prune", "--json", "--untagged", f"{local.address}/{unique}").json
+    assert [manifest["digest"] for manifest in document["repositories"][0]["manifests"]] == [loose.digest]
+    assert document["notes"] == []
+    assert typed("prune", "--apply", "--yes", "--untagged", f"{local.address}/{unique}").code == 0
+    listed = storage(engine, local.container_id, unique)
+    assert [made.digest[7:].encode() in listed for made in (kept, child, new)] == [True] * 3
+    assert typed("check", f"{local.address}/{unique}").code == 0

@@ -161,12 +161,19 @@ def test_protected_tags_are_kept(typed: Typed, host: server.RunningRegistry) -> 
 
 
 def test_untagged_manifests_that_a_registry_lists_go(typed: Typed, host: server.RunningRegistry) -> None:
-    """Google's list of tags has every manifest with its tags."""
+    """Google's list of tags has every manifest with its tags. What was pushed just now may be part of a push that goes on."""
     kept = make_image(host.port, NAME, "v1")
     child = make_image(host.port, NAME)
     make_index(host.port, NAME, "many", child)
-    loose = make_image(host.port, NAME, None, layer(b"loose"))
-    listed = {each.digest: {"tag": names} for each, names in ((kept, ["v1"]), (child, []), (loose, []))}
+    loose, new, undated = (make_image(host.port, NAME, None, layer(content)) for content in (b"loose", b"new", b"undated"))
+    old, now = (str(int((datetime.now(timezone.utc) - timedelta(days=days)).timestamp() * 1000)) for days in (2, 0))
+    listed = {
+        kept.digest: {"tag": ["v1"], "timeUploadedMs": old},
+        child.digest: {"tag": [], "timeUploadedMs": old},
+        loose.digest: {"tag": [], "timeUploadedMs": old},
+        new.digest: {"tag": [], "timeUploadedMs": now},
+        undated.digest: {"tag": []},
+    }
 
     def respond(received: ReceivedRequest) -> Reply:
         if received.path.startswith(f"/v2/{NAME}/tags/list"):

@@ -207,5 +207,11 @@ def test_joined_entries_keep_what_any_of_them_keeps() -> None:
         ("a.b", "axb", False),
     ],
 )
-def test_doublestar_globs(pattern: str, name: str, matches: bool) -> None:
+def test_doublestar_glob_matches_as_in_go(pattern: str, name: str, matches: bool) -> None:
     assert bool(re.fullmatch(doublestar(pattern), name)) is matches
+
+
+@pytest.mark.parametrize("pattern", ["[a]", "{a", "a\\*", "*a*a*a*a*a"])
+def test_glob_of_another_form_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="not supported|not closed|too long"):
+        doublestar(pattern)
