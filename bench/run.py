@@ -109,8 +109,12 @@ def write(target: Path, group: str, results: Sequence[Result]) -> None:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], check=False, capture_output=True, text=True, cwd=ROOT)
-    return done.stdout.strip()
+    """The commit that is measured; the results themselves are no change of it."""
+    named = subprocess.run(["git", "describe", "--always"], check=False, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "registry_tool"], check=False, capture_output=True, cwd=ROOT
+    ).returncode
+    return f"{named}-dirty" if named and changed else named
 
 
 if __name__ == "__main__":
