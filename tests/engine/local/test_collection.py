@@ -347,7 +347,8 @@ def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
     engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    owner = foreign(entrypoint=("chown", "1000:1000", "/var/lib/registry"))
+    # An empty volume gets its owner from the image at each mount.
+    owner = foreign(entrypoint=("sh", "-c", "cd /var/lib/registry && touch file && chown 1000:1000 . file"))
     engine.start(owner)
     assert engine.wait(owner) == 0
     engine.remove(owner, force=True, missing_ok=True)

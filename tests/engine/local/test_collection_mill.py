@@ -23,6 +23,7 @@ from registry_tool.content.check import check
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry, up
+from registry_tool.oci.manifest import OCI_IMAGE
 from registry_tool.targets.registry import open_registry
 from tests.support.cli_runner import REGCTL, spawn
 from tests.support.content import layer, make_image, sha256
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.soak]
 
 SECONDS = float(os.environ.get("TEST_MILL_SECONDS", "600"))
 _PUSHERS, _PULLERS = 4, 4
+_ACCEPT = {"Accept": OCI_IMAGE}
 _FAILS = (OSError, http.client.HTTPException, AssertionError)
 """What a push or a pull meets while the registry is read-only, stops, or is killed. An assertion is one of ``make_image``: not 201."""
 
@@ -77,7 +79,7 @@ class Mill:
                 continue
             (repository, tag), digest = chance.choice(known)
             try:
-                status, _, _ = ask(self.registry.port, "GET", f"/v2/{repository}/manifests/{digest}")
+                status, _, _ = ask(self.registry.port, "GET", f"/v2/{repository}/manifests/{digest}", headers=_ACCEPT)
             except _FAILS:
                 self.over.wait(0.02)
                 continue
@@ -170,7 +172,7 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, record_property: Cal
     assert report.ok, report
     for (repository, tag), digest in mill.acknowledged.items():
         assert tag in (tags(mill.registry.port, repository) or ()), (repository, tag)
-        raw = ask(mill.registry.port, "GET", f"/v2/{repository}/manifests/{tag}")[2]
+        raw = ask(mill.registry.port, "GET", f"/v2/{repository}/manifests/{tag}", headers=_ACCEPT)[2]
         assert sha256(raw) == digest, (repository, tag)
     record_property("longest_pause", f"{mill.longest_pause:.2f} s")
     # Two seconds on a quiet machine; the factor is for one that is ten times slower.
