@@ -35,6 +35,7 @@ from registry_tool.oci.digest import Digest
 
 JOURNAL = "registry-tool/collection.json"
 """In the volume, while a collection runs: its id and its steps; each is written before it is begun."""
+_READINGS = 3
 _ELIGIBLE = re.compile(r"^blob eligible for deletion: (\S+)$", re.MULTILINE)
 
 
@@ -43,8 +44,8 @@ def plan_collection(engine: Engine, registry: CollectedRegistry, options: Collec
     check_collectable(engine, registry)
     if any(each.is_alive(state) for each in recovery.find_collections(engine, registry.name)):
         raise recovery.being_collected(registry.name)
-    storage, manifests = StorageReader(engine, registry.location).read()
-    return make_plan(storage, manifests, now=int(time.time()), grace=options.grace)
+    reader = StorageReader(engine, registry.location)
+    return _plan_live(reader.read, now=int(time.time()), grace=options.grace)
 
 
 def collect(
@@ -67,7 +68,7 @@ def collect(
     pauses: list[float] = []
     with session(engine, registry, state=state, observer=observer, pauses=pauses) as (worker, run):
         journal = _Journal(worker, run, on_step)
-        _read(worker, options).plan.check_young()
+        _plan_live(worker.read, now=worker.time(), grace=options.grace).check_young()
         if registry.running:
             journal.step("stand-in")
             clone = stand_in.create(engine, registry, run)
@@ -89,6 +90,22 @@ class _Reading:
     manifests: StoredManifests
     plan: CollectionPlan
     now: int
+
+
+def _plan_live(read: Callable[[], tuple[RegistryStorage, StoredManifests]], *, now: int, grace: float) -> CollectionPlan:
+    """Plan while the registry accepts pushes: a tag may be newer than the listing. Raises Conflict where the same thing stays missing."""
+    problems: list[Conflict] = []
+    while True:
+        storage, manifests = read()
+        try:
+            return make_plan(storage, manifests, now=now, grace=grace)
+        except Conflict as error:
+            problems.append(error)
+        if len(problems) == _READINGS:
+            if len({problem.message for problem in problems}) == 1:
+                raise problems[0]
+            # Each time another one: they are being pushed. What goes is planned again when nothing is.
+            return make_plan(storage, manifests, now=now, grace=grace, live=True)
 
 
 def _read(worker: Worker, options: CollectionOptions) -> _Reading:

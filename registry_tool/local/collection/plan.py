@@ -127,16 +127,16 @@ class CollectionPlan:
             )
 
 
-def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int, grace: float) -> CollectionPlan:
+def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int, grace: float, live: bool = False) -> CollectionPlan:
     """Plan the collection of ``storage``, whose revisions are ``manifests``, as far as they could be read.
 
     ``now`` is in Unix seconds, by the clock that wrote the files' times; uploads older than ``grace`` seconds go. Raises Conflict where a
-    needed manifest, or a tag's link, cannot be read.
+    needed manifest, or a tag's link, cannot be read, unless ``live``: such a plan is only to be shown.
     """
     unneeded: list[UnneededManifest] = []
     remaining: dict[str, frozenset[Digest]] = {}
     for name, repository in storage.repositories.items():
-        kept = _needed(name, repository, manifests)
+        kept = _needed(name, repository, manifests, live=live)
         remaining[name] = kept
         for digest in sorted(repository.revisions.keys() - kept):
             size = storage.blobs.get(digest) if digest in manifests else None
@@ -201,10 +201,10 @@ def contents(storage: RegistryStorage) -> dict[str, int]:
     return files
 
 
-def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests) -> frozenset[Digest]:
+def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests, *, live: bool) -> frozenset[Digest]:
     """The manifests of a repository that its tags need. Raises Conflict where one of them cannot be read."""
     unreadable = [tag for tag, folder in repository.tag_folders.items() if folder.current is not None and folder.digest is None]
-    if unreadable:
+    if unreadable and not live:
         raise _damaged(f"{name}:{unreadable[0]}: its link cannot be read", len(unreadable) - 1)
     referrers: dict[Digest, list[Digest]] = {}
     for digest in repository.revisions:
@@ -213,7 +213,7 @@ def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests
             referrers.setdefault(subject, []).append(digest)
     tags = {digest: tag for tag, digest in repository.tags.items()}
     lost = [tag for digest, tag in tags.items() if digest not in repository.revisions]
-    if lost:
+    if lost and not live:
         raise _damaged(f"{name}:{lost[0]}: its manifest is missing", len(lost) - 1)
     needed: set[Digest] = set()
     left = list(tags)
@@ -222,7 +222,7 @@ def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests
         # What it mentions may be a blob, or a child of an index that was never pushed.
         if digest in needed or digest not in repository.revisions:
             continue
-        if digest not in manifests:
+        if digest not in manifests and not live:
             where = f"{name}:{tags[digest]}" if digest in tags else f"{name}@{digest}"
             raise _damaged(f"{where}: its manifest is missing or damaged", 0)
         needed.add(digest)

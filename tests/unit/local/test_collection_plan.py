@@ -222,3 +222,11 @@ def _damage(stored: StoredRegistry, digest: Digest, how: str) -> None:
         stored.remove(blob_path(digest))
     else:
         stored.files[blob_path(digest)] = stored.files[blob_path(digest)][:-1]
+
+
+def test_live_plan_skips_tags_that_are_newer_than_the_listing(stored: StoredRegistry) -> None:
+    pushed = stored.image("app", "1")
+    del stored.files[revision_path("app", pushed)]
+    with pytest.raises(Conflict, match="app:1: its manifest is missing"):
+        _plan(stored)
+    assert make_plan(stored.storage(), stored.manifests(), now=NOW, grace=3600, live=True).manifests == ()
