@@ -6,9 +6,11 @@ At the end every image that has a tag is whole, and every push that was acknowle
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,23 +20,22 @@ from pathlib import Path
 
 import pytest
 
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.content.check import check
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry, up
-from registry_tool.oci.manifest import OCI_IMAGE
 from registry_tool.targets.registry import open_registry
 from tests.support.cli_runner import REGCTL, spawn
-from tests.support.content import layer, make_image, sha256
+from tests.support.content import ACCEPT, layer, make_image, sha256
 from tests.support.registry_over_http import ask, tags
 from tests.support.requirements import free_port, wait_for_registry
 
-pytestmark = [pytest.mark.engine, pytest.mark.soak]
+pytestmark = pytest.mark.engine
 
-SECONDS = float(os.environ.get("TEST_MILL_SECONDS", "600"))
 _PUSHERS, _PULLERS = 4, 4
-_ACCEPT = {"Accept": OCI_IMAGE}
+_LONGEST = 300.0
 _FAILS = (OSError, http.client.HTTPException, AssertionError)
 """What a push or a pull meets while the registry is read-only, stops, or is killed. An assertion is one of ``make_image``: not 201."""
 
@@ -79,7 +80,7 @@ class Mill:
                 continue
             (repository, tag), digest = chance.choice(known)
             try:
-                status, _, _ = ask(self.registry.port, "GET", f"/v2/{repository}/manifests/{digest}", headers=_ACCEPT)
+                damage = self._damage(repository, digest)
             except _FAILS:
                 self.over.wait(0.02)
                 continue
@@ -89,9 +90,21 @@ class Mill:
                     self.longest_pause = max(self.longest_pause, now - last)
                 still = self.acknowledged.get((repository, tag)) == digest
             last = now
-            if status != 200 and still:
-                self.broken.append(f"{repository}:{tag} ({digest}): {status}")
+            if damage and still:
+                self.broken.append(f"{repository}:{tag} ({digest}): {damage}")
             self.over.wait(0.02)
+
+    def _damage(self, repository: str, digest: str) -> str:
+        """What is wrong with an image, as one who pulls it sees it; empty if nothing is."""
+        status, _, raw = ask(self.registry.port, "GET", f"/v2/{repository}/manifests/{digest}", headers={"Accept": ACCEPT})
+        if status != 200:
+            return f"manifest: {status}"
+        manifest = json.loads(raw)
+        for blob in (manifest["config"], *manifest["layers"]):
+            status, _, content = ask(self.registry.port, "GET", f"/v2/{repository}/blobs/{blob['digest']}")
+            if status != 200 or sha256(content) != blob["digest"]:
+                return f"{blob['digest']}: {status}"
+        return ""
 
     def delete(self, number: int) -> None:
         chance = random.Random(number)
@@ -148,7 +161,8 @@ def mill(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> It
     local_registry.down(engine, unique, volumes=True, state=state)
 
 
-def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)])
+def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, seconds: int) -> None:
     works: list[tuple[Callable[[int], None], int]] = [
         *((mill.push, number) for number in range(_PUSHERS)),
         *((mill.pull, number) for number in range(_PULLERS)),
@@ -158,7 +172,9 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, record_property: Cal
     threads = [threading.Thread(target=work, args=(number,)) for work, number in works]
     for thread in threads:
         thread.start()
-    mill.over.wait(SECONDS)
+    mill.over.wait(seconds)
+    # On a busy machine, longer: without a collection that ended it proves nothing.
+    poll(lambda: mill.collections > 0, Deadline(_LONGEST))
     mill.over.set()
     for thread in threads:
         thread.join(600)
@@ -172,8 +188,6 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, record_property: Cal
     assert report.ok, report
     for (repository, tag), digest in mill.acknowledged.items():
         assert tag in (tags(mill.registry.port, repository) or ()), (repository, tag)
-        raw = ask(mill.registry.port, "GET", f"/v2/{repository}/manifests/{tag}", headers=_ACCEPT)[2]
+        raw = ask(mill.registry.port, "GET", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ACCEPT})[2]
         assert sha256(raw) == digest, (repository, tag)
-    record_property("longest_pause", f"{mill.longest_pause:.2f} s")
-    # Two seconds on a quiet machine; the factor is for one that is ten times slower.
-    assert mill.longest_pause < 20
+    sys.stdout.write(f"{mill.collections} collections; longest pause {mill.longest_pause:.2f} s\n")
