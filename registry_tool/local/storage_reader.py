@@ -226,13 +226,14 @@ class ContainerReader(StorageReader):
 
 
 def _attempt(use: Callable[[Iterator[bytes]], Result], output: Iterator[bytes]) -> Result | EngineError:
-    """The result of ``use``, or its failure; then the output is read to its end, for the messages in it."""
+    """The result of ``use``, or its failure. The output is read to its end in any case: messages may come after what ``use`` needs."""
     try:
-        return use(output)
+        result: Result | EngineError = use(output)
     except EngineError as error:
-        for _ in output:
-            pass
-        return error
+        result = error
+    for _ in output:
+        pass
+    return result
 
 
 class _PermissionDenied(EngineError):

@@ -85,6 +85,19 @@ def test_listing_with_another_failure_is_an_error(code: int, messages: bytes) ->
         storage_reader._check_end(code, messages)
 
 
+def test_messages_that_come_after_the_end_of_the_listing_are_read() -> None:
+    messages = bytearray()
+
+    def output() -> Iterator[bytes]:
+        yield record("a") + END
+        messages.extend(b"find: ./x: Permission denied\n")
+
+    result = storage_reader._attempt(lambda chunks: list(parse_listing(chunks)), output())
+    assert not isinstance(result, EngineError)
+    assert [entry.path for entry in result] == ["a"]
+    assert messages == b"find: ./x: Permission denied\n"
+
+
 def archive(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
