@@ -199,12 +199,12 @@ class _Application:
         output = self._garbage_collect("--dry-run")
         eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
         if not eligible:
-            raise Conflict("the registry's garbage-collect lists no blob that it would remove; no content was removed")
+            raise Conflict("the registry's garbage-collect lists no blob that it would remove; no blob was removed")
         unplanned = sorted(eligible - self._plan.blobs.keys())
         if unplanned:
             raise Conflict(
                 f"the registry's garbage-collect would remove {units.count(len(unplanned), 'blob')} that images need, "
-                f"{unplanned[0]} for example; no content was removed",
+                f"{unplanned[0]} for example; no blob was removed",
                 hint="See: regctl check",
             )
 
