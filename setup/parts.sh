@@ -31,6 +31,8 @@ main() {
             docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
             need ip iproute2
             need iptables iptables
+            # podman's networks need it since Debian 13, whose podman only recommends it
+            need nft nftables
             need nsenter util-linux
             # where there is no engine, setup/engine.sh brings the client with it
             ! in_sbin dockerd || need docker docker-cli

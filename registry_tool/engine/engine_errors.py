@@ -57,6 +57,8 @@ _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are
 _NO_COMMAND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _NO_PROGRAM = 'exec: "": executable file not found'  # podman's; docker does not create such a container
 _NETWORK = "netavark: "  # podman's program for networks
+_NO_NFT = "unable to execute nft"
+_NFT_HINT = "Podman needs nft for its networks. On Debian and Ubuntu: sudo apt-get install nftables"
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
 _PREPARING = re.compile("^preparing container [0-9a-f]{64} for attach: ")  # podman's
 _PORT_FORBIDDEN = ("cannot expose privileged port", "bind: permission denied")
@@ -126,7 +128,7 @@ def start_error(error: RegistryToolError) -> RegistryToolError:
         if _NO_PROGRAM in message:
             return EngineError("no command specified", hint="The image has none. Name one: regctl run IMAGE COMMAND")
         if message.startswith(_NETWORK):
-            return EngineError(message)
+            return EngineError(message, hint=_NFT_HINT if _NO_NFT in message else None)
         if _contains(message, _NO_COMMAND):
             return CommandNotFound(message, hint="Is it in the image? A command replaces the image's own: regctl run IMAGE COMMAND")
         if _contains(message, _NOT_EXECUTABLE):

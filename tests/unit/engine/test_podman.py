@@ -107,6 +107,18 @@ def test_an_image_without_a_program_and_a_network_that_fails_are_no_missing_comm
         assert (type(raised.value), raised.value.message) == (EngineError, told)
 
 
+def test_podman_without_nft_says_which_package_has_it() -> None:
+    words = "netavark: nftables error: unable to execute nft: No such file or directory (os error 2)"
+    with (
+        fake_engine({f"POST /containers/{ID}/start": reply({"message": words}, 500)}, podman="5.4.2") as (engine, _),
+        pytest.raises(EngineError) as raised,
+    ):
+        engine.start(ID)
+    assert raised.value.message == words
+    assert raised.value.hint is not None
+    assert "nftables" in raised.value.hint
+
+
 def test_fractions_of_seconds_are_not_asked_for_in_logs() -> None:
     answers = {f"GET /containers/{ID}/json": reply({"Id": ID, "Config": {"Tty": True}}), f"GET /containers/{ID}/logs": Reply(body=b"x")}
     with fake_engine(answers, podman="5.8.6") as (engine, server):
