@@ -34,6 +34,7 @@ main() {
             # podman's networks need it since Debian 13, whose podman only recommends it
             need nft nftables
             need nsenter util-linux
+            need pgrep procps
             # where there is no engine, setup/engine.sh brings the client with it
             ! in_sbin dockerd || need docker docker-cli
             need dash dash

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from registry_tool.engine.build.classic import EXCERPT_LINES
 from registry_tool.engine.build.source import OUTSIDE_DOCKERFILE, DockerfileSource
 from tests.support import canary
 from tests.support.engine_facts import own_labels
+from tests.support.requirements import missing
 
 pytestmark = pytest.mark.engine
 
@@ -369,6 +371,11 @@ def buildkit_client(docker_on_path: Callable[[str], None]) -> None:
     if not os.access(REAL_BUILDKIT_CLIENT, os.X_OK):
         pytest.skip(f"no {REAL_BUILDKIT_CLIENT}")
     if buildkit.available() is None:
+        done = subprocess.run(
+            [REAL_BUILDKIT_CLIENT, "build", "-"], input=b"", capture_output=True, check=False, env={**os.environ, "DOCKER_BUILDKIT": "1"}
+        )
+        if b"buildx component is missing" in done.stderr:
+            missing("buildkit", "this docker has no BuildKit inside and no buildx plugin")
         docker_on_path(
             f'[ "$2" = version ] && exit 0\nshift 2; [ "$1" = --load ] && shift\nDOCKER_BUILDKIT=1 exec {REAL_BUILDKIT_CLIENT} build "$@"'
         )

@@ -103,6 +103,9 @@ class Mill:
     def _damage(self, repository: str, digest: str) -> str:
         """What is wrong with an image, as one who pulls it sees it; empty if nothing is."""
         status, _, raw = ask(self.registry.port, "GET", f"/v2/{repository}/manifests/{digest}", headers={"Accept": ACCEPT})
+        if status >= 500:
+            # The registry writes a link anew, in place, where the same manifest gets a second tag: it may be read while it is empty.
+            raise ConnectionError(f"{digest}: {status}")
         if status != 200:
             return f"manifest: {status}"
         manifest = json.loads(raw)
