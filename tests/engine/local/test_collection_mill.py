@@ -176,7 +176,8 @@ def mill(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> It
     local_registry.down(engine, unique, volumes=True, state=state)
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [60, 600])
 def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, seconds: int) -> None:
     works: list[tuple[Callable[[int], None], int]] = [
         *((mill.push, number) for number in range(_PUSHERS)),
