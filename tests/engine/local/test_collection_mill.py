@@ -111,6 +111,8 @@ class Mill:
         manifest = json.loads(raw)
         for blob in (manifest["config"], *manifest["layers"]):
             status, _, content = ask(self.registry.port, "GET", f"/v2/{repository}/blobs/{blob['digest']}")
+            if status >= 500:
+                raise ConnectionError(f"{blob['digest']}: {status}")  # the same, of a blob that is pushed again
             if status != 200 or sha256(content) != blob["digest"]:
                 return f"{blob['digest']}: {status}"
         return ""
