@@ -26,9 +26,11 @@ NAME = "john/app"
 
 
 @pytest.fixture
-def host(registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> server.RunningRegistry:
+def host(registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> server.RunningRegistry:
     """The registry in this process, which names without a host mean."""
     monkeypatch.setenv("REGISTRY_TOOL_REGISTRY", registry.host)
+    # undo lists what collections keep on an engine, too: those of other tests, and of whoever runs them.
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     return registry
 
 

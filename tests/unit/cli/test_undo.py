@@ -21,6 +21,8 @@ from tests.support.registry_over_http import ask, tags
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # What collections keep on an engine is listed, too: those of other tests, and of whoever runs them.
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "registry-tool" / "undo"
 
