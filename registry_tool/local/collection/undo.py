@@ -148,10 +148,10 @@ def entry(worker: Worker, id: str) -> CollectionUndo:
 
 
 def expired(worker: Worker, *, now: int) -> tuple[str, ...]:
-    """Ids of entries whose time is over, and of folders without a record."""
-    known = _read(worker)
-    names = worker.run(f"ls {UNDO_FOLDER} 2>/dev/null || true").split()
-    return tuple(name for name in names if name.isalnum() and (name not in known or known[name].until <= now))
+    """Ids of entries whose time is over, and of folders without a record. A record that cannot be read, as of a newer version, stays."""
+    records = _records(worker)
+    known = _parsed(records)
+    return tuple(name for name, content in records.items() if not content or (name in known and known[name].until <= now))
 
 
 def discard(worker: Worker, ids: Iterable[str]) -> None:
@@ -206,17 +206,24 @@ def _write_index(worker: Worker) -> None:
 
 def _read(worker: Worker) -> dict[str, CollectionUndo]:
     """The entries with a record that can be read, by id, which is also their folder's name."""
-    names = worker.run(f"ls {UNDO_FOLDER} 2>/dev/null || true").split()
-    found: dict[str, CollectionUndo] = {}
-    for name in filter(str.isalnum, names):
-        content = worker.run(f'cat "$1/{RECORD}" 2>/dev/null || true', folder(name))
-        try:
+    return _parsed(_records(worker))
+
+
+def _records(worker: Worker) -> dict[str, str]:
+    """The record of each entry's folder; empty where there is none. Raises EngineError where one that is there cannot be read."""
+    names = worker.run(f"if [ -d {UNDO_FOLDER} ]; then ls {UNDO_FOLDER}; fi").split()
+    script = f'if [ -e "$1/{RECORD}" ]; then cat "$1/{RECORD}"; fi'
+    return {name: worker.run(script, folder(name)) for name in names if name.isalnum()}
+
+
+def _parsed(records: Mapping[str, str]) -> dict[str, CollectionUndo]:
+    parsed: dict[str, CollectionUndo] = {}
+    for name, content in records.items():
+        with suppress(ValueError):
             undo = CollectionUndo.parse(content)
-        except ValueError:
-            continue
-        if undo.id == name:
-            found[name] = undo
-    return found
+            if undo.id == name:
+                parsed[name] = undo
+    return parsed
 
 
 def _pairs(links: Iterable[Any]) -> Iterator[tuple[str, Digest]]:
