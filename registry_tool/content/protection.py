@@ -78,8 +78,8 @@ class Protections:
 
     def protected(self, tags: Iterable[str]) -> dict[str, Protection]:
         """Those of ``tags`` that are protected, with their protections."""
-        found = ((tag, self.of(tag)) for tag in tags)
-        return {tag: protection for tag, protection in found if protection is not None}
+        pairs = ((tag, self.of(tag)) for tag in tags)
+        return {tag: protection for tag, protection in pairs if protection is not None}
 
     def named(self, name: str) -> tuple[Protection, ...]:
         """Those whose pattern, or whose own tag, is ``name``."""
@@ -136,12 +136,12 @@ def read_protections(target: Target, tags: Iterable[str] | None = None) -> Prote
         with target.limiter:
             return attempt(lambda: target.manifest(tag))
 
-    found = dict(zip(names, map_ordered(read, names, threads=target.limiter.helpful_requests), strict=True))
-    if any(isinstance(each, NotFound) for each in found.values()):
+    results = dict(zip(names, map_ordered(read, names, threads=target.limiter.helpful_requests), strict=True))
+    if any(isinstance(each, NotFound) for each in results.values()):
         # Somebody may have removed it meanwhile; one that is still listed is damaged.
         still_listed = set(_tags(target))
-        found = {tag: each for tag, each in found.items() if tag in still_listed or not isinstance(each, NotFound)}
-    protections = (protection_of(tag, each) for tag, each in found.items())
+        results = {tag: each for tag, each in results.items() if tag in still_listed or not isinstance(each, NotFound)}
+    protections = (protection_of(tag, each) for tag, each in results.items())
     return Protections(entries=tuple(each for each in protections if each is not None))
 
 

@@ -185,7 +185,7 @@ def _load(file: Path) -> RetentionRules:
 
 
 @dataclass(kw_only=True)
-class _Found:
+class _Outcome:
     """What was planned, and why something could not be."""
 
     repositories: list[RepositoryPlan] = field(default_factory=list)
@@ -209,14 +209,14 @@ class _Pruning:
         session = self._session
         with session.open_registry(host) as registry:
             with session.observer(quiet=self._quiet, counting=True) as observer, session.content_cache(observer) as cache:
-                found = _Found(notes=list(rules.notes))
-                untagged = _Untagged(session, registry, found.notes)
+                outcome = _Outcome(notes=list(rules.notes))
+                untagged = _Untagged(session, registry, outcome.notes)
                 context = _context(session, registry, needs_pulls=rules.needs_pulls, cache=cache, observer=observer, untagged=untagged)
                 for path in _paths(registry, host, patterns):
-                    self._plan(registry, path, rules, context, found)
-            if not found.repositories and not found.failures:
+                    self._plan(registry, path, rules, context, outcome)
+            if not outcome.repositories and not outcome.failures:
                 raise NotFound(f"no rule is for a repository at {host}", hint="See: regctl catalog")
-            return self._finish(registry, _plan_of(host, context, found), found)
+            return self._finish(registry, _plan_of(host, context, outcome), outcome)
 
     def from_file(self, file: Path) -> int:
         """Take the plan in ``file``, and apply it if that is wanted."""
@@ -231,46 +231,46 @@ class _Pruning:
         with session.open_registry(host) as registry:
             with session.observer(quiet=self._quiet, counting=True) as observer, session.content_cache(observer) as cache:
                 context = _context(session, registry, needs_pulls=False, cache=cache, observer=observer)
-                found = _Found()
+                outcome = _Outcome()
                 for repository in planned.repositories:
                     # Nothing is applied where one of them changed.
-                    found.repositories.append(replan_repository(registry.repository(repository.path), repository, context))
-            return self._finish(registry, _plan_of(host, context, found), found)
+                    outcome.repositories.append(replan_repository(registry.repository(repository.path), repository, context))
+            return self._finish(registry, _plan_of(host, context, outcome), outcome)
 
-    def _plan(self, registry: Registry, path: str, rules: RetentionRules, context: PlanContext, found: _Found) -> None:
+    def _plan(self, registry: Registry, path: str, rules: RetentionRules, context: PlanContext, outcome: _Outcome) -> None:
         from registry_tool.content.retention.planner import plan_repository
 
         for_this = rules.rules_for(path)
         name = f"{registry.host}/{path}"
         if for_this is None:
-            found.notes.append(f"no rule is for {name}: all of it stays")
+            outcome.notes.append(f"no rule is for {name}: all of it stays")
             return
         try:
-            found.repositories.append(plan_repository(registry.repository(path), name, for_this, context))
+            outcome.repositories.append(plan_repository(registry.repository(path), name, for_this, context))
         except RegistryToolError as error:
             if error.exit_code != 1:
                 raise
-            found.failures.append((name, error))
+            outcome.failures.append((name, error))
 
-    def _finish(self, registry: Registry, plan: PrunePlan, found: _Found) -> int:
+    def _finish(self, registry: Registry, plan: PrunePlan, outcome: _Outcome) -> int:
         from registry_tool.cli.views.prune import render_plan
 
         out = self._session.output
-        notes = [*found.notes, *registry.notes]
+        notes = [*outcome.notes, *registry.notes]
         lines = [*render_plan(plan), *notes]
         done: list[PrunedStep] = []
         if not self._apply or plan.is_empty:
             self._show(plan, lines)
         else:
-            applied = self._apply_plan(registry, plan, lines, found)
+            applied = self._apply_plan(registry, plan, lines, outcome)
             if applied is None:
                 return 1
             done = applied
         if not out.json:
             out.flush()
-            for _, failure in found.failures:
+            for _, failure in outcome.failures:
                 out.print_error(failure)
-        errors = [{"repository": name, **to_json(failure)} for name, failure in found.failures]
+        errors = [{"repository": name, **to_json(failure)} for name, failure in outcome.failures]
         document = {
             **to_json(plan),
             "applied": self._apply,
@@ -279,7 +279,7 @@ class _Pruning:
             "errors": errors,
             "notes": notes,
         }
-        return out.finish(document, [failure for _, failure in found.failures])
+        return out.finish(document, [failure for _, failure in outcome.failures])
 
     def _show(self, plan: PrunePlan, lines: list[str]) -> None:
         """Print the plan, and nothing else is done."""
@@ -293,7 +293,7 @@ class _Pruning:
             out.flush()
             out.note("Nothing was deleted: that is the plan. Delete it with --apply.")
 
-    def _apply_plan(self, registry: Registry, plan: PrunePlan, lines: list[str], found: _Found) -> list[PrunedStep] | None:
+    def _apply_plan(self, registry: Registry, plan: PrunePlan, lines: list[str], outcome: _Outcome) -> list[PrunedStep] | None:
         """Show the plan, ask and apply it; None where the answer was no."""
         from registry_tool.content.retention.apply import PrunedStep, apply, check_applicable
 
@@ -316,7 +316,7 @@ class _Pruning:
         )
         for step in steps:
             if step.error is not None:
-                found.failures.append((step.repository, step.error))
+                outcome.failures.append((step.repository, step.error))
             if step.deleted is not None:
                 done.append(PrunedStep.of(step.repository, step.deleted))
                 if not out.json:
@@ -426,10 +426,10 @@ def _pulls(session: Session, host: str) -> PullLog | str:
         return f"the registry's log cannot be read: {error.message}"
 
 
-def _plan_of(host: str, context: PlanContext, found: _Found) -> PrunePlan:
+def _plan_of(host: str, context: PlanContext, outcome: _Outcome) -> PrunePlan:
     from registry_tool.content.retention.plan import PrunePlan
 
-    return PrunePlan(registry=host, planned=context.now, repositories=tuple(found.repositories))
+    return PrunePlan(registry=host, planned=context.now, repositories=tuple(outcome.repositories))
 
 
 def _read_plan(file: Path) -> PrunePlan:

@@ -93,13 +93,13 @@ class RepositorySnapshot:
     def protections(self) -> Protections:
         """The repository's protections; one that could not be read protects every tag."""
         unread = {tag: why for tag, why in (*self.unresolved.items(), *self.dangling.items()) if is_protection_tag(tag)}
-        found = [Protection(tag=tag, pattern=None, problem=why) for tag, why in unread.items()]
+        protections = [Protection(tag=tag, pattern=None, problem=why) for tag, why in unread.items()]
         for tag, descriptor in self.live.items():
             if is_protection_tag(tag):
                 content = self.manifests.get(descriptor.digest) or self.errors.get(descriptor.digest)
                 protection = protection_of(tag, content) if content is not None else None
-                found += [protection] if protection is not None else []
-        return Protections(entries=tuple(sorted(found, key=lambda each: each.tag)))
+                protections += [protection] if protection is not None else []
+        return Protections(entries=tuple(sorted(protections, key=lambda each: each.tag)))
 
     @cached_property
     def protected_digests(self) -> dict[Digest, Protection]:
@@ -287,14 +287,14 @@ class _Reader:
             return attempt(lambda: self._manifest(Descriptor(media_type="", digest=digest, size=0)))
 
         threads = self._repository.limiter.helpful_requests
-        found: list[Descriptor] = []
+        untagged: list[Descriptor] = []
         for digest, manifest in map_unordered(read, [each for each in digests if each not in tagged], threads=threads):
             if isinstance(manifest, Manifest):
-                found.append(manifest.descriptor)
+                untagged.append(manifest.descriptor)
             elif not isinstance(manifest, NotFound):
                 snapshot.unread[digest] = f"{digest}: {manifest.message}"
                 snapshot.doubtful.add(digest)
-        return sorted(found, key=lambda each: each.digest)
+        return sorted(untagged, key=lambda each: each.digest)
 
     def _names(self, named: Descriptor | None) -> tuple[str, ...]:
         try:

@@ -55,7 +55,7 @@ def _bring_back(engine: Engine, registry: CollectedRegistry, run: Run, pauses: l
             for worker in collection.workers:
                 recovery.end(engine, worker.id)  # while the stand-in serves: that takes a moment
             if collection.stand_ins:
-                seconds = stand_in.measured(engine, registry, lambda: recovery.bring_back(engine, collection))  # noqa: B023
+                seconds = stand_in.measured(engine, registry, lambda: recovery.bring_back(engine, collection))  # noqa: B023 - called at once
                 if pauses is not None:
                     pauses.append(seconds)
             else:

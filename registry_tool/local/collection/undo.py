@@ -131,12 +131,12 @@ def entries(engine: Engine, container: str, folder_inside: str) -> tuple[Collect
         ids = [id for id in json.loads(content or b"[]") if isinstance(id, str) and id.isalnum()]
     except (ValueError, TypeError, RecursionError):
         ids = []
-    found: list[CollectionUndo] = []
+    readable: list[CollectionUndo] = []
     for id in ids:
         record = engine.get_file(container, f"{folder_inside}/{folder(id)}/{RECORD}")
         with suppress(ValueError):
-            found.append(CollectionUndo.parse((record or b"").decode(errors="replace")))
-    return tuple(sorted(found, key=lambda undo: (undo.created, undo.id)))
+            readable.append(CollectionUndo.parse((record or b"").decode(errors="replace")))
+    return tuple(sorted(readable, key=lambda undo: (undo.created, undo.id)))
 
 
 def entry(worker: Worker, id: str) -> CollectionUndo:
