@@ -19,11 +19,10 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from registry_tool import server
-from registry_tool.base import concurrency
+from registry_tool.base import concurrency, resources
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound, Unreachable
 from registry_tool.base.progress import SILENT
-from registry_tool.demo import resources
 from registry_tool.engine import Engine, connect
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, wheels

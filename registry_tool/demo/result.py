@@ -10,9 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Protocol
 
+from registry_tool.base import resources
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.base.page_client import Page
-from registry_tool.demo import resources
 from registry_tool.local.base_images import BaseImage
 
 FRIENDLY = "friendlyhello"

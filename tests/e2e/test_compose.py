@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_tool.demo import resources
+from registry_tool.base import resources
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Auth, UpResult, spec

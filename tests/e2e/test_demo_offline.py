@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import registry_tool
-from registry_tool.demo import resources
+from registry_tool.base import resources
 from tests.support import documents
 from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import PrivateEngine

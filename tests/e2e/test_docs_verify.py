@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from registry_tool.base import resources
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound
-from registry_tool.demo import resources
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import BaseImageResolver
 from registry_tool.local.images import build_inputs

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from registry_tool import __version__
-from registry_tool.demo import resources
+from registry_tool.base import resources
 from tests.support.paths import ROOT
 from tests.support.private_engine import PrivateEngine
 
@@ -125,7 +125,7 @@ def test_both_programs_say_their_version_without_an_engine(
 
 
 def test_what_is_shipped_is_found_beside_the_code(installed: Installed) -> None:
-    program = "from registry_tool.demo import resources; print(resources.sample_app()); print(resources.compose_file())"
+    program = "from registry_tool.base import resources; print(resources.sample_app()); print(resources.compose_file())"
     sample, compose = map(Path, installed.run("python", "-c", program).stdout.splitlines())
     assert sample.is_relative_to(installed.folder)
     assert compose.is_relative_to(installed.folder)

@@ -20,7 +20,7 @@ import pytest
 
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.progress import SILENT
-from registry_tool.demo.resources import sample_app
+from registry_tool.base.resources import sample_app
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PYTHON, REDIS, BaseImage, BaseImageResolver, wheels
 from tests.support.engine_snapshot import unique_name

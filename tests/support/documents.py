@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry_tool.demo import resources
+from registry_tool.base import resources
 from tests.support.cli_runner import Terminal
 from tests.support.paths import ROOT, copy_cache
 from tests.support.private_engine import PrivateEngine

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base import labels, runs
+from registry_tool.base import labels, resources, runs
 from registry_tool.base.codec import to_json
 from registry_tool.base.dirs import AppDirs, owner_id
 from registry_tool.base.errors import NotFound
-from registry_tool.demo import page_steps, resources
+from registry_tool.demo import page_steps
 from registry_tool.demo.demo import DemoOptions, DemoResult, DemoStep, demo
 from registry_tool.engine import Container, ContainerSpec, Engine, Image, Network, PortBinding
 from registry_tool.local import orphans, tag_backup

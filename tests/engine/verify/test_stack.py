@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_tool.base import labels
+from registry_tool.base import labels, resources
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import EnvironmentUnavailable, NotFound, UsageError
-from registry_tool.demo import resources
 from registry_tool.engine import Engine
 from registry_tool.local.base_images import PROXY, REDIS, BaseImageResolver
 from registry_tool.local.images import build_inputs

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base import resources
 from registry_tool.base.errors import VerificationFailed
 from registry_tool.base.page_client import Page
-from registry_tool.demo import page_steps, resources
+from registry_tool.demo import page_steps
 from registry_tool.demo.page_steps import check_page, page_pattern, wait_for_counted_page
 from registry_tool.engine import Container
 from registry_tool.local.sample_page import NO_REDIS, SamplePage

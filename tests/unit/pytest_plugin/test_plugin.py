@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.demo import resources
+from registry_tool.base import resources
 from tests.support.documents import blocks
 from tests.support.paths import ROOT
 
