@@ -305,7 +305,7 @@ class Restarting:
         self._returned.set()
 
     def settle(self) -> None:
-        """Wait until the registry is back, where it went: its last answers may all have been given before it was gone, so that nobody was refused."""
+        """Wait until the registry is back, where it went: nobody is refused where all answers were given before it was gone."""
         if self._going.is_set():
             self._returning.set()
             assert self._returned.wait(120)
