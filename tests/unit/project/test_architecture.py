@@ -24,6 +24,7 @@ ROOMS_OF = {
     "backports": {"base"},
     "bcrypt": {"local"},
     "click": {"cli"},
+    "cryptography": {"base"},
     "docker": {"engine"},
     "isal": {"base"},
     "pytest": {"pytest_plugin"},
@@ -83,6 +84,8 @@ BREACHES = (
     ("cli/wrong.py", "import registry_tool.pytest_plugin", "registry_tool.cli.wrong -> registry_tool.pytest_plugin"),
     ("cli/wrong.py", "import flask", "registry_tool.cli.wrong -> flask"),
     ("cli/wrong.py", "import yaml", "registry_tool.cli.wrong -> yaml"),
+    ("local/wrong.py", "import cryptography.x509", "registry_tool.local.wrong -> cryptography"),
+    ("base/wrong.py", "import cryptography.x509", "registry_tool.base.wrong -> cryptography"),
     ("shed.py", "", "registry_tool.shed"),
 )
 """Module, a line that it must not have, and what the linter says of it."""
