@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+from registry_tool.base import doctor_checks
+
 
 class ErrorResponse(NamedTuple):
     """Error entry of a registry's response (distribution-spec, "Error codes"); ``code`` and ``message`` are printable, or empty."""
@@ -18,7 +20,7 @@ class ErrorResponse(NamedTuple):
 class RegistryToolError(Exception):
     """A failure: ``message`` (one line), ``hint`` (what to do next), ``excerpt`` (the end of a log, shown below the message)."""
 
-    JSON_MEMBERS: ClassVar = "code message hint excerpt?"
+    JSON_MEMBERS: ClassVar = "code message hint=advice excerpt?"
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
     response: ErrorResponse | None = None
@@ -34,6 +36,11 @@ class RegistryToolError(Exception):
         self.message = message
         self.hint = hint
         self.excerpt = excerpt
+
+    @property
+    def advice(self) -> str | None:
+        """``hint``, with the check of ``regctl doctor`` that looks into such failures, if there is one."""
+        return doctor_checks.advice(self.code, self.message, self.hint)
 
 
 class UsageError(RegistryToolError, code="usage", exit_code=2):

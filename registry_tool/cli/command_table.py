@@ -38,6 +38,7 @@ COMMANDS = {
     "up": Entry("registry", REGISTRY, "Start the local registry, if it is not running."),
     "down": Entry("registry", REGISTRY, "Remove the local registry's container; keep its content."),
     "status": Entry("registry", REGISTRY, "Show whether the local registry runs, and its address."),
+    "doctor": Entry("doctor", REGISTRY, "Check engine, registry and network; mend what is safe."),
     "logs": Entry("registry", REGISTRY, "Print the logs of the local registry or a container."),
     "build": Entry("build", IMAGE, "Build an image from a Dockerfile."),
     "tag": Entry("image", IMAGE, "Tag an image for the local registry."),
@@ -95,6 +96,7 @@ SUGGESTIONS = {
     "mirror": "regctl sync FILE",
     "garbage-collect": "regctl gc",
     "config": "regctl inspect --config NAME",
+    "diagnose": "regctl doctor",
     "docker": "the same without the word docker",
 }
 """Commands of crane, skopeo and regclient's regctl, and ours for the same purpose."""

@@ -132,8 +132,8 @@ class Output:
         """Print message, excerpt and hint of an error on standard error."""
         lines = [f"{_painted(f'{program_name.name()}:', '1;31', sys.stderr)} {formatting.one_line(error.message)}"]
         lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
-        if error.hint:
-            lines.append(f"{_painted('hint:', '36', sys.stderr)} {program_name.with_command(formatting.one_line(error.hint))}")
+        if error.advice:
+            lines.append(f"{_painted('hint:', '36', sys.stderr)} {program_name.with_command(formatting.one_line(error.advice))}")
         print_error_text("\n".join(lines))
 
     def finish(self, document: Mapping[str, object], failures: Sequence[RegistryToolError]) -> int:

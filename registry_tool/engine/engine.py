@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from registry_tool.engine.container_streams import ContainerStreams
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
-from registry_tool.engine.values import EngineInfo
+from registry_tool.engine.values import EngineInfo, EngineSetup
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
@@ -72,6 +73,27 @@ class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
             storage=self._info.get("Driver") or "",
             product="Podman" if self.is_podman else "Docker",
             kernel=self._info.get("KernelVersion") or "",
+        )
+
+    def setup(self) -> EngineSetup:
+        """How the engine is set up now, and its clock."""
+        started = time.time()
+        info = self._fetch_info()
+        registries = info.get("RegistryConfig") or {}
+        indexes = registries.get("IndexConfigs") or {}
+        insecure = [host for host, entry in indexes.items() if isinstance(entry, dict) and entry.get("Secure") is False]
+        return EngineSetup(
+            host=info.get("Name") or "",
+            storage=info.get("Driver") or "",
+            root_folder=info.get("DockerRootDir") or "",
+            cgroup_driver=info.get("CgroupDriver") or "",
+            cgroup_version=str(info.get("CgroupVersion") or ""),
+            runtime=info.get("DefaultRuntime") or "",
+            insecure=(*sorted(insecure), *(registries.get("InsecureRegistryCIDRs") or ())),
+            http_proxy=info.get("HttpProxy") or info.get("HttpsProxy") or "",
+            no_proxy=info.get("NoProxy") or "",
+            system_time=info.get("SystemTime") or "",
+            asked_at=(started + time.time()) / 2,
         )
 
     @property

@@ -13,11 +13,11 @@ from registry_tool.base.errors import RegistryUnreachable
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-def ssl_context(host: str, *, verify: bool, bundle: str) -> ssl.SSLContext:
+def ssl_context(host: str, *, verify: bool, bundle: str | None) -> ssl.SSLContext:
     """The TLS settings for ``host`` (with the port, where it was given).
 
     Without ``verify`` any certificate is taken, as the engine does on loopback. Where none of the environment's
-    variables names authorities, they are the system's and those in the file ``bundle``; ``certs.d`` adds to them.
+    variables names authorities, they are the system's and those in the file ``bundle``, if any; ``certs.d`` adds to them.
     Raises RegistryUnreachable where a certificate file is unusable.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -26,7 +26,8 @@ def ssl_context(host: str, *, verify: bool, bundle: str) -> ssl.SSLContext:
         variable, path = authorities_variable() or (None, bundle)
         if variable is None:
             context.load_default_certs()
-        _load_authorities(context, host, Path(path), variable)
+        if path is not None:
+            _load_authorities(context, host, Path(path), variable)
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -41,16 +42,23 @@ def ssl_context(host: str, *, verify: bool, bundle: str) -> ssl.SSLContext:
 
 def authorities_variable() -> tuple[str, str] | None:
     """Name and value of the environment variable that names the authorities, if one does: the first of those that others read, too."""
-    return next(((name, value) for name in _VARIABLES if (value := os.environ.get(name))), None)
+    return next(iter(authorities_variables()), None)
+
+
+def authorities_variables() -> tuple[tuple[str, str], ...]:
+    """Name and value of each environment variable that names authorities, for this or other programs."""
+    return tuple((name, value) for name in _VARIABLES if (value := os.environ.get(name)))
+
+
+def certificate_folders() -> Iterator[Path]:
+    """The ``certs.d`` of docker and podman, with and without root, as far as they exist; each has a folder for each registry."""
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    bases = (docker_config.folder(), config / "docker", config / "containers", Path("/etc/docker"), Path("/etc/containers"))
+    yield from (base / "certs.d" for base in dict.fromkeys(bases) if (base / "certs.d").is_dir())
 
 
 def _folders(host: str) -> Iterator[Path]:
-    """Where docker and podman look, with and without root."""
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    bases = (docker_config.folder(), config / "docker", config / "containers", Path("/etc/docker"), Path("/etc/containers"))
-    for base in dict.fromkeys(bases):
-        if (folder := base / "certs.d" / host).is_dir():
-            yield folder
+    yield from (folder / host for folder in certificate_folders() if (folder / host).is_dir())
 
 
 def _load_authorities(context: ssl.SSLContext, host: str, path: Path, variable: str | None = None) -> None:

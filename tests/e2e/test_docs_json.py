@@ -23,6 +23,7 @@ demo --redis --keep
 demo -p 5000; 1
 rm --all --yes
 status
+doctor engine clock localhost registry
 down
 up
 build -t friendlyhello sample_app
