@@ -48,6 +48,12 @@ COLLECTED = f"{PREFIX}.collected"
 COLLECTED_RESTART = f"{PREFIX}.restart"
 """On the containers of a garbage collection: ``true`` where the registry's container has to run in the end."""
 
+PROXY = f"{PREFIX}.proxy"
+"""On a registry's container: the URL of its upstream, where it is a pull-through proxy."""
+
+UPSTREAM = f"{PREFIX}.upstream"
+"""On the network of a proxy whose upstream is a local registry, too: that registry's name."""
+
 USER = f"{PREFIX}.user"
 """On a registry's container: the user, where it requires a password."""
 

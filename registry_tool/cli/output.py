@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -57,6 +57,8 @@ class Output:
 
     def __init__(self) -> None:
         self.json = False
+        self.explain: Callable[[RegistryToolError], RegistryToolError] = lambda error: error
+        """Called before an error is printed: what knows the engine may know better what it means."""
 
     @property
     def on_terminal(self) -> bool:
@@ -124,12 +126,13 @@ class Output:
     def report_error(self, error: RegistryToolError) -> None:
         """Print an error: with ``json`` as a document (docs/json.md, Failures), otherwise as :meth:`print_error` does."""
         if self.json:
-            self.document({"error": error})
+            self.document({"error": self.explain(error)})
         else:
             self.print_error(error)
 
     def print_error(self, error: RegistryToolError) -> None:
         """Print message, excerpt and hint of an error on standard error."""
+        error = self.explain(error)
         lines = [f"{_painted(f'{program_name.name()}:', '1;31', sys.stderr)} {formatting.one_line(error.message)}"]
         lines += [f"  | {formatting.printable(line)}" for line in error.excerpt]
         if error.advice:
@@ -139,7 +142,7 @@ class Output:
     def finish(self, document: Mapping[str, object], failures: Sequence[RegistryToolError]) -> int:
         """End a command that goes on after failures: print the document if ``json``; return the exit code."""
         if self.json:
-            self.document({"ok": not failures, **document, **({"error": failures[0]} if failures else {})})
+            self.document({"ok": not failures, **document, **({"error": self.explain(failures[0])} if failures else {})})
         return exit_code(failures)
 
     def flush(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ class Session:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        output.explain = self.explain
         self.context: str | None = None
         self.registry: str | None = None
         self.debug = False
@@ -77,7 +78,8 @@ class Session:
         if names and all(map(has_host, names)):
             return None
 
-        registries = local_registry.find_all(self.engine)
+        everything = local_registry.find_all(self.engine)
+        registries = tuple(each for each in everything if each.proxy is None) or everything  # a proxy takes no pushes
         default = next((registry for registry in registries if registry.name == "default"), registries[0] if registries else None)
         if default is not None and default.name != "default" and len(registries) > 1:
             raise Conflict(
@@ -208,6 +210,26 @@ class Session:
             for failure in failures:
                 self.output.print_error(failure)
         return failures
+
+    def explain(self, error: RegistryToolError) -> RegistryToolError:
+        """``error``, or a clearer one where a proxy on this engine refused to be written to."""
+        from registry_tool.local import registry as local_registry
+
+        cause = error.__cause__ if isinstance(error.__cause__, RegistryToolError) else error
+        response = error.response or cause.response
+        words = ("unsupported", "HTTP 405")  # docker's, of a proxy and of its stand-in without an upstream
+        by_engine = error.code == "push-failed" and any(word in error.message for word in words)
+        is_refused = response.status == 405 if response is not None else by_engine
+        if not is_refused:
+            return error
+        with suppress(RegistryToolError):
+            for registry in local_registry.find_all(self.engine):
+                if registry.proxy and any(f"{host}:{registry.port}" in error.message for host in (registry.host, "127.0.0.1")):
+                    return Conflict(
+                        f"{registry.address} is a proxy of {registry.proxy}: it takes no pushes, and deletes nothing",
+                        hint=f"Change it there, in {registry.proxy}, or take another registry: see regctl status.",
+                    )
+        return error
 
     def close(self) -> None:
         """Close the engine's client, if it was opened."""

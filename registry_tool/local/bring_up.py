@@ -9,7 +9,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY, BaseImage, BaseImageResolver
-from registry_tool.local.registry import Auth, OnMove, UpResult
+from registry_tool.local.registry import Auth, OnMove, Proxy, UpResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ def registry_up(
     port: int | None = None,
     auth: Auth | None = None,
     restart: str | None = None,
+    proxy: Proxy | None = None,
     timeout: float = 30.0,
     bases: BaseImageResolver | None = None,
     on_move: OnMove | None = None,
@@ -48,6 +49,7 @@ def registry_up(
         port=port,
         auth=auth,
         restart=restart,
+        proxy=proxy,
         timeout=timeout,
         state=dirs.state,
         on_move=on_move,

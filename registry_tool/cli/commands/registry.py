@@ -14,8 +14,11 @@ from registry_tool.cli import completions, options, program_name
 from registry_tool.cli.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from registry_tool.cli.views.progress import ProgressLines
-    from registry_tool.local.registry import LocalRegistry, PortMove
+    from registry_tool.local.clients.mirror import ClientSetting
+    from registry_tool.local.registry import LocalRegistry, PortMove, Proxy
 
 _MAX_NAMES = 5
 _STARTS = 30.0  # seconds until a registry that was just started should respond
@@ -30,6 +33,10 @@ _name = click.option("--name", metavar="NAME", default="default", show_default=T
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
 @click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
 @click.option("--restart", metavar="POLICY", help="no, always, unless-stopped or on-failure[:N].  [default: unless-stopped]")
+@click.option("--proxy", metavar="URL", help="Make it a mirror that fetches images from the registry at URL when they are pulled.")
+@click.option("--proxy-user", metavar="USER", help="Log in to URL as USER (prompts for the password).")
+@click.option("--proxy-password-file", type=click.Path(path_type=Path), help="Read the password for --proxy-user from a file.")
+@click.option("--proxy-password-stdin", is_flag=True, help="Read the password for --proxy-user from standard input.")
 @click.option("--timeout", metavar="SECONDS", type=options.seconds, default=30.0, show_default=True, help="Time limit until it is ready.")
 @options.yes
 @options.quiet("its address")
@@ -43,6 +50,10 @@ def up(
     password_file: Path | None,
     password_stdin: bool,
     restart: str | None,
+    proxy: str | None,
+    proxy_user: str | None,
+    proxy_password_file: Path | None,
+    proxy_password_stdin: bool,
     timeout: float,
     yes: bool,
     quiet: bool,
@@ -52,12 +63,16 @@ def up(
     Its content is in a volume, which stays when the container is removed. It is reachable from this machine only. --port moves
     a registry that has another port; asks for confirmation if the engine has images named after the old address.
 
+    --proxy makes a pull-through mirror: it takes no pushes, keeps what was pulled, and serves that when the upstream is gone.
+
     \b
     Examples:
       regctl up
       regctl up --name team --port 5001 --auth john
+      regctl up --name mirror --proxy https://registry-1.docker.io
     """
     from registry_tool.local.bring_up import registry_up
+    from registry_tool.local.clients.mirror import mirror_settings
     from registry_tool.local.registry import Auth
 
     if auth is None and (password_file or password_stdin):
@@ -65,6 +80,9 @@ def up(
     who = None
     if auth is not None:
         who = Auth(user=auth, password=options.password(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
+    if proxy_password_stdin and password_stdin:
+        raise UsageError("two passwords cannot be read from standard input", hint="Give one with --password-file or --proxy-password-file.")
+    upstream = _proxy(proxy, user=proxy_user, file=proxy_password_file, stdin=proxy_password_stdin)
     try:
         with session.observer(quiet=quiet) as observer:
             result = registry_up(
@@ -74,6 +92,7 @@ def up(
                 port=port,
                 auth=who,
                 restart=restart,
+                proxy=upstream,
                 timeout=timeout,
                 on_move=lambda move: _confirm_move(session, observer, move, yes=yes),
                 observer=observer,
@@ -84,11 +103,48 @@ def up(
     created, source, port_note = result.up.created, image.source if image else None, result.up.port_note
     if port_note and not (quiet or session.output.json):
         session.output.note(port_note)
+    if result.up.upstream_problem:
+        session.output.note(f"{registry.proxy} cannot be used now ({result.up.upstream_problem}): what is stored is served")
     made_from = f"{registry.image}, from {source}" if source else registry.image
     text = f"{registry.name}: {'started' if created else 'already up'} at {registry.address} ({made_from})"
-    document = {"registry": registry, "created": created, "provisioned": source, "port_note": port_note}
-    session.output.result(document, registry.address if quiet else text)
+    clients = mirror_settings(registry)
+    document = {
+        "registry": registry,
+        "created": created,
+        "provisioned": source,
+        "port_note": port_note,
+        "upstream_problem": result.up.upstream_problem,
+        "clients": clients,
+    }
+    session.output.result(document, *([registry.address] if quiet else [text, *_mirror_lines(registry, clients)]))
     return 0
+
+
+def _proxy(url: str | None, *, user: str | None, file: Path | None, stdin: bool) -> Proxy | None:
+    """The upstream that was typed, with its password. Raises UsageError."""
+    from registry_tool.local.registry import Proxy
+
+    if user is None and (file or stdin):
+        raise UsageError("a password needs a user", hint="Name the user with --proxy-user USER.")
+    if url is None:
+        if user is not None:
+            raise UsageError("--proxy-user needs --proxy", hint="Name the upstream: --proxy URL")
+        return None
+    proxy = Proxy.parse(url)
+    if user is None:
+        return proxy
+    return replace(proxy, user=user, password=options.password(f"Password for {user} at {proxy.host}", file=file, stdin=stdin))
+
+
+def _mirror_lines(registry: LocalRegistry, clients: Sequence[ClientSetting]) -> Iterator[str]:
+    """What a person needs to know of a proxy."""
+    if registry.proxy is None:
+        return
+    yield f"It fetches from {registry.proxy} what is pulled, and keeps it."
+    yield "To pull through it:"
+    for setting in clients:
+        yield f"{setting.client}: {setting.path or setting.content}"
+        yield from (f"    {line}".rstrip() for line in setting.content.splitlines() if setting.path)
 
 
 class _DeclinedError(Exception):
@@ -193,8 +249,11 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
         if running and chosen is not None:
             out.line(chosen.address)
     elif registries:
-        heads = ("NAME", "ADDRESS", "STATE", "USER", "IMAGE", "VOLUME", "STARTED BY")
-        out.table(heads, [_row(registry, answering=ready[registry.name]) for registry in registries])
+        heads = ["NAME", "ADDRESS", "STATE", "USER", "IMAGE", "VOLUME", "STARTED BY"]
+        rows = [_row(registry, answering=ready[registry.name]) for registry in registries]
+        if any(registry.proxy for registry in registries):
+            heads, rows = [*heads, "PROXY OF"], [[*row, registry.proxy or ""] for row, registry in zip(rows, registries, strict=True)]
+        out.table(heads, rows)
         # Compose's file knows the default registry alone.
         if any(registry.started_by == "registry-tool" and registry.name == local_registry.DEFAULT_NAME for registry in registries):
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")

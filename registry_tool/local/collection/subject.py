@@ -130,12 +130,21 @@ def _check_configuration(engine: Engine, configuration: ContainerConfiguration) 
     members = _parse(content, file).members if content is not None else {}
     proxy = members.get("proxy")
     if environment.get("REGISTRY_PROXY_REMOTEURL") or (isinstance(proxy, Mapping) and proxy.get("remoteurl")):
+        if url := configuration.container.labels.get(labels.PROXY):
+            raise Conflict(
+                f"the registry in {name} is a proxy of {url}: it keeps what it fetched, and deletes nothing",
+                hint=f"To begin again: regctl down{_option(configuration)} --volumes, then regctl up --proxy.",
+            )
         raise Conflict(f"the registry in {name} is a pull-through cache: it removes content by itself")
     if is_cached_in_redis(environment, members):
         raise Conflict(
             f"the registry in {name} remembers its blobs in Redis: after a collection it would accept pushes without them",
             hint="Take the cache out of its configuration (storage.cache.blobdescriptor: inmemory), and try again.",
         )
+
+
+def _option(configuration: ContainerConfiguration) -> str:
+    return name_option(configuration.container.labels.get(labels.REGISTRY, DEFAULT_NAME))
 
 
 def is_cached_in_redis(environment: Mapping[str, str], members: Mapping[str, Any]) -> bool:

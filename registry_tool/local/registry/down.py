@@ -8,7 +8,7 @@ from pathlib import Path
 
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
-from registry_tool.local.registry import lookup, recovery, spec
+from registry_tool.local.registry import lookup, recovery, spec, upstream
 from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.up import remove
 from registry_tool.local.registry.volume_state import remove_probes
@@ -40,6 +40,7 @@ def down(
         registries = lookup.find_containers(engine, name)
         for registry in registries:
             remove(engine, registry)
+        upstream.leave(engine, name)
         volume = engine.volume(spec.resource_name(name))
         if volume is not None and not spec.resource_labels(name).items() <= volume.labels.items():
             volume = None  # another owner's

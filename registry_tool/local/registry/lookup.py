@@ -16,7 +16,7 @@ from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, D
 class LocalRegistry:
     """A registry in a container of this engine."""
 
-    JSON_MEMBERS: ClassVar = "name address state image container=container_id volume user started_by"
+    JSON_MEMBERS: ClassVar = "name address state image container=container_id volume user started_by proxy"
     name: str
     port: int
     """On this machine's loopback; 0 where its container publishes none."""
@@ -31,6 +31,8 @@ class LocalRegistry:
     """Who may use it, where it requires a password."""
     started_by: str = "registry-tool"
     """``registry-tool`` or ``compose``."""
+    proxy: str | None = None
+    """The URL of its upstream, where it is a pull-through proxy."""
     host: str = "localhost"
     image_id: str = ""
     """The engine's ``Id`` of its container's image."""
@@ -93,6 +95,7 @@ def _of(container: Container) -> LocalRegistry:
         volume=container.mounts.get(STORAGE, ""),
         state=container.state,
         user=container.labels.get(labels.USER),
+        proxy=container.labels.get(labels.PROXY),
         started_by="compose" if COMPOSE_PROJECT in container.labels else "registry-tool",
     )
 

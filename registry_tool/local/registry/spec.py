@@ -13,6 +13,8 @@ from registry_tool.base.address import check_port as check_number
 from registry_tool.base.address import is_port
 from registry_tool.base.errors import UsageError
 from registry_tool.engine.values import ContainerSpec, PortBinding
+from registry_tool.local.registry import proxy
+from registry_tool.local.registry.proxy import ProxySettings
 
 DEFAULT_NAME = "default"
 DEFAULT_PORT = 5000
@@ -24,6 +26,7 @@ STORAGE = "/var/lib/registry"  # Where the volume is mounted. The registry uses 
 SETTINGS_FOLDER = "registry-tool"  # this tool's folder in the volume
 SETTINGS = f"{STORAGE}/{SETTINGS_FOLDER}/settings.json"
 HTPASSWD = f"{STORAGE}/{SETTINGS_FOLDER}/htpasswd"
+PROXY = f"{STORAGE}/{SETTINGS_FOLDER}/proxy.yml"
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 """Compose's label on everything it creates. Never written: compose would recreate what carries it."""
@@ -42,6 +45,7 @@ class RegistrySettings:
     secret: str = field(repr=False)
     user: str | None = None
     restart: str = RESTART
+    proxy: ProxySettings | None = None
 
     @classmethod
     def generate(cls) -> RegistrySettings:
@@ -64,7 +68,8 @@ class RegistrySettings:
             raise ValueError(f"not a user: {user!r}")
         if not isinstance(restart, str) or not _RESTART.fullmatch(restart):
             raise ValueError(f"not a restart policy: {restart!r}")
-        return cls(port=port, secret=secret, user=user, restart=restart)
+        upstream = ProxySettings.parse(document.get("proxy"))
+        return cls(port=port, secret=secret, user=user, restart=restart, proxy=upstream)
 
     def to_json(self) -> bytes:
         """The content of ``settings.json``."""
@@ -86,10 +91,10 @@ def resource_labels(name: str) -> dict[str, str]:
     return {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: name}
 
 
-def environment(secret: str, *, auth: bool) -> dict[str, str]:
+def environment(secret: str, *, auth: bool, delete: bool = True) -> dict[str, str]:
     """The registry's configuration beyond the one in its image (distribution 2.8, configuration.md)."""
     variables = {
-        "REGISTRY_STORAGE_DELETE_ENABLED": "true",
+        "REGISTRY_STORAGE_DELETE_ENABLED": "true" if delete else "false",
         "REGISTRY_HEALTH_STORAGEDRIVER_ENABLED": "true",
         "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL": "10s",
         "REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD": "3",
@@ -106,11 +111,13 @@ def container_spec(name: str, *, image: str, port: int, settings: RegistrySettin
     return ContainerSpec(
         image=image,
         name=resource_name(name),
-        environment=environment(settings.secret, auth=settings.user is not None),
-        labels=resource_labels(name) | user,
+        environment=environment(settings.secret, auth=settings.user is not None, delete=settings.proxy is None),
+        labels=resource_labels(name) | user | ({} if settings.proxy is None else {labels.PROXY: settings.proxy.url}),
         ports=(PortBinding(container_port=CONTAINER_PORT, host_port=port, host_ip=LOOPBACK),),
         volumes={resource_name(name): STORAGE},
         restart=settings.restart,
+        entrypoint=None if settings.proxy is None else proxy.command(PROXY),
+        network=resource_name(name) if settings.proxy is not None and settings.proxy.upstream else None,
     )
 
 

@@ -12,10 +12,11 @@ from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryToo
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry import lookup, ports, recovery, spec, volume_state
+from registry_tool.local.registry import lookup, ports, recovery, spec, upstream, volume_state
 from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.lookup import LocalRegistry
 from registry_tool.local.registry.passwords import Auth
+from registry_tool.local.registry.proxy import Proxy
 from registry_tool.local.registry.readiness import wait_until_ready
 from registry_tool.local.registry.volume_state import VolumeState
 
@@ -30,6 +31,8 @@ class UpResult:
     created: bool
     """Whether a container was created: there was none, or one of another configuration."""
     port_note: str | None = None
+    upstream_problem: str | None = None
+    """Why a proxy serves only what it has stored, where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +59,20 @@ class _UpRequest:
     port: int | None
     auth: Auth | None
     restart: str | None
+    proxy: Proxy | None
     state: Path
     on_move: OnMove | None
 
     def applied_to(self, state: VolumeState) -> VolumeState:
         """``state`` with these options."""
+        if self.proxy is not None:
+            state = upstream.apply(self.engine, self.name, self.proxy, state)
         settings = replace(state.settings, restart=self.restart or state.settings.restart)
         if self.auth is None:
             return replace(state, settings=settings)
         known = state.htpasswd is not None and self.auth.is_in(state.htpasswd)
-        return VolumeState(settings=replace(settings, user=self.auth.user), htpasswd=state.htpasswd if known else self.auth.htpasswd())
+        htpasswd = state.htpasswd if known else self.auth.htpasswd()
+        return replace(state, settings=replace(settings, user=self.auth.user), htpasswd=htpasswd)
 
 
 class _ConcurrentChange(Exception):
@@ -80,6 +87,7 @@ def up(
     port: int | None = None,
     auth: Auth | None = None,
     restart: str | None = None,
+    proxy: Proxy | None = None,
     timeout: float = 30.0,
     state: Path,
     on_move: OnMove | None = None,
@@ -100,15 +108,29 @@ def up(
         spec.check_port(port)
     if restart is not None:
         spec.check_restart(restart)
-    request = _UpRequest(engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, state=state, on_move=on_move)
+    if proxy is not None:
+        upstream.check(proxy)
+    request = _UpRequest(
+        engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, proxy=proxy, state=state, on_move=on_move
+    )
     with lock(engine, name, state, observer):
         recovery.check_not_collected(engine, name, state=state, observer=observer)
+        is_new = engine.volume(spec.resource_name(name)) is None
         created, note = _ensure_started(request)
         current = lookup.find(engine, name)
+        if created:
+            upstream.rejoin(engine, name)
     if current is None:
         raise RegistryUnreachable(f"the registry {name!r} was removed while it came up", hint="Try again.")
     wait_until_ready(engine, current, timeout=timeout)
-    return UpResult(registry=replace(current, state="running"), created=created, port_note=note)
+    problem = upstream.problem(engine, current)
+    if problem is not None and is_new and proxy is not None:
+        with lock(engine, name, state, observer):
+            remove(engine, current)
+            upstream.leave(engine, name)
+            engine.remove_volume(spec.resource_name(name), missing_ok=True)
+        raise upstream.unusable(current, problem)
+    return UpResult(registry=replace(current, state="running"), created=created, port_note=note, upstream_problem=problem)
 
 
 def _ensure_started(request: _UpRequest) -> tuple[bool, str | None]:
@@ -131,6 +153,8 @@ def _create_new(request: _UpRequest) -> tuple[bool, str | None]:
         if request.engine.image(image) is None:
             raise
         raise _ConcurrentChange from error
+    if stored is not None and request.proxy is not None:
+        upstream.check_same(request.name, request.proxy, stored.settings.proxy)
     note = _announce_move(request, stored.settings.port if stored else None)
     created, reason = _create(request, image, request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate())))
     return created, reason or note
@@ -139,12 +163,14 @@ def _create_new(request: _UpRequest) -> tuple[bool, str | None]:
 def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | None]:
     """Use the container, start it, or replace it."""
     port_fits = current.port != 0 and request.port in (None, current.port)
-    if current.running and port_fits and request.auth is None and request.restart is None:
+    if current.running and port_fits and request.auth is None and request.restart is None and request.proxy is None:
         return False, None
     container = request.engine.container(current.container_id)
     if container is None:
         raise _ConcurrentChange
     stored = _read(request.engine, container)
+    if request.proxy is not None:
+        upstream.check_same(request.name, request.proxy, stored.settings.proxy)
     wanted = request.applied_to(stored)
     # Compose may run it without the password that is in its volume.
     user_fits = request.auth is None or current.user == request.auth.user
@@ -302,6 +328,7 @@ def _port_holder(request: _UpRequest, port: int) -> str | None:
 def _create_and_start(request: _UpRequest, image: str, port: int, wanted: VolumeState) -> bool:
     """Create and start; returns whether the port was free. A container that cannot start is removed again."""
     wanted = wanted.with_port(port)
+    upstream.join(request.engine, request.name, wanted.settings.proxy)
     description = spec.container_spec(request.name, image=image, port=port, settings=wanted.settings)
     try:
         container = request.engine.create(description)

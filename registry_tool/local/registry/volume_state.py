@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry_tool.base import dirs, labels
@@ -10,6 +10,7 @@ from registry_tool.base.errors import Conflict, RegistryError
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
 from registry_tool.local.registry import spec
+from registry_tool.local.registry.proxy import ProxySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class VolumeState:
 
     settings: spec.RegistrySettings
     htpasswd: bytes | None = None
+    proxy_configuration: bytes | None = field(default=None, repr=False)
+    """Has the password for the upstream in it."""
 
     def with_port(self, port: int | None) -> VolumeState:
         """The same with another port."""
@@ -34,7 +37,9 @@ def read(engine: Engine, container: Container) -> VolumeState:
         secret = dict(entry.partition("=")[::2] for entry in container.environment).get("REGISTRY_HTTP_SECRET")
         settings = spec.RegistrySettings(port=None, secret=secret) if secret else spec.RegistrySettings.generate()
         # Created by an `up` that was killed: a password is required and was never written, so nobody gets in, and that stays so.
-        return VolumeState(settings=replace(settings, user=container.labels.get(labels.USER)))
+        url = container.labels.get(labels.PROXY)
+        proxy = ProxySettings(url=url) if url else None  # which needs `up --proxy` again, to know how to log in there
+        return VolumeState(settings=replace(settings, user=container.labels.get(labels.USER), proxy=proxy))
     try:
         settings = spec.RegistrySettings.parse(content)
     except ValueError as error:
@@ -43,7 +48,11 @@ def read(engine: Engine, container: Container) -> VolumeState:
             hint=f"Repair {spec.SETTINGS} in the volume {container.mounts.get(spec.STORAGE, '')}, "
             "or remove the file to begin with new settings.",
         ) from error
-    return VolumeState(settings=settings, htpasswd=engine.get_file(container.id, spec.HTPASSWD))
+    return VolumeState(
+        settings=settings,
+        htpasswd=engine.get_file(container.id, spec.HTPASSWD),
+        proxy_configuration=engine.get_file(container.id, spec.PROXY) if settings.proxy else None,
+    )
 
 
 def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> VolumeState | None:
@@ -93,6 +102,8 @@ def write(engine: Engine, container_id: str, state: VolumeState) -> None:
     files = {f"{spec.SETTINGS_FOLDER}/settings.json": (state.settings.to_json(), 0o600)}
     if state.htpasswd is not None:
         files[f"{spec.SETTINGS_FOLDER}/htpasswd"] = (state.htpasswd, 0o600)
+    if state.proxy_configuration is not None:
+        files[f"{spec.SETTINGS_FOLDER}/proxy.yml"] = (state.proxy_configuration, 0o600)
     engine.put_files(container_id, spec.STORAGE, files)
 
 

@@ -1,0 +1,1 @@
+"""What other programs on a machine need, so that they use a registry: files, and where these belong."""
