@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -16,6 +17,9 @@ from registry_tool.content.undo.values import JournalEntry, MissingBlob, Restore
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest, is_foreign, may_be_tombstone
+
+_LIST_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]+")
+"""The tag of a list of referrers (distribution-spec 1.1, Referrers Tag Schema)."""
 
 
 class JournalSource:
@@ -84,10 +88,11 @@ def restore(entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, ov
         repository.push_manifest(manifests[digest], None)
         yield Restored(what="manifest", repository=entry.repository, digest=digest)
     for tag in tags:
-        replaced = _check_unmoved(tag, repository)
-        repository.push_manifest(manifests[tag.digest], tag.tag)
+        before = manifests[tag.digest]
+        replaced = _check_unmoved(tag, before, repository)
+        repository.push_manifest(before, tag.tag)
         if replaced is not None:
-            # The tombstone of a deletion that was interrupted: no tag is on it any more.
+            # No tag is on it any more.
             with suppress(RegistryToolError):
                 repository.delete(replaced)
         yield Restored(what="tag", repository=entry.repository, tag=tag.tag, digest=tag.digest)
@@ -116,16 +121,23 @@ def _resolve(repository: Deletable, reference: str) -> Digest | None:
     return None if is_tombstone else descriptor.digest
 
 
-def _check_unmoved(tag: TagPlan, repository: Deletable) -> Descriptor | None:
-    """The tombstone that is under the tag, if any. Raises Conflict where the tag moved since the plan."""
+def _check_unmoved(tag: TagPlan, before: Manifest, repository: Deletable) -> Descriptor | None:
+    """What is under the tag instead of ``before``, and goes: the tombstone of a deletion that was interrupted, or a list of referrers.
+
+    Such a list begins anew when its referrers are pushed again, where the registry keeps none itself.
+    Raises Conflict where the tag moved since the plan.
+    """
     try:
         descriptor = repository.resolve(tag.tag)
     except NotFound:
         return None
     if descriptor.digest in (tag.digest, tag.current):
         return None
-    if may_be_tombstone(descriptor) and repository.manifest(descriptor.digest).is_tombstone:
-        return descriptor
+    is_list = _LIST_TAG.fullmatch(tag.tag) is not None
+    if is_list or may_be_tombstone(descriptor):
+        current = repository.manifest(descriptor.digest)
+        if current.is_tombstone or (is_list and set(_entries(current)) <= set(_entries(before))):
+            return descriptor
     raise Conflict(
         f"{tag.repository}:{tag.tag} moved: it is at {descriptor.digest} now; nothing more was restored",
         hint="Run it again to see what it would do now.",
@@ -161,5 +173,9 @@ def _restore_list(tag: str, before: Manifest, repository: Deletable) -> None:
         return
     if current is not None and current.digest == before.digest:
         return
-    if current is None or {child.digest for child in current.children} == {child.digest for child in before.children}:
+    if current is None or set(_entries(current)) == set(_entries(before)):
         repository.push_manifest(before, tag)
+
+
+def _entries(index: Manifest) -> Iterator[Digest]:
+    return (child.digest for child in index.children)

@@ -124,6 +124,27 @@ def test_signature_comes_back_with_its_image_and_the_list_of_referrers(
     assert at(proxy, image.digest.replace(":", "-")) == listed
 
 
+@pytest.mark.parametrize("signed_meanwhile", [False, True])
+def test_list_of_referrers_that_was_deleted_as_a_tag_comes_back(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, signed_meanwhile: bool
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    signatures = [make_artifact(proxy.target, NAME, subject=image, content=content) for content in (b"first", b"second")]
+    tag = image.digest.replace(":", "-")
+    listed = at(proxy, tag)
+    entry = deleted(repository, journal, of(tag))
+    assert not there(proxy, tag)
+    plan = source.plan(entry.id)
+    if signed_meanwhile:
+        make_artifact(proxy.target, NAME, subject=image, content=b"another")
+        with pytest.raises(Conflict, match="moved"):
+            list(source.restore(plan, overwrite=False))
+        return
+    list(source.restore(plan, overwrite=False))
+    assert at(proxy, tag) == listed
+    assert all(there(proxy, signature.digest) for signature in signatures)
+
+
 def test_manifest_without_tags_comes_back(repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource) -> None:
     make_image(proxy.target, NAME, "other")
     made = make_image(proxy.target, NAME, None, layer(b"untagged"))
