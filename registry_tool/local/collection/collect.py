@@ -1,26 +1,27 @@
 """Garbage collection of a registry on this engine: a plan, and its application while a read-only stand-in serves the registry's content.
 
 The order: worker on the volume, stand-in in the registry's place, everything read and planned again, undo data, links of unneeded
-manifests, the registry's own ``garbage-collect``, comparison with what was there before, and the registry back. Whatever ends it on
-the way: only content that nothing needs was removed, and :func:`registry_tool.local.registry.recovery.recover` brings the registry back.
+manifests, blobs that the registry's own ``garbage-collect`` calls unneeded, too, comparison with what was there before, and the registry
+back. Whatever ends it on the way: only content that nothing needs was removed, and
+:func:`registry_tool.local.registry.recovery.recover` brings the registry back.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_tool.base import units
 from registry_tool.base.errors import Conflict, EngineError
 from registry_tool.base.progress import SILENT, Observer
-from registry_tool.base.runs import Run
 from registry_tool.content.usage.manifests import StoredManifests
-from registry_tool.content.usage.storage import RegistryStorage, repository_path
+from registry_tool.content.usage.storage import RegistryStorage, blob_path, repository_path
 from registry_tool.engine import Engine
 from registry_tool.local.collection import plan as plans
 from registry_tool.local.collection import stand_in, undo
@@ -67,19 +68,28 @@ def collect(
     check_collectable(engine, registry)
     pauses: list[float] = []
     with session(engine, registry, state=state, observer=observer, pauses=pauses) as (worker, run):
-        journal = _Journal(worker, run, on_step)
+        journal = Journal(worker, run.id, on_step)
         _plan_live(worker.read, now=worker.time(), grace=options.grace).check_young()
         if registry.running:
             journal.step("stand-in")
             clone = stand_in.create(engine, registry, run)
             pauses.append(stand_in.switch(engine, registry, clone))
-        before = _read(worker, options)
-        before.plan.check_young()
-        if not options.accept_changes:
-            _check_planned(before.plan, planned)
-        done = _Application(engine, registry, worker, run, journal, before).apply(options)
-    removed = before.plan.bytes_freed - done.bytes_kept
-    return CollectionResult(plan=before.plan, bytes_removed=removed, pauses=tuple(pauses), undo=done.undo, expired=done.expired)
+        result = apply(worker, planned, options, journal, check_unused=lambda: check_stopped(engine, registry))
+    return replace(result, pauses=tuple(pauses))
+
+
+def apply(
+    worker: Worker, planned: CollectionPlan, options: CollectionOptions, journal: Journal, *, check_unused: Callable[[], None]
+) -> CollectionResult:
+    """Apply ``planned`` on the worker's volume, to which nobody writes: ``check_unused`` raises Conflict before a step where that ends.
+
+    Raises what :func:`collect` raises; nothing has to be brought back after it.
+    """
+    before = _read(worker, options)
+    before.plan.check_young()
+    if not options.accept_changes:
+        _check_planned(before.plan, planned)
+    return _Application(worker, journal, before, check_unused).apply(options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +140,12 @@ def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
         )
 
 
-class _Journal:
-    def __init__(self, worker: Worker, run: Run, on_step: Callable[[str], None]) -> None:
-        self._worker, self._run, self._on_step = worker, run, on_step
+class Journal:
+    """The journal of the collection ``id``, in the volume; ``on_step`` is called for each step."""
+
+    def __init__(self, worker: Worker, id: str, on_step: Callable[[str], None] = lambda step: None) -> None:
+        self.id = id
+        self._worker, self._on_step = worker, on_step
         self._steps: list[str] = []
 
     def step(self, name: str) -> None:
@@ -140,7 +153,7 @@ class _Journal:
         self._steps.append(name)
         # On a full disk there is none: recovery does not need it.
         with suppress(EngineError):
-            self._worker.write({JOURNAL: json.dumps({"version": 1, "id": self._run.id, "steps": self._steps}).encode() + b"\n"})
+            self._worker.write({JOURNAL: json.dumps({"version": 1, "id": self.id, "steps": self._steps}).encode() + b"\n"})
         self._on_step(name)
 
     def close(self) -> None:
@@ -151,52 +164,46 @@ class _Journal:
 class _Application:
     """One application of the plan for what was read ``before``."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        registry: CollectedRegistry,
-        worker: Worker,
-        run: Run,
-        journal: _Journal,
-        before: _Reading,
-    ) -> None:
-        self._engine, self._registry, self._worker, self._run = engine, registry, worker, run
-        self._journal, self._before, self._plan = journal, before, before.plan
-        self.undo: undo.CollectionUndo | None = None
-        self.expired: tuple[str, ...] = ()
-        self.bytes_kept = 0
-        """Bytes of what the registry's garbage-collect kept, though nothing needs it."""
+    def __init__(self, worker: Worker, journal: Journal, before: _Reading, check_unused: Callable[[], None]) -> None:
+        self._worker, self._journal, self._check_unused = worker, journal, check_unused
+        self._before, self._plan = before, before.plan
+        self._undo: undo.CollectionUndo | None = None
+        self._bytes_kept = 0
+        """Bytes of what the registry's garbage-collect would keep, though nothing needs it: that stays."""
 
-    def apply(self, options: CollectionOptions) -> _Application:
+    def apply(self, options: CollectionOptions) -> CollectionResult:
         worker, plan = self._worker, self._plan
         if options.undo_for and (plan.blobs or plan.manifests):
             self._journal.step("undo")
-            self.undo = undo.keep(worker, plan, self._before.manifests, id=self._run.id, created=self._before.now, seconds=options.undo_for)
+            id, now = self._journal.id, self._before.now
+            self._undo = undo.keep(worker, plan, self._before.manifests, id=id, created=now, seconds=options.undo_for)
         self._begin("manifests")
         worker.run_on(plan.revision_paths(), "rm -f")
         if plan.blobs:
             self._begin("garbage-collect")
-            self._check_eligible()
-            self._garbage_collect()
+            worker.run_on(map(posixpath.dirname, map(blob_path, self._unmarked())), "rm -rf")
         self._begin("links")
         worker.run_on(plan.link_paths(), "rm -f")
         worker.run_on(plan.upload_paths(), "rm -rf")
         self._remove_empty_folders()
         self._journal.step("check")
         self._check()
-        own = self.undo.id if self.undo is not None else ""
-        self.expired = tuple(id for id in undo.expired(worker, now=self._before.now) if id != own)
-        undo.discard(worker, self.expired)
+        own = self._undo.id if self._undo is not None else ""
+        expired = tuple(id for id in undo.expired(worker, now=self._before.now) if id != own)
+        undo.discard(worker, expired)
         self._journal.close()
-        return self
+        return CollectionResult(plan=plan, bytes_removed=plan.bytes_freed - self._bytes_kept, pauses=(), undo=self._undo, expired=expired)
 
     def _begin(self, step: str) -> None:
         self._journal.step(step)
-        check_stopped(self._engine, self._registry)
+        self._check_unused()
 
-    def _check_eligible(self) -> None:
-        """Raises Conflict where the registry's own garbage-collect would remove what the plan keeps."""
-        output = self._garbage_collect("--dry-run")
+    def _unmarked(self) -> list[Digest]:
+        """The blobs of the plan that the registry's own garbage-collect would remove, too. Raises Conflict where it would remove more.
+
+        Those that both agree on are removed here, and it only marks: in one pass, and nothing that it alone calls unneeded goes.
+        """
+        output = self._worker.run(f"registry garbage-collect --dry-run {CONFIGURATION}")
         eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
         if not eligible:
             raise Conflict("the registry's garbage-collect lists no blob that it would remove; no blob was removed")
@@ -207,9 +214,7 @@ class _Application:
                 f"{unplanned[0]} for example; no blob was removed",
                 hint="See: regctl check",
             )
-
-    def _garbage_collect(self, *options: str) -> str:
-        return self._worker.run(f"registry garbage-collect {' '.join(options)} {CONFIGURATION}")
+        return sorted(eligible)
 
     def _remove_empty_folders(self) -> None:
         worker, plan = self._worker, self._plan
@@ -228,13 +233,13 @@ class _Application:
         """Raises EngineError where something else is gone than planned; what is kept for undo is restored then."""
         storage, _ = self._worker.read()
         there, expected = plans.contents(storage), plans.after(self._before.storage, self._plan)
-        self.bytes_kept = sum(size for path, size in there.items() if path not in expected)
+        self._bytes_kept = sum(size for path, size in there.items() if path not in expected)
         lost = sorted(path for path, size in expected.items() if there.get(path) != size)
         if not lost:
             return
         restored = "nothing was kept to restore it"
-        if self.undo is not None:
-            undo.restore(self._worker, self.undo.id, storage)
+        if self._undo is not None:
+            undo.restore(self._worker, self._undo.id, storage)
             restored = "what was removed is restored"
         raise EngineError(
             f"the collection removed more than planned ({lost[0]} and {len(lost) - 1} more); {restored}",
