@@ -141,6 +141,17 @@ class StorageReader:
 
         return self._run(_FIND, (), revisions)
 
+    def read_deleted(self, storage: RegistryStorage) -> StoredManifests:
+        """The manifests of ``storage`` that were deleted: blobs to which no link of any repository leads.
+
+        Others without a link (of an upload that broke off) are ``damaged`` ones here.
+        """
+        linked = storage.revisions.union(*(repository.layers for repository in storage.repositories.values()))
+        blobs = {blob_path(digest): digest for digest, size in storage.blobs.items() if digest not in linked and size <= MAX_SIZE}
+        return self._read_files(
+            list(blobs), lambda files: StoredManifests.parse((blobs[path], content) for path, content in files if path in blobs)
+        )
+
     def read_blobs(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
         """The content of blobs of at most 4 MiB (configs), verified: what is not there or has another digest is left out."""
         paths = {blob_path(digest): digest for digest in digests}

@@ -23,6 +23,8 @@ _BLOB_TYPES = {
     DOCKER_IMAGE: ("application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
 }
 NOW = 1_800_000_000
+OLD = NOW - 7 * 86400
+"""When files were written of which no test says it."""
 REPOSITORIES = ("app", "app/nested", "other")
 TAGS = ("1", "2", "latest")
 
@@ -115,7 +117,7 @@ class StoredRegistry:
 
     def storage(self) -> RegistryStorage:
         """As it is listed, with the tags' links."""
-        files = (StoredFile(path, len(content), self.modified.get(path, NOW)) for path, content in self.files.items())
+        files = (StoredFile(path, len(content), self.modified.get(path, OLD)) for path, content in self.files.items())
         listed = RegistryStorage.classify(files)
         links = {(name, tag): self.files[tag_path(name, tag)] for name, tag in listed.tag_links()}
         return listed.with_tags({key: Digest.parse(link.decode()) for key, link in links.items() if link.startswith(b"sha256:")})
@@ -124,6 +126,12 @@ class StoredRegistry:
         """The manifests of all revisions, as they are read."""
         contents = ((digest, self.files.get(blob_path(digest))) for digest in self.storage().revisions)
         return StoredManifests.parse((digest, content) for digest, content in contents if content is not None)
+
+    def deleted(self) -> StoredManifests:
+        """The manifests without a link, as they are read."""
+        storage = self.storage()
+        linked = storage.revisions.union(*(each.layers for each in storage.repositories.values()))
+        return StoredManifests.parse((digest, self.files[blob_path(digest)]) for digest in storage.blobs if digest not in linked)
 
     def _descriptor(self, digest: Digest, media_type: str = "") -> dict[str, object]:
         """Of a blob of ``media_type``; of a manifest without, which may never have been stored."""
@@ -161,6 +169,9 @@ def random_registry(seed: int, *, damaged: bool = False) -> StoredRegistry:
             known.append(stored.image(name, *tags, layers=layers, config=config, kind=image_kind, **named))
     for number in range(chance.randint(0, 2)):
         stored.upload(chance.choice(REPOSITORIES), f"upload-{number}", age=chance.choice((0, 9999)))
+    # Of pushes that are under way, or were not long ago.
+    for path in chance.sample(sorted(stored.files), len(stored.files) // 4 if chance.random() < 0.5 else 0):
+        stored.modified[path] = NOW - chance.choice((0, 60))
     for number in range(chance.randint(0, 2)):
         lost = stored.blob(chance.choice(REPOSITORIES), b"named by nothing %d" % number)
         if chance.random() < 0.5:

@@ -33,7 +33,12 @@ _STEPS = {
 @click.option("--container", metavar="CONTAINER", help="A registry in this container, which this tool did not start.")
 @click.option("--apply", is_flag=True, help="Remove it; without, only the plan is shown.")
 @click.option(
-    "--grace", metavar="TIME", type=options.duration, default="1h", show_default=True, help="Uploads without a write for TIME are removed."
+    "--grace",
+    metavar="TIME",
+    type=options.duration,
+    default="1h",
+    show_default=True,
+    help="Uploads, and blobs without a manifest, are removed when they are older than TIME.",
 )
 @click.option(
     "--undo-for",
@@ -107,7 +112,7 @@ def plan_lines(name: str, volume: str, plan: CollectionPlan, *, keeps: bool) -> 
     """The plan for the registry ``name`` as lines of text; ``keeps``: it could be restored."""
     yield f"The registry {name} (volume {volume}):"
     if plan.is_empty:
-        yield f"  nothing to remove; {units.size(plan.kept)} are needed"
+        yield f"  nothing to remove; {units.size(plan.kept - plan.waiting_bytes)} are needed"
     if plan.manifests:
         yield f"  {units.count(len(plan.manifests), 'manifest')} without a tag that nothing needs"
         yield from (f"    {each.repository}@{formatting.short_id(str(each.digest))}" for each in plan.manifests[:_MOST_NAMES])
@@ -121,13 +126,23 @@ def plan_lines(name: str, volume: str, plan: CollectionPlan, *, keeps: bool) -> 
         yield f"  {units.count(plan.link_count, 'link')} to them: {units.size(plan.link_bytes)}"
     if plan.empty:
         yield f"  {units.count(len(plan.empty), 'empty repository')}: {', '.join(plan.empty[:_MOST_NAMES])}"
+    yield from _waiting_lines(plan)
     for upload in plan.young[:_MOST_NAMES]:
         yield f"  An upload to {upload.repository} may be under way (last write {upload.age} s ago): gc --apply refuses."
     if not plan.is_empty:
-        yield f"This frees {units.size(plan.bytes_freed)}; {units.size(plan.kept)} are needed."
+        yield f"This frees {units.size(plan.bytes_freed)}; {units.size(plan.kept - plan.waiting_bytes)} are needed."
         if keeps and plan.blobs:
             yield "The disk keeps it until it can no longer be restored (--undo-for);"
             yield "--no-undo frees it at once."
+
+
+def _waiting_lines(plan: CollectionPlan) -> Iterator[str]:
+    """What stays as a push may go on with it."""
+    if plan.waiting:
+        blobs, size = units.count(len(plan.waiting), "young blob"), units.size(plan.waiting_bytes)
+        yield f"  Kept for --grace: {blobs} without a manifest yet ({size})"
+    if plan.waiting_manifests:
+        yield f"  Kept for --grace: {units.count(plan.waiting_manifests, 'young manifest')} that had no tag yet"
 
 
 def result_lines(result: CollectionResult, undo_option: str = "") -> Iterator[str]:

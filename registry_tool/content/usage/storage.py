@@ -70,12 +70,17 @@ class TagFolder:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryStorage:
-    """A repository's links: digest to bytes of the link, and its uploads."""
+    """A repository's links: digest to bytes of the link, and its uploads.
+
+    ``revision_times`` and ``layer_times`` are when the links were written (Unix seconds); empty where that was not listed.
+    """
 
     revisions: Mapping[Digest, int]
     layers: Mapping[Digest, int]
     tag_folders: Mapping[str, TagFolder]
     uploads: tuple[PendingUpload, ...]
+    revision_times: Mapping[Digest, int] = field(default_factory=dict)
+    layer_times: Mapping[Digest, int] = field(default_factory=dict)
 
     @property
     def tags(self) -> dict[str, Digest]:
@@ -213,8 +218,15 @@ class _Tag:
 class _Repository:
     revisions: dict[Digest, int] = field(default_factory=dict)
     layers: dict[Digest, int] = field(default_factory=dict)
+    revision_times: dict[Digest, int] = field(default_factory=dict)
+    layer_times: dict[Digest, int] = field(default_factory=dict)
     tags: dict[str, _Tag] = field(default_factory=dict)
     uploads: dict[str, _Upload] = field(default_factory=dict)
+
+    def add(self, sizes: dict[Digest, int], times: dict[Digest, int], digest: Digest, file: StoredFile) -> bool:
+        """Keep the size and the time of a link; False where it has one."""
+        times.setdefault(digest, file.modified)
+        return _once(sizes, digest, file.size)
 
     def finished(self) -> RepositoryStorage:
         return RepositoryStorage(
@@ -222,6 +234,8 @@ class _Repository:
             layers=self.layers,
             tag_folders={tag: TagFolder(folder.current, folder.index) for tag, folder in sorted(self.tags.items())},
             uploads=tuple(PendingUpload(id, each.size, each.modified, each.files) for id, each in sorted(self.uploads.items())),
+            revision_times=self.revision_times,
+            layer_times=self.layer_times,
         )
 
 
@@ -291,10 +305,10 @@ class _Builder:
         match parts:
             case ["layers", algorithm, encoded, "link"]:
                 digest = self._digest(algorithm, encoded)
-                return digest is not None and _once(repository.layers, digest, file.size)
+                return digest is not None and repository.add(repository.layers, repository.layer_times, digest, file)
             case ["manifests", "revisions", algorithm, encoded, "link"]:
                 digest = self._digest(algorithm, encoded)
-                return digest is not None and _once(repository.revisions, digest, file.size)
+                return digest is not None and repository.add(repository.revisions, repository.revision_times, digest, file)
             case ["manifests", "tags", tag, *rest] if is_tag(tag):
                 return self._add_tag_file(repository, tag, rest, file.size)
             case ["uploads", id, _, *_] if _is_upload_id(id):

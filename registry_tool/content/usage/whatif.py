@@ -26,6 +26,8 @@ class Removals:
     """(repository, id)."""
     stale_links: bool = False
     """Whether links to layers whose content is not there afterwards go, and entries of tags' histories without a manifest."""
+    waiting: frozenset[tuple[str, Digest]] = frozenset()
+    """(repository, layer) whose link and content stay though no manifest names them yet; that repository has no leftovers."""
     leftovers: bool = False
     """Whether all links of repositories without a manifest and a tag go. Their uploads go only where they are in ``uploads``."""
 
@@ -76,6 +78,7 @@ def freed(storage: RegistryStorage, manifests: StoredManifests, removals: Remova
     gone: frozenset[Digest] = frozenset()
     if not blocked:
         gone = frozenset(storage.blobs) - needed_blobs(storage, manifests, removals.manifests)
+        gone -= {digest for _, digest in removals.waiting}
     links = _Links()
     upload_files = upload_bytes = 0
     for name, repository in storage.repositories.items():
@@ -119,7 +122,7 @@ def _add_links(
         else:
             remaining_tags.append(folder)
     remaining = repository.revisions.keys() - removed
-    if removals.leftovers and not remaining and not remaining_tags:
+    if removals.leftovers and not remaining and not remaining_tags and name not in {waiting for waiting, _ in removals.waiting}:
         links.add(repository.layers.values())
     elif removals.stale_links:
         links.add(size for digest, size in repository.layers.items() if digest in gone or digest not in storage.blobs)

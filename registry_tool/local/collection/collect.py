@@ -45,8 +45,7 @@ def plan_collection(engine: Engine, registry: CollectedRegistry, options: Collec
     check_collectable(engine, registry)
     if any(each.is_alive(state) for each in recovery.find_collections(engine, registry.name)):
         raise recovery.being_collected(registry.name)
-    reader = StorageReader(engine, registry.location)
-    return _plan_live(reader.read, now=int(time.time()), grace=options.grace)
+    return _plan_live(StorageReader(engine, registry.location), now=int(time.time()), grace=options.grace)
 
 
 def collect(
@@ -69,7 +68,7 @@ def collect(
     pauses: list[float] = []
     with session(engine, registry, state=state, observer=observer, pauses=pauses) as (worker, run):
         journal = Journal(worker, run.id, on_step)
-        _plan_live(worker.read, now=worker.time(), grace=options.grace).check_young()
+        _plan_live(worker.reader, now=worker.time(), grace=options.grace).check_young()
         if registry.running:
             journal.step("stand-in")
             clone = stand_in.create(engine, registry, run)
@@ -102,26 +101,37 @@ class _Reading:
     now: int
 
 
-def _plan_live(read: Callable[[], tuple[RegistryStorage, StoredManifests]], *, now: int, grace: float) -> CollectionPlan:
+def _plan_live(reader: StorageReader, *, now: int, grace: float) -> CollectionPlan:
     """Plan while the registry accepts pushes: a tag may be newer than the listing. Raises Conflict where the same thing stays missing."""
     problems: list[Conflict] = []
     while True:
-        storage, manifests = read()
+        storage, manifests = reader.read()
         try:
-            return make_plan(storage, manifests, now=now, grace=grace)
+            return _make_plan(reader, storage, manifests, now=now, grace=grace)
         except Conflict as error:
             problems.append(error)
         if len(problems) == _READINGS:
             if len({problem.message for problem in problems}) == 1:
                 raise problems[0]
             # Each time another one: they are being pushed. What goes is planned again when nothing is.
-            return make_plan(storage, manifests, now=now, grace=grace, live=True)
+            return _make_plan(reader, storage, manifests, now=now, grace=grace, live=True)
+
+
+def _make_plan(
+    reader: StorageReader, storage: RegistryStorage, manifests: StoredManifests, *, now: int, grace: float, live: bool = False
+) -> CollectionPlan:
+    """The plan of what was read, for which deleted manifests are read only where something waits for one that is yet to come."""
+    plan = make_plan(storage, manifests, now=now, grace=grace, live=live)
+    if plan.waiting_links or plan.waiting_manifests:
+        plan = make_plan(storage, manifests, now=now, grace=grace, live=live, deleted=reader.read_deleted(storage))
+    return plan
 
 
 def _read(worker: Worker, options: CollectionOptions) -> _Reading:
     storage, manifests = worker.read()
     now = worker.time()
-    return _Reading(storage=storage, manifests=manifests, plan=make_plan(storage, manifests, now=now, grace=options.grace), now=now)
+    plan = _make_plan(worker.reader, storage, manifests, now=now, grace=options.grace)
+    return _Reading(storage=storage, manifests=manifests, plan=plan, now=now)
 
 
 def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
@@ -207,14 +217,14 @@ class _Application:
         eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
         if not eligible:
             raise Conflict("the registry's garbage-collect lists no blob that it would remove; no blob was removed")
-        unplanned = sorted(eligible - self._plan.blobs.keys())
+        unplanned = sorted(eligible - self._plan.blobs.keys() - self._plan.waiting.keys())
         if unplanned:
             raise Conflict(
                 f"the registry's garbage-collect would remove {units.count(len(unplanned), 'blob')} that images need, "
                 f"{unplanned[0]} for example; no blob was removed",
                 hint="See: regctl check",
             )
-        return sorted(eligible)
+        return sorted(eligible & self._plan.blobs.keys())
 
     def _remove_empty_folders(self) -> None:
         worker, plan = self._worker, self._plan

@@ -2,12 +2,13 @@
 
 A manifest is needed where a tag of its repository points at it, where a needed manifest mentions its digest (an index its children, a
 referrer its subject), or where its subject is needed. Where a needed manifest cannot be read, nothing can be collected: what it needs is
-not known.
+not known. A push brings layers, then manifests, the tagged one last: what is young and may still wait for the next of them stays, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,6 +28,7 @@ from registry_tool.content.usage.whatif import needed_blobs
 from registry_tool.oci.digest import Digest
 
 _MAX_NAMES = 3
+_NONE = StoredManifests({}, {}, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,15 @@ class CollectionPlan:
     ``layer_links`` are links to content that is not there then, ``history_links`` those of tags to manifests that are not; ``empty``
     are repositories without content, of which folders are left. ``young`` are uploads that may be under way: nothing is removed while
     there are some. ``link_bytes`` is the size of all links that go.
+
+    What a push may have brought before its last manifest stays: ``waiting`` are young blobs that no manifest needs yet,
+    ``waiting_links`` all young links to layers that no manifest of their repository names, ``waiting_manifests`` young manifests that
+    never had a tag, as those of an index that is yet to come.
     """
 
     JSON_MEMBERS: ClassVar = (
-        "bytes_freed manifests blobs=blob_count blob_bytes links=link_count link_bytes uploads upload_bytes young empty kept"
+        "bytes_freed manifests blobs=blob_count blob_bytes links=link_count link_bytes uploads upload_bytes young empty kept "
+        "waiting=waiting_count waiting_bytes waiting_manifests"
     )
     manifests: tuple[UnneededManifest, ...] = ()
     blobs: Mapping[Digest, int] = field(default_factory=dict)
@@ -71,6 +78,9 @@ class CollectionPlan:
     empty: tuple[str, ...] = ()
     link_bytes: int = 0
     kept: int = 0
+    waiting: Mapping[Digest, int] = field(default_factory=dict)
+    waiting_links: tuple[tuple[str, Digest], ...] = ()
+    waiting_manifests: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -86,6 +96,16 @@ class CollectionPlan:
     def link_count(self) -> int:
         """How many links go."""
         return len(self.manifests) + len(self.layer_links) + len(self.history_links)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many blobs wait for a manifest."""
+        return len(self.waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes of the blobs that wait for a manifest."""
+        return sum(self.waiting.values())
 
     @property
     def blob_bytes(self) -> int:
@@ -127,24 +147,48 @@ class CollectionPlan:
             )
 
 
-def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int, grace: float, live: bool = False) -> CollectionPlan:
+def make_plan(
+    storage: RegistryStorage,
+    manifests: StoredManifests,
+    *,
+    now: int,
+    grace: float,
+    live: bool = False,
+    deleted: StoredManifests = _NONE,
+) -> CollectionPlan:
     """Plan the collection of ``storage``, whose revisions are ``manifests``, as far as they could be read.
 
-    ``now`` is in Unix seconds, by the clock that wrote the files' times; uploads older than ``grace`` seconds go. Raises Conflict where a
-    needed manifest, or a tag's link, cannot be read, unless ``live``: such a plan is only to be shown.
+    ``now`` is in Unix seconds, by the clock that wrote the files' times. Uploads older than ``grace`` seconds go, and so does what waits
+    for a manifest, or what one of the ``deleted`` manifests named: that waits for nothing. Raises Conflict where a needed manifest, or a
+    tag's link, cannot be read, unless ``live``: such a plan is only to be shown.
     """
+    young_since = now - grace if grace else math.inf
     unneeded: list[UnneededManifest] = []
     remaining: dict[str, frozenset[Digest]] = {}
+    waiting_manifests = 0
     for name, repository in storage.repositories.items():
-        kept = _needed(name, repository, manifests, live=live)
+        needed_by_tags = kept = _needed(name, repository, manifests, live=live)
+        roots = _waiting_manifests(repository, manifests, deleted, needed_by_tags, young_since)
+        if roots:
+            # What is damaged of them cannot be pushed to its end.
+            waiting = _needed(name, repository, manifests, live=True, roots=roots)
+            kept = needed_by_tags.union(digest for digest in waiting if digest in manifests)
+            waiting_manifests += len(kept) - len(needed_by_tags)
         remaining[name] = kept
         for digest in sorted(repository.revisions.keys() - kept):
             size = storage.blobs.get(digest) if digest in manifests else None
             unneeded.append(UnneededManifest(repository=name, digest=digest, size=size))
     needed = needed_blobs(storage, manifests, frozenset((each.repository, each.digest) for each in unneeded))
-    blobs = {digest: size for digest, size in storage.blobs.items() if digest not in needed}
+    waiting_links = tuple(
+        (name, digest)
+        for name, repository in storage.repositories.items()
+        for digest in _waiting_layers(repository, manifests, deleted, young_since)
+        if digest in storage.blobs
+    )
+    waiting_blobs = {digest: storage.blobs[digest] for _, digest in waiting_links if digest not in needed}
+    blobs = {digest: size for digest, size in storage.blobs.items() if digest not in needed and digest not in waiting_blobs}
     uploads, young = _uploads(storage, now=now, grace=grace)
-    empty = dict.fromkeys(_empty(storage, remaining, young))
+    empty = dict.fromkeys(_empty(storage, remaining, {upload.repository for upload in young} | {name for name, _ in waiting_links}))
     layer_links = tuple(
         (name, digest)
         for name, repository in storage.repositories.items()
@@ -170,6 +214,9 @@ def make_plan(storage: RegistryStorage, manifests: StoredManifests, *, now: int,
         + sum(storage.repositories[name].layers[digest] for name, digest in layer_links)
         + sum(storage.repositories[name].tag_folders[tag].index[digest] for name, tag, digest in history_links),
         kept=sum(storage.blobs.values()) - sum(blobs.values()),
+        waiting=waiting_blobs,
+        waiting_links=waiting_links,
+        waiting_manifests=waiting_manifests,
     )
 
 
@@ -201,8 +248,10 @@ def contents(storage: RegistryStorage) -> dict[str, int]:
     return files
 
 
-def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests, *, live: bool) -> frozenset[Digest]:
-    """The manifests of a repository that its tags need. Raises Conflict where one of them cannot be read."""
+def _needed(
+    name: str, repository: RepositoryStorage, manifests: StoredManifests, *, live: bool, roots: Iterable[Digest] = ()
+) -> frozenset[Digest]:
+    """The manifests of a repository that its tags and ``roots`` need. Raises Conflict where one of them cannot be read."""
     unreadable = [tag for tag, folder in repository.tag_folders.items() if folder.current is not None and folder.digest is None]
     if unreadable and not live:
         raise _damaged(f"{name}:{unreadable[0]}: its link cannot be read", len(unreadable) - 1)
@@ -216,7 +265,7 @@ def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests
     if lost and not live:
         raise _damaged(f"{name}:{lost[0]}: its manifest is missing", len(lost) - 1)
     needed: set[Digest] = set()
-    left = list(tags)
+    left = [*tags, *roots]
     while left:
         digest = left.pop()
         # What it mentions may be a blob, or a child of an index that was never pushed.
@@ -231,6 +280,43 @@ def _needed(name: str, repository: RepositoryStorage, manifests: StoredManifests
         subject = _subject(manifests, digest)
         left += [subject] if subject is not None else []
     return frozenset(needed)
+
+
+def _waiting_manifests(
+    repository: RepositoryStorage,
+    manifests: StoredManifests,
+    deleted: StoredManifests,
+    needed: frozenset[Digest],
+    young_since: float,
+) -> set[Digest]:
+    """Manifests that were pushed by digest a short while ago, and that an index, a subject or a tag may still need.
+
+    Not those that had a tag, or that one names which had: they were complete.
+    """
+    times = repository.revision_times
+    young = {digest for digest, modified in times.items() if modified > young_since and digest not in needed and digest in manifests}
+    if not young:
+        return young
+    young -= {digest for folder in repository.tag_folders.values() for digest in folder.index}
+    complete = (repository.revisions.keys() - young) | deleted.read.keys()
+    named = {digest for parent in complete for digest in (*manifests.references(parent), *deleted.references(parent))}
+    while more := {digest for digest in young if digest in named or _subject(manifests, digest) in complete}:
+        young -= more
+        complete |= more
+        named |= {digest for parent in more for digest in manifests.references(parent)}
+    return young
+
+
+def _waiting_layers(
+    repository: RepositoryStorage, manifests: StoredManifests, deleted: StoredManifests, young_since: float
+) -> Iterator[Digest]:
+    """Layers that came a short while ago, and that no manifest of the repository names, nor one that was deleted."""
+    young = sorted(digest for digest, modified in repository.layer_times.items() if modified > young_since)
+    if not young:
+        return
+    named = {digest for parent in repository.revisions for digest in manifests.references(parent)}
+    named |= {digest for parent in (*deleted.read, *deleted.foreign) for digest in deleted.references(parent)}
+    yield from (digest for digest in young if digest not in named)
 
 
 def _subject(manifests: StoredManifests, digest: Digest) -> Digest | None:
@@ -258,9 +344,8 @@ def _upload(repository: str, upload: PendingUpload, now: int) -> UnfinishedUploa
     return UnfinishedUpload(repository=repository, id=upload.id, size=upload.size, age=max(0, now - upload.modified))
 
 
-def _empty(storage: RegistryStorage, remaining: Mapping[str, frozenset[Digest]], young: Iterable[UnfinishedUpload]) -> Iterator[str]:
-    """Repositories that have neither a manifest nor a tag left, nor an upload under way, nor files that are not the registry's."""
-    busy = {upload.repository for upload in young}
+def _empty(storage: RegistryStorage, remaining: Mapping[str, frozenset[Digest]], busy: Collection[str]) -> Iterator[str]:
+    """Repositories that have neither a manifest nor a tag left, are not ``busy`` with a push, and have no files but the registry's."""
     foreign = [file.path for file in storage.other]
     for name, repository in storage.repositories.items():
         is_empty = not remaining[name] and not repository.tags and name not in busy

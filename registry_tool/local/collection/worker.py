@@ -33,6 +33,7 @@ class Worker:
     def __init__(self, engine: Engine, id: str) -> None:
         self.engine = engine
         self.id = id
+        self.reader = ContainerReader(engine, id, STORAGE)
         self._made: set[str] = set()
 
     def run(self, script: str, *arguments: str) -> str:
@@ -57,7 +58,7 @@ class Worker:
 
     def read(self) -> tuple[RegistryStorage, StoredManifests]:
         """List all files of the volume, and read tags and manifests. Raises EngineError where that is not complete."""
-        return ContainerReader(self.engine, self.id, STORAGE).read()
+        return self.reader.read()
 
     def time(self) -> int:
         """The time on the engine's machine, in Unix seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from registry_tool.local.collection import (
 from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
 from registry_tool.targets.registry import open_registry
 from tests.support import canary
-from tests.support.content import layer, make_artifact, make_image, make_index, sha256
+from tests.support.content import OCI_IMAGE, layer, make_artifact, make_image, make_index, sha256
 from tests.support.registry_over_http import ask, push_blob, tags
 from tests.support.requirements import free_port, wait_for_registry
 
@@ -133,6 +134,24 @@ def test_pulls_go_on_and_pushes_are_refused_meanwhile(collected: Collected) -> N
     assert during == dict.fromkeys(("undo", "manifests", "garbage-collect", "links", "check"), (200, 405, 405))
     assert len(result.pauses) == 2
     assert push_blob(port, "app", b"after") == 201
+    collected.check_whole()
+
+
+def test_push_that_is_under_way_goes_on_after_it(collected: Collected) -> None:
+    port, config, own = collected.port, b"{}", b"a layer of its own"
+    make_image(port, "base", "1", layer(b"before"))
+    make_image(port, "base", "1", layer(b"after"))
+    child = make_image(port, "new/index", None, layer(b"child"))
+    for blob in (config, own):
+        assert push_blob(port, "new/image", blob) == 201
+    result = collected.collect()
+    assert (result.plan.waiting_count, result.plan.waiting_manifests) == (2, 1)
+    assert [each.repository for each in result.plan.manifests] == ["base"]
+    descriptors = [{"mediaType": OCI_IMAGE, "digest": sha256(blob), "size": len(blob)} for blob in (config, own)]
+    document = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": descriptors[0], "layers": descriptors[1:]}
+    put = ask(port, "PUT", "/v2/new/image/manifests/1", body=json.dumps(document).encode(), headers={"Content-Type": OCI_IMAGE})
+    assert put[0] == 201
+    make_index(port, "new/index", "1", child)
     collected.check_whole()
 
 
@@ -282,7 +301,7 @@ def test_registry_with_a_password_and_deletion_off_is_collected(engine: Engine, 
         collected = Collected(engine, started.registry, tmp_path)
         assert push_blob(collected.port, "app", b"unneeded", user=(auth.user, auth.password)) == 201
         statuses: list[int] = []
-        result = collected.collect(on_step=lambda step: statuses.append(ask(collected.port, "GET", "/v2/")[0]))
+        result = collected.collect(grace=0, on_step=lambda step: statuses.append(ask(collected.port, "GET", "/v2/")[0]))
         assert result.blobs == 1
         assert set(statuses) == {401}
         assert push_blob(collected.port, "app", b"unneeded", user=(auth.user, auth.password)) == 201

@@ -104,10 +104,11 @@ def _prune_collect_and_undo(bench: Bench, seed: int, state: Path) -> bool:
             del kept[gone]
     needed = {path: len(stored.files[path]) for (name, _), digest in kept.items() for path in stored.closure(name, digest)}
     before, manifests = bench.worker.read()
+    deleted = bench.worker.reader.read_deleted(before)
     options = CollectionOptions(grace=grace)
     now = bench.worker.time()
     try:
-        plan = make_plan(before, manifests, now=now, grace=grace)
+        plan = make_plan(before, manifests, now=now, grace=grace, deleted=deleted)
         plan.check_young()
     except Conflict:
         assert damaged or grace, seed

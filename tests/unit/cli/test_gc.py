@@ -44,6 +44,17 @@ def test_plan_names_everything_that_goes_and_what_waits() -> None:
     ]
 
 
+def test_what_waits_for_a_manifest_is_shown_and_not_counted_as_needed() -> None:
+    plan = CollectionPlan(kept=142, waiting={DIGEST: 100}, waiting_links=(("app", DIGEST),), waiting_manifests=2)
+    assert plan.is_empty
+    assert list(plan_lines("team", "data", plan, keeps=True)) == [
+        "The registry team (volume data):",
+        "  nothing to remove; 42B are needed",
+        "  Kept for --grace: 1 young blob without a manifest yet (100B)",
+        "  Kept for --grace: 2 young manifests that had no tag yet",
+    ]
+
+
 def test_plan_without_undo_says_nothing_of_it() -> None:
     assert not any("undo" in line for line in plan_lines("team", "data", PLAN, keeps=False))
 

@@ -17,7 +17,7 @@ def stored() -> StoredRegistry:
 
 
 def _plan(stored: StoredRegistry, *, grace: float = 3600) -> CollectionPlan:
-    return make_plan(stored.storage(), stored.manifests(), now=NOW, grace=grace)
+    return make_plan(stored.storage(), stored.manifests(), now=NOW, grace=grace, deleted=stored.deleted())
 
 
 def _digests(plan: CollectionPlan) -> set[Digest]:
@@ -230,3 +230,92 @@ def test_live_plan_skips_tags_that_are_newer_than_the_listing(stored: StoredRegi
     with pytest.raises(Conflict, match="app:1: its manifest is missing"):
         _plan(stored)
     assert make_plan(stored.storage(), stored.manifests(), now=NOW, grace=3600, live=True).manifests == ()
+
+
+# --- a push that is under way ---
+
+
+def _young(stored: StoredRegistry, before: set[str]) -> None:
+    """Let what was written since ``before`` be young."""
+    stored.modified |= dict.fromkeys(stored.files.keys() - before, NOW - 60)
+
+
+@pytest.mark.parametrize(("age", "grace", "stays"), [(3599, 3600, True), (3600, 3600, False), (0, 0, False), (-60, 3600, True)])
+def test_layers_of_a_push_without_a_manifest_stay_by_age(stored: StoredRegistry, age: int, grace: int, stays: bool) -> None:
+    stored.image("other", "1")
+    layer = stored.blob("app", b"pushed")
+    stored.modified[layer_path("app", layer)] = NOW - age
+    plan = _plan(stored, grace=grace)
+    assert (plan.waiting, plan.blobs) == (({layer: 6}, {}) if stays else ({}, {layer: 6}))
+    assert (plan.layer_links, plan.empty) == (((), ()) if stays else ((("app", layer),), ("app",)))
+    assert after(stored.storage(), plan).keys() >= ({blob_path(layer), layer_path("app", layer)} if stays else set())
+
+
+def test_layer_that_was_mounted_a_moment_ago_stays_in_the_repository_that_waits_for_its_manifest(stored: StoredRegistry) -> None:
+    stored.image("base", "1", layers=(b"shared",))
+    before = set(stored.files)
+    shared = stored.blob("app", b"shared")
+    _young(stored, before)
+    plan = _plan(stored)
+    assert plan.is_empty
+    assert (plan.waiting, plan.waiting_links) == ({}, (("app", shared),))
+
+
+def test_layer_of_a_manifest_that_lost_its_tag_does_not_wait_for_another(stored: StoredRegistry) -> None:
+    stored.image("app", "1", layers=(b"before",))
+    stored.image("app", "1", layers=(b"after",))
+    _young(stored, set())
+    assert Digest.of(b"before") in _plan(stored).blobs
+
+
+def test_layer_of_a_manifest_that_was_deleted_does_not_wait_for_another(stored: StoredRegistry) -> None:
+    stored.image("other", "1", config=b"{ }")
+    image = stored.image("app", layers=(b"deleted",))
+    _young(stored, set())
+    stored.remove(revision_path("app", image))
+    plan = _plan(stored)
+    assert plan.blobs.keys() == {image, Digest.of(b"{}"), Digest.of(b"deleted")}
+    assert plan.empty == ("app",)
+
+
+def test_layer_that_another_repository_waits_for_stays_though_its_manifest_goes(stored: StoredRegistry) -> None:
+    stored.image("app", "1", layers=(b"layer",))
+    stored.image("app", "1", layers=(b"after",))
+    before = set(stored.files)
+    layer = stored.blob("new", b"layer")
+    _young(stored, before)
+    plan = _plan(stored)
+    assert plan.waiting == {layer: 5}
+    assert [each.repository for each in plan.manifests] == ["app"]
+
+
+def test_children_of_an_index_that_is_yet_to_come_stay_with_their_layers(stored: StoredRegistry) -> None:
+    stored.image("app", "1")
+    before = set(stored.files)
+    children = tuple(stored.image("app", layers=(name,)) for name in (b"amd64", b"arm64"))
+    stored.image("app", layers=(b"signature",), **stored.subject(children[0]))
+    _young(stored, before)
+    plan = _plan(stored)
+    assert plan.is_empty
+    assert plan.waiting_manifests == 3
+    assert _digests(_plan(stored, grace=0)) >= set(children)
+
+
+@pytest.mark.parametrize("end", ["moved", "deleted"])
+def test_young_children_of_an_index_that_was_complete_go_with_it(stored: StoredRegistry, end: str) -> None:
+    child = stored.image("app", layers=(b"child",))
+    signature = stored.image("app", layers=(b"signature",), **stored.subject(child))
+    index = stored.index("app", "1", children=(child,))
+    stored.image("app", "1", layers=(b"after",))
+    _young(stored, set())
+    if end == "deleted":
+        stored.remove(revision_path("app", index))
+    assert _digests(_plan(stored)) == {child, signature} | ({index} if end == "moved" else set())
+
+
+def test_young_signature_goes_with_its_subject(stored: StoredRegistry) -> None:
+    image = stored.image("app", "1", layers=(b"before",))
+    signature = stored.image("app", layers=(b"signature",), **stored.subject(image))
+    stored.image("app", "1", layers=(b"after",))
+    _young(stored, set())
+    assert _digests(_plan(stored)) == {image, signature}
