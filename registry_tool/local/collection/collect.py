@@ -67,7 +67,7 @@ def collect(
     check_collectable(engine, registry)
     pauses: list[float] = []
     with session(engine, registry, state=state, observer=observer, pauses=pauses) as (worker, run):
-        journal = Journal(worker, run.id, on_step)
+        journal = CollectionJournal(worker, run.id, on_step)
         _plan_live(worker.reader, now=worker.time(), grace=options.grace).check_young()
         if registry.running:
             journal.step("stand-in")
@@ -78,7 +78,7 @@ def collect(
 
 
 def apply(
-    worker: Worker, planned: CollectionPlan, options: CollectionOptions, journal: Journal, *, check_unused: Callable[[], None]
+    worker: Worker, planned: CollectionPlan, options: CollectionOptions, journal: CollectionJournal, *, check_unused: Callable[[], None]
 ) -> CollectionResult:
     """Apply ``planned`` on the worker's volume, to which nobody writes: ``check_unused`` raises Conflict before a step where that ends.
 
@@ -150,7 +150,7 @@ def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
         )
 
 
-class Journal:
+class CollectionJournal:
     """The journal of the collection ``id``, in the volume; ``on_step`` is called for each step."""
 
     def __init__(self, worker: Worker, id: str, on_step: Callable[[str], None] = lambda step: None) -> None:
@@ -174,7 +174,7 @@ class Journal:
 class _Application:
     """One application of the plan for what was read ``before``."""
 
-    def __init__(self, worker: Worker, journal: Journal, before: _Reading, check_unused: Callable[[], None]) -> None:
+    def __init__(self, worker: Worker, journal: CollectionJournal, before: _Reading, check_unused: Callable[[], None]) -> None:
         self._worker, self._journal, self._check_unused = worker, journal, check_unused
         self._before, self._plan = before, before.plan
         self._undo: undo.CollectionUndo | None = None

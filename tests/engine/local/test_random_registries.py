@@ -24,8 +24,7 @@ from registry_tool.content.usage.storage import RegistryStorage, blob_path
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.collection import CollectionOptions, CollectionPlan, find_subject
 from registry_tool.local.collection import undo as collection_undo
-from registry_tool.local.collection.collect import Journal as CollectionJournal
-from registry_tool.local.collection.collect import apply
+from registry_tool.local.collection.collect import CollectionJournal, apply
 from registry_tool.local.collection.plan import contents, make_plan
 from registry_tool.local.collection.session import session
 from registry_tool.local.collection.worker import Worker
