@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from registry_tool.local.collection import (
 from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
 from registry_tool.targets.registry import open_registry
 from tests.support import canary
-from tests.support.content import OCI_IMAGE, layer, make_artifact, make_image, make_index, sha256
+from tests.support.content import layer, make_artifact, make_image, make_index, sha256
 from tests.support.registry_over_http import ask, push_blob, tags
 from tests.support.requirements import free_port, wait_for_registry
 
@@ -138,19 +137,16 @@ def test_pulls_go_on_and_pushes_are_refused_meanwhile(collected: Collected) -> N
 
 
 def test_push_that_is_under_way_goes_on_after_it(collected: Collected) -> None:
-    port, config, own = collected.port, b"{}", b"a layer of its own"
-    make_image(port, "base", "1", layer(b"before"))
+    port = collected.port
+    image = make_image(port, "base", "1", layer(b"before"))
     make_image(port, "base", "1", layer(b"after"))
     child = make_image(port, "new/index", None, layer(b"child"))
-    for blob in (config, own):
+    for blob in (image.config, *image.layers):
         assert push_blob(port, "new/image", blob) == 201
     result = collected.collect()
     assert (result.plan.waiting_count, result.plan.waiting_manifests) == (2, 1)
     assert [each.repository for each in result.plan.manifests] == ["base"]
-    descriptors = [{"mediaType": OCI_IMAGE, "digest": sha256(blob), "size": len(blob)} for blob in (config, own)]
-    document = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": descriptors[0], "layers": descriptors[1:]}
-    put = ask(port, "PUT", "/v2/new/image/manifests/1", body=json.dumps(document).encode(), headers={"Content-Type": OCI_IMAGE})
-    assert put[0] == 201
+    assert ask(port, "PUT", "/v2/new/image/manifests/1", body=image.raw, headers={"Content-Type": image.media_type})[0] == 201
     make_index(port, "new/index", "1", child)
     collected.check_whole()
 
