@@ -152,10 +152,10 @@ def checkout(folder: Path, cache: Path) -> Path:
     package = copy / "registry_tool"
     package.mkdir()
     for path in (ROOT / "registry_tool").iterdir():
-        if path.name not in ("demo", "__pycache__"):
+        if path.name not in ("base", "__pycache__"):
             (package / path.name).symlink_to(path)
     # A copy, as it finds the sample app by its own place.
-    shutil.copytree(ROOT / "registry_tool" / "demo", package / "demo")
+    shutil.copytree(ROOT / "registry_tool" / "base", package / "base")
     copy_cache(cache, folder / "home" / ".cache" / "registry-tool")
     return copy
 
