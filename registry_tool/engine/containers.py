@@ -174,13 +174,16 @@ class Containers:
             entries: Any = api.containers(all=True, size=True, filters={"id": id})
         return int(entries[0].get("SizeRw") or 0) if entries else 0
 
-    def put_files(self, id: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Write ``files`` (name -> content and mode) below the existing ``folder``; also before the start, also on volumes."""
+    def put_files(self, id: str, folder: str, files: Mapping[str, tuple[bytes, int]], *, modified: float | None = None) -> None:
+        """Write ``files`` (name -> content and mode) below the existing ``folder``; also before the start, also on volumes.
+
+        ``modified`` is their time (seconds since 1970), by default now in whole seconds.
+        """
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for name, (content, mode) in files.items():
                 member = tarfile.TarInfo(name)
-                member.size, member.mode, member.mtime = len(content), mode, int(time.time())
+                member.size, member.mode, member.mtime = len(content), mode, modified or int(time.time())
                 tar.addfile(member, io.BytesIO(content))
             # Without what fills the last record: podman's reader ends at the two empty blocks, and whoever writes more may fail.
             end = tar.offset + 2 * tarfile.BLOCKSIZE

@@ -9,6 +9,7 @@ from registry_tool.local.registry.proxy import Proxy
 from registry_tool.local.registry.readiness import PortProbe, PortState, is_ready, probe_port, wait_until_ready
 from registry_tool.local.registry.spec import DEFAULT_NAME, compose_env
 from registry_tool.local.registry.up import OnMove, PortMove, UpResult, up
+from registry_tool.local.registry.users import UserChange, add_user, list_users, remove_user
 
 __all__ = [
     "DEFAULT_NAME",
@@ -21,12 +22,16 @@ __all__ = [
     "PortState",
     "Proxy",
     "UpResult",
+    "UserChange",
+    "add_user",
     "compose_env",
     "down",
     "find",
     "find_all",
     "is_ready",
+    "list_users",
     "probe_port",
+    "remove_user",
     "up",
     "wait_until_ready",
 ]

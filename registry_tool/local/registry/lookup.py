@@ -9,7 +9,17 @@ from registry_tool.base import labels
 from registry_tool.base.errors import NotFound
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry.spec import COMPOSE_PROJECT, CONTAINER_PORT, DEFAULT_NAME, STORAGE, name_option, resource_name
+from registry_tool.local.registry.spec import (
+    COMPOSE_PROJECT,
+    CONTAINER_PORT,
+    DEFAULT_NAME,
+    EVERY_ADDRESS,
+    LOOPBACK,
+    STORAGE,
+    is_loopback_ip,
+    name_option,
+    resource_name,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +46,18 @@ class LocalRegistry:
     host: str = "localhost"
     image_id: str = ""
     """The engine's ``Id`` of its container's image."""
+    listen: str = LOOPBACK
+    """The address at which it is published on the engine's machine, on its loopback in any case."""
 
     @property
     def address(self) -> str:
         """``localhost:5000``: the host of its images' names."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def listens_beyond_loopback(self) -> bool:
+        """Whether other machines may reach it."""
+        return not is_loopback_ip(self.listen)
 
     @property
     def running(self) -> bool:
@@ -96,9 +113,14 @@ def _of(container: Container) -> LocalRegistry:
         state=container.state,
         user=container.labels.get(labels.USER),
         proxy=container.labels.get(labels.PROXY),
+        listen=next((ip for ip in _published_at(container) if not is_loopback_ip(ip)), LOOPBACK),
         started_by="compose" if COMPOSE_PROJECT in container.labels else "registry-tool",
     )
 
 
 def _port(container: Container) -> int:
     return next((binding.host_port for binding in container.ports if binding.container_port == CONTAINER_PORT), 0)
+
+
+def _published_at(container: Container) -> tuple[str, ...]:
+    return tuple(binding.host_ip or EVERY_ADDRESS for binding in container.ports if binding.container_port == CONTAINER_PORT)

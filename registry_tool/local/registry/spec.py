@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import secrets
@@ -19,6 +20,7 @@ from registry_tool.local.registry.proxy import ProxySettings
 DEFAULT_NAME = "default"
 DEFAULT_PORT = 5000
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the engine's machine, and only where a person asks for it
 CONTAINER_PORT = "5000/tcp"
 RESTART = "unless-stopped"
 
@@ -119,6 +121,11 @@ def container_spec(name: str, *, image: str, port: int, settings: RegistrySettin
         entrypoint=None if settings.proxy is None else proxy.command(PROXY),
         network=resource_name(name) if settings.proxy is not None and settings.proxy.upstream else None,
     )
+
+
+def is_loopback_ip(address: str) -> bool:
+    """Whether an IP address is of this machine alone."""
+    return ipaddress.ip_address(address).is_loopback
 
 
 def check_name(name: str) -> None:

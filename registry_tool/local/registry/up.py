@@ -70,9 +70,11 @@ class _UpRequest:
         settings = replace(state.settings, restart=self.restart or state.settings.restart)
         if self.auth is None:
             return replace(state, settings=settings)
-        known = state.htpasswd is not None and self.auth.is_in(state.htpasswd)
-        htpasswd = state.htpasswd if known else self.auth.htpasswd()
-        return replace(state, settings=replace(settings, user=self.auth.user), htpasswd=htpasswd)
+        users = state.users
+        if not self.auth.is_in(users) or state.settings.user != self.auth.user:
+            # Of another name it replaces the one of before; users that `user add` added stay.
+            users = users.with_user(self.auth, instead_of=state.settings.user)
+        return replace(state, settings=replace(settings, user=self.auth.user), users=users)
 
 
 class _ConcurrentChange(Exception):
@@ -131,6 +133,31 @@ def up(
             engine.remove_volume(spec.resource_name(name), missing_ok=True)
         raise upstream.unusable(current, problem)
     return UpResult(registry=replace(current, state="running"), created=created, port_note=note, upstream_problem=problem)
+
+
+def replace_container(
+    engine: Engine, current: LocalRegistry, stored: VolumeState, wanted: VolumeState, *, state: Path, timeout: float = 30.0
+) -> None:
+    """Replace a registry's container by one with the state ``wanted``, as ``up`` does; the caller has the registry's lock.
+
+    Where that fails, it is created again as it was. Raises what :func:`up` raises.
+    """
+    request = _UpRequest(
+        engine=engine,
+        image=lambda: current.image,
+        name=current.name,
+        port=None,
+        auth=None,
+        restart=None,
+        proxy=None,
+        state=state,
+        on_move=None,
+    )
+    _replace(request, current, stored, wanted)
+    upstream.rejoin(engine, current.name)
+    replaced = lookup.find(engine, current.name)
+    if replaced is not None:
+        wait_until_ready(engine, replaced, timeout=timeout)
 
 
 def _ensure_started(request: _UpRequest) -> tuple[bool, str | None]:

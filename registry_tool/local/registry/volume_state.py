@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry_tool.base import dirs, labels
-from registry_tool.base.errors import Conflict, RegistryError
+from registry_tool.base.errors import Conflict, EngineError, RegistryError
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container, ContainerSpec
 from registry_tool.local.registry import spec
+from registry_tool.local.registry.passwords import Users
 from registry_tool.local.registry.proxy import ProxySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeState:
-    """Settings, and the ``htpasswd`` file where there is a password."""
+    """Settings, and users where there is a password."""
 
     settings: spec.RegistrySettings
-    htpasswd: bytes | None = None
     proxy_configuration: bytes | None = field(default=None, repr=False)
     """Has the password for the upstream in it."""
+    users: Users = field(default_factory=Users)
 
     def with_port(self, port: int | None) -> VolumeState:
         """The same with another port."""
@@ -50,7 +53,7 @@ def read(engine: Engine, container: Container) -> VolumeState:
         ) from error
     return VolumeState(
         settings=settings,
-        htpasswd=engine.get_file(container.id, spec.HTPASSWD),
+        users=Users.parse(engine.get_file(container.id, spec.HTPASSWD) or b""),
         proxy_configuration=engine.get_file(container.id, spec.PROXY) if settings.proxy else None,
     )
 
@@ -100,11 +103,27 @@ def _probe_labels(name: str) -> dict[str, str]:
 def write(engine: Engine, container_id: str, state: VolumeState) -> None:
     """Write ``state`` into the volume of a container, which need not run."""
     files = {f"{spec.SETTINGS_FOLDER}/settings.json": (state.settings.to_json(), 0o600)}
-    if state.htpasswd is not None:
-        files[f"{spec.SETTINGS_FOLDER}/htpasswd"] = (state.htpasswd, 0o600)
     if state.proxy_configuration is not None:
         files[f"{spec.SETTINGS_FOLDER}/proxy.yml"] = (state.proxy_configuration, 0o600)
+    if state.users.hashes:
+        files[f"{spec.SETTINGS_FOLDER}/htpasswd"] = (state.users.htpasswd(), 0o600)
     engine.put_files(container_id, spec.STORAGE, files)
+
+
+def write_users(engine: Engine, container: Container, users: Users) -> None:
+    """Write ``users`` into the volume of ``container``, which sees them with its next request.
+
+    Where it runs, the file is replaced by a rename: without one, a request in between would fail with 400.
+    """
+    now = time.time()  # with its fraction: the registry reads a changed file again by its time, and two changes may be of one second
+    file, replacement = f"{spec.SETTINGS_FOLDER}/htpasswd", f"{spec.SETTINGS_FOLDER}/htpasswd.new"
+    if container.running:
+        engine.put_files(container.id, spec.STORAGE, {replacement: (users.htpasswd(), 0o600)}, modified=now)
+        with suppress(EngineError):  # an image without a program for it
+            code, _ = engine.execute(container.id, ("mv", "-f", f"{spec.STORAGE}/{replacement}", spec.HTPASSWD))
+            if code == 0:
+                return
+    engine.put_files(container.id, spec.STORAGE, {file: (users.htpasswd(), 0o600)}, modified=now)
 
 
 def create_volume(engine: Engine, name: str) -> bool:

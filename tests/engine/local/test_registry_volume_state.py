@@ -15,6 +15,7 @@ from registry_tool.base.errors import Conflict, RegistryError
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import spec, volume_state
+from registry_tool.local.registry.passwords import Users
 from registry_tool.local.registry.spec import RegistrySettings
 from registry_tool.local.registry.volume_state import VolumeState
 from tests.support.paths import ROOT
@@ -42,7 +43,7 @@ def test_written_state_is_read_and_no_container_is_left(
 ) -> None:
     volume_state.create_volume(engine, unique)
     volume_state.create_volume(engine, unique)
-    written = VolumeState(settings=RegistrySettings(port=5007, secret="s", user="john", restart="always"), htpasswd=b"john:hash\n")
+    written = VolumeState(settings=RegistrySettings(port=5007, secret="s", user="john", restart="always"), users=Users({"john": b"hash"}))
     description = spec.container_spec(unique, image=registry_image, port=5007, settings=written.settings)
     created = engine.create(description)
     volume_state.write(engine, created.id, written)
