@@ -17,11 +17,11 @@ from pathlib import Path
 
 from registry_tool.base.address import MAX_PORT, is_port, parse_ip
 from registry_tool.base.errors import NotFound
+from registry_tool.base.interpolation import expand
 from registry_tool.base.reader import Document
 from registry_tool.base.yaml_reader import read
 from registry_tool.verify.spec import MAX_REPLICAS
 from registry_tool.verify.stack import env_file
-from registry_tool.verify.stack.interpolation import expand
 
 MAX_SERVICES = 16
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"

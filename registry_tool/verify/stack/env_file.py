@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry_tool.base.errors import UsageError
+from registry_tool.base.interpolation import expand
 from registry_tool.base.yaml_reader import MAX_BYTES, at_line
-from registry_tool.verify.stack.interpolation import expand
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<equals>=)[ \t]*", re.ASCII)
 _SKIPPED = re.compile(r"[ \t]*(?:#[^\n]*)?\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_tool.verify.stack.interpolation import MAX_DEPTH, expand
+from registry_tool.base.interpolation import MAX_DEPTH, expand
 
 SET = {"A": "a", "EMPTY": "", "B_2": "b"}
 
