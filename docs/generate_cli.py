@@ -13,8 +13,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+import click
+
 from registry_tool.cli.app import main
-from registry_tool.cli.command_table import COMMANDS, MANAGEMENT_COMMANDS
+from registry_tool.cli.command_table import COMMANDS, MANAGEMENT_COMMANDS, load
 
 PAGE = Path(__file__).with_name("cli.md")
 
@@ -40,6 +42,9 @@ def reference() -> str:
         for name, entry in COMMANDS.items():
             if entry.group == group:
                 parts += [f"### regctl {name}\n", _block(name)]
+                command = load(name)
+                for inner in command.commands if isinstance(command, click.Group) else ():
+                    parts += [f"#### regctl {name} {inner}\n", _block(name, inner)]
     rows = [
         f"| `regctl {noun} {typed}` | `regctl {name}` |\n" for noun, names in MANAGEMENT_COMMANDS.items() for typed, name in names.items()
     ]

@@ -170,6 +170,10 @@ class InvalidArchive(RegistryToolError, code="invalid-archive"):
     """An archive of images is cut, damaged, or has members that no archive of images has."""
 
 
+class InvalidBundle(RegistryToolError, code="invalid-bundle"):
+    """A bundle is damaged, incomplete, of a newer version, or no bundle at all."""
+
+
 class ProvisionFailed(RegistryToolError, code="provision-failed"):
     """No source has a base image."""
 

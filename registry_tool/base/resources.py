@@ -21,6 +21,11 @@ def compose_file() -> Path:
     return _find("docker-compose.registry.yml")
 
 
+def lock_file() -> Path:
+    """``requirements/run.lock``: the versions of all dependencies, with hashes. Raises FileNotFoundError."""
+    return _find("requirements/run.lock")
+
+
 def _find(name: str) -> Path:
     shipped = _IN_WHEEL if _IN_WHEEL.is_dir() else _HERE.parent
     path = shipped / name

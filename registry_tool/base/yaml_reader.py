@@ -21,6 +21,8 @@ MAX_DEPTH = 16
 MAX_VALUES = 20_000
 """Values of a file whose aliases are filled in."""
 
+# libyaml's parser, where PyYAML has it, for what may be megabytes.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -157,3 +159,46 @@ class _Decoder:
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
+
+
+def texts_at(content: bytes, key: str, *, file: str, max_size: int) -> tuple[str, ...]:
+    """The texts that stand at ``key`` anywhere in any of the documents in ``content``, each once. Raises UsageError."""
+    if len(content) > max_size:
+        raise UsageError(f"{file} has {len(content)} bytes, {max_size} are read", hint="Is this the file you meant?")
+    texts: dict[str, None] = {}
+    seen: set[int] = set()
+    try:
+        text = content.decode("utf-8-sig")
+        _check_depth(text, file)
+        for document in yaml.compose_all(text, Loader=_LOADER):
+            waiting: list[Node | None] = [document]
+            while waiting:
+                node = waiting.pop()
+                # An alias is the node that it stands for.
+                if node is None or id(node) in seen:
+                    continue
+                seen.add(id(node))
+                if isinstance(node, MappingNode):
+                    for name, value in node.value:
+                        if isinstance(name, ScalarNode) and name.value == key and isinstance(value, ScalarNode) and value.tag != _NULL:
+                            texts[str(value.value)] = None
+                    waiting += [each for pair in reversed(node.value) for each in reversed(pair)]
+                elif isinstance(node, SequenceNode):
+                    waiting += reversed(node.value)
+    except UnicodeDecodeError as error:
+        raise at_line(file, content[: error.start].count(b"\n") + 1, "not UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise at_line(file, mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"{file}: not YAML: {' '.join(str(error).split())[:200]}") from error
+    return tuple(texts)
+
+
+def _check_depth(text: str, file: str) -> None:
+    """Refuse what is nested deeper than any object of Kubernetes: the parser calls itself for each level."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > 100:
+            raise at_line(file, event.start_mark.line + 1 if event.start_mark else 1, "nested more than 100 deep")

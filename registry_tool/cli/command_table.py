@@ -72,6 +72,7 @@ COMMANDS = {
     "export": Entry("export", MOVING, "Write images to an archive or an image layout."),
     "import": Entry("import_", MOVING, "Push the images of an archive or an image layout."),
     "sync": Entry("sync", MOVING, "Mirror repositories by the rules in a file."),
+    "bundle": Entry("bundle", MOVING, "Make, verify and apply a kit for machines without a network."),
     "completion": Entry("completion", SHELL, "Print the completion script for bash, zsh or fish."),
     "help": Entry("help", SHELL, "Print the help of a command."),
     "version": Entry("help", SHELL, "Print the versions of this tool, the engine and the registry."),

@@ -102,6 +102,11 @@ class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
         return ["driver-type", "io.containerd.snapshotter.v1"] in (self._info.get("DriverStatus") or [])
 
     @property
+    def data_folder(self) -> str:
+        """The folder on the engine's machine where it stores what it has; empty where it does not say."""
+        return str(self._info.get("DockerRootDir") or "")
+
+    @property
     def _info(self) -> dict[str, Any]:
         if self._prefetch is not None:
             self._prefetch.join()

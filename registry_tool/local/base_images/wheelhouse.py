@@ -88,7 +88,7 @@ def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, ca
     folder = wheelhouse / _key(requirements, interpreter)
     if folder.is_dir():
         return folder
-    pip = _find_pip()
+    pip = find_pip()
     if pip is None:
         observer.note("no wheels fetched: there is no pip here; the build uses an index")
         return None
@@ -97,7 +97,7 @@ def wheels(engine: Engine, base_image: str, base_id: str, requirements: Path, ca
         if folder.is_dir():
             return folder
         with work_folder(wheelhouse, folder.name) as part:
-            reason = _run_pip([*pip, *_pip_arguments(interpreter, requirements)], part, observer)
+            reason = run_pip([*pip, *_pip_arguments(interpreter, requirements)], part, observer)
             if reason is not None:
                 observer.note(f"no wheels fetched: {reason}; the build uses an index")
                 return None
@@ -146,7 +146,7 @@ def _key(requirements: Path, interpreter: Interpreter) -> str:
     return digest.hexdigest()[:32]
 
 
-def _find_pip() -> list[str] | None:
+def find_pip() -> list[str] | None:
     """The command of any pip: its options say everything that depends on a Python."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
@@ -163,7 +163,7 @@ def _pip_arguments(interpreter: Interpreter, requirements: Path) -> list[str]:
     ]
 
 
-def _run_pip(command: Sequence[str], part: Path, observer: Observer) -> str | None:
+def run_pip(command: Sequence[str], part: Path, observer: Observer) -> str | None:
     """Run pip; returns why it failed, or None. It is killed where nothing arrives for :data:`IDLE_TIMEOUT` seconds."""
     wheels, temporary, log = part / "wheels", part / "tmp", part / "log"
     wheels.mkdir()

@@ -110,7 +110,7 @@ class TestFetch:
         assert list(cache.glob(".*")) == [], "what a dead one left is removed"
 
         with monkeypatch.context() as patch:
-            patch.setattr(wheelhouse, "_find_pip", lambda: pytest.fail("pip was started, and the wheels were in the cache"))
+            patch.setattr(wheelhouse, "find_pip", lambda: pytest.fail("pip was started, and the wheels were in the cache"))
             assert _wheels(requirements, tmp_path) == first
 
         requirements.write_text("tiny==1.0\n")
@@ -153,7 +153,7 @@ class TestFetch:
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert wheelhouse._find_pip() == [str(program)]
+        assert wheelhouse.find_pip() == [str(program)]
 
 
 @pytest.mark.engine
