@@ -10,7 +10,7 @@ python = .venv/bin/python
 pytest = $(python) -m pytest
 fast = 'not engine and not podman and not redis and not compose and not netns and not slow and not soak'
 
-.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-docs test-fast coverage soak bench matrix matrix-short lint format reference docs dist lock clean
+.PHONY: help demo verify-demo setup setup-dev setup-release engine test test-docs test-fast coverage soak faults bench matrix matrix-short lint format reference docs dist lock clean
 
 help:
 	@echo 'make demo        from nothing to a page served by an image that went through a registry and came back'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-fast   the tests that need nothing but Python'
 	@echo 'make coverage    which branches the fast tests take'
 	@echo 'make soak        the tests that run for minutes, and 10,000 cases of every property'
+	@echo 'make faults      what commands do when something breaks in the middle; writes docs/faults.md'
 	@echo 'make bench       how long things take, beside docker, skopeo and the limit of a server'
 	@echo 'make matrix      the tests that need an engine, on other engines: Docker 26 and 28, Podman 5 (ARGS="--only sid-podman -- TESTS")'
 	@echo 'make matrix-short  what a person does first, on Docker 28 with the containerd store and on Podman 5'
@@ -83,6 +84,11 @@ soak: setup-dev
 	@sh setup/engine.sh
 	@$(pytest) -m soak --timeout 3600 $(ARGS)
 	@$(pytest) tests/property --hypothesis-profile soak --timeout 3600 $(ARGS)
+
+faults: setup-dev
+	@sh setup/parts.sh test
+	@sh setup/engine.sh --if-possible
+	@$(python) -m tests.faults.run $(ARGS)
 
 bench: setup-dev engine
 	@sh setup/parts.sh demo
