@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from registry_tool.local.registry.down import DownResult, down
 from registry_tool.local.registry.lookup import LocalRegistry, find, find_all
 from registry_tool.local.registry.passwords import Auth
 from registry_tool.local.registry.proxy import Proxy
 from registry_tool.local.registry.readiness import PortProbe, PortState, is_ready, probe_port, wait_until_ready
+from registry_tool.local.registry.removal import DownResult, down
 from registry_tool.local.registry.spec import DEFAULT_NAME, compose_env
-from registry_tool.local.registry.up import OnMove, PortMove, UpResult, up
+from registry_tool.local.registry.startup import OnMove, PortMove, UpResult, up
 from registry_tool.local.registry.users import UserChange, add_user, list_users, remove_user
 
 __all__ = [

@@ -10,7 +10,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local.registry import lookup, recovery, spec, upstream
 from registry_tool.local.registry.locks import lock
-from registry_tool.local.registry.up import remove
+from registry_tool.local.registry.startup import remove
 from registry_tool.local.registry.volume_state import remove_probes
 
 
