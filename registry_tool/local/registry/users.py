@@ -15,7 +15,7 @@ from registry_tool.local.registry import lookup, recovery, spec, volume_state
 from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.lookup import LocalRegistry
 from registry_tool.local.registry.passwords import LEAST_CHARACTERS, Auth
-from registry_tool.local.registry.up import replace_container
+from registry_tool.local.registry.startup import replace_container
 from registry_tool.local.registry.volume_state import VolumeState
 
 
