@@ -1,16 +1,16 @@
 """A container engine: found as docker finds it, driven by docker's SDK, its objects as frozen values."""
 
+from typing import TYPE_CHECKING
+
+from registry_tool.base.deferred import deferred
 from registry_tool.engine.connect import connect, connect_to
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.engine import Engine
 from registry_tool.engine.values import (
     Container,
-    ContainerSpec,
     EngineInfo,
     EngineSetup,
-    ExecSpec,
     Image,
-    Mount,
     Network,
     PortBinding,
     Privileges,
@@ -18,6 +18,12 @@ from registry_tool.engine.values import (
     Volume,
 )
 from registry_tool.oci.descriptor import Platform
+
+if TYPE_CHECKING:
+    from registry_tool.engine.specs import ContainerSpec, ExecSpec, Mount
+else:
+    # Who looks at what an engine has creates nothing in it.
+    __getattr__ = deferred(__name__, dict.fromkeys(("ContainerSpec", "ExecSpec", "Mount"), f"{__name__}.specs"))
 
 __all__ = [
     "Container",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import EngineError, RegistryToolError
@@ -11,7 +11,9 @@ from registry_tool.engine.attach import AttachedStream
 from registry_tool.engine.containers import Containers
 from registry_tool.engine.engine_errors import start_error
 from registry_tool.engine.streams import demultiplex
-from registry_tool.engine.values import ExecSpec
+
+if TYPE_CHECKING:
+    from registry_tool.engine.specs import ExecSpec
 
 _EXEC_ENDS = 10.0  # seconds until a command whose output has ended has an exit code
 
@@ -47,6 +49,8 @@ class ContainerStreams(Containers):
 
     def exec_stream(self, id: str, command: Sequence[str]) -> AttachedStream:
         """Exec ``command``; returns a framed duplex stream. Raises NotFound; Conflict where the container is not running."""
+        from registry_tool.engine.specs import ExecSpec  # noqa: PLC0415 - few commands exec
+
         spec = ExecSpec(command=tuple(command), interactive=True)
         return self.exec_attach(self.exec_create(id, spec), tty=False)
 

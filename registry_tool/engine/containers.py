@@ -18,10 +18,11 @@ from registry_tool.engine.exit_wait import REMOVAL_TIMEOUT, ExitWait, PodmanRemo
 from registry_tool.engine.image_names import familiar, stored_name
 from registry_tool.engine.images import merged_filters, rfc3339
 from registry_tool.engine.streams import demultiplex
-from registry_tool.engine.values import Container, ContainerSpec, Mount, PortBinding, Privileges
+from registry_tool.engine.values import Container, PortBinding, Privileges
 
 if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
+    from registry_tool.engine.specs import ContainerSpec, Mount
 
 _MAX_LINKS = 5
 _LINKS_WITHOUT_END = ("too many links", "too many levels of symbolic links")  # docker's message, and podman's

@@ -12,8 +12,7 @@ import bcrypt
 import pytest
 
 from registry_tool import server
-from registry_tool.engine import Engine
-from registry_tool.engine.values import ContainerSpec, PortBinding
+from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.local.registry.spec import environment
 from registry_tool.oci.digest import Digest

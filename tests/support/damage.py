@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from registry_tool import server
-from registry_tool.engine import Engine
-from registry_tool.engine.values import ContainerSpec, PortBinding
+from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local.registry.spec import environment
 from registry_tool.oci.digest import Digest
 from tests.support.content import (

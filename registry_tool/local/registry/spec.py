@@ -8,14 +8,18 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from registry_tool.base import labels
 from registry_tool.base.address import check_port as check_number
 from registry_tool.base.address import is_port
 from registry_tool.base.errors import UsageError
-from registry_tool.engine.values import ContainerSpec, PortBinding
+from registry_tool.engine.values import PortBinding
 from registry_tool.local.registry import proxy
 from registry_tool.local.registry.proxy import ProxySettings
+
+if TYPE_CHECKING:
+    from registry_tool.engine import ContainerSpec
 
 DEFAULT_NAME = "default"
 DEFAULT_PORT = 5000
@@ -109,6 +113,8 @@ def environment(secret: str, *, auth: bool, delete: bool = True) -> dict[str, st
 
 def container_spec(name: str, *, image: str, port: int, settings: RegistrySettings) -> ContainerSpec:
     """The container of the registry ``name``, published on loopback alone."""
+    from registry_tool.engine import ContainerSpec  # noqa: PLC0415 - who looks a registry up creates none
+
     user = {} if settings.user is None else {labels.USER: settings.user}
     return ContainerSpec(
         image=image,

@@ -10,7 +10,8 @@ from pathlib import Path
 from registry_tool.base import dirs, labels
 from registry_tool.base.errors import Conflict, EngineError, RegistryError
 from registry_tool.engine import Engine
-from registry_tool.engine.values import Container, ContainerSpec
+from registry_tool.engine.specs import ContainerSpec
+from registry_tool.engine.values import Container
 from registry_tool.local.registry import spec
 from registry_tool.local.registry.passwords import Users
 from registry_tool.local.registry.proxy import ProxySettings
