@@ -10,7 +10,7 @@ from registry_tool.base import labels, yaml_reader
 from registry_tool.base.errors import Conflict, NotFound, UsageError
 from registry_tool.base.reader import Document
 from registry_tool.engine import Container, Engine
-from registry_tool.engine.clones import ContainerConfiguration, check_cloneable
+from registry_tool.engine.container_configuration import ContainerConfiguration, check_cloneable
 from registry_tool.local.registry import lookup
 from registry_tool.local.registry.spec import DEFAULT_NAME, LOOPBACK, name_option
 from registry_tool.local.storage_reader import StorageLocation, locate

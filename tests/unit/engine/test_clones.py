@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry_tool.base.errors import Conflict
-from registry_tool.engine.clones import ContainerConfiguration, check_cloneable
+from registry_tool.engine.container_configuration import ContainerConfiguration, check_cloneable
 from registry_tool.engine.containers import of_inspection
 
 ID = "0123456789abcdef" * 4
