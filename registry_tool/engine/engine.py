@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from registry_tool.base.errors import RegistryToolError
-from registry_tool.engine.build.classic import Builds
+from registry_tool.engine.builds import Builds
 from registry_tool.engine.clones import Clones
 from registry_tool.engine.container_streams import ContainerStreams
 from registry_tool.engine.endpoint import Endpoint

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_tool.auth import credentials, docker_config
 from registry_tool.base.errors import BuildFailed, Conflict, EngineError, InvalidReference, NotFound
-from registry_tool.base.progress import SILENT, Observer
+from registry_tool.base.progress import Observer
 from registry_tool.engine.build import buildkit
 from registry_tool.engine.build import context as contexts
 from registry_tool.engine.build.buildkit import BuildOptions
 from registry_tool.engine.build.dockerfile import added_hosts, base_images, has_heredocs, needs_buildkit
 from registry_tool.engine.build.source import DockerfileSource
-from registry_tool.engine.images import Images
 from registry_tool.engine.streams import BuildLog
 from registry_tool.oci.reference import DOCKER_HUB, Reference
+
+if TYPE_CHECKING:
+    from registry_tool.engine.client import EngineClient
+    from registry_tool.engine.images import Images
 
 EXCERPT_LINES = 20
 
@@ -31,98 +34,79 @@ _CACHE_GONE = re.compile(r"failed to get digest sha256:[0-9a-f]{64}: ")
 """The classic builder's error where an image of its cache was removed while it built on it."""
 
 
-class Builds(Images):
-    """The engine's builder. A part of :class:`~registry_tool.engine.engine.Engine`."""
+def build_image(
+    client: EngineClient,
+    images: Images,
+    context: Path | None,
+    source: DockerfileSource,
+    options: BuildOptions,
+    *,
+    extra: Mapping[str, Path],
+    observer: Observer,
+) -> str:
+    """Build ``context`` and tag the image in ``images``; returns its id. Raises BuildFailed."""
+    files = contexts.files(context, source, extra)
+    reason = needs_buildkit(source.text, options.build_args)
+    if reason and not client.api.is_podman:  # its own builder does all of it
+        log = BuildLog(observer)
+        buildkit.build(client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
+        return _tag_result(images, log, options, (log.image_id, *options.tags), source.text)
+    if version := client.api.podman_version:
+        _check_heredocs(source.text, version)
+    # docker's own client does so for BuildKit.
+    options = replace(options, build_args={**docker_config.proxy_variables(client.endpoint.url, observer.note), **options.build_args})
+    registry_config = _registry_config(source.text, options.build_args)
+    attempts_left = _ATTEMPTS
+    while True:
+        attempts_left -= 1
+        log = BuildLog(observer)
+        _build_classic(client, options, contexts.tar_stream(files), registry_config, log)
+        if not attempts_left or not _CACHE_GONE.search(log.error or ""):
+            return _tag_result(images, log, options, (log.image_id,), source.text)
 
-    def build(
-        self,
-        context: Path | None,
-        *,
-        tags: Sequence[str] = (),
-        dockerfile: DockerfileSource | None = None,
-        build_args: Mapping[str, str] = {},
-        labels: Mapping[str, str] = {},
-        target: str | None = None,
-        no_cache: bool = False,
-        pull: bool = False,
-        platform: str | None = None,
-        extra: Mapping[str, Path] = {},
-        observer: Observer = SILENT,
-    ) -> str:
-        """Build ``context`` and give the image ``tags``; returns its id.
 
-        Without a context there is a ``dockerfile``, by default the context's own. ``extra`` adds files or folders from elsewhere (path
-        inside the context -> path on disk) without writing into the context. Raises BuildFailed; ``excerpt`` is the end of the output.
-        """
-        source = dockerfile or DockerfileSource.on_disk(context or Path())
-        options = BuildOptions(
-            dockerfile=source.inside,
-            tags=tuple(tags),
-            build_args=build_args,
-            labels=labels,
-            target=target,
-            no_cache=no_cache,
-            pull=pull,
-            platform=platform,
+def _build_classic(
+    client: EngineClient, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog
+) -> None:
+    def start(api: Any) -> Iterator[Mapping[str, Any]]:
+        api.registry_config = registry_config
+        events: Iterator[Mapping[str, Any]] = api.build(
+            fileobj=tar,
+            custom_context=True,
+            decode=True,
+            rm=True,
+            forcerm=True,
+            dockerfile=options.dockerfile,
+            buildargs=dict(options.build_args),
+            labels=dict(options.labels),
+            target=options.target,
+            nocache=options.no_cache,
+            pull=options.pull,
+            platform=options.platform,
         )
-        files = contexts.files(context, source, extra)
-        reason = needs_buildkit(source.text, build_args)
-        if reason and not self._client.api.is_podman:  # its own builder does all of it
-            log = BuildLog(observer)
-            buildkit.build(self._client.endpoint, options, contexts.tar_stream(files), log, reason=reason)
-            return self._tag_result(log, options, (log.image_id, *options.tags), source.text)
-        if version := self._client.api.podman_version:
-            _check_heredocs(source.text, version)
-        # docker's own client does so for BuildKit.
-        options = replace(options, build_args={**docker_config.proxy_variables(self._client.endpoint.url, observer.note), **build_args})
-        registry_config = _registry_config(source.text, options.build_args)
-        attempts_left = _ATTEMPTS
-        while True:
-            attempts_left -= 1
-            log = BuildLog(observer)
-            self._classic(options, contexts.tar_stream(files), registry_config, log)
-            if not attempts_left or not _CACHE_GONE.search(log.error or ""):
-                return self._tag_result(log, options, (log.image_id,), source.text)
+        return events
 
-    def _classic(self, options: BuildOptions, tar: Iterator[bytes], registry_config: Mapping[str, Any], log: BuildLog) -> None:
-        def start(api: Any) -> Iterator[Mapping[str, Any]]:
-            api.registry_config = registry_config
-            events: Iterator[Mapping[str, Any]] = api.build(
-                fileobj=tar,
-                custom_context=True,
-                decode=True,
-                rm=True,
-                forcerm=True,
-                dockerfile=options.dockerfile,
-                buildargs=dict(options.build_args),
-                labels=dict(options.labels),
-                target=options.target,
-                nocache=options.no_cache,
-                pull=options.pull,
-                platform=options.platform,
-            )
-            return events
+    try:
+        # Closed, so that Ctrl-C stops the engine, too.
+        with closing(client.stream("the build", start)) as events:
+            for event in events:
+                log.add(event)
+    except (EngineError, NotFound, Conflict) as error:
+        log.error = error.message
+    log.close()
 
-        try:
-            # Closed, so that Ctrl-C stops the engine, too.
-            with closing(self._client.stream("the build", start)) as events:
-                for event in events:
-                    log.add(event)
-        except (EngineError, NotFound, Conflict) as error:
-            log.error = error.message
-        log.close()
 
-    def _tag_result(self, log: BuildLog, options: BuildOptions, names: Iterable[str | None], text: str) -> str:
-        """Tag the first of ``names`` that the engine has; returns its id. Raises BuildFailed."""
-        excerpt = tuple(log.lines[-EXCERPT_LINES:])
-        if log.error:
-            raise _build_error(log.error, text, excerpt)
-        built = next((image for name in names if name and (image := self.image(name))), None)
-        if built is None:
-            raise BuildFailed("the build ended without an image", excerpt=excerpt)
-        for tag in options.tags:
-            self.tag(built.id, tag)
-        return built.id
+def _tag_result(images: Images, log: BuildLog, options: BuildOptions, names: Iterable[str | None], text: str) -> str:
+    """Tag the first of ``names`` that the engine has; returns its id. Raises BuildFailed."""
+    excerpt = tuple(log.lines[-EXCERPT_LINES:])
+    if log.error:
+        raise _build_error(log.error, text, excerpt)
+    built = next((image for name in names if name and (image := images.image(name))), None)
+    if built is None:
+        raise BuildFailed("the build ended without an image", excerpt=excerpt)
+    for tag in options.tags:
+        images.tag(built.id, tag)
+    return built.id
 
 
 def _check_heredocs(text: str, version: str) -> None:
