@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from registry_tool.auth import credentials, host_settings
 from registry_tool.base.address import is_loopback
 from registry_tool.base.errors import (
     AuthenticationFailed,
@@ -102,12 +101,12 @@ class Transfer(Images):
     def can_pull(self, name: str, *, timeout: float) -> bool:
         """Whether the engine finds ``name`` in its registry within ``timeout`` seconds."""
         reference = Reference.parse(name, default_host=DOCKER_HUB)
-        auth = credentials.find(reference.host, repository=reference.path, auth_file=self.auth_file, on_error=lambda error: None)
+        auth = _auth_config(reference.host, reference.path, auth_file=self.auth_file, on_error=lambda error: None)
         try:
             if self._client.api.is_podman:
-                return self._begins_to_pull(name, _auth_config(auth), timeout)
+                return self._begins_to_pull(name, auth, timeout)
             with self._client.call(f"asking for {name}") as api:
-                api.distribution(name, _auth_config(auth), timeout=timeout)
+                api.distribution(name, auth, timeout=timeout)
         except (EngineError, NotFound, EngineTimeout):
             return False
         return True
@@ -149,8 +148,7 @@ def _transfer(
     """Read the whole stream. Raises what it reports, or what the engine responds with instead of it."""
     troubles: list[CredentialsError] = []
     reference = Reference.parse(name, default_host=DOCKER_HUB)
-    credential = credentials.find(host or reference.host, repository=reference.path, auth_file=auth_file, on_error=troubles.append)
-    auth = _auth_config(credential)
+    auth = _auth_config(host or reference.host, reference.path, auth_file=auth_file, on_error=troubles.append)
     log = TransferLog(observer)
     try:
         # Closed, so that Ctrl-C stops the engine, too.
@@ -185,6 +183,8 @@ def _result(name: str, log: TransferLog, descriptor: Descriptor) -> TransferResu
 
 def _is_insecure(host: str) -> bool:
     """Whether podman may use plain HTTP, or a certificate that is not trusted: on loopback, and where a login remembered so."""
+    from registry_tool.auth import host_settings  # noqa: PLC0415 - few commands push or pull by the engine
+
     settings = host_settings.load(host)
     return is_loopback(host) or settings.plain_http or settings.insecure
 
@@ -193,5 +193,9 @@ def _host(name: str) -> str:
     return Reference.parse(name, default_host=DOCKER_HUB).host
 
 
-def _auth_config(credential: credentials.Credential | None) -> dict[str, str]:
+def _auth_config(host: str, repository: str, *, auth_file: Path | None, on_error: Callable[[CredentialsError], None]) -> dict[str, str]:
+    """The credentials for ``repository`` at ``host``; empty where there are none."""
+    from registry_tool.auth import credentials  # noqa: PLC0415 - few commands push or pull by the engine
+
+    credential = credentials.find(host, repository=repository, auth_file=auth_file, on_error=on_error)
     return credential.as_auth_config() if credential else {}
