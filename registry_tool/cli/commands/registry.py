@@ -230,8 +230,11 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
     if env:
         out.lines(_env(session, name or local_registry.DEFAULT_NAME))
         return 0
-    recover(session, name)
-    collected = {each.container_id for each in find_collections(session.engine, name) if each.stand_ins}
+    collections = find_collections(session.engine, name)
+    if collections:
+        recover(session, name)
+        collections = find_collections(session.engine, name)
+    collected = {each.container_id for each in collections if each.stand_ins}
     registries = [
         replace(registry, state="read-only") if registry.container_id in collected else registry
         for registry in local_registry.find_all(session.engine)
