@@ -9,7 +9,6 @@ from registry_tool.engine.engine import Engine
 from registry_tool.engine.values import (
     Container,
     EngineInfo,
-    EngineSetup,
     Image,
     Network,
     PortBinding,
@@ -20,10 +19,12 @@ from registry_tool.engine.values import (
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
+    from registry_tool.engine.engine_setup import EngineSetup
     from registry_tool.engine.specs import ContainerSpec, ExecSpec, Mount
 else:
     # Who looks at what an engine has creates nothing in it.
-    __getattr__ = deferred(__name__, dict.fromkeys(("ContainerSpec", "ExecSpec", "Mount"), f"{__name__}.specs"))
+    _SPECS = dict.fromkeys(("ContainerSpec", "ExecSpec", "Mount"), f"{__name__}.specs")
+    __getattr__ = deferred(__name__, {"EngineSetup": f"{__name__}.engine_setup", **_SPECS})
 
 __all__ = [
     "Container",

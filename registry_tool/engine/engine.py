@@ -16,11 +16,12 @@ from registry_tool.engine.container_streams import ContainerStreams
 from registry_tool.engine.endpoint import Endpoint
 from registry_tool.engine.networks import Networks
 from registry_tool.engine.transfer import Transfer
-from registry_tool.engine.values import EngineInfo, EngineSetup
+from registry_tool.engine.values import EngineInfo
 from registry_tool.oci.descriptor import Platform
 
 if TYPE_CHECKING:
     from registry_tool.engine.client import EngineClient
+    from registry_tool.engine.engine_setup import EngineSetup
 
 
 class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
@@ -77,6 +78,8 @@ class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
 
     def setup(self) -> EngineSetup:
         """How the engine is set up now, and its clock."""
+        from registry_tool.engine.engine_setup import EngineSetup  # noqa: PLC0415 - only a diagnosis looks at it
+
         started = time.time()
         info = self._fetch_info()
         registries = info.get("RegistryConfig") or {}
