@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -19,13 +20,16 @@ FORMAT = 1
 CONTENTS = "bundle.json"
 CHECKSUM = "bundle.json.sha256"
 """The checksum of ``bundle.json``, in the form of sha256sum."""
+SIGNATURE = "bundle.json.sig"
+"""The signature of ``bundle.json`` in base64, where there is one."""
 MAX_SIZE = 64 << 20
 """Bytes of ``bundle.json`` that are read."""
-OUTSIDE = (CONTENTS, CHECKSUM)
+OUTSIDE = (CONTENTS, CHECKSUM, SIGNATURE)
 """Files that ``bundle.json`` does not list."""
 
 _PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.+-]+(?:/[A-Za-z0-9_.+!-]+){0,7}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+KEY_SIZE = 32
 _KEY = re.compile(r"[0-9a-f]{32}")
 _HINT = "It is damaged, or no bundle of this tool: copy it again."
 
@@ -90,6 +94,19 @@ class BundleContents:
     """The name of the folder in the cache, where a build of the sample app looks for its wheels."""
     files: tuple[BundledFile, ...] = field(repr=False)
     base: BundleBase | None = None
+    signer: str | None = None
+    """The public key of who signed it, 32 bytes of ed25519 in base64. That a key is written here proves nothing of whose it is."""
+
+    @property
+    def signer_key(self) -> bytes | None:
+        """The bytes of :attr:`signer`. Raises InvalidBundle."""
+        try:
+            key = base64.b64decode(self.signer, validate=True) if self.signer is not None else None
+        except ValueError:
+            key = b""
+        if key is not None and len(key) != KEY_SIZE:
+            raise InvalidBundle(f"{CONTENTS}: signer is not a public key of ed25519", hint=_HINT)
+        return key
 
     @property
     def raw(self) -> bytes:
@@ -124,6 +141,7 @@ class BundleContents:
             )
         contents = from_json(cls, document)
         _check_paths(contents.files)
+        _ = contents.signer_key
         if contents.sample_wheels and not _KEY.fullmatch(contents.sample_wheels):
             raise InvalidBundle(f"{CONTENTS}: {contents.sample_wheels[:140]!a} is not the name of a folder with wheels", hint=_HINT)
         paths = {file.path for file in contents.files}

@@ -5,6 +5,8 @@ The same things make the same bytes, and nothing is at the bundle's path until a
 
 from __future__ import annotations
 
+import base64
+import errno
 import hashlib
 import io
 import os
@@ -22,6 +24,7 @@ from registry_tool.bundle.contents import (
     CHECKSUM,
     CONTENTS,
     FORMAT,
+    SIGNATURE,
     BundleBase,
     BundleContents,
     BundledFile,
@@ -29,7 +32,8 @@ from registry_tool.bundle.contents import (
     WheelSet,
     blob_path,
 )
-from registry_tool.bundle.reader import END, Bundle, checksum_line, padded, tar_header, tar_order
+from registry_tool.bundle.reader import END, Bundle, checksum_line, padded, signature_text, tar_header, tar_order
+from registry_tool.bundle.volumes import write_list
 from registry_tool.content.archives.exporting import export_images, export_jobs
 from registry_tool.content.copy import NULL_LISTENER, BlobCounts, CopyListener, CopyOptions
 from registry_tool.content.copy.location import Location, join_name
@@ -85,17 +89,24 @@ def create_bundle(
     *,
     since: Bundle | None = None,
     volume_size: int | None = None,
+    sign_with: bytes | None = None,
+    parity: bool = False,
     listener: CopyListener = NULL_LISTENER,
 ) -> BundleCreated:
     """Make a bundle at ``path``: a folder, or one file where it ends in ``.tar``. What ``since`` has, an earlier bundle, is left out.
+
+    ``sign_with`` is a private key of ed25519; ``parity`` is of volumes: one of ten that is lost can be made anew.
 
     Raises:
         Conflict: there is something at ``path``, two images have one name, or another process makes the same bundle.
         UsageError: an image has no name, or ``since`` is a delta itself.
         RegistryToolError: an image cannot be read, or the bundle cannot be written; run again, it goes on.
     """
+    signer = _signer(sign_with) if sign_with is not None else None
     path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link at the path itself
     is_file = path.suffix == ".tar"
+    if parity and volume_size is None:
+        raise UsageError("parity is of volumes", hint="Give their size, too: --volume-size 4GB")
     _check_destination(path, since, is_file=is_file, volume_size=volume_size)
     part = path.parent / f".{path.name}.part"
     with _failing(path), _BundleLayout(part, _known(since)) as layout:
@@ -105,16 +116,22 @@ def create_bundle(
         if result.failures:
             failures = tuple(f"{image.source}: {image.error.message}" for image in result.images if image.error is not None)
             raise RegistryToolError(f"{path} was not written: {failures[0]}", hint="Run it again to go on.", excerpt=failures[1:20])
-        contents = _collect(part, layout, parts, since)
+        contents = _collect(part, layout, parts, since, signer)
+        signature = _sign(part, contents, sign_with)
     with _failing(path):
         if is_file:
-            written = _replace_file(part, path, contents, volume_size)
+            written = _replace_file(part, path, contents, signature, volume_size, parity=parity)
         else:
             files.sync_folder(part)
             part.rename(path)
             files.sync_folder(path.parent)
             written = (path,)
-    size = sum(file.size for file in contents.files if not file.in_base) + len(contents.raw) + len(checksum_line(contents.raw))
+    size = (
+        sum(file.size for file in contents.files if not file.in_base)
+        + len(contents.raw)
+        + len(checksum_line(contents.raw))
+        + len(signature)
+    )
     return BundleCreated(
         path=path,
         files=written,
@@ -181,7 +198,7 @@ def _remove_damaged(part: Path) -> None:
             blob.unlink()
 
 
-def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundle | None) -> BundleContents:
+def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundle | None, signer: str | None) -> BundleContents:
     """Write all other files, and ``bundle.json``."""
     roles = {_engine_or_registry_name(location): role for role, location in parts.roles.items()}
     before = {file.path: file for file in since.contents.files} if since is not None else {}
@@ -224,6 +241,7 @@ def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundl
         sample_wheels=parts.sample_wheels,
         files=tuple(sorted(listed, key=lambda file: file.path)),
         base=BundleBase(sha256=since.contents.sha256) if since is not None else None,
+        signer=signer,
     )
     # What is written is what can be read.
     BundleContents.parse(contents.raw)
@@ -231,6 +249,27 @@ def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundl
     files.atomic_write(part / CHECKSUM, checksum_line(contents.raw))
     _remove_others(part, written | {CONTENTS, CHECKSUM})
     return contents
+
+
+def _signer(private_key: bytes) -> str:
+    """The public key as ``bundle.json`` has it. Raises UsageError."""
+    from registry_tool.base.crypto import signatures  # noqa: PLC0415 - of signed bundles only
+
+    try:
+        return base64.b64encode(signatures.public_key_of(private_key)).decode()
+    except signatures.InvalidKey as error:
+        raise UsageError(f"the key cannot sign: {error}", hint="Make one: openssl genpkey -algorithm ed25519 -out key.pem") from None
+
+
+def _sign(part: Path, contents: BundleContents, private_key: bytes | None) -> bytes:
+    """Write the signature; returns its text, which is empty without a key."""
+    if private_key is None:
+        return b""
+    from registry_tool.base.crypto import signatures  # noqa: PLC0415 - of signed bundles only
+
+    text = signature_text(signatures.sign(private_key, contents.raw))
+    files.atomic_write(part / SIGNATURE, text)
+    return text
 
 
 def _engine_or_registry_name(location: Location) -> str:
@@ -284,29 +323,33 @@ def _remove_others(part: Path, wanted: set[str]) -> None:
                 folder.rmdir()
 
 
-def _replace_file(part: Path, path: Path, contents: BundleContents, volume_size: int | None) -> tuple[Path, ...]:
+def _replace_file(
+    part: Path, path: Path, contents: BundleContents, signature: bytes, volume_size: int | None, *, parity: bool
+) -> tuple[Path, ...]:
     scratch = part / ".writing"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     if volume_size is None:
         temporary = scratch / "bundle"
         with temporary.open("wb") as stream:
-            _write_tar(stream, part, contents)
+            _write_tar(stream, part, contents, signature)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
         written: tuple[Path, ...] = (path,)
     else:
         with VolumeWriter(scratch, volume_size) as volumes:
-            _write_tar(volumes, part, contents)
-        written = move_volumes(volumes.paths, path)
+            _write_tar(volumes, part, contents, signature)
+        others = write_list(volumes.paths, path, scratch, parity=parity)
+        written = (*move_volumes(volumes.paths, path), *others)
     files.sync_folder(path.parent)
     shutil.rmtree(part)
     return written
 
 
-def _write_tar(stream: BinaryIO | VolumeWriter, part: Path, contents: BundleContents) -> None:
-    for name, raw in ((CONTENTS, contents.raw), (CHECKSUM, checksum_line(contents.raw))):
+def _write_tar(stream: BinaryIO | VolumeWriter, part: Path, contents: BundleContents, signature: bytes) -> None:
+    documents = {CONTENTS: contents.raw, CHECKSUM: checksum_line(contents.raw), **({SIGNATURE: signature} if signature else {})}
+    for name, raw in documents.items():
         _add(stream, name, len(raw), io.BytesIO(raw))
     for file in tar_order(contents):
         with (part / file.path).open("rb") as content:
@@ -329,7 +372,11 @@ def _failing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{path} cannot be written: {error.strerror or error}"
-        raise RegistryToolError(message, hint="What was read is kept: run it again to go on.") from error
+        is_large = error.errno == errno.EFBIG
+        hint = "What was read is kept: run it again to go on."
+        raise RegistryToolError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="The disk takes no file of this size, as FAT: --volume-size 4GB" if is_large else hint,
+        ) from error
     except Mismatch as error:
         raise Mismatch(error.message, hint="What was damaged is removed when it is run again.") from error

@@ -14,7 +14,7 @@ BUNDLE is the bundle's folder, its file or its first volume; by default the fold
   --prefix DIR      where the tool goes (default: ~/.local/share/registry-tool-bundle)
   -h, --help        print this
 
-Other options are those of regctl bundle apply: --map, --on-conflict, --keep-going, --name, --port.
+Other options are those of regctl bundle apply: --map, --on-conflict, --keep-going, --key, --name, --port.
 PYTHON=/path/to/python3 uses that Python.
 USAGE
 }
@@ -38,7 +38,7 @@ while [ "$count" -gt 0 ]; do
     case $word in
         -h | --help) usage; exit 0 ;;
         --demo) demo=yes ;;
-        --prefix | --to | --map | --on-conflict | --name | --port | --base)
+        --prefix | --to | --map | --on-conflict | --key | --name | --port | --base)
             [ "$count" -gt 0 ] || stop "$word needs a value"
             value=$1
             shift

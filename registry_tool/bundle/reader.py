@@ -6,6 +6,7 @@ file is read as far as it goes, and what is hit can be named.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -13,12 +14,13 @@ import stat
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from registry_tool.base.errors import InvalidBundle, NotFound, RegistryToolError
-from registry_tool.bundle.contents import CHECKSUM, CONTENTS, MAX_SIZE, BundleContents, BundledFile, blob_path
+from registry_tool.bundle.contents import CHECKSUM, CONTENTS, MAX_SIZE, OUTSIDE, SIGNATURE, BundleContents, BundledFile, blob_path
+from registry_tool.bundle.volumes import VolumeSet, read_list
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.archive import Archive
@@ -30,6 +32,8 @@ from registry_tool.targets.target import verified
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 """The end of a tar."""
+SIGNATURE_TEXT = 89
+"""Bytes of the file with the signature."""
 _NOT_A_BUNDLE = "A bundle is made by: regctl bundle create -o DIR NAME"
 
 
@@ -42,6 +46,7 @@ class Bundle(ABC):
         self._stack = ExitStack()
         raw = self._contents()
         self.contents = BundleContents.parse(raw)
+        self._check_signature(raw)
         if self.contents.raw != raw:
             raise InvalidBundle(
                 f"{path}: {CONTENTS} is not as it was written: nothing in the bundle can be verified", hint="Copy it again."
@@ -79,6 +84,36 @@ class Bundle(ABC):
     def _contents(self) -> bytes:
         """The bytes of ``bundle.json``, which have their checksum. Raises InvalidBundle, NotFound."""
 
+    @abstractmethod
+    def _signature(self) -> bytes | None:
+        """The content of ``bundle.json.sig``, None where there is none."""
+
+    def require_signer(self, public_key: bytes) -> None:
+        """Raise InvalidBundle where the bundle, or its base, is not signed by this key."""
+        if self.contents.signer_key is None:
+            raise InvalidBundle(f"{self.path} is not signed", hint="Make it with --sign KEY, or leave --key out.")
+        if self.contents.signer_key != public_key:
+            raise InvalidBundle(f"{self.path} is signed by another key", hint=f"It is of {self.contents.signer}.")
+        if self.base is not None:
+            self.base.require_signer(public_key)
+
+    def _check_signature(self, raw: bytes) -> None:
+        """Raise InvalidBundle where it says that it is signed, and is not."""
+        key, signature = self.contents.signer_key, self._signature()
+        if key is None and signature is None:
+            return
+        if key is None or signature is None:
+            missing = SIGNATURE if signature is None else f"the signer in {CONTENTS}"
+            raise InvalidBundle(f"{self.path}: {missing} is missing: the signature proves nothing", hint="Copy the bundle again.")
+        from registry_tool.base.crypto.signatures import is_signed  # noqa: PLC0415 - of signed bundles only
+
+        try:
+            decoded = base64.b64decode(signature.removesuffix(b"\n"), validate=True)
+        except ValueError:
+            decoded = b""
+        if signature_text(decoded) != signature or not is_signed(key, decoded, raw):
+            raise InvalidBundle(f"{self.path}: the signature is wrong: nothing in the bundle can be trusted", hint="Copy the bundle again.")
+
     def size(self, file: BundledFile) -> int | None:
         """Bytes of a file here, or in the base; None where it is nowhere."""
         holder, listed = self.holder(file)
@@ -92,11 +127,11 @@ class Bundle(ABC):
         try:
             opened = holder.open_stored(listed)
         except OSError as error:
-            raise RegistryToolError(f"{self.path}/{file.path} cannot be read: {error.strerror or error}") from error
+            raise _unreadable(f"{self.path}/{file.path}", error) from error
         if opened is None:
             raise NotFound(f"{file.path} is missing in {self.path}", hint="Copy the bundle again.")
         digest = Digest("sha256", file.sha256)
-        return verified(opened, Descriptor(media_type="", digest=digest, size=file.size))
+        return verified(_BundleStream(opened, f"{self.path}/{file.path}"), Descriptor(media_type="", digest=digest, size=file.size))
 
     def holder(self, file: BundledFile) -> tuple[Bundle | None, BundledFile]:
         """The bundle that has a file, this one or its base, and what it lists there; None where it is in a base that is not given."""
@@ -148,13 +183,44 @@ class BundleImages(Archive):
             return None
         holder, listed = self._bundle.holder(file)
         try:
-            return holder.open_stored(listed) if holder is not None else None
+            opened = holder.open_stored(listed) if holder is not None else None
         except OSError as error:
-            raise RegistryToolError(f"{self.name} cannot be read: {error.strerror or error}", hint="Is the stick still there?") from error
+            raise _unreadable(self.name, error) from error
+        # typeshed has no common type for what reads bytes.
+        reading: Any = _BundleStream(opened, self.name) if opened is not None else None
+        return reading  # type: ignore[no-any-return]
 
     def stored_size(self, digest: Digest) -> int | None:
         file = self._files.get(blob_path(digest))
         return self._bundle.size(file) if file is not None else None
+
+
+class _BundleStream(io.RawIOBase):
+    """A file of a bundle whose disk may go while it is read, which is a failure of this program then."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            piece = self._stream.read(len(buffer))
+        except OSError as error:
+            raise _unreadable(self._name, error) from error
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def _unreadable(name: str, error: OSError) -> RegistryToolError:
+    return RegistryToolError(f"{name} cannot be read: {error.strerror or error}", hint="Is the stick still there?")
 
 
 def open_bundle(path: Path, *, base: Path | None = None) -> Bundle:
@@ -204,7 +270,7 @@ class BundleFolder(Bundle):
         return os.fdopen(handle, "rb", buffering=0)
 
     def added_files(self) -> Iterator[tuple[str, str]]:
-        listed = {file.path for file in self.contents.files if not file.in_base} | {CONTENTS, CHECKSUM}
+        listed = {file.path for file in self.contents.files if not file.in_base} | set(OUTSIDE)
         for path in sorted(self._present.keys() - listed):
             yield path, f"it is not in {CONTENTS}"
 
@@ -220,16 +286,25 @@ class BundleFolder(Bundle):
         _check_sum(raw, checksum, self.path)
         return raw
 
+    def _signature(self) -> bytes | None:
+        with suppress(FileNotFoundError):
+            return _read_document(self.path / SIGNATURE)
+        return None
+
 
 class BundleTar(Bundle):
     """A bundle in one file, or in volumes."""
 
     def __init__(self, path: Path) -> None:
-        volumes = volumes_of(path)
-        opened: Any = VolumeReader(volumes) if volumes else path.open("rb")
-        self._file: BinaryIO = opened
-        self._read_at = opened.read_at if volumes else lambda size, offset: os.pread(opened.fileno(), size, offset)
-        self._end = sum(volume.stat().st_size for volume in volumes) if volumes else os.fstat(opened.fileno()).st_size
+        listed = read_list(path)
+        self._volumes = VolumeSet(path.parent, listed) if listed is not None else None
+        volumes = volumes_of(path) if self._volumes is None else []
+        opened: Any = self._volumes or (VolumeReader(volumes) if volumes else path.open("rb"))
+        self._read_at = opened.read_at if volumes or self._volumes else lambda size, offset: os.pread(opened.fileno(), size, offset)
+        if self._volumes is not None:
+            self._end = self._volumes.size
+        else:
+            self._end = sum(volume.stat().st_size for volume in volumes) if volumes else os.fstat(opened.fileno()).st_size
         self._offsets: dict[str, int] = {}
         try:
             super().__init__(path)
@@ -237,7 +312,7 @@ class BundleTar(Bundle):
             opened.close()
             raise
         self._stack.callback(opened.close)
-        offset = self._first
+        offset = self._first + (BLOCK + padded(SIGNATURE_TEXT) if self.contents.signer is not None else 0)
         for file in tar_order(self.contents):
             self._offsets[file.path] = offset + len(tar_header(file.path, file.size))
             offset = self._offsets[file.path] + padded(file.size)
@@ -245,7 +320,9 @@ class BundleTar(Bundle):
 
     def stored_size(self, file: BundledFile) -> int | None:
         offset = self._offsets.get(file.path)
-        return None if offset is None else max(0, min(file.size, self._end - offset))
+        if offset is None or self._volumes is None:
+            return None if offset is None else max(0, min(file.size, self._end - offset))
+        return self._volumes.available(offset, file.size)
 
     def open_stored(self, file: BundledFile) -> BinaryIO | None:
         size = self.stored_size(file)
@@ -254,6 +331,10 @@ class BundleTar(Bundle):
         return opened  # type: ignore[no-any-return]
 
     def frame_problems(self) -> Iterator[tuple[str, str]]:
+        if self._volumes is not None and self._volumes.problems:
+            yield from self._volumes.problems
+            # What is around the hole is hit by it, and nothing can be said of what is in it.
+            return
         for file in tar_order(self.contents):
             offset = self._offsets[file.path]
             padding = self._read_at(padded(file.size) - file.size, offset + file.size)
@@ -270,6 +351,11 @@ class BundleTar(Bundle):
     def _contents(self) -> bytes:
         header = self._read_at(BLOCK, 0)
         size = _member_size(header, CONTENTS)
+        if size is None and self._volumes is not None and self._volumes.problems:
+            name, problem = self._volumes.problems[0]
+            raise InvalidBundle(
+                f"{name}: {problem}: nothing in the bundle can be verified", hint=f"Try: regctl bundle repair {self.path.name}"
+            )
         if size is None:
             raise InvalidBundle(f"{self.path} is no bundle, or its beginning is damaged", hint=_NOT_A_BUNDLE)
         raw = self._read_at(size, BLOCK)
@@ -280,6 +366,14 @@ class BundleTar(Bundle):
         _check_sum(raw, self._read_at(padded(length), following + BLOCK).rstrip(b"\0"), self.path)
         self._first = following + BLOCK + padded(length)
         return raw
+
+    def _signature(self) -> bytes | None:
+        header = tar_header(SIGNATURE, SIGNATURE_TEXT)
+        if self._read_at(BLOCK, self._first) != header:
+            return None
+        content = self._read_at(padded(SIGNATURE_TEXT), self._first + BLOCK)
+        # Padding that is not zeros is part of what is wrong.
+        return content[:SIGNATURE_TEXT] + content[SIGNATURE_TEXT:].rstrip(b"\0")
 
 
 def tar_order(contents: BundleContents) -> list[BundledFile]:
@@ -298,6 +392,11 @@ def tar_header(path: str, size: int) -> bytes:
 def padded(size: int) -> int:
     """Bytes that content of ``size`` bytes takes in a tar."""
     return size + -size % BLOCK
+
+
+def signature_text(signature: bytes) -> bytes:
+    """The content of the file with the signature."""
+    return base64.b64encode(signature) + b"\n"
 
 
 def checksum_line(raw: bytes) -> bytes:

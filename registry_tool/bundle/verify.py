@@ -32,7 +32,7 @@ class BundleProblem:
 class BundleVerified:
     """The result. ``needs`` is the sha256 of the bundle before a delta, where that was not given: what it has was not looked at."""
 
-    JSON_MEMBERS: ClassVar = "ok path sha256 format tool_version platform images intact files size needs? problems"
+    JSON_MEMBERS: ClassVar = "ok path sha256 format tool_version platform images intact files size signer? needs? problems"
     path: str
     sha256: str
     format: int
@@ -43,6 +43,8 @@ class BundleVerified:
     size: int
     problems: tuple[BundleProblem, ...] = field(repr=False)
     needs: str | None = None
+    signer: str | None = None
+    """The key that signed it; only ``--key`` says that it is the one that it should be."""
 
     @property
     def ok(self) -> bool:
@@ -87,6 +89,7 @@ def verify_bundle(bundle: Bundle, *, observer: Observer = SILENT) -> BundleVerif
         files=len(here),
         size=total,
         problems=tuple(problems),
+        signer=contents.signer,
         needs=contents.base.sha256 if contents.base is not None and bundle.base is None else None,
     )
 

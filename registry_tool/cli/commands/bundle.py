@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from registry_tool.bundle.apply import AppliedImage, BundleApplied
     from registry_tool.bundle.contents import WheelSet
     from registry_tool.bundle.create import BundleParts
+    from registry_tool.bundle.reader import Bundle
     from registry_tool.content.copy.location import Location
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from registry_tool.targets.target import Target
 
 _FILE = click.Path(path_type=Path)
+
+
+_trusted_key = click.option("--key", metavar="FILE", type=_FILE, help="Require the signature of this public key (PEM or OpenSSH's).")
 
 
 @click.group("bundle")
@@ -58,6 +62,8 @@ def bundle() -> None:
 @click.option("--no-sample", is_flag=True, help="Leave out the sample app and its base image.")
 @click.option("--since", metavar="BUNDLE", type=_FILE, help="Leave out what this earlier bundle has.")
 @click.option("--volume-size", metavar="SIZE", type=options.volume_size, help="Write volumes of this size: FILE.tar.001, FILE.tar.002.")
+@click.option("--parity", is_flag=True, help="Write parity volumes, with which one of ten that is lost is made anew.")
+@click.option("--sign", "sign_with", metavar="KEY", type=_FILE, help="Sign with this private key of ed25519 (PEM or OpenSSH's).")
 @options.platforms("take")
 @options.registry_access
 @options.as_json
@@ -76,6 +82,8 @@ def create(
     no_sample: bool,
     since: Path | None,
     volume_size: int | None,
+    parity: bool,
+    sign_with: Path | None,
     platforms: tuple[Platform, ...],
 ) -> int:
     """Make a bundle of images, with all that a machine needs to serve and run them.
@@ -96,6 +104,7 @@ def create(
     from registry_tool.cli.views.copy import copy_view
     from registry_tool.content.copy.places import Places
 
+    key = _read(sign_with) if sign_with is not None else None
     locations = _locations(session, names, compose, manifest, lists)
     with ExitStack() as stack:
         before = stack.enter_context(open_bundle(since)) if since is not None else None
@@ -106,7 +115,9 @@ def create(
         parts = _limited(parts, platforms)
         places = stack.enter_context(Places(session.open_registry, connect_engine=session.connect_engine))
         with copy_view(progress=session.progress, quiet=False) as view:
-            result = create_bundle(output, parts, places, since=before, volume_size=volume_size, listener=view)
+            result = create_bundle(
+                output, parts, places, since=before, volume_size=volume_size, sign_with=key, parity=parity, listener=view
+            )
         notes = places.notes
     out = session.output
     if out.json:
@@ -123,9 +134,10 @@ def create(
 @bundle.command("verify")
 @click.argument("path", metavar="DIR|FILE", type=_FILE)
 @click.option("--base", metavar="BUNDLE", type=_FILE, help="The bundle that a delta was made since.")
+@_trusted_key
 @options.as_json
 @click.pass_obj
-def verify(session: Session, path: Path, base: Path | None) -> int:
+def verify(session: Session, path: Path, base: Path | None, key: Path | None) -> int:
     """Read all of a bundle, and name every file that is damaged, cut, missing or added, with the images that it hits.
 
     Of volumes name the first one. A delta is complete only with its base.
@@ -139,6 +151,7 @@ def verify(session: Session, path: Path, base: Path | None) -> int:
     from registry_tool.bundle.verify import hit_images, verify_bundle
 
     with open_bundle(path, base=base) as opened, session.observer() as observer:
+        _check_key(opened, key)
         result = verify_bundle(opened, observer=observer)
     out = session.output
     if out.json:
@@ -156,6 +169,28 @@ def verify(session: Session, path: Path, base: Path | None) -> int:
     return 0 if result.ok else 1
 
 
+@bundle.command("repair")
+@click.argument("path", metavar="FILE", type=_FILE)
+@options.as_json
+@click.pass_obj
+def repair(session: Session, path: Path) -> int:
+    """Make lost or damaged volumes of a bundle anew from the others and their parity: one of each ten.
+
+    FILE is the bundle's name without a number, or its first volume.
+
+    \b
+    Examples:
+      regctl bundle repair kit.tar
+    """
+    from registry_tool.bundle.volumes import repair_volumes
+
+    with session.observer() as observer:
+        result = repair_volumes(path, observer=observer)
+    lines = [f"Made {name} anew" for name in result.repaired] or [f"All {result.volumes} volumes are whole"]
+    session.output.result({"ok": True, "repaired": result.repaired, "volumes": result.volumes}, *lines)
+    return 0
+
+
 @bundle.command("apply")
 @click.argument("path", metavar="DIR|FILE", type=_FILE)
 @click.option("--to", metavar="HOST:PORT", help="Fill this registry, and start none here.")
@@ -169,6 +204,7 @@ def verify(session: Session, path: Path, base: Path | None) -> int:
 )
 @click.option("--keep-going", is_flag=True, help="Apply what is whole, although something else is not.")
 @click.option("--base", metavar="BUNDLE", type=_FILE, help="The bundle that a delta was made since.")
+@_trusted_key
 @click.option("--name", metavar="NAME", default="default", show_default=True, help="Name of the local registry.")
 @click.option("--port", metavar="PORT", type=options.port_number, help="Its port.  [default: its current one, or first free from 5000]")
 @click.option("--dry-run", is_flag=True, help="Show what would be applied, with --to; write nothing.")
@@ -183,6 +219,7 @@ def apply(
     on_conflict: str,
     keep_going: bool,
     base: Path | None,
+    key: Path | None,
     name: str,
     port: int | None,
     dry_run: bool,
@@ -213,6 +250,7 @@ def apply(
     loaded: tuple[str, ...] = ()
     with ExitStack() as stack:
         opened = stack.enter_context(open_bundle(path, base=base))
+        _check_key(opened, key)
         if to is None:
             with session.observer() as observer:
                 prepared = prepare_machine(opened, session.engine, session.dirs, name=name, port=port, observer=observer)
@@ -242,6 +280,18 @@ def apply(
 
 
 # --- inside ---
+
+
+def _check_key(opened: Bundle, key: Path | None) -> None:
+    """Raise InvalidBundle where it is not signed by the key in this file, UsageError where that is none."""
+    if key is None:
+        return
+    from registry_tool.base.crypto.signatures import InvalidKey, parse_public_key
+
+    try:
+        opened.require_signer(parse_public_key(_read(key)))
+    except InvalidKey as error:
+        raise UsageError(f"{key}: {error}", hint="Make one: openssl pkey -in key.pem -pubout -out key.pub") from None
 
 
 def _repository(registry: Registry) -> Callable[[Reference], Target]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
+import io
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -11,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from registry_tool.bundle.contents import CHECKSUM, CONTENTS
-from registry_tool.bundle.reader import checksum_line
+from registry_tool.base import files
+from registry_tool.bundle.contents import CHECKSUM, CONTENTS, BundledFile
+from registry_tool.bundle.reader import BundleFolder, BundleTar, checksum_line
 from tests.support.cli_runner import Typed
 from tests.support.content import ACCEPT, PushedManifest, layer, make_image, make_index
 from tests.support.recording_server import RecordingServer
@@ -375,6 +381,43 @@ def test_damage_that_hits_no_image_is_a_failure_all_the_same(
     assert digest_at(other.port, "john/app", "1") == images["john/app:1"].digest
 
 
+def test_disk_that_goes_while_it_is_read_is_told(typed: Typed, other: RecordingServer, kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    kind = BundleFolder if kit.is_dir() else BundleTar
+    opened = kind.open_stored
+
+    def open_stored(bundle: Any, file: BundledFile) -> Any:
+        return Gone() if file.path.startswith("blobs/") else opened(bundle, file)
+
+    monkeypatch.setattr(kind, "open_stored", open_stored)
+    for command in (("verify", str(kit)), ("apply", str(kit), "--to", other.host)):
+        answer = typed("bundle", *command)
+        assert answer.code == 1
+        assert "cannot be read: Input/output error" in answer.out + answer.err
+    assert tags(other.port, "john/app") in (None, [])
+
+
+@pytest.mark.parametrize("name", ["kit", "kit.tar"])
+def test_full_disk_is_told_and_what_was_read_is_kept(
+    typed: Typed, images: dict[str, PushedManifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "atomic_write", full)
+        answer = typed("bundle", "create", "-o", str(tmp_path / name), *PLAIN, *images)
+    assert answer.code == 1
+    assert "cannot be written: No space left on device" in answer.err
+    assert "run it again to go on" in answer.err
+    assert not (tmp_path / name).exists()
+    assert typed("bundle", "create", "-o", str(tmp_path / name), *PLAIN, *images).code == 0
+    assert typed("bundle", "verify", str(tmp_path / name)).code == 0
+
+
 # --- bad input ---
 
 
@@ -536,7 +579,7 @@ def test_volumes_are_read_where_they_are(typed: Typed, watching: RecordingServer
     made = make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(2_500_000)))
     path = tmp_path / "kit.tar"
     created = typed("bundle", "create", "-o", str(path), *PLAIN, "a:1", "--volume-size", "1MB", "--json").json
-    assert created["result"]["files"] == [f"{path}.00{number}" for number in (1, 2, 3)]
+    assert created["result"]["files"] == [*(f"{path}.00{number}" for number in (1, 2, 3)), f"{path}.volumes.json"]
     for name in (path, f"{path}.001"):
         assert typed("bundle", "verify", str(name)).code == 0
     assert typed("bundle", "apply", f"{path}.001", "--to", other.host).code == 0
@@ -545,3 +588,94 @@ def test_volumes_are_read_where_they_are(typed: Typed, watching: RecordingServer
     assert names_hit(typed, path)[1] == ["a:1"]
     assert typed("bundle", "create", "-o", str(tmp_path / "folder"), *PLAIN, "a:1", "--volume-size", "1MB").code == 2
     assert typed("bundle", "create", "-o", str(path), *PLAIN, "a:1").code == 1, "there are its volumes"
+
+
+@pytest.mark.parametrize("lost", ["001", "002", "012", "013", "p01", "p02"])
+def test_one_lost_volume_in_ten_is_made_anew(typed: Typed, watching: RecordingServer, tmp_path: Path, lost: str) -> None:
+    make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(12_300_000)))
+    path = tmp_path / "kit.tar"
+    made = typed("bundle", "create", "-o", str(path), *PLAIN, "a:1", "--volume-size", "1MB", "--parity")
+    assert (made.code, made.err) == (0, "")
+    whole = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(whole) == 13 + 2 + 1
+    (tmp_path / f"kit.tar.{lost}").unlink()
+    flip(tmp_path / "kit.tar.005" if lost != "005" and lost in ("012", "013", "p02") else tmp_path / "kit.tar.011", 77)
+    expected = {"002": ["a:1"], "012": ["a:1"], "013": ["a:1"]}
+    if lost in expected:
+        assert names_hit(typed, path)[1] == expected[lost]
+    elif lost == "001":
+        assert "bundle repair" in typed("bundle", "verify", str(path)).err
+    repaired = typed("bundle", "repair", str(path), "--json").json
+    assert len(repaired["repaired"]) == 2
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == whole
+    assert typed("bundle", "verify", str(path)).code == 0
+
+
+def test_two_lost_volumes_in_ten_are_named(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(2_500_000)))
+    path = tmp_path / "kit.tar"
+    assert typed("bundle", "create", "-o", str(path), *PLAIN, "a:1", "--volume-size", "1MB", "--parity").code == 0
+    for number in (1, 3):
+        (tmp_path / f"kit.tar.00{number}").unlink()
+    answer = typed("bundle", "repair", str(path))
+    assert answer.code == 1
+    assert "kit.tar.001, kit.tar.003: lost or damaged" in answer.err
+    assert typed("bundle", "create", "-o", str(tmp_path / "other.tar"), *PLAIN, "a:1", "--parity").code == 2
+
+
+# --- signatures ---
+
+
+def keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """A private and a public key in PEM."""
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    key = Ed25519PrivateKey.generate()
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+@pytest.mark.parametrize("name", ["kit", "kit.tar"])
+def test_signature_is_required_by_its_key(
+    typed: Typed, other: RecordingServer, images: dict[str, PushedManifest], tmp_path: Path, name: str
+) -> None:
+    private, public = keys(tmp_path, "mine")
+    _, stranger = keys(tmp_path, "other")
+    kit, plain = tmp_path / name, tmp_path / f"plain-{name}"
+    for path in (kit, tmp_path / f"again-{name}"):
+        assert typed("bundle", "create", "-o", str(path), *PLAIN, *images, "--sign", str(private)).code == 0
+    assert typed("bundle", "create", "-o", str(plain), *PLAIN, *images).code == 0
+    if kit.is_file():
+        assert kit.read_bytes() == (tmp_path / f"again-{name}").read_bytes()
+    assert typed("bundle", "verify", str(kit)).code == 0
+    assert typed("bundle", "verify", str(kit), "--key", str(public)).code == 0
+    for path, key, message in ((kit, stranger, "signed by another key"), (plain, public, "is not signed")):
+        for command in (("verify", str(path)), ("apply", str(path), "--to", other.host, "--keep-going")):
+            answer = typed("bundle", *command, "--key", str(key))
+            assert answer.code == 1
+            assert message in answer.err
+    assert other.requests == []
+    assert typed("bundle", "apply", str(kit), "--to", other.host, "--key", str(public)).code == 0
+    assert typed("bundle", "verify", str(kit), "--key", str(private)).code == 2
+    assert typed("bundle", "create", "-o", str(tmp_path / "no"), *PLAIN, *images, "--sign", str(public)).code == 2
+
+
+def test_damaged_or_removed_signature_is_refused(typed: Typed, images: dict[str, PushedManifest], tmp_path: Path) -> None:
+    private, _ = keys(tmp_path, "mine")
+    kit, file = tmp_path / "kit", tmp_path / "kit.tar"
+    assert typed("bundle", "create", "-o", str(kit), *PLAIN, *images, "--sign", str(private)).code == 0
+    assert typed("bundle", "create", "-o", str(file), *PLAIN, *images, "--sign", str(private)).code == 0
+    signature = (kit / "bundle.json.sig").read_bytes()
+    for changed in (b"", signature[:-1], signature + b"\n", b"A" + signature[1:], signature.replace(b"\n", b" ")):
+        if changed != signature:
+            (kit / "bundle.json.sig").write_bytes(changed)
+            assert "the signature is wrong" in typed("bundle", "verify", str(kit)).err
+    (kit / "bundle.json.sig").unlink()
+    assert "bundle.json.sig is missing" in typed("bundle", "verify", str(kit)).err
+    # Every byte from the signature's header to the end of its padding.
+    whole = file.read_bytes()
+    begin = whole.index(b"bundle.json.sig\0")
+    for offset in range(begin, begin + 1024, 5):
+        flip(file, offset)
+        assert typed("bundle", "verify", str(file)).code == 1, offset
+        file.write_bytes(whole)

@@ -1,0 +1,66 @@
+"""What is looked at before a bundle is applied: space, and the platform of the engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from registry_tool.base.errors import Conflict, RegistryToolError
+from registry_tool.bundle.apply import apply_bundle, check_platform_of, parse_map
+from registry_tool.bundle.contents import CHECKSUM, CONTENTS
+from registry_tool.bundle.reader import checksum_line, open_bundle
+from registry_tool.oci.reference import Reference
+from registry_tool.targets.registry import open_registry
+from registry_tool.targets.target import Target
+from tests.support.cli_runner import Typed
+from tests.support.content import layer, make_image
+from tests.support.fake_engine import fake_engine
+from tests.support.fake_server import reply
+from tests.support.recording_server import RecordingServer
+
+CONTENT = layer(b"content" * 1000)
+
+
+@pytest.fixture
+def kit(typed: Typed, watching: RecordingServer, tmp_path: Path) -> Path:
+    make_image(watching.port, "a", "1", CONTENT)
+    assert typed("bundle", "create", "-o", str(tmp_path / "kit"), "--no-tool", "--no-registry", "--no-sample", "a:1").code == 0
+    return tmp_path / "kit"
+
+
+def test_too_little_space_is_told_before_anything_is_written(kit: Path, other: RecordingServer) -> None:
+    with open_bundle(kit) as bundle, open_registry(other.host) as registry:
+
+        def opened(reference: Reference) -> Target:
+            return registry.repository(reference.path)
+
+        with pytest.raises(RegistryToolError, match="are needed, and 10B are free"):
+            apply_bundle(bundle, other.host, opened, free_space=lambda: 10)
+        assert {method for method, _ in other.requests} <= {"GET", "HEAD"}
+        apply_bundle(bundle, other.host, opened, free_space=lambda: 1_000_000)
+        # Nothing is sent then, and nothing is needed.
+        apply_bundle(bundle, other.host, opened, free_space=lambda: 0)
+
+
+@pytest.mark.parametrize(("platform", "is_refused"), [("linux/s390x", True), ("linux/amd64", False), ("", False)])
+def test_bundle_for_another_platform_is_refused(kit: Path, platform: str, is_refused: bool) -> None:
+    document = json.loads((kit / CONTENTS).read_bytes())
+    document["platform"] = platform
+    raw = json.dumps(document, indent=1).encode() + b"\n"
+    (kit / CONTENTS).write_bytes(raw)
+    (kit / CHECKSUM).write_bytes(checksum_line(raw))
+    answers = {"GET /version": reply({"Os": "linux", "Arch": "amd64", "Version": "28.0.0"}), "GET /info": reply({"Name": "x"})}
+    with open_bundle(kit) as bundle, fake_engine(answers) as (engine, _):
+        if not is_refused:
+            check_platform_of(bundle, engine)
+            return
+        with pytest.raises(Conflict, match="the bundle is for linux/s390x, and this engine is linux/amd64") as refused:
+            check_platform_of(bundle, engine)
+    assert "--to HOST:PORT" in str(refused.value.hint)
+
+
+def test_map_is_two_prefixes() -> None:
+    assert parse_map("john/=class/john/") == ("john", "class/john")
+    assert parse_map("john=") == ("john", "")
