@@ -5,11 +5,11 @@ unset CDPATH
 cd "$(dirname "$0")/.."
 . setup/system.sh
 
-for script in setup/*.sh .ci/run; do
+for script in setup/*.sh registry_tool/bundle/install.sh .ci/run; do
     sh -n "$script"
 done
 if has shellcheck; then
-    shellcheck -x -s sh setup/*.sh .ci/run
+    shellcheck -x -s sh setup/*.sh registry_tool/bundle/install.sh .ci/run
 else
     say 'shellcheck is not installed: only the syntax of the shell scripts was checked'
 fi

@@ -46,6 +46,8 @@ from registry_tool.targets.archive.volumes import VolumeWriter, move_volumes, vo
 from registry_tool.targets.layout import Layout, LayoutIndex
 from registry_tool.targets.target import verified
 
+BILL = "bundle.cdx.json"
+"""The bill of materials."""
 _PIECE = 1 << 20
 _BLOBS = "blobs"
 _LAYOUT = ("oci-layout", "index.json")
@@ -222,6 +224,7 @@ def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundl
     listed = [_listed_blob(part, descriptor, before, is_left_out=layout.is_left_out(descriptor)) for descriptor in blobs.values()]
     written = {file.path for file in listed if not file.in_base}
     documents: dict[str, Path | bytes] = {**parts.files, **{name: (part / name).read_bytes() for name in _LAYOUT}}
+    documents[BILL] = _bill(images, parts.files)
     for name, source in documents.items():
         raw = source if isinstance(source, bytes) else source.read_bytes()
         file = BundledFile(path=name, size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
@@ -249,6 +252,16 @@ def _collect(part: Path, layout: _BundleLayout, parts: BundleParts, since: Bundl
     files.atomic_write(part / CHECKSUM, checksum_line(contents.raw))
     _remove_others(part, written | {CONTENTS, CHECKSUM})
     return contents
+
+
+def _bill(images: Sequence[BundledImage], sources: Mapping[str, Path | bytes]) -> bytes:
+    from registry_tool.bundle.bill import bill_of_materials  # noqa: PLC0415 - its library takes long to load
+
+    wheels = {
+        path: source if isinstance(source, bytes) else source.read_bytes() for path, source in sources.items() if path.endswith(".whl")
+    }
+    listed = [BundledFile(path=path, size=len(raw), sha256=hashlib.sha256(raw).hexdigest()) for path, raw in wheels.items()]
+    return bill_of_materials(images, listed)
 
 
 def _signer(private_key: bytes) -> str:

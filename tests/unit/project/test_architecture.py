@@ -25,8 +25,10 @@ ROOMS_OF = {
     "bcrypt": {"local"},
     "click": {"cli"},
     "cryptography": {"base"},
+    "cyclonedx": {"bundle"},
     "docker": {"engine"},
     "isal": {"base"},
+    "packageurl": {"bundle"},
     "pytest": {"pytest_plugin"},
     "requests": {"transport"},
     "rich": {"cli"},
@@ -36,7 +38,7 @@ ROOMS_OF = {
 }
 """Library -> the rooms that may import it. What is not here may be imported nowhere."""
 
-DISTRIBUTIONS = {"backports": "backports-zstd", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"backports": "backports-zstd", "cyclonedx": "cyclonedx-python-lib", "packageurl": "packageurl-python", "yaml": "pyyaml"}
 """What a library is called where it is installed from, where that is not what it is imported by."""
 
 STANDARD = sys.stdlib_module_names | {"compression", "tomllib"}
